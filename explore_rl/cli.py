@@ -1,0 +1,50 @@
+"""The command line: one word a command, each living beside what it runs. Nothing heavy is imported before the command is known."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+
+from analysis.errors import InputError
+
+# command -> (module with add_arguments(parser) and run(args) -> int, one line of help)
+COMMANDS = {
+    "train": ("explore_rl.commands.train", "train a model: explore-rl train configs/lab/grpo.yaml [key=value ...]"),
+    "sweep": ("explore_rl.commands.sweep", "run a list of overrides over seeds: explore-rl sweep configs/ablations/trace_rate.yaml"),
+    "sample": ("explore_rl.commands.sample", "draw completions from a model and verify them, resumably"),
+    "score": ("explore_rl.commands.score", "log-probabilities, entropy and perplexity of given texts under a model"),
+    "audit": ("analysis.commands.audit", "one base against one tuned model: support, pass@k, verdict, report"),
+    "compare": ("explore_rl.commands.compare", "methods x seeds against the base: one board, one report"),
+    "lab": ("explore_rl.lab.command", "the laboratory: build its base model, make problems, audit exactly"),
+    "problems": ("explore_rl.problems.command", "show what was read from a problem file, as the model will see it"),
+    "verify": ("explore_rl.verifiers.command", "grade completions again with a verifier"),
+}
+
+
+def build_parser(only: str | None = None) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="explore-rl", description="Exploration-augmented RLVR, and an honest measure of what it did.")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, (module, summary) in COMMANDS.items():
+        if only is None or only == name:
+            command = commands.add_parser(name, help=summary, description=summary)
+            if only == name:
+                importlib.import_module(module).add_arguments(command)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    argv = sys.argv[1:] if argv is None else argv
+    named = argv[0] if argv and argv[0] in COMMANDS else None
+    args = build_parser(named).parse_args(argv)
+    try:
+        return importlib.import_module(COMMANDS[args.command][0]).run(args)
+    except InputError as error:
+        print(f"explore-rl {args.command}: error: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader of our output (head, less) has gone
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
