@@ -42,7 +42,8 @@ class DevicesConfig:
     colocate: bool = False  # engines and ranks share the same GPUs, vLLM sleeping while the learner works (CUDA only)
     ray_address: str = "local"  # local: a cluster of this process's own; auto: join the cluster that `ray start` made (multi-node)
     start_timeout_s: float = 300.0  # how long to wait for actors to be placed and to load
-    step_timeout_s: float = 1800.0  # how long any one stage of a step may take before its actors are called stuck
+    step_timeout_s: float = 3600.0  # how long any one stage of a step may take in all
+    stall_timeout_s: float = 45.0  # an actor that neither answers nor makes progress for so long is stuck
 
 
 @dataclass
@@ -255,7 +256,7 @@ AT_LEAST = {
     "algorithm.dynamic_sampling_rounds": 0, "algorithm.kl_coefficient": 0.0, "rewards.min_group": 2, "verifiers.time_limit_s": 0.01,
     "verifiers.memory_limit_mb": 64, "run.steps": 1, "run.checkpoint_every": 1, "run.keep_checkpoints": 1, "run.evaluate_every": 0,
     "run.evaluate_samples": 1, "run.exact_every": 0, "run.max_bad_steps": 1, "run.max_silent_steps": 1, "devices.start_timeout_s": 1.0,
-    "devices.step_timeout_s": 1.0, "rollout.kv_cache_gib": 0.1, "learner.warmup_steps": 0,
+    "devices.step_timeout_s": 1.0, "devices.stall_timeout_s": 1.0, "rollout.kv_cache_gib": 0.1, "learner.warmup_steps": 0,
 }  # fmt: skip
 
 

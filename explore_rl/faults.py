@@ -1,0 +1,75 @@
+"""Waiting for actors: every wait names who was awaited and for what, and tells a slow actor from a dead or a stuck one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import ray
+from ray.exceptions import GetTimeoutError, RayActorError
+
+POLL_S = 2.0
+
+
+class ActorFault(RuntimeError):
+    """An actor died, got stuck or did not answer. who: its name; doing: what it was asked for; why: died, stuck or timed out."""
+
+    def __init__(self, who: str, doing: str, why: str):
+        super().__init__(f"{who}, asked to {doing}: {why}")
+        self.who, self.doing, self.why = who, doing, why
+
+
+def gather(
+    actors: Sequence[tuple[str, Any]], refs: Sequence[ray.ObjectRef], doing: str, timeout_s: float, stall_s: float | None = None
+) -> list[Any]:
+    """The results of refs[i], asked of actors[i] = (name, handle), in order.
+
+    With `stall_s`, each unfinished actor's `progress()` (a number that grows while it works, served beside its work) is polled; one
+    that neither finishes nor grows for so long is stuck. Raises ActorFault; exceptions of the actors' own code come through as they are.
+    """
+    deadline = time.monotonic() + timeout_s
+    pending = {ref: i for i, ref in enumerate(refs)}
+    last_seen = {i: (None, time.monotonic()) for i in range(len(refs))}
+    results: list[Any] = [None] * len(refs)
+    while pending:
+        left = deadline - time.monotonic()
+        done, _ = ray.wait(list(pending), num_returns=len(pending), timeout=max(0.0, min(POLL_S, left)))
+        for ref in done:
+            i = pending.pop(ref)
+            try:
+                results[i] = ray.get(ref, timeout=max(1.0, left))
+            except RayActorError as error:
+                raise ActorFault(actors[i][0], doing, f"died: {_first_line(error)}") from error
+            except GetTimeoutError as error:
+                raise ActorFault(actors[i][0], doing, "its result could not be fetched in time") from error
+        if pending and left <= 0:
+            names = ", ".join(actors[i][0] for i in pending.values())
+            raise ActorFault(names, doing, f"no answer within {timeout_s:.0f} s")
+        if pending and stall_s is not None:
+            _look_for_stuck(actors, pending, last_seen, doing, stall_s)
+    return results
+
+
+def _look_for_stuck(actors, pending, last_seen, doing: str, stall_s: float) -> None:
+    waiting = sorted(pending.values())
+    polls = {actors[i][1].progress.remote(): i for i in waiting}
+    answered, _ = ray.wait(list(polls), num_returns=len(polls), timeout=POLL_S)
+    now = time.monotonic()
+    for ref in answered:
+        i = polls[ref]
+        try:
+            value = ray.get(ref, timeout=POLL_S)
+        except RayActorError as error:
+            raise ActorFault(actors[i][0], doing, f"died: {_first_line(error)}") from error
+        if value != last_seen[i][0]:
+            last_seen[i] = (value, now)
+    # The partners of a stuck rank stand still too, so the one silent for longest is named first.
+    silent = sorted((last_seen[i][1], i) for i in waiting if now - last_seen[i][1] > stall_s)
+    if silent:
+        names = ", ".join(actors[i][0] for _, i in silent)
+        raise ActorFault(names, doing, f"no progress for {stall_s:.0f} s (stuck)")
+
+
+def _first_line(error: BaseException) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
