@@ -144,8 +144,8 @@ class Sample:
     reward: verdict's score after the config's rules and the strategies' bonuses; None leaves the sample out of its group.
     advantage: scalar, after group normalisation and the strategies' advantage bonuses.
     weight: multiplies the advantage (importance weight of a mixture policy); fixed over the updates of the batch.
-    loss: the per-token loss that this sample's row feeds, by name.
-    columns: further per-token columns [len(rollout.tokens)], for example {"base_logprob": ...}.
+    terms: loss terms that this sample's row feeds: name -> coefficient.
+    columns: per-token columns [len(rollout.tokens)] that the learner scored, for example {"old_logprob": ..., "base_logprob": ...}.
     """
 
     rollout: Rollout
@@ -153,7 +153,7 @@ class Sample:
     reward: float | None = None
     advantage: float = 0.0
     weight: float = 1.0
-    loss: str = "policy_gradient"
+    terms: dict[str, float] = field(default_factory=lambda: {"policy_gradient": 1.0})
     columns: dict[str, np.ndarray] = field(default_factory=dict)
 
 

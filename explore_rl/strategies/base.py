@@ -1,0 +1,119 @@
+"""The interface of an exploration strategy: one file, five places, and what it needs said beforehand.
+
+The five places, in the order of a step; a strategy overrides the ones it uses and inherits the rest, which do nothing:
+
+    plan       who draws each sample of a group; runs in rounds and sees what came back
+    inject     put traces or replays into a group
+    reward     a bonus before the group is normalised
+    advantage  a bonus after it
+    terms      loss terms it declares (pure functions of `explore_rl.objectives`); samples name the ones they feed
+
+Plain GRPO is the empty list of strategies. Strategies compose: each place runs them in the order of the config.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from explore_rl.types import Group, Problem, Request, Rollout, Verdict
+
+if TYPE_CHECKING:
+    from explore_rl.config import Config
+    from explore_rl.objectives.terms import LossTerm
+
+
+@dataclass(frozen=True)
+class Score:
+    """A column of log-probabilities that the learner fills in for every sample of a step, from its own forward pass.
+
+    column: its name in Sample.columns. model: "policy" (weights at the start of the step) or "base" (frozen). temperature: of the softmax.
+    """
+
+    column: str
+    model: str
+    temperature: float
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a strategy needs, read before any actor starts.
+
+    base_engine: an engine with the frozen base model, to draw from. scores: columns for the learner to fill.
+    """
+
+    base_engine: bool = False
+    scores: tuple[Score, ...] = ()
+
+    @property
+    def base_model(self) -> bool:
+        return any(score.model == "base" for score in self.scores)
+
+
+@dataclass
+class StepContext:
+    """What a strategy may use in a step, besides the groups.
+
+    number: the step, from 0. rng: seeded by run, step and strategy, the same after a resume. config: of the run.
+    encode_prompt(problem) -> ids and encode_completion(text) -> ids with the end token: the policy's own template, used once.
+    verify(problem, text) -> Verdict. score(sequences, model) as LearnerGroup.score. metrics: what is put here is logged under the
+    strategy's name.
+    """
+
+    number: int
+    rng: np.random.Generator
+    config: Config
+    encode_prompt: Callable[[Problem], tuple[int, ...]]
+    encode_completion: Callable[[str], tuple[int, ...]]
+    verify: Callable[[list[tuple[Problem, str]]], list[Verdict]]
+    score: Callable[..., list]
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+class Strategy:
+    """Base of all strategies: does nothing at each of the five places."""
+
+    name = "strategy"
+
+    def needs(self, config: Config) -> Needs:
+        return Needs()
+
+    def check(self, config: Config, problems: list[Problem]) -> None:
+        """Refuses settings without meaning together; raises InputError. Called before any actor starts."""
+
+    def terms(self, config: Config) -> list[LossTerm]:
+        """Loss terms of its own, besides "policy_gradient"."""
+        return []
+
+    def plan(self, requests: list[Request], groups: list[Group], round: int, step: StepContext) -> list[Request]:
+        """Round 0: `requests` are the draft, group_size a problem from the policy; returns what to draw in its place.
+
+        Round 1 and on: `requests` is empty and every `groups[i].samples` is what has come back for the problem so far; returns what to
+        draw in addition (Request.group = i). The rounds end when no strategy asks for more.
+        """
+        return requests
+
+    def inject(self, groups: list[Group], step: StepContext) -> None:
+        """Adds samples to the groups (or takes some out). A sample of one's own names its source in rollout.request.source."""
+
+    def reward(self, groups: list[Group], step: StepContext) -> None:
+        """Changes Sample.reward, before the group is normalised. Columns are scored by now."""
+
+    def advantage(self, groups: list[Group], step: StepContext) -> None:
+        """Changes Sample.advantage or Sample.weight, after normalisation."""
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint must keep: plain JSON."""
+        return {}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        pass
+
+
+def given(problem: Problem, group: int, prompt_ids: tuple[int, ...], tokens: tuple[int, ...], text: str, source: str, like: Request, in_baseline: bool = True) -> Rollout:
+    """A rollout that nobody drew: a trace or a replay of `tokens` (end token included), to be put into a group."""
+    request = replace(like, problem=problem.id, group=group, prompt_ids=prompt_ids, source=source, seed=0, in_baseline=in_baseline)
+    return Rollout(request=request, tokens=tokens, text=text, finish_reason="stop")
