@@ -1,0 +1,403 @@
+"""Runs verifiers in processes that can be killed: limits on each item, results in order, and no item lost because of another.
+
+    with VerifierPool({"math": {"extract": "lenient"}}) as pool:
+        for verdict in pool.verify(Item(problem, completion) for problem, completion in samples):
+            ...
+
+One thread of the pool talks to all workers; callers, of any number of threads, hand it items and wait for verdicts. Each worker is a fresh
+interpreter with a socket of its own, so one that is killed in the middle of a message harms nobody else. Items travel in chunks (a cheap
+verifier takes microseconds), but the worker reports one by one, so it is always known which item it is at: when it has to be killed, or
+dies, that item gets the verdict TIMEOUT or ERROR and the rest of its chunk goes to others.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from multiprocessing import connection as mp_connection
+from multiprocessing.connection import Connection
+from typing import Any
+
+from explore_rl.types import Problem, Verdict
+from explore_rl.verifiers.base import Limits, failed, limits_of, make_verifier, timed_out
+from explore_rl.verifiers.worker import Setup
+
+log = logging.getLogger(__name__)
+
+START_LIMIT_S = 120.0  # for a worker to import and make its verifiers
+START_ATTEMPTS = 3  # workers in a row that may fail to start before the pool gives up
+TICK_S = 0.05  # how often limits are looked at while something runs
+CHUNK_S = 0.05  # work that one message to a worker should hold
+CHUNK_MAX = 64
+SEND_LIMIT_S = 30  # for a worker that waits for work to take it off the socket
+
+
+@dataclass(frozen=True)
+class Item:
+    """One completion to verify against its problem. `verifier` overrides the problem's own."""
+
+    problem: Problem
+    completion: str
+    truncated: bool = False
+    verifier: str | None = None
+
+    @property
+    def verifier_name(self) -> str:
+        return self.verifier or self.problem.verifier
+
+
+class VerifierPoolError(RuntimeError):
+    """The pool cannot go on: its workers do not start, or it was closed."""
+
+
+@dataclass
+class _Call:
+    """One call of `verify`: its tickets are finished under this condition."""
+
+    finished: threading.Condition = field(default_factory=threading.Condition)
+    cancelled: bool = False
+
+
+@dataclass
+class _Ticket:
+    item: Item
+    call: _Call
+    verdict: Verdict | None = None
+
+
+class VerifierPool:
+    """options: verifier name -> its options (as `make_verifier` takes them; checked here). workers: processes, None for one a core.
+
+    time_limit_s (wall clock), cpu_limit_s (processor seconds, None: no limit besides the wall clock) and memory_limit_mb (growth of the
+    process) are for one item, where its verifier has no `limits` of its own.
+
+    Workers start with the first call and end with `close` (or the `with` block, or this process). Verdicts come in the order of the items.
+    Safe to use from several threads at once. Raises InputError for unknown verifiers and options, VerifierPoolError if workers cannot start.
+    """
+
+    def __init__(
+        self,
+        options: Mapping[str, Mapping[str, Any]] | None = None,
+        workers: int | None = None,
+        time_limit_s: float = 10.0,
+        memory_limit_mb: int = 1024,
+        cpu_limit_s: float | None = None,
+    ):
+        self.workers = workers or len(os.sched_getaffinity(0))
+        self._options = {name: dict(given or {}) for name, given in (options or {}).items()}
+        self._default_limits = Limits(time_limit_s, cpu_limit_s, memory_limit_mb)
+        self._limits: dict[str, Limits] = {}  # of every verifier met so far; new workers make all of these when they start
+        for name in self._options:
+            self._check_verifier(name)
+        self._window = 4 * CHUNK_MAX * self.workers  # items of one call that may be under way: back-pressure
+        self._pending: deque[_Ticket] = deque()
+        self._crew: list[_Worker] = []
+        self._dead: list[subprocess.Popen] = []
+        self._failed_starts = 0
+        self._item_s = CHUNK_S  # running mean of the time an item takes
+        self._lock = threading.Lock()
+        self._wake_recv, self._wake_send = socket.socketpair()
+        self._wake_send.setblocking(False)
+        self._thread: threading.Thread | None = None
+        self._closing = False
+        self._broken: str | None = None
+
+    # --- for callers -------------------------------------------------------------------------------------------------
+
+    def verify(self, items: Iterable[Item]) -> Iterator[Verdict]:
+        """One verdict an item, in order, as they become known. `items` is read as far ahead as the workers need, not further."""
+        call, window, source = _Call(), deque(), iter(items)
+        take = CHUNK_MAX if hasattr(items, "__len__") else 1  # a generator may be slow, so it is asked for one item at a time
+        try:
+            while True:
+                while window and window[0].verdict is not None:
+                    yield window.popleft().verdict
+                if len(window) < self._window and source is not None:
+                    batch = [_Ticket(item, call) for item in itertools.islice(source, take)]
+                    if batch:
+                        self._submit(batch)
+                        window.extend(batch)
+                        continue
+                    source = None
+                if not window:
+                    return
+                self._await(window[0])
+        finally:
+            call.cancelled = True  # a caller that leaves early takes its waiting items along
+
+    def verify_all(self, items: list[Item]) -> list[Verdict]:
+        return list(self.verify(items))
+
+    def close(self) -> None:
+        """Ends the workers, at once. Calls still waiting get VerifierPoolError."""
+        self._closing = True
+        self._wake()
+        if self._thread is not None:
+            self._thread.join(timeout=30.0)
+            if self._thread.is_alive():
+                raise VerifierPoolError("the thread that talks to the verifier workers did not end within 30 s")
+
+    def __enter__(self) -> VerifierPool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _check_verifier(self, name: str) -> None:
+        if name not in self._limits:
+            self._limits[name] = limits_of(make_verifier(name, self._options.get(name)), self._default_limits)
+
+    def _submit(self, tickets: list[_Ticket]) -> None:
+        for name in {ticket.item.verifier_name for ticket in tickets}:
+            self._check_verifier(name)
+        with self._lock:
+            if self._closing:
+                raise VerifierPoolError("the verifier pool is closed")
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="verifier-pool", daemon=True)
+                self._thread.start()
+            self._pending.extend(tickets)
+        self._wake()
+
+    def _await(self, ticket: _Ticket) -> None:
+        with ticket.call.finished:
+            while ticket.verdict is None:
+                if self._broken or not self._thread.is_alive():
+                    raise VerifierPoolError(self._broken or "the verifier pool was closed while items were waiting")
+                ticket.call.finished.wait(timeout=1.0)
+
+    def _wake(self) -> None:
+        try:
+            self._wake_send.send(b"x")
+        except (BlockingIOError, OSError):  # it is awake already, or gone
+            pass
+
+    # --- the thread that talks to the workers ------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            while not self._closing and not self._broken:
+                self._hand_out()
+                busy = any(worker.tickets or not worker.ready for worker in self._crew) or self._pending
+                readable = mp_connection.wait([self._wake_recv, *(w.connection for w in self._crew)], TICK_S if busy else None)
+                if self._wake_recv in readable:
+                    self._wake_recv.recv(4096)
+                for worker in [w for w in self._crew if w.connection in readable]:
+                    self._listen(worker)
+                for worker in list(self._crew):
+                    self._enforce_limits(worker)
+                self._dead = [process for process in self._dead if process.poll() is None]
+        except BaseException as error:
+            self._broken = f"the verifier pool failed: {type(error).__name__}: {error}"
+            raise
+        finally:
+            if self._broken:
+                log.error("%s", self._broken)
+            for worker in list(self._crew):
+                self._end(worker)
+            for process in self._dead:
+                try:
+                    process.wait(timeout=5.0)
+                except subprocess.TimeoutExpired:
+                    log.warning("verifier worker %d does not die", process.pid)
+            self._wake_recv.close()
+            self._wake_send.close()
+
+    def _hand_out(self) -> None:
+        """Gives waiting items to idle workers; starts workers where there are too few that get on."""
+        while self._pending and self._pending[0].call.cancelled:
+            self._pending.popleft()
+        getting_on = sum(not worker.slow for worker in self._crew)
+        if self._pending:
+            # A stuck item holds its worker until the time limit. Others take its place meanwhile, up to a bound.
+            most = max(2 * self.workers, self.workers + 2)
+            wanted = min(self.workers - getting_on, most - len(self._crew), len(self._pending))
+            for _ in range(wanted):
+                self._crew.append(_Worker(Setup(sys.path[:], self._options, list(self._limits), self._default_limits, os.getpid())))
+        idle = [worker for worker in self._crew if worker.ready and not worker.tickets]
+        for worker in idle[: max(0, getting_on - self.workers)]:
+            self._end(worker)
+        for worker in idle:
+            if not self._pending or worker not in self._crew:
+                continue
+            size = min(CHUNK_MAX, int(CHUNK_S / max(self._item_s, 1e-6)), -(-len(self._pending) // self.workers))
+            chunk = []
+            while self._pending and len(chunk) < max(1, size):
+                ticket = self._pending.popleft()
+                if not ticket.call.cancelled:
+                    chunk.append(ticket)
+            if chunk and not worker.give(chunk):
+                self._bury(worker)
+
+    def _listen(self, worker: _Worker) -> None:
+        try:
+            while worker.connection.poll():
+                kind, *content, when = worker.connection.recv()
+                if kind == "verdict":
+                    self._item_s += 0.1 * (max(0.0, when - worker.since) - self._item_s)
+                    self._finish(worker.tickets.popleft(), content[0])
+                elif kind == "made":
+                    worker.made.add(content[0])
+                elif kind == "ready":
+                    worker.ready, self._failed_starts = True, 0
+                    worker.base_size = _resident_mb(worker.process.pid)
+                elif kind == "broken":
+                    self._broken = f"a verifier worker could not be set up: {content[0]}"
+                elif kind == "retire":
+                    self._give_back(worker)
+                    self._end(worker)
+                    return
+                worker.since = when
+        except (EOFError, OSError):
+            self._bury(worker)
+            return
+        if worker.retiring and worker.finished_its_item():
+            self._end(worker)
+        elif worker.ready and not worker.tickets and _resident_mb(worker.process.pid) > worker.base_size + 0.5 * self._least_memory():
+            self._end(worker)  # caches have grown: start afresh between items
+
+    def _enforce_limits(self, worker: _Worker) -> None:
+        if worker not in self._crew:
+            return
+        if worker.process.poll() is not None:
+            self._listen(worker) if worker.connection.poll() else self._bury(worker)
+            return
+        running = time.monotonic() - worker.since
+        if not worker.ready:
+            if running > START_LIMIT_S:
+                self._bury(worker, failed("its worker did not start"))
+            return
+        if not worker.tickets or running < TICK_S:
+            return
+        name = worker.tickets[0].item.verifier_name
+        limits = self._limits[name]
+        allowed = limits.time_s if name in worker.made else limits.time_s + START_LIMIT_S
+        grown = _resident_mb(worker.process.pid) - worker.base_size
+        if running > allowed:
+            if worker.connection.poll():  # it has answered meanwhile
+                return
+            self._bury(worker, timed_out(f"not done within {limits.time_s:g} s"))
+        elif grown > limits.memory_mb:
+            self._bury(worker, failed(f"used more than {limits.memory_mb} MiB of memory"))
+        elif not worker.slow and running > max(1.0, 0.25 * limits.time_s):
+            worker.slow = True
+            if len(worker.tickets) > 1:  # the items behind it need not wait
+                worker.retiring = True
+                self._give_back(worker, but=1)
+
+    def _bury(self, worker: _Worker, verdict: Verdict | None = None) -> None:
+        """Ends a worker that failed its present item, with this verdict; None if it died by itself, and how tells the verdict."""
+        if verdict is None:
+            try:
+                code = worker.process.wait(timeout=0.5)
+            except subprocess.TimeoutExpired:  # it closed its socket but lives on
+                code = None
+            if code == -signal.SIGXCPU:
+                verdict = timed_out(f"used more than {self._cpu_limit(worker):g} s of processor time")
+            else:
+                verdict = failed(f"its worker {_how_it_ended(code)}")
+        if not worker.ready:
+            self._failed_starts += 1
+            if self._failed_starts >= START_ATTEMPTS:
+                self._broken = f"verifier workers do not start: {verdict.reason} {START_ATTEMPTS} times in a row"
+        if worker.tickets:
+            self._finish(worker.tickets.popleft(), verdict)
+        self._give_back(worker)
+        self._end(worker)
+
+    def _give_back(self, worker: _Worker, but: int = 0) -> None:
+        while len(worker.tickets) > but:
+            self._pending.appendleft(worker.tickets.pop())
+
+    def _finish(self, ticket: _Ticket, verdict: Verdict) -> None:
+        with ticket.call.finished:
+            ticket.verdict = verdict
+            ticket.call.finished.notify_all()
+
+    def _end(self, worker: _Worker) -> None:
+        self._crew.remove(worker)
+        worker.kill()
+        self._dead.append(worker.process)
+
+    def _least_memory(self) -> float:
+        return min(limits.memory_mb for limits in self._limits.values())
+
+    def _cpu_limit(self, worker: _Worker) -> float:
+        return (self._limits[worker.tickets[0].item.verifier_name].cpu_s or 0.0) if worker.tickets else 0.0
+
+
+class _Worker:
+    """One process, its socket, and the items it was given: tickets[0] is the one it is at, since `since` (time.monotonic())."""
+
+    def __init__(self, setup: Setup):
+        ours, theirs = socket.socketpair()
+        for end in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):  # a stopped worker must not stop us
+            ours.setsockopt(socket.SOL_SOCKET, end, struct.pack("ll", SEND_LIMIT_S, 0))
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONHASHSEED": "0"}
+        environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "explore_rl.verifiers.worker", str(theirs.fileno())],
+            stdin=subprocess.DEVNULL,
+            stdout=sys.__stderr__ if sys.__stderr__ is not None else subprocess.DEVNULL,  # a plug-in that prints must not spoil our output
+            env=environment,
+            pass_fds=[theirs.fileno()],
+            start_new_session=True,  # its process group is killed with it, and Ctrl-C is ours alone
+        )
+        theirs.close()
+        self.connection = Connection(ours.detach())
+        self.tickets: deque[_Ticket] = deque()
+        self.since = time.monotonic()
+        self.made: set[str] = set()
+        self.base_size = 0.0
+        self.ready = self.slow = self.retiring = False
+        self.connection.send(setup)
+
+    def give(self, chunk: list[_Ticket]) -> bool:
+        """False if the worker does not take it."""
+        self.tickets.extend(chunk)
+        self.since, self.slow = time.monotonic(), False
+        try:
+            self.connection.send([(t.item.verifier_name, t.item.completion, t.item.problem, t.item.truncated) for t in chunk])
+        except OSError:
+            return False
+        return True
+
+    def finished_its_item(self) -> bool:
+        return not self.tickets
+
+    def kill(self) -> None:
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self.connection.close()
+
+
+def _resident_mb(pid: int) -> float:
+    try:
+        with open(f"/proc/{pid}/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * _PAGE_MB
+    except (OSError, IndexError):  # ended, or no /proc: then the address space limit alone holds
+        return 0.0
+
+
+_PAGE_MB = os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def _how_it_ended(code: int | None) -> str:
+    if code is None:
+        return "closed its socket"
+    if code >= 0:
+        return f"exited with code {code}"
+    return f"was killed by {signal.Signals(-code).name}"
