@@ -1,0 +1,489 @@
+"""Runs a program that nobody trusts, in a process of its own, and gets plain data back. The far side is `sandbox_child.py`.
+
+    with Program(text, "calls", SandboxLimits(), isolation()) as program:
+        program.call("add", (1, 2))         # 3, computed over there
+    run_script(text, "1 2\n", SandboxLimits(), isolation()).stdout
+
+What the kernel of this machine gives is tried once a process (`isolation`), logged, and then demanded of every program: a sandbox that
+comes out weaker than announced is a fault, not a verdict.
+"""
+
+from __future__ import annotations
+
+import base64
+import errno
+import functools
+import json
+import logging
+import math
+import os
+import selectors
+import signal
+import struct
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from explore_rl.verifiers import sandbox_child
+from explore_rl.verifiers.sandbox_child import pack, unpack
+
+log = logging.getLogger(__name__)
+
+
+class SandboxFault(RuntimeError):
+    """The sandbox itself did not work; says nothing about the program."""
+
+
+class Starved(RuntimeError):
+    """The wall-clock limit passed while the program waited for a processor: the machine was too busy to judge it."""
+
+
+class ProgramEnded(Exception):
+    """The program ended, was ended at a limit, or broke the protocol, before it had answered. Evidence about the program."""
+
+
+class ProgramRaised(Exception):
+    """The program's function raised. `kind`: the nearest built-in exception type."""
+
+    def __init__(self, kind: str, own: str, message: str):
+        super().__init__(f"{own}: {message}" if message else own)
+        self.kind = kind
+
+
+class NotPlainResult(Exception):
+    """The program returned something that is not plain data; the message is its type."""
+
+
+@dataclass(frozen=True)
+class SandboxLimits:
+    """What one program may use.
+
+    cpu_s: processor seconds of each process. wall_s: seconds from the start; None: 2 x cpu_s + 5. memory_mb: address space of each
+    process, MiB. processes: how many it may start beside itself (needs namespaces); threads: beside that. files: open at a time.
+    output_mb: of standard output and error together, and of any one result. scratch_mb: size of its own /tmp, which is all it can write.
+    """
+
+    cpu_s: float = 10.0
+    wall_s: float | None = None
+    memory_mb: int = 1024
+    processes: int = 0
+    threads: int = 32
+    files: int = 64
+    output_mb: int = 16
+    scratch_mb: int = 64
+
+    @property
+    def wall(self) -> float:
+        return 2 * self.cpu_s + 5 if self.wall_s is None else self.wall_s
+
+
+# --- what the machine gives ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Isolation:
+    """What holds a program in. Each is True, or False with the reason in `missing`."""
+
+    namespaces: bool
+    seccomp: bool
+    landlock: bool
+    missing: tuple[str, ...] = ()
+
+    @property
+    def strong(self) -> bool:
+        """The program cannot read or write the machine's files, reach a network, or touch or outlive the verifier."""
+        return self.namespaces or (self.seccomp and self.landlock)
+
+    def describe(self) -> str:
+        """One line for a log."""
+        parts = ["limits on processor time, memory, open files and output"]
+        if self.namespaces:
+            user = "a user of its own" if os.geteuid() == 0 else "a user namespace"
+            parts.append(f"namespaces (processes, files, network, IPC, host name) under {user}, with a private root and a bounded /tmp")
+        elif self.landlock:
+            parts.append("Landlock (reads the Python installation alone, writes nothing)")
+        if self.seccomp:
+            parts.append("a seccomp filter")
+        text = "in force: " + "; ".join(parts)
+        return f"{text}. not in force: {'; '.join(self.missing)}" if self.missing else text
+
+
+@functools.cache
+def isolation() -> Isolation:
+    """Tries each means once (about 0.2 s), logs what is in force, and remembers it for this process."""
+    missing = []
+    seccomp = namespaces = landlock = True
+    try:
+        seccomp_filter(0, confined=False)
+    except (ImportError, RuntimeError, OSError) as error:
+        seccomp = False
+        missing.append(f"seccomp ({error})")
+    if problem := _probe(Isolation(namespaces=True, seccomp=False, landlock=False)):
+        namespaces = False
+        missing.append(f"namespaces ({problem})")
+    if problem := _probe(Isolation(namespaces=False, seccomp=False, landlock=True)):
+        landlock = False
+        missing.append(f"Landlock ({problem})")
+    elif namespaces:
+        landlock = False  # not needed beside a private root
+    found = Isolation(namespaces, seccomp, landlock, tuple(missing))
+    log.log(logging.INFO if found.strong else logging.WARNING, "code sandbox %s", found.describe())
+    return found
+
+
+def describe() -> str:
+    """What is in force on this machine, in a line."""
+    return isolation().describe()
+
+
+def _probe(wanted: Isolation) -> str:
+    """Why a program cannot be held in this way; empty if it can."""
+    try:
+        with Program("", "probe", SandboxLimits(), wanted):
+            return ""
+    except SandboxFault as error:
+        return str(error)
+
+
+# Rights that no solution to a programming problem needs. Default is to allow: Python itself calls some hundred others.
+KERNEL = """ptrace process_vm_readv process_vm_writev process_madvise pidfd_getfd kcmp mount umount2 pivot_root chroot move_mount open_tree open_tree_attr
+fsopen fsconfig fsmount fspick mount_setattr unshare setns bpf perf_event_open userfaultfd io_uring_setup io_uring_enter io_uring_register
+keyctl add_key request_key kexec_load kexec_file_load init_module finit_module delete_module open_by_handle_at name_to_handle_at
+memfd_create memfd_secret shmget msgget semget mq_open quotactl swapon swapoff reboot settimeofday clock_settime clock_adjtime adjtimex
+acct syslog personality fanotify_init lookup_dcookie nfsservctl vhangup iopl ioperm sethostname setdomainname mknod mknodat""".split()
+STARTING = "fork vfork execve execveat".split()
+SIGNALS = "kill tkill tgkill rt_sigqueueinfo rt_tgsigqueueinfo pidfd_send_signal pidfd_open prlimit64 setpriority sched_setaffinity".split()
+METADATA = """chmod fchmod fchmodat fchmodat2 chown fchown lchown fchownat setxattr lsetxattr fsetxattr setxattrat removexattr lremovexattr
+fremovexattr removexattrat utime utimes futimesat utimensat truncate file_setattr""".split()
+NUMBERS = {"fchmodat2": 452, "setxattrat": 463, "removexattrat": 466, "open_tree_attr": 467, "file_setattr": 469}  # newer than most libseccomp
+CLONE_THREAD, CLONE_NEW = 0x10000, (0x20000, 0x2000000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000)
+
+
+@functools.cache
+def seccomp_filter(processes: int, confined: bool) -> bytes:
+    """The filter as kernel code, compiled by libseccomp. Refused calls fail with EPERM.
+
+    processes: 0 forbids starting any. confined: a private root and process table are there; without them also signals to others, every
+    kind of socket, and changes to files' owners, modes and times are refused.
+    Raises ImportError or RuntimeError where libseccomp is not to be had.
+    """
+    import pyseccomp as libseccomp
+
+    refuse, allow = libseccomp.ERRNO(errno.EPERM), libseccomp.ALLOW
+    rules = libseccomp.SyscallFilter(allow)
+
+    def add(action: int, name: str, *conditions: Any) -> None:
+        number = libseccomp.resolve_syscall(libseccomp.Arch.NATIVE, name)
+        if number == -1:
+            number = NUMBERS.get(name, -1)
+        if number != -1:  # else a call that neither this library nor this list knows
+            rules.add_rule(action, number, *conditions)
+
+    for name in KERNEL + (STARTING if processes == 0 else []) + ([] if confined else SIGNALS + METADATA + ["socket"]):
+        add(refuse, name)
+    add(libseccomp.ERRNO(errno.ENOSYS), "clone3")  # its flags are out of a filter's sight; the C library falls back to clone
+    for flag in CLONE_NEW:
+        add(refuse, "clone", libseccomp.Arg(0, libseccomp.MASKED_EQ, flag, flag))
+    if processes == 0:
+        add(refuse, "clone", libseccomp.Arg(0, libseccomp.MASKED_EQ, CLONE_THREAD, 0))
+    with tempfile.TemporaryFile() as file:
+        rules.export_bpf(file)
+        file.seek(0)
+        return file.read()
+
+
+@functools.cache
+def readable_paths() -> tuple[str, ...]:
+    """The folders of the Python installation, its packages and the system's libraries: all that a program can read."""
+    names = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    names += [os.path.join(sys.base_prefix, "lib"), "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/share/zoneinfo"]
+    paths = sorted({path for name in names for path in (os.path.abspath(name), os.path.realpath(name)) if os.path.isdir(path)})
+    return tuple(p for p in paths if not any(p != q and p.startswith(q + "/") for q in paths))
+
+
+# --- one program -----------------------------------------------------------------------------------------------------
+
+ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": "/tmp", "TMPDIR": "/tmp", "PYTHONHASHSEED": "0"}
+ENVIRONMENT |= {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+NEVER_STARTED = "the sandbox did not start"
+
+
+class Program:
+    """A program in its sandbox, started on entry and ended, with all it started, on exit.
+
+    mode: "calls" (define the program, then answer `call`), "script" (run it as a main program; see `run_script`) or "probe".
+    Raises SandboxFault when the sandbox cannot be set up.
+    """
+
+    def __init__(self, text: str, mode: str, limits: SandboxLimits, held_by: Isolation):
+        self.text, self.mode, self.limits, self.held_by = text, mode, limits, held_by
+        self.cpu_s = 0.0  # used by all its processes, known when it has ended
+        self._calls = 0
+        self._buffer = bytearray()
+
+    def __enter__(self) -> Program:
+        limits = self.limits
+        if limits.processes and not self.held_by.namespaces:
+            raise SandboxFault("processes > 0 needs namespaces, which this machine does not give")
+        self.deadline = time.monotonic() + limits.wall
+        self._oom_kills = _oom_kills()
+        there_read, self._to = os.pipe()
+        self._from, there_write = os.pipe()
+        stream = subprocess.PIPE if self.mode == "script" else subprocess.DEVNULL
+        command = [sys.executable, "-S", "-s", "-P", "-B", "-X", "utf8", sandbox_child.__file__, str(there_read), str(there_write)]
+        try:
+            self.process = subprocess.Popen(
+                command, env=ENVIRONMENT, cwd="/", pass_fds=(there_read, there_write), stdin=stream, stdout=stream, stderr=stream, bufsize=0
+            )
+        except OSError as error:
+            os.close(self._to)
+            os.close(self._from)
+            raise SandboxFault(f"{NEVER_STARTED}: {error}") from error
+        finally:
+            os.close(there_read)
+            os.close(there_write)
+        os.set_blocking(self._to, False)
+        try:
+            self._send(self._setup())
+            started = self._receive()
+            if "failed" in started:
+                raise SandboxFault(started["failed"])
+            if started != {"ready": True}:
+                raise SandboxFault(NEVER_STARTED)
+        except ProgramEnded as error:
+            self._end()
+            raise SandboxFault(f"{NEVER_STARTED}: {error}") from error
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+
+    def _setup(self) -> dict:
+        held_by, limits = self.held_by, self.limits
+        code = seccomp_filter(limits.processes, held_by.namespaces) if held_by.seccomp else b""
+        return {
+            "parent": os.getpid(),
+            "mode": self.mode,
+            "text": self.text,
+            "namespaces": held_by.namespaces,
+            "landlock": held_by.landlock,
+            "seccomp": base64.b64encode(code).decode(),
+            # a user id that nobody else has, so that its processes are counted, and can be signalled, apart from all others
+            "user": (1 << 30) + self.process.pid if held_by.namespaces and os.geteuid() == 0 else None,
+            "readable": readable_paths(),
+            "path": [p for p in dict.fromkeys((sysconfig.get_path("purelib"), sysconfig.get_path("platlib")))],
+            "cpu_s": max(1, math.ceil(limits.cpu_s)),
+            **{name: getattr(limits, name) for name in ("memory_mb", "processes", "threads", "files", "scratch_mb")},
+        }
+
+    def define(self) -> None:
+        """Waits until the program's text has run. Raises ProgramRaised, ProgramEnded or Starved."""
+        if self._receive() != {"defined": True}:
+            raise self._broken()
+
+    def call(self, name: str, args: tuple = (), kwargs: dict | None = None) -> Any:
+        """What the program's function of this name gives; lists, dicts and sets among `args` change in place as the program changed them.
+
+        Raises NotPlain (an argument cannot travel), ProgramRaised, NotPlainResult, ProgramEnded or Starved.
+        """
+        self._calls += 1
+        self._send({"id": self._calls, "name": name, "args": pack(tuple(args)), "kwargs": {k: pack(v) for k, v in (kwargs or {}).items()}})
+        reply = self._receive()
+        if reply.get("id") != self._calls:
+            raise self._broken()
+        if type(reply.get("not_plain")) is str:
+            raise NotPlainResult(reply["not_plain"][:200])
+        try:
+            value, changed = unpack(reply["value"]), {int(k): unpack(v) for k, v in reply["changed"].items()}
+        except (KeyError, ValueError, AttributeError, RecursionError) as error:
+            raise self._broken() from error
+        for index, now in changed.items():
+            if 0 <= index < len(args):
+                _replace(args[index], now)
+        return value
+
+    # --- the wire ---
+
+    def _send(self, message: dict) -> None:
+        body = json.dumps(message).encode()
+        data = memoryview(struct.pack(">I", len(body)) + body)
+        while data:
+            self._wait(self._to, selectors.EVENT_WRITE)
+            try:
+                data = data[os.write(self._to, data) :]
+            except BrokenPipeError:
+                raise self.ended() from None
+
+    def _receive(self) -> dict:
+        """The next message. Everything in it comes from the program, so nothing about it is believed."""
+        size = struct.unpack(">I", self._exactly(4))[0]
+        if size > self.limits.output_mb << 20:
+            raise ProgramEnded(f"output limit: a result of more than {self.limits.output_mb} MiB")
+        try:
+            message = json.loads(self._exactly(size))
+        except (ValueError, RecursionError) as error:
+            raise self._broken() from error
+        if not isinstance(message, dict):
+            raise self._broken()
+        raised = message.get("raised")
+        if isinstance(raised, list) and len(raised) == 3 and all(type(part) is str for part in raised):
+            raise ProgramRaised(*(part[:300] for part in raised))
+        return message
+
+    def _exactly(self, count: int) -> bytes:
+        while len(self._buffer) < count:
+            self._wait(self._from, selectors.EVENT_READ)
+            part = os.read(self._from, 1 << 16)
+            if not part:
+                raise self.ended()
+            self._buffer += part
+        data = bytes(self._buffer[:count])
+        del self._buffer[:count]
+        return data
+
+    def _wait(self, fd: int, event: int) -> None:
+        with selectors.DefaultSelector() as selector:
+            selector.register(fd, event)
+            if not selector.select(max(0.0, self.deadline - time.monotonic())):
+                raise self.out_of_time()
+
+    def _broken(self) -> ProgramEnded:
+        return ProgramEnded("the program wrote into the verifier's channel")
+
+    # --- the end ---
+
+    def out_of_time(self) -> Exception:
+        """The wall-clock limit has passed: the program slept or waited, or the machine had no time for it."""
+        waited = _runqueue_wait(self.process.pid)
+        self._end()
+        if waited > 0.5 * (self.limits.wall - self.cpu_s):
+            return Starved(f"{self.limits.wall:g} s passed, {waited:.1f} of them waiting for a processor")
+        return ProgramEnded(f"time limit: {self.limits.wall:g} s passed (used {self.cpu_s:.1f} s of processor time)")
+
+    def ended(self) -> Exception:
+        """The program's process has gone, or has shut its channel: says why."""
+        code = self._end(grace=1.0)
+        if code == 128 + signal.SIGXCPU or (code == 128 + signal.SIGKILL and self.cpu_s >= self.limits.cpu_s):
+            return ProgramEnded(f"time limit: more than {self.limits.cpu_s:g} s of processor time")
+        if code == 128 + signal.SIGKILL and _oom_kills() > self._oom_kills:
+            return SandboxFault("the machine ran out of memory and killed a process, perhaps this one")
+        if code > 128:
+            return ProgramEnded(f"ended by signal {code - 128}")
+        return ProgramEnded(f"ended before it answered (exit code {code})")
+
+    def _end(self, grace: float = 0.0) -> int:
+        """Ends the program and all it started; waits for that. Returns the exit code."""
+        if self.process.returncode is None:
+            pidfd = os.pidfd_open(self.process.pid)
+            try:
+                for wait_s, number in ((grace, None), (5.0, signal.SIGTERM), (5.0, signal.SIGKILL)):
+                    if number is not None:
+                        self.process.send_signal(number)
+                    with selectors.DefaultSelector() as selector:
+                        selector.register(pidfd, selectors.EVENT_READ)
+                        if selector.select(wait_s):
+                            break
+                else:
+                    raise SandboxFault("a sandbox was still there 5 s after SIGKILL")
+                _, status, usage = os.wait4(self.process.pid, 0)
+            finally:
+                os.close(pidfd)
+            self.process.returncode = os.waitstatus_to_exitcode(status)
+            self.cpu_s = usage.ru_utime + usage.ru_stime
+            os.close(self._to)
+            os.close(self._from)
+            for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
+                if stream is not None:
+                    stream.close()
+        return self.process.returncode
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a script ended: exit code (128 + signal number), what it printed, and the end of its error output."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+def run_script(text: str, stdin: str, limits: SandboxLimits, held_by: Isolation) -> Finished:
+    """Runs the program as a main program on this standard input.
+
+    Raises ProgramEnded (a limit), Starved or SandboxFault.
+    """
+    with Program(text, "script", limits, held_by) as program:
+        streams = program.process
+        feed, written = memoryview(stdin.encode(errors="replace")), {"stdout": bytearray(), "stderr": bytearray()}
+        for stream in (streams.stdin, streams.stdout, streams.stderr):
+            os.set_blocking(stream.fileno(), False)
+        with selectors.DefaultSelector() as selector:
+            selector.register(streams.stdin, selectors.EVENT_WRITE, "stdin")
+            selector.register(streams.stdout, selectors.EVENT_READ, "stdout")
+            selector.register(streams.stderr, selectors.EVENT_READ, "stderr")
+            while len(selector.get_map()) > ("stdin" in {key.data for key in selector.get_map().values()}):
+                events = selector.select(max(0.0, program.deadline - time.monotonic()))
+                if not events:
+                    raise program.out_of_time()
+                for key, _ in events:
+                    if key.data == "stdin":
+                        try:
+                            feed = feed[os.write(key.fd, feed[:65536]) :] if feed else feed
+                        except BrokenPipeError:  # it has read all it wanted
+                            feed = memoryview(b"")
+                        if not feed:
+                            selector.unregister(key.fileobj)
+                            streams.stdin.close()
+                    elif part := os.read(key.fd, 1 << 16):
+                        written[key.data] += part
+                        if sum(map(len, written.values())) > limits.output_mb << 20:
+                            raise ProgramEnded(f"output limit: more than {limits.output_mb} MiB printed")
+                    else:
+                        selector.unregister(key.fileobj)
+        reason = program.ended()  # both streams are closed: it has ended, or will within a moment
+        if isinstance(reason, SandboxFault) or str(reason).startswith("time limit"):
+            raise reason
+    stdout, stderr = (bytes(written[name]).decode(errors="replace") for name in ("stdout", "stderr"))
+    return Finished(program.process.returncode, stdout, stderr[-2000:])
+
+
+def _replace(old: Any, now: Any) -> None:
+    """Makes a list, dict or set hold what another holds; leaves everything else alone."""
+    if type(old) is list and type(now) is list:
+        old[:] = now
+    elif type(old) in (dict, set) and type(now) is type(old):
+        old.clear()
+        old.update(now)
+
+
+def _oom_kills() -> int:
+    """How often the kernel has killed a process for memory since it started; 0 where it does not say."""
+    for line in Path("/proc/vmstat").read_text().splitlines():
+        if line.startswith("oom_kill "):
+            return int(line.split()[1])
+    return 0
+
+
+def _runqueue_wait(ancestor: int) -> float:
+    """Seconds that the living descendants of a process have spent ready to run but without a processor."""
+    parents, waits = {}, {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                parents[int(folder.name)] = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
+                waits[int(folder.name)] = max(int((task / "schedstat").read_text().split()[1]) for task in (folder / "task").iterdir())
+            except (OSError, ValueError):  # it has gone, or the kernel keeps no such count
+                continue
+    family, grown = {ancestor}, True
+    while grown:
+        new = {child for child, parent in parents.items() if parent in family} - family
+        family, grown = family | new, bool(new)
+    return sum(waits.get(pid, 0) for pid in family) / 1e9
