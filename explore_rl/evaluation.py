@@ -1,0 +1,90 @@
+"""Measuring during training: unbiased pass@k on held-out problems and, in the laboratory, the exact audit of support over the steps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from analysis.pass_at_k import pass_at_k
+from explore_rl.config import Config
+from explore_rl.data_order import hashed_seed
+from explore_rl.types import Problem, Request, Status
+from explore_rl.verifiers.pool import Item
+
+if TYPE_CHECKING:
+    from explore_rl.trainer import Trainer
+
+
+class Evaluations:
+    """What is due at which step; records go to evaluations.jsonl and exact.jsonl with the number of steps done."""
+
+    def __init__(self, config: Config, heldout: list[Problem], trainer: Trainer):
+        self.config, self.heldout, self.trainer = config, heldout, trainer
+        self.exact: ExactAudits | None = ExactAudits(config, trainer) if config.run.exact_every else None
+
+    def run_if_due(self, step: int) -> None:
+        last = step == self.config.run.steps
+        every, exact_every = self.config.run.evaluate_every, self.config.run.exact_every
+        if every and (last or step % every == 0):
+            self.trainer.folder.append("evaluations.jsonl", {"step": step, **self.sampled(step)})
+        if exact_every and (last or step % exact_every == 0):
+            self.trainer.folder.append("exact.jsonl", {"step": step, **self.exact.audit()})
+
+    def run(self, step: int) -> None:
+        if self.config.run.evaluate_every:
+            self.trainer.folder.append("evaluations.jsonl", {"step": step, **self.sampled(step)})
+        if self.exact:
+            self.trainer.folder.append("exact.jsonl", {"step": step, **self.exact.audit()})
+
+    def sampled(self, step: int) -> dict[str, Any]:
+        """Unbiased pass@k, k = 1, 2, 4, ... up to the number of samples, over held-out problems with any evidence."""
+        config, n = self.config, self.config.run.evaluate_samples
+        requests = [
+            Request(
+                problem=p.id, group=g, prompt_ids=self.trainer.encode_prompt(p), max_tokens=config.rollout.max_new_tokens,
+                seed=hashed_seed(config.seed, "evaluate", step, g, i), temperature=config.rollout.temperature,
+            )
+            for g, p in enumerate(self.heldout) for i in range(n)
+        ]  # fmt: skip
+        rollouts = self.trainer.generate(requests)
+        verdicts = self.trainer.actors.verifiers.verify_all([Item(self.heldout[r.request.group], r.text, r.truncated) for r in rollouts])
+        drawn, correct = np.zeros(len(self.heldout), dtype=int), np.zeros(len(self.heldout), dtype=int)
+        for rollout, verdict in zip(rollouts, verdicts, strict=True):
+            if verdict.status not in (Status.TIMEOUT, Status.ERROR):  # no evidence either way
+                drawn[rollout.request.group] += 1
+                correct[rollout.request.group] += verdict.status is Status.CORRECT
+        found = {}
+        for k in [2**i for i in range(n.bit_length()) if 2**i <= n]:
+            enough = drawn >= k
+            if enough.any():
+                found[f"pass@{k}"] = float(np.mean(pass_at_k(drawn[enough], correct[enough], k)))
+        return {"problems": len(self.heldout), "samples": int(drawn.sum()), "excluded": int(n * len(self.heldout) - drawn.sum()), **found}
+
+
+class ExactAudits:
+    """Teacher-forces every correct answer of the audit problems through the learner, and compares with the base model's."""
+
+    def __init__(self, config: Config, trainer: Trainer):
+        from explore_rl import problems
+        from explore_rl.lab import exact
+
+        self.trainer, self.lab = trainer, exact
+        self.problems = problems.load_problems(config.run.exact_problems)
+        self.sequences, self.index = exact.sequences(self.problems, trainer.tokenizer)
+        self.base = None
+
+    def audit(self) -> dict[str, Any]:
+        temperature = self.trainer.config.rollout.temperature
+        sequences = [(np.array(p + c, dtype=np.int32), len(p), temperature) for p, c in self.sequences]
+        logprobs = np.array([s.logprob.sum(dtype=np.float64) for s in self.trainer.actors.learner.score(sequences)])
+        tuned = self.lab.summarise(self.problems, self.index, logprobs)
+        if self.base is None:
+            self.base = self.base_audit(tuned)
+        return self.lab.step_record(self.base, tuned)
+
+    def base_audit(self, first: Any) -> Any:
+        """The base's own audit: what the learner held at step 0, or (after a resume) the initial checkpoint scored afresh."""
+        if self.trainer.next_step == 0:
+            return first
+        return self.lab.audit_model(self.trainer.config.model.path, self.problems, temperature=self.trainer.config.rollout.temperature)
