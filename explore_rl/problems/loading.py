@@ -1,0 +1,105 @@
+"""From a path or a spec to problems, one at a time."""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from analysis.errors import InputError
+from explore_rl.problems.adapters import Options, adapter_for
+from explore_rl.problems.rows import read_rows
+from explore_rl.types import Problem
+
+# scheme of a spec -> function (the whole spec) -> problems; or "module:function", imported when first asked for
+SCHEMES: dict[str, str | Callable[[str], Iterable[Problem]]] = {
+    "lab": "explore_rl.lab.problems:load",
+    "gym": "explore_rl.verifiers.gym:load",
+}
+
+
+def register_scheme(name: str, loader: str | Callable[[str], Iterable[Problem]]) -> None:
+    """Lets `load("name:...")` call the loader (or "module:function", imported when first asked for) with the whole spec."""
+    SCHEMES[name] = loader
+
+
+def load(
+    path_or_spec: str | Path,
+    *,
+    format: str | None = None,
+    limit: int | None = None,
+    verifier: str | None = None,
+    benchmark: str | None = None,
+    duplicates: str = "error",
+) -> Iterator[Problem]:
+    """Problems of a file, folder or glob, or of a spec such as "lab:countdown?level=3&split=train" or "gym:chain_sum?size=100&seed=0".
+
+    Streams: only the ids are kept, to find duplicates. format: a name of `ADAPTERS`; None: found from the columns of each file's first row.
+    verifier, benchmark: replace what the rows say (or do not say). limit: the first so many. duplicates: of ids, "error" or "skip" (the
+    first is kept).
+
+    Raises InputError, with file, line (or row) and key, for whatever cannot be used: malformed lines, wrong types, missing answers,
+    duplicate ids, unknown verifiers, files without problems.
+    """
+    if duplicates not in ("error", "skip"):
+        raise InputError(f"duplicates={duplicates!r}: expected error or skip")
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
+        raise InputError(f"limit={limit!r}: expected a whole number from 1")
+    spec = str(path_or_spec)
+    scheme, colon, _ = spec.partition(":")
+    if colon and scheme in SCHEMES and not Path(spec).exists():
+        problems = _from_scheme(scheme, spec, format)
+    else:
+        problems = _from_files(path_or_spec, format, Options(verifier, benchmark), duplicates)
+    return itertools.islice(problems, limit)
+
+
+def load_problems(path_or_spec: str | Path, **options) -> list[Problem]:
+    """`load`, as a list."""
+    return list(load(path_or_spec, **options))
+
+
+def _from_scheme(scheme: str, spec: str, format: str | None) -> Iterator[Problem]:
+    if format is not None:
+        raise InputError(f"{spec}: format={format!r} has no meaning for {scheme}: problems")
+    loader = SCHEMES[scheme]
+    if isinstance(loader, str):
+        module, function = loader.split(":")
+        loader = getattr(importlib.import_module(module), function)
+    yield from loader(spec)
+
+
+def _from_files(path: str | Path, format: str | None, options: Options, duplicates: str) -> Iterator[Problem]:
+    seen: dict[str, str | int] = {}  # id -> where it first stood
+    verifiers: set[str] = set()
+    adapter, adapter_path = None, None
+    if options.verifier is not None:
+        _check_verifier(options.verifier, "verifier=")
+    for row in read_rows(path):
+        if adapter is None or adapter_path != row.path:
+            adapter, adapter_path = adapter_for(row, format), row.path
+        problem = adapter.convert(row, options)
+        if problem.verifier not in verifiers:
+            _check_verifier(problem.verifier, f"{row.place}: key 'verifier'")
+            verifiers.add(problem.verifier)
+        if problem.id in seen:
+            if duplicates == "skip":
+                continue
+            raise InputError(
+                f"{row.place}: key 'id': duplicate id {problem.id[:80]!r}, first at {seen[problem.id]};"
+                " ids must be unique (duplicates='skip', or --skip-duplicates, keeps the first)"
+            )
+        seen[problem.id] = row.number if row.path == str(path) else row.place
+        yield problem
+    if not seen:
+        raise InputError(f"{path}: holds no problem")
+
+
+def _check_verifier(name: str, place: str) -> None:
+    from explore_rl.verifiers.base import check_name
+
+    try:
+        check_name(name)
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from None

@@ -1,0 +1,320 @@
+"""Prompt templates: what text the model is given for a problem, and with which token a completion ends.
+
+Three things have to fit for a base model to learn anything: the prompt's form, the token at which generation stops, and the token that
+traces end with. A Template holds all three, and `check` says where they do not fit a tokenizer or model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined, TemplateError, meta
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from analysis.errors import InputError
+from explore_rl.types import Problem
+
+QWEN_BOXED = (
+    "<|im_start|>system\nPlease reason step by step, and put your final answer within \\boxed{}.<|im_end|>\n"
+    "<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n"
+)
+# DeepSeek-R1 (2025), Table 1: the template of R1-Zero
+R1 = (
+    "A conversation between User and Assistant. The user asks a question, and the Assistant solves it. The assistant first thinks about the"
+    " reasoning process in the mind and then provides the user with the answer. The reasoning process and answer are enclosed within <think>"
+    " </think> and <answer> </answer> tags, respectively, i.e., <think> reasoning process here </think> <answer> answer here </answer>."
+    " User: {prompt}. Assistant:"
+)
+PLAIN = "Question: {prompt}\nAnswer:"
+
+
+@dataclass(frozen=True)
+class Template:
+    """How a problem becomes a prompt, and how a completion ends.
+
+    name: as the user gave it. text: "" for the tokenizer's own chat template; else text with a {prompt} slot, or a Jinja template.
+    end: the token that ends a completion. None: for chat, the token with which the chat template ends the assistant's turns; for the
+    others, the tokenizer's end token. keeps_system: whether a problem's system message goes before its question; templates that give an
+    instruction of their own leave it out.
+    """
+
+    name: str
+    text: str
+    end: str | None = None
+    keeps_system: bool = True
+
+    @property
+    def is_chat(self) -> bool:
+        return not self.text
+
+    @property
+    def is_jinja(self) -> bool:
+        return "{{" in self.text or "{%" in self.text
+
+    def render(self, problem: Problem | str, tokenizer: Any = None) -> str:
+        """The prompt as text. A chat template needs the tokenizer. Raises InputError, naming the problem, where the two do not fit."""
+        prompt, whose = (problem, "prompt") if isinstance(problem, str) else (problem.prompt, f"problem {problem.id!r}")
+        if self.is_chat:
+            return _apply_chat(tokenizer, _as_messages(prompt, whose), whose)
+        if self.is_jinja:
+            return _apply_jinja(self, prompt, tokenizer, whose)
+        return self.text.replace("{prompt}", _as_text(prompt, whose, self))
+
+    def encode(self, problem: Problem | str, tokenizer: Any) -> list[int]:
+        """Token ids of the prompt: the begin token once, if the tokenizer or the template puts one, and no end token added behind."""
+        text = self.render(problem, tokenizer)
+        bare = list(tokenizer(text, add_special_tokens=False)["input_ids"])
+        if not bare:
+            raise InputError(f"template {self.name!r}: a prompt without tokens")
+        if self.is_chat or (tokenizer.bos_token and text.startswith(tokenizer.bos_token)):
+            return bare  # the template writes its special tokens itself
+        full = list(tokenizer(text)["input_ids"])
+        for begins in range(len(full) - len(bare) + 1):
+            if full[begins : begins + len(bare)] == bare:
+                return full[: begins + len(bare)]
+        return full
+
+    def end_token(self, tokenizer: Any) -> str:
+        """The token that ends a completion: generation stops at it and traces end with it. Raises InputError where there is none."""
+        end = self.end or (_chat_end(tokenizer, str(tokenizer.chat_template)) if self.is_chat else None) or tokenizer.eos_token
+        if not end:
+            raise InputError(f"template {self.name!r}: the tokenizer has no end token (eos_token), so a completion could never end; set one")
+        return end
+
+    def end_id(self, tokenizer: Any) -> int:
+        """Id of the end token. Raises InputError if the tokenizer does not know it as one token."""
+        end = self.end_token(tokenizer)
+        token_id = tokenizer.convert_tokens_to_ids(end)
+        if token_id is None or tokenizer.convert_ids_to_tokens(token_id) != end:
+            raise InputError(
+                f"template {self.name!r} ends turns with {end!r}, which is no token of this tokenizer (its end token is"
+                f" {tokenizer.eos_token!r}); use chat, plain or none, or a template of your own"
+            )
+        return token_id
+
+    def encode_completion(self, text: str, tokenizer: Any) -> list[int]:
+        """Token ids of a completion as the policy would have to write it, the end token last. For traces; samples keep their own ids.
+
+        Raises InputError where the tokenizer cannot write the text, or where the text holds the end token in its midst.
+        """
+        ids = _continuation(text, tokenizer)
+        end = self.end_id(tokenizer)
+        ids = ids[:-1] if ids and ids[-1] == end else ids
+        if end in ids:
+            raise InputError(f"a completion holds the end token {self.end_token(tokenizer)!r} before its end: {text[:60]!r}")
+        for unknown in {tokenizer.unk_token_id, tokenizer.pad_token_id} - {None, end}:
+            if unknown in ids:
+                raise InputError(f"a completion has characters that the tokenizer does not know: {text[:60]!r}")
+        return [*ids, end]
+
+
+NAMED = {
+    "chat": Template("chat", ""),
+    "qwen-boxed": Template("qwen-boxed", QWEN_BOXED, end="<|im_end|>", keeps_system=False),
+    "r1": Template("r1", R1, keeps_system=False),
+    "plain": Template("plain", PLAIN),
+    "none": Template("none", "{prompt}"),
+}
+
+
+def load_template(name: str, end: str | None = None) -> Template:
+    """A template by name (chat, qwen-boxed, r1, plain, none), or from a file: text with a {prompt} slot, or Jinja with {{ prompt }} or messages.
+
+    A newline at the very end of the file is left out (editors add one). In Jinja there are prompt (text), messages, bos_token and eos_token.
+    end: replaces the token that ends a completion. Raises InputError.
+    """
+    if name in NAMED:
+        template = NAMED[name]
+    else:
+        template = Template(name, _read_template(name))
+    return replace(template, end=end) if end is not None else template
+
+
+def template_hash(template: Template, tokenizer: Any = None) -> str:
+    """12 hex digits that change whenever the prompts would: of the text (for chat: the tokenizer's template) and the end token."""
+    text = str(tokenizer.chat_template) if template.is_chat and tokenizer is not None else template.text
+    end = template.end_token(tokenizer) if tokenizer is not None else template.end
+    return hashlib.sha256(repr((text, end, template.keeps_system)).encode()).hexdigest()[:12]
+
+
+def encode_completion(text: str, tokenizer: Any, template: Template = NAMED["none"]) -> list[int]:
+    """`template.encode_completion`; without a template the tokenizer's own end token ends the completion."""
+    return template.encode_completion(text, tokenizer)
+
+
+# --- does it fit? -----------------------------------------------------------------------------------------------------
+
+
+def check(
+    tokenizer: Any, template: Template, model_config: Any = None, *, max_prompt_tokens: int | None = None, max_tokens: int = 0
+) -> list[str]:
+    """Whether prompt, template and end token fit tokenizer and model. Returns warnings, a line each; raises InputError for what cannot work.
+
+    model_config: the model's `transformers` config. max_prompt_tokens + max_tokens has to fit the model's positions.
+    """
+    end, end_id = template.end_token(tokenizer), template.end_id(tokenizer)
+    sample = Problem(id="check", prompt="What is 1 + 1?", answer="2", verifier="math")
+    rendered, ids = template.render(sample, tokenizer), template.encode(sample, tokenizer)
+    warnings = []
+    if end != tokenizer.eos_token:
+        warnings.append(
+            f"template {template.name!r} ends turns with {end!r}, the tokenizer's end token is {tokenizer.eos_token!r}:"
+            f" completions stop at, and traces end with, {end!r}"
+        )
+    if turn_end := _turn_end(template, tokenizer):
+        if turn_end != end:
+            warnings.append(f"template {template.name!r} ends the user's turn with {turn_end!r}, but completions end with {end!r}; give end={turn_end!r} if that is meant")
+    if tokenizer.pad_token_id is not None and tokenizer.pad_token_id == end_id:
+        warnings.append(f"padding and end token are the same ({end!r}): harmless here (lengths are kept), but code that masks padding by its id loses the end token")
+    if tokenizer.bos_token_id is not None and ids.count(tokenizer.bos_token_id) > 1 and tokenizer.bos_token_id != end_id:
+        raise InputError(f"template {template.name!r}: the prompt holds the begin token {tokenizer.bos_token!r} {ids.count(tokenizer.bos_token_id)} times")
+    if template.is_chat:
+        if rendered == _apply_chat(tokenizer, _as_messages(sample.prompt, "check"), "check", add_generation_prompt=False):
+            warnings.append("the chat template adds no generation prompt: the model is not told that its turn begins")
+        if "<think>" in rendered[-20:]:
+            warnings.append("the chat template opens <think> in the prompt: completions begin inside it")
+    elif tokenizer.chat_template and template.name in ("plain", "none"):
+        warnings.append(f"the tokenizer has a chat template, which template {template.name!r} does not use (right for base models)")
+    if model_config is not None:
+        warnings += _check_model(tokenizer, end, end_id, max(ids), model_config, (max_prompt_tokens or 0) + max_tokens)
+    return warnings
+
+
+def _check_model(tokenizer: Any, end: str, end_id: int, largest: int, model_config: Any, length: int) -> list[str]:
+    config = model_config.get_text_config() if hasattr(model_config, "get_text_config") else model_config
+    vocabulary, positions = getattr(config, "vocab_size", None), getattr(config, "max_position_embeddings", None)
+    if vocabulary is not None and max(end_id, largest) >= vocabulary:
+        raise InputError(f"the tokenizer gives id {max(end_id, largest)}, the model's vocabulary has {vocabulary} entries: they do not belong together")
+    if positions is not None and length > positions:
+        raise InputError(f"prompt and completion may take {length} tokens, the model has {positions} positions")
+    warnings = []
+    if vocabulary is not None and len(tokenizer) > vocabulary:
+        warnings.append(f"the tokenizer has {len(tokenizer)} tokens, the model {vocabulary}: a text that uses one of the further tokens fails")
+    stops = getattr(config, "eos_token_id", None)
+    stops = stops if isinstance(stops, (list, tuple)) else [stops]
+    if stops != [None] and end_id not in stops:
+        warnings.append(f"the model's config ends texts with ids {list(stops)}, not with {end!r} ({end_id}): a tool that relies on the config would not stop")
+    return warnings
+
+
+def check_lengths(problems: Iterable[Problem], template: Template, tokenizer: Any, max_prompt_tokens: int) -> int:
+    """Tokens of the longest prompt. Raises InputError that names the longest one if it is over the limit: prompts are never cut."""
+    longest, whose, over = 0, None, 0
+    for problem in problems:
+        length = len(template.encode(problem, tokenizer))
+        over += length > max_prompt_tokens
+        if length > longest:
+            longest, whose = length, problem.id
+    if over:
+        raise InputError(
+            f"{over} prompts are longer than {max_prompt_tokens} tokens (the longest, problem {whose!r}, has {longest}); raise"
+            " model.max_prompt_tokens or leave them out with explore-rl problems --max-prompt-tokens"
+        )
+    return longest
+
+
+# --- parts ------------------------------------------------------------------------------------------------------------
+
+
+def _read_template(name: str) -> str:
+    try:
+        text = Path(name).read_bytes().decode("utf-8")
+    except (OSError, ValueError) as error:
+        raise InputError(f"template {name!r}: neither a name ({', '.join(NAMED)}) nor a readable text file: {error}") from None
+    text = text.removesuffix("\n").removesuffix("\r")
+    template = Template(name, text)
+    if template.is_jinja:
+        try:
+            used = meta.find_undeclared_variables(_jinja().parse(text))
+        except TemplateError as error:
+            raise InputError(f"template {name!r}: not Jinja: {error}") from None
+        if not used & {"prompt", "messages"}:
+            raise InputError(f"template {name!r}: uses neither prompt nor messages, so every problem would look the same")
+        if unknown := used - {"prompt", "messages", "bos_token", "eos_token"}:
+            raise InputError(f"template {name!r}: unknown variables {', '.join(sorted(unknown))}; there are prompt, messages, bos_token, eos_token")
+    elif text.count("{prompt}") != 1:
+        raise InputError(f"template {name!r}: holds {text.count('{prompt}')} {{prompt}} slots; expected one")
+    return text
+
+
+def _as_messages(prompt: str | list[dict[str, str]], whose: str) -> list[dict[str, str]]:
+    messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+    if messages[-1]["role"] == "assistant":
+        raise InputError(f"{whose}: ends with the assistant's turn; a prompt has to end before it")
+    return messages
+
+
+def _as_text(prompt: str | list[dict[str, str]], whose: str, template: Template) -> str:
+    if isinstance(prompt, str):
+        return prompt
+    system = [message["content"] for message in prompt if message["role"] in ("system", "developer")]
+    turns = [message for message in prompt if message["role"] not in ("system", "developer")]
+    if len(turns) != 1 or turns[0]["role"] != "user":
+        raise InputError(f"{whose}: has {len(turns)} turns; template {template.name!r} takes one message of the user, chat takes conversations")
+    return "\n\n".join([*system, turns[0]["content"]] if template.keeps_system else [turns[0]["content"]])
+
+
+def _apply_chat(tokenizer: Any, messages: list[dict[str, str]], whose: str, add_generation_prompt: bool = True) -> str:
+    if tokenizer is None:
+        raise InputError("template 'chat' needs a tokenizer: it is the tokenizer's own chat template")
+    if not tokenizer.chat_template:
+        raise InputError("template 'chat': the tokenizer has no chat template (a base model?); use plain, r1, none, or a file of your own")
+    try:
+        return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=add_generation_prompt)
+    except (TemplateError, TypeError, ValueError) as error:
+        raise InputError(f"{whose}: the chat template does not take it: {' '.join(str(error).split())}") from None
+
+
+def _apply_jinja(template: Template, prompt: str | list[dict[str, str]], tokenizer: Any, whose: str) -> str:
+    messages = _as_messages(prompt, whose)
+    variables = {"messages": messages, "bos_token": getattr(tokenizer, "bos_token", None) or "", "eos_token": getattr(tokenizer, "eos_token", None) or ""}
+    if "prompt" in meta.find_undeclared_variables(_jinja().parse(template.text)):
+        variables["prompt"] = _as_text(prompt, whose, template)
+    try:
+        return _jinja().from_string(template.text).render(variables)
+    except (TemplateError, TypeError, ValueError) as error:
+        raise InputError(f"{whose}: template {template.name!r}: {' '.join(str(error).split())}") from None
+
+
+def _jinja() -> Environment:
+    return ImmutableSandboxedEnvironment(undefined=StrictUndefined)
+
+
+def _special_tokens(tokenizer: Any) -> set[str]:
+    return {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special} | set(tokenizer.all_special_tokens)
+
+
+def _first_special(text: str, tokenizer: Any) -> str | None:
+    """The special token that stands first in the text (the longest, where one begins with another)."""
+    found = [(text.index(token), -len(token), token) for token in _special_tokens(tokenizer) if token in text]
+    return min(found)[2] if found else None
+
+
+@lru_cache(maxsize=16)
+def _chat_end(tokenizer: Any, chat_template: str) -> str | None:
+    """The special token behind an assistant's turn. chat_template is only there so that the cache sees a change of it."""
+    mark = "a reply that ends here"
+    messages = [{"role": "user", "content": "a question"}, {"role": "assistant", "content": mark}]
+    rendered = _apply_chat(tokenizer, messages, "a conversation", add_generation_prompt=False)
+    return _first_special(rendered.partition(mark)[2], tokenizer)
+
+
+def _turn_end(template: Template, tokenizer: Any) -> str | None:
+    """The special token that a text template puts behind the question, if any."""
+    return None if template.is_chat or template.is_jinja else _first_special(template.text.partition("{prompt}")[2], tokenizer)
+
+
+def _continuation(text: str, tokenizer: Any) -> list[int]:
+    """Ids of a text that follows another. SentencePiece tokenizers put a space before a text's first word; behind a newline they do not."""
+    ids = list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    if ids and tokenizer.convert_ids_to_tokens(ids[0]).startswith("\u2581") and not text.startswith((" ", "\u2581")):
+        anchor = list(tokenizer("\n", add_special_tokens=False)["input_ids"])
+        behind = list(tokenizer("\n" + text, add_special_tokens=False)["input_ids"])
+        if behind[: len(anchor)] == anchor:
+            return behind[len(anchor) :]
+    return ids
