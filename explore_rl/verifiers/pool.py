@@ -15,6 +15,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import pickle
 import signal
 import socket
 import struct
@@ -69,11 +70,16 @@ class _Call:
     cancelled: bool = False
 
 
-@dataclass
 class _Ticket:
-    item: Item
-    call: _Call
-    verdict: Verdict | None = None
+    """An item under way. Packed in the caller's thread, so that one that cannot be is the caller's error."""
+
+    __slots__ = ("call", "name", "packed", "verdict")
+
+    def __init__(self, item: Item, call: _Call):
+        self.call = call
+        self.name = item.verifier_name
+        self.packed = pickle.dumps((item.completion, item.problem, item.truncated), pickle.HIGHEST_PROTOCOL)
+        self.verdict: Verdict | None = None
 
 
 class VerifierPool:
@@ -159,7 +165,7 @@ class VerifierPool:
             self._limits[name] = limits_of(make_verifier(name, self._options.get(name)), self._default_limits)
 
     def _submit(self, tickets: list[_Ticket]) -> None:
-        for name in {ticket.item.verifier_name for ticket in tickets}:
+        for name in {ticket.name for ticket in tickets}:
             self._check_verifier(name)
         with self._lock:
             if self._closing:
@@ -224,7 +230,7 @@ class VerifierPool:
             most = max(2 * self.workers, self.workers + 2)
             wanted = min(self.workers - getting_on, most - len(self._crew), len(self._pending))
             for _ in range(wanted):
-                self._crew.append(_Worker(Setup(sys.path[:], self._options, list(self._limits), self._default_limits, os.getpid())))
+                self._crew.append(_Worker(Setup(self._options, list(self._limits), self._default_limits, os.getpid())))
         idle = [worker for worker in self._crew if worker.ready and not worker.tickets]
         for worker in idle[: max(0, getting_on - self.workers)]:
             self._end(worker)
@@ -247,6 +253,7 @@ class VerifierPool:
                 if kind == "verdict":
                     self._item_s += 0.1 * (max(0.0, when - worker.since) - self._item_s)
                     self._finish(worker.tickets.popleft(), content[0])
+                    worker.slow = False
                 elif kind == "made":
                     worker.made.add(content[0])
                 elif kind == "ready":
@@ -262,7 +269,7 @@ class VerifierPool:
         except (EOFError, OSError):
             self._bury(worker)
             return
-        if worker.retiring and worker.finished_its_item():
+        if worker.retiring and not worker.tickets:
             self._end(worker)
         elif worker.ready and not worker.tickets and _resident_mb(worker.process.pid) > worker.base_size + 0.5 * self._least_memory():
             self._end(worker)  # caches have grown: start afresh between items
@@ -280,7 +287,7 @@ class VerifierPool:
             return
         if not worker.tickets or running < TICK_S:
             return
-        name = worker.tickets[0].item.verifier_name
+        name = worker.tickets[0].name
         limits = self._limits[name]
         allowed = limits.time_s if name in worker.made else limits.time_s + START_LIMIT_S
         grown = _resident_mb(worker.process.pid) - worker.base_size
@@ -334,7 +341,11 @@ class VerifierPool:
         return min(limits.memory_mb for limits in self._limits.values())
 
     def _cpu_limit(self, worker: _Worker) -> float:
-        return (self._limits[worker.tickets[0].item.verifier_name].cpu_s or 0.0) if worker.tickets else 0.0
+        return (self._limits[worker.tickets[0].name].cpu_s or 0.0) if worker.tickets else 0.0
+
+
+# The worker finds modules where we do. Not by PYTHONPATH: what a verifier starts would inherit it.
+_START = "import sys; sys.path[:] = {path!r}; from explore_rl.verifiers.worker import main; main()"
 
 
 class _Worker:
@@ -345,9 +356,8 @@ class _Worker:
         for end in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):  # a stopped worker must not stop us
             ours.setsockopt(socket.SOL_SOCKET, end, struct.pack("ll", SEND_LIMIT_S, 0))
         environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONHASHSEED": "0"}
-        environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "explore_rl.verifiers.worker", str(theirs.fileno())],
+            [sys.executable, "-c", _START.format(path=sys.path), str(theirs.fileno())],
             stdin=subprocess.DEVNULL,
             stdout=sys.__stderr__ if sys.__stderr__ is not None else subprocess.DEVNULL,  # a plug-in that prints must not spoil our output
             env=environment,
@@ -368,13 +378,10 @@ class _Worker:
         self.tickets.extend(chunk)
         self.since, self.slow = time.monotonic(), False
         try:
-            self.connection.send([(t.item.verifier_name, t.item.completion, t.item.problem, t.item.truncated) for t in chunk])
+            self.connection.send([(ticket.name, ticket.packed) for ticket in chunk])
         except OSError:
             return False
         return True
-
-    def finished_its_item(self) -> bool:
-        return not self.tickets
 
     def kill(self) -> None:
         try:

@@ -1,9 +1,9 @@
 """The process that runs verifiers for the pool. Started clean: it shares no memory with its parent and imports only what its verifiers need.
 
-    python -m explore_rl.verifiers.worker FD
+    main() with the number of an open socket as the first argument
 
-FD is one end of a socket. The parent sends a Setup, then lists of (verifier name, completion, problem, truncated); None ends the process.
-The worker answers with tuples, whose last entry is always time.monotonic() when they were sent:
+The parent sends a Setup, then lists of (verifier name, pickled (completion, problem, truncated)), until it closes the socket. The worker
+answers with tuples, whose last entry is always time.monotonic() when they were sent:
 
     ("made", name, t)        a verifier was made; time spent on that is not the item's
     ("ready", t)             all verifiers of the Setup are made
@@ -17,6 +17,7 @@ from __future__ import annotations
 import ctypes
 import math
 import os
+import pickle
 import resource
 import signal
 import sys
@@ -24,20 +25,23 @@ import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
+from analysis.errors import InputError
+from explore_rl.types import Verdict
+from explore_rl.verifiers.base import Limits, failed, limits_of, make_verifier
+
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
 @dataclass(frozen=True)
 class Setup:
-    """path: the parent's sys.path, so that plug-ins are found. options: verifier name -> its options. preload: names to make at once.
+    """options: verifier name -> its options. preload: names to make at once. limits: what one item may use where its verifier does not say.
 
-    limits: what one item may use where its verifier does not say (a base.Limits).
+    parent: process id of the one who sends this.
     """
 
-    path: list[str]
     options: dict
     preload: list[str]
-    limits: object
+    limits: Limits
     parent: int
 
 
@@ -49,7 +53,7 @@ def die_with_parent(parent: int) -> None:
             os._exit(1)
 
 
-def limit_resources(limits) -> None:
+def limit_resources(limits: Limits) -> None:
     """Processor time from now on, and a backstop for memory: the parent watches the resident size, this stops one huge allocation."""
     if limits.cpu_s is not None:
         usage = resource.getrusage(resource.RUSAGE_SELF)
@@ -81,11 +85,6 @@ def serve(connection: Connection) -> None:
     global _BASE_SIZE
     setup: Setup = connection.recv()
     die_with_parent(setup.parent)
-    sys.path[:] = setup.path
-    from analysis.errors import InputError
-    from explore_rl.types import Verdict
-    from explore_rl.verifiers.base import failed, limits_of, make_verifier
-
     verifiers = {}
 
     def made(name: str):
@@ -103,8 +102,8 @@ def serve(connection: Connection) -> None:
         return
     _BASE_SIZE = _address_space()
     connection.send(("ready", time.monotonic()))
-    while (chunk := connection.recv()) is not None:
-        for name, completion, problem, truncated in chunk:
+    while True:
+        for name, packed in connection.recv():
             try:
                 verifier = made(name)
             except InputError as error:
@@ -113,6 +112,7 @@ def serve(connection: Connection) -> None:
             limit_resources(limits_of(verifier, setup.limits))
             out_of_memory = False
             try:
+                completion, problem, truncated = pickle.loads(packed)
                 verdict = verifier(completion, problem, truncated=truncated)
                 if not isinstance(verdict, Verdict):
                     verdict = failed(f"verifier {name!r} returned {type(verdict).__name__}, not a Verdict")
@@ -136,6 +136,3 @@ def main() -> None:
     except (EOFError, BrokenPipeError, ConnectionResetError):  # the parent has gone
         pass
 
-
-if __name__ == "__main__":
-    main()
