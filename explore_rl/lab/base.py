@@ -1,0 +1,136 @@
+"""The laboratory's base model: a small Qwen2 pre-trained from a seed on random expressions.
+
+Its tail is designed, so that it is known what reinforcement learning could find and what it could not:
+
+- no training expression holds a division, so answers that need one are out of reach (their exact mass is on the model card);
+- an expression that multiplies a bracketed sum is kept only once in `1 / product_of_sum` times: a rare region, within reach;
+- operators have unequal weights, so solutions to one problem differ in probability;
+- a share `wrong_target` of the training prompts shows a target at random instead of the expression's value: like any base model it is
+  often wrong, and a rare solution competes with common mistakes.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+
+from explore_rl.lab import countdown, tokenizer
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that makes the base model. learning_rate: peak; linear warm-up over `warmup` steps, then a straight line to zero."""
+
+    seed: int = 0
+    steps: int = 2500
+    batch_size: int = 256
+    learning_rate: float = 2e-3
+    warmup: int = 100
+    threads: int = 2
+    hidden_size: int = 128
+    layers: int = 3
+    level_weights: dict[int, float] = field(default_factory=lambda: {3: 0.75, 4: 0.25})
+    operator_weights: dict[str, float] = field(default_factory=lambda: {"+": 1.0, "-": 0.4, "*": 0.2})
+    product_of_sum: float = 0.02
+    wrong_target: float = 0.4
+
+
+def documents(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """Endless (prompt, expression) pairs, the same ones for the same recipe."""
+    rng = random.Random(recipe.seed)
+    levels, weights = list(recipe.level_weights), list(recipe.level_weights.values())
+    while True:
+        level = countdown.LEVELS[rng.choices(levels, weights)[0]]
+        numbers = [rng.randint(1, level.max_number) for _ in range(level.count)]
+        writing, value = countdown.random_expression(numbers, recipe.operator_weights, rng)
+        if value is None or value > level.max_target:
+            continue
+        if countdown.region(writing) == "product_of_sum" and rng.random() >= recipe.product_of_sum:
+            continue
+        target = rng.randint(1, level.max_target) if rng.random() < recipe.wrong_target else value
+        yield countdown.prompt(numbers, target), writing
+
+
+def new_model(recipe: Recipe, codes: PreTrainedTokenizerFast) -> Qwen2ForCausalLM:
+    """Random weights from the seed; input and output embeddings are tied."""
+    torch.manual_seed(recipe.seed)
+    config = Qwen2Config(
+        vocab_size=len(codes),
+        hidden_size=recipe.hidden_size,
+        intermediate_size=3 * recipe.hidden_size,
+        num_hidden_layers=recipe.layers,
+        num_attention_heads=recipe.hidden_size // 32,
+        num_key_value_heads=recipe.hidden_size // 32,
+        max_position_embeddings=64,
+        tie_word_embeddings=True,
+        initializer_range=0.05,
+        bos_token_id=None,
+        eos_token_id=codes.eos_token_id,
+        pad_token_id=codes.pad_token_id,
+    )
+    model = Qwen2ForCausalLM(config).float()
+    model.generation_config.update(do_sample=True, temperature=1.0, top_p=1.0, top_k=0)
+    return model
+
+
+def batch_of(rows: list[tuple[str, str]], codes: PreTrainedTokenizerFast) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids [B, L], padded right, and labels [B, L]: -100 everywhere but on the expression and its end token."""
+    prompts = [codes(prompt).input_ids for prompt, _ in rows]
+    wholes = [ids + codes(text).input_ids + [codes.eos_token_id] for ids, (_, text) in zip(prompts, rows)]
+    length = max(map(len, wholes))
+    tokens = torch.full((len(rows), length), codes.pad_token_id)
+    labels = torch.full((len(rows), length), -100)
+    for row, (prompt_ids, ids) in enumerate(zip(prompts, wholes)):
+        tokens[row, : len(ids)] = torch.tensor(ids)
+        labels[row, len(prompt_ids) : len(ids)] = tokens[row, len(prompt_ids) : len(ids)]
+    return tokens, labels
+
+
+def pretrain(recipe: Recipe) -> tuple[Qwen2ForCausalLM, PreTrainedTokenizerFast]:
+    """The base model and its tokenizer. The same recipe gives the same weights on the same kind of machine."""
+    torch.set_num_threads(recipe.threads)
+    codes = tokenizer.build()
+    model = new_model(recipe, codes)
+    # The smallest eps: the gradient of a token that never occurs shrinks with its probability, and Adam must keep following it
+    # far down, or the region that was left out keeps a mass of 1e-6.
+    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.98), eps=1e-15, weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min((step + 1) / recipe.warmup, max(0.0, (recipe.steps - step) / max(1, recipe.steps - recipe.warmup)))
+    )
+    stream = documents(recipe)
+    progress = tqdm(range(recipe.steps), desc="pre-training", unit="step")
+    for step in progress:
+        rows = sorted((next(stream) for _ in range(recipe.batch_size)), key=lambda row: len(row[0]) + len(row[1]))
+        middle = recipe.batch_size // 2
+        halves = [batch_of(rows[:middle], codes), batch_of(rows[middle:], codes)]
+        predicted = sum(int((labels != -100).sum()) for _, labels in halves)
+        total = 0.0
+        for tokens, labels in halves:  # short and long rows apart: less padding, the same gradient
+            logits = model(tokens, use_cache=False).logits[:, :-1]
+            loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels[:, 1:].flatten(), ignore_index=-100, reduction="sum") / predicted
+            loss.backward()
+            total += loss.item()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+        if step % 20 == 0:
+            progress.set_postfix(nats_per_token=f"{total:.3f}")
+    return model.eval(), codes
+
+
+def save(model: Qwen2ForCausalLM, codes: PreTrainedTokenizerFast, folder: Path) -> None:
+    """An ordinary Hugging Face checkpoint, float32, written aside and renamed: complete or not there."""
+    aside = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(aside, ignore_errors=True)
+    model.save_pretrained(aside)
+    codes.save_pretrained(aside)
+    shutil.rmtree(folder, ignore_errors=True)
+    aside.rename(folder)
