@@ -114,15 +114,13 @@ class Trainer:
         for round in range(MAX_PLAN_ROUNDS):
             for strategy in self.strategies:
                 requests = strategy.plan(requests, groups, round, contexts[strategy])
-            if not requests and (round or self.strategies):
+            if not requests:
                 break
             with clock("generate"):
                 rollouts = self.generate(requests)
             with clock("verify"):
                 for rollout, verdict in zip(rollouts, self.verify(groups, rollouts), strict=True):
                     groups[rollout.request.group].samples.append(Sample(rollout, verdict, self.base_reward(verdict)))
-            if not self.strategies:
-                break
             requests = []
         return groups
 

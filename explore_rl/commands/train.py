@@ -1,0 +1,52 @@
+"""explore-rl train: one recipe, one run folder."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = """examples:
+  explore-rl train configs/lab/grpo.yaml
+  explore-rl train configs/lab/grpo.yaml seed=1 learner.ranks=2 run.output=runs/mine
+  explore-rl train configs/lab/grpo.yaml --resume          go on with a run that was stopped or killed
+  explore-rl train --fields                                every setting, its default and what it does"""
+    parser.add_argument("recipe", nargs="?", help="a YAML file of settings, see configs/")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings that go before the recipe's")
+    parser.add_argument("--resume", action="store_true", help="go on from the run's last complete checkpoint")
+    parser.add_argument("--fields", action="store_true", help="list every setting and exit")
+
+
+def run(args: argparse.Namespace) -> int:
+    from explore_rl.config import field_docs, load_config
+
+    if args.fields:
+        for name, (default, doc) in field_docs().items():
+            print(f"{name:38} {default!s:24} {doc}")
+        return 0
+    if args.recipe is None:
+        from analysis.errors import InputError
+
+        raise InputError("no recipe given; for example: explore-rl train configs/lab/grpo.yaml")
+    config = load_config(args.recipe, args.overrides)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
+
+    from explore_rl.actors import ParityError
+    from explore_rl.faults import ActorFault
+    from explore_rl.runs import output_folder
+    from explore_rl.runs import run as run_once
+    from explore_rl.trainer import RunStopped
+
+    try:
+        path = run_once(config, resume=args.resume)
+    except (RunStopped, ActorFault, ParityError) as error:
+        print(f"explore-rl train: stopped: {error}", file=sys.stderr)
+        print(f"explore-rl train: what is complete is in {output_folder(config)}; go on with --resume", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    print(f"run:         {path}\nfinal model: {path / 'final'}\ncurves:      {path / 'figures'}")
+    return 0

@@ -1,0 +1,153 @@
+"""From a config to a finished run folder; used by `train`, `sweep` and the quick start alike."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+from tqdm import tqdm
+
+from analysis.errors import InputError
+from explore_rl import devices, problems, strategies
+from explore_rl.actors import Actors
+from explore_rl.config import Config, load_config, to_yaml
+from explore_rl.models import load_tokenizer, resolve_model
+from explore_rl.problems.templates import Template
+from explore_rl.run_folder import RunFolder, environment
+from explore_rl.strategies.base import Strategy
+from explore_rl.tracking import make_tracker
+from explore_rl.trainer import RunStopped, Trainer, needs_of
+from explore_rl.types import Problem
+
+log = logging.getLogger(__name__)
+
+
+def output_folder(config: Config) -> Path:
+    return Path(config.run.output.replace("${name}", config.name).replace("${seed}", str(config.seed)))
+
+
+def run(config: Config, resume: bool = False, actors: Actors | None = None) -> Path:
+    """Trains as `config` says, into its run folder. Everything that the user gave is read and checked before any actor starts.
+
+    actors: ones left by an earlier run, re-used if they fit; the caller closes them. Returns the folder. Raises InputError, RunStopped,
+    ActorFault; KeyboardInterrupt after a clean stop by Ctrl-C.
+    """
+    model = resolve_model(config.model.path)
+    tokenizer = load_tokenizer(config.model.path)
+    chosen = strategies.make(config.strategies)
+    training = problems.load_problems(config.problems.train, format=config.problems.format, limit=config.problems.limit)
+    heldout = problems.load_problems(config.problems.heldout) if config.problems.heldout and config.run.evaluate_every else []
+    if not training:
+        raise InputError(f"{config.problems.train}: holds no problems")
+    check_prompts(config, training + heldout, tokenizer)
+    for strategy in chosen:
+        strategy.check(config, training)
+    path = output_folder(config)
+    device = devices.resolve(config)
+    if resume:
+        folder = RunFolder.open(path)
+        refuse_other_settings(config, folder)
+    else:
+        folder = RunFolder.create(path, to_yaml(config), environment(config.seed, device))
+    needs = needs_of(chosen, config)
+    log.info("run %s: %d problems, model %s, strategies: %s", path, len(training), model, ", ".join(s.name for s in chosen) or "none (GRPO)")
+    with own_or_given(actors, config, needs.base_engine, needs.base_model) as used:
+        return _run_with(used, config, training, heldout, chosen, folder, resume)
+
+
+def _run_with(actors: Actors, config: Config, training: list[Problem], heldout: list[Problem], chosen: list[Strategy], folder: RunFolder, resume: bool) -> Path:
+    trainer = Trainer(config, training, heldout, chosen, actors, folder)
+    begin = trainer.resume() if resume else 0
+    if resume:
+        log.info("resuming after %d of %d steps", begin, config.run.steps)
+    tracker = make_tracker(config.run.tracker, folder.path, config.name, asdict(config))
+    with interruptible() as asked_to_stop, tqdm(total=config.run.steps, initial=begin, desc=config.name, unit="step", dynamic_ncols=True) as bar:
+
+        def on_step(number: int, metrics: dict[str, float]) -> None:
+            tracker.log(number, metrics)
+            shown = {"pass@1": metrics.get("pass@1"), "entropy": metrics.get("entropy/token"), "s/step": metrics["seconds/step"]}
+            bar.set_postfix({k: f"{v:.3f}" for k, v in shown.items() if v is not None}, refresh=False)
+            bar.update()
+
+        try:
+            trainer.start()
+            trainer.run(asked_to_stop.is_set, on_step)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise RunStopped(f"{folder.path}: the disk is full ({error}); free some room and go on with --resume") from error
+            raise
+        finally:
+            tracker.close()
+    if asked_to_stop.is_set():
+        log.warning("stopped after %d of %d steps; the checkpoint is complete: go on with --resume", trainer.next_step, config.run.steps)
+        raise KeyboardInterrupt
+    from explore_rl.curves import draw_curves
+
+    draw_curves(folder)
+    return folder.path
+
+
+def check_prompts(config: Config, loaded: list[Problem], tokenizer) -> None:
+    """Every prompt under the limit, before anything starts: a prompt is never cut."""
+    template = Template.named(config.model.template)
+    for problem in loaded:
+        length = len(template.encode(problem, tokenizer))
+        if length > config.model.max_prompt_tokens:
+            raise InputError(
+                f"problem {problem.id}: its prompt has {length} tokens, above model.max_prompt_tokens={config.model.max_prompt_tokens}; "
+                "raise the limit or filter the problems by length"
+            )
+
+
+def refuse_other_settings(config: Config, folder: RunFolder) -> None:
+    """A resumed run goes on under the settings it began with; only how far and how it is watched may change."""
+    began = load_config(folder.path / "config.yaml")
+    free = {"steps", "keep_checkpoints", "checkpoint_every", "tracker", "output"}
+    for section, now in asdict(config).items():
+        before = asdict(began)[section]
+        if section == "devices" or now == before:
+            continue
+        if isinstance(now, dict):
+            changed = [key for key in now if now[key] != before[key] and not (section == "run" and key in free)]
+            if changed:
+                raise InputError(f"--resume: {section}.{changed[0]} was {before[changed[0]]!r} and is now {now[changed[0]]!r}; a run goes on as it began")
+        else:
+            raise InputError(f"--resume: {section} was {before!r} and is now {now!r}; a run goes on as it began")
+
+
+@contextmanager
+def own_or_given(actors: Actors | None, config: Config, base_engine: bool, base_model: bool) -> Iterator[Actors]:
+    if actors is None:
+        with Actors(config, base_engine, base_model) as own:
+            yield own
+    else:
+        actors.reset(config, base_model)
+        yield actors
+
+
+@contextmanager
+def interruptible() -> Iterator[threading.Event]:
+    """The first Ctrl-C (or SIGTERM) asks for a stop after the current step; the second one stops at once."""
+    asked = threading.Event()
+
+    def ask(signum: int, frame: object) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+        log.warning("stopping after this step and saving a checkpoint; press Ctrl-C again to stop at once")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for s, handler in before.items():
+            signal.signal(s, handler)
