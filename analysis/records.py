@@ -52,6 +52,7 @@ COUNT_COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "n": (pa.int64(), "draws that are evidence"),
     "correct": (pa.int64(), "how many of them were correct"),
     "benchmark": (pa.string(), "the set of problems it belongs to"),
+    "model": (pa.string(), "name or path of the model that drew them"),
     "excluded": (pa.int64(), "draws left out of n (timeout or error of the verifier)"),
     "truncated": (pa.int64(), "draws of n that were cut off at the token limit"),
     "num_tokens": (pa.float64(), "mean length of the completions in tokens"),
@@ -221,7 +222,9 @@ def write_scores(path: str | os.PathLike, table: pa.Table | list[dict[str, Any]]
 
 
 def _write(path: Path, table: pa.Table | list[dict[str, Any]], columns: dict, required: tuple[str, ...]) -> None:
-    table = table if isinstance(table, pa.Table) else pa.Table.from_pylist(table)
+    if not isinstance(table, pa.Table):
+        names = dict.fromkeys(name for row in table for name in row)
+        table = pa.table({name: [row.get(name) for row in table] for name in names})
     if missing := [name for name in required if name not in table.column_names]:
         raise InputError(f"{path}: cannot be written without column {missing[0]}; have {', '.join(table.column_names)}")
     if columns is SAMPLE_COLUMNS and not {"correct", "verdict"} & set(table.column_names):

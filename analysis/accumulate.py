@@ -1,0 +1,368 @@
+"""Gathers batches of rows into one `ModelSamples`: samples by code arrays of a few bytes a draw, counts row by row."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from analysis.errors import InputError
+from analysis.files import Batch, Source, column, natural_key
+from analysis.records import COUNT_COLUMNS, DEFAULT_BENCHMARK, NO_EVIDENCE, SAMPLE_COLUMNS, VERDICTS, AnswerCounts, Draws, ModelSamples
+
+SETTINGS = ("model", "temperature", "top_p", "max_tokens", "template", "seed")
+MOST_SETTINGS = 20  # distinct values that are listed (a seed of its own for every draw is not a setting)
+CUT_OFF = ("length", "max_tokens")  # finish reasons of a truncated completion
+MERGE_ANSWERS = 2_000_000  # rows of partial answer counts after which they are merged
+
+
+class Problems:
+    """Codes for (benchmark, problem_id) in the order in which they are met."""
+
+    def __init__(self) -> None:
+        self.codes: dict[tuple[str, str], int] = {}
+
+    def code(self, batch: Batch, source: Source) -> np.ndarray:
+        """int32 [rows]."""
+        problem = _encoded(column(batch, source, "problem_id", pa.string(), missing_ok=False), source, batch, "problem_id")
+        benchmark = column(batch, source, "benchmark", pa.string())
+        names = ["" if v is None else v for v in problem.dictionary.to_pylist()]
+        if "" in names and (empty := np.asarray(problem.indices) == names.index("")).any():
+            raise InputError(f"{source.at(batch.number(int(empty.argmax())))}: problem_id is empty")
+        index = np.asarray(problem.indices)
+        if benchmark is None:
+            sets, pair = [DEFAULT_BENCHMARK], index
+        else:
+            encoded = _encoded(benchmark.fill_null(DEFAULT_BENCHMARK) if not pa.types.is_dictionary(benchmark.type) else benchmark, source, batch, "benchmark")
+            sets = [DEFAULT_BENCHMARK if v is None else v for v in encoded.dictionary.to_pylist()]
+            at = np.asarray(encoded.indices.fill_null(len(sets)))
+            sets.append(DEFAULT_BENCHMARK)
+            pair = at.astype(np.int64) * len(names) + index
+        table = np.full(len(sets) * len(names), -1, dtype=np.int32)
+        for value in np.flatnonzero(np.bincount(pair, minlength=len(table))):
+            key = (sets[value // len(names)], names[value % len(names)])
+            table[value] = self.codes.setdefault(key, len(self.codes))
+        return table[pair]
+
+    def order(self) -> tuple[list[tuple[str, str]], np.ndarray]:
+        """The keys sorted by (benchmark, problem_id, numbers as numbers), and the new place of each code, int64 [M]."""
+        keys = sorted(self.codes, key=lambda key: (key[0], natural_key(key[1])))
+        place = np.empty(len(keys), dtype=np.int64)
+        place[[self.codes[key] for key in keys]] = np.arange(len(keys))
+        return keys, place
+
+
+def _encoded(array: pa.Array, source: Source, batch: Batch, name: str) -> pa.DictionaryArray:
+    encoded = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
+    if name == "problem_id" and encoded.null_count:
+        i = int(np.asarray(pc.is_null(encoded)).argmax())
+        raise InputError(f"{source.at(batch.number(i))}: problem_id is missing")
+    return encoded
+
+
+class SampleRows:
+    """Rows of samples. Per draw it keeps problem code, verdict, and index, seed, log-probability and length where given."""
+
+    WANTED = set(SAMPLE_COLUMNS) - {"completion"} | {"lm_eval_filter"}
+
+    def __init__(self) -> None:
+        self.problems = Problems()
+        self.seen = 0
+        self.kept: dict[str, list[np.ndarray]] = {name: [] for name in ("code", "correct", "sample", "seed", "logprob", "num_tokens", "file")}
+        self.sums: dict[str, np.ndarray] = {}  # per problem code, grown as problems appear
+        self.answers: list[pa.Table] = []
+        self.given: dict[str, int] = {}  # column -> rows of batches that had it
+        self.settings: dict[str, set] = {}
+        self.unjudged = 0
+
+    def add(self, batch: Batch, source: Source, file: int) -> None:
+        rows = batch.table.num_rows
+        code = self.problems.code(batch, source)
+        got = {name: column(batch, source, name, kind) for name, (kind, _) in SAMPLE_COLUMNS.items() if name not in ("completion", "problem_id", "benchmark")}
+        if source.adapter and source.adapter.one_draw_a_file:
+            got["sample"] = pa.array(np.full(rows, file))
+        correct, evidence = self._verdicts(got, batch, source)
+        for name, array in got.items():
+            if array is not None and array.null_count < rows:
+                self.given[name] = self.given.get(name, 0) + rows
+        self._check_ranges(got, batch, source)
+        self._add_sums(code, correct, evidence, got)
+        self._add_answers(code, correct, evidence, got)
+        self._add_settings(got, batch, source)
+        for name, kind in (("sample", np.int32), ("seed", np.int64)):
+            if got[name] is not None and not got[name].null_count:
+                self.kept[name].append(np.asarray(got[name]).astype(kind)[evidence] if not evidence.all() else np.asarray(got[name]).astype(kind))
+            else:
+                self.kept[name].append(np.full(int(evidence.sum()), -1, dtype=kind))
+        for name in ("logprob", "num_tokens"):
+            values = np.full(rows, np.nan, dtype=np.float32) if got[name] is None else _floats(got[name]).astype(np.float32)
+            self.kept[name].append(values[evidence])
+        self.kept["code"].append(code[evidence])
+        self.kept["correct"].append(correct[evidence].astype(np.uint8))
+        self.kept["file"].append(np.array([file, int(evidence.sum())]))
+        self.seen += rows
+
+    def _verdicts(self, got: dict[str, pa.Array | None], batch: Batch, source: Source) -> tuple[np.ndarray, np.ndarray]:
+        """correct (False where it is no evidence) and evidence, bool [rows]."""
+        rows = batch.table.num_rows
+        correct, verdict = got["correct"], got["verdict"]
+        if correct is None and verdict is None:
+            raise InputError(f"{source.at(batch.number(0))}: neither correct nor verdict is there")
+        if verdict is None:
+            evidence = np.ones(rows, dtype=bool)
+            said = np.zeros(rows, dtype=bool)
+            unknown = np.ones(rows, dtype=bool)
+        else:
+            encoded = verdict if pa.types.is_dictionary(verdict.type) else verdict.dictionary_encode()
+            words = encoded.dictionary.to_pylist()
+            index = np.asarray(encoded.indices.fill_null(len(words)))
+            if bad := [word for word in words if word not in VERDICTS]:
+                at = np.flatnonzero(index == words.index(bad[0]))
+                if len(at):
+                    raise InputError(f"{source.at(batch.number(int(at[0])))}: verdict is {bad[0]!r}; it should be one of {', '.join(VERDICTS)}")
+            evidence = ~np.array([word in NO_EVIDENCE for word in words] + [False])[index]
+            said = np.array([word == "correct" for word in words] + [False])[index]
+            unknown = index == len(words)
+        if correct is None:
+            correct = pa.nulls(rows, pa.bool_())
+        absent = np.asarray(correct.is_null())
+        value = np.asarray(correct.fill_null(False))
+        if (missing := absent & unknown).any():
+            raise InputError(f"{source.at(batch.number(int(missing.argmax())))}: correct is missing")
+        if (clash := ~absent & ~unknown & (value != said) & (evidence | value)).any():
+            i = int(clash.argmax())
+            raise InputError(f"{source.at(batch.number(i))}: correct is {bool(value[i])} but verdict is {verdict[i].as_py()!r}")
+        return np.where(absent, said, value) & evidence, evidence
+
+    def _check_ranges(self, got: dict[str, pa.Array | None], batch: Batch, source: Source) -> None:
+        for name, low, high, meaning in (
+            ("sample", 0, np.inf, "an index from 0"),
+            ("logprob", -np.inf, 1e-6, "at most 0"),
+            ("num_tokens", 0, np.inf, "not negative"),
+            ("token_entropy", -1e-6, np.inf, "not negative"),
+            ("temperature", 0, np.inf, "not negative"),
+            ("top_p", 1e-12, 1, "in (0, 1]"),
+        ):
+            if got[name] is not None:
+                values = _floats(got[name])
+                if (bad := (values < low) | (values > high)).any():
+                    i = int(bad.argmax())
+                    raise InputError(f"{source.at(batch.number(i))}: {name} is {values[i]:g}; it should be {meaning}")
+
+    def _add_sums(self, code: np.ndarray, correct: np.ndarray, evidence: np.ndarray, got: dict[str, pa.Array | None]) -> None:
+        size = len(self.problems.codes)
+
+        def add(name: str, at: np.ndarray, weights: np.ndarray | None = None) -> None:
+            total = np.bincount(at, weights, minlength=size).astype(np.float64)
+            if (old := self.sums.get(name)) is not None:
+                total[: len(old)] += old
+            self.sums[name] = total
+
+        whole = bool(evidence.all())
+        kept = code if whole else code[evidence]
+        add("n", kept)
+        add("correct", code[correct])
+        add("excluded", code[:0] if whole else code[~evidence])
+        if got["finish_reason"] is not None:
+            cut = np.asarray(pc.is_in(got["finish_reason"].cast(pa.string()), value_set=pa.array(CUT_OFF)))
+            add("truncated", code[cut & evidence])
+        if got["cot_correct"] is not None:
+            judged = np.asarray(got["cot_correct"].is_valid())
+            self.unjudged += int((correct & ~judged).sum())
+            add("cot_correct", code[correct & np.asarray(got["cot_correct"].fill_null(False))])
+        for name in ("token_entropy", "num_tokens"):
+            if got[name] is not None:
+                values = _floats(got[name])
+                there = evidence & np.isfinite(values)
+                add(f"{name} rows", code[there])
+                add(name, code[there], values[there])
+
+    def _add_answers(self, code: np.ndarray, correct: np.ndarray, evidence: np.ndarray, got: dict[str, pa.Array | None]) -> None:
+        if got["answer"] is None and got["mode"] is None:
+            return
+        rows = len(code)
+        columns = {"problem": pa.array(code), "correct": pa.array(correct)}
+        columns |= {n: pa.nulls(rows, pa.string()) if got[n] is None else got[n].cast(pa.string()) for n in ("answer", "mode")}
+        table = pa.table(columns)
+        table = table if evidence.all() else table.filter(pa.array(evidence))
+        table = table.append_column("count", pa.array(np.ones(table.num_rows, dtype=np.int64)))
+        self.answers.append(_counted([table]))
+        if len(self.answers) > 1 and sum(t.num_rows for t in self.answers[1:]) > MERGE_ANSWERS:
+            self.answers = [_counted(self.answers)]
+
+    def _add_settings(self, got: dict[str, pa.Array | None], batch: Batch, source: Source) -> None:
+        for name in SETTINGS:
+            if got[name] is not None and len(self.settings.setdefault(name, set())) <= MOST_SETTINGS:
+                self.settings[name] |= {v for v in pc.unique(got[name]).to_pylist()[: MOST_SETTINGS + 1] if v is not None}
+        if len(models := self.settings.get("model", ())) > 1:
+            raise InputError(_several_models(source, models))
+        if "lm_eval_filter" in batch.table.column_names:
+            filters = self.settings.setdefault("lm_eval_filter", set())
+            filters |= set(pc.unique(batch.table["lm_eval_filter"]).to_pylist())
+            if len(filters) > 1:
+                raise InputError(f"{source.path}: answers were taken in several ways ({', '.join(sorted(filters))}); choose one, as in {source.path}::{min(filters)}")
+
+    def finish(self, sources: list[Source]) -> ModelSamples:
+        if not self.seen:
+            raise InputError(f"{sources[0].path}: no rows")
+        keys, place = self.problems.order()
+        count = len(keys)
+        warnings = []
+
+        def per_problem(name: str) -> np.ndarray | None:
+            if name not in self.sums:
+                return None
+            out = np.zeros(count)
+            out[place[: len(self.sums[name])]] = self.sums[name]
+            return out
+
+        def mean(name: str) -> np.ndarray | None:
+            if (total := per_problem(name)) is None:
+                return None
+            rows = per_problem(f"{name} rows")
+            return np.divide(total, rows, out=np.full(count, np.nan), where=rows > 0)
+
+        partly = [name for name, rows in self.given.items() if rows < self.seen and name in ("finish_reason", "cot_correct", "token_entropy", "num_tokens", "answer", "mode")]
+        if partly:
+            warnings.append(f"column {', '.join(sorted(partly))} is there in some files only and is left out")
+        cot = per_problem("cot_correct")
+        if cot is not None and self.unjudged:
+            warnings.append(f"cot_correct is missing for {self.unjudged:,} correct draws, so CoT-Pass@K is not computed")
+            cot = None
+        whole = lambda x, column: None if x is None or column in partly else x  # noqa: E731
+        integer = lambda x: None if x is None else x.astype(np.int64)  # noqa: E731
+        n = integer(per_problem("n"))
+        has_answers = bool(self.answers) and not {"answer", "mode"} & set(partly)
+        return ModelSamples(
+            name="",
+            problem_ids=[key[1] for key in keys],
+            benchmarks=[key[0] for key in keys],
+            n=n,
+            correct=integer(per_problem("correct")),
+            excluded=integer(per_problem("excluded")),
+            truncated=integer(whole(per_problem("truncated"), "finish_reason")),
+            cot_correct=integer(whole(cot, "cot_correct")),
+            token_entropy=whole(mean("token_entropy"), "token_entropy"),
+            num_tokens=whole(mean("num_tokens"), "num_tokens"),
+            answers=self._answers(place) if has_answers else None,
+            draws=self._draws(place, n, keys, sources),
+            settings={name: sorted(values) for name, values in self.settings.items() if 0 < len(values) <= MOST_SETTINGS},
+            warnings=warnings,
+        )
+
+    def _answers(self, place: np.ndarray) -> AnswerCounts:
+        table = _counted(self.answers)
+        problem = place[np.asarray(table["problem"])]
+        order = np.argsort(problem, kind="stable")
+        texts = [np.array([*table[name].to_pylist(), None], dtype=object)[:-1][order] for name in ("answer", "mode")]
+        return AnswerCounts(problem[order], *texts, np.asarray(table["count"])[order], np.asarray(table["correct"])[order])
+
+    def _draws(self, place: np.ndarray, n: np.ndarray, keys: list[tuple[str, str]], sources: list[Source]) -> Draws:
+        code = place[self._joined("code")].astype(np.int32)
+        sample = self._joined("sample") if self.given.get("sample") == self.seen or any(s.adapter and s.adapter.one_draw_a_file for s in sources) else None
+        seed = self._joined("seed") if self.given.get("seed") == self.seen else None
+        sorted_already = bool((np.diff(code) >= 0).all())
+        if sample is not None:
+            inside = np.diff(code) == 0
+            if not sorted_already or not (np.diff(sample)[inside] > 0).all():
+                order = np.lexsort((sample, code) if seed is None else (seed, sample, code))
+                same = (np.diff(code[order]) == 0) & (np.diff(sample[order]) == 0)
+                same &= True if seed is None else np.diff(seed[order]) == 0
+                if same.any():
+                    self._refuse_duplicate(order[int(same.argmax())], order[int(same.argmax()) + 1], keys[code[order[int(same.argmax())]]], sample, seed, sources)
+            else:
+                order = slice(None)
+        else:
+            order = slice(None) if sorted_already else np.argsort(code, kind="stable")
+        values = {name: self._joined(name)[order] for name in ("correct", "logprob", "num_tokens")}
+        there = {name: bool(np.isfinite(values[name]).any()) for name in ("logprob", "num_tokens")}
+        return Draws(
+            np.concatenate([[0], np.cumsum(n)]), values["correct"], *(values[name] if there[name] else None for name in ("logprob", "num_tokens"))
+        )
+
+    def _refuse_duplicate(self, first: int, second: int, key: tuple[str, str], sample: np.ndarray, seed: np.ndarray | None, sources: list[Source]) -> None:
+        starts = np.cumsum([0, *(rows for _, rows in self.kept["file"])])
+        files = [sources[self.kept["file"][int(np.searchsorted(starts, at, side="right")) - 1][0]].path for at in sorted((first, second))]
+        shown = f"problem {key[1]!r}, sample {sample[first]}" + ("" if seed is None else f", seed {seed[first]}")
+        raise InputError(
+            f"{files[1]}: {shown} is there twice{'' if files[0] == files[1] else f' (also in {files[0]})'}; separate draws need their own sample or seed"
+        )
+
+    def _joined(self, name: str) -> np.ndarray:
+        joined = np.concatenate(self.kept[name]) if len(self.kept[name]) != 1 else self.kept[name][0]
+        self.kept[name] = [joined]
+        return joined
+
+
+def _several_models(source: Source, models: set[str]) -> str:
+    shown = sorted(models)
+    return f"{source.path}: one side holds several models ({', '.join(shown[:4])}); choose one, as in {source.path}::{shown[0]}"
+
+
+def _counted(tables: list[pa.Table]) -> pa.Table:
+    counted = pa.concat_tables(tables).group_by(["problem", "answer", "mode", "correct"]).aggregate([("count", "sum")])
+    return counted.rename_columns({"count_sum": "count"}).select(["problem", "answer", "mode", "correct", "count"])
+
+
+def _floats(array: pa.Array) -> np.ndarray:
+    return array.cast(pa.float64()).to_numpy(zero_copy_only=False)
+
+
+class CountRows:
+    """Rows of counts, one a problem."""
+
+    WANTED = set(COUNT_COLUMNS)
+
+    def __init__(self) -> None:
+        self.rows: dict[tuple[str, str], dict[str, float | None]] = {}
+        self.where: dict[tuple[str, str], str] = {}
+        self.models: set[str] = set()
+        self.seen = 0
+
+    def add(self, batch: Batch, source: Source, file: int) -> None:
+        got = {
+            name: column(batch, source, name, kind, missing_ok=name not in ("problem_id", "n", "correct")) for name, (kind, _) in COUNT_COLUMNS.items()
+        }
+        lists = {name: [None] * batch.table.num_rows if array is None else array.to_pylist() for name, array in got.items()}
+        for i in range(batch.table.num_rows):
+            row = {name: values[i] for name, values in lists.items()}
+            at = source.at(batch.number(i))
+            key = (row.pop("benchmark") or DEFAULT_BENCHMARK, row.pop("problem_id"))
+            if not key[1]:
+                raise InputError(f"{at}: problem_id is empty")
+            if (model := row.pop("model")) is not None:
+                self.models.add(model)
+            if len(self.models) > 1:
+                raise InputError(_several_models(source, self.models))
+            if row["n"] < 0 or row["correct"] < 0:
+                raise InputError(f"{at}: {'n' if row['n'] < 0 else 'correct'} is {min(row['n'], row['correct'])}; it should not be negative")
+            if row["correct"] > row["n"]:
+                raise InputError(f"{at}: correct is {row['correct']} of n = {row['n']}; it should be at most n")
+            if key in self.where:
+                raise InputError(f"{at}: problem {key[1]!r} is there twice (also {self.where[key]}); add the counts up if they are separate draws")
+            self.rows[key], self.where[key] = row, at
+        self.seen += batch.table.num_rows
+
+    def finish(self, sources: list[Source]) -> ModelSamples:
+        if not self.rows:
+            raise InputError(f"{sources[0].path}: no rows")
+        keys = sorted(self.rows, key=lambda key: (key[0], natural_key(key[1])))
+
+        def values(name: str, kind: type, default: float | None = None) -> np.ndarray | None:
+            found = [self.rows[key][name] for key in keys]
+            if default is None and any(v is None for v in found):
+                return None
+            return np.array([default if v is None else v for v in found], dtype=kind)
+
+        return ModelSamples(
+            name="",
+            problem_ids=[key[1] for key in keys],
+            benchmarks=[key[0] for key in keys],
+            n=values("n", np.int64),
+            correct=values("correct", np.int64),
+            excluded=values("excluded", np.int64, 0),
+            truncated=values("truncated", np.int64),
+            num_tokens=values("num_tokens", np.float64),
+            token_entropy=values("token_entropy", np.float64),
+            settings={"model": sorted(self.models)} if self.models else {},
+        )

@@ -1,0 +1,42 @@
+"""Result files of LeapLabTHU/limit-of-RLVR (and the SimpleRL and Qwen math evaluations it comes from): one line a problem, lists over its samples.
+
+    {"idx": 0, "question": ..., "gt": ..., "code": [texts], "pred": [answers], "finish_reason": [...], "score": [true, false, ...]}
+
+The benchmark is the folder (.../aime24/test_qwen-boxed_-1_seed1_t0.6_s0_e-1.jsonl); template, seed and temperature stand in the file's name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from analysis.errors import InputError
+
+LISTS = {"code": "completion", "pred": "answer", "finish_reason": "finish_reason"}
+NAME = re.compile(r"^[a-z]+_(?P<template>.+)_-?\d+_seed(?P<seed>\d+)_t(?P<temperature>[\d.]+?)_s-?\d+_e-?\d+")
+
+
+def fits(columns: set[str]) -> bool:
+    return "score" in columns and ("idx" in columns or "pred" in columns) and not {"input", "output"} <= columns
+
+
+def convert(row: dict[str, Any], path: Path, select: str | None, at: str) -> Iterator[dict[str, Any]]:
+    scores = row.get("score")
+    if not isinstance(scores, list) or not scores:
+        raise InputError(f"{at}: score should be a list with one entry a sample, this is {scores!r}")
+    if row.get("idx") is None:
+        raise InputError(f"{at}: idx is missing")
+    for name in LISTS:
+        if isinstance(row.get(name), list) and len(row[name]) != len(scores):
+            raise InputError(f"{at}: {name} has {len(row[name])} entries, score has {len(scores)}")
+    common = {k: v for k, v in row.items() if k != "score" and k not in LISTS and not isinstance(v, list)}
+    common |= {"problem_id": str(row["idx"])}
+    if found := NAME.match(path.name):
+        common |= {"template": found["template"], "seed": int(found["seed"]), "temperature": float(found["temperature"]), "benchmark": path.parent.name}
+    for sample, score in enumerate(scores):
+        lists = {ours: row[theirs][sample] for theirs, ours in LISTS.items() if isinstance(row.get(theirs), list)}
+        if "answer" in lists:
+            lists["answer"] = lists["answer"] or None  # an empty string is what their extraction leaves where it finds nothing
+        yield common | lists | {"sample": sample, "correct": score}

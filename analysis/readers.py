@@ -1,0 +1,234 @@
+"""Reads one model's records and lines two models up. Samples are streamed: what stays in memory is a few bytes a draw.
+
+    base = load(["runs/base/*.parquet"]);  tuned = load(["runs/grpo"]);  base, tuned, warnings = align(base, tuned)
+
+A path may be a CSV, JSON-lines or Parquet file or a folder of them, of samples or of counts (found from the columns), in our schema or in
+one that `analysis.adapters` knows; FILE::NAME takes one model out of a file that holds several.
+"""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from tqdm import tqdm
+
+from analysis.accumulate import CountRows, SampleRows
+from analysis.errors import InputError
+from analysis.files import TEXT_BATCH_ROWS, Batch, Source, batches, column, find_sources, sha256
+from analysis.records import DEFAULT_BENCHMARK, SAMPLE_COLUMNS, SCORE_COLUMNS, ModelSamples, Scores
+
+TRUNCATION_MARGIN = 0.02  # truncation rates of the two sides that differ by more than this get a warning
+UNPAIRED_SETTINGS = ("model", "seed")  # settings in which two sides should differ
+
+
+def load(paths: Sequence[str], name: str | None = None) -> ModelSamples:
+    """One model's samples or counts. name: how tables call it (default: its `model` column, else the first file's stem).
+
+    Raises InputError, naming file and row, for what is missing, contradictory, not of its type, or there twice.
+    """
+    sources = find_sources(_expand(paths))
+    if sources[0].kind == "scores":
+        raise InputError(f"{sources[0].path}: holds scores of texts, not samples (no column correct or verdict); give it with --scores")
+    rows = CountRows() if sources[0].kind == "counts" else SampleRows()
+    files = []
+    with tqdm(total=None, desc="reading", unit=" rows", unit_scale=True, delay=3, disable=None) as bar:
+        for index, source in enumerate(sources):
+            before = rows.seen
+            for batch in batches(source, rows.WANTED):
+                batch = _one_model(batch, source)
+                if batch.table.num_rows:
+                    rows.add(batch, source, index)
+                    bar.update(batch.table.num_rows)
+            if source.select and rows.seen == before:
+                raise InputError(f"{source.path}: no row belongs to {source.select!r}")
+            files.append({"path": str(source.path), "sha256": sha256(source.path), "rows": rows.seen - before, "format": source.format})
+            files[-1] |= {"select": source.select} if source.select else {}
+            files[-1] |= {"adapter": source.adapter.name} if source.adapter else {}
+    hashes = {}
+    for source, file in zip(sources, files, strict=True):
+        if (same := hashes.setdefault((file["sha256"], source.select), file["path"])) != file["path"]:
+            raise InputError(f"{file['path']}: the same content as {same}; its draws would count twice")
+    samples = rows.finish(sources)
+    samples.files = files
+    samples.extra_columns = sorted({c for s in sources if not s.adapter for c in s.columns if c not in SAMPLE_COLUMNS and c not in ("n", "excluded", "truncated")})
+    samples.name = name or next(iter(samples.settings.get("model", [])), None) or sources[0].select or sources[0].path.name.split(".")[0]
+    return samples
+
+
+def load_scores(paths: Sequence[str]) -> Scores:
+    """Scores of texts under models (SCORE_COLUMNS). Raises InputError naming file and row."""
+    sources = find_sources(_expand(paths))
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in SCORE_COLUMNS}
+    files, total = [], 0
+    for source in sources:
+        if missing := [c for c in ("problem_id", "model", "logprob", "num_tokens") if c not in source.columns]:
+            raise InputError(f"{source.path}: scores need column {missing[0]}; it has {', '.join(source.columns)}")
+        before = total
+        for batch in batches(source, set(SCORE_COLUMNS) - {"completion"}):
+            for name, (kind, _) in SCORE_COLUMNS.items():
+                required = name in ("problem_id", "model", "logprob", "num_tokens")
+                array = column(batch, source, name, kind, missing_ok=not required)
+                parts[name].append(np.full(batch.table.num_rows, None, dtype=object) if array is None else _numpy(array))
+            total += batch.table.num_rows
+            positive = parts["logprob"][-1] > 1e-6
+            if positive.any():
+                i = int(positive.argmax())
+                raise InputError(f"{source.at(batch.number(i))}: logprob is {parts['logprob'][-1][i]}; the logarithm of a probability is at most 0")
+        files.append({"path": str(source.path), "sha256": sha256(source.path), "rows": total - before, "format": source.format})
+    columns: dict[str, np.ndarray | None] = {}
+    for name, pieces in parts.items():
+        joined = np.concatenate(pieces)
+        columns[name] = None if joined.dtype == object and all(v is None for v in joined) else joined
+    if columns["benchmark"] is None:
+        columns["benchmark"] = np.full(total, DEFAULT_BENCHMARK, dtype=object)
+    return Scores(columns, files)
+
+
+def align(base: ModelSamples, tuned: ModelSamples, common: bool = False) -> tuple[ModelSamples, ModelSamples, list[str]]:
+    """Both sides with the same problems in the same order, and lines of warning about what makes them hard to compare.
+
+    A problem on one side only raises InputError, unless `common`, which drops it and says so. Problems without a single draw that is evidence are left out,
+    with a warning.
+    """
+    warnings = [f"{side.name}: {line}" for side in (base, tuned) for line in side.warnings]
+    base, tuned = _same_benchmark_names(base, tuned)
+    keys = [list(zip(side.benchmarks, side.problem_ids, strict=True)) for side in (base, tuned)]
+    where = [{key: i for i, key in enumerate(side)} for side in keys]
+    alone = [[key for key in keys[i] if key not in where[1 - i]] for i in (0, 1)]
+    if alone[0] or alone[1]:
+        text = "; ".join(
+            f"{len(lost)} problem{'s' * (len(lost) > 1)} only in {side.name} ({', '.join(_called(k) for k in lost[:3])}{', ...' * (len(lost) > 3)})"
+            for lost, side in zip(alone, (base, tuned), strict=True)
+            if lost
+        )
+        if not common:
+            raise InputError(f"the two sides hold different problems: {text} [{base.files[0]['path']} against {tuned.files[0]['path']}]; --common drops them")
+        warnings.append(f"dropped, as they are on one side only: {text}")
+    shared = [key for key in keys[0] if key in where[1]]
+    if not shared:
+        raise InputError(f"the two sides have no problem in common [{base.files[0]['path']} against {tuned.files[0]['path']}]")
+    kept = [key for key in shared if base.n[where[0][key]] and tuned.n[where[1][key]]]
+    if len(kept) < len(shared):
+        lost = [key for key in shared if key not in set(kept)]
+        warnings.append(f"{len(lost)} problems left out, as one side has no draw of them that is evidence ({', '.join(_called(k) for k in lost[:3])})")
+        if not kept:
+            raise InputError("no problem has a draw that is evidence on both sides")
+    base, tuned = (side.subset(np.array([at[key] for key in kept])) for side, at in zip((base, tuned), where, strict=True))
+    return base, tuned, warnings + _differences(base, tuned)
+
+
+def examples(samples: ModelSamples, problems: Sequence[int], each: int = 2, characters: int = 6000) -> dict[int, list[dict[str, Any]]]:
+    """Rows to read, for the problems at these indices: up to `each` correct and `each` wrong ones a problem, completions cut at `characters`.
+
+    Empty where the files have no completions. A second pass over the files; row groups without a wanted problem are not decoded.
+    """
+    wanted = {(samples.benchmarks[i], samples.problem_ids[i]): int(i) for i in problems}
+    found: dict[int, list[dict[str, Any]]] = {i: [] for i in wanted.values()}
+    room = {(i, correct): each for i in found for correct in (True, False)}
+    ids = pa.array(sorted({problem for _, problem in wanted}), pa.string())
+    sources = find_sources([f["path"] if not f.get("select") else f"{f['path']}::{f['select']}" for f in samples.files]) if wanted else []
+    only = len(set(samples.benchmarks)) == 1
+    for source in sources:
+        if source.kind != "samples" or (not source.adapter and "completion" not in source.columns):
+            continue
+        for batch in batches(source, None, rows=TEXT_BATCH_ROWS):
+            batch = _one_model(batch, source)
+            problem = column(batch, source, "problem_id", pa.string())
+            for i in np.flatnonzero(np.asarray(pc.is_in(problem.cast(pa.string()), value_set=ids))):
+                row = {name: batch.table[name][int(i)].as_py() for name in batch.table.column_names}
+                key = (samples.benchmarks[0] if only else str(row.get("benchmark") or DEFAULT_BENCHMARK), problem[int(i)].as_py())
+                correct = row.get("verdict") == "correct" if row.get("correct") is None else row["correct"] in (True, 1, "1", "true", "True", "1.0")
+                if row.get("completion") is None or not room.get((wanted.get(key, -1), correct)):
+                    continue
+                room[wanted[key], correct] -= 1
+                text = str(row["completion"])
+                row["completion"] = text if len(text) <= characters else f"{text[:characters]}\n[... {len(text) - characters:,} more characters]"
+                found[wanted[key]].append(row | {"correct": correct})
+            if not any(room.values()):
+                return found
+    return found
+
+
+def _expand(paths: Sequence[str]) -> list[str]:
+    out = []
+    for path in [paths] if isinstance(paths, (str, Path)) else paths:
+        matches = sorted(glob.glob(str(path))) if any(c in str(path) for c in "*?[") and not Path(str(path).partition("::")[0]).exists() else []
+        out += matches or [str(path)]
+    if not out:
+        raise InputError("no file given")
+    return out
+
+
+def _numpy(array: pa.Array) -> np.ndarray:
+    if pa.types.is_floating(array.type) or (pa.types.is_integer(array.type) and not array.null_count):
+        return array.to_numpy(zero_copy_only=False)
+    return np.array(array.to_pylist() or [None], dtype=object)[: len(array)]
+
+
+def _one_model(batch: Batch, source: Source) -> Batch:
+    """Only the rows of the model that FILE::NAME asks for, where the file has a model column (adapters see to it themselves)."""
+    if not source.select or source.adapter or "model" not in batch.table.column_names:
+        if source.select and not source.adapter:
+            raise InputError(f"{source.path}: has no model column to choose {source.select!r} by")
+        return batch
+    kept = np.flatnonzero(np.asarray(pc.equal(batch.table["model"].cast(pa.string()), source.select).fill_null(False)))
+    return Batch(batch.table.take(pa.array(kept)), lambda i: batch.number(int(kept[i])))
+
+
+def _called(key: tuple[str, str]) -> str:
+    return key[1] if key[0] == DEFAULT_BENCHMARK else f"{key[0]}/{key[1]}"
+
+
+def _same_benchmark_names(base: ModelSamples, tuned: ModelSamples) -> tuple[ModelSamples, ModelSamples]:
+    """Where only one side names its benchmark, and it is a single one, the other side takes that name."""
+    names = [set(side.benchmarks) for side in (base, tuned)]
+    for i, side in enumerate((base, tuned)):
+        other = names[1 - i]
+        if names[i] == {DEFAULT_BENCHMARK} and len(other) == 1 and other != names[i]:
+            side = side.subset(np.arange(len(side)))
+            side.benchmarks = list(other) * len(side)
+            return (side, tuned) if i == 0 else (base, side)
+    return base, tuned
+
+
+def _differences(base: ModelSamples, tuned: ModelSamples) -> list[str]:
+    out = []
+    sides = (base, tuned)
+    for key in sorted((base.settings.keys() | tuned.settings.keys()) - set(UNPAIRED_SETTINGS)):
+        values = [side.settings.get(key) for side in sides]
+        if values[0] != values[1] and all(v is not None for v in values):
+            out.append(f"{key} differs: {base.name} has {_list(values[0])}, {tuned.name} has {_list(values[1])}")
+        for side, value in zip(sides, values, strict=True):
+            if value and len(value) > 1:
+                out.append(f"{side.name} mixes draws with {key} {_list(value)}")
+    if base.truncated is not None and tuned.truncated is not None:
+        rates = [side.truncated.sum() / side.n.sum() for side in sides]
+        if abs(rates[0] - rates[1]) > TRUNCATION_MARGIN:
+            out.append(f"truncation differs: {rates[0]:.1%} of {base.name}'s and {rates[1]:.1%} of {tuned.name}'s completions were cut off")
+    for side in sides:
+        if len(set(side.n.tolist())) > 1:
+            out.append(f"{side.name} has between {side.n.min():,} and {side.n.max():,} draws a problem")
+        if side.excluded.any():
+            share = side.excluded.sum() / (side.n.sum() + side.excluded.sum())
+            out.append(f"{side.excluded.sum():,} draws of {side.name} ({share:.2%}) have verdict timeout or error and are left out")
+    if sorted(set(base.n.tolist())) != sorted(set(tuned.n.tolist())):
+        out.append(f"the sides differ in draws a problem: {base.name} has {_span(base.n)}, {tuned.name} has {_span(tuned.n)}")
+    if {(f["sha256"], f.get("select")) for f in base.files} & {(f["sha256"], f.get("select")) for f in tuned.files}:
+        out.append("the same file is on both sides: a model is compared with its own draws, so nothing can differ")
+    elif np.array_equal(base.correct, tuned.correct) and np.array_equal(base.n, tuned.n) and len(np.unique(base.correct)) > 2:
+        out.append("both sides have the same counts on every problem: are they the same draws?")
+    return out
+
+
+def _list(values: list[Any]) -> str:
+    return ", ".join(str(v) for v in values[:4]) + (", ..." if len(values) > 4 else "")
+
+
+def _span(n: np.ndarray) -> str:
+    return f"{n.min():,}" if n.min() == n.max() else f"{n.min():,} to {n.max():,}"
