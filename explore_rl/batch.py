@@ -95,12 +95,12 @@ def _mask(sample: Sample, mask_truncated: bool) -> np.ndarray:
 def _token_advantage(sample: Sample, algorithm: AlgorithmConfig) -> np.ndarray:
     """advantage x mixture weight x truncated importance weight between engine and trainer, per token, float32 [T].
 
-    The engine correction is for what the current policy drew at the training temperature; a strategy that weights its draws itself
-    (Sample.weight) has the whole correction in that weight.
+    The engine correction is for what the current policy drew at the training temperature. A strategy that weights its draws itself has
+    the whole correction in that weight, and wants algorithm.importance_cap=null.
     """
     advantage = np.full(len(sample.rollout.tokens), sample.advantage * sample.weight, dtype=np.float32)
     drawn = sample.rollout.logprobs is not None and sample.rollout.request.source == "policy"
-    if algorithm.importance_cap is not None and drawn and sample.weight == 1.0:
+    if algorithm.importance_cap is not None and drawn:
         ratio = corrections.truncated_importance(sample.columns["old_logprob"], sample.rollout.logprobs, algorithm.importance_cap)
         advantage *= np.where(np.isnan(ratio), 1.0, ratio).astype(np.float32)
     return advantage

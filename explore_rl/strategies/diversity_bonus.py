@@ -1,0 +1,71 @@
+"""A diversity bonus from counts of final answers (outcome-based exploration, arXiv 2509.06941).
+
+Acts at: advantage (after normalisation, so that groups whose rewards are all equal still get it, and no spread rescales it).
+
+With N(x, a) the number of times that answer a was given to problem x before this batch:
+
+    ucb            b = min(1, sqrt(1 / N)), and 1 for an answer never given before
+    ucb_constant   b = min(1, sqrt(1 / N)) - b0          negative after 1/b0^2 visits, 4 at b0 = .5
+    batch          b_i = -(1/n) #{j != i in the group : a_j = a_i}
+
+Answers are the verifier's modes where it knows them (writings of one solution count as one), else the extracted answers. No answer, and
+errors, earn none. A historical count does nothing on a problem that is never met again: the share of problems met before is logged.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import Any
+
+from explore_rl.strategies.base import StepContext, Strategy
+from explore_rl.types import Group, Sample
+
+KINDS = ("ucb", "ucb_constant", "batch")
+
+
+class DiversityBonus(Strategy):
+    """coefficient: multiplies the bonus. kind: see above. b0: the constant baseline of ucb_constant."""
+
+    name = "diversity_bonus"
+
+    def __init__(self, coefficient: float = 0.2, kind: str = "ucb_constant", b0: float = 0.5):
+        if kind not in KINDS:
+            raise ValueError(f"kind={kind!r}: expected one of {', '.join(KINDS)}")
+        if kind != "ucb_constant" and b0 != 0.5:
+            raise ValueError(f"b0={b0!r} has no effect with kind={kind}")
+        self.coefficient, self.kind, self.b0 = float(coefficient), kind, float(b0)
+        self.counts: dict[str, Counter[str]] = {}  # problem -> answer -> times given, before the current batch
+
+    def advantage(self, groups: list[Group], step: StepContext) -> None:
+        earned = []
+        revisited = sum(g.problem.id in self.counts for g in groups) / len(groups)
+        for group in groups:
+            answered = [s for s in group.samples if s.reward is not None and answer_of(s) is not None and s.rollout.logprobs is not None]
+            here = Counter(answer_of(s) for s in answered)
+            for sample in answered:
+                bonus = self.bonus(group.problem.id, answer_of(sample), here[answer_of(sample)], len(group.samples))
+                sample.advantage += self.coefficient * bonus
+                earned.append(bonus)
+        for group in groups:  # only now: counts exclude the current batch
+            drawn = [s for s in group.samples if answer_of(s) is not None and s.rollout.logprobs is not None]
+            self.counts.setdefault(group.problem.id, Counter()).update(answer_of(s) for s in drawn)
+        step.metrics |= {"revisited": revisited, "bonus_mean": sum(earned) / len(earned) if earned else 0.0, "rewarded": float(len(earned))}
+
+    def bonus(self, problem: str, answer: str, in_group: int, group_size: int) -> float:
+        """b of one sample. in_group: samples of its group with the same answer, itself included; group_size: n."""
+        if self.kind == "batch":
+            return -(in_group - 1) / group_size
+        seen = self.counts.get(problem, {}).get(answer, 0)
+        return min(1.0, math.sqrt(1 / seen) if seen else 1.0) - (self.b0 if self.kind == "ucb_constant" else 0.0)
+
+    def state(self) -> dict[str, Any]:
+        return {"counts": {problem: dict(counts) for problem, counts in self.counts.items()}}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.counts = {problem: Counter(counts) for problem, counts in state["counts"].items()}
+
+
+def answer_of(sample: Sample) -> str | None:
+    """The class whose visits are counted; None where there is no evidence about an answer."""
+    return (sample.verdict.mode or sample.verdict.answer) if sample.verdict.is_evidence else None

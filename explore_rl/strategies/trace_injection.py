@@ -1,0 +1,82 @@
+"""Trace injection, as LUFFY does it (arXiv 2504.14945): worked solutions join the group as off-policy samples.
+
+Acts at: plan (a trace takes the place of a draw), inject (the trace joins the group), terms (its shaped loss).
+
+A trace token enters the policy gradient as  -f(pi(y_t)) A  with  f(p) = p / (p + gamma),  gradient through f: its weight on grad log pi is
+gamma p / (p + gamma)^2, largest at p = gamma, so that rare tokens are lifted and near-certain ones left alone. Trace tokens share the
+normaliser of the policy gradient.
+"""
+
+from __future__ import annotations
+
+from explore_rl.config import Config
+from explore_rl.objectives import losses
+from explore_rl.objectives.terms import LossTerm
+from explore_rl.strategies.base import StepContext, Strategy
+from explore_rl.strategies.traces import WHEN, TraceSource, check_budget, check_share, chosen_groups, drop_for_traces, without_success
+from explore_rl.types import Group, Problem, Request
+
+
+class TraceInjection(Strategy):
+    """per_group: traces a group gets. rate: share of groups that get any. when: "always" (in place of a draw), or "no_success" (beside
+    the draws, only where all of them failed). statistics: "all" or "on_policy", the samples that mean and spread are taken over.
+    gamma: of the shaping. clip: largest f(p) that still gets a gradient, None: no clipping. traces, which, regions, leave_out: see
+    `traces.TraceSource`.
+    """
+
+    name = "trace_injection"
+
+    def __init__(
+        self,
+        per_group: int = 1,
+        rate: float = 1.0,
+        when: str = "always",
+        statistics: str = "all",
+        gamma: float = 0.1,
+        clip: float | None = None,
+        traces: str | None = None,
+        which: str = "uniform",
+        regions: list[str] | None = None,
+        leave_out: list[str] | None = None,
+    ):
+        if when not in WHEN:
+            raise ValueError(f"when={when!r}: expected one of {', '.join(WHEN)}")
+        if statistics not in ("all", "on_policy"):
+            raise ValueError(f"statistics={statistics!r}: expected all or on_policy")
+        if not gamma > 0:
+            raise ValueError(f"gamma={gamma!r}: expected above 0")
+        self.per_group, self.rate, self.when, self.statistics = per_group, check_share("rate", rate), when, statistics
+        self.gamma, self.clip = float(gamma), clip
+        self.source = TraceSource(traces, which, regions, leave_out)
+        self.room: dict[str, int] = {}  # problem -> traces it gets in this step
+
+    def check(self, config: Config, problems: list[Problem]) -> None:
+        check_budget(self.name, self.per_group, config)
+        self.source.check(self.name, problems)
+
+    def terms(self, config: Config) -> list[LossTerm]:
+        shape = {"gamma": self.gamma, "clip": self.clip}
+        return [LossTerm("shaped_trace", losses.shaped_trace, ("advantage",), shape, normaliser="policy_gradient")]
+
+    def plan(self, requests: list[Request], groups: list[Group], round: int, step: StepContext) -> list[Request]:
+        if round > 0 or self.when != "always":
+            return requests
+        self.source.prepare([g.problem for g in groups], step)
+        chosen = chosen_groups(groups, self.rate, step)
+        room = {i: min(self.per_group, len(self.source.usable[g.problem.id])) for i, g in enumerate(groups) if chosen[i]}
+        self.room = {groups[i].problem.id: count for i, count in room.items()}
+        return drop_for_traces(requests, room)
+
+    def inject(self, groups: list[Group], step: StepContext) -> None:
+        if self.when == "no_success":
+            self.source.prepare([g.problem for g in groups], step)
+            chosen = chosen_groups(groups, self.rate, step)
+            self.room = {g.problem.id: self.per_group for i, g in enumerate(groups) if chosen[i] and without_success(g)}
+        injected = 0
+        for index, group in enumerate(groups):
+            for trace, tokens, verdict in self.source.pick(group, self.room.get(group.problem.id, 0), step):
+                sample = self.source.sample(group, index, trace, tokens, verdict, step, in_baseline=self.statistics == "all")
+                sample.terms = {"shaped_trace": 1.0}
+                group.samples.append(sample)
+                injected += 1
+        step.metrics |= {"injected": float(injected), **self.source.metrics()}

@@ -1,0 +1,115 @@
+"""Choosing traces for a group: shared by trace injection and by the likelihood control, so that both learn from the same ones."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+import numpy as np
+
+from analysis.errors import InputError
+from explore_rl.config import Config
+from explore_rl.strategies.base import StepContext, given
+from explore_rl.types import Group, Problem, Request, Rollout, Sample, Status, Trace, Verdict
+
+log = logging.getLogger(__name__)
+
+WHICH = ("uniform", "least_likely")
+WHEN = ("always", "no_success")
+
+
+class TraceSource:
+    """The usable traces of each problem: tokenised once by the policy's own template, with the end token; verified once.
+
+    A trace over the response budget is left out, never cut. One that the verifier finds wrong is reported and left out.
+
+    traces: a JSON-lines or Parquet file of traces by problem id; None: the ones that the problems carry. which: "uniform", or
+    "least_likely" under the current policy. regions, leave_out: keep only, or drop, traces with these region labels.
+    """
+
+    def __init__(self, traces: str | None, which: str, regions: list[str] | None, leave_out: list[str] | None):
+        if which not in WHICH:
+            raise ValueError(f"which={which!r}: expected one of {', '.join(WHICH)}")
+        self.path, self.which, self.regions, self.leave_out = traces, which, regions, leave_out
+        self.from_file: dict[str, tuple[Trace, ...]] | None = None
+        self.usable: dict[str, list[tuple[Trace, tuple[int, ...], Verdict]]] = {}
+        self.wrong = self.too_long = 0
+
+    def check(self, name: str, problems: list[Problem]) -> None:
+        if self.path is not None:
+            from explore_rl.problems.traces import load_traces
+
+            self.from_file = load_traces(self.path)
+        if not any(self.of(problem) for problem in problems):
+            raise InputError(f"strategies: {name}: none of the training problems has a trace; give traces=FILE, or problems that carry some")
+
+    def of(self, problem: Problem) -> list[Trace]:
+        traces = problem.traces if self.from_file is None else self.from_file.get(problem.id, ())
+        return [t for t in traces if (self.regions is None or t.region in self.regions) and t.region not in (self.leave_out or ())]
+
+    def prepare(self, problems: list[Problem], step: StepContext) -> None:
+        """Tokenises and verifies the traces of problems not met before."""
+        fresh = [p for p in problems if p.id not in self.usable]
+        found = [(p, t, step.encode_completion(t.text)) for p in fresh for t in self.of(p)]
+        fitting = [entry for entry in found if len(entry[2]) <= step.config.rollout.max_new_tokens]
+        self.too_long += len(found) - len(fitting)
+        verdicts = step.verify([(p, t.text) for p, t, _ in fitting])
+        for problem in fresh:
+            self.usable[problem.id] = []
+        for (problem, trace, tokens), verdict in zip(fitting, verdicts, strict=True):
+            if verdict.status is Status.CORRECT:
+                self.usable[problem.id].append((trace, tokens, verdict))
+            else:
+                self.wrong += 1
+                log.warning("problem %s: a trace from %s is left out: the verifier says %s %s", problem.id, trace.source, verdict.status.value, verdict.reason)
+
+    def pick(self, group: Group, count: int, step: StepContext) -> list[tuple[Trace, tuple[int, ...], Verdict]]:
+        usable = self.usable[group.problem.id]
+        if self.which == "uniform" or len(usable) <= count:
+            order = step.rng.permutation(len(usable))
+        else:
+            prompt = step.encode_prompt(group.problem)
+            sequences = [(np.array(prompt + t, dtype=np.int32), len(prompt), step.config.rollout.temperature) for _, t, _ in usable]
+            order = np.argsort([s.logprob.sum() for s in step.score(sequences)], kind="stable")
+        return [usable[i] for i in order[:count]]
+
+    def sample(self, group: Group, index: int, trace: Trace, tokens: tuple[int, ...], verdict: Verdict, step: StepContext, in_baseline: bool) -> Sample:
+        prompt = step.encode_prompt(group.problem)
+        like = Request(group.problem.id, index, prompt, 0, step.config.rollout.max_new_tokens, temperature=step.config.rollout.temperature)
+        rollout = given(group.problem, index, prompt, tokens, trace.text, "trace", like, in_baseline)
+        return Sample(rollout, verdict, reward=verdict.score)
+
+    def metrics(self) -> dict[str, float]:
+        return {"left_out_wrong": float(self.wrong), "left_out_too_long": float(self.too_long)}
+
+
+def without_success(group: Group) -> bool:
+    return not any(s.verdict.status is Status.CORRECT for s in group.samples)
+
+
+def drop_for_traces(requests: list[Request], replaced: dict[int, int]) -> list[Request]:
+    """Takes the last `replaced[group]` requests out of each group, so that a trace takes the place of a draw."""
+    left = dict(replaced)
+    kept = []
+    for request in reversed(requests):
+        if left.get(request.group, 0) > 0:
+            left[request.group] -= 1
+        else:
+            kept.append(replace(request))
+    return kept[::-1]
+
+
+def chosen_groups(groups: list[Group], rate: float, step: StepContext) -> list[bool]:
+    """Which groups get a trace: each with probability `rate`, the same draw for the same step after a resume."""
+    return list(step.rng.random(len(groups)) < rate)
+
+
+def check_share(name: str, value: float) -> float:
+    if not 0.0 <= value <= 1.0:
+        raise ValueError(f"{name}={value!r}: expected a share between 0 and 1")
+    return float(value)
+
+
+def check_budget(name: str, per_group: int, config: Config) -> None:
+    if not 1 <= per_group < config.algorithm.group_size:
+        raise InputError(f"strategies: {name}: per_group={per_group}: expected at least 1 and below algorithm.group_size={config.algorithm.group_size}")
