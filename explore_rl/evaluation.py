@@ -66,25 +66,32 @@ class ExactAudits:
     """Teacher-forces every correct answer of the audit problems through the learner, and compares with the base model's."""
 
     def __init__(self, config: Config, trainer: Trainer):
-        from explore_rl import problems
-        from explore_rl.lab import exact
+        from explore_rl.lab import exact, problems
 
         self.trainer, self.lab = trainer, exact
-        self.problems = problems.load_problems(config.run.exact_problems)
-        self.sequences, self.index = exact.sequences(self.problems, trainer.tokenizer)
+        self.problems = problems.load(config.run.exact_problems)
+        self.pairs, self.index = exact.sequences(self.problems, trainer.tokenizer)
         self.base = None
 
     def audit(self) -> dict[str, Any]:
+        """Exact pass@k, region masses, and what of the base's support is preserved, lost and gained at each threshold, now."""
         temperature = self.trainer.config.rollout.temperature
-        sequences = [(np.array(p + c, dtype=np.int32), len(p), temperature) for p, c in self.sequences]
-        logprobs = np.array([s.logprob.sum(dtype=np.float64) for s in self.trainer.actors.learner.score(sequences)])
-        tuned = self.lab.summarise(self.problems, self.index, logprobs)
+        sequences = [(np.array(prompt + answer, dtype=np.int32), len(prompt), temperature) for prompt, answer in self.pairs]
+        logprobs = [score.logprob.sum(dtype=np.float64) for score in self.trainer.actors.learner.score(sequences)]
+        now = self.lab.summarise(self.problems, self.index, logprobs)
         if self.base is None:
-            self.base = self.base_audit(tuned)
-        return self.lab.step_record(self.base, tuned)
+            self.base = now if self.trainer.next_step == 0 else self.base_audit()
+        found = self.lab.compare(self.base, now)
+        return {
+            "pass_at_k": found["pass_at_k"]["tuned"],
+            "regions": {name: region["mass"] for name, region in found["regions"]["tuned"].items()},
+            "support": {unit: found["support"][unit] for unit in ("problem", "mode")},
+            "support_by_region": found["support_by_region"],
+        }
 
-    def base_audit(self, first: Any) -> Any:
-        """The base's own audit: what the learner held at step 0, or (after a resume) the initial checkpoint scored afresh."""
-        if self.trainer.next_step == 0:
-            return first
-        return self.lab.audit_model(self.trainer.config.model.path, self.problems, temperature=self.trainer.config.rollout.temperature)
+    def base_audit(self) -> Any:
+        """After a resume: the initial checkpoint scored afresh, since the learner no longer holds it."""
+        from explore_rl.lab.scoring import audit_model
+
+        config = self.trainer.config
+        return audit_model(config.model.path, self.problems, temperature=config.rollout.temperature)
