@@ -12,6 +12,7 @@ import numpy as np
 
 from explore_rl import devices
 from explore_rl.config import Config
+from explore_rl.faults import RunStopped
 from explore_rl.learner.group import LearnerGroup
 from explore_rl.rollout.group import RolloutGroup
 from explore_rl.types import Rollout
@@ -23,7 +24,7 @@ log = logging.getLogger(__name__)
 PARITY = {"float32": 1e-4, "bfloat16": 5e-2}  # largest mean |engine - learner| log-probability that still means "the same weights"
 
 
-class ParityError(RuntimeError):
+class ParityError(RunStopped):
     """The engines do not compute what the learner computes: the weights did not arrive, or the two implement the model differently."""
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import ray
@@ -12,7 +15,11 @@ from ray.exceptions import GetTimeoutError, RayActorError
 POLL_S = 2.0
 
 
-class ActorFault(RuntimeError):
+class RunStopped(RuntimeError):
+    """The work cannot go on; its state is saved and it can be resumed once the cause is gone."""
+
+
+class ActorFault(RunStopped):
     """An actor died, got stuck or did not answer. who: its name; doing: what it was asked for; why: died, stuck or timed out."""
 
     def __init__(self, who: str, doing: str, why: str):
@@ -73,3 +80,22 @@ def _look_for_stuck(actors, pending, last_seen, doing: str, stall_s: float) -> N
 
 def _first_line(error: BaseException) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+@dataclass
+class Outcome:
+    code: int = 0
+
+
+@contextmanager
+def reported(command: str, how_to_go_on: str) -> Iterator[Outcome]:
+    """Around a command's work: a fault becomes one line and exit code 1, Ctrl-C becomes 130. Bad input passes through (exit code 2)."""
+    outcome = Outcome()
+    try:
+        yield outcome
+    except RunStopped as error:
+        print(f"{command}: stopped: {error}\n{command}: {how_to_go_on}", file=sys.stderr)
+        outcome.code = 1
+    except KeyboardInterrupt:
+        print(f"{command}: interrupted; {how_to_go_on}", file=sys.stderr)
+        outcome.code = 130

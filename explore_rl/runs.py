@@ -12,17 +12,20 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tqdm import tqdm
+from transformers import AutoConfig
 
 from analysis.errors import InputError
 from explore_rl import devices, problems, strategies
 from explore_rl.actors import Actors
 from explore_rl.config import Config, load_config, to_yaml
+from explore_rl.faults import RunStopped
 from explore_rl.models import load_tokenizer, resolve_model
-from explore_rl.problems.templates import Template
+from explore_rl.problems.templates import check as check_template
+from explore_rl.problems.templates import check_lengths, load_template
 from explore_rl.run_folder import RunFolder, environment
 from explore_rl.strategies.base import Strategy
 from explore_rl.tracking import make_tracker
-from explore_rl.trainer import RunStopped, Trainer, needs_of
+from explore_rl.trainer import Trainer, needs_of
 from explore_rl.types import Problem
 
 log = logging.getLogger(__name__)
@@ -45,7 +48,10 @@ def run(config: Config, resume: bool = False, actors: Actors | None = None) -> P
     heldout = problems.load_problems(config.problems.heldout) if config.problems.heldout and config.run.evaluate_every else []
     if not training:
         raise InputError(f"{config.problems.train}: holds no problems")
-    check_prompts(config, training + heldout, tokenizer)
+    template = load_template(config.model.template)
+    for line in check_template(tokenizer, template, AutoConfig.from_pretrained(model), max_tokens=config.rollout.max_new_tokens):
+        log.warning("%s", line)
+    check_lengths(training + heldout, template, tokenizer, config.model.max_prompt_tokens)
     for strategy in chosen:
         strategy.check(config, training)
     path = output_folder(config)
@@ -91,18 +97,6 @@ def _run_with(actors: Actors, config: Config, training: list[Problem], heldout: 
 
     draw_curves(folder)
     return folder.path
-
-
-def check_prompts(config: Config, loaded: list[Problem], tokenizer) -> None:
-    """Every prompt under the limit, before anything starts: a prompt is never cut."""
-    template = Template.named(config.model.template)
-    for problem in loaded:
-        length = len(template.encode(problem, tokenizer))
-        if length > config.model.max_prompt_tokens:
-            raise InputError(
-                f"problem {problem.id}: its prompt has {length} tokens, above model.max_prompt_tokens={config.model.max_prompt_tokens}; "
-                "raise the limit or filter the problems by length"
-            )
 
 
 def refuse_other_settings(config: Config, folder: RunFolder) -> None:

@@ -20,10 +20,10 @@ from explore_rl.actors import Actors
 from explore_rl.config import Config
 from explore_rl.data_order import DataOrder, hashed_seed
 from explore_rl.evaluation import Evaluations
-from explore_rl.faults import ActorFault
+from explore_rl.faults import ActorFault, RunStopped
 from explore_rl.models import load_tokenizer
 from explore_rl.objectives import advantages, divergences
-from explore_rl.problems.templates import Template
+from explore_rl.problems.templates import load_template
 from explore_rl.rollout.records import rollout_columns
 from explore_rl.run_folder import RunFolder
 from explore_rl.strategies.base import Needs, Score, StepContext, Strategy
@@ -34,10 +34,6 @@ log = logging.getLogger(__name__)
 
 MAX_PLAN_ROUNDS = 16
 ENGINE_RETRIES = 2  # how often a step is drawn again after an engine died
-
-
-class RunStopped(RuntimeError):
-    """The run cannot go on; its state is saved and it can be resumed once the cause is gone."""
 
 
 def needs_of(strategies: list[Strategy], config: Config) -> Needs:
@@ -56,7 +52,7 @@ class Trainer:
         self.config, self.strategies, self.actors, self.folder = config, strategies, actors, folder
         self.data = DataOrder(problems, config.seed)
         self.tokenizer = load_tokenizer(config.model.path)
-        self.template = Template.named(config.model.template)
+        self.template = load_template(config.model.template)
         self.needs = needs_of(strategies, config)
         self.terms = batch.base_terms(config.algorithm) + [t for s in strategies for t in s.terms(config)]
         self.evaluations = Evaluations(config, heldout, self)

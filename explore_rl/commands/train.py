@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,19 +33,11 @@ def run(args: argparse.Namespace) -> int:
     config = load_config(args.recipe, args.overrides)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
 
-    from explore_rl.actors import ParityError
-    from explore_rl.faults import ActorFault
+    from explore_rl.faults import reported
     from explore_rl.runs import output_folder
     from explore_rl.runs import run as run_once
-    from explore_rl.trainer import RunStopped
 
-    try:
+    with reported("explore-rl train", f"what is complete is in {output_folder(config)}; go on with --resume") as outcome:
         path = run_once(config, resume=args.resume)
-    except (RunStopped, ActorFault, ParityError) as error:
-        print(f"explore-rl train: stopped: {error}", file=sys.stderr)
-        print(f"explore-rl train: what is complete is in {output_folder(config)}; go on with --resume", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    print(f"run:         {path}\nfinal model: {path / 'final'}\ncurves:      {path / 'figures'}")
-    return 0
+        print(f"run:         {path}\nfinal model: {path / 'final'}\ncurves:      {path / 'figures'}")
+    return outcome.code

@@ -1,0 +1,50 @@
+"""explore-rl sample: completions of any checkpoint on any problem file, verified."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = """examples:
+  explore-rl sample lab:base --problems "lab:countdown?split=audit&size=100" --n 256 --max-tokens 24 --out base.parquet
+  explore-rl sample runs/grpo-seed0/final --problems math500.jsonl --template chat --n 1024 --temperature 0.6 --top-p 0.95 --out tuned.parquet
+
+A killed command goes on where it stopped when it is given again. Both sides of an audit want the same settings."""
+    parser.add_argument("model", help="a Hugging Face checkpoint folder, or lab:base")
+    parser.add_argument("--problems", required=True, help="a problem file, or a spec such as lab:countdown?split=audit")
+    parser.add_argument("--out", required=True, type=Path, help="the Parquet file to write")
+    parser.add_argument("--n", type=int, default=256, help="completions a problem (default 256)")
+    parser.add_argument("--temperature", type=float, default=1.0)
+    parser.add_argument("--top-p", type=float, default=1.0)
+    parser.add_argument("--max-tokens", type=int, default=1024, help="response budget in tokens (default 1024)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--template", default="none", help="chat, qwen-boxed, r1, plain, none, or a file with a {prompt} slot")
+    parser.add_argument("--stop", action="append", default=[], help="a stop string, besides the end token; may be repeated")
+    parser.add_argument("--format", help="adapter of the problem file by name; found from its columns otherwise")
+    parser.add_argument("--limit", type=int, help="only the first so many problems")
+    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
+    parser.add_argument("--actors", type=int, default=1, help="engines that share the work")
+    parser.add_argument("--tensor-parallel", type=int, default=1, help="GPUs of one engine")
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    parser.add_argument("--ray-address", default="local", help="auto joins a running cluster")
+    parser.add_argument("--part", type=int, default=4096, help="completions written at a time (what a kill can lose)")
+
+
+def run(args: argparse.Namespace) -> int:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
+    from explore_rl.faults import reported
+    from explore_rl.sampling import SamplingSettings, sample
+
+    settings = SamplingSettings(
+        model=args.model, problems=args.problems, n=args.n, temperature=args.temperature, top_p=args.top_p, max_tokens=args.max_tokens,
+        seed=args.seed, template=args.template, stop=tuple(args.stop), dtype=args.dtype, format=args.format, limit=args.limit, part=args.part,
+    )  # fmt: skip
+    with reported("explore-rl sample", "what is complete is kept; give the command again to go on") as outcome:
+        counts = sample(settings, args.out, args.actors, args.tensor_parallel, args.device, args.ray_address)
+        total = sum(counts.values())
+        print(f"{args.out}: {total} completions: " + ", ".join(f"{name} {count} ({count / total:.1%})" for name, count in sorted(counts.items())))
+    return outcome.code

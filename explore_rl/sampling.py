@@ -1,0 +1,184 @@
+"""Drawing many completions from any checkpoint, verified, sharded and resumable: the records that `analysis` reads.
+
+The work is cut into parts that depend on the settings alone. A part is written when it is complete, aside and then renamed; a kill loses
+at most the parts under way, and what is drawn again is the same, since every completion has a seed of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from tqdm import tqdm
+
+from analysis.errors import InputError
+from analysis.records import SAMPLE_COLUMNS, conform
+from explore_rl import devices
+from explore_rl.config import Config, DevicesConfig, ModelConfig, RolloutConfig
+from explore_rl.data_order import hashed_seed
+from explore_rl.models import load_tokenizer, model_identity, resolve_model
+from explore_rl.problems import load_problems, load_template
+from explore_rl.problems.templates import check_lengths, template_hash
+from explore_rl.rollout.group import RolloutGroup
+from explore_rl.run_folder import write_atomic
+from explore_rl.types import Problem, Request, Rollout, Status, Verdict
+from explore_rl.verifiers.pool import Item, VerifierPool
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SamplingSettings:
+    """What decides the samples. Two files whose settings are equal hold the same draws.
+
+    model: checkpoint folder or "lab:base". problems: file or spec. n: completions a problem. max_tokens: response budget.
+    seed: every completion's own seed is a hash of it, the problem and the index of the draw.
+    """
+
+    model: str
+    problems: str
+    n: int
+    temperature: float = 1.0
+    top_p: float = 1.0
+    max_tokens: int = 1024
+    seed: int = 0
+    template: str = "none"
+    stop: tuple[str, ...] = ()
+    dtype: str = "float32"
+    format: str | None = None
+    limit: int | None = None
+    part: int = 4096  # completions of a part
+
+    def __post_init__(self) -> None:
+        for name, right in (("n", self.n >= 1), ("temperature", self.temperature >= 0), ("top_p", 0 < self.top_p <= 1), ("max_tokens", self.max_tokens >= 1)):
+            if not right:
+                raise InputError(f"--{name.replace('_', '-')}={getattr(self, name)}: out of range")
+
+
+def engine_config(settings: SamplingSettings, actors: int, tensor_parallel: int, device: str, ray_address: str) -> Config:
+    """A config with engines alone, no learner."""
+    config = Config(name="sample", seed=settings.seed)
+    config.model = ModelConfig(path=settings.model, dtype=settings.dtype, template=settings.template)
+    config.devices = DevicesConfig(device=device, ray_address=ray_address)
+    config.rollout = RolloutConfig(
+        actors=actors, tensor_parallel=tensor_parallel, temperature=settings.temperature, top_p=settings.top_p,
+        max_new_tokens=settings.max_tokens, stop=list(settings.stop),
+    )  # fmt: skip
+    config.learner.ranks = 0
+    return config
+
+
+def sample(settings: SamplingSettings, out: Path, actors: int = 1, tensor_parallel: int = 1, device: str = "auto", ray_address: str = "local", verifier_options: dict[str, Any] | None = None) -> dict[str, int]:
+    """Draws what is missing of `settings` into out (Parquet). Returns counts by verdict. Raises InputError, ActorFault."""
+    if out.exists():
+        raise InputError(f"{out}: is there already; choose another --out, or remove it to draw again")
+    tokenizer = load_tokenizer(settings.model)
+    template = load_template(settings.template)
+    problems = load_problems(settings.problems, format=settings.format, limit=settings.limit)
+    check_lengths(problems, template, tokenizer, max_prompt_tokens=1 << 30)
+    identity = model_identity(resolve_model(settings.model))
+    parts = _open_parts(out, settings, identity)
+    total = len(problems) * settings.n
+    spans = [range(start, min(start + settings.part, total)) for start in range(0, total, settings.part)]
+    missing = [i for i in range(len(spans)) if not _part(parts, i).exists()]
+    if len(missing) < len(spans):
+        log.info("%s: %d of %d parts are there already; drawing the rest", out, len(spans) - len(missing), len(spans))
+    config = engine_config(settings, actors, tensor_parallel, device, ray_address)
+    made = {"model": identity, "template": template_hash(template, tokenizer)}
+    prompts = [tuple(template.encode(p, tokenizer)) for p in problems]
+    if missing:
+        layout = devices.start(config, 0)
+        try:
+            rollouts = RolloutGroup(config, layout, needs_base=False, load_format="auto")
+            with VerifierPool(verifier_options or {}) as pool, tqdm(
+                total=total, initial=total - sum(len(spans[i]) for i in missing), desc="sampling", unit="completion", dynamic_ncols=True
+            ) as bar:
+                for i in missing:
+                    requests = [_request(settings, problems, prompts, position) for position in spans[i]]
+                    drawn = rollouts.generate(requests)
+                    verdicts = pool.verify_all([Item(problems[r.request.group], r.text, r.truncated) for r in drawn])
+                    rows = [_row(problems[r.request.group], p % settings.n, r, v, settings, made) for p, r, v in zip(spans[i], drawn, verdicts, strict=True)]
+                    _write_part(_part(parts, i), rows)
+                    bar.update(len(rows))
+            rollouts.close()
+        finally:
+            layout.close()
+    return _merge(parts, len(spans), out)
+
+
+def _request(settings: SamplingSettings, problems: list[Problem], prompts: list[tuple[int, ...]], position: int) -> Request:
+    index, draw = divmod(position, settings.n)
+    problem = problems[index]
+    return Request(
+        problem=problem.id, group=index, prompt_ids=prompts[index], seed=hashed_seed(settings.seed, "sample", problem.benchmark, problem.id, draw),
+        max_tokens=settings.max_tokens, temperature=settings.temperature, top_p=settings.top_p,
+    )  # fmt: skip
+
+
+def _row(problem: Problem, draw: int, rollout: Rollout, verdict: Verdict, settings: SamplingSettings, made: dict[str, str]) -> dict[str, Any]:
+    return {
+        "problem_id": problem.id,
+        "correct": None if verdict.status in (Status.TIMEOUT, Status.ERROR) else verdict.status is Status.CORRECT,
+        "benchmark": problem.benchmark, "sample": draw, "answer": verdict.answer, "mode": verdict.mode, "verdict": verdict.status.value,
+        "completion": rollout.text, "logprob": None if rollout.logprobs is None else float(rollout.logprobs.sum(dtype="float64")),
+        "num_tokens": len(rollout.tokens), "model": made["model"], "temperature": settings.temperature, "top_p": settings.top_p,
+        "max_tokens": settings.max_tokens, "template": made["template"], "finish_reason": rollout.finish_reason, "seed": settings.seed,
+        "tokens": list(rollout.tokens), "reason": verdict.reason,
+    }  # fmt: skip
+
+
+# --- parts on disk ----------------------------------------------------------------------------------------------------
+
+
+def _open_parts(out: Path, settings: SamplingSettings, identity: str) -> Path:
+    """The folder of parts beside `out`, with the settings they belong to. Raises InputError if it holds parts of other settings."""
+    parts = out.with_name(out.name + ".parts")
+    wanted = json.loads(json.dumps({"settings": asdict(settings), "model": identity}))
+    mark = parts / "settings.json"
+    if mark.exists():
+        there = json.loads(mark.read_text())
+        if there != wanted:
+            changed = [k for k in wanted["settings"] if there["settings"].get(k) != wanted["settings"][k]] or ["model"]
+            raise InputError(f"{parts}: holds parts drawn with another {changed[0]}; finish them as they began, or remove the folder")
+    else:
+        parts.mkdir(parents=True, exist_ok=True)
+        write_atomic(mark, json.dumps(wanted, indent=2))
+    return parts
+
+
+def _part(parts: Path, index: int) -> Path:
+    return parts / f"part-{index:06d}.parquet"
+
+
+ROW_SCHEMA_EXTRA = {"tokens": pa.list_(pa.int32()), "reason": pa.string()}
+
+
+def _write_part(path: Path, rows: list[dict[str, Any]]) -> None:
+    kinds = {**{name: kind for name, (kind, _) in SAMPLE_COLUMNS.items()}, **ROW_SCHEMA_EXTRA}
+    table = pa.table({name: pa.array([row[name] for row in rows], type=kinds[name]) for name in rows[0]})
+    aside = path.with_suffix(".tmp")
+    pq.write_table(conform(table, SAMPLE_COLUMNS), aside, compression="zstd")
+    aside.replace(path)
+
+
+def _merge(parts: Path, count: int, out: Path) -> dict[str, int]:
+    """All parts into one file, one in memory at a time; the parts go when the file is there."""
+    aside = out.with_name(out.name + ".tmp")
+    verdicts: dict[str, int] = {}
+    writer = None
+    for index in range(count):
+        table = pq.read_table(_part(parts, index))
+        writer = writer or pq.ParquetWriter(aside, table.schema, compression="zstd")
+        writer.write_table(table)
+        for verdict in table["verdict"].to_pylist():
+            verdicts[verdict] = verdicts.get(verdict, 0) + 1
+    writer.close()
+    aside.replace(out)
+    shutil.rmtree(parts)
+    return verdicts
