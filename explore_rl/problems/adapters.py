@@ -6,7 +6,6 @@ To add a form: write the function, add a line to ADAPTERS (the first whose colum
 from __future__ import annotations
 
 import difflib
-import json
 import math
 import re
 from collections.abc import Callable
@@ -15,12 +14,30 @@ from pathlib import Path
 from typing import Any
 
 from analysis.errors import InputError
+from explore_rl.problems.fields import (
+    ANSWER_KEYS,
+    OWN_KEYS,
+    any_answer,
+    checked_answer,
+    identity_of,
+    json_of,
+    last_boxed,
+    last_message,
+    math_answer,
+    messages_of,
+    needs_no_answer,
+    parsed,
+    prompt_of,
+    rest_of,
+    row_id,
+    solution_trace,
+    texts_of,
+    traces_from,
+    traces_of,
+    without_dollars,
+)
 from explore_rl.problems.rows import Row, describe
 from explore_rl.types import Problem, Trace
-
-OWN_KEYS = ("id", "prompt", "answer", "verifier", "traces", "benchmark", "metadata")
-ROLES = ("system", "developer", "user", "assistant", "tool")
-ANSWER_KEYS = ("answer", "solution", "ground_truth", "label", "target", "reference_answer", "final_answer")
 
 
 @dataclass(frozen=True)
@@ -70,11 +87,11 @@ def own(row: Row, options: Options) -> Problem:
         if near:
             raise row.error(key, f"unknown; did you mean {near[0]!r}? (keys of your own go into metadata)")
     verifier = options.verifier or row.text("verifier")
-    metadata = _parsed(row, "metadata", dict, "an object") or {}
+    metadata = parsed(row, "metadata", dict, "an object") or {}
     return Problem(
-        id=_id(row, "id"),
+        id=identity_of(row, "id"),
         prompt=prompt_of(row, "prompt"),
-        answer=_any_answer(row, "answer", verifier),
+        answer=any_answer(row, "answer", verifier),
         verifier=verifier,
         traces=traces_of(row, "traces"),
         benchmark=options.benchmark or row.optional_text("benchmark"),
@@ -85,37 +102,46 @@ def own(row: Row, options: Options) -> Problem:
 def verl(row: Row, options: Options) -> Problem:
     """verl: data_source, prompt (messages), ability, reward_model {style, ground_truth}, extra_info {split, index}; LUFFY adds target."""
     source = row.text("data_source")
-    reward = _parsed(row, "reward_model", dict, "an object with ground_truth")
+    reward = parsed(row, "reward_model", dict, "an object with ground_truth")
     if reward is None or reward.get("ground_truth") is None:
         raise row.error("reward_model", f"expected an object with ground_truth, got {describe(reward)}")
-    extra = _parsed(row, "extra_info", dict, "an object") or {}
+    extra = parsed(row, "extra_info", dict, "an object") or {}
     verifier = options.verifier or extra.get("verifier") or _verifier_of_source(row, source, row.values.get("ability"))
     truth = reward["ground_truth"]
-    if "answer_json" in extra:  # our own answers that are no text come back as they were
-        truth = _json(row, "extra_info", extra["answer_json"])
+    if extra.get("answer_json") is not None:  # what `writing` wrote comes back as it was
+        truth = json_of(row, "extra_info", extra["answer_json"])
     index = extra.get("index")
     known = isinstance(index, (int, str)) and not isinstance(index, bool) and index not in ("", -1)
-    identity = extra.get("id") or (f"{source}-{extra.get('split') or 'all'}-{index}" if known else f"{source}-{_row_id(row)}")
+    identity = extra.get("id") or (f"{source}-{extra.get('split') or 'all'}-{index}" if known else f"{source}-{row_id(row)}")
     return Problem(
         id=str(identity),
         prompt=prompt_of(row, "prompt"),
-        answer=_checked_answer(row, "reward_model", truth, verifier),
+        answer=checked_answer(row, "reward_model", truth, verifier),
         verifier=verifier,
         traces=_verl_traces(row, extra),
-        benchmark=options.benchmark or source,
-        metadata=_rest(row, "data_source", "prompt", "reward_model", "target", "target_lst", "target_ds_qwen_7b_probs"),
+        benchmark=options.benchmark or (extra.get("benchmark") if "traces_json" in extra else source),
+        metadata=_verl_metadata(row, extra),
     )
+
+
+def _verl_metadata(row: Row, extra: dict[str, Any]) -> dict[str, Any]:
+    if extra.get("metadata_json") is not None:
+        written = json_of(row, "extra_info", extra["metadata_json"])
+        if not isinstance(written, dict):
+            raise row.error("extra_info", f"metadata_json: expected an object, got {describe(written)}")
+        return written
+    return rest_of(row, "data_source", "prompt", "reward_model", "target", "target_lst", "target_ds_qwen_7b_probs")
 
 
 def _verl_traces(row: Row, extra: dict[str, Any]) -> tuple[Trace, ...]:
     """LUFFY's `target` ([{role, content}]) and `target_lst` (a list of such); its probabilities become one log-probability."""
-    if "traces_json" in extra:
-        return _traces(row, "extra_info", _json(row, "extra_info", extra["traces_json"]))
+    if extra.get("traces_json") is not None:
+        return traces_from(row, "extra_info", json_of(row, "extra_info", extra["traces_json"]))
     targets = row.values.get("target_lst") or ([row.values["target"]] if row.values.get("target") else [])
     if not isinstance(targets, list):
         raise row.error("target_lst", f"expected a list of targets, got {describe(targets)}")
     source = row.optional_text("target_source") or "target"
-    traces = [Trace(_last_message(row, "target", target), source) for target in targets]
+    traces = [Trace(last_message(row, "target", target), source) for target in targets]
     probabilities = row.values.get("target_ds_qwen_7b_probs")
     if probabilities and len(traces) == 1:
         if not isinstance(probabilities, list) or not all(isinstance(p, float) and 0 < p <= 1 for p in probabilities):
@@ -134,7 +160,7 @@ def open_instruct(row: Row, options: Options) -> Problem:
     if verifier is None:
         known = ", ".join(OPEN_INSTRUCT_VERIFIERS)
         raise row.error("dataset", f"no verifier stands for {dataset!r}; known: {known}; name one with verifier=")
-    messages = _messages(row, "messages", row.values.get("messages"))
+    messages = messages_of(row, "messages", row.values.get("messages"))
     traces = ()
     if messages[-1]["role"] == "assistant":
         traces = (Trace(messages[-1]["content"], f"{dataset}: assistant"),)
@@ -144,13 +170,13 @@ def open_instruct(row: Row, options: Options) -> Problem:
     truth = row.values.get("ground_truth")
     truth = truth[0] if isinstance(truth, list) and len(truth) == 1 else truth
     return Problem(
-        id=_id(row, "id", "custom_id"),
+        id=identity_of(row, "id", "custom_id"),
         prompt=messages,
-        answer=_checked_answer(row, "ground_truth", truth, verifier),
+        answer=checked_answer(row, "ground_truth", truth, verifier),
         verifier=verifier,
         traces=traces,
         benchmark=options.benchmark or dataset,
-        metadata=_rest(row, "id", "custom_id", "messages", "ground_truth"),
+        metadata=rest_of(row, "id", "custom_id", "messages", "ground_truth"),
     )
 
 
@@ -166,15 +192,15 @@ def trl(row: Row, options: Options) -> Problem:
         traces, answer = (Trace(answer, "solution"),), boxed
     if row.values.get("completion"):
         completion = row.values["completion"]
-        traces += (Trace(completion if isinstance(completion, str) else _last_message(row, "completion", completion), "completion"),)
+        traces += (Trace(completion if isinstance(completion, str) else last_message(row, "completion", completion), "completion"),)
     return Problem(
-        id=_id(row, "id", "unique_id", "problem_id"),
+        id=identity_of(row, "id", "unique_id", "problem_id"),
         prompt=prompt_of(row, "prompt"),
-        answer=None if key is None else _checked_answer(row, key, answer, verifier),
+        answer=None if key is None else checked_answer(row, key, answer, verifier),
         verifier=verifier,
         traces=traces,
         benchmark=options.benchmark or row.optional_text("benchmark"),
-        metadata=_rest(row, "prompt", "completion"),
+        metadata=rest_of(row, "prompt", "completion"),
     )
 
 
@@ -185,12 +211,12 @@ def openrlhf(row: Row, options: Options) -> Problem:
     if label is None:
         raise row.error("label", "missing (nor is there 'answer'); expected the reference answer")
     return Problem(
-        id=_id(row, "id"),
+        id=identity_of(row, "id"),
         prompt=prompt_of(row, row.first("input", "context_messages") or "input"),
-        answer=_checked_answer(row, label, row.values[label], verifier),
+        answer=checked_answer(row, label, row.values[label], verifier),
         verifier=verifier,
         benchmark=options.benchmark or row.optional_text("datasource"),
-        metadata=_rest(row, "input", "context_messages", label),
+        metadata=rest_of(row, "input", "context_messages", label),
     )
 
 
@@ -202,13 +228,13 @@ def gsm8k(row: Row, options: Options) -> Problem:
         raise row.error("answer", "has no result after ####, as GSM8K's solutions do")
     benchmark = options.benchmark or _benchmark(row, "gsm8k")
     return Problem(
-        id=_id(row, "id", "idx", prefix=benchmark),
+        id=identity_of(row, "id", "idx", prefix=benchmark),
         prompt=row.text("question"),
         answer=result.strip(),
         verifier=options.verifier or "math",
         traces=(Trace(re.sub(r"<<.*?>>", "", before) + f"#### {result.strip()}", "gsm8k solution"),),
         benchmark=benchmark,
-        metadata=_rest(row, "question", "answer"),
+        metadata=rest_of(row, "question", "answer"),
     )
 
 
@@ -218,7 +244,7 @@ def competition(row: Row, options: Options) -> Problem:
     solution_key = row.first("solution", "Solution")
     solution = row.text(solution_key) if solution_key else None
     if key is not None:
-        answer = _math_answer(row, key, row.values[key])
+        answer = math_answer(row, key, row.values[key])
     elif solution is None:
         raise row.error("answer", "missing, and there is no 'solution' to find it in")
     elif (boxed := last_boxed(solution)) is None:
@@ -227,30 +253,30 @@ def competition(row: Row, options: Options) -> Problem:
         answer = boxed
     benchmark = options.benchmark or _benchmark(row, _competition_name(row))
     return Problem(
-        id=_id(row, "unique_id", "id", "idx", "ID", prefix=benchmark),
+        id=identity_of(row, "unique_id", "id", "idx", "ID", prefix=benchmark),
         prompt=row.text("problem", "question", "Problem"),
         answer=answer,
         verifier=options.verifier or "math",
         traces=() if solution is None else (solution_trace(solution, answer, benchmark or "reference"),),
         benchmark=benchmark,
-        metadata=_rest(row, "problem", "question", "Problem", "answer", "Answer", "expected_answer", "solution", "Solution"),
+        metadata=rest_of(row, "problem", "question", "Problem", "answer", "Answer", "expected_answer", "solution", "Solution"),
     )
 
 
 def olympiadbench(row: Row, options: Options) -> Problem:
     """OlympiadBench (He et al., 2024): final_answer is a list, `error` an absolute tolerance (metadata["tolerance"]), `unit` a unit."""
-    answers = _math_answer(row, "final_answer", row.values.get("final_answer"))
-    answers = [_without_dollars(text) for text in ([answers] if isinstance(answers, str) else answers)]
+    answers = math_answer(row, "final_answer", row.values.get("final_answer"))
+    answers = [without_dollars(text) for text in ([answers] if isinstance(answers, str) else answers)]
     answer = answers[0] if len(answers) == 1 else answers
     context = row.optional_text("context")
     benchmark = options.benchmark or _benchmark(row, "olympiadbench")
     solutions = row.values.get("solution") or []
     if not isinstance(solutions, list) or not all(isinstance(text, str) for text in solutions):
         raise row.error("solution", f"expected a list of texts, got {describe(solutions)}")
-    metadata = _rest(row, "question", "context", "final_answer", "solution", "error")
+    metadata = rest_of(row, "question", "context", "final_answer", "solution", "error")
     tolerance = _tolerance(row)
     return Problem(
-        id=_id(row, "id", prefix=benchmark),
+        id=identity_of(row, "id", prefix=benchmark),
         prompt=f"{context}\n\n{row.text('question')}" if context else row.text("question"),
         answer=answer,
         verifier=options.verifier or "math",
@@ -286,7 +312,7 @@ def humaneval(row: Row, options: Options) -> Problem:
         verifier=options.verifier or "code",
         traces=() if canonical is None else (Trace(f"```python\n{stub}{canonical}\n```", f"{benchmark} solution"),),
         benchmark=benchmark,
-        metadata=_rest(row, "prompt", "canonical_solution", "test"),
+        metadata=rest_of(row, "prompt", "canonical_solution", "test"),
     )
 
 
@@ -295,7 +321,7 @@ def mbpp(row: Row, options: Options) -> Problem:
 
     The prompt shows the first test, which alone says what the function is called; the answer holds them all.
     """
-    tests = _texts(row, "test_list")
+    tests = texts_of(row, "test_list")
     setup = row.values.get("test_imports") or row.values.get("test_setup_code") or []
     setup = "\n".join(setup) if isinstance(setup, list) and all(isinstance(line, str) for line in setup) else setup
     if not isinstance(setup, str):
@@ -303,24 +329,24 @@ def mbpp(row: Row, options: Options) -> Problem:
     benchmark = options.benchmark or _benchmark(row, "mbpp")
     code = row.optional_text("code")
     return Problem(
-        id=_id(row, "task_id", prefix=benchmark),
+        id=identity_of(row, "task_id", prefix=benchmark),
         prompt=f"{row.text('text', 'prompt')}\nYour code should pass this test:\n{tests[0]}",
         answer={"test_list": tests, "setup": setup},
         verifier=options.verifier or "code",
         traces=() if code is None else (Trace(f"```python\n{code}\n```", f"{benchmark} solution"),),
         benchmark=benchmark,
-        metadata=_rest(row, "text", "prompt", "code", "test_list"),
+        metadata=rest_of(row, "text", "prompt", "code", "test_list"),
     )
 
 
 def reasoning_gym(row: Row, options: Options) -> Problem:
     """Reasoning Gym's entries: question, answer (null for tasks whose scorer needs none), metadata with source_dataset."""
-    metadata = _parsed(row, "metadata", dict, "an object with source_dataset") or {}
+    metadata = parsed(row, "metadata", dict, "an object with source_dataset") or {}
     task = metadata.get("source_dataset")
     if not isinstance(task, str) or not task:
         raise row.error("metadata", "has no source_dataset, the name of the Reasoning Gym task")
     return Problem(
-        id=_id(row, "id", prefix=task) if row.first("id") else f"{task}-{_row_id(row)}",
+        id=identity_of(row, "id", prefix=task) if row.first("id") else f"{task}-{row_id(row)}",
         prompt=row.text("question"),
         answer=row.values.get("answer"),
         verifier=options.verifier or "gym",
@@ -360,194 +386,7 @@ OPEN_INSTRUCT_VERIFIERS = {
 }  # fmt: skip
 
 
-def needs_no_answer(verifier: str) -> bool:
-    """Whether a problem may come without a reference answer: the format alone is judged, or a function of the user's own does it."""
-    return verifier in ("format", "gym", "combine") or ":" in verifier
-
-
-# --- parts ------------------------------------------------------------------------------------------------------------
-
-
-def last_boxed(text: str) -> str | None:
-    r"""The content of the last \boxed{...} (or \fbox, \framebox), braces matched; `\boxed 7` gives "7". None if there is none, or it never closes.
-
-    >>> last_boxed(r"so \boxed{1} or rather \boxed{\frac{1}{2}}.")
-    '\\frac{1}{2}'
-    """
-    found = list(re.finditer(r"\\(?:boxed|fbox|framebox)\b\s*", text))
-    if not found:
-        return None
-    start = found[-1].end()
-    if not text.startswith("{", start):
-        bare = re.match(r"[^\s$.,;]+", text[start:])
-        return bare.group().strip() if bare else None
-    depth = 0
-    for position in range(start, len(text)):
-        character = text[position]
-        if character in "{}" and text[position - 1] != "\\":
-            depth += 1 if character == "{" else -1
-            if depth == 0:
-                return text[start + 1 : position].strip() or None
-    return None
-
-
-def solution_trace(solution: str, answer: str | list[str], source: str) -> Trace:
-    r"""A worked solution as the policy would write it: one that does not box its answer gets a last line that does (its source says so)."""
-    if last_boxed(solution) is not None and "\\boxed" in solution:
-        return Trace(solution, f"{source} solution")
-    boxed = answer if isinstance(answer, str) else ", ".join(answer)
-    return Trace(f"{solution.rstrip()}\n\nThe final answer is $\\boxed{{{boxed}}}$.", f"{source} solution, answer boxed by the adapter")
-
-
-def prompt_of(row: Row, key: str) -> str | list[dict[str, str]]:
-    """Text, or chat messages, as the row has it. A list of messages that a file holds as JSON text is read as one."""
-    value = row.values.get(key)
-    if isinstance(value, list):
-        return _messages(row, key, value)
-    if value is not None and not isinstance(value, str):
-        raise row.error(key, f"expected text or a list of messages, got {describe(value)}")
-    return row.text(key)
-
-
-def _messages(row: Row, key: str, value: Any) -> list[dict[str, str]]:
-    if not isinstance(value, list) or not value:
-        raise row.error(key, f"expected a list of messages [{{role, content}}], got {describe(value)}")
-    messages = []
-    for i, message in enumerate(value):
-        if not isinstance(message, dict) or not isinstance(message.get("role"), str) or not isinstance(message.get("content"), str):
-            raise row.error(key, f"message {i}: expected {{role, content}} of texts, got {describe(message)}")
-        if message["role"] not in ROLES:
-            raise row.error(key, f"message {i}: unknown role {describe(message['role'])}; known: {', '.join(ROLES)}")
-        messages.append({"role": message["role"], "content": message["content"]})
-    if not any(message["content"].strip() for message in messages):
-        raise row.error(key, "every message is empty")
-    return messages
-
-
-def _last_message(row: Row, key: str, value: Any) -> str:
-    if isinstance(value, str) and value.strip():
-        return value
-    content = _messages(row, key, value)[-1]["content"]
-    if not content.strip():
-        raise row.error(key, "the last message is empty")
-    return content
-
-
-def traces_of(row: Row, key: str) -> tuple[Trace, ...]:
-    value = _parsed(row, key, list, "a list of traces [{text, source}]")
-    return () if value is None else _traces(row, key, value)
-
-
-def _traces(row: Row, key: str, value: Any) -> tuple[Trace, ...]:
-    if not isinstance(value, list):
-        raise row.error(key, f"expected a list of traces [{{text, source}}], got {describe(value)}")
-    return tuple(trace_from(row, key, entry, i) for i, entry in enumerate(value))
-
-
-def trace_from(row: Row, key: str, entry: Any, i: int) -> Trace:
-    """One trace {text, source, logprob?, region?} of a row. Raises InputError."""
-    if not isinstance(entry, dict):
-        raise row.error(key, f"trace {i}: expected an object with text and source, got {describe(entry)}")
-    for name in ("text", "source"):
-        if not isinstance(entry.get(name), str) or not entry[name].strip():
-            raise row.error(key, f"trace {i}: {name}: expected text, got {describe(entry.get(name))}")
-    logprob, region = entry.get("logprob"), entry.get("region")
-    if logprob is not None and (isinstance(logprob, bool) or not isinstance(logprob, (int, float)) or not -math.inf < logprob <= 0):
-        raise row.error(key, f"trace {i}: logprob: expected a log-probability (nats, at most 0), got {describe(logprob)}")
-    if region is not None and not isinstance(region, str):
-        raise row.error(key, f"trace {i}: region: expected text, got {describe(region)}")
-    return Trace(entry["text"], entry["source"], None if logprob is None else float(logprob), region)
-
-
-def _id(row: Row, *keys: str, prefix: str | None = None) -> str:
-    """The id under the first of these keys; a number gets the prefix. Rows of forms without ids are named by their place in the file."""
-    key = row.first(*keys)
-    if key is None:
-        if keys == ("id",) and {"answer", "verifier"} <= row.values.keys():
-            raise row.error("id", "missing; expected text that is unique within the file")
-        return f"{prefix}-{_row_id(row)}" if prefix and prefix != row.name else _row_id(row)
-    value = row.values[key]
-    if isinstance(value, str) and value.strip():
-        return value
-    if isinstance(value, int) and not isinstance(value, bool):
-        return f"{prefix}-{value}" if prefix else str(value)
-    raise row.error(key, f"expected text or a whole number that is unique within the file, got {describe(value)}")
-
-
-def _row_id(row: Row) -> str:
-    return f"{row.name}-{row.number - 1}"
-
-
-def _any_answer(row: Row, key: str, verifier: str) -> Any:
-    answer = row.values.get(key)
-    if answer is None and needs_no_answer(verifier):
-        return None
-    return _checked_answer(row, key, answer, verifier)
-
-
-def _checked_answer(row: Row, key: str, answer: Any, verifier: str) -> Any:
-    """The reference as it is, once it is clear that it is one: text for the verifiers of text, anything that is not empty for the others."""
-    if verifier == "math":
-        return _math_answer(row, key, answer)
-    if answer is None or (isinstance(answer, (str, list, dict)) and not answer) or (isinstance(answer, float) and not math.isfinite(answer)):
-        raise row.error(key, f"missing; expected the reference answer, got {describe(answer)}")
-    if isinstance(answer, str) and not answer.strip():
-        raise row.error(key, "empty; expected the reference answer")
-    return answer
-
-
-def _math_answer(row: Row, key: str, answer: Any) -> str | list[str]:
-    """Text, a number (27.0 reads 27), or a list of such: several answers, all of them asked for."""
-    if isinstance(answer, list) and answer:
-        return [_math_text(row, key, part) for part in answer]
-    return _math_text(row, key, answer)
-
-
-def _math_text(row: Row, key: str, answer: Any) -> str:
-    if isinstance(answer, str) and answer.strip():
-        return answer.strip()
-    if isinstance(answer, int) and not isinstance(answer, bool):
-        return str(answer)
-    if isinstance(answer, float) and math.isfinite(answer):
-        return str(int(answer)) if answer.is_integer() and abs(answer) < 1e15 else repr(answer)
-    if answer is None or answer == "" or (isinstance(answer, str) and not answer.strip()):
-        raise row.error(key, "missing; expected the reference answer")
-    raise row.error(key, f"expected the reference answer as text, a number or a list of these, got {describe(answer)}")
-
-
-def _without_dollars(text: str) -> str:
-    inner = text.strip()
-    return inner[1:-1].strip() if len(inner) > 2 and inner[0] == inner[-1] == "$" and inner.count("$") == 2 else text
-
-
-def _texts(row: Row, key: str) -> list[str]:
-    value = _parsed(row, key, list, "a list of texts")
-    if not value or not all(isinstance(text, str) and text.strip() for text in value):
-        raise row.error(key, f"expected a list of texts, got {describe(value)}")
-    return value
-
-
-def _parsed(row: Row, key: str, kind: type, what: str) -> Any:
-    """The value under key, of this kind or as JSON text of it (flat files hold it so); None if absent."""
-    value = row.values.get(key)
-    if isinstance(value, str) and value.strip():
-        value = _json(row, key, value)
-    if value is None or value == "":
-        return None
-    if not isinstance(value, kind):
-        raise row.error(key, f"expected {what}, got {describe(value)}")
-    return value
-
-
-def _json(row: Row, key: str, text: Any) -> Any:
-    try:
-        return json.loads(text)
-    except (TypeError, ValueError, RecursionError):
-        raise row.error(key, f"expected JSON, got {describe(text)}") from None
-
-
-def _rest(row: Row, *used: str) -> dict[str, Any]:
-    return {key: value for key, value in row.values.items() if key not in used and value is not None}
+# --- what the forms leave to be guessed -------------------------------------------------------------------------------
 
 
 def _verifier_of_source(row: Row, source: str, ability: Any) -> str:
