@@ -1,0 +1,87 @@
+"""pass@k beyond the draws there are: an extrapolation, and named so wherever it is shown.
+
+Success probabilities are taken to be 0 with probability `zero` and Beta(a, b) otherwise; the counts are then zero-inflated beta-binomial,
+and the three parameters are fitted by maximum likelihood. A plain beta (Kazdan et al., arXiv 2510.05197) has no mass at 0, so its pass@k always
+climbs to 1; here it climbs to 1 - zero at most.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import optimize, special
+
+BOUNDS = [(-12.0, 12.0), (-7.0, 9.0), (-7.0, 9.0)]  # of logit(zero), ln a, ln b
+
+
+@dataclass(frozen=True)
+class ZeroInflatedBeta:
+    """p = 0 with probability zero, else p ~ Beta(a, b)."""
+
+    zero: float
+    a: float
+    b: float
+
+    def pass_at_k(self, k: np.ndarray) -> np.ndarray:
+        """(1 - zero) [1 - B(a, b + k) / B(a, b)], for any k >= 1: shape of k."""
+        k = np.asarray(k, dtype=float)
+        return -(1 - self.zero) * np.expm1(special.betaln(self.a, self.b + k) - special.betaln(self.a, self.b))
+
+    def probability_zero(self, n: np.ndarray, c: np.ndarray) -> np.ndarray:
+        """P(p_i = 0 | counts): [M], 0 where anything was correct."""
+        never = (1 - self.zero) * np.exp(special.betaln(self.a, self.b + n) - special.betaln(self.a, self.b))
+        return np.where(np.asarray(c) == 0, self.zero / (self.zero + never), 0.0)
+
+    def posterior(self, n: np.ndarray, c: np.ndarray, rng: np.random.Generator, draws: int) -> np.ndarray:
+        """Success probabilities given the counts (empirical Bayes): [draws, M]."""
+        p = rng.beta(self.a + c, self.b + n - c, size=(draws, len(n)))
+        return np.where(rng.random(p.shape) < self.probability_zero(n, c), 0.0, p)
+
+
+def fit(n: np.ndarray, c: np.ndarray, weights: np.ndarray | None = None, start: ZeroInflatedBeta | None = None) -> ZeroInflatedBeta:
+    """Maximum likelihood of (zero, a, b) given counts n, c [M], each weighted (bootstrap counts) by weights [M]; from `start`, or several starts."""
+    n, c = np.asarray(n, dtype=float), np.asarray(c, dtype=float)
+    weights = np.ones(len(n)) if weights is None else weights
+    pairs, where = np.unique(np.stack([n, c]), axis=1, return_inverse=True)
+    mass = np.bincount(where.ravel(), weights=weights, minlength=pairs.shape[1])
+    n, c = pairs
+    none = c == 0
+
+    def loss(x: np.ndarray) -> tuple[float, np.ndarray]:
+        zero, a, b = special.expit(x[0]), np.exp(x[1]), np.exp(x[2])
+        log_f = special.betaln(a + c, b + n - c) - special.betaln(a, b) + np.log1p(-zero)
+        log_zero = np.where(none, np.log(zero), -np.inf)
+        log_p = np.logaddexp(log_f, log_zero)
+        is_zero = np.exp(log_zero - log_p)
+        common = special.digamma(a + b) - special.digamma(a + b + n)
+        grad = (
+            np.where(none, is_zero - zero, -zero),
+            a * (1 - is_zero) * (special.digamma(a + c) - special.digamma(a) + common),
+            b * (1 - is_zero) * (special.digamma(b + n - c) - special.digamma(b) + common),
+        )
+        return -float(mass @ log_p), -np.array([mass @ g for g in grad])
+
+    if start is not None:
+        starts = [(special.logit(np.clip(start.zero, 1e-5, 1 - 1e-5)), np.log(start.a), np.log(start.b))]
+    else:
+        unsolved = np.clip(mass[none].sum() / mass.sum(), 0.02, 0.98)
+        starts = [(special.logit(unsolved * part), np.log(a), np.log(b)) for part in (0.05, 0.9) for a, b in ((0.3, 0.3), (0.3, 3.0), (1.0, 1.0))]
+    options = {"ftol": 1e-7} if start is not None else {}
+    best = min((optimize.minimize(loss, x, jac=True, method="L-BFGS-B", bounds=BOUNDS, options=options) for x in starts), key=lambda r: r.fun)
+    return ZeroInflatedBeta(float(special.expit(best.x[0])), float(np.exp(best.x[1])), float(np.exp(best.x[2])))
+
+
+def extrapolate(
+    n: np.ndarray, c: np.ndarray, k: np.ndarray, resamples: np.ndarray, confidence: float = 0.95
+) -> tuple[ZeroInflatedBeta, np.ndarray, np.ndarray, np.ndarray]:
+    """Fitted model and its pass@k with an interval: (fit, value [K], low [K], high [K]), for any k.
+
+    n, c: [M]; resamples: bootstrap counts of the problems [B, M], to each of which the model is fitted again. The interval is that of the fit,
+    and knows nothing of whether the model holds.
+    """
+    whole = fit(n, c)
+    curves = np.array([fit(n, c, weights, whole).pass_at_k(k) for weights in resamples])
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(curves, [tail, 1 - tail], axis=0)
+    return whole, whole.pass_at_k(k), low, high

@@ -1,0 +1,122 @@
+"""Intervals: exact and Wilson ones for proportions, a paired bootstrap over problems for everything else, and one for the draws alone.
+
+The estimand of the bootstrap is the population that the problems came from. The plain percentile bootstrap of a mean over problems covers
+too little when few problems are solved (and says [0, 0] when none is), so two pseudo-problems are added, half a one in each cell of the
+two-by-two table (solved or not by base and tuned), which is what Agresti and Min (2005, doi 10.1002/sim.1781) do for paired proportions. Each side
+alone then gets one problem never solved and one always solved (Agresti and Coull 1998). docs/calibration.md shows the coverage.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special, stats
+
+from analysis.pass_at_k import pass_at_k
+
+# what the four pseudo-problems (weight one half each) say to a statistic in [0, 1] of the base, of the tuned model, and to their difference
+PSEUDO_BASE = np.array([0.0, 0.0, 1.0, 1.0])
+PSEUDO_TUNED = np.array([0.0, 1.0, 0.0, 1.0])
+PSEUDO_DIFFERENCE = PSEUDO_TUNED - PSEUDO_BASE
+
+
+def clopper_pearson(x: np.ndarray, n: np.ndarray, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+    """Exact two-sided interval of a proportion, x successes of n. Broadcasts; (0, 1) where n = 0. Source: Clopper and Pearson 1934."""
+    x, n = np.broadcast_arrays(np.asarray(x, dtype=float), np.asarray(n, dtype=float))
+    tail = (1 - confidence) / 2
+    low = np.where(x > 0, special.betaincinv(np.maximum(x, 1e-9), n - x + 1, tail), 0.0)
+    high = np.where(x < n, special.betaincinv(x + 1, np.maximum(n - x, 1e-9), 1 - tail), 1.0)
+    return low, high
+
+
+def wilson(x: np.ndarray, n: np.ndarray, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+    """Wilson's score interval of a proportion, x successes of n > 0. Broadcasts. Source: Wilson 1927."""
+    x, n = np.asarray(x, dtype=float), np.asarray(n, dtype=float)
+    z = stats.norm.ppf((1 + confidence) / 2)
+    middle = (x + z * z / 2) / (n + z * z)
+    half = z / (n + z * z) * np.sqrt(x * (n - x) / n + z * z / 4)
+    return np.maximum(middle - half, 0.0), np.minimum(middle + half, 1.0)
+
+
+@dataclass
+class Bootstrap:
+    """Resamples of the problems, the same for every statistic of one pair of models (so that differences are paired).
+
+    problems: float32 [B, M], how often each problem was drawn; pseudo: float32 [B, 4], how often each pseudo-problem was. A row sums to M + 2.
+    """
+
+    problems: np.ndarray
+    pseudo: np.ndarray
+    confidence: float = 0.95
+
+    @staticmethod
+    def draw(problems: int, replicates: int, rng: np.random.Generator, confidence: float = 0.95) -> Bootstrap:
+        counts = np.zeros((replicates, problems + 4), dtype=np.float32)
+        for row in range(replicates):
+            slot = rng.integers(2 * problems + 4, size=problems + 2)  # a problem owns two slots, a pseudo-problem one
+            counts[row] = np.bincount(np.where(slot < 2 * problems, slot // 2, slot - problems), minlength=problems + 4)
+        return Bootstrap(counts[:, :problems], counts[:, problems:], confidence)
+
+    def means(self, values: np.ndarray, pseudo: np.ndarray | None = None) -> np.ndarray:
+        """Replicates of the mean over problems. values: [M] or [M, K]; returns [B] or [B, K].
+
+        pseudo: [4], what the pseudo-problems say (for statistics bounded by them), or None for a plain bootstrap (entropies, lengths).
+        NaN marks a problem that says nothing; a replicate without any value is NaN.
+        """
+        values = np.asarray(values, dtype=np.float64)
+        known = ~np.isnan(values)
+        total = self.problems @ np.where(known, values, 0.0)
+        size = self.problems.sum(axis=1) if known.all() else self.problems @ known.astype(np.float64)
+        if known.all() and values.ndim == 2:
+            size = size[:, None]
+        if pseudo is not None:
+            extra, extra_size = self.pseudo @ pseudo, self.pseudo.sum(axis=1)
+            if values.ndim == 2:
+                extra, extra_size = extra[:, None], extra_size[:, None]
+            total, size = total + extra, size + extra_size
+        return np.where(size > 0, total / np.maximum(size, 1e-9), np.nan)
+
+    def interval(self, replicates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Percentile interval of replicates [B] or [B, K]; NaN replicates are left out (NaN where none is left)."""
+        tail = (1 - self.confidence) / 2
+        if np.isnan(replicates).all(axis=0).any():
+            replicates = np.atleast_2d(replicates.T)
+            both = [np.quantile(r[~np.isnan(r)], [tail, 1 - tail]) if (~np.isnan(r)).any() else (np.nan, np.nan) for r in replicates]
+            low, high = np.array(both).T
+            return (low, high) if len(low) > 1 else (low[0], high[0])
+        low, high = np.nanquantile(replicates, [tail, 1 - tail], axis=0)
+        return low, high
+
+    def simultaneous(self, value: np.ndarray, replicates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Band that holds a whole curve at once (studentised maximum over K): value [K], replicates [B, K]; returns two [K]."""
+        spread = replicates.std(axis=0)
+        spread = np.where(spread > 0, spread, np.inf)
+        reach = np.quantile(np.abs((replicates - replicates.mean(axis=0)) / spread).max(axis=1), self.confidence)
+        half = np.where(np.isfinite(spread), reach * spread, 0.0)
+        return value - half, value + half
+
+
+def fixed_problems_interval(
+    n: np.ndarray, c: np.ndarray, k: np.ndarray, posterior, rng: np.random.Generator, confidence: float = 0.95, replicates: int = 400
+) -> tuple[np.ndarray, np.ndarray]:
+    """Interval of mean pass@k when these very problems are what is asked about and only the draws are uncertain.
+
+    n, c: [M]; k: [K]; posterior(n, c, rng, replicates) gives success probabilities [R, M] (the fitted model of `analysis.extrapolate`). Each set of
+    probabilities makes new counts, whose error against its own truth is what the estimate may be off by: value - quantiles of the error.
+    Returns low, high [K], within [0, 1].
+    """
+    k = np.atleast_1d(k)
+    p = posterior(n, c, rng, replicates)
+    drawn = rng.binomial(np.broadcast_to(n, p.shape), p)
+    value = pass_at_k(n, c, k).mean(axis=0)
+    error = np.empty((replicates, len(k)))
+    pairs, where = np.unique(np.stack([np.broadcast_to(n, p.shape).ravel(), drawn.ravel()]), axis=1, return_inverse=True)
+    table, where = pass_at_k(pairs[0], pairs[1], k), where.reshape(p.shape)
+    with np.errstate(divide="ignore"):
+        log_wrong = np.log1p(-p)
+    for column, draws in enumerate(k):
+        error[:, column] = (table[where, column] + np.expm1(draws * log_wrong)).mean(axis=1)
+    tail = (1 - confidence) / 2
+    high, low = value - np.quantile(error, [tail, 1 - tail], axis=0)
+    return np.clip(low, 0, 1), np.clip(high, 0, 1)

@@ -1,0 +1,124 @@
+"""Preservation, shrinkage, expansion and out-of-support, and the metrics made of their counts. Source: arXiv 2507.14843, sec. 3 (published unit: the problem)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.errors import InputError
+from analysis.pass_at_k import check_counts, log_miss, pass_at_k
+
+CATEGORIES = ("preserved", "shrunk", "expanded", "out")
+
+
+@dataclass(frozen=True)
+class SupportCounts:
+    """P, S, E, O: solved by both, by the base only, by the tuned model only, by neither (whole numbers at k = n, else expected ones)."""
+
+    preserved: float
+    shrunk: float
+    expanded: float
+    out: float
+
+    @property
+    def srr(self) -> float | None:
+        """Support retention rate P / (P + S); None where the base solved nothing."""
+        return self.preserved / (self.preserved + self.shrunk) if self.preserved + self.shrunk else None
+
+    @property
+    def ndr(self) -> float | None:
+        """Net discovery rate E / (P + E); None where the tuned model solved nothing."""
+        return self.expanded / (self.preserved + self.expanded) if self.preserved + self.expanded else None
+
+    @property
+    def sds(self) -> float | None:
+        """Support dynamic score 2 SRR NDR / (SRR + NDR), the harmonic mean; 0 where both are 0 (as the tables print), None where one is None."""
+        if self.srr is None or self.ndr is None:
+            return None
+        return 2 * self.srr * self.ndr / (self.srr + self.ndr) if self.srr + self.ndr else 0.0
+
+    @property
+    def nscr(self) -> float | None:
+        """Net support change rate (E - S) / (P + E + S), in [-1, 1]; None where nothing was solved."""
+        found = self.preserved + self.expanded + self.shrunk
+        return (self.expanded - self.shrunk) / found if found else None
+
+
+def memberships(base: tuple, tuned: tuple, k: int) -> np.ndarray:
+    """Chance of each problem to be P, S, E, O when k draws are taken from each side: float64 [M, 4], rows sum to 1.
+
+    base, tuned: (n, c), int [M] each. At k = n it is 0 or 1: "at least one of the k draws was correct", the published rule. At k < n it is the
+    expectation over which k of the n draws are taken (the two sides are independent).
+    """
+    b, t = pass_at_k(*base, k), pass_at_k(*tuned, k)
+    return np.stack([b * t, b * (1 - t), (1 - b) * t, (1 - b) * (1 - t)], axis=1)
+
+
+def support_counts(base: tuple, tuned: tuple, k: int) -> SupportCounts:
+    """P, S, E, O over all problems at k draws a side; arguments as `memberships`."""
+    return SupportCounts(*(float(x) for x in memberships(base, tuned, k).sum(axis=0)))
+
+
+def from_sets(base: set, tuned: set, total: int) -> SupportCounts:
+    """P, S, E, O from the sets of solved things of either side, of `total` in all."""
+    out = total - len(base | tuned)
+    if out < 0:
+        raise InputError(f"{len(base | tuned)} different things are solved but only {total} exist")
+    return SupportCounts(len(base & tuned), len(base - tuned), len(tuned - base), out)
+
+
+def categories(c_base: np.ndarray, c_tuned: np.ndarray) -> np.ndarray:
+    """Category of each problem over all its draws, as an index into CATEGORIES: int [M]. "Solved" is at least one correct draw."""
+    b, t = np.asarray(c_base) > 0, np.asarray(c_tuned) > 0
+    return np.select([b & t, b & ~t, ~b & t], [0, 1, 2], 3)
+
+
+def answer_support(base_answers, tuned_answers, by: str = "answer") -> tuple[SupportCounts, list[tuple[int, str, int, int]]]:
+    """P, S, E per distinct correct answer (by="answer") or solution mode (by="mode") rather than per problem; O cannot be counted and is NaN.
+
+    Returns the counts and rows (problem index, answer, draws of base, draws of tuned), sorted. Answers that no one could extract are left out.
+    """
+    rows: dict[tuple[int, str], list[int]] = {}
+    for side, answers in enumerate((base_answers, tuned_answers)):
+        names = answers.answer if by == "answer" else answers.mode
+        for i in np.flatnonzero(answers.correct):
+            if names[i] is not None:
+                rows.setdefault((int(answers.problem[i]), str(names[i])), [0, 0])[side] += int(answers.count[i])
+    table = sorted((problem, name, b, t) for (problem, name), (b, t) in rows.items())
+    both = sum(b > 0 and t > 0 for *_, b, t in table)
+    only_base, only_tuned = sum(t == 0 for *_, b, t in table), sum(b == 0 for *_, b, t in table)
+    return SupportCounts(both, only_base, only_tuned, float("nan")), table
+
+
+def split_halves(base: tuple, tuned: tuple) -> dict[str, float]:
+    """Define on one half of the draws, estimate on the other: what selection ("the base solved 0 of h, so ...") is worth.
+
+    Exact expectation over all ways to split each side's n draws into halves A (h = n // 2) and B (taken at h too), by hypergeometric chances.
+    base, tuned: (n, c), int [M] each, n >= 2. Returns counts of problems:
+    base_unsolved: unsolved by the base in A; tuned_then_solves, base_then_solves: how many of them the tuned model, and the base itself, solve in B. The naive
+    gain takes the second for 0: that is the selection effect; `corrected_gain` is what remains. tuned_unsolved and the rest: the same with the sides swapped.
+    expanded_again: of the tuned_then_solves problems of A, those that are E again on B; shrunk_again likewise for S.
+    """
+    (n_b, c_b), (n_t, c_t) = (tuple(np.asarray(x) for x in side) for side in (base, tuned))
+    h_b, h_t = n_b // 2, n_t // 2
+    check_counts(n_b, c_b, h_b), check_counts(n_t, c_t, h_t)
+    solve_b, solve_t = -np.expm1(log_miss(n_b, c_b, h_b)), -np.expm1(log_miss(n_t, c_t, h_t))
+    never_b, never_t = np.exp(log_miss(n_b, c_b, 2 * h_b)), np.exp(log_miss(n_t, c_t, 2 * h_t))
+    # of two disjoint halves: P(miss A, solve B) = P(miss A) - P(miss both); P(solve both) = 1 - 2 P(miss A) + P(miss both)
+    turn_b, turn_t = 1 - solve_b - never_b, 1 - solve_t - never_t
+    twice_b, twice_t = 2 * solve_b - 1 + never_b, 2 * solve_t - 1 + never_t
+    tuned_then, base_then = float(((1 - solve_b) * solve_t).sum()), float(turn_b.sum())
+    lost_base_then, lost_tuned_then = float(((1 - solve_t) * solve_b).sum()), float(turn_t.sum())
+    return {
+        "base_unsolved": float((1 - solve_b).sum()),
+        "tuned_then_solves": tuned_then,
+        "base_then_solves": base_then,
+        "corrected_gain": tuned_then - base_then,
+        "expanded_again": float((never_b * twice_t).sum()),
+        "tuned_unsolved": float((1 - solve_t).sum()),
+        "base_then_solves_lost": lost_base_then,
+        "tuned_then_solves_lost": lost_tuned_then,
+        "corrected_loss": lost_base_then - lost_tuned_then,
+        "shrunk_again": float((twice_b * never_t).sum()),
+    }
