@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -74,8 +76,24 @@ def engine_config(settings: SamplingSettings, actors: int, tensor_parallel: int,
     return config
 
 
-def sample(settings: SamplingSettings, out: Path, actors: int = 1, tensor_parallel: int = 1, device: str = "auto", ray_address: str = "local", verifier_options: dict[str, Any] | None = None) -> dict[str, int]:
-    """Draws what is missing of `settings` into out (Parquet). Returns counts by verdict. Raises InputError, ActorFault."""
+@contextmanager
+def engines(settings: SamplingSettings, actors: int = 1, tensor_parallel: int = 1, device: str = "auto", ray_address: str = "local") -> Iterator[RolloutGroup]:
+    """Engines that hold the settings' model, for as long as the block lasts."""
+    config = engine_config(settings, actors, tensor_parallel, device, ray_address)
+    layout = devices.start(config, 0)
+    try:
+        group = RolloutGroup(config, layout, needs_base=False, load_format="auto")
+        yield group
+        group.close()
+    finally:
+        layout.close()
+
+
+def sample(settings: SamplingSettings, out: Path, drawing: AbstractContextManager[RolloutGroup], pool: VerifierPool) -> dict[str, int]:
+    """Draws what is missing of `settings` into out (Parquet). Returns counts by verdict. Raises InputError, ActorFault.
+
+    drawing: gives the engines that hold the model (`engines`, or ones that a training run keeps up); entered only if something is missing.
+    """
     if out.exists():
         raise InputError(f"{out}: is there already; choose another --out, or remove it to draw again")
     tokenizer = load_tokenizer(settings.model)
@@ -89,26 +107,17 @@ def sample(settings: SamplingSettings, out: Path, actors: int = 1, tensor_parall
     missing = [i for i in range(len(spans)) if not _part(parts, i).exists()]
     if len(missing) < len(spans):
         log.info("%s: %d of %d parts are there already; drawing the rest", out, len(spans) - len(missing), len(spans))
-    config = engine_config(settings, actors, tensor_parallel, device, ray_address)
     made = {"model": identity, "template": template_hash(template, tokenizer)}
     prompts = [tuple(template.encode(p, tokenizer)) for p in problems]
     if missing:
-        layout = devices.start(config, 0)
-        try:
-            rollouts = RolloutGroup(config, layout, needs_base=False, load_format="auto")
-            with VerifierPool(verifier_options or {}) as pool, tqdm(
-                total=total, initial=total - sum(len(spans[i]) for i in missing), desc="sampling", unit="completion", dynamic_ncols=True
-            ) as bar:
-                for i in missing:
-                    requests = [_request(settings, problems, prompts, position) for position in spans[i]]
-                    drawn = rollouts.generate(requests)
-                    verdicts = pool.verify_all([Item(problems[r.request.group], r.text, r.truncated) for r in drawn])
-                    rows = [_row(problems[r.request.group], p % settings.n, r, v, settings, made) for p, r, v in zip(spans[i], drawn, verdicts, strict=True)]
-                    _write_part(_part(parts, i), rows)
-                    bar.update(len(rows))
-            rollouts.close()
-        finally:
-            layout.close()
+        there = total - sum(len(spans[i]) for i in missing)
+        with drawing as group, tqdm(total=total, initial=there, desc=f"sampling {out.stem}", unit="completion", dynamic_ncols=True) as bar:
+            for i in missing:
+                drawn = group.generate([_request(settings, problems, prompts, position) for position in spans[i]])
+                verdicts = pool.verify_all([Item(problems[r.request.group], r.text, r.truncated) for r in drawn])
+                rows = [_row(problems[r.request.group], p % settings.n, r, v, settings, made) for p, r, v in zip(spans[i], drawn, verdicts, strict=True)]
+                _write_part(_part(parts, i), rows)
+                bar.update(len(rows))
     return _merge(parts, len(spans), out)
 
 

@@ -37,14 +37,16 @@ A killed command goes on where it stopped when it is given again. Both sides of 
 def run(args: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
     from explore_rl.faults import reported
-    from explore_rl.sampling import SamplingSettings, sample
+    from explore_rl.sampling import SamplingSettings, engines, sample
+    from explore_rl.verifiers.pool import VerifierPool
 
     settings = SamplingSettings(
         model=args.model, problems=args.problems, n=args.n, temperature=args.temperature, top_p=args.top_p, max_tokens=args.max_tokens,
         seed=args.seed, template=args.template, stop=tuple(args.stop), dtype=args.dtype, format=args.format, limit=args.limit, part=args.part,
     )  # fmt: skip
     with reported("explore-rl sample", "what is complete is kept; give the command again to go on") as outcome:
-        counts = sample(settings, args.out, args.actors, args.tensor_parallel, args.device, args.ray_address)
+        with VerifierPool() as pool:
+            counts = sample(settings, args.out, engines(settings, args.actors, args.tensor_parallel, args.device, args.ray_address), pool)
         total = sum(counts.values())
         print(f"{args.out}: {total} completions: " + ", ".join(f"{name} {count} ({count / total:.1%})" for name, count in sorted(counts.items())))
     return outcome.code

@@ -1,0 +1,42 @@
+"""explore-rl sweep: a list of runs over seeds on shared actors, then the board that compares them."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = """examples:
+  explore-rl sweep configs/ablations/trace_rate.yaml
+  explore-rl sweep configs/lab/board.yaml --seeds 0 --output runs/quick run.steps=40
+
+Finished runs are not run again and stopped ones are resumed: after a kill, give the same command again."""
+    parser.add_argument("sweep", type=Path, help="a YAML file with base, seeds, output and runs")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings for all runs, before those of the file")
+    parser.add_argument("--seeds", type=int, nargs="+", help="instead of the file's")
+    parser.add_argument("--output", help="instead of the file's")
+    parser.add_argument("--no-compare", action="store_true", help="only train")
+    parser.add_argument("--samples", type=int, default=256, help="completions a problem of the sampled audits (default 256)")
+    parser.add_argument("--problems", help="audit problems of the samples; default: the recipe's run.exact_problems, 100 of them")
+
+
+def run(args: argparse.Namespace) -> int:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
+    from explore_rl.faults import reported
+    from explore_rl.sweeps import load_sweep, run_sweep
+
+    sweep = load_sweep(args.sweep, args.overrides, args.seeds, args.output)
+    with reported("explore-rl sweep", "finished runs are kept; give the command again to go on") as outcome:
+        if args.no_compare:
+            run_sweep(sweep)
+            print(f"runs: {sweep.output}")
+        else:
+            from explore_rl.comparison import Comparison
+
+            comparison = Comparison(sweep.output, args.samples, args.problems)
+            folders = run_sweep(sweep, after_each=comparison.sample_run)
+            comparison.write(folders)
+    return outcome.code
