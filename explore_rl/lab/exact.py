@@ -1,0 +1,255 @@
+"""The exact audit: the probability of every correct answer of every problem, and all that follows from it without sampling error.
+
+    pairs, index = sequences(problems, tokenizer)          what has to be scored
+    logprobs = ...                                         by any scorer: the learner during training, `explore_rl.lab.scoring` otherwise
+    audit = summarise(problems, index, logprobs)           probabilities of answers, modes, success; pass@k for every k
+    compare(base_audit, tuned_audit)                       preservation, shrinkage, expansion, out of support
+
+numpy only. Definitions of support follow "The Invisible Leash" (arXiv 2507.14843, definitions 3.1 to 3.3), with the probability itself
+in place of "seen in k draws".
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from analysis.errors import InputError
+from explore_rl.lab import countdown
+from explore_rl.types import Problem
+
+EPS_LADDER = (1 / 16, 1 / 64, 1 / 256, 3 / 1024, 1 / 1024, 1 / 4096, 1 / 16384, 1 / 65536)
+PASS_AT = tuple(2**power for power in range(0, 17, 2))
+UNITS = ("problem", "mode", "answer")
+FORMAT = "explore-rl exact audit 1"
+
+
+@dataclass(frozen=True)
+class Index:
+    """What each scored sequence is: N correct answers of n problems in M modes.
+
+    answers: the N texts. problem: [N] position of the answer's problem. mode: [N] position of its mode.
+    modes: the M canonical writings; the same writing under two problems is two modes. mode_problem: [M]. regions: the M regions
+    (all writings of a mode lie in one region).
+    """
+
+    answers: tuple[str, ...]
+    problem: np.ndarray
+    mode: np.ndarray
+    modes: tuple[str, ...]
+    mode_problem: np.ndarray
+    regions: tuple[str, ...]
+
+
+def sequences(problems: Sequence[Problem], tokenizer: Any) -> tuple[list[tuple[list[int], list[int]]], Index]:
+    """Every correct answer of every problem as (prompt ids, completion ids with the end token), problem by problem, and its index.
+
+    Raises InputError if the tokenizer could write one answer in several ways, since the probability of a text would then be a sum over
+    token sequences that are not scored.
+    """
+    _check_one_to_one(tokenizer)
+    pairs: list[tuple[list[int], list[int]]] = []
+    answers: list[str] = []
+    problem_of: list[int] = []
+    mode_of: list[int] = []
+    modes: list[str] = []
+    mode_problem: list[int] = []
+    for position, problem in enumerate(problems):
+        prompt_ids = list(tokenizer(problem.prompt).input_ids)
+        known: dict[str, int] = {}
+        for answer in countdown.enumerate_answers(problem.answer["numbers"], problem.answer["target"]):
+            mode = countdown.mode(answer)
+            if mode not in known:
+                known[mode] = len(modes)
+                modes.append(mode)
+                mode_problem.append(position)
+            pairs.append((prompt_ids, list(tokenizer(answer).input_ids) + [tokenizer.eos_token_id]))
+            answers.append(answer)
+            problem_of.append(position)
+            mode_of.append(known[mode])
+    regions = tuple(countdown.region(mode) for mode in modes)
+    return pairs, Index(tuple(answers), np.array(problem_of), np.array(mode_of), tuple(modes), np.array(mode_problem), regions)
+
+
+def _check_one_to_one(tokenizer: Any) -> None:
+    special = set(tokenizer.all_special_tokens)
+    long = [token for token in tokenizer.get_vocab() if len(token) > 1 and token not in special]
+    if long or tokenizer.eos_token_id is None:
+        what = f"the token {long[0]!r} has several characters" if long else "there is no end token"
+        raise InputError(f"the exact audit needs one token sequence for each answer, one character a token, but {what}")
+
+
+@dataclass
+class ExactAudit:
+    """What one model does on a set of problems, exactly.
+
+    problem_ids: n. index: the N answers. logprobs: [N] natural log-probability of each answer with its end token, -inf where top-p cuts
+    it off. settings: what it was taken under (model, problems, temperature, top_p), free.
+    """
+
+    problem_ids: tuple[str, ...]
+    index: Index
+    logprobs: np.ndarray
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def answer_probabilities(self) -> np.ndarray:
+        """[N]"""
+        return np.exp(self.logprobs)
+
+    @property
+    def mode_probabilities(self) -> np.ndarray:
+        """[M]: a mode's answers exclude each other, so their probabilities add."""
+        return np.bincount(self.index.mode, self.answer_probabilities, minlength=len(self.index.modes))
+
+    @property
+    def success(self) -> np.ndarray:
+        """[n]: the probability that one draw is correct."""
+        total = np.bincount(self.index.problem, self.answer_probabilities, minlength=len(self.problem_ids))
+        return np.minimum(total, 1.0)
+
+    def probabilities(self, unit: str) -> np.ndarray:
+        """By unit of counting: "problem" [n], "mode" [M] or "answer" [N]."""
+        return {"problem": self.success, "mode": self.mode_probabilities, "answer": self.answer_probabilities}[unit]
+
+    def pass_at_k(self, ks: Iterable[int] = PASS_AT) -> dict[int, float]:
+        """Mean over problems of 1 - (1 - p)^k: the expectation itself, not an estimate."""
+        with np.errstate(divide="ignore"):
+            log_failure = np.log1p(-self.success)
+        return {int(k): float(np.mean(-np.expm1(k * log_failure))) for k in ks}
+
+    def regions(self) -> dict[str, dict[str, float]]:
+        """Per region: how many problems have a mode in it, its modes, its mass, and its correct draws in a million spread over all problems.
+
+        mass: probability that one draw, at a problem picked at random, is a correct answer of the region.
+        mass_where_present: the same over the problems that have one.
+        """
+        found = {}
+        names = np.array(self.index.regions)
+        for name in countdown.REGIONS:
+            inside = names == name
+            mass = float(self.mode_probabilities[inside].sum())
+            problems = len(np.unique(self.index.mode_problem[inside]))
+            found[name] = {
+                "problems": problems,
+                "modes": int(inside.sum()),
+                "mass": mass / len(self.problem_ids),
+                "mass_where_present": mass / problems if problems else 0.0,
+                "correct_in_a_million_draws": 1e6 * mass / len(self.problem_ids),
+            }
+        return found
+
+    def save(self, path: Path) -> None:
+        """As JSON, written aside and renamed. -inf is stored as null."""
+        data = {
+            "format": FORMAT,
+            "settings": self.settings,
+            "pass_at_k": self.pass_at_k(),
+            "regions": self.regions(),
+            "problems": [{"id": name, "success": float(p)} for name, p in zip(self.problem_ids, self.success)],
+            "modes": [
+                {"problem": int(problem), "mode": mode, "region": region, "probability": float(p)}
+                for problem, mode, region, p in zip(self.index.mode_problem, self.index.modes, self.index.regions, self.mode_probabilities)
+            ],
+            "answers": [
+                {"mode": int(mode), "answer": answer, "logprob": float(logprob) if np.isfinite(logprob) else None}
+                for mode, answer, logprob in zip(self.index.mode, self.index.answers, self.logprobs)
+            ],
+        }
+        write_json(path, data)
+
+    @classmethod
+    def load(cls, path: Path) -> ExactAudit:
+        """Raises InputError for a file that is missing or is something else."""
+        try:
+            data = json.loads(Path(path).read_text())
+        except (OSError, json.JSONDecodeError) as error:
+            raise InputError(f"{path}: cannot be read as an exact audit: {error}") from error
+        if not isinstance(data, dict) or data.get("format") != FORMAT:
+            raise InputError(f'{path}: not an exact audit: "format" must be {FORMAT!r}')
+        mode = np.array([answer["mode"] for answer in data["answers"]], dtype=int)
+        mode_problem = np.array([mode["problem"] for mode in data["modes"]], dtype=int)
+        index = Index(
+            answers=tuple(answer["answer"] for answer in data["answers"]),
+            problem=mode_problem[mode],
+            mode=mode,
+            modes=tuple(mode["mode"] for mode in data["modes"]),
+            mode_problem=mode_problem,
+            regions=tuple(mode["region"] for mode in data["modes"]),
+        )
+        logprobs = np.array([-np.inf if answer["logprob"] is None else answer["logprob"] for answer in data["answers"]])
+        return cls(tuple(problem["id"] for problem in data["problems"]), index, logprobs, data["settings"])
+
+
+def write_json(path: Path, data: Any) -> None:
+    path = Path(path)
+    aside = path.with_name(path.name + ".partial")
+    aside.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n")
+    os.replace(aside, path)
+
+
+def summarise(problems: Sequence[Problem], index: Index, logprobs: Sequence[float], settings: dict[str, Any] | None = None) -> ExactAudit:
+    """The audit from the log-probability of each sequence that `sequences` gave, in its order.
+
+    Raises ValueError if their number differs, one is NaN, or some problem's answers have more than probability 1 together.
+    """
+    logprobs = np.asarray(logprobs, dtype=np.float64)
+    if logprobs.shape != index.problem.shape:
+        raise ValueError(f"{len(index.problem)} sequences have to be scored, {logprobs.shape} log-probabilities came")
+    if np.isnan(logprobs).any():
+        raise ValueError(f"the log-probability of {index.answers[int(np.isnan(logprobs).argmax())]!r} is NaN")
+    total = np.bincount(index.problem, np.exp(logprobs), minlength=len(problems))
+    if (total > 1 + 1e-4).any():  # float32 logits leave about 1e-6
+        raise ValueError(f"the answers of {problems[int(total.argmax())].id} have probability {total.max():.6f} together")
+    return ExactAudit(tuple(problem.id for problem in problems), index, logprobs, dict(settings or {}))
+
+
+def compare(base: ExactAudit, tuned: ExactAudit, eps_ladder: Sequence[float] = EPS_LADDER) -> dict[str, Any]:
+    """What tuning did to the support, exactly, at each threshold.
+
+    Returns {"eps": [...], "pass_at_k": {"base", "tuned"}, "regions": {"base", "tuned"}, "support": {unit: [row per eps]},
+    "support_by_region": {region: [row per eps, by modes]}}; a row holds eps, the counts preserved, shrunk, expanded, out (> eps under
+    both, base only, tuned only, neither) and the rates srr, ndr, sds, nscr, None where a denominator is zero.
+    Units: "problem" and "mode" are the headlines; "answer" (one writing) is a diagnostic, since a model that settles on one of two
+    commuted writings has lost nothing. Raises InputError if the two are not of the same problems.
+    """
+    if base.problem_ids != tuned.problem_ids or base.index.answers != tuned.index.answers:
+        raise InputError("exact audits can be compared only over the same problems in the same order")
+    regions = np.array(base.index.regions)
+
+    def ladder(unit: str, chosen: np.ndarray | slice = slice(None)) -> list[dict[str, Any]]:
+        before, after = base.probabilities(unit)[chosen], tuned.probabilities(unit)[chosen]
+        return [{"eps": float(eps)} | support_counts(before > eps, after > eps) for eps in eps_ladder]
+
+    return {
+        "eps": [float(eps) for eps in eps_ladder],
+        "pass_at_k": {"base": base.pass_at_k(), "tuned": tuned.pass_at_k()},
+        "regions": {"base": base.regions(), "tuned": tuned.regions()},
+        "support": {unit: ladder(unit) for unit in UNITS},
+        "support_by_region": {name: ladder("mode", regions == name) for name in countdown.REGIONS},
+    }
+
+
+def support_counts(base: np.ndarray, tuned: np.ndarray) -> dict[str, Any]:
+    """Counts and rates from who holds each unit in its support (two boolean arrays of one length); rates of definition 3.3.
+
+    >>> support_counts(np.array([True, True, False, False]), np.array([True, False, True, False]))["srr"]
+    0.5
+    """
+    kept, lost = int((base & tuned).sum()), int((base & ~tuned).sum())
+    gained, out = int((~base & tuned).sum()), int((~base & ~tuned).sum())
+    srr = _ratio(kept, kept + lost)
+    ndr = _ratio(gained, kept + gained)
+    sds = None if srr is None or ndr is None else (2 * srr * ndr / (srr + ndr) if srr + ndr else 0.0)
+    rates = {"srr": srr, "ndr": ndr, "sds": sds, "nscr": _ratio(gained - lost, kept + gained + lost)}
+    return {"preserved": kept, "shrunk": lost, "expanded": gained, "out": out} | rates
+
+
+def _ratio(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
