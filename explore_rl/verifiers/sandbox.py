@@ -11,7 +11,6 @@ comes out weaker than announced is a fault, not a verdict.
 from __future__ import annotations
 
 import base64
-import errno
 import functools
 import json
 import logging
@@ -23,7 +22,6 @@ import struct
 import subprocess
 import sys
 import sysconfig
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +29,7 @@ from typing import Any
 
 from explore_rl.verifiers import sandbox_child
 from explore_rl.verifiers.sandbox_child import pack, unpack
+from explore_rl.verifiers.seccomp import seccomp_filter
 
 log = logging.getLogger(__name__)
 
@@ -148,53 +147,6 @@ def _probe(wanted: Isolation) -> str:
             return ""
     except SandboxFault as error:
         return str(error)
-
-
-# Rights that no solution to a programming problem needs. Default is to allow: Python itself calls some hundred others.
-KERNEL = """ptrace process_vm_readv process_vm_writev process_madvise pidfd_getfd kcmp mount umount2 pivot_root chroot move_mount open_tree open_tree_attr
-fsopen fsconfig fsmount fspick mount_setattr unshare setns bpf perf_event_open userfaultfd io_uring_setup io_uring_enter io_uring_register
-keyctl add_key request_key kexec_load kexec_file_load init_module finit_module delete_module open_by_handle_at name_to_handle_at
-memfd_create memfd_secret shmget msgget semget mq_open quotactl swapon swapoff reboot settimeofday clock_settime clock_adjtime adjtimex
-acct syslog personality fanotify_init lookup_dcookie nfsservctl vhangup iopl ioperm sethostname setdomainname mknod mknodat""".split()
-STARTING = "fork vfork execve execveat".split()
-SIGNALS = "kill tkill tgkill rt_sigqueueinfo rt_tgsigqueueinfo pidfd_send_signal pidfd_open prlimit64 setpriority sched_setaffinity".split()
-METADATA = """chmod fchmod fchmodat fchmodat2 chown fchown lchown fchownat setxattr lsetxattr fsetxattr setxattrat removexattr lremovexattr
-fremovexattr removexattrat utime utimes futimesat utimensat truncate file_setattr""".split()
-NUMBERS = {"fchmodat2": 452, "setxattrat": 463, "removexattrat": 466, "open_tree_attr": 467, "file_setattr": 469}  # newer than most libseccomp
-CLONE_THREAD, CLONE_NEW = 0x10000, (0x20000, 0x2000000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000)
-
-
-@functools.cache
-def seccomp_filter(processes: int, confined: bool) -> bytes:
-    """The filter as kernel code, compiled by libseccomp. Refused calls fail with EPERM.
-
-    processes: 0 forbids starting any. confined: a private root and process table are there; without them also signals to others, every
-    kind of socket, and changes to files' owners, modes and times are refused.
-    Raises ImportError or RuntimeError where libseccomp is not to be had.
-    """
-    import pyseccomp as libseccomp
-
-    refuse, allow = libseccomp.ERRNO(errno.EPERM), libseccomp.ALLOW
-    rules = libseccomp.SyscallFilter(allow)
-
-    def add(action: int, name: str, *conditions: Any) -> None:
-        number = libseccomp.resolve_syscall(libseccomp.Arch.NATIVE, name)
-        if number == -1:
-            number = NUMBERS.get(name, -1)
-        if number != -1:  # else a call that neither this library nor this list knows
-            rules.add_rule(action, number, *conditions)
-
-    for name in KERNEL + (STARTING if processes == 0 else []) + ([] if confined else SIGNALS + METADATA + ["socket"]):
-        add(refuse, name)
-    add(libseccomp.ERRNO(errno.ENOSYS), "clone3")  # its flags are out of a filter's sight; the C library falls back to clone
-    for flag in CLONE_NEW:
-        add(refuse, "clone", libseccomp.Arg(0, libseccomp.MASKED_EQ, flag, flag))
-    if processes == 0:
-        add(refuse, "clone", libseccomp.Arg(0, libseccomp.MASKED_EQ, CLONE_THREAD, 0))
-    with tempfile.TemporaryFile() as file:
-        rules.export_bpf(file)
-        file.seek(0)
-        return file.read()
 
 
 @functools.cache

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import base64
 import ctypes
+import itertools
 import json
 import os
 import platform
@@ -30,10 +31,11 @@ from typing import Any
 # --- plain data on the wire ------------------------------------------------------------------------------------------
 
 MAX_DECIMAL_BITS = 10_000  # above this an int travels in hexadecimal: Python limits the digits of decimal conversion
+MAX_ITERATED = 100_000  # items of an iterator that is returned
 
 
 class NotPlain(Exception):
-    """The value is not made of None, bool, int, float, complex, str, bytes, list, tuple, set, frozenset and dict."""
+    """The value is not made of None, bool, int, float, complex, str, bytes, list, tuple, set, frozenset, dict, range and iterators."""
 
 
 def pack(value: Any) -> Any:
@@ -60,8 +62,14 @@ def pack(value: Any) -> Any:
         return {"complex": [value.real, value.imag]}
     if isinstance(value, (bytes, bytearray)):
         return {"bytes": bytes(value).hex()}
+    if isinstance(value, range):
+        return {"range": [value.start, value.stop, value.step]}
     if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():  # a numpy scalar
         return pack(value.item())
+    if hasattr(type(value), "__next__"):  # a generator, map, filter, zip, ...: what it gives, still as an iterator
+        items = list(itertools.islice(value, MAX_ITERATED + 1))
+        if len(items) <= MAX_ITERATED:
+            return {"iterator": [pack(item) for item in items]}
     raise NotPlain(f"{type(value).__module__}.{type(value).__qualname__}")
 
 
@@ -87,9 +95,11 @@ def unpack(data: Any) -> Any:
         try:
             if tag == "dict" and all(type(pair) is list and len(pair) == 2 for pair in items):
                 return dict(items)
-            if tag in ("tuple", "set", "frozenset"):
-                return {"tuple": tuple, "set": set, "frozenset": frozenset}[tag](items)
-        except TypeError as error:  # unhashable
+            if tag in ("tuple", "set", "frozenset", "iterator"):
+                return {"tuple": tuple, "set": set, "frozenset": frozenset, "iterator": iter}[tag](items)
+            if tag == "range":
+                return range(*items)
+        except TypeError as error:  # unhashable, or not the arguments of a range
             raise ValueError(str(error)) from error
     raise ValueError(f"unknown tag {tag!r}")
 
@@ -378,10 +388,14 @@ def answer(names: dict, call: dict) -> dict:
     before = call["args"]["tuple"]
     try:
         result = find(names, call["name"])(*args, **kwargs)
-        try:
-            changed = {i: now for i, (old, arg) in enumerate(zip(before, args)) if (now := pack(arg)) != old}
-        except (NotPlain, RecursionError):
-            changed = {}
+        changed = {}
+        for i, arg in enumerate(args):
+            if type(arg) in (list, dict, set):
+                try:
+                    if (now := pack(arg)) != before[i]:
+                        changed[i] = now
+                except (NotPlain, RecursionError):
+                    continue
         try:
             return {"id": call["id"], "value": pack(result), "changed": changed}
         except (NotPlain, RecursionError) as error:
