@@ -1,6 +1,6 @@
 """The typed configuration of a run. The comment behind a field is its documentation; `explore-rl train --fields` prints them all.
 
-A recipe (configs/**/*.yaml) is merged over these defaults, then `key=value` overrides over that. Unknown keys are refused with the
+A recipe (configs/**/*.yaml) is merged over these defaults, and over the recipe its key `base` names; then `key=value` overrides over that. Unknown keys are refused with the
 nearest right one; options without effect under the chosen recipe are refused or warned about (`check`).
 """
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException, ValidationError
 
@@ -153,19 +154,7 @@ class Config:
 def load_config(recipe: str | Path | None, overrides: list[str] = ()) -> Config:
     """Defaults <- recipe <- overrides ("learner.ranks=2"), checked. Raises InputError that names file, key and the nearest right key."""
     merged = OmegaConf.structured(Config)
-    layers: list[tuple[str, Any]] = []
-    if recipe is not None:
-        path = Path(recipe)
-        if not path.is_file():
-            raise InputError(f"{recipe}: no such recipe; see configs/ for the ones that come with the project")
-        try:
-            layers.append((str(recipe), OmegaConf.load(path)))
-        except (OmegaConfBaseException, ValueError, OSError) as error:
-            raise InputError(f"{recipe}: not readable as YAML: {_one_line(error)}") from None
-        except Exception as error:  # PyYAML's own errors share no base with OmegaConf's
-            if type(error).__module__.split(".")[0] != "yaml":
-                raise
-            raise InputError(f"{recipe}: not readable as YAML: {_one_line(error)}") from None
+    layers = _recipe_layers(Path(recipe), ()) if recipe is not None else []
     for override in overrides:
         if "=" not in override:
             raise InputError(f"override {override!r}: expected key=value, for example learner.ranks=2")
@@ -182,6 +171,22 @@ def load_config(recipe: str | Path | None, overrides: list[str] = ()) -> Config:
     config: Config = OmegaConf.to_object(merged)
     check(config, str(recipe) if recipe else "config")
     return config
+
+
+def _recipe_layers(path: Path, below: tuple[Path, ...]) -> list[tuple[str, Any]]:
+    """The recipe at `path` after the one that its `base` key names (relative to it), as (where, settings)."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such recipe; see configs/ for the ones that come with the project")
+    if path.resolve() in below:
+        raise InputError(f"{path}: base: recipes name each other in a circle")
+    try:
+        layer = OmegaConf.load(path)
+    except (OmegaConfBaseException, yaml.YAMLError, ValueError, OSError) as error:
+        raise InputError(f"{path}: not readable as YAML: {_one_line(error)}") from None
+    if isinstance(layer, DictConfig) and "base" in layer:
+        base = layer.pop("base")
+        return _recipe_layers(path.parent / str(base), (*below, path.resolve())) + [(str(path), layer)]
+    return [(str(path), layer)]
 
 
 def to_yaml(config: Config) -> str:
