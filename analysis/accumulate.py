@@ -13,6 +13,7 @@ from analysis.records import COUNT_COLUMNS, DEFAULT_BENCHMARK, NO_EVIDENCE, SAMP
 SETTINGS = ("model", "temperature", "top_p", "max_tokens", "template", "seed")
 MOST_SETTINGS = 20  # distinct values that are listed (a seed of its own for every draw is not a setting)
 CUT_OFF = ("length", "max_tokens")  # finish reasons of a truncated completion
+DRAWS_A_FILE = 1 << 16  # most draws of a problem in one file, where each file is numbered from 0
 MERGE_ANSWERS = 2_000_000  # rows of partial answer counts after which they are merged
 
 
@@ -80,7 +81,8 @@ class SampleRows:
         code = self.problems.code(batch, source)
         got = {name: column(batch, source, name, kind) for name, (kind, _) in SAMPLE_COLUMNS.items() if name not in ("completion", "problem_id", "benchmark")}
         if source.adapter and source.adapter.one_draw_a_file:
-            got["sample"] = pa.array(np.full(rows, file))
+            inside = np.zeros(rows, dtype=np.int64) if got["sample"] is None else np.asarray(got["sample"].fill_null(0))
+            got["sample"] = pa.array(file * DRAWS_A_FILE + inside)
         correct, evidence = self._verdicts(got, batch, source)
         for name, array in got.items():
             if array is not None and array.null_count < rows:

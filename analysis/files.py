@@ -206,8 +206,11 @@ def _parquet_batches(source: Source, wanted: set[str] | None, rows: int) -> Iter
 
 
 def _csv_batches(source: Source, wanted: set[str] | None, rows: int) -> Iterator[Batch]:
+    refused: list[pa.csv.InvalidRow] = []
+
     def refuse(row: pa.csv.InvalidRow) -> str:
-        raise InputError(f"{source.at(row.number)}: {row.actual_columns} fields where the header has {row.expected_columns}: {row.text[:80]!r}")
+        refused.append(row)
+        return "error"
 
     names = source.columns
     first = 1
@@ -229,6 +232,10 @@ def _csv_batches(source: Source, wanted: set[str] | None, rows: int) -> Iterator
                 yield Batch(pa.Table.from_batches([batch]), lambda i, first=first: first + i)
             first += batch.num_rows
     except pa.ArrowInvalid as error:
+        if refused:
+            at = source.at() if refused[0].number is None else source.at(refused[0].number - 1)  # its numbers count the header
+            columns = f"{refused[0].actual_columns} fields where the header has {refused[0].expected_columns}"
+            raise InputError(f"{at}: {columns}: {refused[0].text[:80]!r}") from None
         if "Empty CSV file" not in str(error):
             raise InputError(f"{source.path}: {str(error).splitlines()[0]}") from None
     if first == 1:

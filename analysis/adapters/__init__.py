@@ -19,7 +19,7 @@ class Adapter:
 
     convert(row, path, select, at): our rows (as `records.SAMPLE_COLUMNS` or COUNT_COLUMNS) of one of its rows; unknown columns are kept;
     `select` is what the user put behind "::", `at` the place that errors name. Raises InputError.
-    one_draw_a_file: a file holds each problem once, and several files are several draws.
+    one_draw_a_file: several files are further draws, though each numbers its own from 0.
     """
 
     name: str

@@ -48,7 +48,7 @@ def convert(row: dict[str, Any], path: Path, select: str | None, at: str) -> Ite
     for index, value in enumerate(values):
         if value not in (0, 1):
             raise InputError(f"{at}: {metric} is {value!r}; 0 or 1 is wanted (a graded metric does not say what is correct)")
-        own = {"correct": value == 1}
+        own = {"correct": value == 1, "sample": index}
         if drawn:
             own["completion"] = drawn[index]
         if len(answers) == len(values) and isinstance(answers[index], str) and drawn:
