@@ -1,0 +1,77 @@
+"""Bad settings are refused in one line that names the file, the key and what would be right."""
+
+import pytest
+
+from analysis.errors import InputError
+from explore_rl.config import field_docs, load_config, to_yaml
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("learner.rank=2", "did you mean learner.ranks?"),
+        ("group_size=4", "did you mean algorithm.group_size?"),
+        ("learner.ranks=many", "learner.ranks"),
+        ("algorithm.group_size=1", "a group of one has no baseline"),
+        ("rollout.top_p=0.9", "not renormalised"),
+        ("rollout.temperature=0", "above 0"),
+        ("learner.zero_stage=4", "expected one of 0, 1, 2, 3"),
+        ("algorithm.kl=k2", "no effect with a coefficient of 0"),
+        ("algorithm.kl_coefficient=0.1", "no effect with algorithm.kl=none"),
+        ("algorithm.minibatches=3", "must divide"),
+        ("algorithm.aggregation=tokens", "did you mean token?"),
+        ("model.dtype=bfloat16", "use stage 1, 2 or 3"),
+        ("run.steps=0", "at least 1"),
+        ("learner.learning_rate=nan", "at least 0"),
+        ("algorithm=3", "is a section"),
+        ("algorithm", "expected key=value"),
+        ("strategies=[trace_injection]", "expected a mapping with a name"),
+        ("learner.betas=[0.9]", "two numbers"),
+    ],
+)
+def test_bad_overrides_are_refused_with_what_would_be_right(override, said):
+    with pytest.raises(InputError, match=None) as caught:
+        load_config(None, [override])
+    assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_k1_in_the_loss_has_no_gradient_and_is_refused():
+    with pytest.raises(InputError, match="zero expected gradient"):
+        load_config(None, ["algorithm.kl=k1", "algorithm.kl_coefficient=0.1"])
+    load_config(None, ["algorithm.kl=k1", "algorithm.kl_coefficient=0.1", "algorithm.kl_place=reward"])
+
+
+def test_unknown_key_in_a_recipe_names_the_file(tmp_path):
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("algorithm:\n  group_sizes: 4\n")
+    with pytest.raises(InputError, match=r"mine\.yaml: unknown key algorithm\.group_sizes; did you mean algorithm\.group_size\?"):
+        load_config(recipe)
+
+
+@pytest.mark.parametrize("text", ["a: [", "- 1\n- 2\n", "\t"])
+def test_unreadable_recipes(tmp_path, text):
+    recipe = tmp_path / "broken.yaml"
+    recipe.write_text(text)
+    with pytest.raises(InputError, match=r"broken\.yaml"):
+        load_config(recipe)
+
+
+def test_a_recipe_builds_on_its_base_and_overrides_go_last(tmp_path):
+    (tmp_path / "base.yaml").write_text("name: base\nlearner: {learning_rate: 0.5, ranks: 3}\n")
+    (tmp_path / "derived.yaml").write_text("base: base.yaml\nname: derived\nlearner: {ranks: 2}\n")
+    config = load_config(tmp_path / "derived.yaml", ["seed=7"])
+    assert (config.name, config.learner.learning_rate, config.learner.ranks, config.seed) == ("derived", 0.5, 2, 7)
+    (tmp_path / "base.yaml").write_text("base: derived.yaml\n")
+    with pytest.raises(InputError, match="circle"):
+        load_config(tmp_path / "derived.yaml")
+
+
+def test_the_resolved_config_reads_back_as_itself(tmp_path):
+    config = load_config(None, ["strategies=[{name: trace_injection, rate: 0.5}]", "learner.ranks=2"])
+    (tmp_path / "config.yaml").write_text(to_yaml(config))
+    assert load_config(tmp_path / "config.yaml") == config
+
+
+def test_every_setting_says_what_it_does():
+    undocumented = [name for name, (_, doc) in field_docs().items() if not doc and name.split(".")[-1] not in ("name", "seed", "learning_rate", "betas", "weight_decay", "steps", "output", "kl_coefficient")]
+    assert undocumented == []
