@@ -14,11 +14,12 @@ keyctl add_key request_key kexec_load kexec_file_load init_module finit_module d
 memfd_create memfd_secret shmget msgget semget mq_open quotactl swapon swapoff reboot settimeofday clock_settime clock_adjtime adjtimex
 acct syslog personality fanotify_init lookup_dcookie nfsservctl vhangup iopl ioperm sethostname setdomainname mknod mknodat""".split()
 STARTING = "fork vfork execve execveat".split()
-SIGNALS = "kill tkill tgkill rt_sigqueueinfo rt_tgsigqueueinfo pidfd_send_signal pidfd_open prlimit64 setpriority sched_setaffinity".split()
+SIGNALS = "kill tkill tgkill rt_sigqueueinfo rt_tgsigqueueinfo pidfd_send_signal pidfd_open setpriority sched_setaffinity".split()
 METADATA = """chmod fchmod fchmodat fchmodat2 chown fchown lchown fchownat setxattr lsetxattr fsetxattr setxattrat removexattr lremovexattr
 fremovexattr removexattrat utime utimes futimesat utimensat truncate file_setattr""".split()
 NUMBERS = {"fchmodat2": 452, "setxattrat": 463, "removexattrat": 466, "open_tree_attr": 467, "file_setattr": 469}  # newer than most libseccomp
 CLONE_THREAD, CLONE_NEW = 0x10000, (0x20000, 0x2000000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000)
+F_OWNER = (8, 10, 15)  # fcntl's F_SETOWN, F_SETSIG, F_SETOWN_EX
 
 
 @functools.cache
@@ -48,6 +49,10 @@ def seccomp_filter(processes: int, confined: bool) -> bytes:
         add(refuse, "clone", libseccomp.Arg(0, libseccomp.MASKED_EQ, flag, flag))
     if processes == 0:
         add(refuse, "clone", libseccomp.Arg(0, libseccomp.MASKED_EQ, CLONE_THREAD, 0))
+    if not confined:
+        add(refuse, "prlimit64", libseccomp.Arg(0, libseccomp.NE, 0))  # others' limits
+        for command in F_OWNER:
+            add(refuse, "fcntl", libseccomp.Arg(1, libseccomp.EQ, command))  # signals by way of files
     with tempfile.TemporaryFile() as file:
         rules.export_bpf(file)
         file.seek(0)

@@ -1,0 +1,377 @@
+"""Judging programs: the forms of tests, the program in a completion, partial credit, and whose fault a failure is."""
+
+import base64
+import json
+import pickle
+import zlib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from analysis.errors import InputError
+from explore_rl.types import Problem, Status
+from explore_rl.verifiers import Item, VerifierPool
+from explore_rl.verifiers.code import CodeVerifier, extract_code
+from explore_rl.verifiers.sandbox import Isolation, Program, ProgramRaised, SandboxFault, SandboxLimits, Starved, isolation
+from explore_rl.verifiers.sandbox_child import pack, unpack
+
+
+def problem(answer, **metadata) -> Problem:
+    return Problem("p", "Solve it.", answer, "code", metadata=metadata)
+
+
+def verify(program: str, tests, *, fenced: bool = True, truncated: bool = False, metadata: dict | None = None, **options):
+    completion = f"Here it is.\n```python\n{program}\n```\n" if fenced else program
+    return CodeVerifier(time_limit_s=2.0, **options)(completion, problem(tests, **(metadata or {})), truncated=truncated)
+
+
+STUB = 'from typing import List\n\n\ndef shift(text: str) -> str:\n    return text[1:] + text[:1]\n\n\ndef unshift(text: str) -> str:\n    """Undo shift."""\n'
+UNSHIFT = {
+    "prompt": STUB,
+    "entry_point": "unshift",
+    "test": "METADATA = {}\n\ndef check(candidate):\n    for text in ['abc', 'x', 'hello']:\n        assert candidate(shift(text)) == text\n",
+}
+BODY = "    return text[-1:] + text[:-1]\n"
+
+
+# --- HumanEval's form ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "completion",
+    [
+        BODY,  # as a base model continues the stub
+        BODY + "\n\nprint(unshift('abc'))\n# and then it goes on\nSo that is it.",
+        f"```python\n{STUB}{BODY}```",
+        f"```python\n{BODY}```",
+        "I would take the last letter.\n```\ndef unshift(text):\n    return text[-1:] + text[:-1]\n```\nFor example:\n```python\nprint(unshift('bca'))\n```",
+        "<think>```python\ndef unshift(text): return ''\n```</think>```python\ndef unshift(text: List[str]):\n    return text[-1:] + text[:-1]",
+        "```python\nunshift = lambda text: text[-1:] + text[:-1]\n```",
+    ],
+)
+def test_a_right_solution_in_any_dress(completion):
+    assert CodeVerifier()(completion, problem(UNSHIFT)).status is Status.CORRECT
+
+
+def test_the_stubs_own_helper_is_used_not_the_programs():
+    """Otherwise shift and unshift that both do nothing undo each other."""
+    verdict = verify("def shift(text): return text\ndef unshift(text): return text", UNSHIFT)
+    assert verdict.status is Status.WRONG and "assert candidate(shift(text)) == text" in verdict.reason
+
+
+def test_truncated_and_empty_are_no_answer():
+    assert verify(STUB + BODY, UNSHIFT, truncated=True).status is Status.NO_ANSWER
+    for completion in ("", "   \n", "```cpp\nint main() {}\n```", "The answer is 42.", "```python\n```"):
+        assert verify(completion, UNSHIFT, fenced=False).status is Status.NO_ANSWER, completion
+
+
+@pytest.mark.parametrize(
+    "program, reason",
+    [
+        ("def unshift(text) return", "SyntaxError"),
+        ("def unshift(text): raise KeyError('no')", "KeyError: 'no'"),
+        ("def other(text): return text", "failed: assert candidate(shift(text)) == text"),
+        ("1 / 0\ndef unshift(text): return text", "ZeroDivisionError"),
+        ("def unshift(text): return map(str, text)", "failed: assert"),
+        ("def unshift(text): return object()", "returned a builtins.object, which is not plain data"),
+        ("def unshift(text): return unshift(text)", "RecursionError"),
+        ("import ctypes\nctypes.string_at(0)\ndef unshift(text): return text", "ended by signal 11"),
+    ],
+)
+def test_what_went_wrong_is_said(program, reason):
+    verdict = verify(program, UNSHIFT)
+    assert verdict.status is Status.WRONG and reason in verdict.reason and "\n" not in verdict.reason
+
+
+def test_human_eval_plus_form():
+    """inputs and results side by side, compared by a helper with numpy."""
+    test = """
+import numpy as np
+
+def assertion(out, exp, atol):
+    if atol:
+        assert np.allclose(out, exp, rtol=1e-7, atol=atol)
+    else:
+        assert out == exp
+
+def check(candidate):
+    inputs = [[[1.0, 2.0]], [[0.5]], [[3.0, 4.0]]]
+    results = [0.5, 0.5, 0.25]
+    for inp, exp in zip(inputs, results):
+        assertion(candidate(*inp), exp, 1e-6)
+"""
+    tests = {"test": test, "entry_point": "f"}
+    assert verify("def f(xs): return xs[0] / xs[1] if xs[1:] else xs[0]", tests, partial=True).score == pytest.approx(2 / 3)
+    table = "def f(xs): return {1.0: .5 + 1e-9, .5: .5, 3.0: .25}[xs[0]]"
+    assert verify(table, tests).status is Status.CORRECT
+    assert verify(f"import numpy as np\n{table.replace('return', 'return np.float64(')})", tests).status is Status.CORRECT
+
+
+# --- MBPP's form -----------------------------------------------------------------------------------------------------
+
+MBPP = {"test_list": ["assert set(f((3, 4), (4, 5))) == {4}", "assert g([1, 2]) == [2, 1]", "assert math.isclose(h(), 0.5)"], "setup": "import math"}
+THREE = "def f(a, b): return tuple(set(a) & set(b))\ndef g(xs): return xs[::-1]\ndef h(): return 1 / 2"
+
+
+def test_mbpp_asserts_call_several_functions():
+    assert verify(THREE, MBPP).status is Status.CORRECT
+    assert verify(THREE, MBPP["test_list"][:2]).status is Status.CORRECT
+    wrong = verify(THREE.replace("xs[::-1]", "xs"), MBPP)
+    assert wrong.status is Status.WRONG and "assert g([1, 2]) == [2, 1]" in wrong.reason and wrong.score == 0.0
+
+
+def test_mbpp_plus_uses_its_further_tests():
+    plus = {"test": "assert g([1, 2, 3]) == [3, 2, 1]"}
+    cheat = "def g(xs): return [2, 1]"
+    assert verify(cheat, {"test_list": ["assert g([1, 2]) == [2, 1]"]}).status is Status.CORRECT
+    assert verify(cheat, {"test_list": ["assert g([1, 2]) == [2, 1]"]}, metadata=plus).status is Status.WRONG
+
+
+def test_arguments_changed_in_place_are_changed_here_too():
+    tests = ["xs = [3, 1, 2]\nf(xs)\nassert xs == [1, 2, 3]", "d = {1: 2}\nf(d)\nassert d == {}", "s = {1}\nf(s)\nassert s == set()"]
+    assert verify("def f(x):\n    x.sort() if isinstance(x, list) else x.clear()", tests).status is Status.CORRECT
+    assert verify("def f(x):\n    return sorted(x)", tests).status is Status.WRONG
+
+
+def test_expected_exceptions():
+    tests = ["try:\n    f(-1)\n    assert False\nexcept ValueError as error:\n    assert 'below' in str(error)"]
+    assert verify("def f(x):\n    raise ValueError('below 0')", tests).status is Status.CORRECT
+    for program in ("def f(x): raise KeyError('below 0')", "def f(x): return 0", "import os\ndef f(x): os._exit(0)"):
+        assert verify(program, tests).status is Status.WRONG
+    swallow = ["try:\n    f(1)\nexcept Exception:\n    pass"]
+    assert verify("import os\ndef f(x): os._exit(0)", swallow).status is Status.WRONG  # a program that is gone has passed nothing
+
+
+def test_iterators_come_back_as_iterators():
+    program = "def f(n): return (i * i for i in range(n))\ndef g(n): return range(n)"
+    assert verify(program, ["assert list(f(3)) == [0, 1, 4]", "assert g(3) == range(3)", "assert sum(f(4)) == 14"]).status is Status.CORRECT
+    assert verify(program, ["assert f(3) == [0, 1, 4]"]).status is Status.WRONG  # as in Python itself
+
+
+def test_partial_credit_counts_asserts():
+    program = "def f(x):\n    if x == 2: raise ValueError\n    return x"
+    tests = ["assert f(1) == 1", "assert f(2) == 2", "assert f(3) == 3", "assert f(4) == 5"]
+    half = verify(program, tests, partial=True)
+    assert half.status is Status.WRONG and half.score == 0.5 and half.reason.startswith("ValueError")
+    assert verify(program, tests).score == 0.0
+    dies = "import os\ndef f(x):\n    if x == 3: os._exit(0)\n    return x"
+    assert verify(dies, tests, partial=True).score == 0.5  # what comes after it died did not hold
+
+
+# --- whose fault -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "tests, reason",
+    [
+        (["import no_such_module\nassert f(1) == 1"], "no_such_module"),
+        (["assert f(object()) == 1"], "a test passes a builtins.object"),
+        (["assert 1 == 1"], "they never called the program"),
+        (["assert undefined_helper(1) == 1; assert f(1) == 1\nraise NameError('x')"], "NameError"),
+    ],
+)
+def test_broken_tests_are_an_error_not_a_wrong(tests, reason):
+    verdict = verify("def f(x): return 1\ndef undefined_helper(x): return 1", tests)
+    assert verdict.status is Status.ERROR and reason in verdict.reason and verdict.score is None
+
+
+@pytest.mark.parametrize("answer", [None, 7, "", "no tests", {}, [], {"inputs": [], "outputs": []}, {"inputs": ["1"], "outputs": []}, [{"input": "1"}]])
+def test_a_problem_without_tests_is_the_users_error(answer):
+    with pytest.raises(InputError, match="problem 'p'"):
+        verify("def f(): pass", answer)
+
+
+def test_a_sandbox_that_does_not_come_up_is_an_error(monkeypatch):
+    verifier = CodeVerifier()
+    verifier.held_by = Isolation(namespaces=False, seccomp=True, landlock=True)
+    monkeypatch.setattr("explore_rl.verifiers.sandbox.seccomp_filter", lambda *_: b"\xff" * 16)
+    verdict = verifier("```python\ndef f(): return 1\n```", problem(["assert f() == 1"]))
+    assert verdict.status is Status.ERROR and "prctl(SECCOMP)" in verdict.reason
+
+
+def test_a_busy_machine_is_a_timeout_not_a_wrong(monkeypatch):
+    """Time spent ready to run, but without a processor, is not the program's. (The count is the kernel's; here it is set.)"""
+    monkeypatch.setattr("explore_rl.verifiers.sandbox._runqueue_wait", lambda pid: 0.9)
+    with Program("def f():\n    while True: pass", "calls", SandboxLimits(wall_s=1.0), isolation()) as program:
+        program.define()
+        with pytest.raises(Starved):
+            program.call("f")
+    monkeypatch.setattr(Program, "__enter__", lambda self: (_ for _ in ()).throw(Starved("waited")))
+    assert verify("def f(): return 1", ["assert f() == 1"]).status is Status.TIMEOUT
+
+
+def test_weak_isolation_is_refused_unless_asked_for(monkeypatch):
+    weak = Isolation(False, False, False, ("namespaces (unshare: Operation not permitted)",))
+    monkeypatch.setattr("explore_rl.verifiers.code.isolation", lambda: weak)
+    with pytest.raises(InputError, match="namespaces.*best_effort"):
+        CodeVerifier()
+    with pytest.raises(InputError, match="processes"):
+        CodeVerifier(isolation="best_effort", processes=2)
+    assert CodeVerifier(isolation="best_effort").held_by is weak
+    assert "not in force: namespaces" in weak.describe()
+
+
+def test_best_effort_still_judges():
+    weak = Isolation(False, False, False)
+    verifier = CodeVerifier()
+    verifier.held_by = weak
+    assert verifier("```python\ndef f(): return 1\n```", problem(["assert f() == 1"])).status is Status.CORRECT
+
+
+@pytest.mark.parametrize("options", [{"time_limit_s": 0}, {"time_limit_s": "10"}, {"memory_mb": -1}, {"isolation": "none"}, {"total_time_s": True}])
+def test_bad_options(options):
+    with pytest.raises(InputError, match="verifier 'code'"):
+        CodeVerifier(**options)
+
+
+# --- input and output ------------------------------------------------------------------------------------------------
+
+DOUBLE = "n = int(input())\nfor x in map(int, input().split()): print(2 * x)"
+PAIRS = {"inputs": ["2\n1 2\n", "1\n5\n", "0\n\n"], "outputs": ["2\n4\n", "10", ""]}
+
+
+def test_standard_input_and_output():
+    assert verify(DOUBLE, PAIRS).status is Status.CORRECT
+    assert verify(DOUBLE, json.dumps(PAIRS)).status is Status.CORRECT
+    assert verify("import sys\ndata = sys.stdin.read().split()\nprint(*[2 * int(x) for x in data[1:]], sep='\\n')\nsys.exit(0)", PAIRS).status is Status.CORRECT
+    wrong = verify("input()\nfor x in input().split(): print(2)", PAIRS)
+    assert wrong.status is Status.WRONG and wrong.reason == "case 1 of 3: line 2: expected '4', got '2'"
+
+
+def test_cases_of_livecodebench():
+    cases = [{"input": a, "output": b, "testtype": "stdin"} for a, b in zip(PAIRS["inputs"], PAIRS["outputs"])]
+    packed = base64.b64encode(zlib.compress(pickle.dumps(json.dumps(cases)))).decode()
+    for answer in (cases, json.dumps(cases), packed):
+        assert verify(DOUBLE, answer).status is Status.CORRECT
+    calls = [{"input": '[1, 2]\n"a"', "output": '{"a": [1, 2]}', "testtype": "functional"}]
+    solution = "class Solution:\n    def named(self, xs, name): return {name: tuple(xs)}"
+    assert verify(solution, calls, metadata={"func_name": "named"}).status is Status.CORRECT
+    assert verify("def named(xs, name): return {name: xs + [3]}", calls, metadata={"func_name": "named"}).status is Status.WRONG
+    with pytest.raises(InputError, match="func_name"):
+        verify(solution, calls)
+
+
+def test_a_packed_case_can_only_be_text():
+    class Bomb:
+        def __reduce__(self):
+            return (print, ("harm",))
+
+    with pytest.raises(InputError):
+        verify("x", base64.b64encode(zlib.compress(pickle.dumps(Bomb()))).decode())
+
+
+def test_functions_of_apps():
+    assert verify("def f(a, b): return a + b", {"fn_name": "f", "inputs": [[1, 2], [3, 4]], "outputs": [[3], [7]]}).status is Status.CORRECT
+    assert verify("def f(a, b): return a", {"fn_name": "f", "inputs": [[1, 2]], "outputs": [[3]]}).reason == "expected 3, got 1"
+
+
+@pytest.mark.parametrize(
+    "printed, expected, same",
+    [
+        ("1.50", "1.5", True),
+        ("1e3", "1000", True),
+        ("a  b ", "a b", True),
+        ("1\n2", "1 2", False),
+        ("0.30000000000000004", "0.3", False),
+        ("-0", "0", True),
+        ("YES", "Yes", False),
+        ("1_0", "10", False),
+        ("nan", "NaN", False),
+        ("1", "1\n\n", True),
+        ("", "0", False),
+    ],
+)
+def test_when_outputs_are_the_same(printed, expected, same):
+    verdict = verify(f"print({printed!r})", {"inputs": [""], "outputs": [expected]})
+    assert verdict.status is (Status.CORRECT if same else Status.WRONG)
+
+
+def test_a_tolerance_can_be_asked_for():
+    tests = {"inputs": [""], "outputs": ["0.3 x"]}
+    assert verify("print(0.1 + 0.2, 'x')", tests).status is Status.WRONG
+    assert verify("print(0.1 + 0.2, 'x')", tests, float_tolerance=1e-9).status is Status.CORRECT
+    assert verify("print(0.31, 'x')", tests, float_tolerance=1e-9).status is Status.WRONG
+
+
+def test_a_program_that_fails_at_the_end_has_not_passed():
+    verdict = verify("print(10)\nraise RuntimeError('late')", {"inputs": [""], "outputs": ["10"]})
+    assert verdict.status is Status.WRONG and verdict.reason == "RuntimeError: late"
+
+
+def test_partial_credit_counts_cases():
+    tests = {"inputs": ["1", "2", "3", "4"], "outputs": ["1", "2", "0", "4"]}
+    assert verify("print(input())", tests, partial=True).score == 0.75
+    loops = "x = input()\nwhile x == '2': pass\nprint(x)"
+    assert CodeVerifier(time_limit_s=1, partial=True)(f"```python\n{loops}\n```", problem(tests)).score == 0.25  # the rest is not tried
+
+
+# --- parts -----------------------------------------------------------------------------------------------------------
+
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary() | st.complex_numbers(allow_nan=False),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.tuples(inner, inner) | st.sets(st.integers()) | st.frozensets(st.text()) | st.dictionaries(st.integers() | st.text(), inner)
+    ),
+    max_leaves=10,
+)
+
+
+def typed(value):
+    """The value with the type of every part spelt out, and sets without an order."""
+    if isinstance(value, dict):
+        return "dict", [(typed(key), typed(item)) for key, item in value.items()]
+    if isinstance(value, (set, frozenset)):
+        return type(value), {(type(item), item) for item in value}
+    if isinstance(value, (list, tuple)):
+        return type(value), [typed(item) for item in value]
+    return type(value), repr(value)
+
+
+@settings(max_examples=200, deadline=None)
+@given(PLAIN)
+def test_plain_data_travels_unchanged(value):
+    assert typed(unpack(json.loads(json.dumps(pack(value))))) == typed(value)
+
+
+JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.sampled_from(["dict", "set", "tuple", "hex", "bytes", "range", "complex", "x"]), x), max_leaves=15)  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(JSON)
+def test_whatever_comes_over_the_wire_is_plain_or_refused(data):
+    kinds = (type(None), bool, int, float, complex, str, bytes, list, tuple, set, frozenset, dict, range)
+    try:
+        assert type(unpack(data)) in kinds
+    except ValueError:
+        pass
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(alphabet="`~ \n\tdef x():python</think>", max_size=200))
+def test_extraction_takes_any_text(completion):
+    code, _ = extract_code(completion, "x")
+    assert isinstance(code, str) and len(code) <= len(completion)
+
+
+def test_hostile_exceptions_do_not_stop_the_answer():
+    program = "class E(Exception):\n    def __str__(self): raise ValueError\ndef f(): raise E"
+    with Program(program, "calls", SandboxLimits(), isolation()) as running:
+        running.define()
+        with pytest.raises(ProgramRaised, match="E"):
+            running.call("f")
+
+
+def test_python_that_cannot_be_started_is_a_fault(monkeypatch):
+    monkeypatch.setattr("sys.executable", "/no/such/python")
+    with pytest.raises(SandboxFault, match="did not start"), Program("", "calls", SandboxLimits(), isolation()):
+        pass
+
+
+def test_in_the_pool_a_loop_costs_one_item():
+    tests = problem(["assert f(1) == 2"])
+    right, loop = "```python\ndef f(x): return x + 1\n```", "```python\ndef f(x):\n    while True: pass\n```"
+    with VerifierPool({"code": {"time_limit_s": 1.0}}, workers=2) as pool:
+        verdicts = pool.verify_all([Item(tests, text) for text in (right, loop, loop, loop, right, right)])
+    assert [v.status.value for v in verdicts] == ["correct", "wrong", "wrong", "wrong", "correct", "correct"]
+    assert verdicts[1].reason.startswith("time limit")
