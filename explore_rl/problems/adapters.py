@@ -21,7 +21,6 @@ from explore_rl.problems.fields import (
     checked_answer,
     identity_of,
     json_of,
-    last_boxed,
     last_message,
     math_answer,
     messages_of,
@@ -38,6 +37,7 @@ from explore_rl.problems.fields import (
 )
 from explore_rl.problems.rows import Row, describe
 from explore_rl.types import Problem, Trace
+from explore_rl.verifiers.extract import last_boxed
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,8 @@ def adapter_for(row: Row, format: str | None) -> Adapter:
     if format is not None:
         if format not in ADAPTERS:
             near = difflib.get_close_matches(str(format), ADAPTERS, n=1)
-            raise InputError(f"unknown problem format {format!r}{f', did you mean {near[0]!r}?' if near else ''}; known: {', '.join(ADAPTERS)}")
+            hint = f", did you mean {near[0]!r}?" if near else ""
+            raise InputError(f"unknown problem format {format!r}{hint}; known: {', '.join(ADAPTERS)}")
         return ADAPTERS[format]
     for adapter in ADAPTERS.values():
         if adapter.fits(row.values):
@@ -188,7 +189,7 @@ def trl(row: Row, options: Options) -> Problem:
         raise row.error("answer", f"missing, and so are {', '.join(ANSWER_KEYS[1:])}; expected the reference answer under one of these")
     answer = None if key is None else row.values[key]
     traces: tuple[Trace, ...] = ()
-    if key == "solution" and isinstance(answer, str) and (boxed := last_boxed(answer)) is not None:
+    if key == "solution" and isinstance(answer, str) and (boxed := last_boxed(answer)):
         traces, answer = (Trace(answer, "solution"),), boxed
     if row.values.get("completion"):
         completion = row.values["completion"]
@@ -247,7 +248,7 @@ def competition(row: Row, options: Options) -> Problem:
         answer = math_answer(row, key, row.values[key])
     elif solution is None:
         raise row.error("answer", "missing, and there is no 'solution' to find it in")
-    elif (boxed := last_boxed(solution)) is None:
+    elif not (boxed := last_boxed(solution)):
         raise row.error("solution", r"has no \boxed{} with the answer, and there is no 'answer'")
     else:
         answer = boxed
@@ -339,6 +340,24 @@ def mbpp(row: Row, options: Options) -> Problem:
     )
 
 
+def livecodebench(row: Row, options: Options) -> Problem:
+    """LiveCodeBench (Jain et al., 2024): question_content, starter_code, public_test_cases (JSON), private_test_cases (packed; may be absent)."""
+    prompt, starter = row.text("question_content"), row.values.get("starter_code")
+    if isinstance(starter, str) and starter.strip():
+        prompt = f"{prompt}\n\nBegin with:\n```python\n{starter}\n```"
+    metadata = rest_of(row, "question_content", "public_test_cases", "private_test_cases", "metadata")
+    metadata |= parsed(row, "metadata", dict, "an object") or {}
+    tests = row.first("private_test_cases", "public_test_cases") or "public_test_cases"
+    return Problem(
+        id=identity_of(row, "question_id", "id", prefix="livecodebench"),
+        prompt=prompt,
+        answer=checked_answer(row, tests, row.values.get(tests), "code"),
+        verifier=options.verifier or "code",
+        benchmark=options.benchmark or _benchmark(row, "livecodebench"),
+        metadata=metadata,
+    )
+
+
 def reasoning_gym(row: Row, options: Options) -> Problem:
     """Reasoning Gym's entries: question, answer (null for tasks whose scorer needs none), metadata with source_dataset."""
     metadata = parsed(row, "metadata", dict, "an object with source_dataset") or {}
@@ -355,19 +374,28 @@ def reasoning_gym(row: Row, options: Options) -> Problem:
     )
 
 
+def _has(*columns: str) -> Callable[[dict[str, Any]], bool]:
+    return lambda values: set(columns) <= values.keys()
+
+
 # name -> adapter, the more particular first
 ADAPTERS = {
-    "explore-rl": Adapter("our own: id, prompt, answer, verifier, traces, benchmark, metadata", lambda v: {"prompt", "answer", "verifier"} <= v.keys(), own),
-    "verl": Adapter("verl, and LUFFY with target: data_source, prompt, reward_model, extra_info", lambda v: {"data_source", "reward_model"} <= v.keys(), verl),
-    "open-instruct": Adapter("open-instruct: messages, ground_truth, dataset", lambda v: {"messages", "ground_truth", "dataset"} <= v.keys(), open_instruct),
-    "humaneval": Adapter("HumanEval, HumanEval+: task_id, prompt, entry_point, test", lambda v: {"task_id", "entry_point", "test"} <= v.keys(), humaneval),
-    "mbpp": Adapter("MBPP, MBPP+: task_id, text or prompt, test_list", lambda v: {"task_id", "test_list"} <= v.keys(), mbpp),
-    "olympiadbench": Adapter("OlympiadBench: question, final_answer, error, unit", lambda v: {"question", "final_answer"} <= v.keys(), olympiadbench),
+    "explore-rl": Adapter("our own: id, prompt, answer, verifier, traces, benchmark, metadata", _has("prompt", "answer", "verifier"), own),
+    "verl": Adapter("verl, and LUFFY: data_source, prompt, reward_model, extra_info, target", _has("data_source", "reward_model"), verl),
+    "open-instruct": Adapter("open-instruct: messages, ground_truth, dataset", _has("messages", "ground_truth", "dataset"), open_instruct),
+    "humaneval": Adapter("HumanEval, HumanEval+: task_id, prompt, entry_point, test", _has("task_id", "entry_point", "test"), humaneval),
+    "mbpp": Adapter("MBPP, MBPP+: task_id, text or prompt, test_list", _has("task_id", "test_list"), mbpp),
+    "livecodebench": Adapter(
+        "LiveCodeBench: question_content, public_test_cases, private_test_cases",
+        _has("question_content", "public_test_cases"),
+        livecodebench,
+    ),
+    "olympiadbench": Adapter("OlympiadBench: question, final_answer, error, unit", _has("question", "final_answer"), olympiadbench),
     "reasoning-gym": Adapter("Reasoning Gym: question, answer, metadata.source_dataset", lambda v: _is_gym(v), reasoning_gym),
     "gsm8k": Adapter("GSM8K: question, answer with ####", lambda v: "question" in v and "####" in str(v.get("answer")), gsm8k),
     "math": Adapter("MATH, Minerva, AIME, AMC: problem, answer or a solution with a box", lambda v: _is_competition(v), competition),
-    "openrlhf": Adapter("OpenRLHF: input or context_messages, label or answer", lambda v: bool({"input", "context_messages"} & v.keys()), openrlhf),
-    "trl": Adapter("TRL, Hugging Face: prompt and columns", lambda v: "prompt" in v, trl),
+    "openrlhf": Adapter("OpenRLHF: input or context_messages, label", lambda v: "input" in v or "context_messages" in v, openrlhf),
+    "trl": Adapter("TRL, Hugging Face: prompt and columns", _has("prompt"), trl),
 }
 ADAPTERS["luffy"] = ADAPTERS["verl"]
 for _name in ("minerva", "aime", "amc"):
@@ -415,7 +443,8 @@ def _competition_name(row: Row) -> str | None:
 
 
 def _is_competition(values: dict[str, Any]) -> bool:
-    return bool({"problem", "Problem", "question"} & values.keys()) and bool({"answer", "Answer", "solution", "Solution", "expected_answer"} & values.keys())
+    asked, answered = {"problem", "Problem", "question"}, {"answer", "Answer", "solution", "Solution", "expected_answer"}
+    return bool(asked & values.keys()) and bool(answered & values.keys())
 
 
 def _is_gym(values: dict[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""The parts that the forms of problem files share: prompts, answers, traces and ids out of a row, each checked, each error with its place."""
+"""The parts that the forms of problem files share: prompts, answers, traces and ids out of a row, checked, each error with its place."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from explore_rl.problems.rows import Row, describe
 from explore_rl.types import Trace
+from explore_rl.verifiers.extract import last_boxed
 
 OWN_KEYS = ("id", "prompt", "answer", "verifier", "traces", "benchmark", "metadata")
 ROLES = ("system", "developer", "user", "assistant", "tool")
@@ -20,32 +21,9 @@ def needs_no_answer(verifier: str) -> bool:
     return verifier in ("format", "gym", "combine") or ":" in verifier
 
 
-def last_boxed(text: str) -> str | None:
-    r"""The content of the last \boxed{...} (or \fbox, \framebox), braces matched; `\boxed 7` gives "7". None if there is none, or it never closes.
-
-    >>> last_boxed(r"so \boxed{1} or rather \boxed{\frac{1}{2}}.")
-    '\\frac{1}{2}'
-    """
-    found = list(re.finditer(r"\\(?:boxed|fbox|framebox)\b\s*", text))
-    if not found:
-        return None
-    start = found[-1].end()
-    if not text.startswith("{", start):
-        bare = re.match(r"[^\s$.,;]+", text[start:])
-        return bare.group().strip() if bare else None
-    depth = 0
-    for position in range(start, len(text)):
-        character = text[position]
-        if character in "{}" and text[position - 1] != "\\":
-            depth += 1 if character == "{" else -1
-            if depth == 0:
-                return text[start + 1 : position].strip() or None
-    return None
-
-
 def solution_trace(solution: str, answer: str | list[str], source: str) -> Trace:
     r"""A worked solution as the policy would write it: one that does not box its answer gets a last line that does (its source says so)."""
-    if last_boxed(solution) is not None and "\\boxed" in solution:
+    if "\\boxed" in solution and last_boxed(solution):
         return Trace(solution, f"{source} solution")
     boxed = answer if isinstance(answer, str) else ", ".join(answer)
     return Trace(f"{solution.rstrip()}\n\nThe final answer is $\\boxed{{{boxed}}}$.", f"{source} solution, answer boxed by the adapter")
@@ -138,10 +116,11 @@ def any_answer(row: Row, key: str, verifier: str) -> Any:
 
 
 def checked_answer(row: Row, key: str, answer: Any, verifier: str) -> Any:
-    """The reference as it is, once it is clear that it is one: text for the verifiers of text, anything that is not empty for the others."""
+    """The reference, once it is clear that there is one: for math as text or texts, for the other verifiers as it is."""
     if verifier == "math":
         return math_answer(row, key, answer)
-    if answer is None or (isinstance(answer, (str, list, dict)) and not answer) or (isinstance(answer, float) and not math.isfinite(answer)):
+    empty = answer is None or (isinstance(answer, (str, list, dict)) and not answer)
+    if empty or (isinstance(answer, float) and not math.isfinite(answer)):
         raise row.error(key, f"missing; expected the reference answer, got {describe(answer)}")
     if isinstance(answer, str) and not answer.strip():
         raise row.error(key, "empty; expected the reference answer")

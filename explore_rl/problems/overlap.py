@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from analysis.errors import InputError
 from explore_rl.types import Problem
 
+MIN_GRAMS = 3  # fewer n-grams than these are a phrase, not a problem
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -46,12 +48,12 @@ class Overlap:
             f"{len(self.audit_ids())} of {self.audit_size} audit problems are among the {self.train_size} others:"
             f" {kinds['exact']} exact pairs, {kinds['near']} near ({self.n}-grams, at least {self.threshold:g} of the smaller set)"
         )
-        rows = [f"  {pair.kind}: {pair.train} ~ {pair.audit} (Jaccard {pair.jaccard:.2f}, containment {pair.containment:.2f})" for pair in self.pairs[:show]]
+        rows = [f"  {p.kind}: {p.train} ~ {p.audit} (Jaccard {p.jaccard:.2f}, containment {p.containment:.2f})" for p in self.pairs[:show]]
         return [first, *rows, *([f"  ... and {len(self.pairs) - show} more"] if len(self.pairs) > show else [])]
 
 
 def words(problem: Problem) -> list[str]:
-    r"""A prompt as words for comparison: Unicode-normalised, lower case, numbers and operators kept, LaTeX spacing and punctuation left out.
+    r"""A prompt as words for comparison: Unicode-normalised, lower case, numbers and operators kept, spacing and punctuation left out.
 
     >>> words(Problem(id="a", prompt="Find $x$, where \\,x^2 = 4.0", answer="2", verifier="math"))
     ['find', 'x', 'where', 'x', '^', '2', '=', '4.0']
@@ -69,7 +71,8 @@ def find_overlap(train: Iterable[Problem], audit: Iterable[Problem], n: int = 8,
 
     Exact: equal words. Near: at least `threshold` of the smaller of the two sets of word n-grams is in the other (containment). n-grams
     that more than `common` of the audit problems (and more than 5) share are an instruction, not a problem, and count for neither
-    side; problems with fewer than n words are compared exactly only. Audit problems are held in memory; training problems are streamed.
+    side. Problems with fewer than MIN_GRAMS n-grams of their own are compared exactly only. Audit problems are held in memory, training
+    problems are streamed.
     """
     if n < 1 or not 0 < threshold <= 1:
         raise InputError(f"overlap: n={n}, threshold={threshold}: expected n at least 1 and a threshold in (0, 1]")
@@ -97,7 +100,7 @@ def find_overlap(train: Iterable[Problem], audit: Iterable[Problem], n: int = 8,
         shared = Counter(i for gram in owned for i in holders.get(gram, ()))
         for i, count in shared.items():
             containment = count / min(len(owned), len(grams[i]))
-            if i not in same and containment >= threshold:
+            if i not in same and containment >= threshold and min(len(owned), len(grams[i])) >= MIN_GRAMS:
                 found.pairs.append(Pair(problem.id, audit[i].id, "near", count / (len(owned) + len(grams[i]) - count), containment))
     found.pairs.sort(key=lambda pair: (-pair.containment, -pair.jaccard, pair.train, pair.audit))
     return found

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import glob
 import gzip
+import io
 import json
 import zlib
 from collections.abc import Iterator
@@ -47,7 +48,8 @@ class Row:
         """The text under the first of these keys that is there. InputError if none is, or if it is not text, or blank."""
         key = self.first(*keys)
         if key is None:
-            raise self.error(keys[0], "missing" + (f" (nor is there {' or '.join(map(repr, keys[1:]))})" if len(keys) > 1 else "") + "; expected text")
+            others = f" (nor is there {' or '.join(map(repr, keys[1:]))})" if len(keys) > 1 else ""
+            raise self.error(keys[0], f"missing{others}; expected text")
         value = self.values[key]
         if not isinstance(value, str):
             raise self.error(key, f"expected text, got {describe(value)}")
@@ -109,7 +111,8 @@ def _suffix(file: Path) -> str:
 def _read_file(file: Path, name: str) -> Iterator[Row]:
     suffix = _suffix(file)
     if suffix not in SUFFIXES:
-        raise InputError(f"{file}: unknown kind of file {suffix or '(no suffix)'!r}; known: {', '.join(SUFFIXES)}, each also with .gz for text")
+        known = f"{', '.join(SUFFIXES)}, those of text also with .gz"
+        raise InputError(f"{file}: unknown kind of file {suffix or '(no suffix)'!r}; known: {known}")
     try:
         if suffix == ".parquet":
             yield from _table_rows(file, name, _parquet_batches(file))
@@ -185,8 +188,7 @@ def _object(value: Any, place: str) -> dict[str, Any]:
 
 
 def _csv_rows(file: Path, name: str, delimiter: str) -> Iterator[Row]:
-    opened = gzip.open(file, "rt", encoding="utf-8-sig", newline="") if file.suffix.lower() == ".gz" else open(file, encoding="utf-8-sig", newline="")
-    with opened as stream:
+    with io.TextIOWrapper(_open(file), encoding="utf-8-sig", newline="") as stream:
         reader = csv.DictReader(stream, delimiter=delimiter, strict=True)
         try:
             for values in reader:

@@ -47,10 +47,11 @@ def part_of(problem: Problem, shares: Mapping[str, float], seed: int = 0) -> str
 
 
 def subset(problems: Iterable[Problem], size: int, seed: int = 0) -> list[Problem]:
-    """`size` problems at random, in the order of the file; a smaller subset of the same seed is part of a larger one. Holds no more than these."""
+    """`size` problems at random, in the order of the file. A smaller subset of the same seed is part of a larger one."""
     if size < 1:
         raise InputError(f"subset of {size}: expected at least 1 problem")
-    drawn = heapq.nsmallest(size, ((place(problem, seed, "subset"), i, problem) for i, problem in enumerate(problems)), key=lambda entry: entry[:2])
+    placed = ((place(problem, seed, "subset"), i, problem) for i, problem in enumerate(problems))
+    drawn = heapq.nsmallest(size, placed, key=lambda entry: entry[:2])  # holds no more than these
     if len(drawn) < size:
         raise InputError(f"subset of {size}: there are only {len(drawn)} problems")
     return [problem for _, _, problem in sorted(drawn, key=lambda entry: entry[1])]
@@ -79,7 +80,8 @@ class Dropped:
             examples.append(problem.id)
 
     def lines(self) -> list[str]:
-        return [f"{count} left out: {reason} ({', '.join(self.examples[reason])}{', ...' if count > 5 else ''})" for reason, count in self.reasons.items()]
+        shown = {reason: ", ".join(ids) + (", ..." if self.reasons[reason] > len(ids) else "") for reason, ids in self.examples.items()}
+        return [f"{count} left out: {reason} ({shown[reason]})" for reason, count in self.reasons.items()]
 
 
 def filter_by_length(
@@ -119,7 +121,9 @@ def filter_by_success(
     for problem in problems:
         correct, n = _count(problem, counts)
         if n == 0 and unmeasured == "error":
-            raise InputError(f"problem {problem.id!r}: no measured success rate (by benchmark {problem.benchmark!r} and id); unmeasured=keep or drop allows that")
+            raise InputError(
+                f"problem {problem.id!r} of benchmark {problem.benchmark!r}: no measured success rate; unmeasured=keep or drop allows that"
+            )
         if n == 0 and unmeasured == "drop":
             dropped.drop(problem, "no measured success rate")
         elif n and not low <= correct / n <= high:

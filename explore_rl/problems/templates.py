@@ -23,12 +23,12 @@ QWEN_BOXED = (
     "<|im_start|>system\nPlease reason step by step, and put your final answer within \\boxed{}.<|im_end|>\n"
     "<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n"
 )
-# DeepSeek-R1 (2025), Table 1: the template of R1-Zero
+# DeepSeek-R1 (2025), Table 1: the template of R1-Zero, the question ended by a newline instead of a second full stop
 R1 = (
     "A conversation between User and Assistant. The user asks a question, and the Assistant solves it. The assistant first thinks about the"
-    " reasoning process in the mind and then provides the user with the answer. The reasoning process and answer are enclosed within <think>"
-    " </think> and <answer> </answer> tags, respectively, i.e., <think> reasoning process here </think> <answer> answer here </answer>."
-    " User: {prompt}. Assistant:"
+    " reasoning process in the mind and then provides the user with the answer. The reasoning process and answer are enclosed within"
+    " <think> </think> and <answer> </answer> tags, respectively, i.e., <think> reasoning process here </think> <answer> answer here </answer>."
+    " User: {prompt}\nAssistant:"
 )
 PLAIN = "Question: {prompt}\nAnswer:"
 
@@ -83,7 +83,7 @@ class Template:
         """The token that ends a completion: generation stops at it and traces end with it. Raises InputError where there is none."""
         end = self.end or (_chat_end(tokenizer, str(tokenizer.chat_template)) if self.is_chat else None) or tokenizer.eos_token
         if not end:
-            raise InputError(f"template {self.name!r}: the tokenizer has no end token (eos_token), so a completion could never end; set one")
+            raise InputError(f"template {self.name!r}: the tokenizer has no end token (eos_token): no completion could ever end")
         return end
 
     def end_id(self, tokenizer: Any) -> int:
@@ -123,9 +123,9 @@ NAMED = {
 
 
 def load_template(name: str, end: str | None = None) -> Template:
-    """A template by name (chat, qwen-boxed, r1, plain, none), or from a file: text with a {prompt} slot, or Jinja with {{ prompt }} or messages.
+    """A template by name (chat, qwen-boxed, r1, plain, none), or from a file: text with a {prompt} slot, or Jinja.
 
-    A newline at the very end of the file is left out (editors add one). In Jinja there are prompt (text), messages, bos_token and eos_token.
+    In Jinja there are prompt (text), messages, bos_token and eos_token. A newline at the very end of the file is left out (editors add one).
     end: replaces the token that ends a completion. Raises InputError.
     """
     if name in NAMED:
@@ -153,7 +153,7 @@ def encode_completion(text: str, tokenizer: Any, template: Template = NAMED["non
 def check(
     tokenizer: Any, template: Template, model_config: Any = None, *, max_prompt_tokens: int | None = None, max_tokens: int = 0
 ) -> list[str]:
-    """Whether prompt, template and end token fit tokenizer and model. Returns warnings, a line each; raises InputError for what cannot work.
+    """Whether prompt, template and end token fit tokenizer and model. Returns warnings; raises InputError for what cannot work.
 
     model_config: the model's `transformers` config. max_prompt_tokens + max_tokens has to fit the model's positions.
     """
@@ -166,13 +166,17 @@ def check(
             f"template {template.name!r} ends turns with {end!r}, the tokenizer's end token is {tokenizer.eos_token!r}:"
             f" completions stop at, and traces end with, {end!r}"
         )
-    if turn_end := _turn_end(template, tokenizer):
-        if turn_end != end:
-            warnings.append(f"template {template.name!r} ends the user's turn with {turn_end!r}, but completions end with {end!r}; give end={turn_end!r} if that is meant")
+    if (turn_end := _turn_end(template, tokenizer)) not in (None, end):
+        warnings.append(
+            f"template {template.name!r} ends the user's turn with {turn_end!r}, completions with {end!r}: is end={turn_end!r} meant?"
+        )
     if tokenizer.pad_token_id is not None and tokenizer.pad_token_id == end_id:
-        warnings.append(f"padding and end token are the same ({end!r}): harmless here (lengths are kept), but code that masks padding by its id loses the end token")
-    if tokenizer.bos_token_id is not None and ids.count(tokenizer.bos_token_id) > 1 and tokenizer.bos_token_id != end_id:
-        raise InputError(f"template {template.name!r}: the prompt holds the begin token {tokenizer.bos_token!r} {ids.count(tokenizer.bos_token_id)} times")
+        warnings.append(
+            f"padding and end token are the same ({end!r}): harmless here, but code that masks padding by its id loses the end token"
+        )
+    begins = 0 if tokenizer.bos_token_id in (None, end_id) else ids.count(tokenizer.bos_token_id)
+    if begins > 1:
+        raise InputError(f"template {template.name!r}: the prompt holds the begin token {tokenizer.bos_token!r} {begins} times")
     if template.is_chat:
         if rendered == _apply_chat(tokenizer, _as_messages(sample.prompt, "check"), "check", add_generation_prompt=False):
             warnings.append("the chat template adds no generation prompt: the model is not told that its turn begins")
@@ -188,17 +192,20 @@ def check(
 def _check_model(tokenizer: Any, end: str, end_id: int, largest: int, model_config: Any, length: int) -> list[str]:
     config = model_config.get_text_config() if hasattr(model_config, "get_text_config") else model_config
     vocabulary, positions = getattr(config, "vocab_size", None), getattr(config, "max_position_embeddings", None)
-    if vocabulary is not None and max(end_id, largest) >= vocabulary:
-        raise InputError(f"the tokenizer gives id {max(end_id, largest)}, the model's vocabulary has {vocabulary} entries: they do not belong together")
+    largest = max(end_id, largest)
+    if vocabulary is not None and largest >= vocabulary:
+        raise InputError(f"the tokenizer gives id {largest}, the model has a vocabulary of {vocabulary}: they do not belong together")
     if positions is not None and length > positions:
         raise InputError(f"prompt and completion may take {length} tokens, the model has {positions} positions")
     warnings = []
     if vocabulary is not None and len(tokenizer) > vocabulary:
-        warnings.append(f"the tokenizer has {len(tokenizer)} tokens, the model {vocabulary}: a text that uses one of the further tokens fails")
+        warnings.append(f"the tokenizer has {len(tokenizer)} tokens, the model {vocabulary}: a text with one of the further tokens fails")
     stops = getattr(config, "eos_token_id", None)
     stops = stops if isinstance(stops, (list, tuple)) else [stops]
     if stops != [None] and end_id not in stops:
-        warnings.append(f"the model's config ends texts with ids {list(stops)}, not with {end!r} ({end_id}): a tool that relies on the config would not stop")
+        warnings.append(
+            f"the model's config ends texts with ids {list(stops)}, not with {end!r} ({end_id}): tools that rely on it would not stop"
+        )
     return warnings
 
 
@@ -236,7 +243,8 @@ def _read_template(name: str) -> str:
         if not used & {"prompt", "messages"}:
             raise InputError(f"template {name!r}: uses neither prompt nor messages, so every problem would look the same")
         if unknown := used - {"prompt", "messages", "bos_token", "eos_token"}:
-            raise InputError(f"template {name!r}: unknown variables {', '.join(sorted(unknown))}; there are prompt, messages, bos_token, eos_token")
+            listed = ", ".join(sorted(unknown))
+            raise InputError(f"template {name!r}: unknown variables {listed}; there are prompt, messages, bos_token, eos_token")
     elif text.count("{prompt}") != 1:
         raise InputError(f"template {name!r}: holds {text.count('{prompt}')} {{prompt}} slots; expected one")
     return text
@@ -255,7 +263,7 @@ def _as_text(prompt: str | list[dict[str, str]], whose: str, template: Template)
     system = [message["content"] for message in prompt if message["role"] in ("system", "developer")]
     turns = [message for message in prompt if message["role"] not in ("system", "developer")]
     if len(turns) != 1 or turns[0]["role"] != "user":
-        raise InputError(f"{whose}: has {len(turns)} turns; template {template.name!r} takes one message of the user, chat takes conversations")
+        raise InputError(f"{whose}: has {len(turns)} turns; template {template.name!r} takes one message of the user (chat: any)")
     return "\n\n".join([*system, turns[0]["content"]] if template.keeps_system else [turns[0]["content"]])
 
 
@@ -272,7 +280,8 @@ def _apply_chat(tokenizer: Any, messages: list[dict[str, str]], whose: str, add_
 
 def _apply_jinja(template: Template, prompt: str | list[dict[str, str]], tokenizer: Any, whose: str) -> str:
     messages = _as_messages(prompt, whose)
-    variables = {"messages": messages, "bos_token": getattr(tokenizer, "bos_token", None) or "", "eos_token": getattr(tokenizer, "eos_token", None) or ""}
+    begin, end = getattr(tokenizer, "bos_token", None), getattr(tokenizer, "eos_token", None)
+    variables = {"messages": messages, "bos_token": begin or "", "eos_token": end or ""}
     if "prompt" in meta.find_undeclared_variables(_jinja().parse(template.text)):
         variables["prompt"] = _as_text(prompt, whose, template)
     try:

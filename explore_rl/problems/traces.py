@@ -54,7 +54,7 @@ def attach_traces(problems: Iterable[Problem], traces: dict[str, list[Trace]], p
 
 @dataclass(frozen=True)
 class BadTrace:
-    """A trace that is not known to be right. status: "wrong" and "no_answer" are the trace's fault, "timeout" and "error" the verifier's."""
+    """A trace that is not known to be right. status: wrong and no_answer are the trace's fault, timeout and error the verifier's."""
 
     problem: str
     index: int  # among the problem's traces
@@ -65,7 +65,7 @@ class BadTrace:
 
 @dataclass
 class TraceReport:
-    """checked, correct: numbers of traces. bad: those that are not correct, whether left out or not. bare: ids of problems left without any."""
+    """checked, correct: numbers of traces. bad: those that are not correct, left out or not. bare: problems left without any."""
 
     checked: int = 0
     correct: int = 0
@@ -76,14 +76,14 @@ class TraceReport:
         counts = Counter(trace.status for trace in self.bad)
         kinds = "".join(f", {count} {status}" for status, count in sorted(counts.items()))
         first = f"{self.correct} of {self.checked} traces correct{kinds}; {len(self.bare)} problems are left without a trace"
-        rows = [f"  {trace.status}: problem {trace.problem}, trace {trace.index} ({trace.source}): {trace.reason}" for trace in self.bad[:show]]
+        rows = [f"  {bad.status}: problem {bad.problem}, trace {bad.index} ({bad.source}): {bad.reason}" for bad in self.bad[:show]]
         return [first, *rows, *([f"  ... and {len(self.bad) - show} more"] if len(self.bad) > show else [])]
 
 
 def verify_traces(
     problems: Iterable[Problem], verify: Callable[[Iterable], Iterable[Verdict]], keep_wrong: bool = False
 ) -> tuple[list[Problem], TraceReport]:
-    """Every trace through its problem's verifier. Returns all problems, with the traces that are correct (keep_wrong: with all), and the report.
+    """Every trace through its problem's verifier. Returns all problems with their correct traces (keep_wrong: with all), and the report.
 
     verify: items to verdicts, in order: `VerifierPool(...).verify`.
     """

@@ -26,7 +26,7 @@ def write_jsonl(path: str | Path, problems: Iterable[Problem]) -> int:
 
 
 def write_verl(path: str | Path, problems: Iterable[Problem], *, split: str = "train", data_source: str | None = None) -> int:
-    """verl's columns: data_source, prompt, ability, reward_model {style, ground_truth}, extra_info; and `target`, the first trace, as LUFFY reads it.
+    """verl's columns data_source, prompt, ability, reward_model and extra_info; and `target`, the first trace, as LUFFY reads it.
 
     data_source: the name by which verl chooses its score function; None: the problem's benchmark, else its verifier. What verl's
     form cannot hold (answers that are not text, all traces, metadata) goes to extra_info as JSON, and `load` reads it back from there.
