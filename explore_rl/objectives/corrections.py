@@ -1,0 +1,38 @@
+"""Importance weights for samples that another distribution than the trained policy drew. Constants of the loss: arrays, no gradient."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import logsumexp
+
+MAX_LOG_RATIO = 20.0
+
+
+def truncated_importance(old_logprob: np.ndarray, rollout_logprob: np.ndarray, cap: float) -> np.ndarray:
+    """min(pi_old / pi_rollout, cap) per token: the gap between the trainer's and the engine's arithmetic on the same weights.
+
+    Truncated importance sampling (https://fengyao.notion.site/off-policy-rl). [T], [T] -> [T], NaN where rollout_logprob is NaN (a given token).
+
+    >>> truncated_importance(np.log([0.5, 0.5]), np.log([0.25, 0.1]), cap=3.0).round(6).tolist()
+    [2.0, 3.0]
+    """
+    gap = np.asarray(old_logprob, dtype=np.float64) - np.asarray(rollout_logprob, dtype=np.float64)
+    return np.minimum(np.exp(np.clip(gap, -MAX_LOG_RATIO, MAX_LOG_RATIO)), cap)
+
+
+def mixture_weight(logprob: np.ndarray, component_logprobs: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """w(y) = pi(y) / sum_j share_j q_j(y), the balance heuristic (Veach and Guibas 1995, section 3.3), per sequence, in float64.
+
+    logprob: [n] of whole sequences, end token included, under the policy that is trained. component_logprobs: [components, n], the same
+    sequences under every component that could have drawn them. shares: [components], sum 1. Returns [n]. With the policy itself among
+    the components, w <= 1 / its share.
+
+    Half from the policy, half from a component that gives y twice the probability: w = p / (p / 2 + 2 p / 2) = 2/3.
+
+    >>> policy, other = np.log([0.1]), np.log([0.2])
+    >>> mixture_weight(policy, np.stack([policy, other]), np.array([0.5, 0.5])).round(6).tolist()
+    [0.666667]
+    """
+    components = np.asarray(component_logprobs, dtype=np.float64)
+    log_shares = np.log(np.asarray(shares, dtype=np.float64))[:, None]
+    return np.exp(np.asarray(logprob, dtype=np.float64) - logsumexp(components + log_shares, axis=0))

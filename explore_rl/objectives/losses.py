@@ -1,0 +1,88 @@
+"""Losses per token, to be minimised. Pure functions on tensors [N]; the gradient flows through `logprob` (and `entropy`) alone."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+MAX_LOG_RATIO = 20.0  # exp of more than this says "far away" and no more; keeps float32 finite
+
+
+def _ratio(logprob: Tensor, old_logprob: Tensor) -> Tensor:
+    return torch.exp((logprob - old_logprob).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO))
+
+
+def ppo_clip(logprob: Tensor, old_logprob: Tensor, advantage: Tensor, clip_low: float, clip_high: float) -> Tensor:
+    """PPO's clipped surrogate (arXiv 1707.06347, eq. 7), with separate bounds (DAPO's clip-higher, arXiv 2503.14476, eq. 10).
+
+        loss = max(-A rho, -A clip(rho, 1 - clip_low, 1 + clip_high)),   rho = exp(logprob - old_logprob)
+
+    logprob, old_logprob, advantage: [N]. Returns [N].
+
+    A token that became 1.5 times as likely: with A = 1 the gain stops at 1.2; with A = -1 the loss goes on.
+
+    >>> old, new = torch.tensor([0.5, 0.5]).log(), torch.tensor([0.75, 0.75]).log()
+    >>> [round(x, 6) for x in ppo_clip(new, old, torch.tensor([1.0, -1.0]), 0.2, 0.2).tolist()]
+    [-1.2, 1.5]
+    """
+    ratio = _ratio(logprob, old_logprob)
+    return torch.maximum(-advantage * ratio, -advantage * ratio.clamp(1 - clip_low, 1 + clip_high))
+
+
+def ppo_clip_metrics(logprob: Tensor, old_logprob: Tensor, advantage: Tensor, clip_low: float, clip_high: float) -> dict[str, Tensor]:
+    """Per token: whether clipping took the gradient away (above, below, either), the ratio, and k3 of the policy against the old one.
+
+    >>> old, new = torch.tensor([0.5, 0.5]).log(), torch.tensor([0.75, 0.75]).log()
+    >>> ppo_clip_metrics(new, old, torch.tensor([1.0, -1.0]), 0.2, 0.2)["clip_fraction"].tolist()
+    [1.0, 0.0]
+    """
+    ratio = _ratio(logprob, old_logprob)
+    high = ((advantage > 0) & (ratio > 1 + clip_high)).float()
+    low = ((advantage < 0) & (ratio < 1 - clip_low)).float()
+    log_ratio = logprob - old_logprob
+    return {
+        "clip_fraction": high + low,
+        "clip_fraction_high": high,
+        "clip_fraction_low": low,
+        "ratio": ratio,
+        "kl_old": torch.exp(log_ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)) - log_ratio - 1,  # samples come from the old policy
+    }
+
+
+def likelihood(logprob: Tensor) -> Tensor:
+    """Negative log-likelihood, the loss of supervised fine-tuning: -logprob. [N] -> [N].
+
+    >>> round(likelihood(torch.tensor([0.5]).log()).item(), 4)
+    0.6931
+    """
+    return -logprob
+
+
+def shaped_trace(logprob: Tensor, advantage: Tensor, gamma: float, clip: float | None = None) -> Tensor:
+    """LUFFY's policy shaping for tokens that the policy did not draw (arXiv 2504.14945, section 3.3), the teacher's probability taken as 1.
+
+        loss = -A f(p),   f(p) = p / (p + gamma),   p = exp(logprob); the gradient goes through f
+
+    The weight on grad logprob is A gamma p / (p + gamma)^2: at most A / 4, at p = gamma, so rare tokens are lifted most.
+    clip: f is capped there as PPO caps its ratio (a positive advantage pulls no further); None: no cap.
+    logprob, advantage: [N]. Returns [N].
+
+    >>> p = torch.tensor([0.01, 0.1, 0.9])
+    >>> [round(x, 4) for x in shaped_trace(p.log(), torch.ones(3), gamma=0.1).tolist()]
+    [-0.0909, -0.5, -0.9]
+    """
+    shaped = torch.sigmoid(logprob - math.log(gamma))  # = p / (p + gamma), without underflow
+    if clip is None:
+        return -advantage * shaped
+    return torch.maximum(-advantage * shaped, -advantage * shaped.clamp(max=clip))
+
+
+def entropy_bonus(logprob: Tensor, entropy: Tensor) -> Tensor:
+    """Minus the entropy of the next-token distribution over the full vocabulary (nats): minimised, it keeps the policy broad. [N] -> [N].
+
+    >>> entropy_bonus(torch.zeros(1), torch.tensor([0.5])).item()
+    -0.5
+    """
+    return -entropy
