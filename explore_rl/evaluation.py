@@ -9,6 +9,7 @@ import numpy as np
 from analysis.pass_at_k import pass_at_k
 from explore_rl.config import Config
 from explore_rl.data_order import hashed_seed
+from explore_rl.models import resolve_model
 from explore_rl.types import Problem, Request, Status
 from explore_rl.verifiers.pool import Item
 
@@ -91,7 +92,7 @@ class ExactAudits:
 
     def base_audit(self) -> Any:
         """After a resume: the initial checkpoint scored afresh, since the learner no longer holds it."""
-        from explore_rl.lab.scoring import audit_model
+        from explore_rl.lab.command import audit_of
 
         config = self.trainer.config
-        return audit_model(config.model.path, self.problems, temperature=config.rollout.temperature)
+        return audit_of(resolve_model(config.model.path), self.problems, config.rollout.temperature)
