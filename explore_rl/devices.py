@@ -1,0 +1,295 @@
+"""The one place where CPU and GPU differ: Ray resources, process environments, engine and DeepSpeed settings, the way weights travel.
+
+    layout = start(config, base_engines)     # a Ray cluster, checked for room, and a placement group
+    layout.learner[i], layout.policy[i], layout.base[i]     # Ray options of rank i, of policy engine i, of base engine i
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from dataclasses import dataclass, field
+from typing import Any
+
+import ray
+from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from analysis.errors import InputError
+from explore_rl.config import Config
+
+log = logging.getLogger(__name__)
+
+PLACEMENT_TIMEOUT_S = 25.0  # a layout that fits a free cluster is placed at once; one that does not is reported within half a minute
+MAX_PROCESSES_PER_CORE = 4  # a CPU layout may share cores (tests do), but beyond this every process crawls
+COLOCATED_RANK_GPU, COLOCATED_ENGINE_GPU = 0.5, 0.4  # shares of one GPU, for Ray's book-keeping only
+
+
+def resolve(config: Config) -> str:
+    """ "cpu" or "cuda". Raises InputError where CUDA is asked for and this machine has no GPU (nor a cluster is joined)."""
+    wanted = config.devices.device
+    if wanted == "cpu":
+        return "cpu"
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if wanted == "cuda" and config.devices.ray_address == "local":
+        raise InputError("devices.device=cuda: this machine has no GPU that torch can use; set devices.device=cpu or auto")
+    return wanted if wanted == "cuda" else "cpu"
+
+
+# --- Ray: who runs where ----------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Layout:
+    """Where every actor goes. Each list holds one dict of `ActorClass.options` per actor.
+
+    kind: "cpu" or "cuda". engine: settings that every vLLM engine gets from the device. transfer: how weights travel from ranks to
+    engines, a backend of vLLM's weight-transfer API. colocated: rank i and the engine worker on bundle i share a GPU.
+    """
+
+    kind: str
+    learner: list[dict[str, Any]]
+    policy: list[dict[str, Any]]
+    base: list[dict[str, Any]]
+    engine: dict[str, Any] = field(default_factory=dict)
+    transfer: str = "object_store"
+    colocated: bool = False
+    group: PlacementGroup | None = None
+    owns_ray: bool = False
+
+    def close(self) -> None:
+        """Gives everything back; ends the Ray cluster if `start` made it."""
+        if self.group is not None and ray.is_initialized():
+            remove_placement_group(self.group)
+        self.group = None
+        if self.owns_ray:
+            ray.shutdown()
+            self.owns_ray = False
+
+
+def start(config: Config, base_engines: int) -> Layout:
+    """Connects to Ray (or starts it here) and reserves room for every actor of `config` and for `base_engines` frozen engines.
+
+    Raises InputError that says what was asked for, what there is and which key to change: at once if the cluster is too small,
+    within PLACEMENT_TIMEOUT_S if others hold what is needed.
+    """
+    kind = resolve(config)
+    _check(config, kind)
+    bundles, place = _bundles(config, kind, base_engines)
+    _check_cores(config, kind, len(bundles))
+    owns_ray = _connect(config, kind, cpus=sum(b["CPU"] for b in bundles) + 1)
+    layout = Layout(kind, [], [], [], engine_settings(config, kind), transfer_backend(config, kind), config.devices.colocate, owns_ray=owns_ray)
+    try:
+        _check_room(config, bundles)
+        layout.group = placement_group(bundles, strategy="PACK")
+        if not layout.group.wait(PLACEMENT_TIMEOUT_S):
+            free = ray.available_resources()
+            raise InputError(
+                f"the cluster has no free place for the layout within {PLACEMENT_TIMEOUT_S:.0f} s: asked {_amount(bundles)}, free "
+                f"{free.get('CPU', 0):g} CPUs and {free.get('GPU', 0):g} GPUs; end what else runs there, or lower learner.ranks or rollout.actors"
+            )
+        for role in ("learner", "policy", "base"):
+            environment = learner_environment(config, kind) if role == "learner" else engine_environment(config, kind)
+            setattr(layout, role, [_options(layout.group, spot, environment) for spot in place[role]])
+    except BaseException:
+        layout.close()
+        raise
+    return layout
+
+
+@dataclass(frozen=True)
+class _Spot:
+    """One actor's place: bundle, the resources it takes there, and (co-located tensor parallelism) the bundles its workers take."""
+
+    bundle: int
+    cpus: float
+    gpus: float = 0
+    worker_bundles: tuple[int, ...] = ()
+
+
+def _bundles(config: Config, kind: str, base_engines: int) -> tuple[list[dict[str, float]], dict[str, list[_Spot]]]:
+    """The bundles of the placement group, and every actor's spot in them."""
+    ranks, actors, tp = config.learner.ranks, config.rollout.actors, config.rollout.tensor_parallel
+    place: dict[str, list[_Spot]] = {"learner": [], "policy": [], "base": []}
+    if kind == "cpu":
+        spots = [("learner", ranks), ("policy", actors), ("base", base_engines)]
+        bundles = []
+        for role, count in spots:
+            for _ in range(count):
+                place[role].append(_Spot(len(bundles), cpus=1))
+                bundles.append({"CPU": 1})
+        return bundles, place
+    if config.devices.colocate:
+        bundles = [{"CPU": 2, "GPU": 1} for _ in range(ranks)]
+        place["learner"] = [_Spot(i, 1, COLOCATED_RANK_GPU) for i in range(ranks)]
+        for a in range(actors):
+            first = a * tp
+            if tp == 1:
+                place["policy"].append(_Spot(first, 1, COLOCATED_ENGINE_GPU))
+            else:  # the actor itself holds no GPU: vLLM's Ray executor puts a worker on each of these bundles
+                place["policy"].append(_Spot(first, 1, 0, tuple(range(first, first + tp))))
+    else:
+        bundles = [{"CPU": 1, "GPU": 1} for _ in range(ranks)]
+        place["learner"] = [_Spot(i, 1, 1) for i in range(ranks)]
+        for _ in range(actors):
+            place["policy"].append(_Spot(len(bundles), tp, tp))
+            bundles.append({"CPU": tp, "GPU": tp})
+    for _ in range(base_engines):
+        place["base"].append(_Spot(len(bundles), tp, tp))
+        bundles.append({"CPU": tp, "GPU": tp})
+    return bundles, place
+
+
+def _options(group: PlacementGroup, spot: _Spot, environment: dict[str, str]) -> dict[str, Any]:
+    if spot.worker_bundles:
+        environment = environment | {
+            "VLLM_RAY_BUNDLE_INDICES": ",".join(map(str, spot.worker_bundles)),
+            "VLLM_RAY_PER_WORKER_GPUS": str(COLOCATED_ENGINE_GPU),
+        }
+    where = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=spot.bundle, placement_group_capture_child_tasks=bool(spot.worker_bundles))
+    return {"num_cpus": spot.cpus, "num_gpus": spot.gpus, "scheduling_strategy": where, "runtime_env": {"env_vars": environment}}
+
+
+def _check(config: Config, kind: str) -> None:
+    ranks, actors, tp = config.learner.ranks, config.rollout.actors, config.rollout.tensor_parallel
+    if kind == "cpu" and tp != 1:
+        raise InputError(f"rollout.tensor_parallel={tp}: needs GPUs; on a CPU raise rollout.actors instead")
+    if kind == "cpu" and config.devices.colocate:
+        raise InputError("devices.colocate=true: shares GPUs between learner and engines and has no effect on a CPU; remove it")
+    if config.devices.colocate and ranks != actors * tp:
+        raise InputError(
+            f"devices.colocate=true: every GPU holds one rank and one engine worker, so learner.ranks={ranks} must equal "
+            f"rollout.actors x rollout.tensor_parallel = {actors} x {tp}"
+        )
+    if config.devices.colocate and config.rollout.gpu_memory_utilization > 0.6:
+        log.warning(
+            "rollout.gpu_memory_utilization=%g with devices.colocate: an engine that wakes up needs that share free beside the learner",
+            config.rollout.gpu_memory_utilization,
+        )
+
+
+def _check_cores(config: Config, kind: str, processes: int) -> None:
+    """On this machine's own CPUs Ray takes any number of processes; refuse what could only crawl."""
+    if kind != "cpu" or config.devices.ray_address != "local":
+        return
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if processes > cores * MAX_PROCESSES_PER_CORE:
+        raise InputError(
+            f"too few CPUs for the layout: {processes} processes asked for ({_asked(config)}), {cores} cores here, at most "
+            f"{cores * MAX_PROCESSES_PER_CORE} processes can share them; lower learner.ranks or rollout.actors, or join a cluster with devices.ray_address=auto"
+        )
+    if processes > cores:
+        log.info("%d processes share %d cores (%s)", processes, cores, _asked(config))
+
+
+def _connect(config: Config, kind: str, cpus: float) -> bool:
+    """True if a cluster was started (or joined) here, False if this process is connected already."""
+    if ray.is_initialized():
+        return False
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # actors without a GPU keep CUDA_VISIBLE_DEVICES as it is
+    common = {"log_to_driver": False, "configure_logging": False}
+    address = config.devices.ray_address
+    if address == "local":
+        # Ray would count cores; ranks and engines of one CPU each on fewer cores would wait for ever.
+        ray.init(address="local", num_cpus=int(max(cpus, os.cpu_count() or 1)) if kind == "cpu" else None, include_dashboard=False, **common)
+        return True
+    try:
+        ray.init(address=address, **common)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"devices.ray_address={address}: no Ray cluster answers there ({str(error).splitlines()[0]}); start one with "
+            "scripts/launch_ray_cluster.sh, or set devices.ray_address=local"
+        ) from None
+    return True
+
+
+def _check_room(config: Config, bundles: list[dict[str, float]]) -> None:
+    nodes = [n["Resources"] for n in ray.nodes() if n["Alive"]]
+    for resource in ("CPU", "GPU"):
+        asked, there = sum(b.get(resource, 0) for b in bundles), sum(n.get(resource, 0) for n in nodes)
+        if asked > there:
+            raise InputError(
+                f"too few {resource}s for the layout: asked {asked:g} ({_asked(config)}), the cluster has {there:g} on {len(nodes)} node(s); "
+                "lower learner.ranks, rollout.actors or rollout.tensor_parallel, or add nodes"
+            )
+        largest, most = max((b.get(resource, 0) for b in bundles), default=0), max((n.get(resource, 0) for n in nodes), default=0)
+        if largest > most:
+            raise InputError(
+                f"rollout.tensor_parallel={config.rollout.tensor_parallel}: one engine needs {largest:g} {resource}s on one node, the largest node has {most:g}"
+            )
+
+
+def _asked(config: Config) -> str:
+    r = config.rollout
+    return f"learner.ranks={config.learner.ranks}, rollout.actors={r.actors}, rollout.tensor_parallel={r.tensor_parallel}, rollout.base_actors={r.base_actors}"
+
+
+def _amount(bundles: list[dict[str, float]]) -> str:
+    return f"{sum(b.get('CPU', 0) for b in bundles):g} CPUs and {sum(b.get('GPU', 0) for b in bundles):g} GPUs"
+
+
+# --- engines ----------------------------------------------------------------------------------------------------------
+
+
+def transfer_backend(config: Config, kind: str) -> str:
+    """The backend of vLLM's weight-transfer API: CUDA IPC on shared GPUs, NCCL between GPUs, the Ray object store without GPUs."""
+    if kind == "cpu":
+        return "object_store"
+    return "ipc" if config.devices.colocate else "nccl"
+
+
+def engine_settings(config: Config, kind: str) -> dict[str, Any]:
+    """Arguments of `vllm.LLM` that depend on the device."""
+    rollout = config.rollout
+    if kind == "cpu":
+        # Neither cached prefixes nor prompts cut into chunks: both change the order of additions with what else is in the batch, and
+        # a sample would depend on its neighbours.
+        return {
+            "kv_cache_memory_bytes": int(rollout.kv_cache_gib * 2**30), "enforce_eager": True, "enable_prefix_caching": False,
+            "enable_chunked_prefill": False,
+        }  # fmt: skip
+    settings: dict[str, Any] = {
+        "gpu_memory_utilization": rollout.gpu_memory_utilization, "enforce_eager": rollout.enforce_eager,
+        "enable_sleep_mode": config.devices.colocate, "tensor_parallel_size": rollout.tensor_parallel,
+    }  # fmt: skip
+    if config.devices.colocate and rollout.tensor_parallel > 1:
+        settings["distributed_executor_backend"] = "ray"
+    return settings
+
+
+def engine_environment(config: Config, kind: str) -> dict[str, str]:
+    """Environment of a process that holds an engine. vLLM reads it on import, so it has to be there when the process starts."""
+    common = {
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the engine lives in the actor: quicker start, and it sees Ray's object references
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_LOGGING_LEVEL": os.environ.get("VLLM_LOGGING_LEVEL", "WARNING"),
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+    if kind == "cuda":
+        return common
+    return common | {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "VLLM_TARGET_DEVICE": "cpu"} | _openmp(config.rollout.threads)
+
+
+def _openmp(threads: int) -> dict[str, str]:
+    """Ray sets OMP_NUM_THREADS only where it is unset. vLLM's CPU kernels decode several times faster on Intel's OpenMP."""
+    variables = {"OMP_NUM_THREADS": str(threads)}
+    library = os.path.join(sys.prefix, "lib", "libiomp5.so")
+    if os.path.exists(library):
+        variables["LD_PRELOAD"] = ":".join(filter(None, [library, os.environ.get("LD_PRELOAD", "")]))
+    return variables
+
+
+# --- learner ----------------------------------------------------------------------------------------------------------
+
+
+def learner_environment(config: Config, kind: str) -> dict[str, str]:
+    """Environment of a learner rank."""
+    common = {"TOKENIZERS_PARALLELISM": "false", "VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": os.environ.get("VLLM_LOGGING_LEVEL", "WARNING")}
+    if kind == "cuda":
+        return common
+    return common | {"DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": str(config.learner.threads)}
