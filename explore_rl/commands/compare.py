@@ -1,0 +1,43 @@
+"""explore-rl compare: finished runs against their base, one board and one report."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = """examples:
+  explore-rl compare runs/board/*-seed* --out runs/board
+  explore-rl compare runs/grpo-seed0 runs/mine-seed0 --samples 1024 --problems heldout.jsonl --out runs/mine
+
+Runs of one name are seeds of one method. Samples that are there already are used again. To compare samples of other projects:
+python -m analysis compare --help"""
+    parser.add_argument("runs", nargs="+", type=Path, help="run folders with a final model, of one base model")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the board and the report")
+    parser.add_argument("--samples", type=int, default=256, help="completions a problem (default 256)")
+    parser.add_argument("--problems", help="audit problems; default: 100 of the recipe's")
+
+
+def run(args: argparse.Namespace) -> int:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
+    from analysis.errors import InputError
+    from explore_rl.comparison import Comparison
+    from explore_rl.config import load_config
+    from explore_rl.faults import reported
+
+    bases = {}
+    for folder in args.runs:
+        if not (folder / "final" / "config.json").exists():
+            raise InputError(f"{folder}: no finished run (final/config.json is missing)")
+        bases[load_config(folder / "config.yaml").model.path] = folder
+    if len(bases) > 1:
+        raise InputError(f"the runs have different base models: {', '.join(f'{base} ({folder})' for base, folder in bases.items())}; compare one base at a time")
+    args.out.mkdir(parents=True, exist_ok=True)
+    comparison = Comparison(args.out, args.samples, args.problems)
+    with reported("explore-rl compare", "samples are kept; give the command again to go on") as outcome:
+        comparison.sample_missing(args.runs)
+        comparison.write(args.runs)
+    return outcome.code
