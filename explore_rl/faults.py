@@ -26,6 +26,9 @@ class ActorFault(RunStopped):
         super().__init__(f"{who}, asked to {doing}: {why}")
         self.who, self.doing, self.why = who, doing, why
 
+    def __reduce__(self) -> tuple:
+        return type(self), (self.who, self.doing, self.why)  # it travels from a rank that awaited an engine to the trainer
+
 
 def gather(
     actors: Sequence[tuple[str, Any]], refs: Sequence[ray.ObjectRef], doing: str, timeout_s: float, stall_s: float | None = None

@@ -1,0 +1,131 @@
+"""Weights through Ray's object store: both halves of a backend of vLLM's weight-transfer API, for machines without GPUs.
+
+Rank 0 puts buckets of full tensors into the object store; every engine reads them from shared memory (or over the network, on other
+nodes) and loads them layer by layer. NCCL and CUDA IPC, vLLM's own backends, do not exist on a CPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import ray
+import torch
+
+from explore_rl.rollout.vllm_compat import (
+    TrainerInitInfo,
+    TrainerWeightTransferEngine,
+    WeightSource,
+    WeightTransferEngine,
+    WeightTransferInitInfo,
+    WeightTransferUpdateInfo,
+    finish_layerwise_reload,
+    layerwise_reload,
+)
+
+BUCKET_BYTES = 256 * 2**20  # tensors that travel together; bounds what the object store holds of a large model
+FETCH_TIMEOUT_S = 300.0  # for a bucket to reach an engine's node
+
+
+@dataclass
+class ObjectStoreTrainerInfo(TrainerInitInfo):
+    """The trainer's half needs to know nothing but its rank."""
+
+    backend: ClassVar[str] = "object_store"
+
+
+@dataclass
+class ObjectStoreInitInfo(WeightTransferInitInfo):
+    """The engine's half needs no rendezvous."""
+
+
+@dataclass
+class ObjectStoreUpdateInfo(WeightTransferUpdateInfo):
+    """One bucket. names, dtype_names, shapes: of its tensors, in order. data: one-element list with the reference to their bytes, which
+    Ray would replace by the bytes themselves if it stood alone."""
+
+    names: list[str]
+    dtype_names: list[str]
+    shapes: list[tuple[int, ...]]
+    data: list[Any]
+
+
+class ObjectStoreEngine(WeightTransferEngine[ObjectStoreInitInfo, ObjectStoreUpdateInfo]):
+    """The engine's half: lives in the vLLM worker."""
+
+    init_info_cls = ObjectStoreInitInfo
+    update_info_cls = ObjectStoreUpdateInfo
+
+    def init_transfer_engine(self, init_info: ObjectStoreInitInfo) -> None:
+        """Nothing to open."""
+
+    def start_weight_update(self) -> None:
+        layerwise_reload(self.model)
+
+    def update_weights(self, update_info: dict[str, Any]) -> None:
+        # The base class waits for an accelerator here; loading from shared memory is done when it returns.
+        self.receive_weights(self.parse_update_info(update_info))
+
+    def receive_weights(self, update_info: ObjectStoreUpdateInfo) -> None:
+        arrays = ray.get(update_info.data[0], timeout=FETCH_TIMEOUT_S)
+        self.model.load_weights(
+            (name, torch.from_numpy(array).view(getattr(torch, dtype)).reshape(shape))
+            for name, dtype, shape, array in zip(update_info.names, update_info.dtype_names, update_info.shapes, arrays, strict=True)
+        )
+
+    def finish_weight_update(self) -> None:
+        finish_layerwise_reload(self.model, self.model_config)
+
+    def shutdown(self) -> None:
+        """Nothing to close."""
+
+
+class ObjectStoreTrainer(TrainerWeightTransferEngine[ObjectStoreTrainerInfo]):
+    """The trainer's half: lives in every rank. All ranks walk through the source (gathering is collective), rank 0 sends."""
+
+    init_info_cls = ObjectStoreTrainerInfo
+
+    @classmethod
+    def trainer_init(cls, init_info: ObjectStoreTrainerInfo, *, client: Any, source: WeightSource | None = None) -> ObjectStoreTrainer:
+        if source is None:
+            raise ValueError("the object_store backend needs a WeightSource")
+        engine = cls(client=client, source=source, is_sender=init_info.is_sender)
+        if engine.is_sender:
+            client.init_weight_transfer_engine({})
+        return engine
+
+    def send_weights(self) -> None:
+        if not self.is_sender:
+            for _ in self.source:
+                pass
+            return
+        self.client.start_weight_update()
+        for bucket in _buckets(self.source, BUCKET_BYTES):
+            data = ray.put([_bytes(tensor) for _, tensor in bucket])
+            info = {
+                "names": [name for name, _ in bucket],
+                "dtype_names": [str(tensor.dtype).removeprefix("torch.") for _, tensor in bucket],
+                "shapes": [tuple(tensor.shape) for _, tensor in bucket],
+                "data": [data],
+            }
+            self.client.update_weights(info)
+        self.client.finish_weight_update()
+
+
+def _bytes(tensor: torch.Tensor) -> np.ndarray:
+    """The tensor's memory as bytes, without a copy (NumPy has no bfloat16)."""
+    return tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy()
+
+
+def _buckets(pairs: Iterable[tuple[str, torch.Tensor]], size: int) -> Iterator[list[tuple[str, torch.Tensor]]]:
+    bucket, held = [], 0
+    for name, tensor in pairs:
+        bucket.append((name, tensor))
+        held += tensor.nbytes
+        if held >= size:
+            yield bucket
+            bucket, held = [], 0
+    if bucket:
+        yield bucket

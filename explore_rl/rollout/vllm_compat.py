@@ -1,0 +1,162 @@
+"""Everything that depends on vLLM's version (0.32): building an engine, drawing from it, and the names of its weight-transfer API.
+
+Import it only in a process that has the environment of `devices.engine_environment` or `devices.learner_environment`.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from vllm import LLM, SamplingParams
+from vllm.config import WeightTransferConfig
+from vllm.distributed.weight_transfer.base import (
+    ParamMeta,
+    TrainerInitInfo,
+    TrainerWeightTransferEngine,
+    WeightSource,
+    WeightTransferEngine,
+    WeightTransferInitInfo,
+    WeightTransferUpdateInfo,
+)
+from vllm.distributed.weight_transfer.factory import WeightTransferEngineFactory, WeightTransferTrainerFactory
+
+from explore_rl.types import Request
+
+__all__ = [
+    "LLM", "EngineSettings", "ParamMeta", "TrainerInitInfo", "TrainerWeightTransferEngine", "WeightSource", "WeightTransferEngine",
+    "WeightTransferInitInfo", "WeightTransferUpdateInfo", "context_length", "draw", "layerwise_reload", "make_engine", "register_transfer",
+    "sampling_params", "trainer_half",
+]  # fmt: skip
+
+TRANSFER_MODULE = "explore_rl.rollout.object_store_transfer"
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """model: checkpoint folder. load_format: "dummy" (random weights, to be sent) or "auto" (the checkpoint's).
+
+    transfer: backend of the weight-transfer API; None for an engine whose weights never change. device: `devices.engine_settings`.
+    """
+
+    model: str
+    dtype: str
+    load_format: str
+    max_num_seqs: int
+    end_tokens: tuple[int, ...]
+    stop: tuple[str, ...]
+    device: dict[str, Any]
+    transfer: str | None = None
+
+
+# --- drawing ----------------------------------------------------------------------------------------------------------
+
+
+def make_engine(settings: EngineSettings) -> LLM:
+    register_transfer()
+    return LLM(
+        model=settings.model,
+        dtype=settings.dtype,
+        load_format=settings.load_format,
+        max_num_seqs=settings.max_num_seqs,
+        max_model_len=-1,  # the model's context, or as much of it as the key-value cache holds
+        logprobs_mode="processed_logprobs",  # at the sampling temperature and within the nucleus, as the sample was drawn
+        generation_config="vllm",  # nothing but the request decides how it is drawn
+        weight_transfer_config=WeightTransferConfig(backend=settings.transfer) if settings.transfer else None,
+        seed=0,
+        **settings.device,
+    )
+
+
+def context_length(llm: LLM) -> int:
+    return llm.llm_engine.model_config.max_model_len
+
+
+def sampling_params(request: Request, settings: EngineSettings) -> SamplingParams:
+    return SamplingParams(
+        temperature=request.temperature,
+        top_p=request.top_p,
+        seed=request.seed,
+        max_tokens=request.max_tokens - len(request.prefix_ids),
+        stop=list(settings.stop) or None,
+        stop_token_ids=list(settings.end_tokens),
+        ignore_eos=True,  # the end tokens are named above, all of them
+        logprobs=0,  # of the sampled token alone
+        flat_logprobs=True,
+        detokenize=bool(settings.stop),
+        skip_special_tokens=False,
+    )
+
+
+def draw(
+    llm: LLM, requests: list[Request], settings: EngineSettings, on_step: Callable[[], bool]
+) -> Iterator[tuple[int, tuple[int, ...], np.ndarray, str]]:
+    """Yields (index, sampled tokens, their log-probabilities float32 [T], finish reason), as requests finish.
+
+    on_step is called after every decoding step; when it returns False the rest is given up.
+    """
+    engine = llm.llm_engine
+    index = {}
+    for i, request in enumerate(requests):
+        name = f"{next(_names)}"
+        index[name] = i
+        engine.add_request(name, {"prompt_token_ids": list(request.prompt_ids + request.prefix_ids)}, sampling_params(request, settings))
+    while engine.has_unfinished_requests():
+        for output in engine.step():
+            if output.finished:
+                completion = output.outputs[0]
+                logprobs = np.array(completion.logprobs.logprobs, dtype=np.float32)
+                yield index.pop(output.request_id), tuple(completion.token_ids), logprobs, completion.finish_reason
+        if not on_step():
+            engine.abort_request(list(index))
+            return
+
+
+_names = itertools.count()
+
+
+# --- weight transfer --------------------------------------------------------------------------------------------------
+
+
+def register_transfer() -> None:
+    """Makes both halves of the project's engine known to vLLM (once a process)."""
+    if "object_store" not in WeightTransferEngineFactory._registry:
+        WeightTransferEngineFactory.register_engine("object_store", TRANSFER_MODULE, "ObjectStoreEngine")
+        WeightTransferTrainerFactory.register_engine("object_store", TRANSFER_MODULE, "ObjectStoreTrainer")
+
+
+def layerwise_reload(model: Any) -> None:
+    """Loading over loaded weights: vLLM's layers hold processed copies, which have to be taken back to the checkpoint's form first."""
+    from vllm.model_executor.model_loader.reload import initialize_layerwise_reload
+
+    initialize_layerwise_reload(model)
+
+
+def finish_layerwise_reload(model: Any, model_config: Any) -> None:
+    from vllm.model_executor.model_loader.reload import finalize_layerwise_reload
+
+    finalize_layerwise_reload(model, model_config)
+
+
+def trainer_half(backend: str, rank: int, client: Any, source: WeightSource, address: str, port: int, workers: int) -> TrainerWeightTransferEngine:
+    """The trainer's half of `backend`, after its handshake with the engines behind `client`. Called on every rank, in lockstep.
+
+    address, port: where rank 0 opens the NCCL rendezvous; workers: engine workers that join it (engines x tensor parallel size).
+    """
+    register_transfer()
+    if backend == "nccl":
+        from vllm.distributed.weight_transfer.nccl_engine import NCCLTrainerInitInfo
+
+        info: TrainerInitInfo = NCCLTrainerInitInfo(master_address=address, master_port=port, world_size=1 + workers, rank=rank)
+    elif backend == "ipc":
+        from vllm.distributed.weight_transfer.ipc_engine import IPCTrainerInitInfo
+
+        info = IPCTrainerInitInfo(packed=True, rank=rank)
+    else:
+        from explore_rl.rollout.object_store_transfer import ObjectStoreTrainerInfo
+
+        info = ObjectStoreTrainerInfo(rank=rank)
+    return WeightTransferTrainerFactory.trainer_init(info, client=client, source=source)

@@ -1,0 +1,119 @@
+"""The ranks' side of sending weights: the model as a source, the engines as a client, and vLLM's trainer half between them.
+
+Imports vLLM (seconds, and hundreds of MB): only where weights are really sent.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import ray
+import torch
+
+from explore_rl.faults import gather
+from explore_rl.rollout import vllm_compat
+from explore_rl.rollout.vllm_compat import ParamMeta, WeightSource
+from explore_rl.weights import Endpoints
+
+GATHER_BYTES = 256 * 2**20  # ZeRO-3 parameters that are whole at one time, besides the one that does not fit
+
+
+class Connection:
+    """The trainer half of the transfer engine, with its client and source."""
+
+    def __init__(self, rank: Any, endpoints: Endpoints):
+        self.endpoints = endpoints
+        self.source = LearnerSource(rank)
+        self.client = EngineClient(endpoints, is_sender=rank.index == 0)
+        self.client.shutdown_weight_transfer_engine()  # engines that survived others may still hold a connection of old
+        address, port = ray.util.get_node_ip_address(), _free_port()
+        self.half = vllm_compat.trainer_half(endpoints.backend, rank.index, self.client, self.source, address, port, endpoints.workers)
+
+    def send(self, version: int) -> float:
+        self.source.gather_s = 0.0
+        self.client.version = version
+        self.half.send_weights()
+        return self.source.gather_s
+
+    def close(self) -> None:
+        self.half.shutdown()
+
+
+class EngineClient:
+    """Control plane of the transfer: vLLM's `VLLMWeightSyncClient` protocol over all engines' actors, with names and timeouts."""
+
+    def __init__(self, endpoints: Endpoints, is_sender: bool):
+        self.endpoints, self.is_sender = endpoints, is_sender
+        self.version = -1
+
+    def _all(self, method: str, doing: str, *args: Any, timeout_s: float | None = None) -> None:
+        if not self.is_sender:
+            return
+        e = self.endpoints
+        refs = [getattr(handle, method).remote(*args) for _, handle in e.engines]
+        gather(e.engines, refs, doing, timeout_s or e.step_timeout_s, None if timeout_s else e.stall_timeout_s)
+
+    def init_weight_transfer_engine(self, init_info: dict[str, Any]) -> None:
+        self._all("init_weight_transfer_engine", "connect to the learner", init_info, timeout_s=self.endpoints.start_timeout_s)
+
+    def shutdown_weight_transfer_engine(self) -> None:
+        self._all("shutdown_weight_transfer_engine", "end an old connection", timeout_s=self.endpoints.start_timeout_s)
+
+    def start_weight_update(self) -> None:
+        self._all("start_weight_update", "prepare for new weights")
+
+    def update_weights(self, update_info: dict[str, Any]) -> None:
+        self._all("update_weights", "load new weights", update_info)
+
+    def finish_weight_update(self, weight_version: str | None = None) -> None:
+        self._all("finish_weight_update", "finish loading new weights", self.version)
+
+
+class LearnerSource(WeightSource):
+    """The rank's model, parameter by parameter. ZeRO-3 shards are made whole bucket by bucket, which all ranks do together.
+
+    gather_s: seconds spent on that. Tied parameters come under each of their names: the engine holds a copy for each.
+    """
+
+    def __init__(self, rank: Any):
+        self.rank, self.gather_s = rank, 0.0
+
+    def _parameters(self) -> list[tuple[str, torch.nn.Parameter]]:
+        return list(self.rank.model.named_parameters(remove_duplicate=False))
+
+    def metadata(self) -> list[ParamMeta]:
+        return [ParamMeta(name, p.dtype, tuple(getattr(p, "ds_shape", p.shape))) for name, p in self._parameters()]
+
+    def __iter__(self) -> Iterator[tuple[str, torch.Tensor]]:
+        for bucket in _buckets(self._parameters()):
+            if not hasattr(bucket[0][1], "ds_id"):
+                yield from ((name, p.data) for name, p in bucket)
+                continue
+            from deepspeed.zero import GatheredParameters
+
+            began = time.perf_counter()
+            with GatheredParameters(list({id(p): p for _, p in bucket}.values())):
+                whole = [(name, p.data.clone()) for name, p in bucket]
+            self.gather_s += time.perf_counter() - began
+            yield from whole
+
+
+def _buckets(parameters: list[tuple[str, torch.nn.Parameter]]) -> Iterator[list[tuple[str, torch.nn.Parameter]]]:
+    bucket, held = [], 0
+    for name, p in parameters:
+        bucket.append((name, p))
+        held += getattr(p, "ds_numel", p.numel()) * p.element_size()
+        if held >= GATHER_BYTES:
+            yield bucket
+            bucket, held = [], 0
+    if bucket:
+        yield bucket
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        return probe.getsockname()[1]
