@@ -126,11 +126,13 @@ def pretrain(recipe: Recipe) -> tuple[Qwen2ForCausalLM, PreTrainedTokenizerFast]
     return model.eval(), codes
 
 
-def save(model: Qwen2ForCausalLM, codes: PreTrainedTokenizerFast, folder: Path) -> None:
-    """An ordinary Hugging Face checkpoint, float32, written aside and renamed: complete or not there."""
+def save(model: Qwen2ForCausalLM, codes: PreTrainedTokenizerFast, folder: Path, texts: dict[str, str]) -> None:
+    """An ordinary Hugging Face checkpoint, float32, with further text files; written aside and renamed: complete or not there."""
     aside = folder.with_name(folder.name + ".partial")
     shutil.rmtree(aside, ignore_errors=True)
     model.save_pretrained(aside)
     codes.save_pretrained(aside)
+    for name, text in texts.items():
+        (aside / name).write_text(text)
     shutil.rmtree(folder, ignore_errors=True)
     aside.rename(folder)

@@ -1,0 +1,133 @@
+"""The exact audit held against sampling: draws by another road (step by step, with a cache) must fit the probabilities that it states."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import stats
+from tqdm import tqdm
+from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerFast, TopPLogitsWarper
+
+from explore_rl.lab.exact import ExactAudit
+from explore_rl.types import Problem, Status
+from explore_rl.verifiers.countdown import CountdownVerifier
+
+
+@torch.inference_mode()
+def draw(
+    model: PreTrainedModel, prompt_ids: list[int], count: int, max_tokens: int, top_p: float, generator: torch.Generator
+) -> list[tuple[int, ...]]:
+    """`count` completions of one prompt at temperature 1 as token ids; the end token is kept, and missing where max_tokens cut it off."""
+    end = model.config.eos_token_id
+    warp = TopPLogitsWarper(top_p)
+    cache = DynamicCache()
+    logits = model(torch.tensor([prompt_ids]), past_key_values=cache).logits[:, -1].expand(count, -1)
+    cache.batch_repeat_interleave(count)
+    tokens = torch.full((count, max_tokens), end)
+    alive = torch.ones(count, dtype=torch.bool)
+    for step in range(max_tokens):
+        probabilities = torch.softmax(warp(None, logits.double()), dim=-1)
+        drawn = torch.multinomial(probabilities, 1, generator=generator)
+        tokens[:, step] = torch.where(alive, drawn[:, 0], end)
+        lengths = step + 1
+        alive &= drawn[:, 0] != end
+        if not alive.any() or step + 1 == max_tokens:
+            break
+        logits = model(tokens[:, step : step + 1], past_key_values=cache).logits[:, -1]
+    rows = tokens[:, :lengths].tolist()
+    return [tuple(row[: row.index(end) + 1]) if end in row else tuple(row) for row in rows]
+
+
+@dataclass
+class Check:
+    """What the comparison found.
+
+    draws, correct: how many. unlisted: texts that the verifier accepts and the enumeration has not, or the other way round (must be
+    empty). odd: draws whose text is a correct answer but whose tokens are not its one sequence (a padding token drawn inside).
+    g, degrees, p_value: likelihood-ratio test of all counts against the exact probabilities. cells of less than 5 expected draws of one
+    problem are pooled; their total is the last cell beside "anything else".
+    expected_correct: by the audit, with the standard deviation of one such sample.
+    """
+
+    draws: int
+    correct: int
+    expected_correct: float
+    standard_deviation: float
+    unlisted: list[str]
+    odd: int
+    g: float
+    degrees: int
+
+    @property
+    def p_value(self) -> float:
+        return float(stats.chi2.sf(self.g, self.degrees))
+
+
+def check(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    problems: Sequence[Problem],
+    audit: ExactAudit,
+    draws: int,
+    seed: int = 0,
+    progress: bool = False,
+) -> Check:
+    """Draw `draws` completions, equally many for each problem, and compare them with the audit (its top-p; temperature 1)."""
+    generator = torch.Generator().manual_seed(seed)
+    verifier = CountdownVerifier()
+    per_problem = draws // len(problems)
+    result = Check(0, 0, 0.0, 0.0, [], 0, 0.0, 0)
+    variance = 0.0
+    for position, problem in enumerate(tqdm(problems, desc="sampling", unit="problem", disable=not progress)):
+        prompt_ids = tokenizer(problem.prompt).input_ids
+        completions = draw(model, prompt_ids, per_problem, 24, audit.settings.get("top_p", 1.0), generator)
+        mine = np.flatnonzero(audit.index.problem == position)
+        listed = {audit.index.answers[i]: float(audit.answer_probabilities[i]) for i in mine}
+        seen: Counter[str] = Counter()
+        for tokens, count in Counter(completions).items():
+            ended = tokens[-1] == tokenizer.eos_token_id
+            text = tokenizer.decode(tokens, skip_special_tokens=True)
+            accepted = verifier(text, problem, truncated=not ended).status is Status.CORRECT
+            if accepted != (ended and text in listed):
+                result.unlisted.append(f"{problem.prompt}{text}")
+            if accepted and len(tokens) != len(text) + 1:
+                result.odd += count
+            elif accepted:
+                seen[text] += count
+        success = float(audit.success[position])
+        variance += per_problem * success * (1 - success)
+        result.draws += per_problem
+        result.correct += sum(seen.values())
+        result.expected_correct += per_problem * success
+        g, degrees = g_statistic(seen, listed, per_problem)
+        result.g += g
+        result.degrees += degrees
+    result.standard_deviation = variance**0.5
+    return result
+
+
+def g_statistic(seen: Counter[str], probabilities: dict[str, float], draws: int) -> tuple[float, int]:
+    """G = 2 sum of observed * log(observed / expected) over one multinomial, and its degrees of freedom.
+
+    Cells: each answer with at least 5 expected draws, all other answers together, everything else; the last two are merged into their
+    neighbour while they expect less than 5.
+    """
+    cells = [(seen[text], p * draws) for text, p in probabilities.items() if p * draws >= 5]
+    rare = (
+        sum(seen[text] for text, p in probabilities.items() if p * draws < 5),
+        sum(p * draws for p in probabilities.values() if p * draws < 5),
+    )
+    rest = (draws - sum(seen.values()), draws * max(0.0, 1 - sum(probabilities.values())))
+    for cell in (rare, rest):
+        if cell[1] >= 5 or not cells:
+            cells.append(cell)
+        else:
+            cells[-1] = (cells[-1][0] + cell[0], cells[-1][1] + cell[1])
+    if len(cells) > 1 and cells[0][1] < 5:  # no answer was frequent: the rare ones came first
+        cells[:2] = [(cells[0][0] + cells[1][0], cells[0][1] + cells[1][1])]
+    g = 2 * sum(observed * np.log(observed / expected) for observed, expected in cells if observed)
+    return float(g), len(cells) - 1

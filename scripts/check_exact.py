@@ -1,0 +1,32 @@
+"""A million draws against the exact audit of a laboratory model: python scripts/check_exact.py [MODEL] [--draws N] [--top-p P] [--seed S]"""
+
+import argparse
+import sys
+
+from explore_rl.lab import exact, problems, sampling, scoring
+from explore_rl.lab.command import BASE_MODEL
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model", nargs="?", default=BASE_MODEL)
+    parser.add_argument("--draws", type=int, default=1_000_000)
+    parser.add_argument("--problems", default="lab:countdown?level=3&split=audit&size=500")
+    parser.add_argument("--top-p", type=float, default=1.0)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    model, tokenizer = scoring.load_model(args.model)
+    asked = problems.load(args.problems)
+    pairs, index = exact.sequences(asked, tokenizer)
+    logprobs = scoring.completion_logprobs(model, pairs, top_p=args.top_p)
+    audit = exact.summarise(asked, index, logprobs, {"top_p": args.top_p})
+    found = sampling.check(model, tokenizer, asked, audit, args.draws, args.seed, progress=True)
+    print(f"draws {found.draws:,}  correct {found.correct:,}  expected {found.expected_correct:,.1f} +- {found.standard_deviation:.1f}")
+    print(f"accepted but not listed, or listed but not accepted: {len(found.unlisted)} {found.unlisted[:5]}")
+    print(f"correct text from other tokens: {found.odd}")
+    print(f"G = {found.g:.1f} with {found.degrees} degrees of freedom, p = {found.p_value:.3f}")
+    return 0 if not found.unlisted and found.p_value > 1e-3 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

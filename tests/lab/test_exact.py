@@ -1,0 +1,225 @@
+"""The exact audit: probabilities that add up to one, top-p against explicit computation, support by hand, and against sampling."""
+
+import itertools
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoTokenizer, TopPLogitsWarper
+
+from analysis.errors import InputError
+from explore_rl.lab import base, countdown, exact, problems, sampling, scoring, tokenizer
+from explore_rl.lab.command import BASE_MODEL
+
+
+@pytest.fixture(scope="module")
+def random_model():
+    """An untrained model: every token has a fair share, so that nothing is hidden in a corner."""
+    torch.set_num_threads(1)
+    recipe = base.Recipe(seed=3, hidden_size=32, layers=1)
+    return base.new_model(recipe, tokenizer.build()).eval(), tokenizer.build()
+
+
+@pytest.fixture(scope="module")
+def embedded():
+    torch.set_num_threads(1)
+    return scoring.load_model(BASE_MODEL)
+
+
+# --- tokenizer ----------------------------------------------------------------------------------------------------------
+
+
+def test_tokenizer_is_one_to_one_on_answers_after_loading_from_the_checkpoint():
+    for codes in (tokenizer.build(), AutoTokenizer.from_pretrained(BASE_MODEL)):
+        for one in problems.load("lab:countdown?level=4&split=audit&size=15"):
+            prompt_ids = codes(one.prompt).input_ids
+            assert codes.decode(prompt_ids) == one.prompt and len(prompt_ids) == len(one.prompt)
+            for answer in countdown.enumerate_answers(**one.answer):
+                ids = codes(answer).input_ids
+                assert len(ids) == len(answer) < problems.MAX_TOKENS and codes.decode(ids) == answer
+                assert codes.decode(ids + [codes.eos_token_id], skip_special_tokens=True) == answer
+        assert codes.pad_token_id != codes.eos_token_id is not None
+        texts = {codes.decode(pair) for pair in itertools.product(range(len(tokenizer.CHARACTERS)), repeat=2)}
+        assert len(texts) == len(tokenizer.CHARACTERS) ** 2
+
+
+def test_a_tokenizer_with_longer_tokens_is_refused():
+    codes = tokenizer.build()
+    codes.add_tokens(["12"])
+    with pytest.raises(InputError, match="several characters"):
+        exact.sequences(problems.load("lab:countdown?size=1"), codes)
+
+
+# --- scoring ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("temperature, top_p", [(1.0, 1.0), (0.6, 1.0), (1.7, 0.9), (1.0, 0.5)])
+def test_probabilities_of_all_sequences_add_up_to_one(random_model, temperature, top_p):
+    """All completions that end within three tokens, and all that do not: 8,421 of them."""
+    model, codes = random_model
+    prompt, end = codes("1 2=3:").input_ids, codes.eos_token_id
+    others = [token for token in range(len(codes)) if token != end]
+    completions = [list(head) + [end] for length in range(3) for head in itertools.product(others, repeat=length)]
+    completions += [list(all_three) for all_three in itertools.product(others, repeat=3)]
+    logprobs = scoring.completion_logprobs(model, [(prompt, completion) for completion in completions], temperature, top_p)
+    assert np.exp(logprobs).sum() == pytest.approx(1, abs=1e-6)
+    assert np.isneginf(logprobs).any() == (top_p < 1)
+
+
+@pytest.mark.parametrize("temperature, top_p", [(1.0, 1.0), (0.7, 0.95), (1.3, 0.6)])
+def test_scores_equal_one_by_one_computation_with_transformers_own_top_p(random_model, temperature, top_p):
+    model, codes = random_model
+    asked = problems.load("lab:countdown?level=4&split=train&size=2")
+    pairs, _ = exact.sequences(asked, codes)
+    pairs = pairs[:: max(1, len(pairs) // 12)]
+    found = scoring.completion_logprobs(model, pairs, temperature, top_p, tokens_per_batch=200)
+    warp = TopPLogitsWarper(top_p)
+    for (prompt, completion), logprob in zip(pairs, found):
+        expected = 0.0
+        for step, token in enumerate(completion):
+            with torch.no_grad():
+                logits = model(torch.tensor([prompt + completion[:step]])).logits[:, -1].double() / temperature
+            expected += float(torch.log_softmax(warp(None, logits), -1)[0, token])
+        assert logprob == pytest.approx(expected, abs=1e-5)
+
+
+def test_top_p_by_hand():
+    logits = torch.log(torch.tensor([[0.5, 0.2, 0.25, 0.05]], dtype=torch.float64)).repeat(4, 1)
+    tokens = torch.arange(4)
+    assert scoring.step_logprobs(logits, tokens, 1.0, 0.7).exp().tolist() == pytest.approx([2 / 3, 0, 1 / 3, 0])
+    assert scoring.step_logprobs(logits, tokens, 1.0, 0.4).exp().tolist() == pytest.approx([1, 0, 0, 0])
+    squares = [0.25 / 0.355, 0.04 / 0.355, 0.0625 / 0.355, 0.0025 / 0.355]  # temperature 1/2 squares and renormalises
+    assert scoring.step_logprobs(logits, tokens, 0.5, 1.0).exp().tolist() == pytest.approx(squares)
+
+
+# --- summary and comparison -----------------------------------------------------------------------------------------------
+
+
+def audit_with(probabilities):
+    """The audit of one problem, 2 3 4=24 (six writings, one mode), or two, by probability of each answer."""
+    asked = [problems._problem((2, 3, 4), 24, 3, "audit"), problems._problem((1, 2, 6), 3, 3, "audit")]
+    _, index = exact.sequences(asked, tokenizer.build())
+    with np.errstate(divide="ignore"):
+        return exact.summarise(asked, index, np.log([probabilities.get(answer, 0.0) for answer in index.answers]))
+
+
+def test_summary_by_hand():
+    audit = audit_with({"2*3*4": 0.25, "4*3*2": 0.25, "6/(1*2)": 0.0625, "6/2/1": 0.0625, "6/2*1": 0.125})
+    assert audit.success.tolist() == pytest.approx([0.5, 0.25])
+    assert audit.pass_at_k([1, 2])[2] == pytest.approx((1 - 0.5**2 + 1 - 0.75**2) / 2)
+    by_mode = dict(zip(audit.index.modes, audit.mode_probabilities))
+    assert by_mode["2*3*4"] == pytest.approx(0.5) and by_mode["6/1/2"] == pytest.approx(0.125) and by_mode["1*6/2"] == pytest.approx(0.125)
+    assert audit.regions()["division"]["mass"] == pytest.approx(0.125)
+    assert audit.regions()["common"]["mass_where_present"] == pytest.approx(0.25)  # 6-2-1 is common too
+
+
+def test_comparison_by_hand():
+    """One mode kept, one lost, one gained; commuting alone is no loss by mode, and is one by writing."""
+    before = audit_with({"2*3*4": 0.5, "6/(1*2)": 0.2, "6/2*1": 0.001})
+    after = audit_with({"4*3*2": 0.9, "6/(1*2)": 0.001, "6/2*1": 0.3})
+    row = exact.compare(before, after, [0.01])["support"]
+    keys = ("preserved", "shrunk", "expanded")
+    assert [row["mode"][0][key] for key in keys] == [1, 1, 1]
+    assert [row["problem"][0][key] for key in keys] == [2, 0, 0]
+    assert [row["answer"][0][key] for key in keys] == [0, 2, 2]
+    assert row["mode"][0]["srr"] == row["mode"][0]["ndr"] == 0.5 and row["mode"][0]["nscr"] == 0
+    assert row["answer"][0]["srr"] == 0 and row["answer"][0]["sds"] == 0
+
+
+def test_support_is_strictly_above_eps_and_rates_without_denominator_are_none():
+    audit = audit_with({"2*3*4": 0.25})
+    rows = exact.compare(audit, audit, [0.25, 0.2499])["support"]["problem"]
+    assert [row["preserved"] for row in rows] == [0, 1]
+    assert rows[0]["srr"] is None and rows[0]["sds"] is None and rows[1]["srr"] == 1
+
+
+def test_published_counts_give_published_rates():
+    """AIME 2024 of ProRL-1.5B-v1: P 25, E 0, S 3, O 2 (arXiv 2507.14843 v4, table 6)."""
+    held = exact.support_counts(np.array([True] * 28 + [False] * 2), np.array([True] * 25 + [False] * 5))
+    assert round(held["srr"], 3) == 0.893 and held["ndr"] == 0 and held["sds"] == 0 and round(held["nscr"], 3) == -0.107
+
+
+def test_summary_refuses_what_cannot_be():
+    audit = audit_with({})
+    asked = [problems._problem((2, 3, 4), 24, 3, "audit"), problems._problem((1, 2, 6), 3, 3, "audit")]
+    for logprobs, message in [(np.zeros(3), "came"), (np.full(len(audit.logprobs), np.nan), "NaN"), (np.zeros(len(audit.logprobs)), "together")]:
+        with pytest.raises(ValueError, match=message):
+            exact.summarise(asked, audit.index, logprobs)
+
+
+def test_audits_survive_the_disk_and_files_of_another_kind_are_refused(tmp_path):
+    audit = audit_with({"2*3*4": 0.25})
+    audit.settings["top_p"] = 1.0
+    audit.save(tmp_path / "a.json")
+    again = exact.ExactAudit.load(tmp_path / "a.json")
+    assert (again.logprobs == audit.logprobs).all() and again.settings == audit.settings
+    assert exact.compare(audit, again)["support"]["answer"][0]["shrunk"] == 0
+    (tmp_path / "b.json").write_text(json.dumps({"format": "other"}))
+    with pytest.raises(InputError, match="format"):
+        exact.ExactAudit.load(tmp_path / "b.json")
+
+
+def test_the_mode_of_all_writings_lies_in_one_region():
+    _, index = exact.sequences(problems.load("lab:countdown?level=4&split=heldout&size=40"), tokenizer.build())
+    for answer, mode in zip(index.answers, index.mode):
+        assert countdown.region(answer) == index.regions[mode]
+
+
+# --- the embedded model, and sampling ----------------------------------------------------------------------------------------
+
+
+def test_division_is_out_of_reach_of_the_embedded_model_and_the_rare_region_is_rare(embedded):
+    asked = problems.load("lab:countdown?level=3&split=train")
+    pairs, index = exact.sequences(asked, embedded[1])
+    audit = exact.summarise(asked, index, scoring.completion_logprobs(embedded[0], pairs))
+    regions = audit.regions()
+    assert 0 < regions["division"]["correct_in_a_million_draws"] < 0.01
+    assert 0 < regions["product_of_sum"]["mass"] < regions["common"]["mass"] / 20
+    passed = audit.pass_at_k([1, 256])
+    assert passed[1] > 0.1 and passed[256] > passed[1] + 0.2
+
+
+@pytest.mark.slow
+def test_exact_probabilities_fit_forty_thousand_draws(embedded):
+    model, codes = embedded
+    asked = problems.load("lab:countdown?level=3&split=audit&size=20")
+    pairs, index = exact.sequences(asked, codes)
+    for top_p in (1.0, 0.8):
+        audit = exact.summarise(asked, index, scoring.completion_logprobs(model, pairs, 1.0, top_p), {"top_p": top_p})
+        found = sampling.check(model, codes, asked, audit, 40_000 if top_p == 1 else 8_000, seed=7)
+        assert found.unlisted == [] and found.odd == 0 and found.correct > 500
+        assert found.p_value > 1e-3
+        if top_p == 1:  # the test has power: probabilities 5 % off do not fit
+            off = exact.ExactAudit(audit.problem_ids, index, audit.logprobs + math.log(0.9), audit.settings)
+            assert sampling.check(model, codes, asked, off, 40_000, seed=7).p_value < 1e-4
+
+
+@pytest.mark.slow
+def test_a_build_is_the_same_when_it_is_repeated(tmp_path):
+    recipe = base.Recipe(seed=11, steps=3, batch_size=16, threads=1)
+    first, second, other = (base.pretrain(one)[0].state_dict() for one in (recipe, recipe, base.Recipe(12, 3, 16, threads=1)))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert not all(torch.equal(first[name], other[name]) for name in first)
+
+
+def test_an_absent_model_is_named(capsys, tmp_path):
+    from explore_rl.cli import main
+
+    assert main(["lab", "exact", str(tmp_path / "none"), "--size", "2"]) == 2
+    assert "no Hugging Face checkpoint" in capsys.readouterr().err
+
+
+def test_the_command_compares_a_checkpoint_with_a_saved_audit(capsys, tmp_path):
+    from explore_rl.cli import main
+
+    saved = tmp_path / "base.json"
+    assert main(["lab", "exact", str(BASE_MODEL), "--size", "5", "--quiet", "--out", str(saved)]) == 0
+    out = tmp_path / "comparison.json"
+    assert main(["lab", "exact", str(BASE_MODEL), "--base", str(saved), "--size", "5", "--quiet", "--eps", "1/64,3/1024", "--out", str(out)]) == 0
+    support = json.loads(out.read_text())["comparisons"][str(BASE_MODEL)]["support"]
+    assert [row["eps"] for row in support["mode"]] == [1 / 64, 3 / 1024]
+    assert all(row["shrunk"] == row["expanded"] == 0 for row in support["answer"])
+    assert "exact support" in capsys.readouterr().out
+    assert main(["lab", "exact", str(BASE_MODEL), "--base", str(saved), "--size", "6", "--quiet"]) == 2
