@@ -232,6 +232,7 @@ def _table_rows(file: Path, name: str, batches: Iterator[Any]) -> Iterator[Row]:
     number = 0
     try:
         for batch in batches:
+            batch.validate(full=True)  # a damaged file may point outside itself, which kills the process when it is read
             for values in batch.to_pylist():
                 number += 1
                 yield Row(str(file), name, number, "row", values)

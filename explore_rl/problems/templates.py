@@ -7,6 +7,7 @@ traces end with. A Template holds all three, and `check` says where they do not 
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -67,7 +68,10 @@ class Template:
 
     def encode(self, problem: Problem | str, tokenizer: Any) -> list[int]:
         """Token ids of the prompt: the begin token once, if the tokenizer or the template puts one, and no end token added behind."""
-        text = self.render(problem, tokenizer)
+        return self.encode_text(self.render(problem, tokenizer), tokenizer)
+
+    def encode_text(self, text: str, tokenizer: Any) -> list[int]:
+        """`encode`, of a prompt that is rendered already."""
         bare = list(tokenizer(text, add_special_tokens=False)["input_ids"])
         if not bare:
             raise InputError(f"template {self.name!r}: a prompt without tokens")
@@ -102,14 +106,12 @@ class Template:
 
         Raises InputError where the tokenizer cannot write the text, or where the text holds the end token in its midst.
         """
-        ids = _continuation(text, tokenizer)
         end = self.end_id(tokenizer)
-        ids = ids[:-1] if ids and ids[-1] == end else ids
+        text = text.removesuffix(self.end_token(tokenizer))
+        ids = _continuation(text, tokenizer)
         if end in ids:
             raise InputError(f"a completion holds the end token {self.end_token(tokenizer)!r} before its end: {text[:60]!r}")
-        for unknown in {tokenizer.unk_token_id, tokenizer.pad_token_id} - {None, end}:
-            if unknown in ids:
-                raise InputError(f"a completion has characters that the tokenizer does not know: {text[:60]!r}")
+        _refuse_lossy(text, ids, tokenizer, "a completion")
         return [*ids, end]
 
 
@@ -210,10 +212,13 @@ def _check_model(tokenizer: Any, end: str, end_id: int, largest: int, model_conf
 
 
 def check_lengths(problems: Iterable[Problem], template: Template, tokenizer: Any, max_prompt_tokens: int) -> int:
-    """Tokens of the longest prompt. Raises InputError that names the longest one if it is over the limit: prompts are never cut."""
+    """Tokens of the longest prompt. Raises InputError where prompts are over the limit (they are never cut), or hold what is no token."""
     longest, whose, over = 0, None, 0
     for problem in problems:
-        length = len(template.encode(problem, tokenizer))
+        text = template.render(problem, tokenizer)
+        ids = template.encode_text(text, tokenizer)
+        _refuse_lossy(text, ids, tokenizer, f"problem {problem.id!r}: the prompt")
+        length = len(ids)
         over += length > max_prompt_tokens
         if length > longest:
             longest, whose = length, problem.id
@@ -316,6 +321,22 @@ def _chat_end(tokenizer: Any, chat_template: str) -> str | None:
 def _turn_end(template: Template, tokenizer: Any) -> str | None:
     """The special token that a text template puts behind the question, if any."""
     return None if template.is_chat or template.is_jinja else _first_special(template.text.partition("{prompt}")[2], tokenizer)
+
+
+def _refuse_lossy(text: str, ids: list[int], tokenizer: Any, what: str) -> None:
+    """Raises InputError where the tokens do not stand for the text: some tokenizers drop what they do not know without a word."""
+    back = tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+    if tokenizer.bos_token and not text.startswith(tokenizer.bos_token):
+        back = back.removeprefix(tokenizer.bos_token)
+    wanted, got = _bare(text), _bare(back)
+    if wanted != got:
+        at = next((i for i, pair in enumerate(zip(wanted, got, strict=False)) if pair[0] != pair[1]), min(len(wanted), len(got)))
+        raise InputError(f"{what} has what the tokenizer cannot write, at {wanted[at : at + 20]!r}: {text[:60]!r}")
+
+
+def _bare(text: str) -> str:
+    """Without what tokenizers may change for good reason: white space, and how a character is composed."""
+    return "".join(unicodedata.normalize("NFKC", text).split())
 
 
 def _continuation(text: str, tokenizer: Any) -> list[int]:

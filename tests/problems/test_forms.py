@@ -200,8 +200,21 @@ def test_humaneval_and_mbpp(tmp_path):
     assert (problem.id, problem.verifier, problem.benchmark) == ("HumanEval/0", "code", "HumanEval")
     assert problem.answer == {"test": HUMANEVAL_ROW["test"], "entry_point": "add", "prompt": HUMANEVAL_ROW["prompt"]}
     assert problem.traces[0].text == "```python\n" + HUMANEVAL_ROW["prompt"] + HUMANEVAL_ROW["canonical_solution"] + "\n```"
-    mbpp = {"task_id": 11, "text": "Add.", "code": "def f(a): return a", "test_list": ["assert f(1) == 1", "assert f(2) == 2"], "test_setup_code": ""}
-    plus = {"task_id": 12, "prompt": "Add.", "code": "c", "test_list": ["assert f(1) == 1"], "test_imports": ["import math"], "test": "full"}
+    mbpp = {
+        "task_id": 11,
+        "text": "Add.",
+        "code": "def f(a): return a",
+        "test_list": ["assert f(1) == 1", "assert f(2) == 2"],
+        "test_setup_code": "",
+    }
+    plus = {
+        "task_id": 12,
+        "prompt": "Add.",
+        "code": "c",
+        "test_list": ["assert f(1) == 1"],
+        "test_imports": ["import math"],
+        "test": "full",
+    }
     first, second = load_problems(jsonl(tmp_path / "mbpp.jsonl", mbpp, plus))
     assert first.prompt == "Add.\nYour code should pass this test:\nassert f(1) == 1"
     assert first.answer == {"test_list": mbpp["test_list"], "setup": ""} and first.id == "mbpp-11"
