@@ -1,0 +1,201 @@
+"use strict";
+// Draws what the page's data describe; every number and sentence was made before, in Python.
+const data = JSON.parse(document.getElementById("data").textContent);
+const root = document.documentElement;
+const systemDark = window.matchMedia("(prefers-color-scheme: dark)");
+let themeChoice = "auto";
+let current = 0;
+let plots = [];
+
+function make(tag, attributes, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes || {})) {
+    if (name === "style") element.style.cssText = value;
+    else if (value !== null && value !== undefined && value !== false) element.setAttribute(name, value === true ? "" : value);
+  }
+  for (const child of children) if (child !== null && child !== undefined) element.append(child);
+  return element;
+}
+
+// --- colours: a chart names them as "--name" or "--name/alpha", so that light, dark and print have their own -------------
+
+function colour(token) {
+  const [name, alpha] = token.split("/");
+  const value = getComputedStyle(root).getPropertyValue(name).trim();
+  if (!alpha) return value;
+  const n = parseInt(value.slice(1), 16);
+  return `rgba(${n >> 16}, ${(n >> 8) & 255}, ${n & 255}, ${alpha})`;
+}
+
+function coloured(spec) {
+  if (typeof spec === "string") return /^--[a-z0-9-]+(\/[0-9.]+)?$/.test(spec) ? colour(spec) : spec;
+  if (Array.isArray(spec)) return typeof spec[0] === "number" ? spec : spec.map(coloured);
+  if (spec && typeof spec === "object") return Object.fromEntries(Object.entries(spec).map(([k, v]) => [k, coloured(v)]));
+  return spec;
+}
+
+function draw(plot) {
+  const spec = coloured(plot.spec);
+  const axis = { gridcolor: colour("--grid"), linecolor: colour("--line"), zerolinecolor: colour("--line"), automargin: true };
+  const layout = {
+    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", margin: { l: 56, r: 16, t: 14, b: 46 }, height: plot.height, hovermode: "closest",
+    font: { family: getComputedStyle(document.body).fontFamily, size: 12.5, color: colour("--text") },
+    hoverlabel: { bgcolor: colour("--surface"), bordercolor: colour("--line"), font: { color: colour("--text") } },
+    legend: { orientation: "h", x: 0, y: 1.02, xanchor: "left", yanchor: "bottom", font: { color: colour("--text") } },
+    ...spec.layout,
+  };
+  for (const name of Object.keys(layout)) if (/^[xy]axis/.test(name)) layout[name] = { ...axis, ...layout[name] };
+  return Plotly.react(plot.element, spec.data, layout, { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"], toImageButtonOptions: { format: "svg", filename: plot.id } });
+}
+
+function setTheme(dark) {
+  root.dataset.theme = dark ? "dark" : "light";
+  plots.forEach(draw);
+}
+
+function chosenDark() { return themeChoice === "auto" ? systemDark.matches : themeChoice === "dark"; }
+document.getElementById("theme").addEventListener("click", () => { themeChoice = chosenDark() ? "light" : "dark"; setTheme(chosenDark()); });
+systemDark.addEventListener("change", () => setTheme(chosenDark()));
+window.addEventListener("beforeprint", () => setTheme(false));
+window.addEventListener("afterprint", () => setTheme(chosenDark()));
+
+// --- parts of the page ----------------------------------------------------------------------------------------------------
+
+function cell(value, tag, isText) {
+  const element = make(tag, isText ? { class: "text" } : {});
+  if (value !== null && typeof value === "object") {
+    if (value.dot) element.append(make("span", { class: "dot", style: `--c: var(${value.dot})` }));
+    element.append(value.text);
+    if (value.sub) element.append(" ", make("span", { class: "sub" }, value.sub));
+  } else element.append(value === null ? "–" : String(value));
+  return element;
+}
+
+function table(spec) {
+  const text = new Set(spec.text_columns || []);
+  const head = make("tr", {}, ...spec.columns.map((name, i) => cell(name, "th", text.has(i))));
+  const rows = spec.rows.map((row) => make("tr", {}, ...row.map((value, i) => cell(value, "td", text.has(i)))));
+  const body = make("table", {}, spec.caption ? make("caption", {}, spec.caption) : null, make("thead", {}, head), make("tbody", {}, ...rows));
+  const wrap = make("div", { class: `w${spec.width || 12}` }, make("div", { class: "scroll" }, body));
+  if (spec.note) wrap.append(make("p", { class: "muted" }, spec.note));
+  return wrap;
+}
+
+function figure(spec) {
+  const element = make("div", { class: "plot", id: `figure-${spec.id}`, style: `height: ${spec.height}px`, role: "img", "aria-label": spec.title });
+  plots.push({ element, spec: spec.spec, height: spec.height, id: spec.id });
+  return make("figure", { class: `w${spec.width || 12}` }, make("h3", {}, spec.title), element, spec.caption ? make("figcaption", {}, spec.caption) : null);
+}
+
+function verdictCard(page) {
+  const card = make("div", { class: `verdict tone-${page.verdict.word.toLowerCase()}`, id: "verdict" },
+    make("div", { class: "word" }, page.verdict.word), make("p", { class: "meaning" }, page.verdict.meaning), make("p", { class: "evidence" }, page.verdict.evidence));
+  if (page.verdict.notes.length) card.append(make("ul", {}, ...page.verdict.notes.map((line) => make("li", {}, line))));
+  return card;
+}
+
+function tiles(list) {
+  return make("div", { class: "tiles" }, ...list.map((tile) => make("div", { class: "tile" },
+    make("div", { class: "label" }, tile.colour ? make("span", { class: "dot", style: `--c: var(${tile.colour})` }) : null, tile.label),
+    make("div", { class: "value" }, tile.value), make("div", { class: "note" }, tile.note || ""))));
+}
+
+function show(index) {
+  current = index;
+  const page = data.pages[index];
+  for (const button of document.querySelectorAll("#benchmarks button")) button.setAttribute("aria-pressed", String(Number(button.dataset.index) === index));
+  plots.forEach((plot) => Plotly.purge(plot.element));
+  plots = [];
+  const main = document.getElementById("main");
+  main.replaceChildren();
+  if (page.verdict) main.append(verdictCard(page));
+  if (page.tiles.length) main.append(tiles(page.tiles));
+  if (data.warnings.length) main.append(make("div", { class: "warnings", role: "note" }, make("strong", {}, "Before you read on"), make("ul", {}, ...data.warnings.map((w) => make("li", {}, w)))));
+  for (const section of page.sections) {
+    const grid = make("div", { class: "grid" });
+    for (const part of section.parts) grid.append(part.spec ? figure(part) : table(part));
+    main.append(make("section", { id: section.id }, make("h2", {}, section.title), section.lead ? make("p", { class: "lead" }, section.lead) : null, grid));
+  }
+  if (data.problems) main.append(problemSection(page.benchmark));
+  plots.forEach(draw);
+}
+
+// --- the problems, to read ------------------------------------------------------------------------------------------------
+
+function rate(side, count, n) {
+  return make("div", { class: "rate", title: `${side}: ${count} of ${n} correct` },
+    make("div", { class: "bar" }, make("i", { style: `width: ${(100 * count) / n}%; --c: var(--${side})` })), `${count}/${n}`);
+}
+
+function completions(list, name, side) {
+  const column = make("div", {}, make("h3", {}, name));
+  if (!list.length) column.append(make("p", { class: "muted" }, "No completion recorded."));
+  for (const one of list) {
+    column.append(make("div", { class: "completion", style: `--c: var(--${one.correct ? "good" : "bad"})` },
+      make("div", { class: "meta" }, `${one.correct ? "correct" : "wrong"}${one.answer !== null ? ` · answer: ${one.answer}` : ""}${one.meta ? ` · ${one.meta}` : ""}`),
+      make("pre", {}, one.text)));
+  }
+  return column;
+}
+
+function problemRow(problem) {
+  const look = data.categories[problem.category];
+  const row = make("details", { class: "problem", "data-category": problem.category, "data-id": problem.id },
+    make("summary", {},
+      make("span", { class: "id" }, problem.id, problem.benchmark ? make("span", { class: "muted" }, ` ${problem.benchmark}`) : null),
+      rate("base", problem.base[0], problem.base[1]), rate("tuned", problem.tuned[0], problem.tuned[1]),
+      make("span", {}, make("span", { class: "dot", style: `--c: var(${look.colour})` }), look.label),
+      make("span", { class: "muted" }, problem.flip ? make("span", { class: "flag", title: "from none to nearly all, or back: read it before believing it" }, "suspicious flip") : problem.certified || "")));
+  row.addEventListener("toggle", () => {
+    if (row.open && !row.querySelector(".reading")) {
+      const texts = data.completions[problem.key] || { base: [], tuned: [] };
+      row.append(make("div", { class: "reading" }, completions(texts.base, data.names.base, "base"), completions(texts.tuned, data.names.tuned, "tuned")));
+      if (problem.note) row.append(make("p", { class: "muted", style: "padding: 0 12px" }, problem.note));
+    }
+  });
+  return row;
+}
+
+function problemSection(benchmark) {
+  const own = data.problems.filter((problem) => benchmark === null || problem.group === benchmark);
+  const state = { category: "all", text: "", shown: 40 };
+  const list = make("div", { id: "problem-list" });
+  const status = make("span", { class: "muted", id: "problem-count", role: "status" });
+  const more = make("button", { type: "button", id: "more" }, "show more");
+  const kinds = ["all", ...Object.keys(data.categories), "flip"];
+  const fits = (problem, kind) => kind === "all" || (kind === "flip" ? problem.flip : problem.category === kind);
+  const buttons = kinds.map((kind) => {
+    const count = own.filter((problem) => fits(problem, kind)).length;
+    const label = kind === "all" ? "all" : kind === "flip" ? "suspicious flips" : data.categories[kind].label;
+    const button = make("button", { type: "button", "data-filter": kind, "aria-pressed": String(kind === "all"), disabled: count === 0 },
+      data.categories[kind] ? make("span", { class: "dot", style: `--c: var(${data.categories[kind].colour})` }) : null, `${label} (${count})`);
+    button.addEventListener("click", () => { state.category = kind; state.shown = 40; fill(); });
+    return button;
+  });
+  const search = make("input", { type: "search", placeholder: "find a problem by its id", "aria-label": "find a problem by its id" });
+  search.addEventListener("input", () => { state.text = search.value.toLowerCase(); state.shown = 40; fill(); });
+  more.addEventListener("click", () => { state.shown += 100; fill(); });
+  function fill() {
+    const found = own.filter((problem) => fits(problem, state.category) && (!state.text || problem.id.toLowerCase().includes(state.text)));
+    list.replaceChildren(...found.slice(0, state.shown).map(problemRow));
+    status.textContent = `${Math.min(state.shown, found.length)} of ${found.length} shown`;
+    more.style.display = found.length > state.shown ? "" : "none";
+    for (const button of buttons) button.setAttribute("aria-pressed", String(button.dataset.filter === state.category));
+  }
+  fill();
+  return make("section", { id: "problems", class: "problems-section" }, make("h2", {}, "Problems to read"), make("p", { class: "lead" }, data.problems_lead),
+    make("div", { class: "filters" }, ...buttons, search, status), list, more);
+}
+
+// --- start ------------------------------------------------------------------------------------------------------------------
+
+if (data.pages.length > 1) {
+  document.getElementById("benchmarks").append(...data.pages.map((page, index) => {
+    const button = make("button", { type: "button", "data-index": index }, page.label);
+    button.addEventListener("click", () => show(index));
+    return button;
+  }));
+}
+document.querySelector("#provenance div").append(...data.provenance.map((part) => part.columns ? table(part) : make("pre", {}, part)));
+root.dataset.theme = chosenDark() ? "dark" : "light";
+show(0);

@@ -1,0 +1,185 @@
+"""The audit's numbers as tables: CSV for machines, Markdown for people, LaTeX (booktabs) for papers."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+CATEGORIES = ("preserved", "shrunk", "expanded", "out")
+LATEX = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}",
+         "–": "--", "−": "$-$", "→": r"$\to$"}  # fmt: skip
+
+
+@dataclass
+class Table:
+    """name: file name. columns: headings; a column named "x_low" or "x_high" follows its "x" and is folded into it outside CSV.
+
+    rows: values (str, int, float, None). digits: decimals of floats outside CSV.
+    """
+
+    name: str
+    title: str
+    columns: list[str]
+    rows: list[list[Any]]
+    digits: int = 3
+
+    def folded(self) -> tuple[list[str], list[list[str]]]:
+        """Columns and text cells, with intervals written behind their values: 0.614 [0.584, 0.644]."""
+        keep = [i for i, c in enumerate(self.columns) if not c.endswith(("_low", "_high"))]
+        at = {c: i for i, c in enumerate(self.columns)}
+        rows = []
+        for row in self.rows:
+            cells = []
+            for i in keep:
+                text = self.shown(row[i])
+                low, high = at.get(f"{self.columns[i]}_low"), at.get(f"{self.columns[i]}_high")
+                if low is not None and row[i] is not None and (row[low] is not None or row[high] is not None):
+                    text += f" [{self.shown(row[low])}, {self.shown(row[high]) or '∞'}]"
+                cells.append(text)
+            rows.append(cells)
+        return [self.columns[i] for i in keep], rows
+
+    def shown(self, value: Any) -> str:
+        if value is None:
+            return ""
+        if isinstance(value, float):
+            return f"{value:.2g}" if 0 < abs(value) < 10**-self.digits else f"{value:.{self.digits}f}"
+        return str(value)
+
+    def csv(self) -> str:
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(self.columns)
+        writer.writerows(["" if v is None else repr(v) if isinstance(v, float) else v for v in row] for row in self.rows)
+        return out.getvalue()
+
+    def markdown(self) -> str:
+        columns, rows = self.folded()
+        lines = [columns, ["---"] * len(columns), *rows]
+        return f"{self.title}\n\n" + "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+
+    def latex(self) -> str:
+        columns, rows = self.folded()
+        body = "".join(" & ".join(escape(cell) for cell in row) + r" \\" + "\n" for row in rows)
+        head = " & ".join(escape(c) for c in columns) + r" \\"
+        return (
+            "% needs \\usepackage{booktabs}\n\\begin{table}\n\\centering\n"
+            f"\\caption{{{escape(self.title)}}}\n\\label{{tab:{self.name}}}\n"
+            f"\\begin{{tabular}}{{l{'r' * (len(columns) - 1)}}}\n\\toprule\n{head}\n\\midrule\n{body}\\bottomrule\n\\end{{tabular}}\n\\end{{table}}\n"
+        ).replace("∞", r"$\infty$")
+
+
+def escape(text: str) -> str:
+    return "".join(LATEX.get(character, character) for character in text)
+
+
+def write_tables(tables: list[Table], folder: Path) -> list[Path]:
+    """NAME.csv, NAME.md and NAME.tex of each table (of `problems`, which is long, the CSV alone); each written aside, then renamed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for table in tables:
+        texts = {"csv": table.csv()} | ({} if table.name == "problems" else {"md": table.markdown(), "tex": table.latex()})
+        for ending, text in texts.items():
+            write_text(folder / f"{table.name}.{ending}", text)
+            written.append(folder / f"{table.name}.{ending}")
+    return written
+
+
+def write_text(path: Path, text: str) -> None:
+    """Aside, then renamed."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        aside.write_text(text, encoding="utf-8")
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def triple(entry: dict | None) -> list[Any]:
+    return [None] * 3 if not entry else [entry["value"], entry["low"], entry["high"]]
+
+
+def trio(name: str) -> list[str]:
+    return [name, f"{name}_low", f"{name}_high"]
+
+
+def blocks(document: dict) -> dict[str, dict]:
+    """Benchmarks in order, the pooled one last; it alone where there is but one."""
+    found = document["benchmarks"]
+    names = [name for name in found if name != "all"]
+    return {"all": found["all"]} if len(names) == 1 else {name: found[name] for name in [*names, "all"]}
+
+
+def audit_tables(document: dict) -> list[Table]:
+    """Every table of an audit: verdicts, support, pass@k, metrics, certified, entropy, perplexity, problems."""
+    by = blocks(document)
+    tables = [support_table(by), pass_at_k_table(by), metrics_table(by)]
+    if rows := [[name, *_ladder_row(step)] for name, b in by.items() if b.get("certified") for step in b["certified"]["ladder"]]:
+        tables.append(Table("certified", "Certified support by eps", ["benchmark", "eps", *CATEGORIES, "undetermined"], rows))
+    if rows := [[name, key, *triple(e["base"]), *triple(e["tuned"]), *triple(e["difference"])] for name, b in by.items() for key, e in (b.get("entropy") or {}).items() if isinstance(e, dict)]:
+        tables.append(Table("entropy", "Entropy (nats) and distinct answers, means over problems", ["benchmark", "quantity", *trio("base"), *trio("tuned"), *trio("difference")], rows))
+    if rows := [[name, r["category"], r["written_by"], r["under"], r["problems"], *triple(r)] for name, b in by.items() for r in (b.get("perplexity") or {}).get("rows", [])]:
+        tables.append(Table("perplexity", "Perplexity of whole traces by category", ["benchmark", "category", "written by", "under", "problems", *trio("perplexity")], rows))
+    rows = [
+        [r["benchmark"], r["problem_id"], r["base"]["n"], r["base"]["correct"], r["base"]["low"], r["base"]["high"], r["tuned"]["n"], r["tuned"]["correct"], r["tuned"]["low"], r["tuned"]["high"],
+         r["category"], r["certified"], r["suspicious_flip"]]
+        for r in document["problems_detail"]
+    ]  # fmt: skip
+    columns = ["benchmark", "problem_id", "base_n", "base_correct", "base_p_low", "base_p_high", "tuned_n", "tuned_correct", "tuned_p_low", "tuned_p_high", "category", "certified", "suspicious_flip"]
+    return [*tables, Table("problems", "Problems", columns, rows)]
+
+
+def _ladder_row(step: dict) -> list[Any]:
+    return [step["eps"], *(step[name] for name in CATEGORIES), step["undetermined"]]
+
+
+def support_table(by: dict[str, dict]) -> Table:
+    rows = []
+    for name, b in by.items():
+        s, n = b["support"], b["null"]
+        rates = [x for key in ("srr", "ndr", "sds", "nscr") for x in (triple((s.get("intervals") or {}).get(key)) if (s.get("intervals") or {}).get(key) else [s[key], None, None])]
+        rows.append([name, b["problems"], s["k"], *(s[c] for c in CATEGORIES), *rates, n["expected_shrunk"], n["p_shrunk"], n["expected_expanded"], n["p_expanded"], b["mcnemar_p"], b["verdict"]])
+    columns = ["benchmark", "problems", "k", "P", "S", "E", "O", *(c for key in ("SRR", "NDR", "SDS", "NSCR") for c in trio(key)), "S null", "p(S)", "E null", "p(E)", "McNemar p", "verdict"]
+    return Table("support", "Support: preserved (P), shrunk (S), expanded (E), out (O), against one model drawn twice", columns, rows)
+
+
+def pass_at_k_table(by: dict[str, dict]) -> Table:
+    rows = [[name, int(k), *(x for side in ("base", "tuned", "difference") for x in triple(b["pass_at_k"][side].get(k)))] for name, b in by.items() for k in b["pass_at_k"]["base"]]
+    return Table("pass_at_k", "Unbiased pass@k with 95 % intervals over problems", ["benchmark", "k", *trio("base"), *trio("tuned"), *trio("difference")], rows)
+
+
+def metric_rows(b: dict) -> list[tuple[str, dict | None, dict | None, dict | None]]:
+    """(name, base, tuned, difference) of the published relatives of pass@k, each value, low, high or None."""
+    m, out = b.get("metrics") or {}, []
+
+    def add(name: str, entry: dict | None) -> None:
+        if entry:
+            out.append((name, entry.get("base"), entry.get("tuned"), entry.get("difference")))
+
+    add("avg@n", m.get("avg_at_n"))
+    for key, name in (("maj_at_k", "maj@{}"), ("cot_pass_at_k", "CoT-Pass@{}"), ("pass_all_k", "pass^{}")):
+        steps = list((m.get(key) or {}).items())
+        steps = [s for s in steps if key != "pass_all_k" or int(s[0]) in (2, 4, 8, 16, 32)]
+        for k, entry in steps:
+            add(name.format(k), entry)
+    if g := m.get("g_pass_at_k"):
+        for tau, entry in g.items():
+            if tau != "k":
+                add(f"G-Pass@{g['k']}, tau = {tau}", entry)
+    if g := m.get("mg_pass_at_k"):
+        add(f"mG-Pass@{g['k']}", g)
+    if c := m.get("cover_at"):
+        for tau in c["base"]:
+            add(f"Cover@{tau}", {side: {"value": c[side][tau], "low": None, "high": None} for side in ("base", "tuned")})
+    if y := m.get("bayes_at_n"):
+        add("Bayes@N (fixed problems)", {s: {"value": y[s]["mu"], "low": y[s]["mu"] - 1.96 * y[s]["sigma"], "high": y[s]["mu"] + 1.96 * y[s]["sigma"]} for s in ("base", "tuned")})
+    return out
+
+
+def metrics_table(by: dict[str, dict]) -> Table:
+    rows = [[name, metric, *triple(base), *triple(tuned), *triple(diff)] for name, b in by.items() for metric, base, tuned, diff in metric_rows(b)]
+    return Table("metrics", "Relatives of pass@k", ["benchmark", "metric", *trio("base"), *trio("tuned"), *trio("difference")], rows)
