@@ -64,9 +64,11 @@ def find_crossing(
     tail = (1 - confidence) / 2
     low, high = np.quantile(found, [tail, 1 - tail], method="inverted_cdf")
     if exact is not None:
-        low, high = np.floor(low), np.floor(high) if np.isfinite(high) else high
+        low, high = np.floor(low), np.floor(high)
     if np.isinf(low):
         low = grid[-1]
     if crossed:  # the percentiles of a skewed statistic may leave its own value out
         low, high = min(low, point), max(high, point)
-    return Crossing(point if crossed else None, float(low), None if np.isinf(high) else float(high), float(np.mean((found > 0) & np.isfinite(found))))
+    whole = int if exact is not None else float
+    high = None if np.isinf(high) else whole(high)
+    return Crossing(whole(point) if crossed else None, whole(low), high, float(np.mean((found > 0) & np.isfinite(found))))

@@ -122,3 +122,17 @@ def split_halves(base: tuple, tuned: tuple) -> dict[str, float]:
         "corrected_loss": lost_base_then - lost_tuned_then,
         "shrunk_again": float((twice_b * never_t).sum()),
     }
+
+
+FLIP_DRAWS = 16  # with fewer draws a side, 0 to nearly all is no rarity
+FLIP_SHARE = 0.9  # "nearly all"
+
+
+def suspicious_flips(base: tuple, tuned: tuple) -> np.ndarray:
+    """Problems that go from 0 of n to at least 90 % of n, or back: bool [M]; more often a matter of answer format or grader than of ability.
+
+    base, tuned: (n, c), int [M] each. Sides with fewer than 16 draws are not judged.
+    """
+    (n_b, c_b), (n_t, c_t) = base, tuned
+    enough = (n_b >= FLIP_DRAWS) & (n_t >= FLIP_DRAWS)
+    return enough & (((c_b == 0) & (c_t >= FLIP_SHARE * n_t)) | ((c_t == 0) & (c_b >= FLIP_SHARE * n_b)))

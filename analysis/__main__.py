@@ -1,0 +1,33 @@
+"""`python -m analysis audit ...` and `python -m analysis compare ...`: the measuring half alone, without the training dependencies."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+
+from analysis.errors import InputError
+
+COMMANDS = {
+    "audit": ("analysis.commands.audit", "one base against one tuned model: support, pass@k, verdict, report"),
+    "compare": ("analysis.commands.compare", "many methods and seeds against one base"),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m analysis", description="Did the tuned model break the leash, and how sure are we?")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, (module, summary) in COMMANDS.items():
+        importlib.import_module(module).add_arguments(commands.add_parser(name, help=summary, description=summary))
+    args = parser.parse_args(argv)
+    try:
+        return importlib.import_module(COMMANDS[args.command][0]).run(args)
+    except InputError as error:
+        print(f"python -m analysis {args.command}: error: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader of our output (head, less) has gone
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,94 @@
+"""audit: one base against one tuned model, from files of samples or counts to audit.json, report, tables and figures."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from pathlib import Path
+
+EPILOG = """example:
+  %(prog)s --base base/*.parquet --tuned grpo/samples.parquet --out audits/grpo
+  %(prog)s --base counts.csv::base --tuned counts.csv::grpo --k 1 16 128 --out audits/grpo
+
+FILE is CSV, JSON lines or Parquet, of samples (a row a completion) or counts (a row a problem), or a folder of them; FILE::NAME takes
+one model out of a file that holds several. docs/analysis.md lists the columns and every key of DIR/audit.json."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog, parser.formatter_class = EPILOG, argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--base", nargs="+", required=True, metavar="FILE", help="samples or counts of the base model")
+    parser.add_argument("--tuned", nargs="+", required=True, metavar="FILE", help="samples or counts of the tuned model, on the same problems")
+    parser.add_argument("--redraw", nargs="+", metavar="FILE", help="a second, independent draw of the base: what no change at all looks like")
+    parser.add_argument("--scores", nargs="+", metavar="FILE", help="log-probabilities of texts under the models (explore-rl score)")
+    add_settings(parser)
+    parser.add_argument("--out", required=True, metavar="DIR", help="where audit.json, report.html, tables and figures go")
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """The options that audit and compare share."""
+    parser.add_argument("--k", nargs="+", type=int, metavar="K", help="values of k (default: powers of two up to n, and n); the support is read at the largest")
+    parser.add_argument("--eps", type=float, help="threshold of certified support (default: ln(20 M)/n for M problems, the least that can be certified)")
+    parser.add_argument("--confidence", type=float, default=0.95, help="of intervals and certificates (default: 0.95)")
+    parser.add_argument("--margin", type=float, default=0.02, help="share of problems below which a change does not matter (default: 0.02)")
+    parser.add_argument("--replicates", type=int, default=2000, help="bootstrap replicates (default: 2000)")
+    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap and of maj@k (default: 0)")
+    parser.add_argument("--common", action="store_true", help="drop problems that not all sides have, instead of refusing them")
+    parser.add_argument("--no-report", action="store_true", help="write the JSON document only")
+
+
+def settings_of(args: argparse.Namespace):
+    """AuditSettings from the shared options."""
+    from analysis.audit import AuditSettings
+
+    k = tuple(args.k) if args.k else None
+    return AuditSettings(k=k, eps=args.eps, confidence=args.confidence, margin=args.margin, replicates=args.replicates, seed=args.seed)
+
+
+def run(args: argparse.Namespace) -> int:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # many small products: threads of BLAS only get in each other's way
+    from analysis.audit import audit
+    from analysis.errors import InputError
+    from analysis.readers import align, load, load_scores
+
+    settings = settings_of(args)
+    base, tuned, warnings = align(load(args.base), load(args.tuned), args.common)
+    redraw = None
+    if args.redraw:
+        before = len(base)
+        base, redraw, more = align(base, load(args.redraw, name="redraw of the base"), common=True)
+        if len(base) < before and not args.common:
+            raise InputError(f"{args.redraw[0]}: lacks {before - len(base)} of the {before} problems that base and tuned share; --common drops them")
+        base, tuned, _ = align(base, tuned, common=True)
+        warnings += [line for line in more if line not in warnings]
+    scores = load_scores(args.scores) if args.scores else None
+    document = audit(base, tuned, redraw, scores, settings, warnings)
+    out = Path(args.out)
+    write_json(out / "audit.json", document)
+    for line in document["warnings"]:
+        print(f"warning: {line}")
+    for name, section in document["benchmarks"].items():
+        if name != "all" or len(document["benchmarks"]) > 2:
+            print(f"{name}: {section['verdict']}. {section['evidence']}")
+    if not args.no_report:
+        from analysis.report import write
+
+        write(document, base, tuned, out)
+    print(f"written: {out / 'audit.json'}" + ("" if args.no_report else f", {out / 'report.html'}"))
+    return 0
+
+
+def write_json(path: Path, document: dict) -> None:
+    """Written aside, then renamed. Raises InputError where the folder cannot be written."""
+    from analysis.errors import InputError
+
+    aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(aside, "w", encoding="utf-8") as file:
+            json.dump(document, file, indent=1, allow_nan=False)
+        os.replace(aside, path)
+    except OSError as error:
+        raise InputError(f"{path.parent}: cannot be written ({error.strerror})") from None
+    finally:
+        aside.unlink(missing_ok=True)

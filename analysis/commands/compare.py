@@ -1,0 +1,74 @@
+"""compare: many methods and seeds against one base, one board and one report."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from analysis.commands.audit import add_settings, settings_of, write_json
+from analysis.errors import InputError
+
+EPILOG = """example:
+  %(prog)s --base base.parquet --method grpo grpo/seed0.parquet grpo/seed1.parquet --method mixture mix/seed0.parquet --out board
+
+Each FILE after a method's name is one run (a seed). FILE::NAME takes one model out of a file that holds several."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog, parser.formatter_class = EPILOG, argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--base", nargs="+", required=True, metavar="FILE", help="samples or counts of the base model")
+    parser.add_argument("--method", nargs="+", action="append", required=True, metavar=("NAME", "FILE"), help="a method and its runs, one FILE a run; repeatable")
+    add_settings(parser)
+    parser.add_argument("--out", required=True, metavar="DIR", help="where compare.json, the report and the audits of all runs go")
+
+
+def run(args: argparse.Namespace) -> int:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    from tqdm import tqdm
+
+    from analysis.compare import compare
+    from analysis.readers import load
+
+    methods: dict[str, list] = {}
+    for name, *files in args.method:
+        if not files:
+            raise InputError(f"--method {name}: no FILE after the name")
+        if name in methods:
+            raise InputError(f"--method {name}: given twice; put all its runs behind one")
+        methods[name] = [load([file], name=f"{name}/{i}") for i, file in enumerate(files)]
+    base, methods, warnings = align_all(load(args.base), methods, args.common)
+    with tqdm(total=sum(map(len, methods.values())), desc="auditing", unit=" run", disable=None) as bar:
+
+        def progress(line: str) -> None:
+            bar.set_postfix_str(line)
+            bar.update()
+
+        document = compare(base, methods, settings_of(args), warnings, progress)
+    out = Path(args.out)
+    write_json(out / "compare.json", document)
+    for line in warnings:
+        print(f"warning: {line}")
+    for name, method in document["methods"].items():
+        for benchmark in document["benchmarks"]:
+            if benchmark != "all" or len(document["benchmarks"]) > 2:
+                rows = method["per_run"][benchmark]
+                print(f"{name} on {benchmark}: " + "; ".join(f"{r['verdict']} (S {r['shrunk']}, E {r['expanded']}, avg@n {r['avg_at_n']:.3f})" for r in rows))
+    if not args.no_report:
+        from analysis.report import write_comparison
+
+        write_comparison(document, out)
+    print(f"written: {out / 'compare.json'}")
+    return 0
+
+
+def align_all(base, methods: dict[str, list], common: bool) -> tuple:
+    """Base and every run with the same problems in the same order, and the warnings. Raises InputError where they differ, unless `common`."""
+    from analysis.readers import align
+
+    warnings: list[str] = []
+    for runs in methods.values():  # first what is left of the base's problems, then every run against that
+        for run_ in runs:
+            base, _, more = align(base, run_, common)
+            warnings += [line for line in more if line not in warnings]
+    return base, {name: [align(base, run_, common=True)[1] for run_ in runs] for name, runs in methods.items()}, warnings

@@ -1,0 +1,94 @@
+"""The rules of the verdict, all of them. A verdict is about one checkpoint against its base.
+
+gain      E, problems solved by the tuned model only, is above what one model drawn twice would show (exact null): one-sided p <= level
+loss      S, problems solved by the base only, is above it: one-sided p <= level
+expanded  gain and no loss          shrank    loss and no gain          traded    both
+held      neither, and the one-sided 95 % upper bounds (Clopper-Pearson) of S / M and of E / M, each less what its null expects, are below `margin`
+inconclusive  none of these
+
+Over several benchmarks the p-values of each direction are adjusted by Holm; the pooled problems ("all") are one question and are not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.intervals import clopper_pearson
+from analysis.null import Null, exact_null
+from analysis.significance import holm
+
+VERDICTS = ("expanded", "shrank", "traded", "held", "inconclusive")
+
+
+@dataclass(frozen=True)
+class Rules:
+    """level: one-sided error of gain and of loss. margin: share of problems below which a change does not matter. bound: confidence of the upper bounds."""
+
+    level: float = 0.025
+    margin: float = 0.02
+    bound: float = 0.95
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """verdict: one of VERDICTS. p_gain, p_loss: as compared with the level (Holm-adjusted where several benchmarks are). upper_*: upper bounds of the rates."""
+
+    verdict: str
+    p_gain: float
+    p_loss: float
+    upper_gain: float
+    upper_loss: float
+
+
+def judge(null: Null, problems: int, rules: Rules = Rules(), p_gain: float | None = None, p_loss: float | None = None) -> Judgement:
+    """Verdict of one table of `problems` problems. p_gain, p_loss replace the null's own where they were adjusted."""
+    p_gain = null.p_expanded if p_gain is None else p_gain
+    p_loss = null.p_shrunk if p_loss is None else p_loss
+    upper = [upper_rate(x, e, problems, rules) for x, e in ((null.observed_expanded, null.expected_expanded), (null.observed_shrunk, null.expected_shrunk))]
+    gain, loss = p_gain <= rules.level, p_loss <= rules.level
+    if gain or loss:
+        verdict = "traded" if gain and loss else "expanded" if gain else "shrank"
+    else:
+        verdict = "held" if max(upper) < rules.margin else "inconclusive"
+    return Judgement(verdict, p_gain, p_loss, *upper)
+
+
+def upper_rate(observed: int, expected: float, problems: int, rules: Rules) -> float:
+    """Upper bound of the share of problems that changed sides beyond the null: Clopper-Pearson's of the observed count, less the expected share."""
+    return max(0.0, float(clopper_pearson(observed, problems, 2 * rules.bound - 1)[1]) - expected / problems)
+
+
+def judge_all(nulls: list[Null], problems: list[int], rules: Rules = Rules()) -> list[Judgement]:
+    """Verdicts of several benchmarks, p-values adjusted over them by Holm."""
+    gains, losses = holm(np.array([n.p_expanded for n in nulls])), holm(np.array([n.p_shrunk for n in nulls]))
+    return [judge(*row) for row in zip(nulls, problems, [rules] * len(nulls), gains.tolist(), losses.tolist(), strict=True)]
+
+
+def judge_counts(base: tuple, tuned: tuple, rules: Rules = Rules()) -> Judgement:
+    """Verdict straight from (n, c) of both sides, one table."""
+    return judge(exact_null(*base, *tuned), len(base[0]), rules)
+
+
+def evidence(null: Null, judgement: Judgement, problems: int, rules: Rules, adjusted: bool, others: dict[str, str]) -> str:
+    """The verdict in sentences that a person can check. others: label -> verdict under another reading ("without the 1 suspicious flip": "shrank")."""
+    holm_note = " after Holm" if adjusted else ""
+    text = (
+        f"Of {problems} problems, {null.observed_shrunk} were solved by the base only, where one model drawn twice would show {null.expected_shrunk:.3g} "
+        f"(p = {judgement.p_loss:.2g}{holm_note}), and {null.observed_expanded} by the tuned model only, where it would show "
+        f"{null.expected_expanded:.3g} (p = {judgement.p_gain:.2g}{holm_note}). "
+    )
+    gain, loss = judgement.p_gain <= rules.level, judgement.p_loss <= rules.level
+    text += {
+        (True, True): "Both gain and loss are above chance: traded.",
+        (True, False): "The gain is above chance and the loss is not: expanded.",
+        (False, True): "The loss is above chance and the gain is not: shrank.",
+        (False, False): (
+            f"Neither is above chance; at 95 % confidence no more than {judgement.upper_loss:.1%} of problems were lost and {judgement.upper_gain:.1%} gained "
+            f"beyond chance, {'both below' if judgement.verdict == 'held' else 'not both below'} the margin of {rules.margin:.0%}: {judgement.verdict}."
+        ),
+    }[gain, loss]
+    for label, verdict in others.items():
+        text += f" {label[0].upper()}{label[1:]}: {'the same' if verdict == judgement.verdict else verdict}."
+    return text
