@@ -1,0 +1,256 @@
+"""Real engines behind a RolloutGroup, fed by a rank that holds a transformers model. One cluster and three engines for the whole file."""
+
+import os
+import signal
+
+import numpy as np
+import pytest
+import ray
+import torch
+from transformers import AutoModelForCausalLM
+
+from analysis.errors import InputError
+from explore_rl import devices
+from explore_rl.config import Config
+from explore_rl.data_order import hashed_seed
+from explore_rl.faults import ActorFault
+from explore_rl.models import end_token_ids, load_tokenizer, resolve_model
+from explore_rl.rollout.group import RolloutGroup
+from explore_rl.types import Request
+from explore_rl.weights import WeightSync
+
+pytestmark = [pytest.mark.slow, pytest.mark.engine, pytest.mark.timeout(600)]
+STOP = "4*"
+
+
+@ray.remote
+class Rank:
+    """The least that WeightSync asks of a learner rank: a model and an index."""
+
+    def __init__(self):
+        self.index, self.transfer = 0, None
+        self.model = AutoModelForCausalLM.from_pretrained(resolve_model("lab:base"), dtype=torch.float32)
+
+    def disturb(self, seed: int) -> None:
+        torch.manual_seed(seed)
+        with torch.no_grad():
+            for p in self.model.parameters():
+                p.add_(0.1 * p.std() * torch.randn_like(p))
+
+    def apply(self, function, *args):
+        return function(self, *args)
+
+    def state(self):
+        return self.model.state_dict()
+
+
+class Learner:
+    def __init__(self, options):
+        self.rank = Rank.options(**options).remote()
+
+    def apply(self, function, *args):
+        return [ray.get(self.rank.apply.remote(function, *args), timeout=120)]
+
+
+class House:
+    """Two policy engines, one frozen engine, one rank."""
+
+    def __init__(self):
+        self.config = Config()
+        self.config.rollout.actors, self.config.rollout.stop, self.config.rollout.kv_cache_gib = 2, [STOP], 0.1
+        self.layout = devices.start(self.config, base_engines=1)
+        self.learner = Learner(self.layout.learner[0])
+        self.group = RolloutGroup(self.config, self.layout, needs_base=True)
+        self.sync = WeightSync(self.learner, self.group)
+        self.version = -1
+        self.tokenizer = load_tokenizer("lab:base")
+        self.prompts = [tuple(self.tokenizer.encode(text)) for text in ("3 5 7=22:", "12 1 4=8:", "2 2 9=36:")]
+
+    def send(self):
+        self.version += 1
+        self.sync.send(self.version)
+
+    def requests(self, n, **fields):
+        fields = {"max_tokens": 16} | fields
+        return [Request("p", 0, self.prompts[i % len(self.prompts)], hashed_seed("t", i), **fields) for i in range(n)]
+
+    def gap(self, rollouts, model=None):
+        """Mean |engine - transformers| log-probability over the drawn tokens, computed here in float32, one sequence at a time."""
+        if model is None:
+            model = AutoModelForCausalLM.from_pretrained(resolve_model("lab:base"), dtype=torch.float32)
+            model.load_state_dict(ray.get(self.learner.rank.state.remote(), timeout=60))
+        gaps = []
+        for r in rollouts:
+            ids = torch.tensor([r.request.prompt_ids + r.tokens])
+            with torch.no_grad():
+                logprobs = torch.log_softmax(model(ids).logits[0].float() / r.request.temperature, dim=-1)
+            given = len(r.request.prompt_ids)
+            expected = logprobs[given - 1 : -1].gather(1, ids[0, given:, None])[:, 0].numpy()
+            gaps.append((expected - r.logprobs)[len(r.request.prefix_ids) :])
+        return float(np.abs(np.concatenate(gaps)).mean())
+
+
+@pytest.fixture(scope="module")
+def untouched():
+    house = House()
+    yield house
+    house.group.close()
+    house.layout.close()
+
+
+@pytest.fixture(scope="module")
+def house(untouched):
+    if untouched.version < 0:
+        untouched.send()
+    return untouched
+
+
+def draws(rollouts):
+    return [(r.tokens, r.logprobs.tobytes(), r.text, r.finish_reason) for r in rollouts]
+
+
+def test_weights_make_the_engine_agree_with_the_learner(untouched):
+    house, requests = untouched, untouched.requests(48)
+    with pytest.raises(RuntimeError, match="random weights"):
+        house.group.generate(requests)
+    actor = house.group.families["policy"][0].handle
+    house.group.weights_arrived()  # as if: what the engine draws now comes from random weights
+    assert house.gap(house.group.generate(requests)) > 0.05
+    house.send()
+    rollouts = house.group.generate(requests)
+    assert house.gap(rollouts) < 1e-5
+    assert {r.weight_version for r in rollouts} == {house.version}
+    assert ray.get(actor.state.remote(), timeout=30)["version"] == house.version
+
+
+def test_new_weights_replace_old_ones_with_tied_embeddings(house):
+    frozen = AutoModelForCausalLM.from_pretrained(resolve_model("lab:base"), dtype=torch.float32)
+    assert frozen.config.tie_word_embeddings
+    ray.get(house.learner.rank.disturb.remote(1), timeout=30)
+    house.send()
+    rollouts = house.group.generate(house.requests(48))
+    assert house.gap(rollouts) < 1e-5 < 1e-2 < house.gap(rollouts, frozen)
+    assert {r.weight_version for r in rollouts} == {house.version}
+
+
+def test_the_base_engine_keeps_the_frozen_weights(house):
+    frozen = AutoModelForCausalLM.from_pretrained(resolve_model("lab:base"), dtype=torch.float32)
+    mixed = [r for pair in zip(house.requests(12), house.requests(12, engine="base", source="base")) for r in pair]
+    rollouts = house.group.generate(mixed)
+    assert [r.request for r in rollouts] == mixed
+    assert house.gap([r for r in rollouts if r.request.engine == "base"], frozen) < 1e-5
+    assert house.gap([r for r in rollouts if r.request.engine == "policy"]) < 1e-5
+
+
+def test_a_completion_depends_on_its_request_alone(house):
+    requests = house.requests(96)
+    first = draws(house.group.generate(requests))
+    assert draws(house.group.generate(requests)) == first
+    assert draws(house.group.generate(requests[::-1]))[::-1] == first  # another split over the engines, another order
+    assert draws(house.group.generate(requests[5:6])) == first[5:6]  # alone in its batch
+    changed = list(requests)
+    changed[7] = Request("p", 0, requests[7].prompt_ids, hashed_seed("another"), 16)
+    again = draws(house.group.generate(changed))
+    assert again[:7] + again[8:] == first[:7] + first[8:]
+
+
+def test_neighbouring_draws_are_independent(house):
+    requests = [Request("p", 0, house.prompts[0], hashed_seed("draw", i), 8) for i in range(512)]
+    rollouts = house.group.generate(requests)
+    first, second = np.array([r.tokens[0] for r in rollouts[::2]]), np.array([r.tokens[0] for r in rollouts[1::2]])
+    p = np.bincount([r.tokens[0] for r in rollouts]) / len(rollouts)
+    expected, n = (p**2).sum(), len(first)
+    assert abs((first == second).mean() - expected) < 4.5 * np.sqrt(expected * (1 - expected) / n)
+
+
+def test_what_ends_a_completion(house):
+    end = set(end_token_ids("lab:base"))
+    rollouts = house.group.generate(house.requests(256, temperature=2.0, max_tokens=6))
+    for r in rollouts:
+        assert r.text == house.tokenizer.decode(r.tokens, skip_special_tokens=True)
+        assert not end & set(r.tokens[:-1])
+        ended, stopped = r.tokens[-1] in end, r.text.endswith(STOP)
+        assert STOP not in r.text[:-1]
+        assert r.finish_reason == ("stop" if ended or stopped else "length")
+        assert len(r.tokens) == len(r.logprobs) and (len(r.tokens) == 6 if r.truncated else len(r.tokens) <= 6)
+    assert any(r.tokens[-1] in end for r in rollouts) and any(r.text.endswith(STOP) for r in rollouts) and any(r.truncated for r in rollouts)
+
+
+def test_a_given_prefix_is_kept_and_not_scored(house):
+    prefix = tuple(house.tokenizer.encode("3*7"))
+    rollouts = house.group.generate(house.requests(16, prefix_ids=prefix, max_tokens=10))
+    for r in rollouts:
+        assert r.tokens[: len(prefix)] == prefix and len(prefix) < len(r.tokens) <= 10
+        assert np.isnan(r.logprobs[: len(prefix)]).all() and np.isfinite(r.logprobs[len(prefix) :]).all()
+        assert r.text.startswith("3*7")
+    assert house.gap(rollouts) < 1e-5
+
+
+def test_log_probabilities_are_at_the_sampling_temperature(house):
+    assert house.gap(house.group.generate(house.requests(48, temperature=1.5))) < 1e-5
+
+
+def test_log_probabilities_are_within_the_nucleus(house):
+    rollouts = house.group.generate(house.requests(48, top_p=0.5))
+    model = AutoModelForCausalLM.from_pretrained(resolve_model("lab:base"), dtype=torch.float32)
+    model.load_state_dict(ray.get(house.learner.rank.state.remote(), timeout=60))
+    for r in rollouts[:6]:
+        with torch.no_grad():
+            logits = model(torch.tensor([r.request.prompt_ids + r.tokens])).logits[0, len(r.request.prompt_ids) - 1 : -1].double()
+        p, order = torch.softmax(logits, -1).sort(dim=-1, descending=True)
+        kept = torch.where(p.cumsum(-1) - p < 0.5, p, 0)
+        inside = torch.zeros_like(kept).scatter(1, order, kept / kept.sum(-1, keepdim=True))
+        expected = inside.gather(1, torch.tensor(r.tokens)[:, None])[:, 0].log().numpy()
+        np.testing.assert_allclose(r.logprobs, expected, atol=1e-4)
+
+
+def test_requests_that_cannot_be_served(house):
+    with pytest.raises(InputError, match=r"prompt of 60 tokens.*max_new_tokens=16.*context of 64.*at most 4"):
+        house.group.generate([Request("p", 0, (1,) * 60, 0, 16)])
+    with pytest.raises(InputError, match="leaves nothing to draw"):
+        house.group.generate([Request("p", 0, house.prompts[0], 0, 3, prefix_ids=(1, 2, 3))])
+    with pytest.raises(InputError, match="'teacher' engines"):
+        house.group.generate([Request("p", 0, house.prompts[0], 0, 3, engine="teacher")])
+    assert house.group.generate([]) == []
+
+
+def test_a_stuck_and_a_killed_engine_are_named_and_replaced(house, monkeypatch):
+    monkeypatch.setattr(house.config.devices, "stall_timeout_s", 5.0)
+    requests = house.requests(64)
+    before = draws(house.group.generate(requests))
+    stuck, killed = house.group.families["policy"]
+    os.kill(stuck.pid, signal.SIGSTOP)
+    with pytest.raises(ActorFault, match=r"^rollout engine 0, asked to draw 64 completions: no progress for 5 s"):
+        house.group.generate(requests)
+    os.kill(killed.pid, signal.SIGKILL)
+    with pytest.raises(ActorFault, match=r"^rollout engine 1, asked to draw 64 completions: died"):
+        house.group.generate(requests)
+    gone = {stuck.pid, killed.pid}
+    assert house.group.restart_dead() == ["rollout engine 0", "rollout engine 1"]
+    assert not gone & {e.pid for e in house.group.engines}
+    assert not any(_alive(pid) for pid in gone)
+    with pytest.raises(RuntimeError, match="random weights"):
+        house.group.generate(requests)
+    house.send()
+    assert draws(house.group.generate(requests)) == before
+    assert house.group.restart_dead() == []
+
+
+def test_an_engine_that_gets_stuck_while_weights_arrive_is_named(house, monkeypatch):
+    monkeypatch.setattr(house.config.devices, "stall_timeout_s", 5.0)
+    os.kill(house.group.families["policy"][1].pid, signal.SIGSTOP)
+    with pytest.raises(ActorFault, match="rollout engine 1, asked to prepare for new weights"):
+        house.send()
+    # The other engine had begun the update: its weights are neither old nor new, so it goes too.
+    assert house.group.restart_dead() == ["rollout engine 0", "rollout engine 1"]
+    house.send()
+    rollouts = house.group.generate(house.requests(32))
+    assert house.gap(rollouts) < 1e-5 and {r.weight_version for r in rollouts} == {house.version}
+
+
+def _alive(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
