@@ -17,7 +17,6 @@ from analysis.errors import InputError
 from explore_rl.problems.fields import (
     ANSWER_KEYS,
     OWN_KEYS,
-    any_answer,
     checked_answer,
     identity_of,
     json_of,
@@ -92,7 +91,7 @@ def own(row: Row, options: Options) -> Problem:
     return Problem(
         id=identity_of(row, "id"),
         prompt=prompt_of(row, "prompt"),
-        answer=any_answer(row, "answer", verifier),
+        answer=checked_answer(row, "answer", row.values.get("answer"), verifier),
         verifier=verifier,
         traces=traces_of(row, "traces"),
         benchmark=options.benchmark or row.optional_text("benchmark"),

@@ -24,7 +24,7 @@ from explore_rl.types import Problem
 
 EXAMPLES = """examples:
   explore-rl problems math500.jsonl
-  explore-rl problems train.parquet --model Qwen/Qwen2.5-Math-7B --template qwen-boxed --show 2
+  explore-rl problems train.parquet --model models/Qwen2.5-Math-7B --template qwen-boxed --show 2
   explore-rl problems train.parquet --against math500.jsonl aime24.jsonl --drop-overlap --write-jsonl clean.jsonl
   explore-rl problems train.jsonl --success base-counts.csv --success-range 0 0.2 --verify-traces --write-verl hard.parquet
   explore-rl problems "lab:countdown?level=3&split=train" --model lab:base --template none
@@ -237,18 +237,16 @@ def _tokenizer(args: argparse.Namespace) -> tuple[Any, Any]:
         if args.template == "chat":
             raise InputError("--template chat is the tokenizer's own: give --model or --tokenizer")
         return None, None
-    from explore_rl.models import load_tokenizer, resolve_model
+    from transformers import AutoConfig, AutoTokenizer
 
-    config = None
-    if args.model is not None:
-        from transformers import AutoConfig
+    from explore_rl.models import resolve_model
 
-        folder = resolve_model(args.model)
-        try:
-            config = AutoConfig.from_pretrained(folder)
-        except (OSError, ValueError, KeyError) as error:
-            raise InputError(f"--model {args.model}: no model configuration: {' '.join(str(error).split())[:200]}") from None
-    return load_tokenizer(args.tokenizer or args.model), config
+    folder = None if args.model is None else resolve_model(args.model)
+    try:
+        config = None if folder is None else AutoConfig.from_pretrained(folder)
+        return AutoTokenizer.from_pretrained(args.tokenizer or folder, local_files_only=True), config
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{args.tokenizer or folder}: no tokenizer or configuration there: {' '.join(str(error).split())[:200]}") from None
 
 
 def _report_fit(args: argparse.Namespace, tokenizer: Any, template: Template, model_config: Any, summary: Summary) -> None:

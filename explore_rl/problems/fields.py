@@ -108,15 +108,10 @@ def row_id(row: Row) -> str:
     return f"{row.name}-{row.number - 1}"
 
 
-def any_answer(row: Row, key: str, verifier: str) -> Any:
-    answer = row.values.get(key)
+def checked_answer(row: Row, key: str, answer: Any, verifier: str) -> Any:
+    """The reference, once it is clear that there is one where one is needed: for math as text or texts, for the others as it is."""
     if answer is None and needs_no_answer(verifier):
         return None
-    return checked_answer(row, key, answer, verifier)
-
-
-def checked_answer(row: Row, key: str, answer: Any, verifier: str) -> Any:
-    """The reference, once it is clear that there is one: for math as text or texts, for the other verifiers as it is."""
     if verifier == "math":
         return math_answer(row, key, answer)
     empty = answer is None or (isinstance(answer, (str, list, dict)) and not answer)
