@@ -16,6 +16,7 @@ from analysis.tables import blocks
 COLUMN = 3.35  # inches: one column of a two-column page
 BASE, TUNED = "#1f63b0", "#d2600c"
 COLOURS = {"preserved": "#8b97a5", "shrunk": "#b03a97", "expanded": "#0f8a5f", "out": "#ced4dc", "undetermined": "#ecd9a2"}
+METHODS = ("#1f63b0", "#d2600c", "#0f8a5f", "#b03a97", "#8a6d00", "#4b4fb5", "#a83232", "#37808c")
 STYLE = {
     "font.size": 7.5, "axes.linewidth": 0.6, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#e4e8ec", "grid.linewidth": 0.5, "axes.axisbelow": True,
     "legend.frameon": False, "legend.fontsize": 7, "lines.linewidth": 1.3, "xtick.major.width": 0.6, "ytick.major.width": 0.6, "svg.fonttype": "none", "svg.hashsalt": "explore-rl",
@@ -40,6 +41,42 @@ def write_figures(document: dict[str, Any], names: tuple[str, str], folder: Path
         if entropy := pooled.get("entropy"):
             figures["entropy"] = entropies(entropy, names)
         return [path for name, figure in figures.items() for path in save(figure, folder / name)]
+
+
+def write_comparison_figures(document: dict[str, Any], folder: Path) -> list[Path]:
+    """pass_at_k of all methods, and exact_pass_at_k where the document has exact figures; returns the paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    audits = {name: [one["benchmarks"]["all"]["curves"] for one in runs] for name, runs in document["audits"].items()}
+    curves = {document["base"]["name"]: [(c["k"], c["base"]["value"]) for c in next(iter(audits.values()))[:1]]}
+    curves |= {name: [(c["k"], c["tuned"]["value"]) for c in runs] for name, runs in audits.items()}
+    figures = {"pass_at_k": curves}
+    if exact := document.get("exact"):
+        found: dict[str, list] = {}
+        for run in exact["runs"]:
+            if run["method"] == "base" or run["method"] in document["methods"]:
+                steps = sorted((int(k), v) for k, v in run["pass_at_k"].items())
+                found.setdefault(run["method"], []).append(tuple(zip(*steps, strict=True)))
+        figures["exact_pass_at_k"] = found
+    with matplotlib.rc_context(STYLE):
+        return [path for name, methods in figures.items() for path in save(methods_figure(methods, "exact pass@k" if name.startswith("exact") else "pass@k"), folder / name)]
+
+
+def methods_figure(methods: dict[str, list[tuple]], label: str) -> Figure:
+    """Mean over runs and their range. methods: name -> runs of (k, values); the first one is the base, dashed."""
+    figure, axes = panel(2.6)
+    for i, (name, runs) in enumerate(methods.items()):
+        k = sorted(set.intersection(*(set(steps) for steps, _ in runs)))
+        values = np.array([[dict(zip(steps, curve, strict=True))[step] for step in k] for steps, curve in runs])
+        colour = "#1a1e24" if i == 0 else METHODS[(i - 1) % len(METHODS)]
+        if len(runs) > 1:
+            axes.fill_between(k, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.15, linewidth=0)
+        axes.plot(k, values.mean(axis=0), color=colour, label=name, linestyle="--" if i == 0 else "-")
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda k, _: f"{k:g}"))
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.set(xlabel="k", ylabel=label)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=3, columnspacing=1, handlelength=1.4)
+    return figure
 
 
 def save(figure: Figure, path: Path) -> list[Path]:

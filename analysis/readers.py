@@ -212,13 +212,15 @@ def _differences(base: ModelSamples, tuned: ModelSamples) -> list[str]:
         if abs(rates[0] - rates[1]) > TRUNCATION_MARGIN:
             out.append(f"truncation differs: {rates[0]:.1%} of {base.name}'s and {rates[1]:.1%} of {tuned.name}'s completions were cut off")
     for side in sides:
-        if len(set(side.n.tolist())) > 1:
-            out.append(f"{side.name} has between {side.n.min():,} and {side.n.max():,} draws a problem")
+        asked = side.n + side.excluded
+        if asked.min() < asked.max():
+            out.append(f"{side.name} has between {asked.min():,} and {asked.max():,} draws a problem")
         if side.excluded.any():
             share = side.excluded.sum() / (side.n.sum() + side.excluded.sum())
             out.append(f"{side.excluded.sum():,} draws of {side.name} ({share:.2%}) have verdict timeout or error and are left out")
-    if sorted(set(base.n.tolist())) != sorted(set(tuned.n.tolist())):
-        out.append(f"the sides differ in draws a problem: {base.name} has {_span(base.n)}, {tuned.name} has {_span(tuned.n)}")
+    asked = [side.n + side.excluded for side in sides]
+    if set(asked[0].tolist()) != set(asked[1].tolist()):
+        out.append(f"the sides differ in draws a problem: {base.name} has {_span(asked[0])}, {tuned.name} has {_span(asked[1])}")
     if {(f["sha256"], f.get("select")) for f in base.files} & {(f["sha256"], f.get("select")) for f in tuned.files}:
         out.append("the same file is on both sides: a model is compared with its own draws, so nothing can differ")
     elif np.array_equal(base.correct, tuned.correct) and np.array_equal(base.n, tuned.n) and len(np.unique(base.correct)) > 2:

@@ -13,8 +13,9 @@ import jinja2
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from analysis.figures import write_figures
+from analysis.figures import write_comparison_figures, write_figures
 from analysis.records import ModelSamples
+from analysis.report.comparison import comparison_page, comparison_tables
 from analysis.report.page import audit_page
 from analysis.tables import audit_tables, write_tables, write_text
 
@@ -36,6 +37,22 @@ def write(document: dict[str, Any], base: ModelSamples | None, tuned: ModelSampl
     tables = write_tables(audit_tables(document), out / "tables")
     figures = write_figures(document, (names["base"], names["tuned"]), out / "figures")
     return [out / "report.html", out / "audit.json", *tables, *figures]
+
+
+def write_comparison(document: dict[str, Any], out_dir: str | os.PathLike) -> list[Path]:
+    """Writes compare.json, report.html, tables/ and figures/ of a comparison (the document of `analysis.compare.compare`), and returns their paths.
+
+    An "exact" section in the document (docs/analysis.md) is shown beside the sampled figures.
+    """
+    out = Path(out_dir)
+    out.mkdir(parents=True, exist_ok=True)
+    methods = list(document["methods"])
+    heading = f"{', '.join(methods[:6])}{' …' if len(methods) > 6 else ''} against {document['base']['name']}"
+    write_text(out / "compare.json", json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+    write_text(out / "report.html", render(comparison_page(document), heading, "methods and runs against their base", "compare.json"))
+    tables = write_tables(comparison_tables(document), out / "tables")
+    figures = write_comparison_figures(document, out / "figures")
+    return [out / "report.html", out / "compare.json", *tables, *figures]
 
 
 def render(page: dict[str, Any], heading: str, kicker: str, json_name: str) -> str:

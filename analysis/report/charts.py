@@ -120,7 +120,7 @@ def flow(block: dict, names: tuple[str, str]) -> dict[str, Any]:
     labels = [f"{names[0]}: solved", f"{names[0]}: not solved", f"{names[1]}: solved", f"{names[1]}: not solved"]
     data = {
         "type": "sankey", "arrangement": "snap", "textfont": {"size": 12.5},
-        "node": {"label": [f"{label} ({count:,.4g})" for label, count in zip(labels, solved, strict=True)], "color": ["--base", "--out", "--tuned", "--out"], "pad": 26, "thickness": 14,
+        "node": {"label": [f"{label} ({count:,.4g})" for label, count in zip(labels, solved, strict=True)], "color": ["--base", "--out", "--tuned", "--out"], "pad": 34, "thickness": 14,
                  "line": {"width": 0}, "x": [0.001, 0.001, 0.999, 0.999], "y": [0.2, 0.85, 0.2, 0.85]},
         "link": {"source": [a for a, _, _ in links], "target": [b for _, b, _ in links], "value": [s[name] for *_, name in links],
                  "color": [f"{CATEGORIES[name]['colour']}/0.55" for *_, name in links], "label": [CATEGORIES[name]["label"] for *_, name in links],
@@ -149,7 +149,7 @@ def null(block: dict) -> dict[str, Any]:
         drawn = [again[f"observed_{key}"] for _, key in rows]
         data.append({**bar, "x": drawn, "name": "base drawn again", "marker": {"color": "--base/0.6"}, "text": [f"{x:,} on the redraw" for x in drawn]})
     top = max([*observed, *expected, 1])
-    layout = {"barmode": "group", "xaxis": {"title": {"text": "problems"}, "range": [0, top * 1.45]}, "yaxis": {"autorange": "reversed"}, "bargap": 0.35, "margin": {"l": 130, "r": 12, "t": 14, "b": 46}}
+    layout = {"barmode": "group", "xaxis": {"title": {"text": "problems"}, "range": [0, top * 1.8]}, "yaxis": {"autorange": "reversed"}, "bargap": 0.35, "margin": {"l": 130, "r": 12, "t": 14, "b": 46}}
     caption = "What relabelling the draws within each problem would give, exactly: some problems seem lost or gained though nothing changed."
     return figure("null", "Lost and gained, against the null", caption, data, layout, 5, 330)
 
@@ -200,7 +200,7 @@ def ladder(certified: dict) -> dict[str, Any]:
          "hovertemplate": f"eps = %{{y}}: %{{x}} {looks[name]['label']}<extra></extra>"}
         for name in ("preserved", "shrunk", "expanded", "out", "undetermined")
     ]  # fmt: skip
-    layout = {"barmode": "stack", "xaxis": {"title": {"text": "problems"}}, "yaxis": {"type": "category", "title": {"text": "eps"}, "autorange": "reversed"}, "bargap": 0.25}
+    layout = {"barmode": "stack", "xaxis": {"title": {"text": "problems"}}, "yaxis": {"type": "category", "title": {"text": "eps"}, "autorange": "reversed"}, "bargap": 0.25, "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "traceorder": "normal"}}
     caption = f"What can be said with {certified['confidence']:.0%} confidence: is the success probability above eps or below it, on each side? The rest would need more draws."
     return figure("ladder", "Certified support, for a ladder of eps", caption, data, layout, 5, 560)
 

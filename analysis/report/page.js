@@ -184,7 +184,8 @@ function problemSection(benchmark) {
   }
   fill();
   return make("section", { id: "problems", class: "problems-section" }, make("h2", {}, "Problems to read"), make("p", { class: "lead" }, data.problems_lead),
-    make("div", { class: "filters" }, ...buttons, search, status), list, more);
+    make("div", { class: "filters" }, ...buttons, search, status),
+    make("div", { class: "problem-head" }, ...["problem", data.names.base, data.names.tuned, "category", "certified"].map((text) => make("span", {}, text))), list, more);
 }
 
 // --- start ------------------------------------------------------------------------------------------------------------------

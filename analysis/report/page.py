@@ -109,7 +109,7 @@ def sections(name: str, block: dict, by: dict[str, dict], rows: list[dict], name
         for who, key in zip(names, ("base_ahead_range", "tuned_ahead_range"), strict=True)
         if (r := detail.get(key))
     ]
-    lead = f"The curves {charts.crossing_words(block.get('crossing_k')).removeprefix('the curves ')}" + (f"; they cross in {detail['share']:.1%} of bootstrap replicates. " if "share" in detail else ". ")
+    lead = f"The curves {charts.crossing_words(block.get('crossing_k')).removeprefix('the curves ')}" + (f"; {share(detail['share'])} of bootstrap replicates cross. " if "share" in detail else ". ")
     lead += ("; ".join(ahead) + "." if ahead else "Neither side is ahead beyond the band that holds at all k.") if detail else ""
     parts = [charts.pass_at_k(block, names), charts.difference(block)] if block.get("curves") else []
     out.append(section("curves", "How many problems within k samples", lead, [*parts, charts.tokens(block, names), pass_table(block, names)]))
@@ -125,6 +125,11 @@ def sections(name: str, block: dict, by: dict[str, dict], rows: list[dict], name
     if halves := block.get("split_halves"):
         out.append(section("selection", "What selection is worth", halves_words(halves), []))
     return [s for s in out if s and (s["parts"] or (s["id"] == "selection"))]
+
+
+def share(x: float) -> str:
+    """A share that is not quite 0 or 1 does not read as if it were."""
+    return ("more than 99.9%" if x > 0.999 else "fewer than 0.1%" if x < 0.001 else f"{x:.1%}") if 0 < x < 1 else ("all" if x else "none")
 
 
 def section(id: str, title: str, lead: str | None, parts: list) -> dict[str, Any]:
