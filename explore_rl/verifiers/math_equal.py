@@ -18,7 +18,8 @@ from typing import Any
 
 import math_verify
 import sympy
-from latex2sympy2_extended import NormalizationConfig
+from latex2sympy2_extended.latex2sympy2 import ConversionConfig, NormalizationConfig, latex2sympy, normalize_latex
+from math_verify.grader import should_treat_as_complex
 from sympy.core.function import AppliedUndef
 
 from explore_rl.verifiers.math_forms import Form, compact
@@ -26,12 +27,8 @@ from explore_rl.verifiers.math_forms import Form, compact
 POINTS = 4  # at which expressions are compared, each with positive and with mixed signs
 DIGITS = 40
 EQUAL = Fraction(1, 10**25)  # relative; what differs less at 40 digits is the same
-_CONFIG = (
-    math_verify.LatexExtractionConfig(
-        boxed_match_priority=0,
-        normalization_config=NormalizationConfig(basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="all"),
-    ),
-)
+_NORMALIZATION = NormalizationConfig(basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="none")
+_GAMMA = re.compile(r"\\gamma(?![a-zA-Z])")  # which the parser takes for the gamma function
 _UNITS = {
     "centimeter": "cm", "centimetre": "cm", "meter": "m", "metre": "m", "kilometer": "km", "kilometre": "km", "millimeter": "mm", "inch": "in",
     "inche": "in", "feet": "ft", "foot": "ft", "yard": "yd", "mile": "mi", "second": "s", "sec": "s", "minute": "min", "hour": "h", "hr": "h", "day": "day",
@@ -100,6 +97,9 @@ def _units_clash(gold: str, given: str) -> bool:
     """Both stated, both known, and not the same: 5 cents is not 5 dollars. Unknown units are not judged."""
     if not gold or not given:
         return False
+    powers = [re.search(r"\^\s*\{?\s*(\d)", unit) for unit in (gold, given)]
+    if all(powers) and powers[0][1] != powers[1][1]:
+        return True
     if gold.startswith("base") or given.startswith("base"):
         return gold != given
     one, other = (_UNITS.get(word, word if word in _UNITS.values() else None) for word in (_unit_word(gold), _unit_word(given)))
@@ -122,7 +122,7 @@ def _same_lists(gold: Form, given: Form, tolerance: Tolerance) -> bool:
         givens = given.parts
     if len(golds) == len(givens) and _matched(golds, givens, tolerance):
         return True
-    if given.kind == "list" and len(golds) != len(givens):  # a double root may be named once, a value be written in two ways
+    if len(golds) != len(givens):  # a double root may be named once, a value be written in two ways
         once = [_distinct(parts) for parts in (golds, givens)]
         return len(once[0]) == len(once[1]) and _matched(*once, tolerance)
     return False
@@ -174,7 +174,11 @@ def _same_expressions(gold: Form, given: Form, tolerance: Tolerance) -> bool:
         return _math_verify_says(one, other)
     decimal = given.decimal or gold.decimal or bool(one.atoms(sympy.Float) or other.atoms(sympy.Float))
     renamed = {given.variable: gold.variable} if gold.variable and given.variable and "," not in gold.variable + given.variable else {}
-    return _same_values(one, other, _Comparison(float(tolerance.relative) if decimal else float(EQUAL), float(tolerance.margin), renamed))
+    how = _Comparison(float(tolerance.relative) if decimal else float(EQUAL), float(tolerance.margin), renamed)
+    if _same_values(one, other, how):
+        return True
+    imaginary = {symbol: sympy.I for symbol in one.free_symbols | other.free_symbols if symbol.name == "i"}
+    return bool(imaginary) and _same_values(one.xreplace(imaginary), other.xreplace(imaginary), how)
 
 
 def _plain(text: str) -> str:
@@ -230,12 +234,12 @@ def _name(symbol: Any) -> str:
     return re.sub(r"[\s{}]", "", name)
 
 
-def _sample(name: str, point: int, whole: bool, signs: bool) -> sympy.Rational:
-    """A value for a symbol that depends on its name only, so that both expressions get the same."""
+def _sample(name: str, point: int, whole: bool, signs: bool) -> sympy.Number:
+    """A value for a symbol that depends on its name only, so that both expressions get the same. A Float: powers of fractions explode."""
     digest = int.from_bytes(hashlib.sha256(f"{name}/{point}".encode()).digest()[:6], "big")
     if whole:
         return sympy.Integer(2 + digest % 7)
-    value = sympy.Rational(digest % 10**9 + 10**8, 5 * 10**8)
+    value = sympy.Float(digest % 10**9 + 10**8, DIGITS + 10) / (5 * 10**8)
     return -value if signs and (digest >> 40) % 2 else value
 
 
@@ -302,9 +306,17 @@ def _math_verify_says(one: Any, other: Any) -> bool:
 
 @lru_cache(maxsize=4096)
 def _sympy(latex: str) -> Any:
-    """What math-verify's parser makes of an expression; None if it cannot read it."""
-    parsed = math_verify.parse(f"\\boxed{{{latex}}}", _CONFIG, fallback_mode="no_fallback", parsing_timeout=None)
-    return parsed[0] if parsed else None
+    """What math-verify's LaTeX parser makes of an expression, with R and r kept apart; None if it cannot read it or it has no meaning (1/0)."""
+    latex = normalize_latex(_GAMMA.sub("g_{amma} ", latex), _NORMALIZATION)
+    try:
+        parsed = latex2sympy(
+            latex, is_real=not should_treat_as_complex(latex), normalization_config=None, conversion_config=ConversionConfig(lowercase_symbols=False)
+        )
+    except (MemoryError, RecursionError):  # these say nothing about the answer
+        raise
+    except Exception:  # the parser raises bare Exceptions, and whatever sympy raises on nonsense
+        return None
+    return None if isinstance(parsed, sympy.Basic) and parsed.has(sympy.zoo, sympy.nan) else parsed
 
 
 # --- one name for equal answers -----------------------------------------------------------------------------------------

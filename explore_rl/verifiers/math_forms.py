@@ -305,7 +305,7 @@ def _single(text: str) -> Form:
         body = re.sub(r"\s*\\(?:text|mathrm)\s*\{\s*[CFK]\s*\}$|(?<=\d)\s*[CF]$", "", body)
     if (match := _TEXT_UNIT.search(body)) and match.start() and body[match.start() - 1] not in "_^{\\":
         body, unit = body[: match.start()].strip(), _WORDY.sub(r"\1", match["unit"]).strip()
-    elif (match := _PLAIN_UNIT.search(body)) and (match["unit"].lower() in _SHORT_UNITS or not _NOT_UNITS.match(match["unit"].lower())):
+    elif (match := _PLAIN_UNIT.search(body)) and (re.match("[a-z]*", match["unit"].lower())[0] in _SHORT_UNITS or not _NOT_UNITS.match(match["unit"].lower())):
         body, unit = body[: match.start()].strip(), match["unit"].strip()
     if unit and body:
         form = _number(body)
