@@ -19,7 +19,8 @@ from analysis.errors import InputError
 from explore_rl.config import Config
 from explore_rl.devices import Layout
 from explore_rl.faults import ActorFault, gather
-from explore_rl.models import end_token_ids, resolve_model
+from explore_rl.models import end_token_ids, load_tokenizer, resolve_model
+from explore_rl.problems.templates import load_template
 from explore_rl.rollout.engine import RolloutActor
 from explore_rl.types import Request, Rollout
 
@@ -54,9 +55,10 @@ class RolloutGroup:
     def __init__(self, config: Config, layout: Layout, needs_base: bool = False, model_path: str | Path | None = None, load_format: str = "dummy"):
         self.config, self.layout = config, layout
         model = str(resolve_model(str(model_path or config.model.path)))
+        turn_end = load_template(config.model.template).end_id(load_tokenizer(model))  # a base model's config often names another one
         common = {
             "model": model, "dtype": config.model.dtype, "max_num_seqs": config.rollout.max_num_seqs, "stop": tuple(config.rollout.stop),
-            "end_tokens": tuple(end_token_ids(model)), "device": layout.engine,
+            "end_tokens": tuple(dict.fromkeys((*end_token_ids(model), turn_end))), "device": layout.engine,
         }  # fmt: skip
         policy = common | {"load_format": load_format, "transfer": layout.transfer}
         base = common | {"load_format": "auto", "device": layout.engine | ({"enable_sleep_mode": False} if layout.kind == "cuda" else {})}
