@@ -359,6 +359,7 @@ def livecodebench(row: Row, options: Options) -> Problem:
 
 def reasoning_gym(row: Row, options: Options) -> Problem:
     """Reasoning Gym's entries: question, answer (null for tasks whose scorer needs none), metadata with source_dataset."""
+    answer = row.values.get("answer")
     metadata = parsed(row, "metadata", dict, "an object with source_dataset") or {}
     task = metadata.get("source_dataset")
     if not isinstance(task, str) or not task:
@@ -366,8 +367,9 @@ def reasoning_gym(row: Row, options: Options) -> Problem:
     return Problem(
         id=identity_of(row, "id", prefix=task) if row.first("id") else f"{task}-{row_id(row)}",
         prompt=row.text("question"),
-        answer=row.values.get("answer"),
+        answer=answer,
         verifier=options.verifier or "gym",
+        traces=(Trace(f"<answer>{answer}</answer>", "reasoning-gym"),) if isinstance(answer, str) and answer.strip() else (),
         benchmark=options.benchmark or task,
         metadata=metadata,
     )

@@ -236,7 +236,7 @@ def test_reasoning_gym_entries(tmp_path):
     row = {"question": "1 + 2 =", "answer": "3", "metadata": {"source_dataset": "chain_sum", "source_index": 0, "num_terms": 2}}
     problem = one(jsonl(tmp_path / "gym.jsonl", row))
     assert (problem.verifier, problem.answer, problem.benchmark) == ("gym", "3", "chain_sum")
-    assert problem.metadata == row["metadata"]
+    assert problem.metadata == row["metadata"] and problem.traces == (Trace("<answer>3</answer>", "reasoning-gym"),)
     assert one(jsonl(tmp_path / "gym.jsonl", row | {"answer": None})).answer is None  # some tasks are scored without a reference
 
 
@@ -271,3 +271,10 @@ def test_schemes():
     assert load_problems("test-scheme:x?y=1")[0].id == "test-scheme:x?y=1"
     with pytest.raises(InputError, match="format='verl' has no meaning"):
         load_problems("lab:countdown", format="verl")
+
+
+def test_gym_problems_by_name():
+    pytest.importorskip("reasoning_gym")
+    problems = load_problems("gym:chain_sum?size=4&seed=1")
+    assert [p.id for p in problems] == [f"chain_sum-1-{i}" for i in range(4)] and {p.verifier for p in problems} == {"gym"}
+    assert load_problems("gym:chain_sum?size=4&seed=1") == problems != load_problems("gym:chain_sum?size=4&seed=2")

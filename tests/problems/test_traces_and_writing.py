@@ -44,14 +44,42 @@ def test_wrong_traces_are_left_out_and_reported():
     assert verify_traces(PROBLEMS, stub_verify(verdicts), keep_wrong=True)[0] == PROBLEMS
 
 
-def test_traces_through_the_real_pool():
+@pytest.fixture(scope="module")
+def pool():
     from explore_rl.verifiers import VerifierPool
 
+    with VerifierPool(workers=1) as pool:
+        yield pool
+
+
+def test_traces_through_the_real_pool(pool):
     problem = load_problems("lab:countdown?level=3&split=train&size=1")[0]
     doctored = Problem(**{**problem.__dict__, "traces": (*problem.traces, Trace("1+1", "forger"))})
-    with VerifierPool(workers=1) as pool:
-        kept, report = verify_traces([doctored], pool.verify)
+    kept, report = verify_traces([doctored], pool.verify)
     assert kept == [problem] and [bad.source for bad in report.bad] == ["forger"]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"question": "2 * 6?", "answer": "2*6=<<2*6=12>>12\n#### 12"},
+        {"problem": "x?", "solution": r"so $x = \frac{1}{2}$, $\boxed{\frac12}$", "level": 1},
+        {"question": "x?", "final_answer": ["$1$", "$2$"], "solution": ["Both."], "error": None},
+        {"question": "How much?", "final_answer": ["4.2"], "solution": [r"\boxed{4.25}"], "error": "1e-1"},
+        {"task_id": "H/0", "prompt": "def f(a):\n", "entry_point": "f", "canonical_solution": "    return a + 1\n",
+         "test": "def check(candidate):\n    assert candidate(1) == 2\n"},
+        {"task_id": 1, "text": "Add 1.", "code": "def f(a):\n    return a + 1", "test_list": ["assert f(1) == math.floor(2.5)"],
+         "test_imports": ["import math"]},
+        {"question": "Calculate 1 + 2 + 3 =", "answer": "6", "metadata": {"source_dataset": "chain_sum", "num_terms": 3}},
+    ],
+)  # fmt: skip
+def test_reference_solutions_of_each_form_satisfy_its_verifier(row, tmp_path, pool):
+    """What an adapter makes is what the verifier wants: the two were written apart."""
+    (tmp_path / "p.jsonl").write_text(json.dumps(row) + "\n")
+    (problem,) = load_problems(tmp_path / "p.jsonl")
+    assert problem.traces
+    _, report = verify_traces([problem], pool.verify)
+    assert report.correct == report.checked == 1, report.lines()
 
 
 def test_traces_from_a_file_of_their_own(tmp_path):
