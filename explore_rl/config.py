@@ -69,6 +69,7 @@ class LearnerConfig:
     zero_stage: int = 0  # 0 | 1 | 2 | 3
     offload_optimizer: bool = False  # optimizer states in CPU memory
     activation_checkpointing: bool = False  # recompute activations in the backward pass
+    optimizer: str = "adamw"  # adamw | sgd (plain, without state)
     learning_rate: float = 1e-6
     betas: list[float] = field(default_factory=lambda: [0.9, 0.999])
     weight_decay: float = 0.0
@@ -246,6 +247,7 @@ CHOICES = {
     "model.attention": ("sdpa", "flash_attention_2", "eager"),
     "devices.device": ("auto", "cpu", "cuda"),
     "learner.zero_stage": (0, 1, 2, 3),
+    "learner.optimizer": ("adamw", "sgd"),
     "learner.schedule": ("constant", "cosine", "linear"),
     "algorithm.advantage": ("grpo", "dr_grpo", "rloo"),
     "algorithm.aggregation": ("token", "sequence", "constant"),
@@ -310,6 +312,10 @@ def check(config: Config, where: str) -> None:
         refuse("learner.min_learning_rate", "has no effect with learner.schedule=constant")
     if len(lr.betas) != 2 or not all(0 <= b < 1 for b in lr.betas):
         refuse("learner.betas", "expected two numbers in [0, 1)")
+    if lr.optimizer == "sgd" and tuple(lr.betas) != (0.9, 0.999):
+        refuse("learner.betas", "has no effect with learner.optimizer=sgd")
+    if lr.offload_optimizer and lr.zero_stage == 0:
+        refuse("learner.offload_optimizer", "DeepSpeed offloads optimizer states at learner.zero_stage 1, 2 or 3 only")
     if lr.zero_stage == 0 and config.model.dtype == "bfloat16":
         refuse("learner.zero_stage", "DeepSpeed keeps no fp32 accumulation for bfloat16 at stage 0; use stage 1, 2 or 3")
     if not 0 < r.gpu_memory_utilization <= 1:

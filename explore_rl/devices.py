@@ -293,3 +293,22 @@ def learner_environment(config: Config, kind: str) -> dict[str, str]:
     if kind == "cuda":
         return common
     return common | {"DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": str(config.learner.threads)}
+
+
+def rank_device(kind: str) -> Any:
+    """The torch device of a rank: each rank sees its own GPU only."""
+    import torch
+
+    return torch.device("cuda", 0) if kind == "cuda" else torch.device("cpu")
+
+
+def distributed_backend(kind: str) -> str:
+    """How the ranks talk to each other."""
+    return "nccl" if kind == "cuda" else "gloo"
+
+
+def deepspeed_device_settings(config: Config, kind: str) -> dict[str, Any]:
+    """What of DeepSpeed's `zero_optimization` depends on the device: where optimizer states live."""
+    if not config.learner.offload_optimizer:
+        return {}
+    return {"offload_optimizer": {"device": "cpu", "pin_memory": kind == "cuda"}}

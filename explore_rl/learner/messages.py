@@ -1,0 +1,34 @@
+"""What the learner answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass
+class TokenScores:
+    """Of one sequence: log-probability of each completion token and entropy of the distribution it was drawn from (nats), float32 [T]."""
+
+    logprob: np.ndarray
+    entropy: np.ndarray | None = None
+
+
+@dataclass
+class UpdateReport:
+    """Of one optimizer step, over all ranks.
+
+    finite: loss and gradient were finite on every rank; otherwise no step was made and loss and grad_norm are NaN.
+    loss: the minimised sum. grad_norm: before clipping. learning_rate: of this step. metrics: "<term>/loss" is the term's part of the
+    loss, "<term>/<figure>" a mean over its unmasked tokens. tokens: unmasked completion tokens. padding_fraction: of the tokens that
+    went through the model.
+    """
+
+    finite: bool
+    loss: float
+    grad_norm: float
+    learning_rate: float
+    metrics: dict[str, float]
+    tokens: int
+    padding_fraction: float

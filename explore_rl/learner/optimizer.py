@@ -1,0 +1,62 @@
+"""The optimizer, its learning-rate schedule, and the settings that DeepSpeed gets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+
+from explore_rl import devices
+from explore_rl.config import Config, LearnerConfig
+
+
+def make_optimizer(config: LearnerConfig, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
+    """AdamW, or plain SGD. PyTorch's own: a resumed run continues bit for bit, which DeepSpeed's CPU Adam does not."""
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
+    return torch.optim.AdamW(parameters, lr=config.learning_rate, betas=tuple(config.betas), weight_decay=config.weight_decay)
+
+
+def learning_rate(config: Config, step: int) -> float:
+    """Of optimizer step `step`, from 0: linear warm-up, then constant, or down to min_learning_rate by a cosine or a straight line.
+
+    The schedule ends at run.steps x minibatches x epochs optimizer steps; skipped steps do not count.
+    """
+    learner = config.learner
+    if step < learner.warmup_steps:
+        return learner.learning_rate * (step + 1) / learner.warmup_steps
+    total = config.run.steps * config.algorithm.minibatches * config.algorithm.epochs
+    done = min(1.0, (step - learner.warmup_steps) / max(1, total - learner.warmup_steps))
+    left = {"constant": 1.0, "linear": 1 - done, "cosine": (1 + math.cos(math.pi * done)) / 2}[learner.schedule]
+    if learner.schedule == "constant":
+        return learner.learning_rate
+    return learner.min_learning_rate + (learner.learning_rate - learner.min_learning_rate) * left
+
+
+def deepspeed_settings(config: Config, kind: str, model: torch.nn.Module) -> dict[str, Any]:
+    """DeepSpeed's config. Rows carry their weights, so nothing is divided by batch sizes or accumulation steps here."""
+    learner = config.learner
+    bucket = min(int(1e8), sum(p.numel() for p in model.parameters()))
+    settings: dict[str, Any] = {
+        "train_micro_batch_size_per_gpu": 1,  # DeepSpeed wants a number; nothing depends on it
+        "gradient_accumulation_steps": 1,
+        "managed_gradient_accumulation": False,  # step() is the boundary, after any number of micro-batches
+        "gradient_clipping": learner.max_grad_norm,
+        "steps_per_print": None,
+        "zero_allow_untested_optimizer": True,
+        "zero_force_ds_cpu_optimizer": False,
+        "zero_optimization": {
+            "stage": learner.zero_stage,
+            "overlap_comm": False,
+            "reduce_bucket_size": bucket,
+            "allgather_bucket_size": bucket,
+            "stage3_prefetch_bucket_size": bucket,
+            "stage3_param_persistence_threshold": 10_000,  # smaller parameters stay whole on every rank
+            **devices.deepspeed_device_settings(config, kind),
+        },
+    }
+    if config.model.dtype == "bfloat16":
+        settings |= {"bf16": {"enabled": True}, "data_types": {"grad_accum_dtype": "fp32"}, "communication_data_type": "fp32"}
+    return settings

@@ -1,0 +1,125 @@
+"""A transformers causal language model as the learner uses it: token ids in, log-probabilities and entropies of chosen tokens out.
+
+Logits are made for those tokens only, a chunk at a time, and again in the backward pass, so that a vocabulary of 150,000 never meets
+a whole micro-batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from analysis.errors import InputError
+
+CHUNK_LOGITS = 1 << 25  # logits held at once (128 MiB in float32)
+
+
+@dataclass
+class Tokens:
+    """One micro-batch. input_ids, position_ids: [lines, width]. at: [N], flat positions whose next token is scored; targets: [N], that
+    token; temperature: [N].
+    """
+
+    input_ids: Tensor
+    position_ids: Tensor
+    at: Tensor
+    targets: Tensor
+    temperature: Tensor
+
+
+class _ChunkedLogprob(torch.autograd.Function):
+    """log softmax(hidden weight^T / temperature)[target] and its entropy, without ever holding all the logits.
+
+    With p the softmax and H its entropy: d logprob / dz = onehot(target) - p,  dH / dz = -p (log p + H).
+    """
+
+    @staticmethod
+    def forward(ctx, hidden: Tensor, weight: Tensor, targets: Tensor, temperature: Tensor, with_entropy: bool) -> tuple[Tensor, Tensor]:
+        precision = torch.promote_types(hidden.dtype, torch.float32)
+        logprob = torch.empty(len(hidden), dtype=precision, device=hidden.device)
+        entropy = torch.zeros_like(logprob)
+        for rows in _chunks(len(hidden), len(weight)):
+            log_p = _log_softmax(hidden[rows], weight, temperature[rows], precision)
+            logprob[rows] = log_p.gather(1, targets[rows, None])[:, 0]
+            if with_entropy:
+                entropy[rows] = -(log_p.exp() * log_p).sum(1)
+        ctx.save_for_backward(hidden, weight, targets, temperature, entropy)
+        ctx.with_entropy = with_entropy
+        return logprob, entropy
+
+    @staticmethod
+    def backward(ctx, d_logprob: Tensor, d_entropy: Tensor):
+        hidden, weight, targets, temperature, entropy = ctx.saved_tensors
+        d_hidden = torch.empty_like(hidden)
+        d_weight = torch.zeros(weight.shape, dtype=d_logprob.dtype, device=weight.device)
+        for rows in _chunks(len(hidden), len(weight)):
+            log_p = _log_softmax(hidden[rows], weight, temperature[rows], d_logprob.dtype)
+            p = log_p.exp()
+            d_logits = p * -d_logprob[rows, None]
+            d_logits.scatter_add_(1, targets[rows, None], d_logprob[rows, None])
+            if ctx.with_entropy:
+                d_logits -= d_entropy[rows, None] * p * (log_p + entropy[rows, None])
+            d_logits = (d_logits / temperature[rows, None]).to(hidden.dtype)
+            d_hidden[rows] = d_logits @ weight
+            d_weight += (d_logits.T @ hidden[rows]).to(d_weight.dtype)
+        return d_hidden, d_weight.to(weight.dtype), None, None, None
+
+
+def _chunks(tokens: int, vocabulary: int) -> list[slice]:
+    size = max(1, CHUNK_LOGITS // vocabulary)
+    return [slice(start, start + size) for start in range(0, tokens, size)]
+
+
+def _log_softmax(hidden: Tensor, weight: Tensor, temperature: Tensor, precision: torch.dtype) -> Tensor:
+    return torch.log_softmax((hidden @ weight.T).to(precision) / temperature[:, None], dim=1)
+
+
+class LogprobHead(nn.Module):
+    """Stands where the model's output projection was and keeps its weight (tied or not), so that ZeRO-3 gathers it as any other."""
+
+    def __init__(self, projection: nn.Linear):
+        super().__init__()
+        self.weight = projection.weight
+
+    def forward(self, hidden: Tensor, targets: Tensor, temperature: Tensor, with_entropy: bool) -> tuple[Tensor, Tensor]:
+        return _ChunkedLogprob.apply(hidden, self.weight, targets, temperature.to(torch.promote_types(hidden.dtype, torch.float32)), with_entropy)
+
+
+class Policy(nn.Module):
+    """`model` is the transformers module, its output projection replaced by a `LogprobHead`; names of parameters are as in its checkpoint."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        _refuse_unusual_head(model)
+        model.set_output_embeddings(LogprobHead(model.get_output_embeddings()))
+        self.model = model
+
+    def forward(self, tokens: Tokens, with_entropy: bool = False) -> tuple[Tensor, Tensor]:
+        """Log-probability and entropy (zeros unless asked for) of the chosen tokens, float32 [N] each."""
+        # With a cache, transformers does not see that a line holds several sequences, and they leak into each other.
+        hidden = self.model.base_model(input_ids=tokens.input_ids, position_ids=tokens.position_ids, use_cache=False).last_hidden_state
+        return self.model.get_output_embeddings()(hidden.flatten(0, 1)[tokens.at], tokens.targets, tokens.temperature, with_entropy)
+
+
+def load_policy(path: Path, dtype: str, attention: str) -> Policy:
+    """The checkpoint in `path`, without dropout (its noise would be taken for a change of the policy). Raises InputError."""
+    try:
+        config = AutoConfig.from_pretrained(path)
+        for name in [n for n in vars(config) if n.endswith(("dropout", "_pdrop"))]:
+            setattr(config, name, 0.0)
+        model = AutoModelForCausalLM.from_pretrained(path, config=config, dtype=getattr(torch, dtype), attn_implementation=attention)
+    except (OSError, ValueError, ImportError) as error:
+        raise InputError(f"model.path={path}: cannot be loaded: {str(error).splitlines()[0]}") from error
+    return Policy(model)
+
+
+def _refuse_unusual_head(model: nn.Module) -> None:
+    projection = model.get_output_embeddings()
+    unusual = [k for k in ("final_logit_softcapping", "logit_scale", "logits_scaling") if getattr(model.config, k, None) not in (None, 1, 1.0)]
+    if not isinstance(projection, nn.Linear) or projection.bias is not None or unusual:
+        what = ", ".join(unusual) or "its output projection is not a plain matrix"
+        raise InputError(f"model.path: {type(model).__name__} changes its logits after the output projection ({what}); such models are not supported")

@@ -1,0 +1,243 @@
+"""One DeepSpeed rank of the learner: scores sequences, and makes optimizer steps on rows that carry their own weights.
+
+It knows no groups, strategies or rewards. Per micro-batch it computes  ranks x sum(weight x loss)  (DeepSpeed averages over ranks), so
+the gradient depends neither on micro-batches nor on packing, ranks or ZeRO stage.
+"""
+
+from __future__ import annotations
+
+import datetime
+import gc
+import logging
+import math
+import os
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+
+from explore_rl import devices
+from explore_rl.config import Config
+from explore_rl.learner import checkpoints
+from explore_rl.learner.batches import Sequence, collate
+from explore_rl.learner.messages import TokenScores, UpdateReport
+from explore_rl.learner.optimizer import deepspeed_settings, learning_rate, make_optimizer
+from explore_rl.learner.packing import MicroBatch, Shard
+from explore_rl.learner.policy import Policy, load_policy
+from explore_rl.models import resolve_model
+from explore_rl.objectives.terms import ENTROPY, LossTerm
+from explore_rl.types import Row
+
+
+class LearnerRank:
+    """index: of this rank among `ranks`. kind: "cpu" or "cuda". Works in any process; `connect` and `reset` come first.
+
+    progress: grows while it works. model: the transformers module. steps_taken: optimizer steps since `reset`.
+    """
+
+    def __init__(self, index: int, ranks: int, kind: str):
+        self.index, self.ranks, self.kind = index, ranks, kind
+        self.device = devices.rank_device(kind)
+        self.progress = 0
+        self.engine: Any = None
+        self.frozen: Policy | None = None
+        self.steps_taken = 0
+
+    def connect(self, address: str, port: int, timeout_s: float) -> None:
+        """Joins the other ranks; rank 0 listens at address:port. A partner that stays away or silent ends the wait after timeout_s."""
+        os.environ.update(
+            RANK=str(self.index), LOCAL_RANK="0", WORLD_SIZE=str(self.ranks), MASTER_ADDR=address, MASTER_PORT=str(port)
+        )  # each rank sees its own device only, so it is the first one there
+        import deepspeed
+        import transformers
+
+        logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
+        transformers.utils.logging.disable_progress_bar()
+        deepspeed.init_distributed(devices.distributed_backend(self.kind), verbose=False, timeout=datetime.timedelta(seconds=timeout_s))
+        self.progress += 1
+
+    def reset(self, config: Config, needs_frozen: bool) -> None:
+        """Model from config.model.path, a new optimizer and schedule, random states from the seed; what was before is dropped."""
+        import deepspeed
+
+        self._drop()
+        torch.set_num_threads(config.learner.threads if self.kind == "cpu" else torch.get_num_threads())
+        checkpoints.seed_everything(config.seed, self.index)
+        self.config, self.steps_taken = config, 0
+        path = resolve_model(config.model.path)
+        policy = load_policy(path, config.model.dtype, config.model.attention).to(self.device)
+        self.progress += 1
+        if config.learner.activation_checkpointing:
+            policy.model.gradient_checkpointing_enable({"use_reentrant": False})
+        self.engine, *_ = deepspeed.initialize(
+            model=policy, optimizer=make_optimizer(config.learner, policy.parameters()), config=deepspeed_settings(config, self.kind, policy)
+        )
+        # Stage 0 reduces here and not in step(), so that the gradient's norm is known before the step is made.
+        self.engine.enable_backward_allreduce = config.learner.zero_stage > 0
+        self.frozen = None
+        if needs_frozen:
+            self.frozen = load_policy(path, config.model.dtype, config.model.attention).to(self.device).eval().requires_grad_(False)
+        self.progress += 1
+
+    def _drop(self) -> None:
+        if self.engine is not None:
+            self.engine.destroy()
+            self.engine = self.frozen = None
+            gc.collect()
+
+    @property
+    def model(self) -> torch.nn.Module:
+        return self.engine.module.model
+
+    # --- scoring ------------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def score(self, shard: Shard[Sequence], model: str, entropy: bool) -> list[TokenScores]:
+        """The shard's sequences under "policy" or "base", in its order."""
+        if model == "base" and self.frozen is None:
+            raise ValueError('scores under "base" were not announced: start or reset the learner with needs_frozen=True')
+        forward = self.frozen if model == "base" else self.engine
+        forward.eval()
+        found: list[TokenScores] = [TokenScores(np.empty(0, np.float32), np.empty(0, np.float32) if entropy else None) for _ in shard.items]
+        for batch in shard.micro_batches:
+            tokens, order, counts = collate(shard.items, batch, self.device)
+            logprob, entropies = (x.float().cpu().numpy() for x in forward(tokens, entropy))
+            ends = np.cumsum(counts)
+            for i, begin, end in zip(order, ends - counts, ends, strict=True):
+                found[i] = TokenScores(logprob[begin:end].copy(), entropies[begin:end].copy() if entropy else None)
+            self.progress += 1
+        return found
+
+    # --- updates ------------------------------------------------------------------------------------------------------
+
+    def update(self, minibatches: list[Shard[Row]], terms: list[LossTerm]) -> list[UpdateReport]:
+        """One optimizer step a mini-batch. The reports are the same on every rank."""
+        return [self._update(shard, {term.name: term for term in terms}) for shard in minibatches]
+
+    def _update(self, shard: Shard[Row], terms: dict[str, LossTerm]) -> UpdateReport:
+        self.engine.train()
+        rate = learning_rate(self.config, self.steps_taken)
+        for group in self.engine.optimizer.param_groups:
+            group["lr"] = rate
+        finite, sums = self._accumulate(shard, terms)
+        norm = self._step() if finite else self._discard()
+        if math.isfinite(norm):
+            self.steps_taken += 1
+        totals = Counter()
+        for part in self._from_all(dict(sums)):
+            totals.update(part)
+        if not math.isfinite(norm):
+            return UpdateReport(False, math.nan, math.nan, rate, {}, int(totals["tokens"]), shard.padding_fraction)
+        metrics = {}
+        for key in sorted(k for k in totals if "/" in k):
+            tokens = 1.0 if key.endswith("/loss") else totals[f"{key.split('/')[0]}:tokens"]
+            metrics[key] = totals[key] / tokens
+        return UpdateReport(True, totals["loss"], norm, rate, metrics, int(totals["tokens"]), shard.padding_fraction)
+
+    def _accumulate(self, shard: Shard[Row], terms: dict[str, LossTerm]) -> tuple[bool, Counter]:
+        """Forward and backward over all micro-batches. Stops at one whose loss is not finite on any rank, before its backward pass."""
+        sums: Counter = Counter()
+        sequences = [Sequence(row.tokens, row.prompt_length, row.temperature, row.mask != 0) for row in shard.items]
+        with_entropy = any(ENTROPY in term.columns for term in terms.values())
+        self._accumulated = False
+        for batch in shard.micro_batches:
+            tokens, order, counts = collate(sequences, batch, self.device)
+            logprob, entropy = self.engine(tokens, with_entropy)
+            loss = logprob.sum() * 0 + entropy.sum() * 0  # a rank without tokens takes part in the backward pass all the same
+            if sum(counts):
+                rows = [shard.items[i] for i in order]
+                loss = loss + self._loss(rows, counts, logprob, entropy, terms, sums)
+            finite = torch.isfinite(loss.detach()).to(torch.int32)
+            dist.all_reduce(finite, dist.ReduceOp.MIN)
+            if not finite.item():
+                self._rejected = loss
+                return False, sums
+            self.engine.backward(loss * self.ranks, scale_wrt_gas=False)
+            self._accumulated = True
+            sums["loss"] += loss.item()
+            sums["tokens"] += sum(counts)
+            self.progress += 1
+        return True, sums
+
+    def _loss(
+        self, rows: list[Row], counts: list[int], logprob: torch.Tensor, entropy: torch.Tensor, terms: dict[str, LossTerm], sums: Counter
+    ) -> torch.Tensor:
+        """Sum over rows, terms and tokens of  weight x mask x loss; figures are added to `sums`."""
+        total = logprob.new_zeros(())
+        ends = np.cumsum(counts)
+        places = [np.arange(end - count, end) for end, count in zip(ends, counts, strict=True)]
+        kept = [row.mask != 0 for row in rows]
+        for name in sorted({name for row in rows for name in row.terms}):
+            term = terms[name]
+            mine = [i for i, row in enumerate(rows) if name in row.terms and counts[i]]
+            if not mine:
+                continue
+            at = torch.from_numpy(np.concatenate([places[i] for i in mine])).to(self.device)
+
+            def column(values: Callable[[int], np.ndarray]) -> torch.Tensor:
+                return torch.from_numpy(np.concatenate([values(i) for i in mine]).astype(np.float32)).to(self.device)
+
+            weight = column(lambda i: rows[i].terms[name] * rows[i].mask[kept[i]].astype(np.float64))
+            inputs = [logprob[at]]
+            for key in term.columns:
+                inputs.append(entropy[at] if key == ENTROPY else column(lambda i, key=key: rows[i].columns[key][kept[i]]))
+            part = (weight * term.function(*inputs, **term.params)).sum()
+            total = total + part
+            sums[f"{name}/loss"] += part.item()
+            sums[f"{name}:tokens"] += len(at)
+            if term.metrics is not None:
+                with torch.no_grad():
+                    for key, values in term.metrics(*inputs, **term.params).items():
+                        sums[f"{name}/{key}"] += values.double().sum().item()
+        return total
+
+    def _step(self) -> float:
+        """The optimizer step on what was accumulated. Returns the gradient's norm over all ranks before clipping; NaN: no step was made."""
+        if self.config.learner.zero_stage > 0:
+            self.engine.step()
+            norm = float(self.engine.get_global_grad_norm())
+            return norm if self.engine.was_step_applied() and math.isfinite(norm) else math.nan
+        self.engine.buffered_allreduce_fallback()
+        gradients = [p.grad for p in self.engine.module.parameters() if p.grad is not None]
+        norm = float(torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g, dtype=torch.float64) for g in gradients])))
+        if not math.isfinite(norm):
+            self.engine.zero_grad()
+            return math.nan
+        self.engine.step()
+        return norm
+
+    def _discard(self) -> float:
+        """Drops what was accumulated before a micro-batch was rejected. Every rank does so."""
+        rejected, self._rejected = self._rejected, None
+        if self._accumulated and self.config.learner.zero_stage > 0:
+            # ZeRO clears its partial sums where it refuses a gradient that is not finite, and nowhere else.
+            self.engine.backward(rejected * math.nan, scale_wrt_gas=False)
+            self.engine.step()
+            assert not self.engine.was_step_applied()
+        self.engine.zero_grad()
+        return math.nan
+
+    def _from_all(self, value: Any) -> list[Any]:
+        if self.ranks == 1:
+            return [value]
+        values: list[Any] = [None] * self.ranks
+        dist.all_gather_object(values, value)
+        return values
+
+    # --- what else a rank can do --------------------------------------------------------------------------------------
+
+    def save_checkpoint(self, folder: Path) -> None:
+        checkpoints.save(self, folder)
+        self.progress += 1
+
+    def load_checkpoint(self, folder: Path) -> None:
+        checkpoints.load(self, folder)
+        self.progress += 1
+
+    def save_pretrained(self, folder: Path) -> None:
+        checkpoints.save_pretrained(self, folder)
+        self.progress += 1
