@@ -6,6 +6,7 @@ They outlive a run: between the methods of a sweep the ranks are re-initialised 
 from __future__ import annotations
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import numpy as np
@@ -17,7 +18,7 @@ from explore_rl.learner.group import LearnerGroup
 from explore_rl.rollout.group import RolloutGroup
 from explore_rl.types import Rollout
 from explore_rl.verifiers.pool import VerifierPool
-from explore_rl.weights import WeightSync
+from explore_rl.weights import WeightSync, import_sender
 
 log = logging.getLogger(__name__)
 
@@ -41,14 +42,24 @@ class Actors:
             self.verifiers = self.stack.enter_context(
                 VerifierPool(v.options, workers=v.workers, time_limit_s=v.time_limit_s, memory_limit_mb=v.memory_limit_mb)
             )
-            self.learner = LearnerGroup(config, self.layout, needs_frozen=base_model)
-            self.stack.callback(self.learner.close)
-            self.rollouts = RolloutGroup(config, self.layout, needs_base=base_engine)
-            self.stack.callback(self.rollouts.close)
+            with ThreadPoolExecutor(2) as both:  # side by side: each spends most of its start on imports
+                learner, rollouts = both.submit(self._start_learner), both.submit(self._start_rollouts)
+            self.learner, self.rollouts = learner.result(), rollouts.result()
             self.weights = WeightSync(self.learner, self.rollouts)
         except BaseException:
             self.stack.close()
             raise
+
+    def _start_learner(self) -> LearnerGroup:
+        learner = LearnerGroup(self.config, self.layout, needs_frozen=self.base_model)
+        self.stack.callback(learner.close)
+        learner.apply(import_sender)
+        return learner
+
+    def _start_rollouts(self) -> RolloutGroup:
+        rollouts = RolloutGroup(self.config, self.layout, needs_base=self.base_engine)
+        self.stack.callback(rollouts.close)
+        return rollouts
 
     def serves(self, config: Config, base_engine: bool) -> bool:
         """Whether these actors can run `config` after a reset: same layout, model shape and engines."""

@@ -69,3 +69,8 @@ def send_from_rank(rank: Any, endpoints: Endpoints, version: int) -> float:
             connection.close()
         connection = rank.transfer = Connection(rank, endpoints)
     return connection.send(version)
+
+
+def import_sender(rank: Any) -> None:
+    """Runs on every rank: the import that sending needs, ahead of the first send."""
+    import explore_rl.weight_sender  # noqa: F401
