@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import sys
 from dataclasses import dataclass, field
 from typing import Any
 
 import ray
+from ray._private import services
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
@@ -22,6 +24,7 @@ from explore_rl.config import Config
 log = logging.getLogger(__name__)
 
 PLACEMENT_TIMEOUT_S = 25.0  # a layout that fits a free cluster is placed at once; one that does not is reported within half a minute
+CONNECT_TIMEOUT_S = 10.0
 MAX_PROCESSES_PER_CORE = 4  # a CPU layout may share cores (tests do), but beyond this every process crawls
 COLOCATED_RANK_GPU, COLOCATED_ENGINE_GPU = 0.5, 0.4  # shares of one GPU, for Ray's book-keeping only
 
@@ -198,14 +201,24 @@ def _connect(config: Config, kind: str, cpus: float) -> bool:
         # Ray would count cores; ranks and engines of one CPU each on fewer cores would wait for ever.
         ray.init(address="local", num_cpus=int(max(cpus, os.cpu_count() or 1)) if kind == "cpu" else None, include_dashboard=False, **common)
         return True
-    try:
-        ray.init(address=address, **common)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise InputError(
-            f"devices.ray_address={address}: no Ray cluster answers there ({str(error).splitlines()[0]}); start one with "
-            "scripts/launch_ray_cluster.sh, or set devices.ray_address=local"
-        ) from None
+    _check_answers(address)
+    ray.init(address=address, **common)
     return True
+
+
+def _check_answers(address: str) -> None:
+    """Ray itself would try an address where nobody listens for minutes."""
+    try:
+        found = services.canonicalize_bootstrap_address(address)  # what `auto` stands for
+        if found is None:
+            raise ConnectionError("no cluster was started on this machine")
+        host, _, port = found.rpartition(":")
+        socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"devices.ray_address={address}: no Ray cluster answers there ({error}); start one with scripts/launch_ray_cluster.sh, "
+            "or set devices.ray_address=local"
+        ) from None
 
 
 def _check_room(config: Config, bundles: list[dict[str, float]]) -> None:

@@ -1,0 +1,133 @@
+"""Layouts: what fits is placed, what does not is refused with numbers and the key to change."""
+
+import pytest
+import ray
+from ray.util.placement_group import placement_group, remove_placement_group
+
+from analysis.errors import InputError
+from explore_rl import devices
+from explore_rl.config import Config
+
+
+def config(**keys):
+    c = Config()
+    for key, value in keys.items():
+        section, _, name = key.partition("__")
+        setattr(getattr(c, section), name, value)
+    return c
+
+
+@pytest.fixture(scope="module")
+def small_cluster():
+    ray.init(address="local", num_cpus=3, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+# --- refused before anything starts -----------------------------------------------------------------------------------
+
+
+def test_more_processes_than_cores_can_carry(monkeypatch):
+    monkeypatch.setattr(devices.os, "sched_getaffinity", lambda _: {0, 1})
+    with pytest.raises(InputError, match=r"too few CPUs.* 9 processes .*learner.ranks=7.* 2 cores here, at most 8"):
+        devices.start(config(devices__device="cpu", learner__ranks=7, rollout__actors=2), 0)
+    assert not ray.is_initialized()
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"rollout__tensor_parallel": 2}, "rollout.tensor_parallel=2: needs GPUs"),
+        ({"devices__colocate": True}, "devices.colocate=true.*no effect on a CPU"),
+    ],
+)
+def test_what_has_no_meaning_on_a_cpu(keys, message):
+    with pytest.raises(InputError, match=message):
+        devices.start(config(devices__device="cpu", **keys), 0)
+
+
+def test_cuda_without_a_gpu(monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(InputError, match="no GPU that torch can use"):
+        devices.resolve(config(devices__device="cuda"))
+    assert devices.resolve(config(devices__device="auto")) == "cpu"
+    assert devices.resolve(config(devices__device="cuda", devices__ray_address="auto")) == "cuda"  # the head node may have none
+
+
+def test_shared_gpus_need_one_rank_for_every_engine_worker():
+    with pytest.raises(InputError, match=r"learner.ranks=2 must equal rollout.actors x rollout.tensor_parallel = 2 x 2"):
+        devices._check(config(devices__colocate=True, learner__ranks=2, rollout__actors=2, rollout__tensor_parallel=2), "cuda")
+
+
+def test_no_cluster_at_the_address():
+    with pytest.raises(InputError, match=r"devices.ray_address=127.0.0.1:9: no Ray cluster answers there.*launch_ray_cluster.sh"):
+        devices.start(config(devices__device="cpu", devices__ray_address="127.0.0.1:9"), 0)
+
+
+# --- bundles on GPUs (arithmetic only) --------------------------------------------------------------------------------
+
+
+def gpus(bundles):
+    return [b["GPU"] for b in bundles]
+
+
+def test_gpus_apart():
+    bundles, place = devices._bundles(config(learner__ranks=4, rollout__actors=2, rollout__tensor_parallel=2), "cuda", base_engines=1)
+    assert gpus(bundles) == [1, 1, 1, 1, 2, 2, 2]
+    assert [(s.bundle, s.gpus) for role in ("learner", "policy", "base") for s in place[role]] == list(enumerate([1, 1, 1, 1, 2, 2, 2]))
+
+
+def test_shared_gpus_put_every_engine_worker_beside_a_rank():
+    c = config(devices__colocate=True, learner__ranks=4, rollout__actors=2, rollout__tensor_parallel=2)
+    bundles, place = devices._bundles(c, "cuda", base_engines=0)
+    assert gpus(bundles) == [1, 1, 1, 1]
+    assert [s.bundle for s in place["learner"]] == [0, 1, 2, 3]
+    assert [s.worker_bundles for s in place["policy"]] == [(0, 1), (2, 3)]
+    assert devices.transfer_backend(c, "cuda") == "ipc"
+    c.rollout.actors, c.rollout.tensor_parallel = 4, 1
+    bundles, place = devices._bundles(c, "cuda", base_engines=0)
+    for bundle in range(4):
+        there = [s for role in place.values() for s in role if s.bundle == bundle]
+        assert sum(s.gpus for s in there) <= bundles[bundle]["GPU"] and sum(s.cpus for s in there) <= bundles[bundle]["CPU"]
+
+
+# --- a real cluster of three CPUs -------------------------------------------------------------------------------------
+
+
+@pytest.mark.engine
+def test_a_cluster_that_is_too_small_is_named_at_once(small_cluster):
+    with pytest.raises(InputError, match=r"too few CPUs for the layout: asked 4 .*learner.ranks=2.* has 3 on 1 node"):
+        devices.start(config(devices__device="cpu", learner__ranks=2, rollout__actors=1), base_engines=1)
+
+
+@pytest.mark.engine
+def test_a_cluster_that_is_full_is_named_after_a_short_wait(small_cluster, monkeypatch):
+    monkeypatch.setattr(devices, "PLACEMENT_TIMEOUT_S", 1.0)
+    others = placement_group([{"CPU": 2}])
+    assert others.wait(30)
+    with pytest.raises(InputError, match=r"no free place .*asked 2 CPUs and 0 GPUs, free 1 CPUs"):
+        devices.start(config(devices__device="cpu"), 0)
+    remove_placement_group(others)
+    monkeypatch.setattr(devices, "PLACEMENT_TIMEOUT_S", 25.0)
+    layout = devices.start(config(devices__device="cpu"), 0)  # what the refused layout had reserved is free again
+    assert (len(layout.learner), len(layout.policy), len(layout.base)) == (1, 1, 0)
+    layout.close()
+    assert ray.is_initialized()  # the cluster was not this layout's
+
+
+@pytest.mark.engine
+def test_actors_get_the_environment_of_their_role(small_cluster):
+    layout = devices.start(config(devices__device="cpu", rollout__threads=2), 0)
+
+    @ray.remote
+    def environment():
+        import os
+
+        return dict(os.environ)
+
+    engine, rank = ray.get([environment.options(**layout.policy[0]).remote(), environment.options(**layout.learner[0]).remote()], timeout=60)
+    layout.close()
+    assert engine["VLLM_ENABLE_V1_MULTIPROCESSING"] == "0" and engine["OMP_NUM_THREADS"] == "2"
+    assert rank["DS_ACCELERATOR"] == "cpu" and rank["OMP_NUM_THREADS"] == "1"
