@@ -6,11 +6,13 @@ import ast
 import base64
 import builtins
 import contextlib
+import importlib
 import io
 import json
 import math
 import pickle
 import re
+import sys
 import traceback
 import zlib
 from collections.abc import Callable
@@ -195,6 +197,9 @@ class _Calls:
                 kind = getattr(builtins, error.kind, Exception)
                 return self._fail(kind if isinstance(kind, type) and issubclass(kind, Exception) else Exception, str(error))
             except NotPlainResult as error:
+                if name[:1].isupper():  # a class: the tests ask for an object of the program's own
+                    self.trouble = NotPlain(f"{name} of the program's own")
+                    raise self.trouble from error
                 return self._fail(Exception, f"returned a {error}, which is not plain data")
             except ProgramEnded as error:
                 self.ended = str(error)
@@ -243,7 +248,7 @@ def run_asserts(tests: Asserts, call: Callable, partial: bool) -> Outcome:
             # helpers come from the stub itself, so that the tests never depend on the program's own version of them
             exec(compile(tests.stub_program, "<stub>", "exec"), names)
             exec(compile(tests.setup, "<setup>", "exec"), names)
-            for name in _free_names(tree, names) | ({tests.entry_point} if tests.entry_point else set()):
+            for name in _program_names(tree, names, tests.entry_point):
                 names[name] = calls.stand_in(name)
             if partial:
                 tree = ast.fix_missing_locations(_Counting().visit(tree))
@@ -277,9 +282,9 @@ def _reason(error: Exception, source: str, calls: _Calls) -> str:
     return "; ".join(filter(None, [calls.first_failure, f"failed: {where}" if where else "", what]))
 
 
-def _free_names(tree: ast.AST, known: dict[str, Any]) -> set[str]:
-    """Names that the tests use and nothing of theirs defines: the program's."""
-    used, bound = set(), set(known) | set(dir(builtins))
+def _program_names(tree: ast.AST, names: dict[str, Any], entry_point: str | None) -> set[str]:
+    """Names that the tests use and nothing of theirs defines: the program's. Standard modules that they only name are imported."""
+    used, bound, modules, called = set(), set(names), set(), set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Name):
             (used if isinstance(node.ctx, ast.Load) else bound).add(node.id)
@@ -291,7 +296,17 @@ def _free_names(tree: ast.AST, known: dict[str, Any]) -> set[str]:
             bound.update((alias.asname or alias.name).split(".")[0] for alias in node.names)
         elif isinstance(node, ast.ExceptHandler) and node.name:
             bound.add(node.name)
-    return used - bound
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            modules.add(node.value.id)
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            called.add(node.func.id)
+    free = used - bound - set(dir(builtins))
+    for name in free & modules & sys.stdlib_module_names - called:
+        names[name] = importlib.import_module(name)
+        free.discard(name)
+    if entry_point:
+        return free | {entry_point}
+    return free or called - bound  # MBPP has functions that are called as built-in ones are, such as `sum`
 
 
 class _Counting(ast.NodeTransformer):

@@ -31,11 +31,13 @@ from typing import Any
 # --- plain data on the wire ------------------------------------------------------------------------------------------
 
 MAX_DECIMAL_BITS = 10_000  # above this an int travels in hexadecimal: Python limits the digits of decimal conversion
+TYPES = {kind.__name__: kind for kind in (bool, int, float, complex, str, bytes, list, tuple, set, frozenset, dict, range)}
 MAX_ITERATED = 100_000  # items of an iterator that is returned
 
 
 class NotPlain(Exception):
-    """The value is not made of None, bool, int, float, complex, str, bytes, list, tuple, set, frozenset, dict, range and iterators."""
+    """The value is not made of None, bool, int, float, complex, str, bytes, list, tuple, set, frozenset, dict, range,
+    iterators and these types themselves."""
 
 
 def pack(value: Any) -> Any:
@@ -62,6 +64,8 @@ def pack(value: Any) -> Any:
         return {"complex": [value.real, value.imag]}
     if isinstance(value, (bytes, bytearray)):
         return {"bytes": bytes(value).hex()}
+    if isinstance(value, type) and TYPES.get(value.__name__) is value:
+        return {"type": value.__name__}
     if isinstance(value, range):
         return {"range": [value.start, value.stop, value.step]}
     if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():  # a numpy scalar
@@ -88,6 +92,8 @@ def unpack(data: Any) -> Any:
     ((tag, body),) = data.items()
     if tag in ("hex", "bytes") and type(body) is str:
         return int(body, 16) if tag == "hex" else bytes.fromhex(body)
+    if tag == "type" and type(body) is str and body in TYPES:
+        return TYPES[body]
     if type(body) is list:
         if tag == "complex" and [type(part) for part in body] == [float, float]:
             return complex(*body)

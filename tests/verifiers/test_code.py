@@ -121,6 +121,15 @@ def test_mbpp_asserts_call_several_functions():
     assert wrong.status is Status.WRONG and "assert g([1, 2]) == [2, 1]" in wrong.reason and wrong.score == 0.0
 
 
+def test_names_in_asserts():
+    """A function that is called like a built-in one, a module that nobody imported, a type as an argument: MBPP has all three."""
+    assert verify("def sum(a, b): return 6", ["assert sum(10, 15) == 6"]).status is Status.CORRECT
+    assert verify("def f(x): return 28", ["assert f(1) == sys.getsizeof(1)"]).status is Status.CORRECT
+    assert verify("def f(xs, kind): return sum(type(x) is kind for x in xs)", ["assert f([1, 'a', True], int) == 1"]).status is Status.CORRECT
+    # but where the tests call a function of their problem's, a built-in one is the real one
+    assert verify("def f(x): return []\ndef sum(x): return 3", ["assert sum(f(1)) == 3"]).status is Status.WRONG
+
+
 def test_mbpp_plus_uses_its_further_tests():
     plus = {"test": "assert g([1, 2, 3]) == [3, 2, 1]"}
     cheat = "def g(xs): return [2, 1]"
@@ -167,12 +176,13 @@ def test_partial_credit_counts_asserts():
     [
         (["import no_such_module\nassert f(1) == 1"], "no_such_module"),
         (["assert f(object()) == 1"], "a test passes a builtins.object"),
+        (["assert f(Point(1, 2)) == 1"], "a test passes a Point of the program's own"),
         (["assert 1 == 1"], "they never called the program"),
         (["assert undefined_helper(1) == 1; assert f(1) == 1\nraise NameError('x')"], "NameError"),
     ],
 )
 def test_broken_tests_are_an_error_not_a_wrong(tests, reason):
-    verdict = verify("def f(x): return 1\ndef undefined_helper(x): return 1", tests)
+    verdict = verify("def f(x): return 1\ndef undefined_helper(x): return 1\nclass Point:\n    def __init__(self, *a): pass", tests)
     assert verdict.status is Status.ERROR and reason in verdict.reason and verdict.score is None
 
 
@@ -334,13 +344,13 @@ def test_plain_data_travels_unchanged(value):
     assert typed(unpack(json.loads(json.dumps(pack(value))))) == typed(value)
 
 
-JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.sampled_from(["dict", "set", "tuple", "hex", "bytes", "range", "complex", "x"]), x), max_leaves=15)  # fmt: skip
+JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.sampled_from(["dict", "set", "tuple", "hex", "bytes", "range", "complex", "type", "x"]), x), max_leaves=15)  # fmt: skip
 
 
 @settings(max_examples=300, deadline=None)
 @given(JSON)
 def test_whatever_comes_over_the_wire_is_plain_or_refused(data):
-    kinds = (type(None), bool, int, float, complex, str, bytes, list, tuple, set, frozenset, dict, range)
+    kinds = (type(None), bool, int, float, complex, str, bytes, list, tuple, set, frozenset, dict, range, type)
     try:
         assert type(unpack(data)) in kinds
     except ValueError:
