@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from analysis.errors import InputError
+from analysis.support import CATEGORIES, SupportCounts
 from explore_rl.lab import countdown
 from explore_rl.types import Problem
 
@@ -237,19 +238,11 @@ def compare(base: ExactAudit, tuned: ExactAudit, eps_ladder: Sequence[float] = E
 
 
 def support_counts(base: np.ndarray, tuned: np.ndarray) -> dict[str, Any]:
-    """Counts and rates from who holds each unit in its support (two boolean arrays of one length); rates of definition 3.3.
+    """Counts and rates from who holds each unit in its support (two boolean arrays of one length).
 
     >>> support_counts(np.array([True, True, False, False]), np.array([True, False, True, False]))["srr"]
     0.5
     """
-    kept, lost = int((base & tuned).sum()), int((base & ~tuned).sum())
-    gained, out = int((~base & tuned).sum()), int((~base & ~tuned).sum())
-    srr = _ratio(kept, kept + lost)
-    ndr = _ratio(gained, kept + gained)
-    sds = None if srr is None or ndr is None else (2 * srr * ndr / (srr + ndr) if srr + ndr else 0.0)
-    rates = {"srr": srr, "ndr": ndr, "sds": sds, "nscr": _ratio(gained - lost, kept + gained + lost)}
-    return {"preserved": kept, "shrunk": lost, "expanded": gained, "out": out} | rates
-
-
-def _ratio(part: int, whole: int) -> float | None:
-    return part / whole if whole else None
+    cells = (base & tuned, base & ~tuned, ~base & tuned, ~base & ~tuned)
+    counts = SupportCounts(*(int(cell.sum()) for cell in cells))
+    return {name: getattr(counts, name) for name in (*CATEGORIES, "srr", "ndr", "sds", "nscr")}

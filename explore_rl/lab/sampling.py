@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from tqdm import tqdm
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerFast, TopPLogitsWarper
 
 from explore_rl.lab.exact import ExactAudit
+from explore_rl.lab.problems import MAX_TOKENS
 from explore_rl.types import Problem, Status
 from explore_rl.verifiers.countdown import CountdownVerifier
 
@@ -42,53 +43,58 @@ def draw(
     return [tuple(row[: row.index(end) + 1]) if end in row else tuple(row) for row in rows]
 
 
+def draw_all(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    problems: Sequence[Problem],
+    draws: int,
+    top_p: float = 1.0,
+    seed: int = 0,
+    progress: bool = False,
+) -> list[Counter[tuple[int, ...]]]:
+    """Token sequences and how often each came, problem by problem; `draws` in all, equally many (rounded down) for each problem."""
+    generator = torch.Generator().manual_seed(seed)
+    each = draws // len(problems)
+    return [
+        Counter(draw(model, tokenizer(problem.prompt).input_ids, each, MAX_TOKENS, top_p, generator))
+        for problem in tqdm(problems, desc="sampling", unit="problem", disable=not progress)
+    ]
+
+
 @dataclass
 class Check:
     """What the comparison found.
 
-    draws, correct: how many. unlisted: texts that the verifier accepts and the enumeration has not, or the other way round (must be
-    empty). odd: draws whose text is a correct answer but whose tokens are not its one sequence (a padding token drawn inside).
-    g, degrees, p_value: likelihood-ratio test of all counts against the exact probabilities. cells of less than 5 expected draws of one
-    problem are pooled; their total is the last cell beside "anything else".
-    expected_correct: by the audit, with the standard deviation of one such sample.
+    draws, correct: how many. expected_correct: by the audit, with the standard deviation of one such sample.
+    unlisted: texts that the verifier accepts and the enumeration has not, or the other way round (must be empty).
+    odd: draws whose text is a correct answer but whose tokens are not its one sequence (a padding token drawn inside).
+    g, degrees, p_value: likelihood-ratio test of all counts against the exact probabilities.
     """
 
-    draws: int
-    correct: int
-    expected_correct: float
-    standard_deviation: float
-    unlisted: list[str]
-    odd: int
-    g: float
-    degrees: int
+    draws: int = 0
+    correct: int = 0
+    expected_correct: float = 0.0
+    standard_deviation: float = 0.0
+    unlisted: list[str] = field(default_factory=list)
+    odd: int = 0
+    g: float = 0.0
+    degrees: int = 0
 
     @property
     def p_value(self) -> float:
         return float(stats.chi2.sf(self.g, self.degrees))
 
 
-def check(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerFast,
-    problems: Sequence[Problem],
-    audit: ExactAudit,
-    draws: int,
-    seed: int = 0,
-    progress: bool = False,
-) -> Check:
-    """Draw `draws` completions, equally many for each problem, and compare them with the audit (its top-p; temperature 1)."""
-    generator = torch.Generator().manual_seed(seed)
+def check(drawn: Sequence[Counter[tuple[int, ...]]], tokenizer: PreTrainedTokenizerFast, problems: Sequence[Problem], audit: ExactAudit) -> Check:
+    """Compare what `draw_all` drew with the audit, which has to be at temperature 1 and the same top-p."""
     verifier = CountdownVerifier()
-    per_problem = draws // len(problems)
-    result = Check(0, 0, 0.0, 0.0, [], 0, 0.0, 0)
+    result = Check()
     variance = 0.0
-    for position, problem in enumerate(tqdm(problems, desc="sampling", unit="problem", disable=not progress)):
-        prompt_ids = tokenizer(problem.prompt).input_ids
-        completions = draw(model, prompt_ids, per_problem, 24, audit.settings.get("top_p", 1.0), generator)
+    for position, (problem, counts) in enumerate(zip(problems, drawn)):
         mine = np.flatnonzero(audit.index.problem == position)
         listed = {audit.index.answers[i]: float(audit.answer_probabilities[i]) for i in mine}
         seen: Counter[str] = Counter()
-        for tokens, count in Counter(completions).items():
+        for tokens, count in counts.items():
             ended = tokens[-1] == tokenizer.eos_token_id
             text = tokenizer.decode(tokens, skip_special_tokens=True)
             accepted = verifier(text, problem, truncated=not ended).status is Status.CORRECT
@@ -99,11 +105,12 @@ def check(
             elif accepted:
                 seen[text] += count
         success = float(audit.success[position])
-        variance += per_problem * success * (1 - success)
-        result.draws += per_problem
-        result.correct += sum(seen.values())
-        result.expected_correct += per_problem * success
-        g, degrees = g_statistic(seen, listed, per_problem)
+        draws = counts.total()
+        variance += draws * success * (1 - success)
+        result.draws += draws
+        result.correct += seen.total()
+        result.expected_correct += draws * success
+        g, degrees = g_statistic(seen, listed, draws)
         result.g += g
         result.degrees += degrees
     result.standard_deviation = variance**0.5
@@ -113,8 +120,8 @@ def check(
 def g_statistic(seen: Counter[str], probabilities: dict[str, float], draws: int) -> tuple[float, int]:
     """G = 2 sum of observed * log(observed / expected) over one multinomial, and its degrees of freedom.
 
-    Cells: each answer with at least 5 expected draws, all other answers together, everything else; the last two are merged into their
-    neighbour while they expect less than 5.
+    Cells: each answer with at least 5 expected draws, all other answers together, everything else; a cell of these last two that
+    expects less than 5 is merged into its neighbour.
     """
     cells = [(seen[text], p * draws) for text, p in probabilities.items() if p * draws >= 5]
     rare = (

@@ -182,18 +182,18 @@ def test_division_is_out_of_reach_of_the_embedded_model_and_the_rare_region_is_r
 
 
 @pytest.mark.slow
-def test_exact_probabilities_fit_forty_thousand_draws(embedded):
+def test_exact_probabilities_fit_draws(embedded):
     model, codes = embedded
     asked = problems.load("lab:countdown?level=3&split=audit&size=20")
     pairs, index = exact.sequences(asked, codes)
-    for top_p in (1.0, 0.8):
-        audit = exact.summarise(asked, index, scoring.completion_logprobs(model, pairs, 1.0, top_p), {"top_p": top_p})
-        found = sampling.check(model, codes, asked, audit, 40_000 if top_p == 1 else 8_000, seed=7)
-        assert found.unlisted == [] and found.odd == 0 and found.correct > 500
+    for top_p, draws in ((1.0, 30_000), (0.8, 10_000)):
+        audit = exact.summarise(asked, index, scoring.completion_logprobs(model, pairs, 1.0, top_p))
+        drawn = sampling.draw_all(model, codes, asked, draws, top_p, seed=7)
+        found = sampling.check(drawn, codes, asked, audit)
+        assert found.draws == draws and found.correct > 500 and found.unlisted == [] and found.odd == 0
         assert found.p_value > 1e-3
-        if top_p == 1:  # the test has power: probabilities 5 % off do not fit
-            off = exact.ExactAudit(audit.problem_ids, index, audit.logprobs + math.log(0.9), audit.settings)
-            assert sampling.check(model, codes, asked, off, 40_000, seed=7).p_value < 1e-4
+        off = exact.summarise(asked, index, audit.logprobs + math.log(0.9))  # the test has power: 10 % off does not fit
+        assert sampling.check(drawn, codes, asked, off).p_value < 1e-3
 
 
 @pytest.mark.slow
