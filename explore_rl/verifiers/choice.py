@@ -71,13 +71,17 @@ def _letter(answer: str, options: dict[str, str | None]) -> str | None:
     by_text = [letter for letter, option in options.items() if option is not None and _plain(option) == _plain(text) != ""]
     if len(by_text) == 1:
         return by_text[0]
-    match = re.match(r"\(?\s*([A-Za-z])\s*(?:[).:\-]|$)\s*(.*)", re.sub(r"^(?i:option|choice)\s+", "", text), re.DOTALL)
+    text = re.sub(r"^(?i:option|choice)\s+", "", text)
+    match = re.match(r"\(?\s*([A-Za-z])\s*(?:[).:,\-]|$|(?=\b(?:because|since|as|due|or|and)\b))\s*(.*)", text, re.DOTALL)
     if match is None or match[1].upper() not in options:
         return None
-    letter, rest = match[1].upper(), match[2]
-    if options[letter] is not None and rest:
-        return letter if _plain(rest) == _plain(options[letter]) else None
-    return None if re.search(rf"\b(?:or|and)\b|[,/&]\s*\(?[{''.join(options)}]\b", rest) else letter
+    letter, rest = match[1].upper(), _plain(match[2])
+    if options[letter] is not None and (rest + " ").startswith(_plain(options[letter]) + " "):
+        return letter
+    others = [_plain(option) for other, option in options.items() if other != letter and option is not None]
+    if any((rest + " ").startswith(other + " ") for other in others if other):  # the letter of one option, the text of another
+        return None
+    return None if re.match(rf"(?:or |and )?(?:option |choice )?[{''.join(options).lower()}]\b", rest) else letter
 
 
 def _plain(text: str) -> str:

@@ -1,0 +1,145 @@
+"""explore-rl verify: grades completions again, for example with a stricter verifier, or after a fault in one was mended."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from tqdm import tqdm
+
+from analysis.errors import InputError
+from analysis.records import write_samples
+from explore_rl.problems import load_problems
+from explore_rl.problems.rows import Row, read_rows
+from explore_rl.types import Problem, Status, Verdict
+from explore_rl.verifiers.base import VERIFIERS
+from explore_rl.verifiers.pool import Item, VerifierPool
+
+EXAMPLES = """examples:
+  explore-rl verify samples.parquet --problems math500.jsonl --out regraded.parquet
+  explore-rl verify samples.jsonl --problems math500.jsonl --set math.extract=boxed --set math.relative_tolerance=1e-4 --out strict.jsonl
+  explore-rl verify samples.parquet --problems train.parquet --verifier my_rewards.py:score --out mine.parquet
+  explore-rl verify samples.parquet --problems qa.jsonl --verifier combine --out both.parquet \\
+      --set 'combine.parts=[{"verifier": "math", "weight": 0.9}, {"verifier": "format", "weight": 0.1}]'
+
+FILE holds one completion a row (JSON lines, Parquet, ...): problem_id and completion; finish_reason "length" marks one that was cut off.
+All its columns are kept; correct, verdict, answer, mode, score and reason are written anew."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = EXAMPLES
+    parser.add_argument("file", help="completions to grade: a file, folder or glob")
+    parser.add_argument("--problems", required=True, help="the problems they answer: a file or a spec, as `explore-rl problems` reads them")
+    parser.add_argument("--format", help="the form of the problem file, by name; left out, it is found from the columns")
+    parser.add_argument("--out", required=True, type=Path, help="file to write: .parquet or .jsonl, complete or not at all")
+    parser.add_argument("--verifier", help=f"grade with this verifier whatever the problems name: {', '.join(VERIFIERS)}, or a function as module:function")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME.OPTION=VALUE", help="an option of a verifier; the value is JSON or text; may be repeated")
+    parser.add_argument("--workers", type=int, help="processes (default: as many as cores)")
+    parser.add_argument("--time-limit", type=float, default=10.0, metavar="S", help="seconds for one completion (default 10)")
+    parser.add_argument("--memory-limit", type=int, default=2048, metavar="MB", help="memory for one completion in MiB (default 2048)")
+    parser.add_argument("--overwrite", action="store_true", help="replace the output if it is there")
+
+
+def run(args: argparse.Namespace) -> int:
+    if args.out.suffix not in (".parquet", ".jsonl"):
+        raise InputError(f"--out {args.out}: expected a name that ends in .parquet or .jsonl")
+    if args.out.exists() and not args.overwrite:
+        raise InputError(f"--out {args.out}: exists already; give another name, or --overwrite")
+    if args.workers is not None and args.workers < 1:
+        raise InputError(f"--workers {args.workers}: expected at least 1")
+    options = _options(args.set)
+    if args.verifier:
+        options.setdefault(args.verifier, {})
+    problems = {problem.id: problem for problem in load_problems(args.problems, format=args.format)}
+    rows: list[Row] = []
+    changes: Counter[tuple[str, str]] = Counter()
+    graded: list[dict[str, Any]] = []
+    with VerifierPool(options, args.workers, args.time_limit, args.memory_limit) as pool:
+        verdicts = pool.verify(_items(args, problems, rows))
+        with tqdm(total=_count(args.file), unit="completion", desc="verify") as bar:
+            for number, verdict in enumerate(verdicts):
+                row = rows[number]
+                rows[number] = None  # only what is under way is kept twice
+                graded.append(row.values | _columns(verdict))
+                if (before := _before(row.values)) is not None:
+                    changes[before, verdict.status.value] += 1
+                bar.update()
+    if not graded:
+        raise InputError(f"{args.file}: holds no completion")
+    write_samples(args.out, graded)
+    _report(args.out, graded, changes)
+    return 0
+
+
+def _items(args: argparse.Namespace, problems: dict[str, Problem], rows: list[Row]) -> Iterator[Item]:
+    for row in read_rows(args.file):
+        if row.values.get("problem_id") is None:
+            raise row.error("problem_id", "missing; expected the id of one of the problems")
+        problem = problems.get(str(row.values["problem_id"]))
+        if problem is None:
+            raise row.error("problem_id", f"{row.values['problem_id']!r} is none of the {len(problems)} problems of {args.problems}")
+        completion = row.need("completion", str, "the text of the completion")
+        row.values["problem_id"] = str(row.values["problem_id"])
+        rows.append(row)
+        yield Item(problem, completion, row.values.get("finish_reason") == "length", args.verifier)
+
+
+def _columns(verdict: Verdict) -> dict[str, Any]:
+    evidence = verdict.score is not None
+    return {
+        "correct": verdict.status is Status.CORRECT if evidence else None,
+        "verdict": verdict.status.value,
+        "answer": verdict.answer,
+        "mode": verdict.mode,
+        "score": verdict.score,
+        "reason": verdict.reason,
+    }
+
+
+def _before(values: dict[str, Any]) -> str | None:
+    if isinstance(values.get("verdict"), str):
+        return values["verdict"]
+    correct = values.get("correct")
+    return None if correct is None else "correct" if correct else "wrong"
+
+
+def _options(settings: list[str]) -> dict[str, dict[str, Any]]:
+    """["math.extract=boxed"] -> {"math": {"extract": "boxed"}}. A plug-in's name has dots of its own, so the last one counts."""
+    options: dict[str, dict[str, Any]] = {}
+    for setting in settings:
+        path, equals, text = setting.partition("=")
+        name, dot, option = path.rpartition(".")
+        if not (equals and dot and name and option):
+            raise InputError(f"--set {setting}: expected NAME.OPTION=VALUE, such as math.extract=boxed")
+        try:
+            value = json.loads(text)
+        except json.JSONDecodeError:
+            value = text
+        options.setdefault(name, {})[option] = value
+    return options
+
+
+def _count(file: str) -> int | None:
+    """For the progress bar; None where it would have to be read to know."""
+    path = Path(file)
+    return pq.read_metadata(path).num_rows if path.is_file() and path.suffix == ".parquet" else None
+
+
+def _report(out: Path, graded: list[dict[str, Any]], changes: Counter[tuple[str, str]]) -> None:
+    counts = Counter(row["verdict"] for row in graded)
+    print(f"{out}: {len(graded)} completions: " + ", ".join(f"{status.value} {counts[status]} ({counts[status] / len(graded):.1%})" for status in Status))
+    moved = {pair: count for pair, count in changes.items() if pair[0] != pair[1]}
+    if changes:
+        print(f"changed from the file's own verdicts: {sum(moved.values())} of {sum(changes.values())}")
+        for (before, now), count in sorted(moved.items(), key=lambda entry: -entry[1]):
+            print(f"  {before} -> {now}: {count}")
+    unsure = counts[Status.TIMEOUT] + counts[Status.ERROR]
+    if unsure:
+        reasons = Counter(row["reason"] for row in graded if row["verdict"] in (Status.TIMEOUT, Status.ERROR))
+        print(f"{unsure} completions are no evidence; most often: " + "; ".join(f"{reason} ({count})" for reason, count in reasons.most_common(3)))
