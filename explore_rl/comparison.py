@@ -21,7 +21,7 @@ from explore_rl.verifiers.pool import VerifierPool
 
 log = logging.getLogger(__name__)
 
-REDRAW_SEED = 1  # the base is drawn twice, so that the report can show what one model drawn twice shows
+REDRAW_SEED = 1  # the base is drawn twice, and stands on the board as a method: what one model drawn twice shows
 
 
 class Comparison:
@@ -83,12 +83,12 @@ class Comparison:
     def write(self, folders: Sequence[Path]) -> dict[str, Any]:
         """Board (in the laboratory), comparison.json and the report, into `output`; prints the table."""
         configs = {folder: load_config(folder / "config.yaml") for folder in folders}
-        methods: dict[str, list] = {}
         base = readers.load([str(self.base_samples(0))], name="base")
+        methods: dict[str, list] = {"base, drawn again": [readers.load([str(self.base_samples(REDRAW_SEED))], name="base, drawn again")]}
         for folder, config in configs.items():
             methods.setdefault(config.name, []).append(readers.load([str(self.run_samples(folder))], name=f"{config.name}, seed {config.seed}"))
-        redraw = readers.load([str(self.base_samples(REDRAW_SEED))], name="base, drawn again")
-        document = compare(base, methods, redraw=redraw)
+        warnings = dict.fromkeys(line for runs in methods.values() for run in runs for line in readers.align(base, run)[2])
+        document = compare(base, methods, warnings=list(warnings), progress=lambda line: log.info("auditing %s", line))
         if board.is_laboratory(configs[folders[0]]):
             exact = board.build(folders)
             board.write(exact, self.output)
