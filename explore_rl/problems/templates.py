@@ -217,7 +217,7 @@ def check_lengths(problems: Iterable[Problem], template: Template, tokenizer: An
     for problem in problems:
         text = template.render(problem, tokenizer)
         ids = template.encode_text(text, tokenizer)
-        _refuse_lossy(text, ids, tokenizer, f"problem {problem.id!r}: the prompt")
+        _refuse_lossy(text, tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer, f"problem {problem.id!r}: the prompt")
         length = len(ids)
         over += length > max_prompt_tokens
         if length > longest:
@@ -326,8 +326,6 @@ def _turn_end(template: Template, tokenizer: Any) -> str | None:
 def _refuse_lossy(text: str, ids: list[int], tokenizer: Any, what: str) -> None:
     """Raises InputError where the tokens do not stand for the text: some tokenizers drop what they do not know without a word."""
     back = tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-    if tokenizer.bos_token and not text.startswith(tokenizer.bos_token):
-        back = back.removeprefix(tokenizer.bos_token)
     wanted, got = _bare(text), _bare(back)
     if wanted != got:
         at = next((i for i, pair in enumerate(zip(wanted, got, strict=False)) if pair[0] != pair[1]), min(len(wanted), len(got)))

@@ -212,3 +212,12 @@ def test_prompts_over_the_limit_are_counted_and_named(qwen):
     assert check_lengths([QUESTION, long], template, qwen, length) == length
     with pytest.raises(InputError, match=rf"1 prompts are longer than {length - 1} tokens \(the longest, problem 'long', has {length}\)"):
         check_lengths([QUESTION, long], template, qwen, length - 1)
+
+
+def test_a_tokenizer_whose_begin_token_has_two_names(make_tokenizer):
+    """OpenLLaMA's files put <s> in front and call </s> the begin token: prompts still read as they were written."""
+    tokenizer = make_tokenizer["llama"]()
+    tokenizer.bos_token = "</s>"
+    ids = load_template("none").encode(QUESTION, tokenizer)
+    assert check_lengths([QUESTION], load_template("none"), tokenizer, 100) == len(ids)
+    assert ids[0] == tokenizer.convert_tokens_to_ids("<s>") and ids.count(ids[0]) == 1
