@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import dataclass
 from typing import Any
 
 from analysis.errors import InputError
@@ -27,6 +28,7 @@ from explore_rl.verifiers import code_tests
 from explore_rl.verifiers.base import Limits, correct, failed, no_answer, timed_out, wrong
 from explore_rl.verifiers.code_tests import Asserts, Cases, read_tests
 from explore_rl.verifiers.sandbox import (
+    Isolation,
     NotPlainResult,
     Program,
     ProgramEnded,
@@ -39,37 +41,43 @@ from explore_rl.verifiers.sandbox import (
 )
 
 
+@dataclass(kw_only=True)
 class CodeVerifier:
-    """time_limit_s: processor seconds of one program run (all unit tests of a completion; each case of input and output). total_time_s:
-    wall-clock seconds for all cases of one completion. memory_mb, output_mb, scratch_mb, processes: see SandboxLimits. partial: the score
-    of a wrong program is the share of its tests that held. float_tolerance: absolute, between printed or returned numbers of cases.
-    isolation: "required" refuses to run programs on a machine that can hold them only weakly; "best_effort" runs them with what there is.
+    """time_limit_s: processor seconds of one run (all unit tests of a completion; each case of input and output). wall_limit_s: wall-clock
+    seconds of one run; None: 3 x time_limit_s + 10. total_time_s: wall-clock seconds for all cases of a completion. memory_mb, output_mb,
+    scratch_mb, processes: see SandboxLimits. partial: the score of a wrong program is the share of its tests that held. float_tolerance:
+    absolute, between printed or returned numbers of cases. isolation: "required" refuses to run programs on a machine that can hold them
+    only weakly; "best_effort" runs them with what there is.
     """
 
-    def __init__(
-        self,
-        *,
-        time_limit_s: float = 10.0,
-        total_time_s: float = 120.0,
-        memory_mb: int = 1024,
-        output_mb: int = 16,
-        scratch_mb: int = 64,
-        processes: int = 0,
-        partial: bool = False,
-        float_tolerance: float = 0.0,
-        isolation: str = "required",
-    ):
-        for name, value in (("time_limit_s", time_limit_s), ("total_time_s", total_time_s), ("memory_mb", memory_mb)):
+    time_limit_s: float = 10.0
+    wall_limit_s: float | None = None
+    total_time_s: float = 120.0
+    memory_mb: int = 1024
+    output_mb: int = 16
+    scratch_mb: int = 64
+    processes: int = 0
+    partial: bool = False
+    float_tolerance: float = 0.0
+    isolation: str = "required"
+
+    def __post_init__(self) -> None:
+        for name in ("time_limit_s", "wall_limit_s", "total_time_s", "memory_mb", "output_mb", "scratch_mb"):
+            value = getattr(self, name)
+            if name == "wall_limit_s" and value is None:
+                continue
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
                 raise InputError(f"verifier 'code': {name} must be a number above 0, got {value!r}")
-        if isolation not in ("required", "best_effort"):
-            raise InputError(f"verifier 'code': isolation must be required or best_effort, got {isolation!r}")
-        self.held_by = _isolation(isolation, processes)
+        for name, least in (("processes", 0), ("memory_mb", 1), ("output_mb", 1), ("scratch_mb", 1)):
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < least:
+                raise InputError(f"verifier 'code': {name} must be a whole number from {least}, got {getattr(self, name)!r}")
+        if self.isolation not in ("required", "best_effort"):
+            raise InputError(f"verifier 'code': isolation must be required or best_effort, got {self.isolation!r}")
+        self.held_by = _held_by(self.isolation, self.processes)
         self.program_limits = SandboxLimits(
-            time_limit_s, memory_mb=memory_mb, processes=processes, output_mb=output_mb, scratch_mb=scratch_mb
+            self.time_limit_s, self.wall_limit_s, self.memory_mb, self.processes, output_mb=self.output_mb, scratch_mb=self.scratch_mb
         )
-        self.total_time_s, self.partial, self.float_tolerance = total_time_s, partial, float_tolerance
-        self.limits = Limits(time_s=total_time_s + self.program_limits.wall + 10)  # the pool's: a backstop for the tests' own code
+        self.limits = Limits(time_s=self.total_time_s + self.program_limits.wall + 10)  # the pool's: a backstop for the tests' own code
 
     def __call__(self, completion: str, problem: Problem, *, truncated: bool = False) -> Verdict:
         if truncated:
@@ -137,7 +145,7 @@ class CodeVerifier:
             return str(error)
 
 
-def _isolation(wanted: str, processes: int) -> Any:
+def _held_by(wanted: str, processes: int) -> Isolation:
     found = isolation()
     if wanted == "required" and not found.strong:
         raise InputError(

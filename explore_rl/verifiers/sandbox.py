@@ -62,7 +62,7 @@ class NotPlainResult(Exception):
 class SandboxLimits:
     """What one program may use.
 
-    cpu_s: processor seconds of each process. wall_s: seconds from the start; None: 2 x cpu_s + 5. memory_mb: address space of each
+    cpu_s: processor seconds of each process. wall_s: seconds from the start; None: 3 x cpu_s + 10. memory_mb: address space of each
     process, MiB. processes: how many it may start beside itself (needs namespaces); threads: beside that. files: open at a time.
     output_mb: of standard output and error together, and of any one result. scratch_mb: size of its own /tmp, which is all it can write.
     """
@@ -78,7 +78,7 @@ class SandboxLimits:
 
     @property
     def wall(self) -> float:
-        return 2 * self.cpu_s + 5 if self.wall_s is None else self.wall_s
+        return 3 * self.cpu_s + 10 if self.wall_s is None else self.wall_s
 
 
 # --- what the machine gives ------------------------------------------------------------------------------------------
@@ -163,6 +163,7 @@ def readable_paths() -> tuple[str, ...]:
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": "/tmp", "TMPDIR": "/tmp", "PYTHONHASHSEED": "0"}
 ENVIRONMENT |= {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
 NEVER_STARTED = "the sandbox did not start"
+EXIT_S = 5.0  # for a process that has been told to end, or seems to have ended
 
 
 class Program:
@@ -322,7 +323,8 @@ class Program:
 
     def ended(self) -> Exception:
         """The program's process has gone, or has shut its channel: says why."""
-        code = self._end(grace=1.0)
+        self.exited(EXIT_S)
+        code = self._end()
         if code == 128 + signal.SIGXCPU or (code == 128 + signal.SIGKILL and self.cpu_s >= self.limits.cpu_s):
             return ProgramEnded(f"time limit: more than {self.limits.cpu_s:g} s of processor time")
         if code == 128 + signal.SIGKILL and _oom_kills() > self._oom_kills:
@@ -331,23 +333,28 @@ class Program:
             return ProgramEnded(f"ended by signal {code - 128}")
         return ProgramEnded(f"ended before it answered (exit code {code})")
 
-    def _end(self, grace: float = 0.0) -> int:
+    def exited(self, within_s: float) -> bool:
+        """Waits for the program to end by itself."""
+        if self.process.returncode is not None:
+            return True
+        pidfd = os.pidfd_open(self.process.pid)
+        try:
+            with selectors.DefaultSelector() as selector:
+                selector.register(pidfd, selectors.EVENT_READ)
+                return bool(selector.select(within_s))
+        finally:
+            os.close(pidfd)
+
+    def _end(self) -> int:
         """Ends the program and all it started; waits for that. Returns the exit code."""
         if self.process.returncode is None:
-            pidfd = os.pidfd_open(self.process.pid)
-            try:
-                for wait_s, number in ((grace, None), (5.0, signal.SIGTERM), (5.0, signal.SIGKILL)):
-                    if number is not None:
-                        self.process.send_signal(number)
-                    with selectors.DefaultSelector() as selector:
-                        selector.register(pidfd, selectors.EVENT_READ)
-                        if selector.select(wait_s):
-                            break
-                else:
-                    raise SandboxFault("a sandbox was still there 5 s after SIGKILL")
-                _, status, usage = os.wait4(self.process.pid, 0)
-            finally:
-                os.close(pidfd)
+            for number in (signal.SIGTERM, signal.SIGKILL):
+                if not self.exited(0):
+                    self.process.send_signal(number)
+                    self.exited(EXIT_S)
+            if not self.exited(0):
+                raise SandboxFault(f"a sandbox was still there {EXIT_S:g} s after SIGKILL")
+            _, status, usage = os.wait4(self.process.pid, 0)
             self.process.returncode = os.waitstatus_to_exitcode(status)
             self.cpu_s = usage.ru_utime + usage.ru_stime
             os.close(self._to)
@@ -400,7 +407,10 @@ def run_script(text: str, stdin: str, limits: SandboxLimits, held_by: Isolation)
                             raise ProgramEnded(f"output limit: more than {limits.output_mb} MiB printed")
                     else:
                         selector.unregister(key.fileobj)
-        reason = program.ended()  # both streams are closed: it has ended, or will within a moment
+        # both streams are closed: it has ended or is about to
+        if not program.exited(max(EXIT_S, program.deadline - time.monotonic())):
+            raise program.out_of_time()
+        reason = program.ended()
         if isinstance(reason, SandboxFault) or str(reason).startswith("time limit"):
             raise reason
     stdout, stderr = (bytes(written[name]).decode(errors="replace") for name in ("stdout", "stderr"))

@@ -23,7 +23,7 @@ def problem(answer, **metadata) -> Problem:
 
 def verify(program: str, tests, *, fenced: bool = True, truncated: bool = False, metadata: dict | None = None, **options):
     completion = f"Here it is.\n```python\n{program}\n```\n" if fenced else program
-    return CodeVerifier(time_limit_s=2.0, **options)(completion, problem(tests, **(metadata or {})), truncated=truncated)
+    return CodeVerifier(time_limit_s=2.0, wall_limit_s=120, **options)(completion, problem(tests, **(metadata or {})), truncated=truncated)
 
 
 STUB = 'from typing import List\n\n\ndef shift(text: str) -> str:\n    return text[1:] + text[:1]\n\n\ndef unshift(text: str) -> str:\n    """Undo shift."""\n'
@@ -313,7 +313,7 @@ def test_partial_credit_counts_cases():
     tests = {"inputs": ["1", "2", "3", "4"], "outputs": ["1", "2", "0", "4"]}
     assert verify("print(input())", tests, partial=True).score == 0.75
     loops = "x = input()\nwhile x == '2': pass\nprint(x)"
-    assert CodeVerifier(time_limit_s=1, partial=True)(f"```python\n{loops}\n```", problem(tests)).score == 0.25  # the rest is not tried
+    assert CodeVerifier(time_limit_s=1, wall_limit_s=120, partial=True)(f"```python\n{loops}\n```", problem(tests)).score == 0.25  # the rest is not tried
 
 
 # --- parts -----------------------------------------------------------------------------------------------------------
@@ -381,7 +381,7 @@ def test_python_that_cannot_be_started_is_a_fault(monkeypatch):
 def test_in_the_pool_a_loop_costs_one_item():
     tests = problem(["assert f(1) == 2"])
     right, loop = "```python\ndef f(x): return x + 1\n```", "```python\ndef f(x):\n    while True: pass\n```"
-    with VerifierPool({"code": {"time_limit_s": 1.0}}, workers=2) as pool:
+    with VerifierPool({"code": {"time_limit_s": 1.0, "wall_limit_s": 120}}, workers=2) as pool:
         verdicts = pool.verify_all([Item(tests, text) for text in (right, loop, loop, loop, right, right)])
     assert [v.status.value for v in verdicts] == ["correct", "wrong", "wrong", "wrong", "correct", "correct"]
     assert verdicts[1].reason.startswith("time limit")

@@ -41,7 +41,7 @@ def held_by(request) -> Isolation:
 
 
 def verify(held_by: Isolation, program: str, problem: Problem = SECRET, **options):
-    verifier = CodeVerifier(time_limit_s=1.0, **options)
+    verifier = CodeVerifier(time_limit_s=1.0, wall_limit_s=120, **options)
     verifier.held_by = held_by
     return verifier(f"```python\n{textwrap.dedent(program)}\n```", problem)
 
@@ -391,3 +391,18 @@ def test_rights_are_gone(call, held_by):
         pytest.skip("stays the same user, without its capabilities")
     program = f"import os\ndef secret(x):\n    try: {call}\n    except OSError: return {{1: 7341, 2: 9082}}[x]\n    return 0"
     assert verify(held_by, program).status is Status.CORRECT  # the call was refused, so the program goes on to give the answers
+
+
+def test_a_script_that_shuts_its_output_and_goes_on_is_out_of_time(held_by):
+    verdict = verify(held_by, "import os\nprint(7341, flush=True)\nos.close(1), os.close(2)\nwhile True: pass", ECHO)
+    assert verdict.status is Status.WRONG and verdict.reason.startswith("time limit")
+
+
+def test_nothing_stays_open(held_by):
+    """Neither descriptors nor processes, whatever the programs did."""
+    programs = [SOLUTION, "import os\nos._exit(1)", "def secret(x): return object()", "def secret(x): return 'x' * 2_000_000", "1 +"]
+    before, children = len(os.listdir("/proc/self/fd")), family(os.getpid())
+    for program in programs:
+        verify(held_by, program, output_mb=1)
+        verify(held_by, program, ECHO, output_mb=1)
+    assert len(os.listdir("/proc/self/fd")) == before and family(os.getpid()) <= children
