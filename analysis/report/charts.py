@@ -29,10 +29,11 @@ def power_ticks(low: float, high: float) -> dict[str, Any]:
 
 
 def short(number: float) -> str:
-    for size, letter in ((1e6, "M"), (1e3, "k")):
-        if number >= 10 * size or (number >= size and number % size == 0):
-            return f"{number / size:.3g}{letter}"
-    return f"{number:.4g}"
+    """1024 as 1k, 16384 as 16k, 1048576 as 1M; others in plain digits."""
+    for size, letter in ((1 << 20, "M"), (1 << 10, "k")):
+        if number >= size and number % size == 0:
+            return f"{number // size:.0f}{letter}"
+    return f"{number:g}"
 
 
 def banded(x: list, entry: dict[str, list], name: str, colour: str, unit: str = "k", dash: str = "solid") -> list[dict[str, Any]]:
@@ -109,7 +110,7 @@ def tokens(block: dict, names: tuple[str, str]) -> dict[str, Any] | None:
     layout |= crossing_marks(crossing, entry["tokens"][-1], crossing_words(crossing, "tokens"))
     lengths = entry["mean_tokens"]
     caption = f"The same curves by cost: a completion of {names[0]} has {lengths['base']:,.0f} tokens on average, one of {names[1]} {lengths['tuned']:,.0f}."
-    return figure("tokens", "pass@k by tokens spent", caption, data, layout, 7, 360)
+    return figure("tokens", "pass@k by tokens spent", caption, data, layout, 12, 340)
 
 
 def flow(block: dict, names: tuple[str, str]) -> dict[str, Any]:
@@ -120,11 +121,11 @@ def flow(block: dict, names: tuple[str, str]) -> dict[str, Any]:
     labels = [f"{names[0]}: solved", f"{names[0]}: not solved", f"{names[1]}: solved", f"{names[1]}: not solved"]
     data = {
         "type": "sankey", "arrangement": "snap", "textfont": {"size": 12.5},
-        "node": {"label": [f"{label} ({count:,.4g})" for label, count in zip(labels, solved, strict=True)], "color": ["--base", "--out", "--tuned", "--out"], "pad": 34, "thickness": 14,
+        "node": {"label": [f"{label} ({round(count, 1):,g})" for label, count in zip(labels, solved, strict=True)], "color": ["--base", "--out", "--tuned", "--out"], "pad": 34, "thickness": 14,
                  "line": {"width": 0}, "x": [0.001, 0.001, 0.999, 0.999], "y": [0.2, 0.85, 0.2, 0.85]},
         "link": {"source": [a for a, _, _ in links], "target": [b for _, b, _ in links], "value": [s[name] for *_, name in links],
                  "color": [f"{CATEGORIES[name]['colour']}/0.55" for *_, name in links], "label": [CATEGORIES[name]["label"] for *_, name in links],
-                 "hovertemplate": "%{label}: %{value:,.4g} problems<extra></extra>"},
+                 "hovertemplate": "%{label}: %{value:,.3g} problems<extra></extra>"},
     }  # fmt: skip
     for key in ("x", "y"):  # nodes without a link are not drawn, and their places would shift the others'
         used = sorted({n for a, b, _ in links for n in (a, b)})
@@ -205,7 +206,7 @@ def ladder(certified: dict) -> dict[str, Any]:
     return figure("ladder", "Certified support, for a ladder of eps", caption, data, layout, 5, 560)
 
 
-def dots(id: str, title: str, caption: str, rows: list[tuple[str, dict, dict]], names: tuple[str, str], unit: str, width: int = 6) -> dict[str, Any]:
+def dots(id: str, title: str, caption: str, rows: list[tuple[str, dict, dict]], names: tuple[str, str], unit: str, width: int = 6, from_zero: bool = True) -> dict[str, Any]:
     """Base and tuned values with intervals, one row a quantity."""
     data = []
     for side, name, column, shift in (("base", names[0], 1, -0.11), ("tuned", names[1], 2, 0.11)):
@@ -216,9 +217,8 @@ def dots(id: str, title: str, caption: str, rows: list[tuple[str, dict, dict]], 
             "error_x": {"type": "data", "symmetric": False, "array": [v["high"] - v["value"] for *_, v in there], "arrayminus": [v["value"] - v["low"] for *_, v in there], "color": f"--{side}", "thickness": 1.6, "width": 4},
             "text": [f"{label}: {v['value']:.3g} ({v['low']:.3g} to {v['high']:.3g})" for _, label, v in there], "hovertemplate": "%{text}<extra></extra>",
         })  # fmt: skip
-    yaxis = {"tickvals": list(range(len(rows))), "ticktext": [row[0] for row in rows], "autorange": "reversed", "zeroline": False, "range": [len(rows) - 0.5, -0.5]}
-    yaxis.pop("autorange")
-    layout = {"xaxis": {"title": {"text": unit}, "rangemode": "tozero"}, "yaxis": yaxis, "margin": {"l": 150, "r": 16, "t": 14, "b": 46}}
+    yaxis = {"tickvals": list(range(len(rows))), "ticktext": [row[0] for row in rows], "zeroline": False, "range": [len(rows) - 0.5, -0.5]}
+    layout = {"xaxis": {"title": {"text": unit}, "rangemode": "tozero" if from_zero else "normal"}, "yaxis": yaxis, "margin": {"l": 150, "r": 16, "t": 14, "b": 46}}
     return figure(id, title, caption, data, layout, width, 130 + 48 * len(rows))
 
 

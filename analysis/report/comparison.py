@@ -60,8 +60,9 @@ def spread(values: list[float | None], form: str = "{:g}") -> str:
 def sampled_sections(document: dict, benchmark: str, colours: dict[str, str]) -> list[dict]:
     audits = {name: [one["benchmarks"][benchmark] for one in runs] for name, runs in document["audits"].items()}
     lead = "Each run has its own verdict against the base; S counts problems that only the base solved, E those that only the run solved."
-    out = [section("verdicts", "Verdicts", lead, [verdict_table(document, audits, benchmark), support_chart(audits, colours)])]
-    out.append(section("curves", "pass@k, sampled", "Means over the runs of a method; the shade is the range of its runs, not an interval.", [curves_chart(document, audits, colours)]))
+    out = [section("verdicts", "Verdicts", lead, [verdict_table(document, audits, benchmark)])]
+    lead = "Curves are means over the runs of a method; their shade is the range of its runs, not an interval."
+    out.append(section("curves", "What the samples show", lead, [curves_chart(document, audits, colours), support_chart(audits, colours)]))
     if document["pairs"]:
         lead = "Difference of the means over runs, with an interval over problems for the runs at hand. A p-value over runs appears only with five or more runs a side."
         out.append(section("pairs", "Methods against each other", lead, [pairs_table(document, benchmark)]))
@@ -102,8 +103,8 @@ def support_chart(audits: dict[str, list[dict]], colours: dict[str, str]) -> dic
     x, y = (float(np.mean(e)) for e in expected)
     data.append({"x": [x], "y": [y], "name": "one model drawn twice (mean)", "mode": "markers", "marker": {"size": 12, "symbol": "x", "color": "--neutral"}, "hovertemplate": "null: %{x:.2f}, %{y:.2f}<extra></extra>"})
     line = {"type": "line", "x0": 0, "y0": 0, "x1": top * 1.1, "y1": top * 1.1, "line": {"color": "--line", "width": 1.2}, "layer": "below"}
-    layout = {"xaxis": {"title": {"text": "problems lost (S)"}, "rangemode": "tozero"}, "yaxis": {"title": {"text": "problems gained (E)"}, "rangemode": "tozero"}, "shapes": [line]}
-    return charts.figure("lost-gained", "Lost and gained by each run", "One dot a run. Above the line more was gained than lost.", data, layout, 6, 380)
+    layout = {"xaxis": {"title": {"text": "problems lost (S)"}, "range": [-0.06 * top, 1.12 * top]}, "yaxis": {"title": {"text": "problems gained (E)"}, "range": [-0.06 * top, 1.12 * top]}, "shapes": [line]}
+    return charts.figure("lost-gained", "Lost and gained by each run", "One dot a run. Above the line more was gained than lost.", data, layout, 5, 420)
 
 
 def ranged(x: list, runs: np.ndarray, name: str, colour: str, hover: str, dash: str = "solid", **more: Any) -> list[dict]:
@@ -129,7 +130,7 @@ def curves_chart(document: dict, audits: dict[str, list[dict]], colours: dict[st
     for name, runs in audits.items():
         data += ranged(k, np.array([on(b, "tuned") for b in runs]), name, colours[name], hover)
     layout = {"xaxis": charts.power_ticks(1, k[-1]) | {"title": {"text": "k (samples a problem)"}}, "yaxis": {"title": {"text": "pass@k"}, "tickformat": ".0%"}}
-    return charts.figure("pass-at-k", "pass@k of every method", "Unbiased estimates. Dashed: the base.", data, layout, 12, 420)
+    return charts.figure("pass-at-k", "pass@k of every method", "Unbiased estimates. Dashed: the base.", data, layout, 7, 420)
 
 
 def pairs_table(document: dict, benchmark: str) -> dict[str, Any]:
@@ -222,7 +223,7 @@ def exact_masses(exact: dict, colours: dict[str, str]) -> dict[str, Any] | None:
         data.append({"y": [r.removeprefix("mass_").replace("_", " ") for r in regions], "x": [v if v and v > 0 else None for v in values], "name": row["method"], "mode": "markers",
                      "marker": {"size": 10, "color": colour, "symbol": "diamond" if row["method"] == "base" else "circle"}, "error_x": error if row["runs"] > 1 else {"visible": False},
                      "hovertemplate": f"{row['method']}, %{{y}}: %{{x:.3g}}<extra></extra>"})  # fmt: skip
-    layout = {"xaxis": {"type": "log", "title": {"text": "mass of correct answers in the region"}, "exponentformat": "power"}, "yaxis": {"type": "category"}, "margin": {"l": 110, "r": 12, "t": 14, "b": 46}}
+    layout = {"xaxis": {"type": "log", "dtick": 1, "title": {"text": "mass of correct answers in the region"}, "exponentformat": "power"}, "yaxis": {"type": "category"}, "margin": {"l": 110, "r": 12, "t": 14, "b": 46}}
     return charts.figure("exact-masses", "Mass of each region", "Mean over runs and their range; the scale is logarithmic.", data, layout, 5, 440)
 
 
@@ -233,7 +234,7 @@ def exact_ladder(exact: dict, colours: dict[str, str], unit: str, key: str, word
             continue
         eps = [row["eps"] for row in runs[0]["support"][unit]]
         data += ranged(eps, np.array([[row[key] for row in run["support"][unit]] for run in runs], dtype=float), name, colours[name], f"eps = %{{x:.2g}}: %{{y:.4g}} {word}")
-    layout = {"xaxis": {"type": "log", "title": {"text": "eps"}, "autorange": "reversed", "exponentformat": "power"}, "yaxis": {"title": {"text": f"{BIG_UNITS[unit]} {word}"}, "rangemode": "tozero"}}
+    layout = {"xaxis": {"type": "log", "title": {"text": "eps"}, "autorange": "reversed", "dtick": 1, "exponentformat": "power"}, "yaxis": {"title": {"text": f"{BIG_UNITS[unit]} {word}"}, "rangemode": "tozero"}}
     return charts.figure(f"exact-{key}", f"{word.capitalize()}, by eps", "Further right, rarer answers count as support.", data, layout, 6, 340) if data else None
 
 

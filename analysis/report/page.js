@@ -100,6 +100,13 @@ function tiles(list) {
     make("div", { class: "value" }, tile.value), make("div", { class: "note" }, tile.note || ""))));
 }
 
+function warnings(lines) {
+  const list = (some) => make("ul", {}, ...some.map((line) => make("li", {}, line)));
+  const box = make("div", { class: "warnings", role: "note" }, make("strong", {}, "Before you read on"), list(lines.slice(0, 6)));
+  if (lines.length > 6) box.append(make("details", {}, make("summary", {}, `${lines.length - 6} more`), list(lines.slice(6))));
+  return box;
+}
+
 function show(index) {
   current = index;
   const page = data.pages[index];
@@ -110,7 +117,7 @@ function show(index) {
   main.replaceChildren();
   if (page.verdict) main.append(verdictCard(page));
   if (page.tiles.length) main.append(tiles(page.tiles));
-  if (data.warnings.length) main.append(make("div", { class: "warnings", role: "note" }, make("strong", {}, "Before you read on"), make("ul", {}, ...data.warnings.map((w) => make("li", {}, w)))));
+  if (data.warnings.length) main.append(warnings(data.warnings));
   for (const section of page.sections) {
     const grid = make("div", { class: "grid" });
     for (const part of section.parts) grid.append(part.spec ? figure(part) : table(part));

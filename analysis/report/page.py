@@ -88,7 +88,7 @@ def tile(label: str, value: str, note: str, colour: str | None = None) -> dict[s
 
 
 def number(x: float) -> str:
-    return f"{x:,.0f}" if float(x).is_integer() else f"{x:,.1f}"
+    return f"{x:,.0f}" if abs(x - round(x)) < 0.05 else f"{x:,.1f}"
 
 
 def interval(entry: dict | None, sign: bool = False, percent: bool = True) -> str:
@@ -109,7 +109,8 @@ def sections(name: str, block: dict, by: dict[str, dict], rows: list[dict], name
         for who, key in zip(names, ("base_ahead_range", "tuned_ahead_range"), strict=True)
         if (r := detail.get(key))
     ]
-    lead = f"The curves {charts.crossing_words(block.get('crossing_k')).removeprefix('the curves ')}" + (f"; {share(detail['share'])} of bootstrap replicates cross. " if "share" in detail else ". ")
+    lead = f"The curves {charts.crossing_words(block.get('crossing_k')).removeprefix('the curves ')}"
+    lead += f" ({share(detail['share'])} of bootstrap replicates cross). " if "share" in detail else ". "
     lead += ("; ".join(ahead) + "." if ahead else "Neither side is ahead beyond the band that holds at all k.") if detail else ""
     parts = [charts.pass_at_k(block, names), charts.difference(block)] if block.get("curves") else []
     out.append(section("curves", "How many problems within k samples", lead, [*parts, charts.tokens(block, names), pass_table(block, names)]))
@@ -237,7 +238,7 @@ def perplexity_parts(block: dict, names: tuple[str, str]) -> list[dict]:
         groups.setdefault((order.index(r["category"]), r["category"], r["written_by"]), {})[r["under"]] = r
     rows = [(f"{category}, by {author}", by.get("base"), by.get("tuned")) for (_, category, author), by in sorted(groups.items(), key=lambda item: (item[0][0], str(item[0][2])))]
     caption = f"{entry['formula']}. Rows: what became of the problem, and who wrote the traces; colour: the model under which they are measured."
-    chart = charts.dots("perplexity", "Perplexity of traces", caption, rows, names, "perplexity", 12)
+    chart = charts.dots("perplexity", "Perplexity of traces", caption, rows, names, "perplexity", 12, from_zero=False)
     chart["spec"]["layout"]["margin"]["l"] = 240
     return [chart]
 
