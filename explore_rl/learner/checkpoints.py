@@ -92,9 +92,9 @@ def save_pretrained(rank: LearnerRank, folder: Path) -> None:
 def _whole(parameter: torch.nn.Parameter):
     if not hasattr(parameter, "ds_id"):
         return nullcontext()
-    from deepspeed.zero import GatheredParameters
+    import deepspeed
 
-    return GatheredParameters([parameter])
+    return deepspeed.zero.GatheredParameters([parameter])
 
 
 def _tie_again(model: torch.nn.Module, state: dict[str, torch.Tensor]) -> None:
