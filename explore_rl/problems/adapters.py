@@ -232,7 +232,7 @@ def gsm8k(row: Row, options: Options) -> Problem:
         prompt=row.text("question"),
         answer=result.strip(),
         verifier=options.verifier or "math",
-        traces=(Trace(re.sub(r"<<.*?>>", "", before) + f"#### {result.strip()}", "gsm8k solution"),),
+        traces=(Trace(re.sub(r"<<[^<>]*>>", "", before) + f"#### {result.strip()}", "gsm8k solution"),),
         benchmark=benchmark,
         metadata=rest_of(row, "question", "answer"),
     )

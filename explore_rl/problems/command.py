@@ -130,7 +130,7 @@ def _chosen(args: argparse.Namespace, template: Template, tokenizer: Any, notes:
             args.file, format=args.format, limit=args.limit, verifier=args.verifier, benchmark=args.benchmark, duplicates=duplicates
         )
         if traces is not None:
-            problems = attach_traces(problems, traces, args.traces)
+            problems = attach_traces(problems, traces, args.traces, some_problems=args.limit is not None)
         if part is not None:
             problems = (p for p in problems if part[0] <= selection.place(p, args.seed, "split") < part[1])
         if counts is not None:

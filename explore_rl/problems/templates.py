@@ -127,13 +127,14 @@ NAMED = {
 def load_template(name: str, end: str | None = None) -> Template:
     """A template by name (chat, qwen-boxed, r1, plain, none), or from a file: text with a {prompt} slot, or Jinja.
 
-    In Jinja there are prompt (text), messages, bos_token and eos_token. A newline at the very end of the file is left out (editors add one).
+    In Jinja there are prompt (text), messages, bos_token and eos_token. A file may go on with {completion} and the token that ends one:
+    "{prompt}<|im_end|>...{completion}<|im_end|>". A newline at the very end of the file is left out (editors add one).
     end: replaces the token that ends a completion. Raises InputError.
     """
     if name in NAMED:
         template = NAMED[name]
     else:
-        template = Template(name, _read_template(name))
+        template = _read_template(name)
     return replace(template, end=end) if end is not None else template
 
 
@@ -170,7 +171,7 @@ def check(
         )
     if (turn_end := _turn_end(template, tokenizer)) not in (None, end):
         warnings.append(
-            f"template {template.name!r} ends the user's turn with {turn_end!r}, completions with {end!r}: is end={turn_end!r} meant?"
+            f"template {template.name!r} ends the user's turn with {turn_end!r}, completions with {end!r}: is {{completion}}{turn_end} meant?"
         )
     if tokenizer.pad_token_id is not None and tokenizer.pad_token_id == end_id:
         warnings.append(
@@ -233,13 +234,15 @@ def check_lengths(problems: Iterable[Problem], template: Template, tokenizer: An
 # --- parts ------------------------------------------------------------------------------------------------------------
 
 
-def _read_template(name: str) -> str:
+def _read_template(name: str) -> Template:
     try:
         text = Path(name).read_bytes().decode("utf-8")
     except (OSError, ValueError) as error:
         raise InputError(f"template {name!r}: neither a name ({', '.join(NAMED)}) nor a readable text file: {error}") from None
-    text = text.removesuffix("\n").removesuffix("\r")
-    template = Template(name, text)
+    text, slot, end = text.removesuffix("\n").removesuffix("\r").partition("{completion}")
+    if slot and not end.strip():
+        raise InputError(f"template {name!r}: expected the token that ends a completion behind {{completion}}")
+    template = Template(name, text, end=end.strip() or None)
     if template.is_jinja:
         try:
             used = meta.find_undeclared_variables(_jinja().parse(text))
@@ -252,7 +255,7 @@ def _read_template(name: str) -> str:
             raise InputError(f"template {name!r}: unknown variables {listed}; there are prompt, messages, bos_token, eos_token")
     elif text.count("{prompt}") != 1:
         raise InputError(f"template {name!r}: holds {text.count('{prompt}')} {{prompt}} slots; expected one")
-    return text
+    return template
 
 
 def _as_messages(prompt: str | list[dict[str, str]], whose: str) -> list[dict[str, str]]:

@@ -35,8 +35,13 @@ def _number(text: str) -> float | str:
         return text
 
 
-def attach_traces(problems: Iterable[Problem], traces: dict[str, list[Trace]], path: str = "traces") -> Iterator[Problem]:
-    """Problems with these traces behind their own, doubles left out. Raises InputError at the end if some belong to no problem."""
+def attach_traces(
+    problems: Iterable[Problem], traces: dict[str, list[Trace]], path: str = "traces", some_problems: bool = False
+) -> Iterator[Problem]:
+    """Problems with these traces behind their own, doubles left out.
+
+    Raises InputError at the end if some belong to no problem, unless these are only some_problems of those that the traces are for.
+    """
     unused = set(traces)
     for problem in problems:
         unused.discard(problem.id)
@@ -47,7 +52,7 @@ def attach_traces(problems: Iterable[Problem], traces: dict[str, list[Trace]], p
                 known.add(trace.text)
                 new.append(trace)
         yield replace(problem, traces=(*problem.traces, *new)) if new else problem
-    if unused:
+    if unused and not some_problems:
         shown = ", ".join(sorted(unused)[:5])
         raise InputError(f"{path}: key 'problem_id': {len(unused)} ids belong to no problem, for example {shown}")
 

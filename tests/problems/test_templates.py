@@ -89,6 +89,19 @@ def test_end_token_is_not_doubled_nor_allowed_inside(qwen):
     assert encode_completion("2", qwen)[-1] == qwen.eos_token_id  # without a template: the tokenizer's own
 
 
+def test_a_template_file_may_name_its_end_token(qwen, llama, tmp_path):
+    path = tmp_path / "chatml.txt"
+    path.write_text("<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n{completion}<|im_end|>\n")
+    template = load_template(str(path))
+    assert template.render(QUESTION) == "<|im_start|>user\nWhat is 1 + 1?<|im_end|>\n<|im_start|>assistant\n"
+    assert template.end_token(qwen) == "<|im_end|>" and not any("meant?" in line for line in check(qwen, template))
+    with pytest.raises(InputError, match="which is no token of this tokenizer"):
+        check(llama, template)
+    path.write_text("{prompt}{completion}\n")
+    with pytest.raises(InputError, match="expected the token that ends a completion"):
+        load_template(str(path))
+
+
 def test_characters_that_the_tokenizer_lacks_are_refused():
     """The laboratory's tokenizer drops them without a word, so a text would become another one."""
     from explore_rl.lab.tokenizer import build
@@ -175,7 +188,7 @@ def test_check_tells_of_padding_that_is_the_end_token(qwen):
 
 def test_check_tells_of_a_turn_that_ends_otherwise_than_completions(qwen, tmp_path):
     (tmp_path / "t").write_text("<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n")
-    assert any("is end='<|im_end|>' meant?" in line for line in check(qwen, load_template(str(tmp_path / "t"))))
+    assert any("is {completion}<|im_end|> meant?" in line for line in check(qwen, load_template(str(tmp_path / "t"))))
     assert not any("meant?" in line for line in check(qwen, load_template(str(tmp_path / "t"), end="<|im_end|>")))
 
 
