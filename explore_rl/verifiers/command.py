@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from explore_rl.problems import load_problems
 from explore_rl.problems.rows import Row, read_rows
 from explore_rl.types import Problem, Status, Verdict
 from explore_rl.verifiers.base import VERIFIERS
+from explore_rl.verifiers.judge import cot_correct
 from explore_rl.verifiers.pool import Item, VerifierPool
 
 EXAMPLES = """examples:
@@ -26,9 +28,11 @@ EXAMPLES = """examples:
   explore-rl verify samples.parquet --problems train.parquet --verifier my_rewards.py:score --out mine.parquet
   explore-rl verify samples.parquet --problems qa.jsonl --verifier combine --out both.parquet \\
       --set 'combine.parts=[{"verifier": "math", "weight": 0.9}, {"verifier": "format", "weight": 0.1}]'
+  explore-rl verify samples.parquet --problems math500.jsonl --out judged.parquet --verifier judge --reasoning --workers 32 \\
+      --set judge.url=http://localhost:8000/v1 --set judge.model=Qwen/Qwen3-8B --set judge.subject=reasoning --set judge.votes=3
 
 FILE holds one completion a row (JSON lines, Parquet, ...): problem_id and completion; finish_reason "length" marks one that was cut off.
-All its columns are kept; correct, verdict, answer, mode, score and reason are written anew."""
+All its columns are kept; correct, verdict, answer, mode, score and reason are written anew, or with --reasoning cot_correct alone."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=int, help="processes (default: as many as cores)")
     parser.add_argument("--time-limit", type=float, default=10.0, metavar="S", help="seconds for one completion (default 10)")
     parser.add_argument("--memory-limit", type=int, default=2048, metavar="MB", help="memory for one completion in MiB (default 2048)")
+    parser.add_argument("--reasoning", action="store_true", help="the verdicts are on the reasoning: write cot_correct (for CoT-Pass@K), keep the rest")
     parser.add_argument("--overwrite", action="store_true", help="replace the output if it is there")
 
 
@@ -53,26 +58,35 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"--out {args.out}: exists already; give another name, or --overwrite")
     if args.workers is not None and args.workers < 1:
         raise InputError(f"--workers {args.workers}: expected at least 1")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
     options = _options(args.set)
+    if args.reasoning and options.get(args.verifier or "", {}).get("subject") != "reasoning":
+        raise InputError("--reasoning: expected a judge of the reasoning, as in --verifier judge --set judge.subject=reasoning")
     if args.verifier:
         options.setdefault(args.verifier, {})
     problems = {problem.id: problem for problem in load_problems(args.problems, format=args.format)}
     rows: list[Row] = []
     changes: Counter[tuple[str, str]] = Counter()
     graded: list[dict[str, Any]] = []
+    thought: Counter[str] = Counter()  # verdicts on the reasoning
     with VerifierPool(options, args.workers, args.time_limit, args.memory_limit) as pool:
         verdicts = pool.verify(_items(args, problems, rows))
         with tqdm(total=_count(args.file), unit="completion", desc="verify") as bar:
             for number, verdict in enumerate(verdicts):
                 row = rows[number]
                 rows[number] = None  # only what is under way is kept twice
-                graded.append(row.values | _columns(verdict))
-                if (before := _before(row.values)) is not None:
+                graded.append(row.values | ({"cot_correct": cot_correct(verdict)} if args.reasoning else _columns(verdict)))
+                if args.reasoning:
+                    thought[verdict.status.value] += 1
+                elif (before := _before(row.values)) is not None:
                     changes[before, verdict.status.value] += 1
                 bar.update()
     if not graded:
         raise InputError(f"{args.file}: holds no completion")
     write_samples(args.out, graded)
+    if args.reasoning:
+        print(f"{args.out}: reasoning of {len(graded)} completions: " + ", ".join(f"{s.value} {thought[s.value]}" for s in Status))
+        return 0
     _report(args.out, graded, changes)
     return 0
 

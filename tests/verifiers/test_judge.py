@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from analysis.errors import InputError
+from explore_rl.cli import main
 from explore_rl.types import Problem, Status
 from explore_rl.verifiers import Item, VerifierPool, make_verifier
 from explore_rl.verifiers.judge import JudgeVerifier, cot_correct
@@ -295,3 +296,18 @@ def test_in_the_pool(server):
     with VerifierPool(options, workers=2) as pool:
         verdicts = pool.verify_all([Item(PROBLEM, text) for text in ("Paris", "Rome", "Paris")])
     assert [v.status for v in verdicts] == [Status.CORRECT, Status.WRONG, Status.CORRECT]
+
+
+def test_from_the_command_line_into_the_records(server, tmp_path, capsys):
+    """explore-rl verify --reasoning writes cot_correct beside the verdicts that are there."""
+    server.script = [lambda body: C if "because" in body["messages"][0]["content"].split("<student")[1] else (500, "")]
+    (tmp_path / "problems.jsonl").write_text(json.dumps({"id": "1", "prompt": "2+2?", "answer": "4", "verifier": "math"}) + "\n")
+    rows = [{"problem_id": "1", "completion": text, "correct": True} for text in ("4 because 2 and 2 are 4", "4")]
+    (tmp_path / "samples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    command = ["verify", f"{tmp_path}/samples.jsonl", "--problems", f"{tmp_path}/problems.jsonl", "--out", f"{tmp_path}/out.jsonl", "--workers", "1"]
+    command += ["--verifier", "judge", "--reasoning", "--set", f"judge.url={server.url}", "--set", "judge.model=m", "--set", "judge.retries=0"]
+    assert main(command) == 2 and "judge.subject=reasoning" in capsys.readouterr().err
+    assert main([*command, "--set", "judge.subject=reasoning"]) == 0
+    written = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [row.get("cot_correct") for row in written] == [True, None] and [row["correct"] for row in written] == [True, True]
+    assert "correct 1" in capsys.readouterr().out
