@@ -6,8 +6,8 @@
 
 One thread of the pool talks to all workers; callers, of any number of threads, hand it items and wait for verdicts. Each worker is a fresh
 interpreter with a socket of its own, so one that is killed in the middle of a message harms nobody else. Items travel in chunks (a cheap
-verifier takes microseconds), but the worker reports one by one, so it is always known which item it is at: when it has to be killed, or
-dies, that item gets the verdict TIMEOUT or ERROR and the rest of its chunk goes to others.
+verifier takes microseconds), but a few bytes of shared memory always tell which item a worker is at, and since when: if it has to be killed,
+or dies, that item gets the verdict TIMEOUT or ERROR and the rest of its chunk goes to others.
 """
 
 from __future__ import annotations
@@ -21,18 +21,19 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing import connection as mp_connection
 from multiprocessing.connection import Connection
 from typing import Any
 
 from explore_rl.types import Problem, Verdict
 from explore_rl.verifiers.base import Limits, failed, limits_of, make_verifier, timed_out
-from explore_rl.verifiers.worker import Setup
+from explore_rl.verifiers.worker import Mark, Setup
 
 log = logging.getLogger(__name__)
 
@@ -68,17 +69,22 @@ class _Call:
 
     finished: threading.Condition = field(default_factory=threading.Condition)
     cancelled: bool = False
+    problem: Problem | None = None  # the last one packed
+    packed: bytes = b""
 
 
 class _Ticket:
     """An item under way. Packed in the caller's thread, so that one that cannot be is the caller's error."""
 
-    __slots__ = ("call", "name", "packed", "verdict")
+    __slots__ = ("attempts", "call", "name", "packed", "verdict")
 
     def __init__(self, item: Item, call: _Call):
+        if item.problem is not call.problem:  # the samples of a group share one; traces can be long, and no verifier needs them
+            call.problem, call.packed = item.problem, pickle.dumps(replace(item.problem, traces=()), pickle.HIGHEST_PROTOCOL)
+        self.attempts = 0  # workers that died before they began it, as the first of their items
         self.call = call
         self.name = item.verifier_name
-        self.packed = pickle.dumps((item.completion, item.problem, item.truncated), pickle.HIGHEST_PROTOCOL)
+        self.packed = (item.completion, call.packed, item.truncated)
         self.verdict: Verdict | None = None
 
 
@@ -251,13 +257,14 @@ class VerifierPool:
     def _listen(self, worker: _Worker) -> None:
         try:
             while worker.connection.poll():
-                kind, *content, when = worker.connection.recv()
-                if kind == "verdict":
-                    self._item_s += 0.1 * (max(0.0, when - worker.since) - self._item_s)
-                    self._finish(worker.tickets.popleft(), content[0])
+                kind, *content = worker.connection.recv()
+                now = time.monotonic()
+                if kind == "verdicts":
+                    self._item_s += 0.1 * ((now - worker.since) / len(content[0]) - self._item_s)
+                    for verdict in content[0]:
+                        self._finish(worker.tickets.popleft(), verdict)
+                    worker.finished += len(content[0])
                     worker.slow = False
-                elif kind == "made":
-                    worker.made.add(content[0])
                 elif kind == "ready":
                     worker.ready, self._failed_starts = True, 0
                     worker.base_size = _resident_mb(worker.process.pid)
@@ -267,7 +274,7 @@ class VerifierPool:
                     self._give_back(worker)
                     self._end(worker)
                     return
-                worker.since = when
+                worker.since = now
         except (EOFError, OSError):
             self._bury(worker)
             return
@@ -282,47 +289,49 @@ class VerifierPool:
         if worker.process.poll() is not None:
             self._listen(worker) if worker.connection.poll() else self._bury(worker)
             return
-        running = time.monotonic() - worker.since
-        if not worker.ready:
-            if running > START_LIMIT_S:
-                self._bury(worker, failed("its worker did not start"))
+        now = time.monotonic()
+        at, started = worker.position()
+        if not worker.ready or (worker.tickets and at is None):  # it starts, or makes a verifier
+            if now - worker.since > START_LIMIT_S:
+                self._bury(worker, failed(f"its worker was not ready within {START_LIMIT_S:g} s"))
             return
-        if not worker.tickets or running < TICK_S:
+        if at is None or now - started < TICK_S:
             return
-        name = worker.tickets[0].name
-        limits = self._limits[name]
-        allowed = limits.time_s if name in worker.made else limits.time_s + START_LIMIT_S
-        grown = _resident_mb(worker.process.pid) - worker.base_size
-        if running > allowed:
-            if worker.connection.poll():  # it has answered meanwhile
-                return
-            self._bury(worker, timed_out(f"not done within {limits.time_s:g} s"))
-        elif grown > limits.memory_mb:
+        limits = self._limits[worker.tickets[at].name]
+        if now - started > limits.time_s:
+            if not worker.connection.poll():  # or it has answered meanwhile
+                self._bury(worker, timed_out(f"not done within {limits.time_s:g} s"))
+        elif _resident_mb(worker.process.pid) - worker.base_size > limits.memory_mb:
             self._bury(worker, failed(f"used more than {limits.memory_mb} MiB of memory"))
-        elif not worker.slow and running > max(1.0, 0.25 * limits.time_s):
+        elif not worker.slow and now - started > max(1.0, 0.25 * limits.time_s):
             worker.slow = True
-            if len(worker.tickets) > 1:  # the items behind it need not wait
+            if len(worker.tickets) > at + 1:  # the items behind it need not wait
                 worker.retiring = True
-                self._give_back(worker, but=1)
+                self._give_back(worker, but=at + 1)
 
     def _bury(self, worker: _Worker, verdict: Verdict | None = None) -> None:
         """Ends a worker that failed its present item, with this verdict; None if it died by itself, and how tells the verdict."""
+        at, _ = worker.position()
         if verdict is None:
             try:
                 code = worker.process.wait(timeout=0.5)
             except subprocess.TimeoutExpired:  # it closed its socket but lives on
                 code = None
-            if code == -signal.SIGXCPU:
-                verdict = timed_out(f"used more than {self._cpu_limit(worker):g} s of processor time")
+            if code == -signal.SIGXCPU and at is not None:
+                verdict = timed_out(f"used more than {self._limits[worker.tickets[at].name].cpu_s:g} s of processor time")
             else:
                 verdict = failed(f"its worker {_how_it_ended(code)}")
         if not worker.ready:
             self._failed_starts += 1
             if self._failed_starts >= START_ATTEMPTS:
                 self._broken = f"verifier workers do not start: {verdict.reason} {START_ATTEMPTS} times in a row"
-        if worker.tickets:
-            self._finish(worker.tickets.popleft(), verdict)
-        self._give_back(worker)
+        if at is None and worker.tickets:  # between items, or while it made a verifier
+            worker.tickets[0].attempts += 1
+            at = 0 if worker.tickets[0].attempts >= START_ATTEMPTS else None
+        if at is not None:
+            self._finish(worker.tickets[at], verdict)
+            del worker.tickets[at]
+        self._give_back(worker)  # also those that were done but whose verdicts it had not sent
         self._end(worker)
 
     def _give_back(self, worker: _Worker, but: int = 0) -> None:
@@ -348,45 +357,55 @@ class VerifierPool:
     def _least_memory(self) -> float:
         return min(limits.memory_mb for limits in self._limits.values())
 
-    def _cpu_limit(self, worker: _Worker) -> float:
-        return (self._limits[worker.tickets[0].name].cpu_s or 0.0) if worker.tickets else 0.0
-
 
 # The worker finds modules where we do. Not by PYTHONPATH: what a verifier starts would inherit it.
 _START = "import sys; sys.path[:] = {path!r}; from explore_rl.verifiers.worker import main; main()"
 
 
 class _Worker:
-    """One process, its socket, and the items it was given: tickets[0] is the one it is at, since `since` (time.monotonic())."""
+    """One process, its socket, and the items it was given and has not answered. since: when it last gave or got a message (time.monotonic())."""
 
     def __init__(self, setup: Setup):
         ours, theirs = socket.socketpair()
         for end in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):  # a stopped worker must not stop us
             ours.setsockopt(socket.SOL_SOCKET, end, struct.pack("ll", SEND_LIMIT_S, 0))
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONHASHSEED": "0"}
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", _START.format(path=sys.path), str(theirs.fileno())],
-            stdin=subprocess.DEVNULL,
-            stdout=sys.__stderr__ if sys.__stderr__ is not None else subprocess.DEVNULL,  # a plug-in that prints must not spoil our output
-            env=environment,
-            pass_fds=[theirs.fileno()],
-            start_new_session=True,  # its process group is killed with it, and Ctrl-C is ours alone
-        )
+        # in memory: a page of a file on a full disk would kill whoever writes to it
+        with open(os.memfd_create("mark"), "wb+") if hasattr(os, "memfd_create") else tempfile.TemporaryFile() as shared:
+            shared.truncate(Mark.SIZE)
+            self.mark = Mark(shared.fileno())
+            self.process = self._start(theirs.fileno(), shared.fileno())
         theirs.close()
         self.connection = Connection(ours.detach())
         self.tickets: deque[_Ticket] = deque()
+        self.finished = 0
         self.since = time.monotonic()
-        self.made: set[str] = set()
         self.base_size = 0.0
         self.ready = self.slow = self.retiring = False
         self.connection.send(setup)
+
+    def _start(self, *fds: int) -> subprocess.Popen:
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONHASHSEED": "0"}
+        return subprocess.Popen(
+            [sys.executable, "-c", _START.format(path=sys.path), *map(str, fds)],
+            stdin=subprocess.DEVNULL,
+            stdout=sys.__stderr__ if sys.__stderr__ is not None else subprocess.DEVNULL,  # a plug-in that prints must not spoil our output
+            env=environment,
+            pass_fds=fds,
+            start_new_session=True,  # its process group is killed with it, and Ctrl-C is ours alone
+        )
+
+    def position(self) -> tuple[int | None, float]:
+        """Which of its tickets it is at, and since when; None between items. Those before it are done, their verdicts not yet sent."""
+        begun, started = self.mark.read()
+        at = begun - self.finished - 1
+        return (at, started) if 0 <= at < len(self.tickets) else (None, started)
 
     def give(self, chunk: list[_Ticket]) -> bool:
         """False if the worker does not take it."""
         self.tickets.extend(chunk)
         self.since, self.slow = time.monotonic(), False
         try:
-            self.connection.send([(ticket.name, ticket.packed) for ticket in chunk])
+            self.connection.send([(ticket.name, *ticket.packed) for ticket in chunk])
         except OSError:
             return False
         return True
@@ -397,6 +416,7 @@ class _Worker:
         except ProcessLookupError:
             pass
         self.connection.close()
+        self.mark.close()
 
 
 def _resident_mb(pid: int) -> float:

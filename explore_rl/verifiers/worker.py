@@ -1,25 +1,26 @@
-"""The process that runs verifiers for the pool. Started clean: it shares no memory with its parent and imports only what its verifiers need.
+"""The process that runs verifiers for the pool. Started clean: it shares nothing with its parent but a socket and two numbers, and imports
+only what its verifiers need.
 
-    main() with the number of an open socket as the first argument
+    main() with the numbers of an open socket and of an open file for the Mark as arguments
 
-The parent sends a Setup, then lists of (verifier name, pickled (completion, problem, truncated)), until it closes the socket. The worker
-answers with tuples, whose last entry is always time.monotonic() when they were sent:
+The parent sends a Setup, then lists of (verifier name, completion, pickled problem, truncated), until it closes the socket. The worker answers with
 
-    ("made", name, t)        a verifier was made; time spent on that is not the item's
-    ("ready", t)             all verifiers of the Setup are made
-    ("verdict", verdict, t)  of the next item, in order
-    ("retire", t)            the process ends here; the rest of its items are to be given to others
-    ("broken", reason, t)    a verifier could not be made
+    ("ready",)           all verifiers of the Setup are made
+    ("verdicts", [...])  of the next items, in order; cheap ones several at a time
+    ("retire",)          the process ends here; the rest of its items are to be given to others
+    ("broken", reason)   a verifier could not be made
 """
 
 from __future__ import annotations
 
 import ctypes
 import math
+import mmap
 import os
 import pickle
 import resource
 import signal
+import struct
 import sys
 import time
 from dataclasses import dataclass
@@ -27,9 +28,35 @@ from multiprocessing.connection import Connection
 
 from analysis.errors import InputError
 from explore_rl.types import Verdict
-from explore_rl.verifiers.base import Limits, failed, limits_of, make_verifier
+from explore_rl.verifiers.base import Limits, Verifier, failed, limits_of, make_verifier
 
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+FLUSH_S = 0.005  # verdicts are held back for so long, to send several at once
+
+
+class Mark:
+    """Memory that worker and parent share: how many items the worker has begun, and when it began the last (time.monotonic()).
+
+    So the parent knows, at any moment and without a message, which item a worker is at and for how long.
+    """
+
+    SIZE = 16
+
+    def __init__(self, fd: int):
+        self._memory = mmap.mmap(fd, self.SIZE)
+        self._begun = 0
+
+    def begin(self) -> None:
+        self._begun += 1
+        struct.pack_into("d", self._memory, 8, time.monotonic())  # first, or a new item might be taken for one that has run for long
+        struct.pack_into("q", self._memory, 0, self._begun)
+
+    def read(self) -> tuple[int, float]:
+        begun = struct.unpack_from("q", self._memory, 0)[0]
+        return begun, struct.unpack_from("d", self._memory, 8)[0]
+
+    def close(self) -> None:
+        self._memory.close()
 
 
 @dataclass(frozen=True)
@@ -81,58 +108,68 @@ def _address_space() -> int:
 _BASE_SIZE = _address_space()
 
 
-def serve(connection: Connection) -> None:
+def serve(connection: Connection, mark: Mark) -> None:
     global _BASE_SIZE
     setup: Setup = connection.recv()
     die_with_parent(setup.parent)
-    verifiers = {}
+    verifiers, verdicts, flushed, in_force = {}, [], time.monotonic(), None
 
-    def made(name: str):
-        if name not in verifiers:
-            _set_soft(resource.RLIMIT_CPU, resource.RLIM_INFINITY)
-            verifiers[name] = make_verifier(name, setup.options.get(name))
-            connection.send(("made", name, time.monotonic()))
-        return verifiers[name]
+    def flush() -> None:
+        nonlocal flushed
+        if verdicts:
+            connection.send(("verdicts", verdicts))
+            verdicts.clear()
+        flushed = time.monotonic()
 
     try:
         for name in setup.preload:
-            made(name)
+            verifiers[name] = make_verifier(name, setup.options.get(name))
+        _BASE_SIZE = _address_space()
+        connection.send(("ready",))
+        while True:
+            for name, *item in connection.recv():
+                if name not in verifiers:
+                    _set_soft(resource.RLIMIT_CPU, resource.RLIM_INFINITY)
+                    verifiers[name], in_force = make_verifier(name, setup.options.get(name)), None
+                limits = limits_of(verifiers[name], setup.limits)
+                if limits is not in_force or limits.cpu_s is not None:
+                    limit_resources(limits)
+                    in_force = limits
+                mark.begin()
+                verdict, out_of_memory = _judge(name, verifiers[name], item)
+                verdicts.append(verdict)
+                if out_of_memory:
+                    flush()
+                    connection.send(("retire",))
+                    return
+                if time.monotonic() - flushed > FLUSH_S:
+                    flush()
+            flush()
     except InputError as error:
-        connection.send(("broken", str(error), time.monotonic()))
-        return
-    _BASE_SIZE = _address_space()
-    connection.send(("ready", time.monotonic()))
-    while True:
-        for name, packed in connection.recv():
-            try:
-                verifier = made(name)
-            except InputError as error:
-                connection.send(("broken", str(error), time.monotonic()))
-                return
-            limit_resources(limits_of(verifier, setup.limits))
-            out_of_memory = False
-            try:
-                completion, problem, truncated = pickle.loads(packed)
-                verdict = verifier(completion, problem, truncated=truncated)
-                if not isinstance(verdict, Verdict):
-                    verdict = failed(f"verifier {name!r} returned {type(verdict).__name__}, not a Verdict")
-            except MemoryError:
-                out_of_memory = True
-                verdict = failed("out of memory")
-            except Exception as error:  # whatever a verifier raises is a verdict of its own: an error, never a wrong answer
-                verdict = failed(f"{type(error).__name__}: {error}"[:500])
-            connection.send(("verdict", verdict, time.monotonic()))
-            if out_of_memory:
-                connection.send(("retire", time.monotonic()))
-                return
+        flush()
+        connection.send(("broken", str(error)))
+
+
+def _judge(name: str, verifier: Verifier, item: tuple[str, bytes, bool]) -> tuple[Verdict, bool]:
+    """The verdict, and whether memory ran out."""
+    completion, problem, truncated = item
+    try:
+        verdict = verifier(completion, pickle.loads(problem), truncated=truncated)
+    except MemoryError:
+        return failed("out of memory"), True
+    except Exception as error:  # whatever a verifier raises is a verdict of its own: an error, never a wrong answer
+        return failed(f"{type(error).__name__}: {error}"[:500]), False
+    if not isinstance(verdict, Verdict):
+        return failed(f"verifier {name!r} returned {type(verdict).__name__}, not a Verdict"), False
+    return verdict, False
 
 
 def main() -> None:
-    fd = int(sys.argv[1])
-    os.set_inheritable(fd, False)
-    connection = Connection(fd)
+    socket_fd, mark_fd = map(int, sys.argv[1:3])
+    os.set_inheritable(socket_fd, False)
+    mark = Mark(mark_fd)
+    os.close(mark_fd)
     try:
-        serve(connection)
+        serve(Connection(socket_fd), mark)
     except (EOFError, BrokenPipeError, ConnectionResetError):  # the parent has gone
         pass
-
