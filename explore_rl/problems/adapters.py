@@ -10,11 +10,13 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from analysis.errors import InputError
+from explore_rl.problems.code_forms import humaneval, livecodebench, mbpp
 from explore_rl.problems.fields import (
+    Options,
+    benchmark_of,
     ANSWER_KEYS,
     OWN_KEYS,
     checked_answer,
@@ -29,7 +31,6 @@ from explore_rl.problems.fields import (
     rest_of,
     row_id,
     solution_trace,
-    texts_of,
     traces_from,
     traces_of,
     without_dollars,
@@ -46,14 +47,6 @@ class Adapter:
     about: str
     fits: Callable[[dict[str, Any]], bool]
     convert: Callable[[Row, Options], Problem]
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the user said about the whole file, and what the form's name implies. verifier, benchmark: replace what the rows say."""
-
-    verifier: str | None = None
-    benchmark: str | None = None
 
 
 def adapter_for(row: Row, format: str | None) -> Adapter:
@@ -226,7 +219,7 @@ def gsm8k(row: Row, options: Options) -> Problem:
     before, mark, result = solution.rpartition("####")
     if not mark or not result.strip():
         raise row.error("answer", "has no result after ####, as GSM8K's solutions do")
-    benchmark = options.benchmark or _benchmark(row, "gsm8k")
+    benchmark = options.benchmark or benchmark_of(row, "gsm8k")
     return Problem(
         id=identity_of(row, "id", "idx", prefix=benchmark),
         prompt=row.text("question"),
@@ -251,7 +244,7 @@ def competition(row: Row, options: Options) -> Problem:
         raise row.error("solution", r"has no \boxed{} with the answer, and there is no 'answer'")
     else:
         answer = boxed
-    benchmark = options.benchmark or _benchmark(row, _competition_name(row))
+    benchmark = options.benchmark or benchmark_of(row, _competition_name(row))
     return Problem(
         id=identity_of(row, "unique_id", "id", "idx", "ID", prefix=benchmark),
         prompt=row.text("problem", "question", "Problem"),
@@ -269,7 +262,7 @@ def olympiadbench(row: Row, options: Options) -> Problem:
     answers = [without_dollars(text) for text in ([answers] if isinstance(answers, str) else answers)]
     answer = answers[0] if len(answers) == 1 else answers
     context = row.optional_text("context")
-    benchmark = options.benchmark or _benchmark(row, "olympiadbench")
+    benchmark = options.benchmark or benchmark_of(row, "olympiadbench")
     solutions = row.values.get("solution") or []
     if not isinstance(solutions, list) or not all(isinstance(text, str) for text in solutions):
         raise row.error("solution", f"expected a list of texts, got {describe(solutions)}")
@@ -298,63 +291,6 @@ def _tolerance(row: Row) -> float | list[float] | None:
     if not all(math.isfinite(value) and value >= 0 for value in values):
         raise row.error("error", f"expected a tolerance such as 1e-1, got {describe(stated)}")
     return values[0] if len(values) == 1 else values
-
-
-def humaneval(row: Row, options: Options) -> Problem:
-    """HumanEval and HumanEval+ (Chen et al., 2021; Liu et al., 2023): task_id, prompt (a stub), entry_point, canonical_solution, test."""
-    entry_point, test, stub = row.text("entry_point"), row.text("test"), row.text("prompt")
-    benchmark = options.benchmark or _benchmark(row, "humaneval")
-    canonical = row.optional_text("canonical_solution")
-    return Problem(
-        id=row.text("task_id"),
-        prompt=stub,
-        answer={"test": test, "entry_point": entry_point, "prompt": stub},
-        verifier=options.verifier or "code",
-        traces=() if canonical is None else (Trace(f"```python\n{stub}{canonical}\n```", f"{benchmark} solution"),),
-        benchmark=benchmark,
-        metadata=rest_of(row, "prompt", "canonical_solution", "test"),
-    )
-
-
-def mbpp(row: Row, options: Options) -> Problem:
-    """MBPP and MBPP+ (Austin et al., 2021; Liu et al., 2023): task_id, text (or prompt), code, test_list, imports or set-up code.
-
-    The prompt shows the first test, which alone says what the function is called; the answer holds them all.
-    """
-    tests = texts_of(row, "test_list")
-    setup = row.values.get("test_imports") or row.values.get("test_setup_code") or []
-    setup = "\n".join(setup) if isinstance(setup, list) and all(isinstance(line, str) for line in setup) else setup
-    if not isinstance(setup, str):
-        raise row.error("test_imports", f"expected text or a list of texts, got {describe(setup)}")
-    benchmark = options.benchmark or _benchmark(row, "mbpp")
-    code = row.optional_text("code")
-    return Problem(
-        id=identity_of(row, "task_id", prefix=benchmark),
-        prompt=f"{row.text('text', 'prompt')}\nYour code should pass this test:\n{tests[0]}",
-        answer={"test_list": tests, "setup": setup},
-        verifier=options.verifier or "code",
-        traces=() if code is None else (Trace(f"```python\n{code}\n```", f"{benchmark} solution"),),
-        benchmark=benchmark,
-        metadata=rest_of(row, "text", "prompt", "code", "test_list"),
-    )
-
-
-def livecodebench(row: Row, options: Options) -> Problem:
-    """LiveCodeBench (Jain et al., 2024): question_content, starter_code, public_test_cases (JSON), private_test_cases (packed; may be absent)."""
-    prompt, starter = row.text("question_content"), row.values.get("starter_code")
-    if isinstance(starter, str) and starter.strip():
-        prompt = f"{prompt}\n\nBegin with:\n```python\n{starter}\n```"
-    metadata = rest_of(row, "question_content", "public_test_cases", "private_test_cases", "metadata")
-    metadata |= parsed(row, "metadata", dict, "an object") or {}
-    tests = row.first("private_test_cases", "public_test_cases") or "public_test_cases"
-    return Problem(
-        id=identity_of(row, "question_id", "id", prefix="livecodebench"),
-        prompt=prompt,
-        answer=checked_answer(row, tests, row.values.get(tests), "code"),
-        verifier=options.verifier or "code",
-        benchmark=options.benchmark or _benchmark(row, "livecodebench"),
-        metadata=metadata,
-    )
 
 
 def reasoning_gym(row: Row, options: Options) -> Problem:
@@ -426,13 +362,6 @@ def _verifier_of_source(row: Row, source: str, ability: Any) -> str:
         return VERL_ABILITIES[ability.lower()]
     known = ", ".join(VERL_ABILITIES)
     raise row.error("data_source", f"no verifier is known for {source!r} (nor is 'ability' one of {known}); name one with verifier=")
-
-
-def _benchmark(row: Row, form: str | None) -> str | None:
-    """The file's own name where it begins like the form's ("math500" of the form "math"), else the form's."""
-    stem = Path(row.name).name
-    roots = ("gsm8k", "math", "minerva", "aime", "amc", "olympiad", "humaneval", "mbpp") if form is None else (form[:6],)
-    return stem if stem.lower().startswith(roots) else form
 
 
 def _competition_name(row: Row) -> str | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-import re
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from explore_rl.problems.rows import Row, describe
@@ -14,6 +15,14 @@ from explore_rl.verifiers.extract import last_boxed
 OWN_KEYS = ("id", "prompt", "answer", "verifier", "traces", "benchmark", "metadata")
 ROLES = ("system", "developer", "user", "assistant", "tool")
 ANSWER_KEYS = ("answer", "solution", "ground_truth", "label", "target", "reference_answer", "final_answer")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user said about the whole file, and what the form's name implies. verifier, benchmark: replace what the rows say."""
+
+    verifier: str | None = None
+    benchmark: str | None = None
 
 
 def needs_no_answer(verifier: str) -> bool:
@@ -174,3 +183,10 @@ def json_of(row: Row, key: str, text: Any) -> Any:
 
 def rest_of(row: Row, *used: str) -> dict[str, Any]:
     return {key: value for key, value in row.values.items() if key not in used and value is not None}
+
+
+def benchmark_of(row: Row, form: str | None) -> str | None:
+    """The file's own name where it begins like the form's ("math500" of the form "math"), else the form's."""
+    stem = Path(row.name).name
+    roots = ("gsm8k", "math", "minerva", "aime", "amc", "olympiad", "humaneval", "mbpp") if form is None else (form[:6],)
+    return stem if stem.lower().startswith(roots) else form

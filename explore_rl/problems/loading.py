@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from analysis.errors import InputError
-from explore_rl.problems.adapters import Options, adapter_for
+from explore_rl.problems.adapters import adapter_for
+from explore_rl.problems.fields import Options
 from explore_rl.problems.rows import read_rows
 from explore_rl.types import Problem
 
@@ -71,7 +72,7 @@ def _from_scheme(scheme: str, spec: str, format: str | None) -> Iterator[Problem
 
 
 def _from_files(path: str | Path, format: str | None, options: Options, duplicates: str) -> Iterator[Problem]:
-    seen: dict[str, str | int] = {}  # id -> where it first stood
+    seen: dict[str, str] = {}  # id -> where it first stood
     verifiers: set[str] = set()
     adapter, adapter_path = None, None
     if options.verifier is not None:
@@ -90,7 +91,7 @@ def _from_files(path: str | Path, format: str | None, options: Options, duplicat
                 f"{row.place}: key 'id': duplicate id {problem.id[:80]!r}, first at {seen[problem.id]};"
                 " ids must be unique (duplicates='skip', or --skip-duplicates, keeps the first)"
             )
-        seen[problem.id] = row.number if row.path == str(path) else row.place
+        seen[problem.id] = f"{row.unit} {row.number}" if row.path == str(path) else row.place
         yield problem
     if not seen:
         raise InputError(f"{path}: holds no problem")

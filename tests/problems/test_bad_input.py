@@ -58,7 +58,7 @@ def write(path, *lines):
         ({**GOOD, "id": "b", "traces": [{"text": "x"}]}, "traces", "trace 0: source: expected text"),
         ({**GOOD, "id": "b", "traces": [{"text": "x", "source": "s", "logprob": 0.5}]}, "traces", "at most 0"),
         ({**GOOD, "id": "b", "traces": "x"}, "traces", "expected JSON"),
-        (GOOD, "id", "duplicate id 'a', first at 1"),
+        (GOOD, "id", "duplicate id 'a', first at line 1"),
     ],
 )
 def test_every_fault_of_a_line_is_named_with_its_place(tmp_path, second, key, says):
