@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize, special
 
+from analysis.pass_at_k import unique_counts
+
 BOUNDS = [(-12.0, 12.0), (-7.0, 9.0), (-7.0, 9.0)]  # of logit(zero), ln a, ln b
 
 
@@ -39,13 +41,15 @@ class ZeroInflatedBeta:
         return np.where(rng.random(p.shape) < self.probability_zero(n, c), 0.0, p)
 
 
-def fit(n: np.ndarray, c: np.ndarray, weights: np.ndarray | None = None, start: ZeroInflatedBeta | None = None) -> ZeroInflatedBeta:
-    """Maximum likelihood of (zero, a, b) given counts n, c [M], each weighted (bootstrap counts) by weights [M]; from `start`, or several starts."""
-    n, c = np.asarray(n, dtype=float), np.asarray(c, dtype=float)
-    weights = np.ones(len(n)) if weights is None else weights
-    pairs, where = np.unique(np.stack([n, c]), axis=1, return_inverse=True)
-    mass = np.bincount(where.ravel(), weights=weights, minlength=pairs.shape[1])
-    n, c = pairs
+def fit(
+    n: np.ndarray, c: np.ndarray, weights: np.ndarray | None = None, start: ZeroInflatedBeta | None = None, inflated: bool = True
+) -> ZeroInflatedBeta:
+    """Maximum likelihood of (zero, a, b) given counts n, c [M], each weighted (bootstrap counts) by weights [M]; from `start`, or several starts.
+
+    inflated=False holds `zero` at nothing: a plain beta, whose posterior leaves every unsolved problem some chance.
+    """
+    n, c, where = unique_counts(np.asarray(n), np.asarray(c))
+    mass = np.bincount(where, weights=weights, minlength=len(n))
     none = c == 0
 
     def loss(x: np.ndarray) -> tuple[float, np.ndarray]:
@@ -68,7 +72,8 @@ def fit(n: np.ndarray, c: np.ndarray, weights: np.ndarray | None = None, start: 
         unsolved = np.clip(mass[none].sum() / mass.sum(), 0.02, 0.98)
         starts = [(special.logit(unsolved * part), np.log(a), np.log(b)) for part in (0.05, 0.9) for a, b in ((0.3, 0.3), (0.3, 3.0), (1.0, 1.0))]
     options = {"ftol": 1e-7} if start is not None else {}
-    best = min((optimize.minimize(loss, x, jac=True, method="L-BFGS-B", bounds=BOUNDS, options=options) for x in starts), key=lambda r: r.fun)
+    bounds = BOUNDS if inflated else [(-40.0, -40.0), *BOUNDS[1:]]
+    best = min((optimize.minimize(loss, x, jac=True, method="L-BFGS-B", bounds=bounds, options=options) for x in starts), key=lambda r: r.fun)
     return ZeroInflatedBeta(float(special.expit(best.x[0])), float(np.exp(best.x[1])), float(np.exp(best.x[2])))
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special, stats
 
-from analysis.pass_at_k import pass_at_k
+from analysis.pass_at_k import pass_at_k, unique_counts
 
 # what the four pseudo-problems (weight one half each) say to a statistic in [0, 1] of the base, of the tuned model, and to their difference
 PSEUDO_BASE = np.array([0.0, 0.0, 1.0, 1.0])
@@ -102,7 +102,7 @@ def fixed_problems_interval(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Interval of mean pass@k when these very problems are what is asked about and only the draws are uncertain.
 
-    n, c: [M]; k: [K]; posterior(n, c, rng, replicates) gives success probabilities [R, M] (the fitted model of `analysis.extrapolate`). Each set of
+    n, c: [M]; k: [K]; posterior(n, c, rng, replicates) gives success probabilities [R, M] (a plain beta fitted by `analysis.extrapolate`). Each set of
     probabilities makes new counts, whose error against its own truth is what the estimate may be off by: value - quantiles of the error.
     Returns low, high [K], within [0, 1].
     """
@@ -111,8 +111,8 @@ def fixed_problems_interval(
     drawn = rng.binomial(np.broadcast_to(n, p.shape), p)
     value = pass_at_k(n, c, k).mean(axis=0)
     error = np.empty((replicates, len(k)))
-    pairs, where = np.unique(np.stack([np.broadcast_to(n, p.shape).ravel(), drawn.ravel()]), axis=1, return_inverse=True)
-    table, where = pass_at_k(pairs[0], pairs[1], k), where.reshape(p.shape)
+    unique_n, unique_c, where = unique_counts(n, drawn)
+    table = pass_at_k(unique_n, unique_c, k)
     with np.errstate(divide="ignore"):
         log_wrong = np.log1p(-p)
     for column, draws in enumerate(k):

@@ -40,6 +40,17 @@ def _log_factorial_over(x: np.ndarray, n: np.ndarray) -> np.ndarray:
     return np.where(x < 16, direct, series)
 
 
+def unique_counts(n: np.ndarray, c: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Distinct pairs of n and c, and where each problem's pair is among them: (n [U], c [U], int64 in the common shape of n and c)."""
+    n, c = np.broadcast_arrays(n, c)
+    if n.size and n.min() == n.max() and int(n.flat[0]) <= 16 * n.size:  # a table instead of a sort
+        seen = np.bincount(c.ravel(), minlength=int(n.flat[0]) + 1) > 0
+        values = np.flatnonzero(seen)
+        return np.full(len(values), n.flat[0]), values, (np.cumsum(seen) - 1)[c]
+    keys, where = np.unique(n.ravel().astype(np.int64) * (int(n.max(initial=0)) + 1) + c.ravel(), return_inverse=True)
+    return *np.divmod(keys, int(n.max(initial=0)) + 1), where.reshape(n.shape)
+
+
 def log_miss(n: np.ndarray, c: np.ndarray, k: np.ndarray) -> np.ndarray:
     """ln [C(n - c, k) / C(n, k)]: log-probability that k draws taken without replacement from n, c of them correct, hold no correct one.
 
@@ -79,9 +90,9 @@ def pass_at_k(n: np.ndarray, c: np.ndarray, k: np.ndarray) -> np.ndarray:
     if k.ndim:
         n, c = n[..., None], c[..., None]
     check_counts(n, c, k)
-    if n.size > 4096 and k.ndim:  # many problems share their counts
-        pairs, where = np.unique(np.stack([n.ravel(), c.ravel()]), axis=1, return_inverse=True)
-        return -np.expm1(log_miss(pairs[0][:, None], pairs[1][:, None], k))[where.ravel()]
+    if k.ndim == 1 and n.size > 64:  # many problems share their counts
+        unique_n, unique_c, where = unique_counts(n[..., 0], c[..., 0])
+        return -np.expm1(log_miss(unique_n[:, None], unique_c[:, None], k))[where]
     return -np.expm1(log_miss(n, c, k))
 
 

@@ -204,7 +204,7 @@ def _fixed_problems(pair) -> dict[str, Any]:
     """The second, named interval: the problem set is what it is, only the draws are uncertain."""
     result = {}
     for side, (n, c) in (("base", pair.b), ("tuned", pair.t)):
-        low, high = fixed_problems_interval(n, c, pair.k, fit(n, c).posterior, pair.rng, pair.settings.confidence)
+        low, high = fixed_problems_interval(n, c, pair.k, fit(n, c, inflated=False).posterior, pair.rng, pair.settings.confidence)
         value = pass_at_k(n, c, pair.k).mean(axis=0)
         result[side] = {str(k): _triple(*row) for k, *row in zip(pair.k, value, low, high, strict=True)}
     return result

@@ -3,7 +3,8 @@
 gain      E, problems solved by the tuned model only, is above what one model drawn twice would show (exact null): one-sided p <= level
 loss      S, problems solved by the base only, is above it: one-sided p <= level
 expanded  gain and no loss          shrank    loss and no gain          traded    both
-held      neither, and the one-sided 95 % upper bounds (Clopper-Pearson) of S / M and of E / M, each less what its null expects, are below `margin`
+held      neither, and the one-sided 95 % upper bounds (Clopper-Pearson) of S / M and of E / M, each less what its null expects (and at
+          least the bound for no change at all), are below `margin`
 inconclusive  none of these
 
 Over several benchmarks the p-values of each direction are adjusted by Holm; the pooled problems ("all") are one question and are not.
@@ -56,8 +57,12 @@ def judge(null: Null, problems: int, rules: Rules = Rules(), p_gain: float | Non
 
 
 def upper_rate(observed: int, expected: float, problems: int, rules: Rules) -> float:
-    """Upper bound of the share of problems that changed sides beyond the null: Clopper-Pearson's of the observed count, less the expected share."""
-    return max(0.0, float(clopper_pearson(observed, problems, 2 * rules.bound - 1)[1]) - expected / problems)
+    """Upper bound of the share of problems that changed sides beyond the null: Clopper-Pearson's of the observed count, less the expected share.
+
+    Never below the bound that no change in `problems` problems would give (about 3 / M): fewer changes than expected are luck, not knowledge.
+    """
+    bound = clopper_pearson(np.array([observed, 0]), problems, 2 * rules.bound - 1)[1]
+    return float(max(bound[0] - expected / problems, bound[1]))
 
 
 def judge_all(nulls: list[Null], problems: list[int], rules: Rules = Rules()) -> list[Judgement]:

@@ -1,0 +1,233 @@
+"""Are the intervals, certificates and verdicts of `analysis` as sure as they say? Simulated models with known success probabilities.
+
+    python scripts/calibrate_analysis.py                       # the full run, some minutes; prints the tables of docs/calibration.md
+    python scripts/calibrate_analysis.py --simulations 100     # a quick look
+
+Exits with 1 if a target is missed by more than the simulation's own error (two standard errors).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from dataclasses import dataclass
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+from tqdm import tqdm
+
+from analysis.certified import certify, default_eps
+from analysis.crossing import find_crossing
+from analysis.extrapolate import fit
+from analysis.intervals import PSEUDO_BASE, PSEUDO_DIFFERENCE, Bootstrap, clopper_pearson, fixed_problems_interval
+from analysis.pass_at_k import pass_at_k
+from analysis.verdict import judge_counts
+
+# success probabilities of `size` problems; "rare" shapes have most of their mass at or near zero
+SHAPES = {
+    "half zero, half Beta(.3, 2)": lambda rng, size: np.where(rng.random(size) < 0.5, 0.0, rng.beta(0.3, 2, size)),
+    "U-shaped Beta(.2, .2)": lambda rng, size: rng.beta(0.2, 0.2, size),
+    "rare: 90 % zero, else Beta(.5, 20)": lambda rng, size: np.where(rng.random(size) < 0.9, 0.0, rng.beta(0.5, 20, size)),
+    "very rare: 97 % zero, else uniform": lambda rng, size: np.where(rng.random(size) < 0.97, 0.0, rng.random(size)),
+    "near zero Beta(.1, 10)": lambda rng, size: rng.beta(0.1, 10, size),
+    "near one Beta(5, .1)": lambda rng, size: rng.beta(5, 0.1, size),
+    "like MATH500: 3 % zero, else Beta(.8, .5)": lambda rng, size: np.where(rng.random(size) < 0.03, 0.0, rng.beta(0.8, 0.5, size)),
+}
+
+
+def sharpened(p: np.ndarray, power: float = 2.0) -> np.ndarray:
+    """A tuned model that is surer of what the base half knows and loses its rare successes: odds to a power, about p = 0.2."""
+    with np.errstate(divide="ignore"):
+        odds = (p / np.maximum(1 - p, 1e-12) / 0.25) ** power * 0.25
+    return odds / (1 + odds)
+
+
+def planted(p: np.ndarray, rng: np.random.Generator, gained: float = 0.0, lost: float = 0.0, at: float = 0.05) -> tuple[np.ndarray, np.ndarray]:
+    """(base, tuned): shares of the problems go from 0 to `at`, and from `at` to 0; the rest stay as they are."""
+    order, size = rng.permutation(len(p)), len(p)
+    base, tuned = p.copy(), p.copy()
+    up, down = order[: round(gained * size)], order[round(gained * size) : round((gained + lost) * size)]
+    base[up], tuned[up] = 0.0, at
+    base[down], tuned[down] = at, 0.0
+    return base, tuned
+
+
+# (base, tuned) for which the share of each verdict is stated
+SCENARIOS = {
+    "gain: 5 % of problems from 0 to .05": lambda p, rng: planted(p, rng, gained=0.05),
+    "loss: 5 % of problems from .05 to 0": lambda p, rng: planted(p, rng, lost=0.05),
+    "loss: 2 % of problems from .05 to 0": lambda p, rng: planted(p, rng, lost=0.02),
+    "trade: 5 % gained, 5 % lost": lambda p, rng: planted(p, rng, gained=0.05, lost=0.05),
+    "rare gain: 5 % from 0 to .002": lambda p, rng: planted(p, rng, gained=0.05, at=0.002),
+    "sharpened: odds squared about .2": lambda p, rng: (p, sharpened(p)),
+    "nothing changed": lambda p, rng: (p, p),
+}
+
+
+@dataclass
+class Line:
+    """One row of a table: a share that was found in `trials` simulations, and the target it has to keep (None: stated, not judged)."""
+
+    what: str
+    share: float
+    trials: int
+    at_least: float | None = None
+    at_most: float | None = None
+
+    @property
+    def error(self) -> float:
+        return float(np.sqrt(self.share * (1 - self.share) / self.trials))
+
+    @property
+    def missed(self) -> bool:
+        """By more than two standard errors of the simulation, taken at the target."""
+        target = self.at_least if self.at_least is not None else self.at_most
+        if target is None:
+            return False
+        slack = 2 * np.sqrt(target * (1 - target) / self.trials)
+        return self.share < self.at_least - slack if self.at_least is not None else self.share > self.at_most + slack
+
+    def markdown(self) -> str:
+        target = f"at least {self.at_least:.0%}" if self.at_least is not None else f"at most {self.at_most:.0%}" if self.at_most is not None else ""
+        verdict = "" if not target else "**missed**" if self.missed else "kept"
+        return f"| {self.what} | {self.share:.1%} | {self.error:.1%} | {target} | {verdict} |"
+
+
+def coverage(shape: str, problems: int, simulations: int, rng: np.random.Generator, n: int = 128, ks=(1, 16, 128)) -> list[Line]:
+    """How often intervals hold the truth: bootstrap of pass@k, of a paired difference and of the crossing (population of problems), and draws only."""
+    draw, ks = SHAPES[shape], np.array(ks)
+    many = draw(rng, 2_000_000)
+    every = np.arange(1, n + 1)
+
+    edges = np.concatenate([[0], np.geomspace(1e-9, 1, 20_000)])
+
+    def curve(p: np.ndarray) -> np.ndarray:  # mean pass@k at every k, over bins of nearly equal p
+        share, total = np.histogram(p, bins=edges)[0] / len(p), np.histogram(p, bins=edges, weights=p)[0] / len(p)
+        mean = np.divide(total, share, out=np.zeros(len(share)), where=share > 0)
+        return np.array([share @ -np.expm1(step * np.log1p(-np.minimum(mean, 1 - 1e-15))) for step in every])
+
+    truth, tuned_truth = curve(many), curve(sharpened(many))
+    gap = tuned_truth - truth
+    ahead = np.flatnonzero(gap > 0)
+    crossing = int(every[ahead[-1]]) if len(ahead) and gap[-1] < 0 else None
+    hits = {"base": np.zeros(len(ks)), "difference": np.zeros(len(ks)), "fixed": np.zeros(len(ks)), "crossing": 0.0, "exact": 0.0}
+    table, grid = pass_at_k(n, np.arange(n + 1), every), np.union1d(np.geomspace(1, n, 24).round().astype(int), ks)
+    fixed_trials = min(simulations, 200)
+    for i in range(simulations):
+        if i % 20 == 0:  # the resampling noise is renewed now and then; the data every time
+            bootstrap = Bootstrap.draw(problems, 500, rng)
+        p = draw(rng, problems)
+        c, other = rng.binomial(n, p), rng.binomial(n, sharpened(p))
+        counts = np.full(problems, n)
+        low, high = bootstrap.interval(bootstrap.means(table[c][:, ks - 1], PSEUDO_BASE))
+        hits["base"] += (low <= truth[ks - 1]) & (truth[ks - 1] <= high)
+        difference = (table[other] - table[c])[:, grid - 1]
+        replicates = bootstrap.means(difference, PSEUDO_DIFFERENCE)
+        low, high = bootstrap.interval(replicates[:, np.searchsorted(grid, ks)])
+        hits["difference"] += (low <= gap[ks - 1]) & (gap[ks - 1] <= high)
+        low, high = clopper_pearson((c > 0).sum(), problems)
+        hits["exact"] += low <= truth[-1] <= high
+        if crossing is not None:
+            found = find_crossing(grid, difference.mean(axis=0), replicates)
+            hits["crossing"] += found.low <= crossing + 1 and (found.high is None or crossing <= found.high)
+        if i < fixed_trials:
+            target = -np.expm1(ks * np.log1p(-np.minimum(p, 1 - 1e-15))[:, None]).mean(axis=0)
+            low, high = fixed_problems_interval(counts, c, ks, fit(counts, c, inflated=False).posterior, rng, replicates=200)
+            hits["fixed"] += (low <= target) & (target <= high)
+    label = f"{shape}, {problems} problems"
+    lines = [Line(f"{label}: pass@{k}, bootstrap", x / simulations, simulations, at_least=0.93) for k, x in zip(ks, hits["base"], strict=True)]
+    lines += [Line(f"{label}: difference at k = {k}, bootstrap", x / simulations, simulations, at_least=0.93) for k, x in zip(ks, hits["difference"], strict=True)]
+    lines += [Line(f"{label}: pass@{k}, draws only", x / fixed_trials, fixed_trials) for k, x in zip(ks, hits["fixed"], strict=True)]
+    lines += [Line(f"{label}: share solved in {n}, exact", hits["exact"] / simulations, simulations, at_least=0.95)]
+    if crossing is not None:
+        lines += [Line(f"{label}: crossing at k = {crossing}, bootstrap", hits["crossing"] / simulations, simulations)]
+    return lines
+
+
+def false_verdicts(shape: str, problems: int, audits: int, rng: np.random.Generator, n: int = 128, n_tuned: int | None = None) -> Line:
+    """How often two draws of one and the same model are called expanded, shrank or traded."""
+    wrong = 0
+    for _ in range(audits):
+        p = SHAPES[shape](rng, problems)
+        sides = [(np.full(problems, draws), rng.binomial(draws, p)) for draws in (n, n_tuned or n)]
+        wrong += judge_counts(*sides).verdict in ("expanded", "shrank", "traded")
+    sizes = f"n = {n}" if n_tuned is None else f"n = {n} against {n_tuned}"
+    return Line(f"{shape}, {problems} problems, {sizes}", wrong / audits, audits, at_most=0.05)
+
+
+def certified_errors(shape: str, scenario: str, simulations: int, rng: np.random.Generator, problems: int = 500, n: int = 1024) -> list[Line]:
+    """Mean share of wrong members in each certified category (the false discovery rate), at the default eps."""
+    eps = default_eps(n, problems)
+    wrong = np.zeros(4)
+    for _ in range(simulations):
+        base, tuned = SCENARIOS[scenario](SHAPES[shape](rng, problems), rng)
+        counts = np.full(problems, n)
+        certificate = certify((counts, rng.binomial(n, base)), (counts, rng.binomial(n, tuned)), eps)
+        above_b, above_t = base > eps, tuned > eps
+        truth = np.select([above_b & above_t, above_b, above_t], [0, 1, 2], 3)
+        for category in range(4):
+            claimed = certificate.category == category
+            wrong[category] += (truth[claimed] != category).mean() if claimed.any() else 0.0
+    names = ("preserved", "shrunk", "expanded", "out")
+    return [Line(f"{name}: {shape}; {scenario}", w / simulations, simulations, at_most=0.05) for name, w in zip(names, wrong, strict=True)]
+
+
+def verdict_shares(shape: str, scenario: str, audits: int, rng: np.random.Generator, problems: int = 500, n: int = 1024) -> dict[str, float]:
+    """Share of each verdict over `audits` audits of 500 problems."""
+    found: dict[str, int] = {}
+    for _ in range(audits):
+        base, tuned = SCENARIOS[scenario](SHAPES[shape](rng, problems), rng)
+        counts = np.full(problems, n)
+        verdict = judge_counts((counts, rng.binomial(n, base)), (counts, rng.binomial(n, tuned))).verdict
+        found[verdict] = found.get(verdict, 0) + 1
+    return {verdict: count / audits for verdict, count in found.items()}
+
+
+def table(title: str, lines: list[Line]) -> list[str]:
+    return [f"\n## {title}\n", "| what | share | standard error | target | |", "|---|---|---|---|---|", *(line.markdown() for line in lines)]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--simulations", type=int, default=1000, help="simulated data sets, and audits, a row (default: 1000)")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    rng, simulations, began = np.random.default_rng(args.seed), args.simulations, time.monotonic()
+    steps = tqdm(total=len(SHAPES) * 4 + 3 + 2 * len(SCENARIOS), desc="calibrating", disable=None)
+
+    def stepped(result):
+        steps.update()
+        return result
+
+    intervals = [line for problems in (100, 500) for shape in SHAPES for line in stepped(coverage(shape, problems, simulations, rng))]
+    false = [stepped(false_verdicts(shape, problems, simulations, rng)) for problems in (30, 500) for shape in SHAPES]
+    false += [stepped(false_verdicts(shape, 500, simulations, rng, 512, 128)) for shape in list(SHAPES)[-1:]]
+    shapes = ["half zero, half Beta(.3, 2)", "near zero Beta(.1, 10)"]
+    certified = [line for shape in shapes for line in stepped(certified_errors(shape, "trade: 5 % gained, 5 % lost", simulations // 2, rng))]
+    backgrounds = ["like MATH500: 3 % zero, else Beta(.8, .5)", "half zero, half Beta(.3, 2)"]
+    shares = {(b, s): stepped(verdict_shares(b, s, simulations // 2, rng)) for b in backgrounds for s in SCENARIOS}
+    steps.close()
+    found = [
+        Line(f"{b}; {s}: called expanded or traded", sum(shares[b, s].get(v, 0) for v in ("expanded", "traded")), simulations // 2, at_least=0.95)
+        for b in backgrounds
+        for s in list(SCENARIOS)[:1]
+    ]
+    verdicts = ("expanded", "shrank", "traded", "held", "inconclusive")
+    power = ["\n## Power: share of each verdict, 500 problems, 1,024 draws a side\n", "| the other problems | what happened | " + " | ".join(verdicts) + " |"]
+    power += ["|---" * (2 + len(verdicts)) + "|"]
+    power += [f"| {b} | {s} | " + " | ".join(f"{row.get(v, 0):.1%}" for v in verdicts) + " |" for (b, s), row in shares.items()]
+    lines = table("Coverage of 95 % intervals, 128 draws a problem", intervals)
+    lines += table("One model drawn twice: called expanded, shrank or traded", false)
+    lines += table("Wrong members of certified categories, 500 problems, 1,024 draws a side", certified)
+    lines += table("A planted expansion is found, 500 problems, 1,024 draws a side", found) + power
+    print("\n".join(lines))
+    missed = [line for line in intervals + false + certified + found if line.missed]
+    print(f"\nSeed {args.seed}, {simulations} simulations, {time.monotonic() - began:.0f} s; targets missed: {len(missed)}.")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,276 @@
+"""Estimators against slow, independent computations: every subset of draws written out, exact fractions, simulation."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from itertools import combinations
+from math import comb
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import integrate, stats
+
+from analysis.crossing import find_crossing, grid_up_to
+from analysis.entropy import chao_wang_jost, merged_counts, plug_in
+from analysis.errors import InputError
+from analysis.extrapolate import extrapolate, fit
+from analysis.intervals import PSEUDO_BASE, Bootstrap, clopper_pearson, wilson
+from analysis.metrics import cover_at, majority_at_k
+from analysis.null import exact_null, sum_of_bernoullis
+from analysis.pass_at_k import first_k, g_pass_at_k, log_miss, mg_pass_at_k, mixed_pass_at_k, pass_all_k, pass_at_k, unique_counts
+from analysis.records import AnswerCounts
+from analysis.significance import benjamini_hochberg, holm
+from analysis.support import memberships, split_halves, suspicious_flips
+
+
+def draws(n, c):
+    return [1] * c + [0] * (n - c)
+
+
+@given(st.integers(1, 9), st.data())
+@settings(max_examples=60, deadline=None)
+def test_pass_at_k_and_relatives_are_means_over_all_subsets(n, data):
+    c, k = data.draw(st.integers(0, n)), data.draw(st.integers(1, n))
+    tau = data.draw(st.sampled_from([0.0, 0.3, 0.5, 0.75, 1.0]))
+    solved = [sum(s) for s in combinations(draws(n, c), k)]
+    assert pass_at_k(n, c, k) == pytest.approx(np.mean([s >= 1 for s in solved]))
+    assert pass_all_k(n, c, k) == pytest.approx(np.mean([s == k for s in solved]))
+    needed = max(1, int(np.ceil(Fraction(str(tau)) * k)))
+    assert g_pass_at_k(np.array([n]), np.array([c]), k, tau)[0] == pytest.approx(np.mean([s >= needed for s in solved]))
+    if k % 2 == 0:  # the published sum is the integral for even k
+        integral = 2 * sum(np.mean([s >= j for s in solved]) / k for j in range(k // 2 + 1, k + 1))
+        assert mg_pass_at_k(np.array([n]), np.array([c]), k)[0] == pytest.approx(integral)
+
+
+@given(st.integers(1, 400), st.data())
+@settings(max_examples=80, deadline=None)
+def test_pass_at_k_equals_exact_fractions(n, data):
+    c, k = data.draw(st.integers(0, n)), data.draw(st.integers(1, n))
+    exact = 1 - Fraction(comb(n - c, k), comb(n, k))
+    assert pass_at_k(n, c, k) == pytest.approx(float(exact), rel=1e-12, abs=1e-300)
+
+
+@pytest.mark.parametrize(("c", "k"), [(1, 1), (3, 100_000), (1000, 1000), (500_000, 1), (33, 2000), (100, 7), (70, 999_000), (2, 1_000_000)])
+def test_pass_at_k_of_a_million_draws(c, k):
+    n = 10**6
+    few, many = min(c, k), max(c, k)
+    miss = Fraction(1)
+    for j in range(few):
+        miss *= Fraction(max(n - many - j, 0), n - j)
+    assert pass_at_k(n, c, k) == pytest.approx(float(1 - miss), rel=1e-11)
+
+
+def test_pass_at_k_shapes_and_refusals():
+    n, c = np.array([4, 8]), np.array([1, 0])
+    assert pass_at_k(n, c, 2).shape == (2,) and pass_at_k(n, c, [1, 2, 4]).shape == (2, 3)
+    large = pass_at_k(np.tile(n, 100), np.tile(c, 100), [1, 2, 4])  # the path that works on distinct counts
+    assert np.array_equal(large, np.tile(pass_at_k(n, c, [1, 2, 4]), (100, 1)))
+    with pytest.raises(InputError, match="k = 5 is above n = 4"):
+        pass_at_k(n, c, 5)
+    with pytest.raises(InputError, match="5 correct of n = 4"):
+        pass_at_k(4, 5, 1)
+    with pytest.raises(InputError, match="NaN"):
+        pass_at_k(np.array([4.0, np.nan]), np.array([1, 1]), 1)
+    with pytest.raises(InputError, match="at least 1"):
+        pass_at_k(4, 1, 0)
+
+
+def test_real_k_lies_between_its_neighbours():
+    k = np.linspace(1, 100, 397)
+    for c in (1, 5, 80, 100):
+        curve = log_miss(100, c, k)
+        assert (np.diff(curve[np.isfinite(curve)]) < 0).all()
+        assert np.allclose(np.exp(curve[::4]), [comb(100 - c, round(j)) / comb(100, round(j)) for j in k[::4]], rtol=1e-9, atol=1e-25)
+
+
+@given(st.lists(st.tuples(st.integers(1, 6), st.integers(0, 6)), min_size=1, max_size=100))
+def test_unique_counts_put_together_again(pairs):
+    n, c = np.array([n for n, _ in pairs]), np.array([min(n, c) for n, c in pairs])
+    u_n, u_c, where = unique_counts(n, c)
+    assert (u_n[where] == n).all() and (u_c[where] == c).all() and len(set(zip(u_n.tolist(), u_c.tolist()))) == len(u_n)
+
+
+def test_first_k_of_n_reads_draws_in_order():
+    correct, start = np.array([0, 0, 1, 0, 1, 0, 0, 0, 0]), np.array([0, 3, 6, 9])
+    assert first_k(correct, start, [1, 2, 3]).tolist() == [[0, 0, 1], [0, 1, 1], [0, 0, 0]]
+
+
+def test_mixed_pass_at_k_over_all_pairs_of_subsets():
+    base, tuned = (5, 1), (4, 2)
+    found = mixed_pass_at_k((np.array([5]), np.array([1])), (np.array([4]), np.array([2])), np.array([0, 2]), np.array([3, 1]))[0]
+    for value, k1, k2 in zip(found, (0, 2), (3, 1)):
+        every = [any(a) or any(b) for a in combinations(draws(*base), k1) for b in combinations(draws(*tuned), k2)]
+        assert value == pytest.approx(np.mean(every))
+
+
+def test_cover_gives_pass_at_k_back():
+    p = np.random.default_rng(0).beta(0.5, 1.5, 400).round(3)
+    n = np.full(400, 1000)
+    tau = np.linspace(0, 1, 20_001)[1:]
+    for k in (1, 4, 32):
+        integral = integrate.trapezoid(k * (1 - tau) ** (k - 1) * cover_at(n, (p * 1000).round().astype(int), tau), tau)
+        assert integral == pytest.approx(np.mean(1 - (1 - p) ** k), abs=2e-3)
+
+
+def answers(*rows):
+    problem, answer, count, correct = zip(*rows)
+    return AnswerCounts(np.array(problem), np.array(answer, dtype=object), np.array([None] * len(rows), dtype=object), np.array(count), np.array(correct))
+
+
+def test_majority_vote():
+    rng = np.random.default_rng(0)
+    votes = answers((0, "a", 2, True), (0, "b", 2, False), (0, None, 3, False), (1, "x", 1, True), (1, "y", 6, False), (2, None, 7, False))
+    assert majority_at_k(votes, 4, 7, rng)[:3, 0].tolist() == [0.5, 0.0, 0.0]  # a tie; a clear loss; nobody votes
+    assert np.isnan(majority_at_k(votes, 4, 7, rng)[3, 0])
+    rows = ["a"] * 2 + ["b"] * 2 + [None] * 3
+    shares = []
+    for drawn in combinations(rows, 3):
+        a, b = drawn.count("a"), drawn.count("b")
+        shares.append(0.0 if a + b == 0 else 0.5 if a == b else float(a > b))
+    assert majority_at_k(votes, 4, 3, rng, 20_000)[0, 0] == pytest.approx(np.mean(shares), abs=0.02)
+
+
+def test_null_by_writing_out_every_relabelling():
+    base, tuned = [(3, 1), (3, 2), (3, 0)], [(2, 0), (2, 2), (2, 1)]  # unequal n
+    s_pmf, e_pmf = np.zeros(4), np.zeros(4)
+    every = [list(combinations(range(5), 3)) for _ in base]
+    pooled = [draws(5, b[1] + t[1]) for b, t in zip(base, tuned)]
+    for i in every[0]:
+        for j in every[1]:
+            for k in every[2]:
+                s = e = 0
+                for chosen, pool in zip((i, j, k), pooled):
+                    of_base = sum(pool[x] for x in chosen)
+                    s += of_base > 0 and sum(pool) == of_base
+                    e += of_base == 0 and sum(pool) > 0
+                s_pmf[s] += 1
+                e_pmf[e] += 1
+    s_pmf, e_pmf = s_pmf / s_pmf.sum(), e_pmf / e_pmf.sum()
+    null = exact_null(*np.array(base).T, *np.array(tuned).T)
+    assert (null.observed_shrunk, null.observed_expanded) == (1, 1)
+    assert null.expected_shrunk == pytest.approx(s_pmf @ np.arange(4)) and null.expected_expanded == pytest.approx(e_pmf @ np.arange(4))
+    assert null.p_shrunk == pytest.approx(s_pmf[1:].sum()) and null.p_expanded == pytest.approx(e_pmf[1:].sum())
+
+
+def test_sum_of_bernoullis_is_binomial_where_all_are_alike_and_exact_far_out():
+    pmf = sum_of_bernoullis(np.full(50, 0.01))
+    assert np.allclose(pmf, stats.binom.pmf(np.arange(51), 50, 0.01), rtol=1e-10, atol=0)
+
+
+def test_support_at_k_below_n_over_all_subsets():
+    base, tuned, k = (6, 2), (5, 1), 3
+    found = memberships((np.array([6]), np.array([2])), (np.array([5]), np.array([1])), k)[0]
+    cells = np.zeros(4)
+    for a in combinations(draws(*base), k):
+        for b in combinations(draws(*tuned), k):
+            cells[0 if any(a) and any(b) else 1 if any(a) else 2 if any(b) else 3] += 1
+    assert found == pytest.approx(cells / cells.sum())
+
+
+def test_split_halves_over_all_splits():
+    base, tuned = (6, 1), (6, 3)
+    found = split_halves((np.array([6]), np.array([1])), (np.array([6]), np.array([3])))
+    halves_b = [(set(a), set(range(6)) - set(a)) for a in combinations(range(6), 3)]
+    solved = lambda half, c: any(i < c for i in half)  # noqa: E731
+    tables = [(solved(a, 1), solved(b, 1), solved(x, 3), solved(y, 3)) for a, b in halves_b for x, y in halves_b]
+    mean = lambda f: np.mean([f(*row) for row in tables])  # noqa: E731
+    assert found["base_unsolved"] == pytest.approx(mean(lambda a, b, x, y: not a))
+    assert found["tuned_then_solves"] == pytest.approx(mean(lambda a, b, x, y: not a and y))
+    assert found["base_then_solves"] == pytest.approx(mean(lambda a, b, x, y: not a and b))
+    assert found["expanded_again"] == pytest.approx(mean(lambda a, b, x, y: not a and x and not b and y))
+    assert found["shrunk_again"] == pytest.approx(mean(lambda a, b, x, y: a and not x and b and not y))
+    assert found["corrected_loss"] == pytest.approx(mean(lambda a, b, x, y: not x and b) - mean(lambda a, b, x, y: not x and y))
+
+
+def test_no_selection_effect_survives_the_split_of_one_model_drawn_twice():
+    rng = np.random.default_rng(3)
+    p = rng.beta(0.1, 5, 20_000)
+    n = np.full(len(p), 64)
+    halves = split_halves((n, rng.binomial(64, p)), (n, rng.binomial(64, p)))
+    assert halves["tuned_then_solves"] > 900  # what a naive reader would call gained
+    assert abs(halves["corrected_gain"]) < 0.05 * halves["tuned_then_solves"] and abs(halves["corrected_loss"]) < 0.05 * halves["tuned_then_solves"]
+
+
+def test_suspicious_flips_are_all_or_nothing_with_enough_draws():
+    base, tuned = (np.array([128, 128, 128, 8, 128]), np.array([0, 0, 120, 0, 1])), (np.array([128, 128, 128, 8, 128]), np.array([126, 60, 0, 8, 128]))
+    assert suspicious_flips(base, tuned).tolist() == [True, False, True, False, False]
+
+
+@pytest.mark.parametrize(("x", "n"), [(0, 10), (1, 10), (7, 10), (10, 10), (3, 465)])
+def test_proportion_intervals_agree_with_scipy(x, n):
+    for ours, method in ((clopper_pearson, "exact"), (wilson, "wilson")):
+        theirs = stats.binomtest(x, n).proportion_ci(0.95, method)
+        assert np.allclose(ours(x, n), (theirs.low, theirs.high))
+
+
+def test_benjamini_hochberg_and_holm():
+    p = np.random.default_rng(1).random(200) ** 4
+    assert (benjamini_hochberg(p, 0.05) == (stats.false_discovery_control(p) <= 0.05)).all()
+    assert (benjamini_hochberg(p, 0.05, 1000) == (stats.false_discovery_control(np.append(p, np.ones(800)))[:200] <= 0.05)).all()
+    assert holm(np.array([0.01, 0.04, 0.03])) == pytest.approx([0.03, 0.06, 0.06])
+
+
+def test_bootstrap_is_paired_and_honest_at_the_edge():
+    bootstrap = Bootstrap.draw(40, 4000, np.random.default_rng(0))
+    assert (bootstrap.problems.sum(axis=1) + bootstrap.pseudo.sum(axis=1) == 42).all()
+    values = np.random.default_rng(1).random(40)
+    assert np.allclose(bootstrap.means(values) - bootstrap.means(values - 0.25), 0.25)
+    assert bootstrap.means(values).std() == pytest.approx(values.std() / np.sqrt(40), rel=0.06)
+    low, high = bootstrap.interval(bootstrap.means(np.zeros(40), PSEUDO_BASE))
+    assert low == 0 and 0.05 < high < 0.12  # nothing solved of 40 does not mean that nothing can be
+    with_gap = np.where(np.arange(40) < 2, np.nan, values)
+    assert bootstrap.means(with_gap).mean() == pytest.approx(np.nanmean(with_gap), abs=0.01)
+
+
+def test_extrapolation_finds_the_model_that_made_the_counts_and_knows_the_impossible():
+    rng = np.random.default_rng(0)
+    p = np.where(rng.random(3000) < 0.3, 0.0, rng.beta(0.5, 2.0, 3000))
+    n = np.full(3000, 256)
+    model = fit(n, rng.binomial(256, p))
+    assert model.zero == pytest.approx(0.3, abs=0.05) and model.a == pytest.approx(0.5, rel=0.15) and model.b == pytest.approx(2.0, rel=0.15)
+    assert model.pass_at_k(64) == pytest.approx(np.mean(1 - (1 - p) ** 64), abs=0.02)
+    small = slice(0, 400)
+    bootstrap = Bootstrap.draw(400, 60, rng)
+    _, value, low, high = extrapolate(n[small], rng.binomial(256, p[small]), np.array([1024, 65536]), bootstrap.problems)
+    truth = np.mean(1 - (1 - p[:, None]) ** np.array([1024, 65536]), axis=0)
+    assert (low <= value).all() and (value <= high).all() and (low <= truth).all() and (truth <= high).all() and (high < 0.9).all()
+
+
+def test_crossing_is_the_last_k_with_the_tuned_model_ahead():
+    grid = grid_up_to(8192)
+    assert grid[0] == 1 and grid[-1] == 8192 and np.diff(np.log(grid[40:])).max() < 0.05
+    gap = lambda k: 0.2 - 0.03 * np.log2(k)  # noqa: E731  zero at 2^(20/3) = 101.6
+    noise = np.random.default_rng(0).normal(0, 0.01, (400, 1))
+    found = find_crossing(grid, gap(grid), gap(grid) + noise, gap)
+    assert found.value == 101 and isinstance(found.value, int) and 50 < found.low < 85 and 120 < found.high < 200 and found.share == 1.0
+    beyond = find_crossing(grid, gap(grid) + 0.18, gap(grid) + 0.18 + noise, gap)
+    assert beyond.high is None and 0.05 < beyond.share < 0.9
+    never = find_crossing(grid, np.full(len(grid), 0.1), np.full((50, len(grid)), 0.1))
+    assert never.value is None and never.share == 0 and never.high is None and never.low == 8192
+    behind = find_crossing(grid, np.full(len(grid), -0.1), np.full((50, len(grid)), -0.1))
+    assert behind.value is None and (behind.low, behind.high, behind.share) == (0, 0, 0)
+
+
+def test_answer_entropy_by_hand_and_its_correction_by_simulation():
+    table = answers((0, "1", 2, True), (0, None, 1, False), (0, "2", 1, False), (1, "3", 4, True))
+    problem, count = merged_counts(table)
+    h = plug_in(problem, count, 3)
+    assert h[0] == pytest.approx(0.5 * np.log(2) + 0.5 * np.log(4)) and h[1] == 0 and np.isnan(h[2])
+    rng = np.random.default_rng(0)
+    p = rng.dirichlet(np.full(40, 0.7))
+    truth = -(p * np.log(p)).sum()
+    counts = rng.multinomial(32, p, size=800)
+    where, kind = np.nonzero(counts)
+    plain, corrected = (f(where, counts[where, kind], 800).mean() for f in (plug_in, chao_wang_jost))
+    assert truth - plain > 0.25 and abs(truth - corrected) < 0.08  # the plug-in is far too low, the correction nearly right
+
+
+def test_chao_wang_jost_as_printed():
+    counts = np.array([5, 2, 2, 1, 1, 1])
+    n, f1, f2 = 12, 3, 2
+    seen = sum(x / n * sum(1 / k for k in range(x, n)) for x in counts)
+    a = 2 * f2 / ((n - 1) * f1 + 2 * f2)
+    rest = f1 / n * (1 - a) ** (1 - n) * (-np.log(a) - sum((1 - a) ** r / r for r in range(1, n)))
+    assert chao_wang_jost(np.zeros(6, dtype=int), counts, 1)[0] == pytest.approx(seen + rest)
