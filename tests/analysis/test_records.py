@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from analysis.errors import InputError
 from analysis.readers import align, examples, load, load_scores
-from analysis.records import SAMPLE_COLUMNS, SCORE_COLUMNS, write_samples, write_scores
+from analysis.records import COUNT_COLUMNS, SAMPLE_COLUMNS, SCORE_COLUMNS, write_samples, write_scores
 
 ROWS = [
     {"problem_id": 2, "sample": 1, "correct": True, "answer": "4", "benchmark": "b", "num_tokens": 10, "finish_reason": "stop", "token_entropy": 0.5},
@@ -257,6 +258,13 @@ def test_scores_are_read_and_checked(tmp_path):
         load_scores([str(tmp_path / "bad.parquet")])
     with pytest.raises(InputError, match="scores need column model"):
         load_scores([write(tmp_path / "s2.parquet", ROWS)])
+
+
+def test_the_documentation_lists_every_column_with_its_meaning():
+    text = (Path(__file__).parents[2] / "docs" / "analysis.md").read_text()
+    for columns in (SAMPLE_COLUMNS, COUNT_COLUMNS, SCORE_COLUMNS):
+        for name, (kind, meaning) in columns.items():
+            assert f"| `{name}` | {kind} | {meaning} |" in text
 
 
 @settings(max_examples=40, deadline=None)

@@ -206,6 +206,13 @@ def test_tables_hold_the_documents_numbers_in_three_formats(report):
     assert json.loads((folder / "audit.json").read_text()) == document
 
 
+def test_the_documentation_names_every_key(report):
+    text = (Path(__file__).parents[2] / "docs" / "analysis.md").read_text()
+    _, document = report
+    keys = {*document, *document["benchmarks"]["all"], *document["benchmarks"]["all"]["support"], *document["benchmarks"]["all"]["null"], *document["benchmarks"]["all"]["metrics"]}
+    assert [key for key in sorted(keys) if f"`{key}`" not in text] == []
+
+
 def test_latex_is_escaped_and_nothing_reads_as_zero():
     table = Table("t", "50 % of A & B_1", ["name", "x", "x_low", "x_high"], [["a_b & 5%", 0.5, 0.25, None], ["none", None, None, None], ["tiny", 1e-7, None, None]])
     latex = table.latex()
