@@ -9,6 +9,7 @@ The plan is a pure function of the lengths, so the same batch is always computed
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -41,9 +42,17 @@ def plan(lengths: list[int], budget: int, ranks: int, packing: bool, single_line
     [[[[0]]], [[[1, 2]]]]
     """
     if packing and single_line:
-        batches = [[line] for line in _fill(lengths, max(budget, max(lengths, default=1)))]
+
+        def make(size: int) -> list[MicroBatch]:
+            return [[line] for line in _fill(lengths, size)]
+
     else:
-        batches = _cut(_lines(lengths, budget) if packing else [[i] for i in _longest_first(lengths)], lengths, budget)
+        lines = _lines(lengths, budget) if packing else [[i] for i in _longest_first(lengths)]
+
+        def make(size: int) -> list[MicroBatch]:
+            return _cut(lines, lengths, size)
+
+    batches = _even(make, budget, ranks)
     while len(batches) % ranks:  # halve the widest, so that no rank waits for another
         widest = max(range(len(batches)), key=lambda b: (_sequences(batches[b]) > 1, _area(batches[b], lengths)))
         first, second = _halves(batches[widest])
@@ -68,9 +77,24 @@ def _longest_first(lengths: list[int]) -> list[int]:
     return sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
 
 
+def _even(make: Callable[[int], list[MicroBatch]], budget: int, ranks: int) -> list[MicroBatch]:
+    """As many micro-batches as the budget needs (a multiple of the ranks), with the least size that suffices, so that none is left small."""
+    batches = make(budget)
+    allowed = -(-len(batches) // ranks) * ranks
+    low, high = 1, budget
+    while low < high:
+        size = (low + high) // 2
+        found = make(size)
+        if len(found) <= allowed:
+            batches, high = found, size
+        else:
+            low = size + 1
+    return batches
+
+
 def _lines(lengths: list[int], budget: int) -> list[Line]:
     """Packed lines as wide as the longest sequence, or twice that, and so on until little is padding."""
-    width = max(lengths, default=1)
+    width = min(max(lengths, default=1), budget)
     while True:
         lines = _fill(lengths, width)
         padding = 1 - sum(lengths) / (len(lines) * width) if lines else 0.0
@@ -80,7 +104,7 @@ def _lines(lengths: list[int], budget: int) -> list[Line]:
 
 
 def _fill(lengths: list[int], width: int) -> list[Line]:
-    """Best fit, longest first: each sequence goes to the line where it leaves the least room."""
+    """Best fit, longest first: each sequence goes to the line where it leaves the least room; one longer than `width` is alone."""
     lines: list[Line] = []
     by_room: dict[int, list[int]] = {}  # room -> lines that have it
     for i in _longest_first(lengths):
@@ -91,7 +115,7 @@ def _fill(lengths: list[int], width: int) -> list[Line]:
         else:
             line = by_room[room].pop(0)
         lines[line].append(i)
-        by_room.setdefault(room - lengths[i], []).append(line)
+        by_room.setdefault(max(room - lengths[i], 0), []).append(line)
     return lines
 
 

@@ -1,0 +1,123 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from learner_kit import load_plain, make_model, plain_scores
+
+from analysis.errors import InputError
+from explore_rl.learner import policy as module
+from explore_rl.learner.batches import Sequence, collate
+from explore_rl.learner.packing import plan
+from explore_rl.learner.policy import LogprobHead, load_policy
+
+CPU = torch.device("cpu")
+
+
+def sequences(count=7, seed=0):
+    rng = np.random.default_rng(seed)
+    return [Sequence(rng.integers(0, 120, n).astype(np.int32), int(p), float(t)) for n, p, t in zip(rng.integers(6, 30, count), rng.integers(1, 5, count), rng.choice([0.5, 1, 2], count))]
+
+
+def scores_in_batches(policy, items, budget, packing, single_line=False):
+    found = [None] * len(items)
+    [batches] = plan([len(s) for s in items], budget, 1, packing, single_line)
+    for batch in batches:
+        tokens, order, counts = collate(items, batch, CPU)
+        logprob, entropy = policy(tokens, True)
+        for i, l, e in zip(order, logprob.split(counts), entropy.split(counts)):
+            found[i] = (l, e)
+    return found
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("budget, packing, single_line", [(1, False, False), (1000, False, False), (60, True, False), (1000, True, False), (1000, True, True)])
+def test_scores_do_not_depend_on_batching(tmp_path, tied, attention, budget, packing, single_line):
+    path = make_model(tmp_path / "model", tied)
+    items = sequences()
+    policy, model = load_policy(path, "float32", attention).eval(), load_plain(path)
+    with torch.no_grad():
+        for item, (logprob, entropy) in zip(items, scores_in_batches(policy, items, budget, packing, single_line), strict=True):
+            expected = plain_scores(model, item.tokens, item.prompt_length, item.temperature)
+            torch.testing.assert_close(logprob, expected[0], atol=1e-5, rtol=1e-5)
+            torch.testing.assert_close(entropy, expected[1], atol=1e-5, rtol=1e-5)
+
+
+def test_head_gradients_by_finite_differences(monkeypatch):
+    monkeypatch.setattr(module, "CHUNK_LOGITS", 26)  # two tokens a chunk
+    torch.manual_seed(0)
+    projection = torch.nn.Linear(4, 13, bias=False).double()
+    head = LogprobHead(projection)
+    targets, temperature = torch.tensor([0, 3, 12, 5, 5]), torch.tensor([1.0, 0.5, 2.0, 1.0, 1.3], dtype=torch.float64)
+
+    def scores(hidden, weight):
+        head.weight.data = weight.data
+        return module._ChunkedLogprob.apply(hidden, weight, targets, temperature, True)
+
+    hidden, weight = torch.randn(5, 4, dtype=torch.float64, requires_grad=True), torch.randn(13, 4, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(scores, (hidden, weight))
+    logprob, entropy = head(hidden, targets, temperature, True)
+    log_p = torch.log_softmax(hidden @ head.weight.T / temperature[:, None], 1)
+    torch.testing.assert_close(logprob, log_p[torch.arange(5), targets])
+    torch.testing.assert_close(entropy, -(log_p.exp() * log_p).sum(1))
+
+
+def test_a_large_vocabulary_never_meets_all_tokens(monkeypatch):
+    monkeypatch.setattr(module, "CHUNK_LOGITS", 40_000)
+    held = []
+    plain = module._log_softmax
+    monkeypatch.setattr(module, "_log_softmax", lambda *args: held.append(plain(*args)) or held[-1])
+    head = LogprobHead(torch.nn.Linear(8, 10_000, bias=False))
+    hidden = torch.randn(50, 8, requires_grad=True)
+    logprob, entropy = head(hidden, torch.arange(50), torch.ones(50), True)
+    (logprob + entropy).sum().backward()
+    assert len(held) == 26 and max(x.numel() for x in held) <= 40_000
+
+
+def test_masked_tokens_are_not_scored():
+    item = Sequence(np.arange(6, dtype=np.int32), 2, 1.0, keep=np.array([False, True, False, True]))
+    tokens, order, counts = collate([item], [[0]], CPU)
+    assert (order, counts) == ([0], [2])
+    assert tokens.at.tolist() == [2, 4] and tokens.targets.tolist() == [3, 5]
+
+
+def test_padding_and_neighbours_in_a_line():
+    items = [Sequence(np.array([1, 2, 3], np.int32), 1, 1.0), Sequence(np.array([4, 5], np.int32), 1, 1.0), Sequence(np.array([6, 7], np.int32), 1, 1.0)]
+    tokens, _, _ = collate(items, [[0, 1], [2]], CPU)
+    assert tokens.input_ids.tolist() == [[1, 2, 3, 4, 5], [6, 7, 0, 0, 0]]
+    assert tokens.position_ids.tolist() == [[0, 1, 2, 0, 1], [0, 1, 2, 3, 4]]
+    assert tokens.at.tolist() == [0, 1, 3, 5] and tokens.targets.tolist() == [2, 3, 5, 7]
+
+
+def test_same_input_same_bits(tiny_model):
+    policy, items = load_policy(tiny_model, "float32", "sdpa").eval(), sequences()
+    with torch.no_grad():
+        first, second = (scores_in_batches(policy, items, 60, True) for _ in range(2))
+    assert all(torch.equal(a[0], b[0]) and torch.equal(a[1], b[1]) for a, b in zip(first, second))
+
+
+def test_dropout_is_off_while_training(tiny_model, tmp_path):
+    path = shutil.copytree(tiny_model, tmp_path / "dropout")
+    config = json.loads((path / "config.json").read_text())
+    (path / "config.json").write_text(json.dumps(config | {"attention_dropout": 0.5}))
+    policy, items = load_policy(path, "float32", "eager").train(), sequences(3)
+    first, second = (scores_in_batches(policy, items, 60, True) for _ in range(2))
+    assert all(torch.equal(a[0], b[0]) for a, b in zip(first, second))
+
+
+def test_models_that_change_their_logits_are_refused(tiny_model, tmp_path):
+    path = shutil.copytree(tiny_model, tmp_path / "capped")
+    config = json.loads((path / "config.json").read_text())
+    (path / "config.json").write_text(json.dumps(config | {"final_logit_softcapping": 30.0}))
+    with pytest.raises(InputError, match="final_logit_softcapping"):
+        load_policy(path, "float32", "sdpa")
+
+
+def test_unreadable_weights_are_one_line(tiny_model, tmp_path):
+    path = shutil.copytree(tiny_model, tmp_path / "broken")
+    for file in path.glob("*.safetensors"):
+        file.unlink()
+    with pytest.raises(InputError, match="cannot be loaded"):
+        load_policy(path, "float32", "sdpa")
