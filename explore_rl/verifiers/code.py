@@ -5,7 +5,7 @@ functions that sends the arguments over and brings plain data back:
 
     assert add(2, 3) == 5      # `add` is a stand-in; 5 stays here, and so does `==`
 
-So leaving early, overriding equality, patching the checker or reading the caller's frames gains a program nothing: there is nothing to find.
+So leaving early, overriding equality, patching the checker or reading the caller's frames gains a program nothing.
 
     CORRECT     every test held.
     WRONG       a test did not hold, or the program raised, ended, or used up its time, memory or output. An endless loop is the program's
@@ -149,8 +149,8 @@ def _held_by(wanted: str, processes: int) -> Isolation:
     found = isolation()
     if wanted == "required" and not found.strong:
         raise InputError(
-            f"verifier 'code': this machine cannot hold a program safely ({'; '.join(found.missing)}); allow user namespaces, or Landlock and "
-            "libseccomp, or set isolation=best_effort to run programs all the same"
+            f"verifier 'code': this machine cannot hold a program safely ({'; '.join(found.missing)}); allow user namespaces, or "
+            "Landlock and libseccomp, or set isolation=best_effort to run programs all the same"
         )
     if processes and not found.namespaces:
         raise InputError("verifier 'code': processes above 0 needs namespaces, which this machine does not give")
@@ -199,7 +199,8 @@ def extract_code(completion: str, entry_point: str | None = None) -> tuple[str, 
 
 def defines(code: str, name: str) -> bool:
     """Whether the text seems to define the name at the top level or in a class. Not parsed: the text may be hostile."""
-    return re.search(rf"^[ \t]*(?:(?:async[ \t]+)?def|class)[ \t]+{re.escape(name)}\b|^{re.escape(name)}[ \t]*=", code, re.MULTILINE) is not None
+    name = re.escape(name)
+    return re.search(rf"^[ \t]*(?:(?:async[ \t]+)?def|class)[ \t]+{name}\b|^{name}[ \t]*=", code, re.MULTILINE) is not None
 
 
 def assemble(code: str, tests: Asserts) -> str:

@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=int, help="processes (default: as many as cores)")
     parser.add_argument("--time-limit", type=float, default=10.0, metavar="S", help="seconds for one completion (default 10)")
     parser.add_argument("--memory-limit", type=int, default=2048, metavar="MB", help="memory for one completion in MiB (default 2048)")
-    parser.add_argument("--reasoning", action="store_true", help="the verdicts are on the reasoning: write cot_correct (for CoT-Pass@K), keep the rest")
+    parser.add_argument("--reasoning", action="store_true", help="write cot_correct, for CoT-Pass@K, and nothing else")
     parser.add_argument("--overwrite", action="store_true", help="replace the output if it is there")
 
 

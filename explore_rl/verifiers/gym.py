@@ -26,13 +26,14 @@ EXTRACTIONS = ("tags", "boxed", "lenient")
 # Integral(...), which intermediate_integration would take for the solution: some of its own references are no more than that.)
 EVALUATED = {"string_insertion", "spiral_matrix", "binary_matrix", "n_queens"}
 PARSED = {"countdown", "puzzle24", "simple_integration", "intermediate_integration", "polynomial_multiplication"}
-FUNCTIONS = "sin cos tan sec csc cot asin acos atan sinh cosh tanh asinh acosh atanh exp log ln sqrt Abs erf Si Ci Ei pi E I C Rational".split()
+FUNCTIONS = "sin cos tan sec csc cot asin acos atan sinh cosh tanh asinh acosh atanh exp log ln sqrt Abs erf Si Ci Ei".split()
+FUNCTIONS += ["pi", "Rational"]
 EXPRESSION = re.compile(rf"(?:(?:{'|'.join(FUNCTIONS)}|[A-Za-z])(?![A-Za-z_0-9])|(?<![A-Za-z_])[0-9.]++(?!_)|[-+*/^(),=\s])*+")
 MAX_EXPRESSION = 1000
 
 
 class GymVerifier:
-    """extract: "tags" (the last <answer>...</answer>, Reasoning Gym's own form), "boxed", or "lenient" (tags, else a box, ####, "answer is").
+    """extract: "tags" (the last <answer>...</answer>, Reasoning Gym's own form), "boxed", or "lenient" (tags, a box, ####, "answer is").
 
     partial: the score is the task's own, which for some gives part of the credit (or 0.01 for any answer at all); False: 0 or 1.
     CORRECT is a score of 1 or, for tasks that never give 1, one from `correct_from`.
@@ -137,7 +138,8 @@ def _dataset(task: str, **params: Any) -> Any:
     for key in params:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)
-            raise InputError(f"gym:{task}: unknown parameter {key!r}{f', did you mean {near[0]!r}?' if near else ''}; it has {', '.join(known)}")
+            hint = f", did you mean {near[0]!r}?" if near else ""
+            raise InputError(f"gym:{task}: unknown parameter {key!r}{hint}; it has {', '.join(known)}")
     try:
         return reasoning_gym.create_dataset(task, **params)
     except (AssertionError, TypeError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""A model's verdict, asked of an OpenAI-compatible endpoint (vLLM serves one): `explore-rl ... verifiers.options.judge.url=http://host:8000/v1`.
+"""A model's verdict, asked of an OpenAI-compatible endpoint (vLLM serves one).
 
 Two subjects: the answer (free-form answers that no rule can compare) and the reasoning (whether each step of it holds, which with a correct
 answer is what CoT-Pass@K counts: Wen et al., 2025, arXiv 2506.14245).
@@ -68,14 +68,14 @@ class NoReply(Exception):
 
 @dataclass
 class JudgeVerifier:
-    """url: of the endpoint, up to and with /v1. model: its name there. subject: "answer" or "reasoning". scale: "binary" or "soft" (0 to 1).
+    """url: of the endpoint, up to and with /v1. model: its name there. subject: "answer" or "reasoning". scale: "binary", "soft" (0 to 1).
 
     votes: replies asked for, each with its own seed. rule: over the votes, "any", "majority" (more than half; soft: the mean) or "all".
     threshold: the soft score from which a verdict is CORRECT. temperature: 0 gives equal votes, so more than one vote needs more.
     request_limit_s: for one reply; time_limit_s: for the verdict; retries: further attempts a vote; backoff_s: before the first of them,
     doubled each time. cache: folder for replies (each file whole or not there), None for no cache. instructions: replace the task that
-    the judge is given. api_key_env: the environment variable that holds the key, where one is needed. max_characters: of the student's text;
-    of a longer one the middle is left out.
+    the judge is given. api_key_env: the environment variable that holds the key, where one is needed. max_characters: of the student's
+    text; of a longer one the middle is left out.
     """
 
     url: str
@@ -115,7 +115,7 @@ class JudgeVerifier:
         if self.temperature is None:
             self.temperature = 0.0 if self.votes == 1 else 0.7
         elif self.votes > 1 and self.temperature == 0:
-            raise InputError(f"{where}: {self.votes} votes at temperature 0 are the same vote {self.votes} times; set a temperature above 0")
+            raise InputError(f"{where}: {self.votes} votes at temperature 0 are the same vote {self.votes} times; set one above 0")
         if self.api_key_env is not None and not os.environ.get(self.api_key_env):
             raise InputError(f"{where}: api_key_env names {self.api_key_env}, which is not set in the environment")
         self.limits = Limits(time_s=self.time_limit_s + 30)  # the pool's, for a server that drips its headers
@@ -245,7 +245,8 @@ class JudgeVerifier:
         except urllib.error.HTTPError as error:
             with error:
                 detail = " ".join(error.read(300).decode(errors="replace").split())
-            raise NoReply(f"HTTP {error.code} from {address}: {detail}", again=error.code in (408, 409, 425, 429) or error.code >= 500) from error
+            again = error.code in (408, 409, 425, 429) or error.code >= 500
+            raise NoReply(f"HTTP {error.code} from {address}: {detail}", again) from error
         except TimeoutError as error:
             raise NoReply(f"no reply from {address} within {limit_s:.3g} s", late=True) from error
         except urllib.error.URLError as error:

@@ -50,7 +50,8 @@ class PluginVerifier:
     ):
         self.name = f"verifier {target!r}"
         if not all(isinstance(x, Real) and math.isfinite(x) for x in (low, high, correct_from)) or not low < high:
-            raise InputError(f"{self.name}: low, high and correct_from must be numbers with low < high, got {low!r}, {high!r}, {correct_from!r}")
+            given = f"{low!r}, {high!r}, {correct_from!r}"
+            raise InputError(f"{self.name}: low, high and correct_from must be numbers with low < high, got {given}")
         if form not in (None, *FORMS):
             raise InputError(f"{self.name}: form must be trl or verl, got {form!r}")
         if none not in ("error", "no_answer"):
@@ -92,7 +93,8 @@ class PluginVerifier:
         except (TypeError, ValueError):
             return failed(f"{self.name}: returned {_short(result)}, expected a number")
         if isinstance(result, str) or not 0.0 <= score <= 1.0:  # not a number is not in the range either
-            return failed(f"{self.name}: returned {_short(result)}, expected a number from {self.low:g} to {self.high:g} (options low and high)")
+            wanted = f"a number from {self.low:g} to {self.high:g} (options low and high)"
+            return failed(f"{self.name}: returned {_short(result)}, expected {wanted}")
         answer = None if answer is None else str(answer)
         is_correct = score >= self.correct_from if said is None else bool(said)
         return correct(answer, score=score) if is_correct else wrong(answer, score=score)
@@ -110,8 +112,8 @@ class PluginVerifier:
         if len(fits) == 1:
             return fits[0]
         raise InputError(
-            f"{self.name}: cannot tell its form from its parameters ({', '.join(sorted(names)) or 'none'}); expected prompts and completions (TRL), "
-            "or data_source, solution_str, ground_truth and extra_info (verl); set form if they are taken by **kwargs"
+            f"{self.name}: cannot tell its form from its parameters ({', '.join(sorted(names)) or 'none'}); expected prompts and "
+            "completions (TRL), or data_source, solution_str, ground_truth and extra_info (verl); set form if they are taken by **kwargs"
         )
 
     def _trl(self, completion: str, problem: Problem, truncated: bool) -> dict[str, Any]:

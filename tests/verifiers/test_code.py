@@ -26,13 +26,27 @@ def verify(program: str, tests, *, fenced: bool = True, truncated: bool = False,
     return CodeVerifier(time_limit_s=2.0, wall_limit_s=120, **options)(completion, problem(tests, **(metadata or {})), truncated=truncated)
 
 
-STUB = 'from typing import List\n\n\ndef shift(text: str) -> str:\n    return text[1:] + text[:1]\n\n\ndef unshift(text: str) -> str:\n    """Undo shift."""\n'
+BODY = "    return text[-1:] + text[:-1]\n"
+STUB = '''from typing import List
+
+
+def shift(text: str) -> str:
+    return text[1:] + text[:1]
+
+
+def unshift(text: str) -> str:
+    """Undo shift."""
+'''
 UNSHIFT = {
     "prompt": STUB,
     "entry_point": "unshift",
-    "test": "METADATA = {}\n\ndef check(candidate):\n    for text in ['abc', 'x', 'hello']:\n        assert candidate(shift(text)) == text\n",
+    "test": """METADATA = {}
+
+def check(candidate):
+    for text in ['abc', 'x', 'hello']:
+        assert candidate(shift(text)) == text
+""",
 }
-BODY = "    return text[-1:] + text[:-1]\n"
 
 
 # --- HumanEval's form ------------------------------------------------------------------------------------------------
@@ -45,8 +59,8 @@ BODY = "    return text[-1:] + text[:-1]\n"
         BODY + "\n\nprint(unshift('abc'))\n# and then it goes on\nSo that is it.",
         f"```python\n{STUB}{BODY}```",
         f"```python\n{BODY}```",
-        "I would take the last letter.\n```\ndef unshift(text):\n    return text[-1:] + text[:-1]\n```\nFor example:\n```python\nprint(unshift('bca'))\n```",
-        "<think>```python\ndef unshift(text): return ''\n```</think>```python\ndef unshift(text: List[str]):\n    return text[-1:] + text[:-1]",
+        f"I would take the last letter.\n```\ndef unshift(text):\n{BODY}```\nFor example:\n```python\nprint(unshift('bca'))\n```",
+        f"<think>```python\ndef unshift(text): return ''\n```</think>```python\ndef unshift(text: List[str]):\n{BODY}",
         "```python\nunshift = lambda text: text[-1:] + text[:-1]\n```",
     ],
 )
@@ -110,7 +124,10 @@ def check(candidate):
 
 # --- MBPP's form -----------------------------------------------------------------------------------------------------
 
-MBPP = {"test_list": ["assert set(f((3, 4), (4, 5))) == {4}", "assert g([1, 2]) == [2, 1]", "assert math.isclose(h(), 0.5)"], "setup": "import math"}
+MBPP = {
+    "test_list": ["assert set(f((3, 4), (4, 5))) == {4}", "assert g([1, 2]) == [2, 1]", "assert math.isclose(h(), 0.5)"],
+    "setup": "import math",
+}
 THREE = "def f(a, b): return tuple(set(a) & set(b))\ndef g(xs): return xs[::-1]\ndef h(): return 1 / 2"
 
 
@@ -125,7 +142,8 @@ def test_names_in_asserts():
     """A function that is called like a built-in one, a module that nobody imported, a type as an argument: MBPP has all three."""
     assert verify("def sum(a, b): return 6", ["assert sum(10, 15) == 6"]).status is Status.CORRECT
     assert verify("def f(x): return 28", ["assert f(1) == sys.getsizeof(1)"]).status is Status.CORRECT
-    assert verify("def f(xs, kind): return sum(type(x) is kind for x in xs)", ["assert f([1, 'a', True], int) == 1"]).status is Status.CORRECT
+    program = "def f(xs, kind): return sum(type(x) is kind for x in xs)"
+    assert verify(program, ["assert f([1, 'a', True], int) == 1"]).status is Status.CORRECT
     # but where the tests call a function of their problem's, a built-in one is the real one
     assert verify("def f(x): return []\ndef sum(x): return 3", ["assert sum(f(1)) == 3"]).status is Status.WRONG
 
@@ -186,7 +204,9 @@ def test_broken_tests_are_an_error_not_a_wrong(tests, reason):
     assert verdict.status is Status.ERROR and reason in verdict.reason and verdict.score is None
 
 
-@pytest.mark.parametrize("answer", [None, 7, "", "no tests", {}, [], {"inputs": [], "outputs": []}, {"inputs": ["1"], "outputs": []}, [{"input": "1"}]])
+@pytest.mark.parametrize(
+    "answer", [None, 7, "", "no tests", {}, [], {"inputs": [], "outputs": []}, {"inputs": ["1"], "outputs": []}, [{"input": "1"}]]
+)
 def test_a_problem_without_tests_is_the_users_error(answer):
     with pytest.raises(InputError, match="problem 'p'"):
         verify("def f(): pass", answer)
@@ -229,7 +249,9 @@ def test_best_effort_still_judges():
     assert verifier("```python\ndef f(): return 1\n```", problem(["assert f() == 1"])).status is Status.CORRECT
 
 
-@pytest.mark.parametrize("options", [{"time_limit_s": 0}, {"time_limit_s": "10"}, {"memory_mb": -1}, {"isolation": "none"}, {"total_time_s": True}])
+@pytest.mark.parametrize(
+    "options", [{"time_limit_s": 0}, {"time_limit_s": "10"}, {"memory_mb": -1}, {"isolation": "none"}, {"total_time_s": True}, {"processes": 1.5}]
+)
 def test_bad_options(options):
     with pytest.raises(InputError, match="verifier 'code'"):
         CodeVerifier(**options)
@@ -244,7 +266,8 @@ PAIRS = {"inputs": ["2\n1 2\n", "1\n5\n", "0\n\n"], "outputs": ["2\n4\n", "10", 
 def test_standard_input_and_output():
     assert verify(DOUBLE, PAIRS).status is Status.CORRECT
     assert verify(DOUBLE, json.dumps(PAIRS)).status is Status.CORRECT
-    assert verify("import sys\ndata = sys.stdin.read().split()\nprint(*[2 * int(x) for x in data[1:]], sep='\\n')\nsys.exit(0)", PAIRS).status is Status.CORRECT
+    reads_all = "import sys\ndata = sys.stdin.read().split()\nprint(*[2 * int(x) for x in data[1:]], sep='\\n')\nsys.exit(0)"
+    assert verify(reads_all, PAIRS).status is Status.CORRECT
     wrong = verify("input()\nfor x in input().split(): print(2)", PAIRS)
     assert wrong.status is Status.WRONG and wrong.reason == "case 1 of 3: line 2: expected '4', got '2'"
 
@@ -313,7 +336,7 @@ def test_partial_credit_counts_cases():
     tests = {"inputs": ["1", "2", "3", "4"], "outputs": ["1", "2", "0", "4"]}
     assert verify("print(input())", tests, partial=True).score == 0.75
     loops = "x = input()\nwhile x == '2': pass\nprint(x)"
-    assert CodeVerifier(time_limit_s=1, wall_limit_s=120, partial=True)(f"```python\n{loops}\n```", problem(tests)).score == 0.25  # the rest is not tried
+    assert verify(loops, tests, partial=True).score == 0.25  # the rest is not tried
 
 
 # --- parts -----------------------------------------------------------------------------------------------------------
@@ -321,7 +344,11 @@ def test_partial_credit_counts_cases():
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary() | st.complex_numbers(allow_nan=False),
     lambda inner: (
-        st.lists(inner, max_size=4) | st.tuples(inner, inner) | st.sets(st.integers()) | st.frozensets(st.text()) | st.dictionaries(st.integers() | st.text(), inner)
+        st.lists(inner, max_size=4)
+        | st.tuples(inner, inner)
+        | st.sets(st.integers())
+        | st.frozensets(st.text())
+        | st.dictionaries(st.integers() | st.text(), inner)
     ),
     max_leaves=10,
 )
@@ -344,7 +371,10 @@ def test_plain_data_travels_unchanged(value):
     assert typed(unpack(json.loads(json.dumps(pack(value))))) == typed(value)
 
 
-JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.sampled_from(["dict", "set", "tuple", "hex", "bytes", "range", "complex", "type", "x"]), x), max_leaves=15)  # fmt: skip
+TAGS = st.sampled_from(["dict", "set", "tuple", "hex", "bytes", "range", "complex", "type", "x"])
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda x: st.lists(x) | st.dictionaries(TAGS, x), max_leaves=15
+)
 
 
 @settings(max_examples=300, deadline=None)

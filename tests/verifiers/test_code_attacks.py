@@ -31,7 +31,7 @@ def kinds() -> list:
     can_landlock = found.landlock or not any(text.startswith("Landlock") for text in found.missing)
     return [
         pytest.param(found, id="namespaces", marks=pytest.mark.skipif(not found.namespaces, reason="no namespaces here")),
-        pytest.param(weaker, id="landlock", marks=pytest.mark.skipif(not (found.seccomp and can_landlock), reason="no Landlock or seccomp here")),
+        pytest.param(weaker, id="landlock", marks=pytest.mark.skipif(not (found.seccomp and can_landlock), reason="no Landlock here")),
     ]
 
 
@@ -156,7 +156,8 @@ def test_the_attacks_are_real(name, tmp_path):
         "import builtins\nclass Never(BaseException): pass\nbuiltins.AssertionError = Never\ndef secret(x): return 0",
         "import builtins, operator\nbuiltins.all = builtins.isinstance = lambda *a: True\ndef secret(x): return 0",
         "import json\njson.dumps = lambda m: '{\"id\": 1, \"value\": true, \"changed\": {}}'\ndef secret(x): return 0",
-        "import sys\nmain = sys.modules['__main__']\nmain.pack = lambda v: True\nmain.answer = lambda n, c: {'id': c['id'], 'value': True}\ndef secret(x): 1",
+        "import sys\nmain = sys.modules['__main__']\nmain.pack = lambda v: True\ndef secret(x): 1",
+        "import sys\nsys.modules['__main__'].answer = lambda n, c: {'id': c['id'], 'value': True, 'changed': {}}\ndef secret(x): 1",
         "import sys\nsys.settrace(lambda *a: None)\nsys.modules.clear()\ndef secret(x): return True",
         "def secret(x): return float('nan')",
         "def secret(x): return True",
@@ -300,9 +301,11 @@ def test_everything_dies_with_the_verifier(held_by, tmp_path):
     script.write_text(
         "from explore_rl.verifiers.sandbox import *\n"
         f"program = Program('def spin():\\n    while True: pass', 'calls', SandboxLimits(cpu_s=300), {held_by!r}).__enter__()\n"
-        "program.define()\nprogram._send({'id': 1, 'name': 'spin', 'args': {'tuple': []}, 'kwargs': {}})\nprint('spinning', flush=True)\ninput()\n"
+        "program.define()\nprogram._send({'id': 1, 'name': 'spin', 'args': {'tuple': []}, 'kwargs': {}})\n"
+        "print('spinning', flush=True)\ninput()\n"
     )
-    with subprocess.Popen([sys.executable, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]) as verifier:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, script], cwd=Path(__file__).parents[2], **pipes) as verifier:
         assert verifier.stdout.readline() == b"spinning\n"
         pids = family(verifier.pid)
         assert len(pids) >= 2
@@ -312,7 +315,7 @@ def test_everything_dies_with_the_verifier(held_by, tmp_path):
 
 
 def test_threads_that_keep_running_are_killed(held_by):
-    program = "import threading\ndef spin():\n    while True: pass\nthreading.Thread(target=spin).start()\ndef secret(x): return {1: 7341}[x]"
+    program = SOLUTION + "import threading\ndef spin():\n    while True: pass\nthreading.Thread(target=spin).start()"
     with Program(program, "calls", SandboxLimits(), held_by) as running:
         running.define()
         assert running.call("secret", (1,)) == 7341
@@ -327,7 +330,9 @@ def test_a_script_whose_threads_never_end_is_out_of_time(held_by):
     assert verdict.status is Status.WRONG and verdict.reason.startswith("time limit")
 
 
-@pytest.mark.parametrize("loop", ["while True: pass", "import signal\n    signal.signal(signal.SIGXCPU, lambda *a: 0)\n    while True: pass"])
+@pytest.mark.parametrize(
+    "loop", ["while True: pass", "import signal\n    signal.signal(signal.SIGXCPU, lambda *a: 0)\n    while True: pass"], ids=["plain", "deaf"]
+)
 def test_an_endless_loop_is_wrong_and_says_so(loop, held_by):
     verdict = verify(held_by, f"def secret(x):\n    {loop}")
     assert verdict.status is Status.WRONG and verdict.reason.startswith("time limit: more than 1 s of processor time")
@@ -384,8 +389,18 @@ def test_a_result_too_deep_or_endless_is_wrong(held_by):
         assert verify(held_by, program).status is Status.WRONG
 
 
-@pytest.mark.parametrize("call", ["os.setuid(0)", "os.chroot('/')", "os.mkfifo('/usr/lib/x')", "os.mknod('/tmp/x', 0o60600, 0x801)", "open('/usr/lib/x', 'w')",
-                                  "os.execv('/bin/sh', ['sh'])", "os.memfd_create('x')"])  # fmt: skip
+@pytest.mark.parametrize(
+    "call",
+    [
+        "os.setuid(0)",
+        "os.chroot('/')",
+        "os.mkfifo('/usr/lib/x')",
+        "os.mknod('/tmp/x', 0o60600, 0x801)",
+        "open('/usr/lib/x', 'w')",
+        "os.execv('/bin/sh', ['sh'])",
+        "os.memfd_create('x')",
+    ],
+)
 def test_rights_are_gone(call, held_by):
     if call == "os.setuid(0)" and not held_by.namespaces and os.geteuid() == 0:
         pytest.skip("stays the same user, without its capabilities")

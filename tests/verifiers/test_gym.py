@@ -42,7 +42,8 @@ def test_no_scorer_is_given_code_to_run():
 
     verify, watching = GymVerifier(), True
     sys.addaudithook(listen)
-    attacks = ["mischief(1)", "[mischief(1)]", "(mischief)(1)", "mischief.a(1)", "1 + mischief(2)", "['mischief', __import__('os').getpid()]", "x + mischief(1)"]
+    attacks = ["mischief(1)", "[mischief(1)]", "(mischief)(1)", "mischief.a(1)", "1 + mischief(2)", "x + mischief(1)"]
+    attacks += ["['mischief', __import__('os').getpid()]"]
     for task in TASKS:
         for problem in gym_problems(task, 1, seed=1):
             for attack in attacks:
@@ -117,7 +118,7 @@ def test_a_scorer_that_chokes_on_an_answer_is_the_answers_fault_or_its_own():
         GymVerifier()("<answer>COLD,CORD</answer>", broken)
 
 
-@pytest.mark.parametrize("answer", ["9" * 500 + "!", "sin(" * 200, "1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1_", "exit()", "x.y", "quit(1)", "'a'"])
+@pytest.mark.parametrize("answer", ["9" * 500 + "!", "sin(" * 200, "1." * 25 + "_", "exit()", "x.y", "quit(1)", "'a'"])
 def test_expressions_that_are_none_are_refused_at_once(answer):
     countdown = problem("countdown", "3 * 4", numbers=[3, 4], target=12)
     assert GymVerifier()(f"<answer>{answer}</answer>", countdown).status is Status.WRONG
