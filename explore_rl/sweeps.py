@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Sweep:
-    """output: the folder of all runs. configs: one a run, in order, seeds of one name together."""
+    """output: the folder of all runs. configs: one a run, seed by seed."""
 
     output: Path
     configs: list[Config]
@@ -52,17 +52,19 @@ def load_sweep(path: Path, overrides: list[str] = (), seeds: list[int] | None = 
         raise InputError(f"{path}: unknown key {sorted(unknown)[0]}; known: {', '.join(sorted(known))}")
     folder = Path(output or data.get("output") or f"runs/{path.stem}")
     seeds = seeds if seeds is not None else data.get("seeds", [0])
-    configs, names = [], set()
+    names = set()
     for i, entry in enumerate(data["runs"]):
         if not isinstance(entry, dict) or "name" not in entry or set(entry) - {"name", "recipe", "overrides"}:
             raise InputError(f"{path}: runs[{i}]: expected a mapping with name and, if wanted, recipe and overrides, got {entry!r}")
         if entry["name"] in names:
             raise InputError(f"{path}: runs[{i}]: the name {entry['name']!r} is there already")
         names.add(entry["name"])
-        recipe = entry.get("recipe", data.get("base"))
-        for seed in seeds:
+    configs = []
+    for seed in seeds:  # seed by seed, so that a sweep that is stopped early has whole boards
+        for entry in data["runs"]:
             last = [f"name={entry['name']}", f"seed={seed}", f"run.output={folder}/{entry['name']}-seed{seed}"]
-            configs.append(load_config(recipe, [*data.get("overrides", []), *entry.get("overrides", []), *overrides, *last]))
+            given = [*data.get("overrides", []), *entry.get("overrides", []), *overrides, *last]
+            configs.append(load_config(entry.get("recipe", data.get("base")), given))
     return Sweep(folder, configs)
 
 

@@ -21,7 +21,8 @@ WHEN = ("always", "no_success")
 class TraceSource:
     """The usable traces of each problem: tokenised once by the policy's own template, with the end token; verified once.
 
-    A trace over the response budget is left out, never cut. One that the verifier finds wrong is reported and left out.
+    A trace over the response budget is left out, never cut. One that the verifier finds wrong, or that the tokenizer cannot write, is
+    reported and left out.
 
     traces: a JSON-lines or Parquet file of traces by problem id; None: the ones that the problems carry. which: "uniform", or
     "least_likely" under the current policy. regions, leave_out: keep only, or drop, traces with these region labels.
@@ -33,7 +34,7 @@ class TraceSource:
         self.path, self.which, self.regions, self.leave_out = traces, which, regions, leave_out
         self.from_file: dict[str, tuple[Trace, ...]] | None = None
         self.usable: dict[str, list[tuple[Trace, tuple[int, ...], Verdict]]] = {}
-        self.wrong = self.too_long = 0
+        self.wrong = self.too_long = self.unwritable = 0
 
     def check(self, name: str, problems: list[Problem]) -> None:
         if self.path is not None:
@@ -50,7 +51,7 @@ class TraceSource:
     def prepare(self, problems: list[Problem], step: StepContext) -> None:
         """Tokenises and verifies the traces of problems not met before."""
         fresh = [p for p in problems if p.id not in self.usable]
-        found = [(p, t, step.encode_completion(t.text)) for p in fresh for t in self.of(p)]
+        found = [(p, t, tokens) for p in fresh for t in self.of(p) if (tokens := self._encode(p, t, step)) is not None]
         fitting = [entry for entry in found if len(entry[2]) <= step.config.rollout.max_new_tokens]
         self.too_long += len(found) - len(fitting)
         verdicts = step.verify([(p, t.text) for p, t, _ in fitting])
@@ -62,6 +63,14 @@ class TraceSource:
             else:
                 self.wrong += 1
                 log.warning("problem %s: a trace from %s is left out: the verifier says %s %s", problem.id, trace.source, verdict.status.value, verdict.reason)
+
+    def _encode(self, problem: Problem, trace: Trace, step: StepContext) -> tuple[int, ...] | None:
+        try:
+            return step.encode_completion(trace.text)
+        except InputError as error:
+            self.unwritable += 1
+            log.warning("problem %s: a trace from %s is left out: %s", problem.id, trace.source, error)
+            return None
 
     def pick(self, group: Group, count: int, step: StepContext) -> list[tuple[Trace, tuple[int, ...], Verdict]]:
         usable = self.usable[group.problem.id]
@@ -80,7 +89,7 @@ class TraceSource:
         return Sample(rollout, verdict, reward=verdict.score)
 
     def metrics(self) -> dict[str, float]:
-        return {"left_out_wrong": float(self.wrong), "left_out_too_long": float(self.too_long)}
+        return {"left_out_wrong": float(self.wrong), "left_out_too_long": float(self.too_long), "left_out_unwritable": float(self.unwritable)}
 
 
 def without_success(group: Group) -> bool:
