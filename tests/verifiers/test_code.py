@@ -250,7 +250,8 @@ def test_best_effort_still_judges():
 
 
 @pytest.mark.parametrize(
-    "options", [{"time_limit_s": 0}, {"time_limit_s": "10"}, {"memory_mb": -1}, {"isolation": "none"}, {"total_time_s": True}, {"processes": 1.5}]
+    "options",
+    [{"time_limit_s": 0}, {"time_limit_s": "10"}, {"memory_mb": -1}, {"isolation": "none"}, {"total_time_s": True}, {"processes": 1.5}],
 )
 def test_bad_options(options):
     with pytest.raises(InputError, match="verifier 'code'"):

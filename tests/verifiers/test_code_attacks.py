@@ -331,7 +331,9 @@ def test_a_script_whose_threads_never_end_is_out_of_time(held_by):
 
 
 @pytest.mark.parametrize(
-    "loop", ["while True: pass", "import signal\n    signal.signal(signal.SIGXCPU, lambda *a: 0)\n    while True: pass"], ids=["plain", "deaf"]
+    "loop",
+    ["while True: pass", "import signal\n    signal.signal(signal.SIGXCPU, lambda *a: 0)\n    while True: pass"],
+    ids=["plain", "deaf"],
 )
 def test_an_endless_loop_is_wrong_and_says_so(loop, held_by):
     verdict = verify(held_by, f"def secret(x):\n    {loop}")

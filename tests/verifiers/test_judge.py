@@ -304,8 +304,9 @@ def test_from_the_command_line_into_the_records(server, tmp_path, capsys):
     (tmp_path / "problems.jsonl").write_text(json.dumps({"id": "1", "prompt": "2+2?", "answer": "4", "verifier": "math"}) + "\n")
     rows = [{"problem_id": "1", "completion": text, "correct": True} for text in ("4 because 2 and 2 are 4", "4")]
     (tmp_path / "samples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    command = ["verify", f"{tmp_path}/samples.jsonl", "--problems", f"{tmp_path}/problems.jsonl", "--out", f"{tmp_path}/out.jsonl", "--workers", "1"]
-    command += ["--verifier", "judge", "--reasoning", "--set", f"judge.url={server.url}", "--set", "judge.model=m", "--set", "judge.retries=0"]
+    command = ["verify", f"{tmp_path}/samples.jsonl", "--problems", f"{tmp_path}/problems.jsonl", "--out", f"{tmp_path}/out.jsonl"]
+    command += ["--workers", "1", "--verifier", "judge", "--reasoning"]
+    command += ["--set", f"judge.url={server.url}", "--set", "judge.model=m", "--set", "judge.retries=0"]
     assert main(command) == 2 and "judge.subject=reasoning" in capsys.readouterr().err
     assert main([*command, "--set", "judge.subject=reasoning"]) == 0
     written = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
