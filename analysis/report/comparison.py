@@ -160,7 +160,7 @@ def exact_sections(exact: dict, colours: dict[str, str]) -> list[dict]:
     lead = "Where all correct answers can be listed, their probabilities are computed, not sampled: no error bars are due but the range over runs. "
     lead += f"Support at eps = {eps:.3g}." if eps else ""
     unit = "mode" if any("mode" in run.get("support", {}) for run in exact["runs"]) else "problem"
-    out = [section("exact", "Exact figures", lead, [exact_table(exact), exact_curves(exact, colours), exact_masses(exact, colours)])]
+    out = [section("exact", "Exact figures", lead, [exact_table(exact, "figures"), exact_curves(exact, colours), exact_masses(exact, colours), exact_table(exact, "masses")])]
     parts = [exact_ladder(exact, colours, unit, "shrunk", "lost"), exact_ladder(exact, colours, unit, "expanded", "gained")]
     out.append(section("exact-ladder", "Lost and gained at every threshold", f"Counts of {BIG_UNITS[unit]} whose probability is above eps under one side only.", parts))
     steps = [exact_steps(exact, colours, unit, eps, "shrunk", "lost"), exact_steps(exact, colours, unit, eps, "expanded", "gained")]
@@ -168,20 +168,28 @@ def exact_sections(exact: dict, colours: dict[str, str]) -> list[dict]:
     return [s for s in out if s["parts"]]
 
 
-def exact_table(exact: dict) -> dict[str, Any]:
-    wanted = [("pass@1", "pass@1", ".3f"), ("pass@16", "pass@16", ".3f"), ("pass@1024", "pass@1024", ".3f")]
-    for unit in ("mode", "problem"):
-        wanted += [(f"{key.upper()} {unit}", f"{unit}_{key}", ".3f") for key in ("srr", "ndr")] + [(f"{letter} {unit}", f"{unit}_{key}", ".4g") for letter, key in (("S", "shrunk"), ("E", "expanded"))]
-    wanted += [(f"mass {name.removeprefix('mass_').replace('_', ' ')}", name, ".2e") for name in exact["rows"][0] if name.startswith("mass_")]
+def exact_table(exact: dict, which: str) -> dict[str, Any] | None:
+    """which: "figures" (pass@k and support) or "masses" (of regions)."""
+    if which == "figures":
+        wanted = [(f"pass@{k}", f"pass@{k}", ".3f") for k in (1, 16, 1024)]
+        for unit in ("mode", "problem"):
+            wanted += [(f"{key.upper()} {unit}", f"{unit}_{key}", ".3f") for key in ("srr", "ndr")]
+            wanted += [(f"{letter} {unit}", f"{unit}_{key}", ".4g") for letter, key in (("S", "shrunk"), ("E", "expanded"))]
+        note = "Mean over runs, and their range. S, E: lost and gained."
+    else:
+        wanted = [(name.removeprefix("mass_").replace("_", " "), name, ".2e") for name in exact["rows"][0] if name.startswith("mass_")]
+        note = "Probability that one draw is a correct answer of the region. Mean over runs, and their range."
     wanted = [w for w in wanted if any(row.get(w[1]) for row in exact["rows"])]
     rows = []
     for row in exact["rows"]:
         cells: list[Any] = [{"text": row["method"], "sub": f"{row['runs']} runs" if row["runs"] > 1 else ""}]
         for _, key, form in wanted:
             v = row.get(key)
-            cells.append(None if not v else {"text": format(v["mean"], form), "sub": f"{format(v['low'], form)} to {format(v['high'], form)}" if row["runs"] > 1 and v["low"] != v["high"] else ""})
+            several = bool(v) and row["runs"] > 1 and v["low"] != v["high"]
+            cells.append(None if not v else {"text": format(v["mean"], form), "sub": f"{format(v['low'], form)} to {format(v['high'], form)}" if several else ""})
         rows.append(cells)
-    return {"columns": ["method", *(heading for heading, *_ in wanted)], "rows": rows, "note": "Mean over runs, and their range. Mass: probability that one draw is a correct answer of that region."}
+    caption = "Exact pass@k and support" if which == "figures" else "Mass of each region"
+    return {"caption": caption, "columns": ["method", *(heading for heading, *_ in wanted)], "rows": rows, "note": note} if wanted else None
 
 
 def by_method(exact: dict) -> dict[str, list[dict]]:

@@ -33,7 +33,7 @@ def audit_page(document: dict, base: ModelSamples | None, tuned: ModelSamples | 
     pooled_first = dict(sorted(by.items(), key=lambda item: item[0] != "all"))
     rows = document["problems_detail"]
     several = len(by) > 1
-    keyed = problems(rows, several)
+    keyed = problems(rows, several, document)
     return {
         "names": dict(zip(("base", "tuned"), short, strict=True)),
         "warnings": document.get("warnings") or [],
@@ -278,12 +278,16 @@ def reading_order(rows: list[dict]) -> list[int]:
     return sorted(range(len(rows)), key=lambda i: (not rows[i].get("suspicious_flip"), rows[i]["category"] not in ("shrunk", "expanded"), -change(rows[i])))
 
 
-def problems(rows: list[dict], several: bool) -> list[dict[str, Any]]:
+def problems(rows: list[dict], several: bool, document: dict) -> list[dict[str, Any]]:
+    flips = {(f["benchmark"], f["problem_id"]): f for f in document["benchmarks"]["all"].get("suspicious_flips") or []}
     out = []
     for i in reading_order(rows):
         row = rows[i]
         more = row.get("further_draws") or {}
         note = "".join(f" {more[side]:,.0f} further draws of the {side} would settle it." for side in ("base", "tuned") if more.get(side))
+        if (flip := flips.get((row["benchmark"], row["problem_id"]))) and flip.get("usual_wrong_answer") is not None:
+            note += f" Usual wrong answer of the side that never solves it: {flip['usual_wrong_answer']}; usual right one of the other: {flip.get('usual_right_answer')}"
+            note += " (the same but for format)." if flip.get("same_but_for_format") else "."
         out.append({
             "key": i, "id": row["problem_id"], "benchmark": row["benchmark"] if several and row["benchmark"] != DEFAULT_BENCHMARK else None, "group": row["benchmark"],
             "base": [row["base"]["correct"], row["base"]["n"]], "tuned": [row["tuned"]["correct"], row["tuned"]["n"]], "category": row["category"],
