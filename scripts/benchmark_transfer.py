@@ -1,0 +1,99 @@
+"""What sending weights costs: learner to one engine, against a fresh `clone()` of the same tensors. No GPU.
+
+    .venv/bin/python scripts/benchmark_transfer.py                     # 0.5 B parameters in float32: about 11 GB of memory, some minutes
+    .venv/bin/python scripts/benchmark_transfer.py --size tiny         # to try the script
+
+A model of Qwen2.5-0.5B's shape with random weights, and the real LearnerGroup, RolloutGroup and WeightSync. Gathering ZeRO-3 shards is
+reported apart. Every send is checked: the engine's log-probabilities before the first send and after the last are held against the learner's.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import GenerationConfig, Qwen2Config, Qwen2ForCausalLM
+
+from explore_rl import devices
+from explore_rl.config import load_config
+from explore_rl.learner.group import LearnerGroup
+from explore_rl.models import load_tokenizer
+from explore_rl.rollout.group import RolloutGroup
+from explore_rl.types import Request
+from explore_rl.weights import WeightSync, import_sender
+
+SIZES = {
+    "0.5b": {"hidden_size": 896, "intermediate_size": 4864, "num_hidden_layers": 24, "num_attention_heads": 14, "num_key_value_heads": 2, "vocab_size": 151936},
+    "tiny": {"hidden_size": 128, "intermediate_size": 384, "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 4, "vocab_size": 2000},
+}
+
+
+def random_model(size: str, tied: bool, folder: Path) -> None:
+    tokenizer = load_tokenizer("lab:base")
+    config = Qwen2Config(
+        **SIZES[size], max_position_embeddings=256, tie_word_embeddings=tied, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=None,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    model = Qwen2ForCausalLM(config)
+    model.generation_config = GenerationConfig(eos_token_id=tokenizer.eos_token_id)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def clone_seconds(rank, rounds: int) -> tuple[float, int]:
+    """Median seconds of a fresh clone() of every parameter, each once, and their bytes."""
+    parameters = list(rank.model.parameters())
+    seconds = []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        copies = [p.data.clone() for p in parameters]
+        seconds.append(time.perf_counter() - began)
+        del copies
+    return statistics.median(seconds), sum(p.nbytes for p in parameters)
+
+
+def gap(learner: LearnerGroup, rollouts: list) -> float:
+    scores = learner.score([(np.array(r.request.prompt_ids + r.tokens, dtype=np.int32), len(r.request.prompt_ids), 1.0) for r in rollouts])
+    return float(np.abs(np.concatenate([s.logprob - r.logprobs for s, r in zip(scores, rollouts, strict=True)])).mean())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", choices=SIZES, default="0.5b")
+    parser.add_argument("--untied", action="store_true", help="an output matrix of its own instead of tied embeddings")
+    parser.add_argument("--zero-stage", type=int, default=0)
+    parser.add_argument("--rounds", type=int, default=5)
+    args = parser.parse_args()
+
+    with tempfile.TemporaryDirectory() as folder:
+        random_model(args.size, not args.untied, Path(folder))
+        config = load_config(None, [f"model.path={folder}", f"learner.zero_stage={args.zero_stage}", "rollout.kv_cache_gib=0.25", "devices.stall_timeout_s=300"])
+        layout = devices.start(config, 0)
+        learner = LearnerGroup(config, layout)
+        group = RolloutGroup(config, layout)
+        requests = [Request("p", 0, (3, 5, 7), i, 8) for i in range(4)]
+        group.weights_arrived()  # the random weights that the engine started with are drawn from once, to see that the check can fail
+        print(f"mean |difference| of log-probabilities before the first send: {gap(learner, group.generate(requests)):.1e}")
+        learner.apply(import_sender)
+        sync = WeightSync(learner, group)
+        sync.send(0)  # opens the connection and touches the memory for the first time
+        sends = [sync.send(1 + i) for i in range(args.rounds)]
+        print(f"after the last: {gap(learner, group.generate(requests)):.1e}")
+        transfer, gather = (statistics.median(s[key] for s in sends) for key in ("transfer_s", "gather_s"))
+        if args.zero_stage < 3:
+            clone, size = learner.apply(clone_seconds, args.rounds)[0]
+            print(f"{size / 2**30:.2f} GiB: clone {clone:.2f} s, transfer {transfer:.2f} s = {transfer / clone:.1f} clones ({args.rounds} rounds, medians)")
+        else:
+            print(f"transfer {transfer:.2f} s, gathering shards {gather:.2f} s ({args.rounds} rounds, medians)")
+        print("sends:", ", ".join(f"{s['transfer_s']:.2f}" for s in sends), "s")
+        group.close()
+        learner.close()
+        layout.close()
+
+
+if __name__ == "__main__":
+    main()
