@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,8 @@ class Table:
 
 
 def escape(text: str) -> str:
-    return "".join(LATEX.get(character, character) for character in text)
+    escaped = "".join(LATEX.get(character, character) for character in text)
+    return re.sub(r"(?<![\w)])-(?=\d)", "$-$", escaped)  # a minus, not a hyphen
 
 
 def write_tables(tables: list[Table], folder: Path) -> list[Path]:

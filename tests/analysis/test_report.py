@@ -214,9 +214,10 @@ def test_the_documentation_names_every_key(report):
 
 
 def test_latex_is_escaped_and_nothing_reads_as_zero():
-    table = Table("t", "50 % of A & B_1", ["name", "x", "x_low", "x_high"], [["a_b & 5%", 0.5, 0.25, None], ["none", None, None, None], ["tiny", 1e-7, None, None]])
+    table = Table("t", "50 % of A & B_1", ["name", "x", "x_low", "x_high"], [["a_b & 5%", 0.5, 0.25, None], ["none", None, None, None], ["tiny", 1e-7, None, None], ["less", -0.5, -0.75, -0.25]])
     latex = table.latex()
-    assert r"a\_b \& 5\% & 0.500 [0.250, $\infty$] \\" in latex and r"50 \% of A \& B\_1" in latex and r"none &  \\" in latex and "1e-07" in latex
+    assert r"a\_b \& 5\% & 0.500 [0.250, $\infty$] \\" in latex and r"50 \% of A \& B\_1" in latex and r"none &  \\" in latex and "1e$-$07" not in latex
+    assert r"less & $-$0.500 [$-$0.750, $-$0.250] \\" in latex
     assert table.csv().splitlines()[2] == "none,,," and table.csv().splitlines()[3].startswith("tiny,1e-07")
     assert "| none |  |" in table.markdown()
 
