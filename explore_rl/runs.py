@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
+from ray.exceptions import RayTaskError
 from tqdm import tqdm
 from transformers import AutoConfig
 
@@ -84,9 +85,9 @@ def _run_with(actors: Actors, config: Config, training: list[Problem], heldout: 
         try:
             trainer.start()
             trainer.run(asked_to_stop.is_set, on_step)
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise RunStopped(f"{folder.path}: the disk is full ({error}); free some room and go on with --resume") from error
+        except (OSError, RayTaskError) as error:
+            if disk_is_full(error):
+                raise RunStopped(f"{folder.path}: the disk is full; free some room and go on with --resume") from error
             raise
         finally:
             tracker.close()
@@ -97,6 +98,14 @@ def _run_with(actors: Actors, config: Config, training: list[Problem], heldout: 
 
     draw_curves(folder)
     return folder.path
+
+
+def disk_is_full(error: Exception) -> bool:
+    """Whether an error, of this process or of a rank, comes from a full disk. torch reports one as a failed write without the reason."""
+    cause = getattr(error, "cause", error)
+    if isinstance(cause, OSError):
+        return cause.errno in (errno.ENOSPC, errno.EDQUOT)
+    return "file write failed" in str(cause) or "PytorchStreamWriter failed" in str(cause) or "No space left" in str(cause)
 
 
 def refuse_other_settings(config: Config, folder: RunFolder) -> None:

@@ -270,6 +270,31 @@ def test_a_killed_process_resumes_to_the_weights_of_one_never_interrupted(plain,
     assert [m["step"] for m in records(resumed, "metrics.jsonl")] == [0, 1, 2, 3]
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
+def test_a_full_disk_is_one_line_and_the_run_goes_on_when_there_is_room(plain, run, actors, tmp_path):
+    """A file system of 12 MB holds one checkpoint (weights and Adam states: 8 MB), not two."""
+    mount = tmp_path / "small"
+    mount.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(mount)], capture_output=True)
+    if done.returncode:
+        pytest.skip(f"no tmpfs can be mounted here: {done.stderr.decode().strip()}")
+    try:
+        config = small(mount, "full")
+        with pytest.raises(RunStopped, match="the disk is full"):
+            run(config)
+        subprocess.run(["mount", "-o", "remount,size=100m", str(mount)], check=True)
+        assert same(weights(plain), weights(run_anew(config)))
+    finally:
+        subprocess.run(["umount", "-l", str(mount)], check=True)
+
+
+def run_anew(config):
+    """A learner that failed is gone; going on starts new actors, as a new process would."""
+    from explore_rl.runs import run as run_once
+
+    return run_once(config, resume=True)
+
+
 def test_ctrl_c_stops_after_the_step_with_a_checkpoint(run, tmp_path, monkeypatch):
     from explore_rl.trainer import Trainer
 
