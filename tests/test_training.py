@@ -21,25 +21,19 @@ from explore_rl.faults import RunStopped
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(600)]
 REPOSITORY = Path(__file__).resolve().parent.parent
-SMALL = [
-    "problems.train=lab:countdown?level=3&split=train&size=24", "problems.heldout=lab:countdown?level=3&split=heldout&size=8",
-    "run.exact_problems=lab:countdown?level=3&split=audit&size=20", "algorithm.prompts_per_step=4", "algorithm.group_size=4",
-    "run.steps=4", "run.checkpoint_every=2", "run.evaluate_every=0", "run.exact_every=0", "verifiers.workers=1", "devices.stall_timeout_s=60",
-]  # fmt: skip
 MIXTURE = "strategies=[{name: mixture_policy, share_policy: 0.5, share_base: 0.25, share_hot: 0.25}]"
+
+
+SMALL = []
+
+
+@pytest.fixture(scope="module", autouse=True)
+def settings(small_settings):
+    SMALL[:] = small_settings
 
 
 def small(tmp_path, name, *overrides):
     return load_config(REPOSITORY / "configs" / "lab" / "grpo.yaml", [*SMALL, f"name={name}", f"run.output={tmp_path}/{name}", *overrides])
-
-
-@pytest.fixture(scope="module")
-def actors():
-    from explore_rl.actors import Actors
-
-    config = load_config(REPOSITORY / "configs" / "lab" / "grpo.yaml", SMALL)
-    with Actors(config, base_engine=True, base_model=True) as started:
-        yield started
 
 
 @pytest.fixture(scope="module")
