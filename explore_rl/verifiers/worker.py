@@ -14,6 +14,7 @@ The parent sends a Setup, then lists of (verifier name, completion, pickled prob
 from __future__ import annotations
 
 import ctypes
+import gc
 import math
 import mmap
 import os
@@ -121,16 +122,22 @@ def serve(connection: Connection, mark: Mark) -> None:
             verdicts.clear()
         flushed = time.monotonic()
 
+    def make(name: str) -> None:
+        verifiers[name] = make_verifier(name, setup.options.get(name))
+        gc.collect()
+        gc.freeze()  # what was imported stays: the collector need not look at it again and again
+
     try:
         for name in setup.preload:
-            verifiers[name] = make_verifier(name, setup.options.get(name))
+            make(name)
         _BASE_SIZE = _address_space()
         connection.send(("ready",))
         while True:
             for name, *item in connection.recv():
                 if name not in verifiers:
                     _set_soft(resource.RLIMIT_CPU, resource.RLIM_INFINITY)
-                    verifiers[name], in_force = make_verifier(name, setup.options.get(name)), None
+                    make(name)
+                    in_force = None
                 limits = limits_of(verifiers[name], setup.limits)
                 if limits is not in_force or limits.cpu_s is not None:
                     limit_resources(limits)
