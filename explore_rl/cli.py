@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 
 from analysis.errors import InputError
@@ -35,6 +36,8 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
+    if not os.path.exists("/dev/nvidiactl"):  # DeepSpeed, which transformers imports, otherwise says on stdout that it found no GPU
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
     named = argv[0] if argv and argv[0] in COMMANDS else None
     args = build_parser(named).parse_args(argv)
     try:

@@ -68,10 +68,11 @@ def of_groups(groups: list[Group]) -> dict[str, float]:
     gaps = [s.columns["old_logprob"] - s.rollout.logprobs for s in flat if "old_logprob" in s.columns and s.rollout.logprobs is not None]
     if gaps:
         gap = np.concatenate(gaps)
-        gap = gap[~np.isnan(gap)]
-        metrics["engine/logprob_difference_mean"] = float(np.abs(gap).mean())
-        metrics["engine/logprob_difference_max"] = float(np.abs(gap).max())
-        metrics["engine/ratio_mean"] = float(np.exp(np.clip(gap, -20, 20)).mean())
+        gap = gap[~np.isnan(gap)]  # given tokens have no engine log-probability
+        if len(gap):
+            metrics["engine/logprob_difference_mean"] = float(np.abs(gap).mean())
+            metrics["engine/logprob_difference_max"] = float(np.abs(gap).max())
+            metrics["engine/ratio_mean"] = float(np.exp(np.clip(gap, -20, 20)).mean())
     kl = [s.columns["old_logprob"] - s.columns["base_logprob"] for s in flat if "base_logprob" in s.columns and "old_logprob" in s.columns]
     if kl:  # k3 is an unbiased, non-negative estimate of KL(policy || base) per token
         d = np.concatenate(kl)
