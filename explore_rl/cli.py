@@ -38,6 +38,7 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     if not os.path.exists("/dev/nvidiactl"):  # DeepSpeed, which transformers imports, otherwise says on stdout that it found no GPU
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # a bar for every small checkpoint drowns our own
     named = argv[0] if argv and argv[0] in COMMANDS else None
     args = build_parser(named).parse_args(argv)
     try:
