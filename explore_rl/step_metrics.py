@@ -35,7 +35,7 @@ class StageClock:
 
 
 def of_groups(groups: list[Group]) -> dict[str, float]:
-    """Reward, verdicts, pass@1, group pass@n, answer entropy and variety, lengths, signal: see docs/metrics in the README's table."""
+    """Reward, verdicts, pass@1, group pass@n, answer entropy and variety, lengths, signal: docs/metrics.md says what each means."""
     every = [s for g in groups for s in g.samples]
     ours = [[s for s in g.samples if s.rollout.request.source == "policy"] for g in groups]
     ours = [samples for samples in ours if samples]
