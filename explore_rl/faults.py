@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -11,8 +13,10 @@ from typing import Any
 
 import ray
 from ray.exceptions import GetTimeoutError, RayActorError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 POLL_S = 2.0
+KILL_S = 30.0
 
 
 class RunStopped(RuntimeError):
@@ -79,6 +83,28 @@ def _look_for_stuck(actors, pending, last_seen, doing: str, stall_s: float) -> N
     if silent:
         names = ", ".join(actors[i][0] for _, i in silent)
         raise ActorFault(names, doing, f"no progress for {stall_s:.0f} s (stuck)")
+
+
+def kill(actor: Any, pid: int = 0, node: str = "") -> None:
+    """Ends an actor for good. A stopped process does not hear Ray, so where pid and node are known the signal is sent as well."""
+    if not ray.is_initialized():
+        return
+    ray.kill(actor, no_restart=True)
+    if not pid:
+        return
+    if node == ray.get_runtime_context().get_node_id():
+        _signal(pid)
+        return
+    there = NodeAffinitySchedulingStrategy(node, soft=False)
+    ref = ray.remote(_signal).options(num_cpus=0, scheduling_strategy=there).remote(pid)
+    ray.wait([ref], timeout=KILL_S)  # fails if the node is gone too, which is as good
+
+
+def _signal(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
 
 
 def _first_line(error: BaseException) -> str:

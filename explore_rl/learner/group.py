@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -10,18 +10,18 @@ from typing import Any
 
 import numpy as np
 import ray
-from ray.exceptions import RayTaskError
+from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 
 from analysis.errors import InputError
 from explore_rl.config import Config
 from explore_rl.devices import Layout
-from explore_rl.faults import ActorFault, gather
+from explore_rl.faults import ActorFault, gather, kill
 from explore_rl.learner.messages import TokenScores, UpdateReport
 from explore_rl.learner.packing import plan, shards
 from explore_rl.objectives.terms import ENTROPY, LossTerm
 from explore_rl.types import Row
 
-log = logging.getLogger(__name__)
+DEATH_S = 10.0  # how long Ray may take to notice that a process is gone
 
 
 @ray.remote(concurrency_groups={"watch": 1})
@@ -37,11 +37,13 @@ class RankActor:
             probe.bind(("", 0))
             return ray.util.get_node_ip_address(), probe.getsockname()[1]
 
-    def start(self, index: int, ranks: int, kind: str, address: tuple[str, int], timeout_s: float) -> None:
+    def start(self, index: int, ranks: int, kind: str, address: tuple[str, int], timeout_s: float) -> tuple[int, str]:
+        """Joins the other ranks. Returns process id and node."""
         from explore_rl.learner.rank import LearnerRank  # imports DeepSpeed: seconds
 
         self.rank = LearnerRank(index, ranks, kind)
         self.rank.connect(*address, timeout_s)
+        return os.getpid(), ray.get_runtime_context().get_node_id()
 
     def call(self, method: str, *args: Any) -> Any:
         return getattr(self.rank, method)(*args)
@@ -63,12 +65,13 @@ class LearnerGroup:
 
     def __init__(self, config: Config, layout: Layout, needs_frozen: bool = False):
         self.config, self.kind = config, layout.kind
+        self.processes: list[tuple[int, str]] = [(0, "")] * len(layout.learner)
         self.actors = [(f"learner rank {i}", RankActor.options(**options).remote()) for i, options in enumerate(layout.learner)]
         start_s = config.devices.start_timeout_s
         try:
             address = self._ask([self.actors[0]], "address", [()], "find a port", start_s, stall=False)[0]
             places = [(i, len(self.actors), layout.kind, address, config.devices.step_timeout_s) for i in range(len(self.actors))]
-            self._ask(self.actors, "start", places, "join the other ranks", start_s, stall=False)
+            self.processes = self._ask(self.actors, "start", places, "join the other ranks", start_s, stall=False)
             self.reset(config, needs_frozen)
         except BaseException:
             self.close()
@@ -144,9 +147,9 @@ class LearnerGroup:
         self._all("save_pretrained", [(Path(folder).resolve(),)] * len(self.actors), "save the model", stall=False)
 
     def close(self) -> None:
-        for _, actor in self.actors:
-            ray.kill(actor)
-        self.actors = []
+        for (_, actor), process in zip(self.actors, self.processes, strict=True):
+            kill(actor, *process)
+        self.actors, self.processes = [], []
 
     # --- asking -------------------------------------------------------------------------------------------------------
 
@@ -168,8 +171,23 @@ class LearnerGroup:
         except RayTaskError as error:
             if isinstance(error.cause, InputError):  # every rank says so, none is left waiting
                 raise InputError(str(error.cause)) from None
+            dead = self._dead(actors)
             self.close()
+            if dead:  # what its partners say is only that the connection broke
+                raise ActorFault(dead, doing, "died") from error
             raise
+
+    def _dead(self, actors: list) -> str:
+        """Names of the actors whose process is gone."""
+        names = []
+        for name, actor in actors:
+            try:
+                ray.get(actor.progress.remote(), timeout=DEATH_S)
+            except RayActorError:
+                names.append(name)
+            except GetTimeoutError:
+                pass
+        return ", ".join(names)
 
 
 def _check(row: Row, terms: dict[str, LossTerm]) -> None:

@@ -70,6 +70,7 @@ class LearnerRank:
         self.config, self.steps_taken = config, 0
         path = resolve_model(config.model.path)
         policy = load_policy(path, config.model.dtype, config.model.attention).to(self.device)
+        self._tick(policy)
         self.progress += 1
         if config.learner.activation_checkpointing:
             policy.model.gradient_checkpointing_enable({"use_reentrant": False})
@@ -81,7 +82,24 @@ class LearnerRank:
         self.frozen = None
         if needs_frozen:
             self.frozen = load_policy(path, config.model.dtype, config.model.attention).to(self.device).eval().requires_grad_(False)
+            self._tick(self.frozen)
         self.progress += 1
+
+    def _tick(self, policy: Policy) -> None:
+        """Progress within a micro-batch, which may take minutes: at every layer, forward and backward."""
+
+        def tick(*_: object) -> None:
+            self.progress += 1
+
+        def after(module: torch.nn.Module, inputs: tuple, output: Any) -> None:
+            tick()
+            hidden = output[0] if isinstance(output, tuple) else output
+            if hidden.requires_grad:
+                hidden.register_hook(tick)
+
+        layers = [layer for module in policy.modules() if isinstance(module, torch.nn.ModuleList) for layer in module]
+        for module in (*layers, policy.model.get_output_embeddings()):
+            module.register_forward_hook(after)
 
     def _drop(self) -> None:
         if self.engine is not None:
@@ -119,10 +137,12 @@ class LearnerRank:
         return [self._update(shard, {term.name: term for term in terms}) for shard in minibatches]
 
     def _update(self, shard: Shard[Row], terms: dict[str, LossTerm]) -> UpdateReport:
-        self.engine.train()
         rate = learning_rate(self.config, self.steps_taken)
         for group in self.engine.optimizer.param_groups:
             group["lr"] = rate
+        if not shard.micro_batches:  # on no rank
+            return UpdateReport(True, 0.0, 0.0, rate, {}, 0, 0.0)
+        self.engine.train()
         finite, sums = self._accumulate(shard, terms)
         norm = self._step() if finite else self._discard()
         if math.isfinite(norm):

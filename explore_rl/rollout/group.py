@@ -5,20 +5,17 @@ from __future__ import annotations
 import heapq
 import itertools
 import logging
-import os
-import signal
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from analysis.errors import InputError
 from explore_rl.config import Config
 from explore_rl.devices import Layout
-from explore_rl.faults import ActorFault, gather
+from explore_rl.faults import ActorFault, gather, kill
 from explore_rl.models import end_token_ids, load_tokenizer, resolve_model
 from explore_rl.problems.templates import load_template
 from explore_rl.rollout.engine import RolloutActor
@@ -28,7 +25,6 @@ log = logging.getLogger(__name__)
 
 PIECE = 16  # requests with the same prompt that stay together, so that an engine can reuse the prompt's keys and values
 ANSWER_S = 10.0  # an engine that does not say how it is within so long is taken for stuck
-KILL_S = 30.0
 
 
 @dataclass
@@ -231,22 +227,5 @@ def _whole(ref: Any) -> bool:
 
 
 def _end(engine: Engine) -> None:
-    """Kills the actor; a stopped process does not hear Ray, so the signal is sent as well."""
-    if engine.handle is None or not ray.is_initialized():
-        return
-    ray.kill(engine.handle, no_restart=True)
-    if not engine.pid:
-        return
-    if engine.node == ray.get_runtime_context().get_node_id():
-        _signal(engine.pid)
-        return
-    there = NodeAffinitySchedulingStrategy(engine.node, soft=False)
-    ref = ray.remote(_signal).options(num_cpus=0, scheduling_strategy=there).remote(engine.pid)
-    ray.wait([ref], timeout=KILL_S)  # fails if the node is gone too, which is as good
-
-
-def _signal(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
+    if engine.handle is not None:
+        kill(engine.handle, engine.pid, engine.node)

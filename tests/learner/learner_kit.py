@@ -16,11 +16,18 @@ from explore_rl.types import Row
 
 VOCABULARY = 120
 
+
+def steep(logprob):
+    """Nothing in value, without bound in slope."""
+    return (logprob - logprob.detach()).abs().sqrt()
+
+
 TERMS = [
     LossTerm("policy_gradient", losses.ppo_clip, ("old_logprob", "advantage"), {"clip_low": 0.2, "clip_high": 0.28}, metrics=losses.ppo_clip_metrics),
     LossTerm("kl", divergences.k3, ("base_logprob",)),
     LossTerm("entropy", losses.entropy_bonus, ("entropy",)),
     LossTerm("shaped_trace", losses.shaped_trace, ("advantage",), {"gamma": 0.1}),
+    LossTerm("steep", steep),
     LossTerm("likelihood", losses.likelihood, (), {}, normaliser="likelihood"),
 ]
 

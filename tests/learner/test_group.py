@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,7 @@ from learner_kit import TERMS, draw, learner_config, load_plain, make_rows, plai
 
 from analysis.errors import InputError
 from explore_rl import devices
+from explore_rl.faults import ActorFault
 from explore_rl.learner.group import LearnerGroup
 
 pytestmark = [pytest.mark.slow, pytest.mark.engine]
@@ -19,23 +23,26 @@ SGD = {"optimizer": "sgd", "learning_rate": 1.0, "max_grad_norm": 0.5}
 
 
 @pytest.fixture(scope="module")
-def groups(tiny_model):
-    """{ranks: learner}: one cluster, started once; each test resets the ranks in place."""
-    config = learner_config(tiny_model, ranks=2)
-    layout = devices.start(config, base_engines=0)
+def layout(tiny_model):
+    """One cluster, with room for two ranks and a lone one (in the place of an engine)."""
+    layout = devices.start(learner_config(tiny_model, ranks=2), base_engines=0)
     environment = {"env_vars": layout.learner[0]["runtime_env"]["env_vars"] | {"PYTHONPATH": str(Path(__file__).parent)}}  # for learner_kit
-    options = [o | {"runtime_env": environment} for o in layout.learner + layout.policy]
-    layout.learner = options[:2]
+    layout.learner, layout.policy = ([o | {"runtime_env": environment} for o in options] for options in (layout.learner, layout.policy))
+    yield layout
+    layout.close()
+
+
+@pytest.fixture(scope="module")
+def groups(layout, tiny_model):
+    """{ranks: learner}, started once; each test resets the ranks in place."""
     started = {}
     try:
-        started[2] = LearnerGroup(config, layout)
-        alone = devices.Layout(layout.kind, options[2:], [], [])
-        started[1] = LearnerGroup(learner_config(tiny_model, ranks=1), alone)
+        started[2] = LearnerGroup(learner_config(tiny_model, ranks=2), layout)
+        started[1] = LearnerGroup(learner_config(tiny_model, ranks=1), devices.Layout(layout.kind, layout.policy, [], []))
         yield started
     finally:
         for group in started.values():
             group.close()
-        layout.close()
 
 
 def gradient_of(group, config, minibatches):
@@ -179,11 +186,11 @@ def test_bfloat16_resumes_bit_for_bit(groups, tiny_model, tmp_path):
     assert all((group.apply(weights)[0][name] == expected[name]).all() for name in expected)
 
 
-@pytest.mark.parametrize("stage", [0, 1, 2, 3])
-def test_nan_in_one_row_skips_the_step_on_all_ranks(groups, tiny_model, stage):
-    config = learner_config(tiny_model, ranks=2, zero_stage=stage, micro_batch_tokens=40, **SGD)
+@pytest.mark.parametrize("stage, offload", [(0, False), (1, False), (2, False), (3, False), (2, True)])
+def test_nan_in_one_row_skips_the_step_on_all_ranks(groups, tiny_model, stage, offload):
+    config = learner_config(tiny_model, ranks=2, zero_stage=stage, offload_optimizer=offload, micro_batch_tokens=40, **SGD)
     good, bad = make_rows(), make_rows()
-    shortest = min(range(len(bad)), key=lambda i: (len(bad[i].tokens), "policy_gradient" not in bad[i].terms))
+    shortest = min(range(len(bad)), key=lambda i: len(bad[i].tokens))
     bad[shortest].terms = {"policy_gradient": 1.0}  # in the last micro-batch: others are accumulated by then
     bad[shortest].columns["advantage"][-1] = np.nan
     nothing, [report] = gradient_of(groups[2], config, [bad])
@@ -196,20 +203,32 @@ def test_nan_in_one_row_skips_the_step_on_all_ranks(groups, tiny_model, stage):
 
 
 @pytest.mark.parametrize("stage", [0, 1, 2, 3])
-def test_infinite_gradient_of_a_finite_loss_makes_no_step(groups, tiny_model, stage):
+def test_gradient_that_is_not_finite_makes_no_step(groups, tiny_model, stage):
     config = learner_config(tiny_model, ranks=2, zero_stage=stage, **SGD)
-    rows = make_rows()
-    for row in rows:
-        row.terms = {name: 1e37 for name in row.terms}
-        row.columns["advantage"] *= 1e-3
-    rows = [row for row in rows if "shaped_trace" in row.terms or "likelihood" in row.terms]
-    found, [report] = gradient_of(groups[2], config, [rows])
-    if not report.finite:
-        assert all((change == 0).all() for change in found.values())
-    good, _, _ = plain_gradient(load_plain(tiny_model), make_rows(), max_norm=0.5)
-    assert not report.finite
-    [again] = groups[2].update([make_rows()], TERMS)
-    assert again.finite and again.grad_norm > 1 and good
+    good, bad = make_rows(), make_rows()
+    bad[0].terms["steep"] = 1.0
+    found, reports = gradient_of(groups[2], config, [bad, bad])
+    assert [r.finite for r in reports] == [False, False]
+    assert all((change == 0).all() for change in found.values())
+    [report] = groups[2].update([good], TERMS)
+    assert report.finite and report.grad_norm == pytest.approx(plain_gradient(load_plain(tiny_model), good)[1], rel=1e-5)
+
+
+def test_bfloat16_skips_nan_too(groups, tiny_model):
+    config = learner_config(tiny_model, ranks=2, zero_stage=1, micro_batch_tokens=40, **SGD)
+    config.model.dtype = "bfloat16"
+    bad = make_rows()
+    bad[min(range(len(bad)), key=lambda i: len(bad[i].tokens))].terms = {"policy_gradient": np.nan}
+    found, [report] = gradient_of(groups[2], config, [bad])
+    assert not report.finite and all((change == 0).all() for change in found.values())
+    [once] = groups[2].update([make_rows()], TERMS)
+    [again] = gradient_of(groups[2], config, [make_rows()])[1]
+    assert once.finite and once.grad_norm == again.grad_norm
+
+
+def test_nothing_to_learn_from_is_no_step(groups, tiny_model):
+    found, [report] = gradient_of(groups[2], learner_config(tiny_model, ranks=2, **SGD), [[]])
+    assert report.finite and report.tokens == 0 and all((change == 0).all() for change in found.values())
 
 
 @pytest.mark.parametrize("stage", [0, 3])
@@ -242,3 +261,42 @@ def test_rows_that_do_not_fit_are_refused(groups, tiny_model):
     del row.columns["base_logprob"]
     with pytest.raises(ValueError, match="base_logprob"):
         groups[1].update([[row]], TERMS)
+
+
+# --- faults: each ends the two ranks, so they come last ---------------------------------------------------------------
+
+
+def test_a_stuck_rank_is_named_and_ended(groups, tiny_model):
+    group = groups[2]
+    config = learner_config(tiny_model, ranks=2, **SGD)
+    config.devices.stall_timeout_s = 4.0
+    group.reset(config)
+    pids = [pid for pid, _ in group.processes]
+    os.kill(pids[1], signal.SIGSTOP)
+    with pytest.raises(ActorFault, match="learner rank 1.*stuck") as fault:
+        group.update([make_rows()], TERMS)
+    assert fault.value.who.startswith("learner rank 1")
+    assert group.actors == []
+    wait_until_gone(pids)
+
+
+def wait_until_gone(pids, patience_s=30.0):
+    deadline = time.monotonic() + patience_s
+    while any(alive(pid) for pid in pids):
+        assert time.monotonic() < deadline, "the ranks are still there"
+        time.sleep(0.1)
+
+
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_a_killed_rank_is_named(groups, tiny_model, layout):
+    group = groups[2] = LearnerGroup(learner_config(tiny_model, ranks=2, **SGD), layout)
+    os.kill(group.processes[1][0], signal.SIGKILL)
+    with pytest.raises(ActorFault, match="learner rank 1.*died"):
+        group.update([make_rows()], TERMS)
+    assert group.actors == []
