@@ -127,7 +127,7 @@ def _kind(columns: set[str]) -> str:
 def _head(source: Source) -> list[str]:
     """The columns of a file; of JSON lines those of its first 100 rows."""
     if source.format == "parquet":
-        return _parquet(source).schema_arrow.names
+        return parquet(source).schema_arrow.names
     if source.format == "csv":
         with _open(source) as raw:
             line = io.TextIOWrapper(raw, encoding="utf-8-sig").readline()
@@ -165,6 +165,16 @@ def batches(source: Source, wanted: set[str] | None = None, rows: int = BATCH_RO
             yield Batch(_from_rows(out), numbers.__getitem__)
 
 
+def one_model(batch: Batch, source: Source) -> Batch:
+    """Only the rows of the model that FILE::NAME asks for, where the file has a model column (adapters see to it themselves)."""
+    if not source.select or source.adapter or "model" not in batch.table.column_names:
+        if source.select and not source.adapter:
+            raise InputError(f"{source.path}: has no model column to choose {source.select!r} by")
+        return batch
+    kept = np.flatnonzero(np.asarray(pc.equal(batch.table["model"].cast(pa.string()), source.select).fill_null(False)))
+    return Batch(batch.table.take(pa.array(kept)), lambda i: batch.number(int(kept[i])))
+
+
 def _from_rows(rows: list[dict[str, Any]]) -> pa.Table:
     names = dict.fromkeys(name for row in rows for name in row)
     columns = {}
@@ -185,7 +195,7 @@ def _delimiter(source: Source) -> str:
     return "\t" if _suffix(source.path) == ".tsv" else ","
 
 
-def _parquet(source: Source) -> pq.ParquetFile:
+def parquet(source: Source) -> pq.ParquetFile:
     try:
         file = pq.ParquetFile(source.path)
     except (pa.ArrowInvalid, OSError) as error:
@@ -195,7 +205,7 @@ def _parquet(source: Source) -> pq.ParquetFile:
 
 
 def _parquet_batches(source: Source, wanted: set[str] | None, rows: int) -> Iterator[Batch]:
-    file = _parquet(source)
+    file = parquet(source)
     if file.metadata.num_rows == 0:
         raise InputError(f"{source.path}: the file holds no rows")
     columns = None if wanted is None else [name for name in source.columns if name in wanted]

@@ -15,12 +15,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from tqdm import tqdm
 
 from analysis.accumulate import CountRows, SampleRows
 from analysis.errors import InputError
-from analysis.files import TEXT_BATCH_ROWS, Batch, Source, batches, column, find_sources, sha256
+from analysis.files import batches, column, find_sources, one_model, sha256
 from analysis.records import DEFAULT_BENCHMARK, SAMPLE_COLUMNS, SCORE_COLUMNS, ModelSamples, Scores
 
 TRUNCATION_MARGIN = 0.02  # truncation rates of the two sides that differ by more than this get a warning
@@ -41,7 +40,7 @@ def load(paths: Sequence[str], name: str | None = None) -> ModelSamples:
         for index, source in enumerate(sources):
             before = rows.seen
             for batch in batches(source, rows.WANTED):
-                batch = _one_model(batch, source)
+                batch = one_model(batch, source)
                 if batch.table.num_rows:
                     rows.add(batch, source, index)
                     bar.update(batch.table.num_rows)
@@ -123,38 +122,6 @@ def align(base: ModelSamples, tuned: ModelSamples, common: bool = False) -> tupl
     return base, tuned, warnings + _differences(base, tuned)
 
 
-def examples(samples: ModelSamples, problems: Sequence[int], each: int = 2, characters: int = 6000) -> dict[int, list[dict[str, Any]]]:
-    """Rows to read, for the problems at these indices: up to `each` correct and `each` wrong ones a problem, completions cut at `characters`.
-
-    Empty where the files have no completions. A second pass over the files; row groups without a wanted problem are not decoded.
-    """
-    wanted = {(samples.benchmarks[i], samples.problem_ids[i]): int(i) for i in problems}
-    found: dict[int, list[dict[str, Any]]] = {i: [] for i in wanted.values()}
-    room = {(i, correct): each for i in found for correct in (True, False)}
-    ids = pa.array(sorted({problem for _, problem in wanted}), pa.string())
-    sources = find_sources([f["path"] if not f.get("select") else f"{f['path']}::{f['select']}" for f in samples.files]) if wanted else []
-    only = len(set(samples.benchmarks)) == 1
-    for source in sources:
-        if source.kind != "samples" or (not source.adapter and "completion" not in source.columns):
-            continue
-        for batch in batches(source, None, rows=TEXT_BATCH_ROWS):
-            batch = _one_model(batch, source)
-            problem = column(batch, source, "problem_id", pa.string())
-            for i in np.flatnonzero(np.asarray(pc.is_in(problem.cast(pa.string()), value_set=ids))):
-                row = {name: batch.table[name][int(i)].as_py() for name in batch.table.column_names}
-                key = (samples.benchmarks[0] if only else str(row.get("benchmark") or DEFAULT_BENCHMARK), problem[int(i)].as_py())
-                correct = row.get("verdict") == "correct" if row.get("correct") is None else row["correct"] in (True, 1, "1", "true", "True", "1.0")
-                if row.get("completion") is None or not room.get((wanted.get(key, -1), correct)):
-                    continue
-                room[wanted[key], correct] -= 1
-                text = str(row["completion"])
-                row["completion"] = text if len(text) <= characters else f"{text[:characters]}\n[... {len(text) - characters:,} more characters]"
-                found[wanted[key]].append(row | {"correct": correct})
-            if not any(room.values()):
-                return found
-    return found
-
-
 def _expand(paths: Sequence[str]) -> list[str]:
     out = []
     for path in [paths] if isinstance(paths, (str, Path)) else paths:
@@ -169,16 +136,6 @@ def _numpy(array: pa.Array) -> np.ndarray:
     if pa.types.is_floating(array.type) or (pa.types.is_integer(array.type) and not array.null_count):
         return array.to_numpy(zero_copy_only=False)
     return np.array(array.to_pylist() or [None], dtype=object)[: len(array)]
-
-
-def _one_model(batch: Batch, source: Source) -> Batch:
-    """Only the rows of the model that FILE::NAME asks for, where the file has a model column (adapters see to it themselves)."""
-    if not source.select or source.adapter or "model" not in batch.table.column_names:
-        if source.select and not source.adapter:
-            raise InputError(f"{source.path}: has no model column to choose {source.select!r} by")
-        return batch
-    kept = np.flatnonzero(np.asarray(pc.equal(batch.table["model"].cast(pa.string()), source.select).fill_null(False)))
-    return Batch(batch.table.take(pa.array(kept)), lambda i: batch.number(int(kept[i])))
 
 
 def _called(key: tuple[str, str]) -> str:

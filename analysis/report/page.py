@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.readers import examples
+from analysis.examples import examples
 from analysis.records import DEFAULT_BENCHMARK, ModelSamples
 from analysis.report import charts
 from analysis.tables import blocks, metric_rows

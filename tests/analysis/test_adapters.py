@@ -7,7 +7,8 @@ import json
 import pytest
 
 from analysis.errors import InputError
-from analysis.readers import align, examples, load
+from analysis.examples import examples
+from analysis.readers import align, load
 
 
 def lines(path, rows):

@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.errors import InputError
-from analysis.readers import align, examples, load, load_scores
+from analysis.examples import examples
+from analysis.readers import align, load, load_scores
 from analysis.records import COUNT_COLUMNS, SAMPLE_COLUMNS, SCORE_COLUMNS, write_samples, write_scores
 
 ROWS = [

@@ -1,0 +1,95 @@
+"""Completions to read: a few correct and a few wrong ones of chosen problems, found in a second pass over the files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from analysis.files import TEXT_BATCH_ROWS, Batch, Source, batches, column, find_sources, one_model, parquet
+from analysis.records import DEFAULT_BENCHMARK, ModelSamples
+
+
+def examples(samples: ModelSamples, problems: Sequence[int], each: int = 2, characters: int = 6000) -> dict[int, list[dict[str, Any]]]:
+    """Rows to read, for the problems at these indices: up to `each` correct and `each` wrong ones a problem, completions cut at `characters`.
+
+    Rows are dicts of all their columns, unknown ones too, with `correct` as a bool. Empty where the files have no completions. Of Parquet only row groups
+    with a wanted row have their texts decoded.
+    """
+    wanted = {(samples.benchmarks[i], samples.problem_ids[i]): int(i) for i in problems}
+    found: dict[int, list[dict[str, Any]]] = {i: [] for i in wanted.values()}
+    room = {(i, correct): each for i in found for correct in (True, False)}
+    only = samples.benchmarks[0] if len(set(samples.benchmarks)) == 1 else None
+    sources = find_sources([f["path"] + (f"::{f['select']}" if f.get("select") else "") for f in samples.files]) if wanted else []
+    for source in sources:
+        if source.kind != "samples" or (not source.adapter and "completion" not in source.columns):
+            continue
+        for batch, chosen in _batches_with(source, set(wanted), only, each):
+            for i, key, correct in chosen:
+                at = wanted[key]
+                text = batch.table["completion"][i].as_py() if "completion" in batch.table.column_names else None
+                if text is None or not room[at, correct]:
+                    continue
+                room[at, correct] -= 1
+                row = {name: batch.table[name][i].as_py() for name in batch.table.column_names}
+                cut = text if len(text) <= characters else f"{text[:characters]}\n[... {len(text) - characters:,} more characters]"
+                found[at].append(row | {"completion": cut, "correct": correct})
+        if not any(room.values()):
+            break
+    return found
+
+
+def _batches_with(source: Source, wanted: set[tuple[str, str]], only: str | None, each: int) -> Iterator[tuple[Batch, list]]:
+    """Batches that hold wanted rows, and which: (row in the batch, (benchmark, problem), correct)."""
+    if source.format != "parquet" or source.adapter:
+        for batch in batches(source, None, rows=TEXT_BATCH_ROWS):
+            batch = one_model(batch, source)
+            if chosen := _choose(batch, source, wanted, only, each):
+                yield batch, chosen
+        return
+    file, first = parquet(source), 1
+    light = [name for name in ("problem_id", "benchmark", "correct", "verdict", "model") if name in source.columns]
+    for group in range(file.num_row_groups):
+        table = file.read_row_group(group, columns=light)
+        chosen = _choose(Batch(table, lambda i, first=first: first + i), source, wanted, only, each)
+        first += table.num_rows
+        start = 0
+        for batch in file.iter_batches(TEXT_BATCH_ROWS, row_groups=[group]) if chosen else ():
+            here = [(i - start, key, correct) for i, key, correct in chosen if start <= i < start + batch.num_rows]
+            if here:
+                yield Batch(pa.Table.from_batches([batch]), lambda i: i), here
+            start += batch.num_rows
+            if start > max(i for i, *_ in chosen):
+                break
+
+
+def _choose(batch: Batch, source: Source, wanted: set[tuple[str, str]], only: str | None, each: int) -> list[tuple[int, tuple[str, str], bool]]:
+    """The first `each` correct and wrong rows of every wanted problem in the batch, in the batch's order."""
+    if not batch.table.num_rows:
+        return []
+    ids = pa.array(sorted({problem for _, problem in wanted}), pa.string())
+    problem = column(batch, source, "problem_id", pa.string()).cast(pa.string())
+    rows = np.asarray(pc.is_in(problem, value_set=ids))
+    if source.select and not source.adapter:
+        rows &= np.asarray(pc.equal(batch.table["model"].cast(pa.string()), source.select).fill_null(False))
+    at = np.flatnonzero(rows)
+    code = np.asarray(problem.take(pa.array(at)).dictionary_encode().indices).astype(np.int64)
+    correct = np.zeros(len(rows), dtype=bool)
+    for name, kind, right in (("correct", pa.bool_(), True), ("verdict", pa.string(), "correct")):
+        if (values := column(batch, source, name, kind)) is not None:
+            correct |= np.asarray(pc.equal(values.cast(kind), right).fill_null(False))
+    benchmark = None if only is not None else column(batch, source, "benchmark", pa.string())
+    sets = np.zeros(len(at), dtype=np.int64) if benchmark is None else np.asarray(benchmark.cast(pa.string()).take(pa.array(at)).fill_null("").dictionary_encode().indices)
+    key = (code * (sets.max(initial=0) + 1) + sets) * 2 + correct[at]
+    order = np.argsort(key, kind="stable")
+    starts = np.flatnonzero(np.diff(key[order], prepend=-1))
+    rank = np.arange(len(order)) - np.repeat(starts, np.diff(np.append(starts, len(order))))
+    chosen = []
+    for i in np.sort(at[order[rank < each]]).tolist():
+        name = only if only is not None else (None if benchmark is None else benchmark[i].as_py()) or DEFAULT_BENCHMARK
+        if (name, problem[i].as_py()) in wanted:
+            chosen.append((i, (name, problem[i].as_py()), bool(correct[i])))
+    return chosen
