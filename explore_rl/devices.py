@@ -15,6 +15,7 @@ from typing import Any
 
 import ray
 from ray._private import services
+from ray._private.authentication import authentication_token_setup
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
@@ -194,6 +195,7 @@ def _connect(config: Config, kind: str, cpus: float) -> bool:
     if ray.is_initialized():
         return False
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    logging.getLogger(authentication_token_setup.__name__).setLevel(logging.ERROR)  # clusters are closed to strangers by default, it says each time
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # actors without a GPU keep CUDA_VISIBLE_DEVICES as it is
     common = {"log_to_driver": False, "configure_logging": False}
     address = config.devices.ray_address
@@ -202,7 +204,14 @@ def _connect(config: Config, kind: str, cpus: float) -> bool:
         ray.init(address="local", num_cpus=int(max(cpus, os.cpu_count() or 1)) if kind == "cpu" else None, include_dashboard=False, **common)
         return True
     _check_answers(address)
-    ray.init(address=address, **common)
+    authentication_token_setup.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)  # Ray does so for clusters of its own only
+    try:
+        ray.init(address=address, **common)
+    except ConnectionError as error:
+        raise InputError(
+            f"devices.ray_address={address}: the cluster refuses this process ({error}); every node needs the head's token (RAY_AUTH_TOKEN, "
+            "or ~/.ray/auth_token) and the same versions of Python and Ray"
+        ) from None
     return True
 
 
