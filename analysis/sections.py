@@ -25,7 +25,7 @@ PSEUDO_SUPPORT = np.array([[0, 0, 0, 1], [0, 0, 1, 0], [0, 1, 0, 0], [1, 0, 0, 0
 G_PASS_K, TAUS = 16, (0.25, 0.5, 0.75, 1.0)
 COVER_TAUS = (0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 BEYOND = (2, 4, 16, 64)  # the extrapolation goes to so many times the draws there are
-REFITS = 200  # of the extrapolation's bootstrap
+REFITS = 0.1  # share of the bootstrap replicates to which the extrapolation is fitted again
 
 
 def _triple(value, low, high) -> dict[str, Any]:
@@ -251,7 +251,7 @@ def extrapolation(pair) -> dict[str, Any]:
     k = pair.largest * np.array(BEYOND)
     result: dict[str, Any] = {"note": "extrapolated by a zero-inflated beta-binomial fitted to the counts; the interval does not know whether the model holds"}
     for side, (n, c) in (("base", pair.b), ("tuned", pair.t)):
-        model, value, low, high = extrapolate(n, c, k, pair.bootstrap.problems[:REFITS], pair.settings.confidence)
+        model, value, low, high = extrapolate(n, c, k, pair.bootstrap.problems[: int(REFITS * pair.settings.replicates)], pair.settings.confidence)
         result[side] = {
             "zero": model.zero,
             "a": model.a,
