@@ -246,11 +246,14 @@ def test_bad_input_is_one_line_and_leaves_no_folder(run, tmp_path, override, sai
     assert not (tmp_path / "bad").exists()
 
 
+def command(name, folder):
+    return [sys.executable, "-m", "explore_rl.cli", "train", "configs/lab/grpo.yaml", *SMALL, f"name={name}", f"run.output={folder}"]
+
+
 def test_a_killed_process_resumes_to_the_weights_of_one_never_interrupted(plain, run, tmp_path):
     """SIGKILL of a real `explore-rl train`, whenever it comes."""
     folder = tmp_path / "killed"
-    command = [sys.executable, "-m", "explore_rl.cli", "train", "configs/lab/grpo.yaml", *SMALL, "name=killed", f"run.output={folder}"]
-    process = subprocess.Popen(command, cwd=REPOSITORY, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    process = subprocess.Popen(command("killed", folder), cwd=REPOSITORY, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 240
     while not any((folder / "checkpoints").glob("*/COMPLETE")):
         assert process.poll() is None, process.stderr.read().decode()[-2000:]
@@ -266,20 +269,17 @@ def test_a_killed_process_resumes_to_the_weights_of_one_never_interrupted(plain,
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
 def test_a_full_disk_is_one_line_and_the_run_goes_on_when_there_is_room(plain, run, tmp_path):
-    """A file system of 12 MB holds one checkpoint (weights and Adam states: 8 MB), not two. The ranks end with it, so it has its own."""
-    from explore_rl.runs import run as run_with_own_actors
-
+    """A file system of 12 MB holds one checkpoint (weights and Adam states: 8 MB), not two."""
     mount = tmp_path / "small"
     mount.mkdir()
     done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(mount)], capture_output=True)
     if done.returncode:
         pytest.skip(f"no tmpfs can be mounted here: {done.stderr.decode().strip()}")
     try:
-        config = small(mount, "full")
-        with pytest.raises(RunStopped, match="the disk is full"):
-            run_with_own_actors(config)
+        ended = subprocess.run(command("full", mount / "full"), cwd=REPOSITORY, capture_output=True, text=True, timeout=400)
+        assert ended.returncode == 1 and "the disk is full" in ended.stderr and "Traceback" not in ended.stderr
         subprocess.run(["mount", "-o", "remount,size=100m", str(mount)], check=True)
-        assert same(weights(plain), weights(run(config, resume=True)))
+        assert same(weights(plain), weights(run(small(mount, "full"), resume=True)))
     finally:
         subprocess.run(["umount", "-l", str(mount)], check=True)
 
