@@ -61,10 +61,12 @@ class EngineClient:
         self.version = -1
         self.fault: ActorFault | None = None
 
-    def _connect(self, method: str, doing: str, *args: Any) -> None:
+    def _connect(self, method: str, doing: str, *arguments: tuple[Any, ...]) -> None:
+        """arguments: of each engine, or nothing."""
         if self.is_sender:
             e = self.endpoints
-            gather(e.engines, [getattr(handle, method).remote(*args) for _, handle in e.engines], doing, e.start_timeout_s)
+            refs = [getattr(handle, method).remote(*args) for (_, handle), args in zip(e.engines, arguments or [()] * len(e.engines), strict=True)]
+            gather(e.engines, refs, doing, e.start_timeout_s)
 
     def _update(self, method: str, doing: str, *args: Any) -> None:
         if not self.is_sender or self.fault is not None:
@@ -77,7 +79,10 @@ class EngineClient:
             self.fault = fault
 
     def init_weight_transfer_engine(self, init_info: dict[str, Any]) -> None:
-        self._connect("init_weight_transfer_engine", "connect to the learner", init_info)
+        # vLLM hands out one rank_offset, for the workers of one deployment; ours are independent engines, and each needs NCCL ranks of its own.
+        wide = self.endpoints.workers // len(self.endpoints.engines)
+        each = [init_info | {"rank_offset": init_info["rank_offset"] + i * wide} for i in range(len(self.endpoints.engines))] if "rank_offset" in init_info else None
+        self._connect("init_weight_transfer_engine", "connect to the learner", *[(info,) for info in each or [init_info] * len(self.endpoints.engines)])
 
     def shutdown_weight_transfer_engine(self) -> None:
         self._connect("shutdown_weight_transfer_engine", "end an old connection")

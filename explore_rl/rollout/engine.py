@@ -54,7 +54,14 @@ class RolloutActor:
         self.settings = vllm_compat.EngineSettings(**self.settings_arguments)
         self.tokenizer = AutoTokenizer.from_pretrained(self.settings.model)
         self.llm = vllm_compat.make_engine(self.settings)
+        self._warm_up()
         return {"pid": os.getpid(), "node": ray.get_runtime_context().get_node_id(), "context": vllm_compat.context_length(self.llm)}
+
+    def _warm_up(self) -> None:
+        """The first steps compile kernels, seconds to a minute in which an engine would look stuck."""
+        requests = [Request("warm-up", 0, (0,) * (1 + i), seed=i, max_tokens=2) for i in range(2)]
+        for _ in self.compat.draw(self.llm, requests, self.settings, self._step):
+            pass
 
     def generate(self, requests: list[Request]) -> list[tuple[tuple[int, ...], str, str, np.ndarray, int]] | None:
         """(tokens, text, finish reason, log-probabilities float32 [len(tokens)], weight version) of each request, in order."""
@@ -105,4 +112,5 @@ class RolloutActor:
         self.llm.sleep(level=1)
 
     def wake(self, tags: list[str]) -> None:
-        self.llm.wake_up(tags=tags)
+        if tags:
+            self.llm.wake_up(tags=tags)

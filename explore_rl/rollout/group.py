@@ -161,8 +161,7 @@ class RolloutGroup:
         if gone:
             self._start(gone)
             self.membership += 1
-            self.asleep.clear()
-            self.wake(["weights", "kv_cache"])
+            self._as_the_others([e for e in gone if e in self.families["policy"]])
             self.awaits_weights |= any(e.settings["load_format"] == "dummy" for e in gone)
         return [e.name for e in gone]
 
@@ -180,18 +179,23 @@ class RolloutGroup:
         """Leaves the GPUs to the learner; `generate` and `WeightSync.send` wake what they need. Nothing to do unless GPUs are shared."""
         if self.layout.colocated and self.asleep != {"weights", "kv_cache"}:
             self.wake(["weights", "kv_cache"])  # vLLM puts a whole engine to sleep, never a half-woken one
-            self._all_policy("sleep", "sleep")
+            self._ask(self.families["policy"], "sleep", "sleep")
             self.asleep = {"weights", "kv_cache"}
 
     def wake(self, tags: list[str]) -> None:
         """tags: "weights", "kv_cache"."""
         tags = [t for t in tags if t in self.asleep]
         if tags:
-            self._all_policy("wake", f"wake up {' and '.join(tags)}", tags)
+            self._ask(self.families["policy"], "wake", f"wake up {' and '.join(tags)}", tags)
             self.asleep -= set(tags)
 
-    def _all_policy(self, method: str, doing: str, *args: Any) -> None:
-        engines = self.families["policy"]
+    def _as_the_others(self, new: list[Engine]) -> None:
+        """Puts new policy engines to sleep as far as the others sleep."""
+        if self.asleep and new:
+            self._ask(new, "sleep", "sleep")
+            self._ask(new, "wake", "wake up", [t for t in ("weights", "kv_cache") if t not in self.asleep])
+
+    def _ask(self, engines: list[Engine], method: str, doing: str, *args: Any) -> None:
         refs = [getattr(e.handle, method).remote(*args) for e in engines]
         gather([(e.name, e.handle) for e in engines], refs, doing, self.config.devices.start_timeout_s)
 
