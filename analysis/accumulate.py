@@ -34,7 +34,12 @@ class Problems:
         if benchmark is None:
             sets, pair = [DEFAULT_BENCHMARK], index
         else:
-            encoded = _encoded(benchmark.fill_null(DEFAULT_BENCHMARK) if not pa.types.is_dictionary(benchmark.type) else benchmark, source, batch, "benchmark")
+            encoded = _encoded(
+                benchmark.fill_null(DEFAULT_BENCHMARK) if not pa.types.is_dictionary(benchmark.type) else benchmark,
+                source,
+                batch,
+                "benchmark",
+            )
             sets = [DEFAULT_BENCHMARK if v is None else v for v in encoded.dictionary.to_pylist()]
             at = np.asarray(encoded.indices.fill_null(len(sets)))
             sets.append(DEFAULT_BENCHMARK)
@@ -69,7 +74,9 @@ class SampleRows:
     def __init__(self) -> None:
         self.problems = Problems()
         self.seen = 0
-        self.kept: dict[str, list[np.ndarray]] = {name: [] for name in ("code", "correct", "sample", "seed", "logprob", "num_tokens", "file")}
+        self.kept: dict[str, list[np.ndarray]] = {
+            name: [] for name in ("code", "correct", "sample", "seed", "logprob", "num_tokens", "file")
+        }
         self.sums: dict[str, np.ndarray] = {}  # per problem code, grown as problems appear
         self.answers: list[pa.Table] = []
         self.given: dict[str, int] = {}  # column -> rows of batches that had it
@@ -79,7 +86,11 @@ class SampleRows:
     def add(self, batch: Batch, source: Source, file: int) -> None:
         rows = batch.table.num_rows
         code = self.problems.code(batch, source)
-        got = {name: column(batch, source, name, kind) for name, (kind, _) in SAMPLE_COLUMNS.items() if name not in ("completion", "problem_id", "benchmark")}
+        got = {
+            name: column(batch, source, name, kind)
+            for name, (kind, _) in SAMPLE_COLUMNS.items()
+            if name not in ("completion", "problem_id", "benchmark")
+        }
         if source.adapter and source.adapter.one_draw_a_file:
             inside = np.zeros(rows, dtype=np.int64) if got["sample"] is None else np.asarray(got["sample"].fill_null(0))
             got["sample"] = pa.array(file * DRAWS_A_FILE + inside)
@@ -93,7 +104,9 @@ class SampleRows:
         self._add_settings(got, batch, source)
         for name, kind in (("sample", np.int32), ("seed", np.int64)):
             if got[name] is not None and not got[name].null_count:
-                self.kept[name].append(np.asarray(got[name]).astype(kind)[evidence] if not evidence.all() else np.asarray(got[name]).astype(kind))
+                self.kept[name].append(
+                    np.asarray(got[name]).astype(kind)[evidence] if not evidence.all() else np.asarray(got[name]).astype(kind)
+                )
             else:
                 self.kept[name].append(np.full(int(evidence.sum()), -1, dtype=kind))
         for name in ("logprob", "num_tokens"):
@@ -121,7 +134,9 @@ class SampleRows:
             if bad := [word for word in words if word not in VERDICTS]:
                 at = np.flatnonzero(index == words.index(bad[0]))
                 if len(at):
-                    raise InputError(f"{source.at(batch.number(int(at[0])))}: verdict is {bad[0]!r}; it should be one of {', '.join(VERDICTS)}")
+                    raise InputError(
+                        f"{source.at(batch.number(int(at[0])))}: verdict is {bad[0]!r}; it should be one of {', '.join(VERDICTS)}"
+                    )
             evidence = ~np.array([word in NO_EVIDENCE for word in words] + [False])[index]
             said = np.array([word == "correct" for word in words] + [False])[index]
             unknown = index == len(words)
@@ -202,7 +217,10 @@ class SampleRows:
             filters = self.settings.setdefault("lm_eval_filter", set())
             filters |= set(pc.unique(batch.table["lm_eval_filter"]).to_pylist())
             if len(filters) > 1:
-                raise InputError(f"{source.path}: answers were taken in several ways ({', '.join(sorted(filters))}); choose one, as in {source.path}::{min(filters)}")
+                raise InputError(
+                    f"{source.path}: answers were taken in several ways ({', '.join(sorted(filters))});"
+                    f" choose one, as in {source.path}::{min(filters)}"
+                )
 
     def finish(self, sources: list[Source]) -> ModelSamples:
         if not self.seen:
@@ -224,7 +242,11 @@ class SampleRows:
             rows = per_problem(f"{name} rows")
             return np.divide(total, rows, out=np.full(count, np.nan), where=rows > 0)
 
-        partly = [name for name, rows in self.given.items() if rows < self.seen and name in ("finish_reason", "cot_correct", "token_entropy", "num_tokens", "answer", "mode")]
+        partly = [
+            name
+            for name, rows in self.given.items()
+            if rows < self.seen and name in ("finish_reason", "cot_correct", "token_entropy", "num_tokens", "answer", "mode")
+        ]
         if partly:
             warnings.append(f"column {', '.join(sorted(partly))} is there in some files only and is left out")
         cot = per_problem("cot_correct")
@@ -261,7 +283,11 @@ class SampleRows:
 
     def _draws(self, place: np.ndarray, n: np.ndarray, keys: list[tuple[str, str]], sources: list[Source]) -> Draws:
         code = place[self._joined("code")].astype(np.int32)
-        sample = self._joined("sample") if self.given.get("sample") == self.seen or any(s.adapter and s.adapter.one_draw_a_file for s in sources) else None
+        sample = (
+            self._joined("sample")
+            if self.given.get("sample") == self.seen or any(s.adapter and s.adapter.one_draw_a_file for s in sources)
+            else None
+        )
         seed = self._joined("seed") if self.given.get("seed") == self.seen else None
         sorted_already = bool((np.diff(code) >= 0).all())
         if sample is not None:
@@ -271,7 +297,14 @@ class SampleRows:
                 same = (np.diff(code[order]) == 0) & (np.diff(sample[order]) == 0)
                 same &= True if seed is None else np.diff(seed[order]) == 0
                 if same.any():
-                    self._refuse_duplicate(order[int(same.argmax())], order[int(same.argmax()) + 1], keys[code[order[int(same.argmax())]]], sample, seed, sources)
+                    self._refuse_duplicate(
+                        order[int(same.argmax())],
+                        order[int(same.argmax()) + 1],
+                        keys[code[order[int(same.argmax())]]],
+                        sample,
+                        seed,
+                        sources,
+                    )
             else:
                 order = slice(None)
         else:
@@ -279,15 +312,20 @@ class SampleRows:
         values = {name: self._joined(name)[order] for name in ("correct", "logprob", "num_tokens")}
         there = {name: bool(np.isfinite(values[name]).any()) for name in ("logprob", "num_tokens")}
         return Draws(
-            np.concatenate([[0], np.cumsum(n)]), values["correct"], *(values[name] if there[name] else None for name in ("logprob", "num_tokens"))
+            np.concatenate([[0], np.cumsum(n)]),
+            values["correct"],
+            *(values[name] if there[name] else None for name in ("logprob", "num_tokens")),
         )
 
-    def _refuse_duplicate(self, first: int, second: int, key: tuple[str, str], sample: np.ndarray, seed: np.ndarray | None, sources: list[Source]) -> None:
+    def _refuse_duplicate(
+        self, first: int, second: int, key: tuple[str, str], sample: np.ndarray, seed: np.ndarray | None, sources: list[Source]
+    ) -> None:
         starts = np.cumsum([0, *(rows for _, rows in self.kept["file"])])
         files = [sources[self.kept["file"][int(np.searchsorted(starts, at, side="right")) - 1][0]].path for at in sorted((first, second))]
         shown = f"problem {key[1]!r}, sample {sample[first]}" + ("" if seed is None else f", seed {seed[first]}")
         raise InputError(
-            f"{files[1]}: {shown} is there twice{'' if files[0] == files[1] else f' (also in {files[0]})'}; separate draws need their own sample or seed"
+            f"{files[1]}: {shown} is there twice{'' if files[0] == files[1] else f' (also in {files[0]})'};"
+            " separate draws need their own sample or seed"
         )
 
     def _joined(self, name: str) -> np.ndarray:
@@ -323,7 +361,8 @@ class CountRows:
 
     def add(self, batch: Batch, source: Source, file: int) -> None:
         got = {
-            name: column(batch, source, name, kind, missing_ok=name not in ("problem_id", "n", "correct")) for name, (kind, _) in COUNT_COLUMNS.items()
+            name: column(batch, source, name, kind, missing_ok=name not in ("problem_id", "n", "correct"))
+            for name, (kind, _) in COUNT_COLUMNS.items()
         }
         lists = {name: [None] * batch.table.num_rows if array is None else array.to_pylist() for name, array in got.items()}
         for i in range(batch.table.num_rows):
@@ -337,11 +376,15 @@ class CountRows:
             if len(self.models) > 1:
                 raise InputError(_several_models(source, self.models))
             if row["n"] < 0 or row["correct"] < 0:
-                raise InputError(f"{at}: {'n' if row['n'] < 0 else 'correct'} is {min(row['n'], row['correct'])}; it should not be negative")
+                raise InputError(
+                    f"{at}: {'n' if row['n'] < 0 else 'correct'} is {min(row['n'], row['correct'])}; it should not be negative"
+                )
             if row["correct"] > row["n"]:
                 raise InputError(f"{at}: correct is {row['correct']} of n = {row['n']}; it should be at most n")
             if key in self.where:
-                raise InputError(f"{at}: problem {key[1]!r} is there twice (also {self.where[key]}); add the counts up if they are separate draws")
+                raise InputError(
+                    f"{at}: problem {key[1]!r} is there twice (also {self.where[key]}); add the counts up if they are separate draws"
+                )
             self.rows[key], self.where[key] = row, at
         self.seen += batch.table.num_rows
 

@@ -14,10 +14,10 @@ from analysis.records import DEFAULT_BENCHMARK, ModelSamples
 
 
 def examples(samples: ModelSamples, problems: Sequence[int], each: int = 2, characters: int = 6000) -> dict[int, list[dict[str, Any]]]:
-    """Rows to read, for the problems at these indices: up to `each` correct and `each` wrong ones a problem, completions cut at `characters`.
+    """Rows to read, for the problems at these indices: up to `each` correct and `each` wrong ones a problem, cut at `characters`.
 
-    Rows are dicts of all their columns, unknown ones too, with `correct` as a bool. Empty where the files have no completions. Of Parquet only row groups
-    with a wanted row have their texts decoded.
+    Rows are dicts of all their columns, unknown ones too, with `correct` as a bool. Empty where the files have no completions. Of Parquet
+    only row groups with a wanted row have their texts decoded.
     """
     wanted = {(samples.benchmarks[i], samples.problem_ids[i]): int(i) for i in problems}
     found: dict[int, list[dict[str, Any]]] = {i: [] for i in wanted.values()}
@@ -66,7 +66,9 @@ def _batches_with(source: Source, wanted: set[tuple[str, str]], only: str | None
                 break
 
 
-def _choose(batch: Batch, source: Source, wanted: set[tuple[str, str]], only: str | None, each: int) -> list[tuple[int, tuple[str, str], bool]]:
+def _choose(
+    batch: Batch, source: Source, wanted: set[tuple[str, str]], only: str | None, each: int
+) -> list[tuple[int, tuple[str, str], bool]]:
     """The first `each` correct and wrong rows of every wanted problem in the batch, in the batch's order."""
     if not batch.table.num_rows:
         return []
@@ -82,7 +84,11 @@ def _choose(batch: Batch, source: Source, wanted: set[tuple[str, str]], only: st
         if (values := column(batch, source, name, kind)) is not None:
             correct |= np.asarray(pc.equal(values.cast(kind), right).fill_null(False))
     benchmark = None if only is not None else column(batch, source, "benchmark", pa.string())
-    sets = np.zeros(len(at), dtype=np.int64) if benchmark is None else np.asarray(benchmark.cast(pa.string()).take(pa.array(at)).fill_null("").dictionary_encode().indices)
+    sets = (
+        np.zeros(len(at), dtype=np.int64)
+        if benchmark is None
+        else np.asarray(benchmark.cast(pa.string()).take(pa.array(at)).fill_null("").dictionary_encode().indices)
+    )
     key = (code * (sets.max(initial=0) + 1) + sets) * 2 + correct[at]
     order = np.argsort(key, kind="stable")
     starts = np.flatnonzero(np.diff(key[order], prepend=-1))

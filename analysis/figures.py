@@ -18,13 +18,26 @@ BASE, TUNED = "#1f63b0", "#d2600c"
 COLOURS = {"preserved": "#8b97a5", "shrunk": "#b03a97", "expanded": "#0f8a5f", "out": "#ced4dc", "undetermined": "#ecd9a2"}
 METHODS = ("#1f63b0", "#d2600c", "#0f8a5f", "#b03a97", "#8a6d00", "#4b4fb5", "#a83232", "#37808c")
 STYLE = {
-    "font.size": 7.5, "axes.linewidth": 0.6, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#e4e8ec", "grid.linewidth": 0.5, "axes.axisbelow": True,
-    "legend.frameon": False, "legend.fontsize": 7, "lines.linewidth": 1.3, "xtick.major.width": 0.6, "ytick.major.width": 0.6, "svg.fonttype": "none", "svg.hashsalt": "explore-rl",
-}  # fmt: skip
+    "font.size": 7.5,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e4e8ec",
+    "grid.linewidth": 0.5,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "legend.fontsize": 7,
+    "lines.linewidth": 1.3,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "explore-rl",
+}
 
 
 def write_figures(document: dict[str, Any], names: tuple[str, str], folder: Path) -> list[Path]:
-    """pass_at_k, support, scatter, certified and (where recorded) entropy, of the pooled problems and pass_at_k of each benchmark; returns the paths."""
+    """pass_at_k, support, scatter, certified and, where recorded, entropy, pooled; and pass_at_k of each benchmark. Returns the paths."""
     folder.mkdir(parents=True, exist_ok=True)
     by = blocks(document)
     figures: dict[str, Figure] = {}
@@ -58,7 +71,11 @@ def write_comparison_figures(document: dict[str, Any], folder: Path) -> list[Pat
                 found.setdefault(run["method"], []).append(tuple(zip(*steps, strict=True)))
         figures["exact_pass_at_k"] = found
     with matplotlib.rc_context(STYLE):
-        return [path for name, methods in figures.items() for path in save(methods_figure(methods, "exact pass@k" if name.startswith("exact") else "pass@k"), folder / name)]
+        return [
+            path
+            for name, methods in figures.items()
+            for path in save(methods_figure(methods, "exact pass@k" if name.startswith("exact") else "pass@k"), folder / name)
+        ]
 
 
 def methods_figure(methods: dict[str, list[tuple]], label: str) -> Figure:
@@ -86,7 +103,9 @@ def save(figure: Figure, path: Path) -> list[Path]:
         final = path.with_name(f"{path.name}.{ending}")
         aside = final.with_name(f".{final.name}.{os.getpid()}.partial")
         try:
-            figure.savefig(aside, format=ending, dpi=300, bbox_inches="tight", pad_inches=0.03, metadata={"Date": None} if ending == "svg" else None)
+            figure.savefig(
+                aside, format=ending, dpi=300, bbox_inches="tight", pad_inches=0.03, metadata={"Date": None} if ending == "svg" else None
+            )
             os.replace(aside, final)
         finally:
             aside.unlink(missing_ok=True)
@@ -131,7 +150,15 @@ def support(by: dict[str, dict]) -> Figure:
         axes.barh(names, share, left=left, color=COLOURS[category], label=category, height=0.68)
         for i, (x, s) in enumerate(zip(left, share, strict=True)):
             if s > 0.035:
-                axes.text(x + s / 2, i, f"{list(by.values())[i]['support'][category]:.0f}", ha="center", va="center", fontsize=6.5, color="white" if category not in ("out",) else "#1a1e24")
+                axes.text(
+                    x + s / 2,
+                    i,
+                    f"{list(by.values())[i]['support'][category]:.0f}",
+                    ha="center",
+                    va="center",
+                    fontsize=6.5,
+                    color="white" if category not in ("out",) else "#1a1e24",
+                )
         left += share
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.set(xlim=(0, 1), xlabel="problems")
@@ -148,7 +175,16 @@ def scatter(rows: list[dict], eps: float | None, names: tuple[str, str]) -> Figu
     for category in ("preserved", "out", "shrunk", "expanded"):
         at = [i for i, r in enumerate(rows) if r["category"] == category]
         if at:
-            axes.scatter(rates["base"][at], rates["tuned"][at], s=9, color=COLOURS[category], alpha=0.75, linewidths=0, label=f"{category} ({len(at)})", clip_on=False)
+            axes.scatter(
+                rates["base"][at],
+                rates["tuned"][at],
+                s=9,
+                color=COLOURS[category],
+                alpha=0.75,
+                linewidths=0,
+                label=f"{category} ({len(at)})",
+                clip_on=False,
+            )
     low = min(r.min() for r in rates.values()) * 0.8
     for set_scale, set_limits in ((axes.set_xscale, axes.set_xlim), (axes.set_yscale, axes.set_ylim)):
         set_scale("logit", one_half="0.5")
@@ -183,14 +219,29 @@ def ladder(certified: dict) -> Figure:
 
 
 def entropies(entropy: dict, names: tuple[str, str]) -> Figure:
-    labels = {"token": "tokens", "answer": "answers", "answer_corrected": "answers,\ncorrected", "mode": "modes", "mode_corrected": "modes,\ncorrected"}
+    labels = {
+        "token": "tokens",
+        "answer": "answers",
+        "answer_corrected": "answers,\ncorrected",
+        "mode": "modes",
+        "mode_corrected": "modes,\ncorrected",
+    }
     rows = [(label, entropy[key]) for key, label in labels.items() if entropy.get(key)]
     figure, axes = panel(0.8 + 0.36 * len(rows))
     for side, name, colour, shift in (("base", names[0], BASE, -0.12), ("tuned", names[1], TUNED, 0.12)):
         for i, (_, entry) in enumerate(rows):
             if one := entry[side]:
                 error = [[one["value"] - one["low"]], [one["high"] - one["value"]]]
-                axes.errorbar(one["value"], i + shift, xerr=error, fmt="o", color=colour, markersize=3.2, elinewidth=0.9, label=name if i == 0 else None)
+                axes.errorbar(
+                    one["value"],
+                    i + shift,
+                    xerr=error,
+                    fmt="o",
+                    color=colour,
+                    markersize=3.2,
+                    elinewidth=0.9,
+                    label=name if i == 0 else None,
+                )
     axes.set_yticks(range(len(rows)), [label for label, _ in rows])
     axes.set(xlabel="entropy (nats)", ylim=(len(rows) - 0.5, -0.5))
     axes.set_xlim(left=0)

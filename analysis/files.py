@@ -52,7 +52,7 @@ class Batch:
 
 
 def find_sources(paths: list[str]) -> list[Source]:
-    """The files behind `paths`: files, folders (searched through, .json left aside), each with "::NAME" behind it where a file holds several models.
+    """The files behind `paths`: files or folders (searched through, .json left aside), with "::NAME" where a file holds several models.
 
     Raises InputError for a path that is not there, of an unknown format, empty, or given twice.
     """
@@ -64,7 +64,10 @@ def find_sources(paths: list[str]) -> list[Source]:
             found = sorted(
                 p
                 for p in path.rglob("*")
-                if p.is_file() and not any(part.startswith(".") for part in p.relative_to(path).parts) and _suffix(p) in READERS and _suffix(p) != ".json"
+                if p.is_file()
+                and not any(part.startswith(".") for part in p.relative_to(path).parts)
+                and _suffix(p) in READERS
+                and _suffix(p) != ".json"
             )
             if not found:
                 raise InputError(f"{path}: the folder holds no file of records ({', '.join(s for s in READERS if s != '.json')})")
@@ -99,7 +102,9 @@ def _identify(source: Source) -> None:
     """Fills in format, columns, adapter and kind, from the head of the file."""
     suffix = _suffix(source.path)
     if suffix not in READERS:
-        raise InputError(f"{source.path}: unknown kind of file {suffix or '(no ending)'}; readable are {', '.join(READERS)}, also gzipped (.gz)")
+        raise InputError(
+            f"{source.path}: unknown kind of file {suffix or '(no ending)'}; readable are {', '.join(READERS)}, also gzipped (.gz)"
+        )
     source.format = READERS[suffix]
     if source.path.stat().st_size == 0:
         raise InputError(f"{source.path}: the file is empty")
@@ -110,8 +115,8 @@ def _identify(source: Source) -> None:
         source.adapter = next((adapter for adapter in ADAPTERS if adapter.fits(columns)), None)
         if source.adapter is None:
             raise InputError(
-                f"{source.path}: neither samples (problem_id and correct or verdict), nor counts (problem_id, n, correct), nor a known format"
-                f" ({', '.join(a.name for a in ADAPTERS)}); its columns are {', '.join(source.columns) or 'none'}"
+                f"{source.path}: neither samples (problem_id and correct or verdict), nor counts (problem_id, n, correct),"
+                f" nor a known format ({', '.join(a.name for a in ADAPTERS)}); its columns are {', '.join(source.columns) or 'none'}"
             )
         source.kind = source.adapter.kind
 
@@ -201,7 +206,9 @@ def parquet(source: Source) -> pq.ParquetFile:
     except (pa.ArrowInvalid, OSError) as error:
         raise InputError(f"{source.path}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
     texts = [f.name for f in file.schema_arrow if pa.types.is_string(f.type) or pa.types.is_large_string(f.type)]
-    return pq.ParquetFile(source.path, read_dictionary=[t for t in texts if t in SAMPLE_COLUMNS and t not in ("completion", "answer", "mode")])
+    return pq.ParquetFile(
+        source.path, read_dictionary=[t for t in texts if t in SAMPLE_COLUMNS and t not in ("completion", "answer", "mode")]
+    )
 
 
 def _parquet_batches(source: Source, wanted: set[str] | None, rows: int) -> Iterator[Batch]:
@@ -307,7 +314,10 @@ MEANING = {pa.bool_(): "true or false (or 1 or 0)", pa.int64(): "a whole number"
 
 
 def column(batch: Batch, source: Source, name: str, kind: pa.DataType, missing_ok: bool = True) -> pa.Array | None:
-    """Column `name` of a batch as `kind`, None where the batch has none. Raises InputError naming the first row that is not `kind`, or is missing."""
+    """Column `name` of a batch as `kind`, None where the batch has none.
+
+    Raises InputError naming the first row that is not `kind`, or is missing.
+    """
     if name not in batch.table.column_names:
         return None
     data = batch.table[name].combine_chunks()
@@ -360,7 +370,9 @@ def _parse(data: pa.Array, kind: pa.DataType) -> pa.Array:
         return pc.if_else(known, pc.is_in(text, value_set=pa.array(TRUE)), pa.scalar(None, pa.bool_()))
     number = r"^[+-]?\d+(\.0*)?$" if pa.types.is_integer(kind) else r"^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$"
     fits = pc.match_substring_regex(text, number)
-    clean = pc.if_else(fits, pc.replace_substring_regex(text, r"\.0*$", "") if pa.types.is_integer(kind) else text, pa.scalar(None, pa.string()))
+    clean = pc.if_else(
+        fits, pc.replace_substring_regex(text, r"\.0*$", "") if pa.types.is_integer(kind) else text, pa.scalar(None, pa.string())
+    )
     return pc.replace_substring_regex(clean, r"^\+", "").cast(kind)
 
 

@@ -55,7 +55,9 @@ def load(paths: Sequence[str], name: str | None = None) -> ModelSamples:
             raise InputError(f"{file['path']}: the same content as {same}; its draws would count twice")
     samples = rows.finish(sources)
     samples.files = files
-    samples.extra_columns = sorted({c for s in sources if not s.adapter for c in s.columns if c not in SAMPLE_COLUMNS and c not in ("n", "excluded", "truncated")})
+    samples.extra_columns = sorted(
+        {c for s in sources if not s.adapter for c in s.columns if c not in SAMPLE_COLUMNS and c not in ("n", "excluded", "truncated")}
+    )
     samples.name = name or next(iter(samples.settings.get("model", [])), None) or sources[0].select or sources[0].path.name.split(".")[0]
     return samples
 
@@ -78,7 +80,9 @@ def load_scores(paths: Sequence[str]) -> Scores:
             positive = parts["logprob"][-1] > 1e-6
             if positive.any():
                 i = int(positive.argmax())
-                raise InputError(f"{source.at(batch.number(i))}: logprob is {parts['logprob'][-1][i]}; the logarithm of a probability is at most 0")
+                raise InputError(
+                    f"{source.at(batch.number(i))}: logprob is {parts['logprob'][-1][i]}; the logarithm of a probability is at most 0"
+                )
         files.append({"path": str(source.path), "sha256": sha256(source.path), "rows": total - before, "format": source.format})
     columns: dict[str, np.ndarray | None] = {}
     for name, pieces in parts.items():
@@ -92,8 +96,8 @@ def load_scores(paths: Sequence[str]) -> Scores:
 def align(base: ModelSamples, tuned: ModelSamples, common: bool = False) -> tuple[ModelSamples, ModelSamples, list[str]]:
     """Both sides with the same problems in the same order, and lines of warning about what makes them hard to compare.
 
-    A problem on one side only raises InputError, unless `common`, which drops it and says so. Problems without a single draw that is evidence are left out,
-    with a warning.
+    A problem on one side only raises InputError, unless `common`, which drops it and says so. Problems without a single draw that is
+    evidence are left out, with a warning.
     """
     warnings = [f"{side.name}: {line}" for side in (base, tuned) for line in side.warnings]
     base, tuned = _same_benchmark_names(base, tuned)
@@ -102,12 +106,16 @@ def align(base: ModelSamples, tuned: ModelSamples, common: bool = False) -> tupl
     alone = [[key for key in keys[i] if key not in where[1 - i]] for i in (0, 1)]
     if alone[0] or alone[1]:
         text = "; ".join(
-            f"{len(lost)} problem{'s' * (len(lost) > 1)} only in {side.name} ({', '.join(_called(k) for k in lost[:3])}{', ...' * (len(lost) > 3)})"
+            f"{len(lost)} problem{'s' * (len(lost) > 1)} only in {side.name} "
+            f"({', '.join(_called(k) for k in lost[:3])}{', ...' * (len(lost) > 3)})"
             for lost, side in zip(alone, (base, tuned), strict=True)
             if lost
         )
         if not common:
-            raise InputError(f"the two sides hold different problems: {text} [{base.files[0]['path']} against {tuned.files[0]['path']}]; --common drops them")
+            raise InputError(
+                f"the two sides hold different problems: {text} [{base.files[0]['path']} against {tuned.files[0]['path']}];"
+                " --common drops them"
+            )
         warnings.append(f"dropped, as they are on one side only: {text}")
     shared = [key for key in keys[0] if key in where[1]]
     if not shared:
@@ -115,7 +123,9 @@ def align(base: ModelSamples, tuned: ModelSamples, common: bool = False) -> tupl
     kept = [key for key in shared if base.n[where[0][key]] and tuned.n[where[1][key]]]
     if len(kept) < len(shared):
         lost = [key for key in shared if key not in set(kept)]
-        warnings.append(f"{len(lost)} problems left out, as one side has no draw of them that is evidence ({', '.join(_called(k) for k in lost[:3])})")
+        warnings.append(
+            f"{len(lost)} problems left out, as one side has no draw of them that is evidence ({', '.join(_called(k) for k in lost[:3])})"
+        )
         if not kept:
             raise InputError("no problem has a draw that is evidence on both sides")
     base, tuned = (side.subset(np.array([at[key] for key in kept])) for side, at in zip((base, tuned), where, strict=True))
@@ -125,7 +135,9 @@ def align(base: ModelSamples, tuned: ModelSamples, common: bool = False) -> tupl
 def _expand(paths: Sequence[str]) -> list[str]:
     out = []
     for path in [paths] if isinstance(paths, (str, Path)) else paths:
-        matches = sorted(glob.glob(str(path))) if any(c in str(path) for c in "*?[") and not Path(str(path).partition("::")[0]).exists() else []
+        matches = (
+            sorted(glob.glob(str(path))) if any(c in str(path) for c in "*?[") and not Path(str(path).partition("::")[0]).exists() else []
+        )
         out += matches or [str(path)]
     if not out:
         raise InputError("no file given")

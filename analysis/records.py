@@ -68,7 +68,10 @@ SCORE_COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "benchmark": (pa.string(), "the set of problems it belongs to"),
     "sample": (pa.int64(), "index of the draw in the file that it was read from"),
     "written_by": (pa.string(), "name or path of the model that drew the text"),
-    "sequence": (pa.string(), "identity of the token sequence (a hash of its ids): equal ones are counted once when probabilities are summed"),
+    "sequence": (
+        pa.string(),
+        "identity of the token sequence (a hash of its ids): equal ones are counted once when probabilities are summed",
+    ),
     "answer": (pa.string(), "the extracted final answer"),
     "mode": (pa.string(), "canonical form of the answer"),
     "correct": (pa.bool_(), "whether the text is correct"),
@@ -117,7 +120,7 @@ class ModelSamples:
     reasoning are both correct. token_entropy (nats), num_tokens: float64 [M] or None, means over a problem's draws, NaN where it has none.
     answers, draws: None where the input had counts only (answers also where it had no answer column).
     settings: column -> sorted distinct values, for model, temperature, top_p, max_tokens, template and seed where given (at most 20).
-    files: [{"path", "sha256", "rows", "format"}]. extra_columns: columns of the input that the schema does not know (they are kept in `examples`).
+    files: [{"path", "sha256", "rows", "format"}]. extra_columns: columns that the schema does not know (kept in `examples`).
     warnings: lines worth telling the user.
     """
 
@@ -209,7 +212,7 @@ def conform(table: pa.Table, columns: dict[str, tuple[pa.DataType, str]]) -> pa.
 
 
 def write_samples(path: str | os.PathLike, table: pa.Table | list[dict[str, Any]]) -> None:
-    """Writes sample rows (an Arrow table, or a list of dicts) that conform to SAMPLE_COLUMNS: Parquet, or JSON lines if `path` ends in .jsonl.
+    """Writes sample rows (an Arrow table or a list of dicts) that conform to SAMPLE_COLUMNS, as Parquet or, for .jsonl, JSON lines.
 
     Written aside, then renamed. Raises InputError where a required column is missing or a type is wrong.
     """

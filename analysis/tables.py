@@ -11,8 +11,21 @@ from pathlib import Path
 from typing import Any
 
 CATEGORIES = ("preserved", "shrunk", "expanded", "out")
-LATEX = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}",
-         "–": "--", "−": "$-$", "→": r"$\to$"}  # fmt: skip
+LATEX = {
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "\\": r"\textbackslash{}",
+    "–": "--",
+    "−": "$-$",
+    "→": r"$\to$",
+}
 
 
 @dataclass
@@ -70,7 +83,8 @@ class Table:
         return (
             "% needs \\usepackage{booktabs}\n\\begin{table}\n\\centering\n"
             f"\\caption{{{escape(self.title)}}}\n\\label{{tab:{self.name}}}\n"
-            f"\\begin{{tabular}}{{l{'r' * (len(columns) - 1)}}}\n\\toprule\n{head}\n\\midrule\n{body}\\bottomrule\n\\end{{tabular}}\n\\end{{table}}\n"
+            f"\\begin{{tabular}}{{l{'r' * (len(columns) - 1)}}}\n\\toprule\n{head}\n\\midrule\n{body}"
+            "\\bottomrule\n\\end{tabular}\n\\end{table}\n"
         ).replace("∞", r"$\infty$")
 
 
@@ -122,16 +136,66 @@ def audit_tables(document: dict) -> list[Table]:
     tables = [support_table(by), pass_at_k_table(by), metrics_table(by)]
     if rows := [[name, *_ladder_row(step)] for name, b in by.items() if b.get("certified") for step in b["certified"]["ladder"]]:
         tables.append(Table("certified", "Certified support by eps", ["benchmark", "eps", *CATEGORIES, "undetermined"], rows))
-    if rows := [[name, key, *triple(e["base"]), *triple(e["tuned"]), *triple(e["difference"])] for name, b in by.items() for key, e in (b.get("entropy") or {}).items() if isinstance(e, dict)]:
-        tables.append(Table("entropy", "Entropy (nats) and distinct answers, means over problems", ["benchmark", "quantity", *trio("base"), *trio("tuned"), *trio("difference")], rows))
-    if rows := [[name, r["category"], r["written_by"], r["under"], r["problems"], *triple(r)] for name, b in by.items() for r in (b.get("perplexity") or {}).get("rows", [])]:
-        tables.append(Table("perplexity", "Perplexity of whole traces by category", ["benchmark", "category", "written by", "under", "problems", *trio("perplexity")], rows))
+    if rows := [
+        [name, key, *triple(e["base"]), *triple(e["tuned"]), *triple(e["difference"])]
+        for name, b in by.items()
+        for key, e in (b.get("entropy") or {}).items()
+        if isinstance(e, dict)
+    ]:
+        tables.append(
+            Table(
+                "entropy",
+                "Entropy (nats) and distinct answers, means over problems",
+                ["benchmark", "quantity", *trio("base"), *trio("tuned"), *trio("difference")],
+                rows,
+            )
+        )
+    if rows := [
+        [name, r["category"], r["written_by"], r["under"], r["problems"], *triple(r)]
+        for name, b in by.items()
+        for r in (b.get("perplexity") or {}).get("rows", [])
+    ]:
+        tables.append(
+            Table(
+                "perplexity",
+                "Perplexity of whole traces by category",
+                ["benchmark", "category", "written by", "under", "problems", *trio("perplexity")],
+                rows,
+            )
+        )
     rows = [
-        [r["benchmark"], r["problem_id"], r["base"]["n"], r["base"]["correct"], r["base"]["low"], r["base"]["high"], r["tuned"]["n"], r["tuned"]["correct"], r["tuned"]["low"], r["tuned"]["high"],
-         r["category"], r["certified"], r["suspicious_flip"]]
+        [
+            r["benchmark"],
+            r["problem_id"],
+            r["base"]["n"],
+            r["base"]["correct"],
+            r["base"]["low"],
+            r["base"]["high"],
+            r["tuned"]["n"],
+            r["tuned"]["correct"],
+            r["tuned"]["low"],
+            r["tuned"]["high"],
+            r["category"],
+            r["certified"],
+            r["suspicious_flip"],
+        ]
         for r in document["problems_detail"]
-    ]  # fmt: skip
-    columns = ["benchmark", "problem_id", "base_n", "base_correct", "base_p_low", "base_p_high", "tuned_n", "tuned_correct", "tuned_p_low", "tuned_p_high", "category", "certified", "suspicious_flip"]
+    ]
+    columns = [
+        "benchmark",
+        "problem_id",
+        "base_n",
+        "base_correct",
+        "base_p_low",
+        "base_p_high",
+        "tuned_n",
+        "tuned_correct",
+        "tuned_p_low",
+        "tuned_p_high",
+        "category",
+        "certified",
+        "suspicious_flip",
+    ]
     return [*tables, Table("problems", "Problems", columns, rows)]
 
 
@@ -143,15 +207,57 @@ def support_table(by: dict[str, dict]) -> Table:
     rows = []
     for name, b in by.items():
         s, n = b["support"], b["null"]
-        rates = [x for key in ("srr", "ndr", "sds", "nscr") for x in (triple((s.get("intervals") or {}).get(key)) if (s.get("intervals") or {}).get(key) else [s[key], None, None])]
-        rows.append([name, b["problems"], s["k"], *(s[c] for c in CATEGORIES), *rates, n["expected_shrunk"], n["p_shrunk"], n["expected_expanded"], n["p_expanded"], b["mcnemar_p"], b["verdict"]])
-    columns = ["benchmark", "problems", "k", "P", "S", "E", "O", *(c for key in ("SRR", "NDR", "SDS", "NSCR") for c in trio(key)), "S null", "p(S)", "E null", "p(E)", "McNemar p", "verdict"]
+        rates = [
+            x
+            for key in ("srr", "ndr", "sds", "nscr")
+            for x in (triple((s.get("intervals") or {}).get(key)) if (s.get("intervals") or {}).get(key) else [s[key], None, None])
+        ]
+        rows.append(
+            [
+                name,
+                b["problems"],
+                s["k"],
+                *(s[c] for c in CATEGORIES),
+                *rates,
+                n["expected_shrunk"],
+                n["p_shrunk"],
+                n["expected_expanded"],
+                n["p_expanded"],
+                b["mcnemar_p"],
+                b["verdict"],
+            ]
+        )
+    columns = [
+        "benchmark",
+        "problems",
+        "k",
+        "P",
+        "S",
+        "E",
+        "O",
+        *(c for key in ("SRR", "NDR", "SDS", "NSCR") for c in trio(key)),
+        "S null",
+        "p(S)",
+        "E null",
+        "p(E)",
+        "McNemar p",
+        "verdict",
+    ]
     return Table("support", "Support: preserved (P), shrunk (S), expanded (E), out (O), against one model drawn twice", columns, rows)
 
 
 def pass_at_k_table(by: dict[str, dict]) -> Table:
-    rows = [[name, int(k), *(x for side in ("base", "tuned", "difference") for x in triple(b["pass_at_k"][side].get(k)))] for name, b in by.items() for k in b["pass_at_k"]["base"]]
-    return Table("pass_at_k", "Unbiased pass@k with 95 % intervals over problems", ["benchmark", "k", *trio("base"), *trio("tuned"), *trio("difference")], rows)
+    rows = [
+        [name, int(k), *(x for side in ("base", "tuned", "difference") for x in triple(b["pass_at_k"][side].get(k)))]
+        for name, b in by.items()
+        for k in b["pass_at_k"]["base"]
+    ]
+    return Table(
+        "pass_at_k",
+        "Unbiased pass@k with 95 % intervals over problems",
+        ["benchmark", "k", *trio("base"), *trio("tuned"), *trio("difference")],
+        rows,
+    )
 
 
 def metric_rows(b: dict) -> list[tuple[str, dict | None, dict | None, dict | None]]:
@@ -178,10 +284,20 @@ def metric_rows(b: dict) -> list[tuple[str, dict | None, dict | None, dict | Non
         for tau in c["base"]:
             add(f"Cover@{tau}", {side: {"value": c[side][tau], "low": None, "high": None} for side in ("base", "tuned")})
     if y := m.get("bayes_at_n"):
-        add("Bayes@N (fixed problems)", {s: {"value": y[s]["mu"], "low": y[s]["mu"] - 1.96 * y[s]["sigma"], "high": y[s]["mu"] + 1.96 * y[s]["sigma"]} for s in ("base", "tuned")})
+        add(
+            "Bayes@N (fixed problems)",
+            {
+                s: {"value": y[s]["mu"], "low": y[s]["mu"] - 1.96 * y[s]["sigma"], "high": y[s]["mu"] + 1.96 * y[s]["sigma"]}
+                for s in ("base", "tuned")
+            },
+        )
     return out
 
 
 def metrics_table(by: dict[str, dict]) -> Table:
-    rows = [[name, metric, *triple(base), *triple(tuned), *triple(diff)] for name, b in by.items() for metric, base, tuned, diff in metric_rows(b)]
+    rows = [
+        [name, metric, *triple(base), *triple(tuned), *triple(diff)]
+        for name, b in by.items()
+        for metric, base, tuned, diff in metric_rows(b)
+    ]
     return Table("metrics", "Relatives of pass@k", ["benchmark", "metric", *trio("base"), *trio("tuned"), *trio("difference")], rows)

@@ -1,7 +1,7 @@
 """Makes 1,547 problems x 8,192 samples of a base and a tuned model as Parquet, and measures how long an audit takes and what it needs.
 
-    python scripts/benchmark_analysis.py --folder /tmp/benchmark_analysis            # 12.7 million rows a side
-    python scripts/benchmark_analysis.py --samples 256 --read-only                   # smaller, reading alone
+python scripts/benchmark_analysis.py --folder /tmp/benchmark_analysis            # 12.7 million rows a side
+python scripts/benchmark_analysis.py --samples 256 --read-only                   # smaller, reading alone
 """
 
 from __future__ import annotations
@@ -36,10 +36,14 @@ def make(path: Path, model: str, problems: int, samples: int, shift: float, seed
         rows = len(chunk) * samples
         correct = rng.random(rows) < np.repeat(p[start : start + len(chunk)], samples)
         wrong = np.minimum(rng.geometric(0.12, size=rows), 60)
-        answers = pa.DictionaryArray.from_arrays(pa.array(np.where(correct, 0, wrong).astype(np.int32)), [f"\\frac{{{i}}}{{7}}" for i in range(61)])
+        answers = pa.DictionaryArray.from_arrays(
+            pa.array(np.where(correct, 0, wrong).astype(np.int32)), [f"\\frac{{{i}}}{{7}}" for i in range(61)]
+        )
         table = pa.table(
             {
-                "problem_id": pa.DictionaryArray.from_arrays(pa.array(np.repeat(np.arange(len(chunk), dtype=np.int32), samples)), [str(i) for _, i in chunk]),
+                "problem_id": pa.DictionaryArray.from_arrays(
+                    pa.array(np.repeat(np.arange(len(chunk), dtype=np.int32), samples)), [str(i) for _, i in chunk]
+                ),
                 "benchmark": pa.array(np.repeat([b for b, _ in chunk], samples)).dictionary_encode(),
                 "sample": np.tile(np.arange(samples), len(chunk)),
                 "correct": correct,
@@ -59,7 +63,9 @@ def make(path: Path, model: str, problems: int, samples: int, shift: float, seed
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, default=Path("/tmp/benchmark_analysis"), help="where the data are made (about 100 MB) and kept")
+    parser.add_argument(
+        "--folder", type=Path, default=Path("/tmp/benchmark_analysis"), help="where the data are made (about 100 MB) and kept"
+    )
     parser.add_argument("--problems", type=int, default=sum(BENCHMARKS.values()))
     parser.add_argument("--samples", type=int, default=8192, help="draws a problem")
     parser.add_argument("--read-only", action="store_true", help="load and align, without the audit")
@@ -74,7 +80,18 @@ def main() -> int:
         code = "import sys; from analysis.readers import align, load; align(load([sys.argv[1]]), load([sys.argv[2]]))"
         command = [sys.executable, "-c", code, *map(str, files)]
     else:
-        command = [sys.executable, "-m", "analysis", "audit", "--base", str(files[0]), "--tuned", str(files[1]), "--out", str(args.folder / "audit")]
+        command = [
+            sys.executable,
+            "-m",
+            "analysis",
+            "audit",
+            "--base",
+            str(files[0]),
+            "--tuned",
+            str(files[1]),
+            "--out",
+            str(args.folder / "audit"),
+        ]
     done = subprocess.run(command, check=False, stdout=sys.stderr)
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     result = {

@@ -1,8 +1,9 @@
-"""Result files of LeapLabTHU/limit-of-RLVR (and the SimpleRL and Qwen math evaluations it comes from): one line a problem, lists over its samples.
+"""Result files of LeapLabTHU/limit-of-RLVR (and the SimpleRL and Qwen evaluations it comes from): one line a problem, lists over samples.
 
     {"idx": 0, "question": ..., "gt": ..., "code": [texts], "pred": [answers], "finish_reason": [...], "score": [true, false, ...]}
 
-The benchmark is the folder (.../aime24/test_qwen-boxed_-1_seed1_t0.6_s0_e-1.jsonl); template, seed and temperature stand in the file's name.
+The benchmark is the folder (.../aime24/test_qwen-boxed_-1_seed1_t0.6_s0_e-1.jsonl); template, seed and temperature stand in the
+file's name.
 """
 
 from __future__ import annotations
@@ -34,7 +35,12 @@ def convert(row: dict[str, Any], path: Path, select: str | None, at: str) -> Ite
     common = {k: v for k, v in row.items() if k != "score" and k not in LISTS and not isinstance(v, list)}
     common |= {"problem_id": str(row["idx"])}
     if found := NAME.match(path.name):
-        common |= {"template": found["template"], "seed": int(found["seed"]), "temperature": float(found["temperature"]), "benchmark": path.parent.name}
+        common |= {
+            "template": found["template"],
+            "seed": int(found["seed"]),
+            "temperature": float(found["temperature"]),
+            "benchmark": path.parent.name,
+        }
     for sample, score in enumerate(scores):
         lists = {ours: row[theirs][sample] for theirs, ours in LISTS.items() if isinstance(row.get(theirs), list)}
         if "answer" in lists:

@@ -1,6 +1,7 @@
 """lm-evaluation-harness `--log_samples` files (samples_TASK_DATE.jsonl): one line a document and filter.
 
-    {"doc_id": 0, "doc": {...}, "target": ..., "resps": [[text]], "filtered_resps": [answer], "filter": "strict-match", "metrics": ["exact_match"], "exact_match": 1.0}
+    {"doc_id": 0, "doc": {...}, "target": ..., "resps": [[text]], "filtered_resps": [answer], "filter": "strict-match",
+     "metrics": ["exact_match"], "exact_match": 1.0}
 
 One file is one draw of every document; several files of a task, made with different seeds, are several draws. Where a task has more than
 one filter, choose with FILE::FILTER. A document with several responses (`repeats`) has one metric for all of them, which says nothing about
@@ -38,7 +39,10 @@ def convert(row: dict[str, Any], path: Path, select: str | None, at: str) -> Ite
     drawn = [text for text in texts if isinstance(text, str)]  # else log-likelihoods of choices: no draws
     values = row[metric] if isinstance(row[metric], list) else [row[metric]]
     if len(values) == 1 and len(drawn) > 1:
-        raise InputError(f"{at}: {len(drawn)} responses but one value of {metric}: it does not say which are correct; log one response a document and run with several seeds")
+        raise InputError(
+            f"{at}: {len(drawn)} responses but one value of {metric}: it does not say which are correct;"
+            " log one response a document and run with several seeds"
+        )
     if drawn and len(drawn) != len(values):
         raise InputError(f"{at}: {len(drawn)} responses but {len(values)} values of {metric}")
     answers = row.get("filtered_resps") or []

@@ -27,8 +27,8 @@ def convert(row: dict[str, Any], path: Path, select: str | None, at: str) -> Ite
     correct = accuracy if accuracy is not None else score
     if correct not in (0, 1, -1):
         raise InputError(
-            f"{at}: {'acc' if accuracy is not None else 'score'} is {correct!r}, neither 0, 1 nor -1, so it does not say whether the completion is"
-            " correct; let the reward function report acc"
+            f"{at}: {'acc' if accuracy is not None else 'score'} is {correct!r}, neither 0, 1 nor -1, so it does not say"
+            " whether the completion is correct; let the reward function report acc"
         )
     identity = hashlib.sha256(f"{row['input']}\x00{row.get('gts')}".encode()).hexdigest()[:16]
     known = {"problem_id": identity, "correct": correct == 1, "completion": row.get("output"), "prompt": row["input"]}

@@ -12,7 +12,12 @@ ENDING = "_correct"
 
 
 def fits(columns: set[str]) -> bool:
-    return bool({"problem_id", "problem"} & columns) and "n" in columns and any(c.endswith(ENDING) for c in columns) and "correct" not in columns
+    return (
+        bool({"problem_id", "problem"} & columns)
+        and "n" in columns
+        and any(c.endswith(ENDING) for c in columns)
+        and "correct" not in columns
+    )
 
 
 def convert(row: dict[str, Any], path: Path, select: str | None, at: str) -> Iterator[dict[str, Any]]:

@@ -25,7 +25,8 @@ HERE = Path(__file__).parent
 def write(document: dict[str, Any], base: ModelSamples | None, tuned: ModelSamples | None, out_dir: str | os.PathLike) -> list[Path]:
     """Writes audit.json, report.html, tables/ and figures/ of an audit document into `out_dir`, and returns their paths.
 
-    base, tuned: the aligned samples that were audited; their completions go into the page (None: no completions). Each file is written aside, then renamed.
+    base, tuned: the aligned samples that were audited; their completions go into the page (None: no completions). Each file is written
+    aside, then renamed.
     """
     out = Path(out_dir)
     out.mkdir(parents=True, exist_ok=True)
@@ -40,7 +41,7 @@ def write(document: dict[str, Any], base: ModelSamples | None, tuned: ModelSampl
 
 
 def write_comparison(document: dict[str, Any], out_dir: str | os.PathLike) -> list[Path]:
-    """Writes compare.json, report.html, tables/ and figures/ of a comparison (the document of `analysis.compare.compare`), and returns their paths.
+    """Writes compare.json, report.html, tables/ and figures/ of a comparison (`analysis.compare.compare`), and returns their paths.
 
     An "exact" section in the document (docs/analysis.md) is shown beside the sampled figures.
     """
@@ -58,7 +59,9 @@ def write_comparison(document: dict[str, Any], out_dir: str | os.PathLike) -> li
 def render(page: dict[str, Any], heading: str, kicker: str, json_name: str) -> str:
     """The page as one HTML file: style, script, Plotly and data inside."""
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(HERE), autoescape=True, undefined=jinja2.StrictUndefined)
-    data = json.dumps(finite(page), allow_nan=False, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")  # no text can end the script
+    data = json.dumps(finite(page), allow_nan=False, ensure_ascii=False, separators=(",", ":")).replace(
+        "<", "\\u003c"
+    )  # no text can end the script
     try:
         release = version("explore-rl")
     except PackageNotFoundError:

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from analysis.report import charts
-from analysis.report.page import interval, number, percent, section, tile
+from analysis.report import charts, curves
+from analysis.report.exact import exact_sections, is_control, ranged
+from analysis.report.page import interval, percent, section, tile
 from analysis.tables import Table, trio
 
 COLOURS = 8  # --m0 to --m7
-BIG_UNITS = {"mode": "solution modes", "problem": "problems"}
 
 
 def comparison_page(document: dict) -> dict[str, Any]:
@@ -20,20 +20,32 @@ def comparison_page(document: dict) -> dict[str, Any]:
     shown = ["all", *names] if len(names) > 1 else ["all"]
     exact = document.get("exact")
     every = [*document["methods"], *(row["method"] for row in (exact or {}).get("rows", []))]
-    colours = {name: f"--m{i % COLOURS}" for i, name in enumerate(name for name in dict.fromkeys(every) if name != "base" and not is_control(name))}
+    colours = {
+        name: f"--m{i % COLOURS}" for i, name in enumerate(name for name in dict.fromkeys(every) if name != "base" and not is_control(name))
+    }
     pages = []
     for name in shown:
         sections = exact_sections(exact, colours) if exact and name == "all" else []
         sections += sampled_sections(document, name, colours)
-        pages.append({"label": "all benchmarks" if name == "all" else name, "benchmark": None, "verdict": None, "tiles": method_tiles(document, name, colours), "sections": sections})
+        pages.append(
+            {
+                "label": "all benchmarks" if name == "all" else name,
+                "benchmark": None,
+                "verdict": None,
+                "tiles": method_tiles(document, name, colours),
+                "sections": sections,
+            }
+        )
     return {
-        "names": {"base": document["base"]["name"], "tuned": ""}, "warnings": document.get("warnings") or [], "categories": charts.CATEGORIES, "pages": pages, "problems": None,
-        "problems_lead": "", "completions": {}, "provenance": provenance(document),
-    }  # fmt: skip
-
-
-def is_control(name: str) -> bool:
-    return " at T=" in name or "matched" in name
+        "names": {"base": document["base"]["name"], "tuned": ""},
+        "warnings": document.get("warnings") or [],
+        "categories": charts.CATEGORIES,
+        "pages": pages,
+        "problems": None,
+        "problems_lead": "",
+        "completions": {},
+        "provenance": provenance(document),
+    }
 
 
 def method_tiles(document: dict, benchmark: str, colours: dict[str, str]) -> list[dict]:
@@ -64,7 +76,8 @@ def sampled_sections(document: dict, benchmark: str, colours: dict[str, str]) ->
     lead = "Curves are means over the runs of a method; their shade is the range of its runs, not an interval."
     out.append(section("curves", "What the samples show", lead, [curves_chart(document, audits, colours), support_chart(audits, colours)]))
     if document["pairs"]:
-        lead = "Difference of the means over runs, with an interval over problems for the runs at hand. A p-value over runs appears only with five or more runs a side."
+        lead = "Difference of the means over runs, with an interval over problems for the runs at hand."
+        lead += " A p-value over runs appears only with five or more runs a side."
         out.append(section("pairs", "Methods against each other", lead, [pairs_table(document, benchmark)]))
     return out
 
@@ -76,20 +89,65 @@ def verdict_table(document: dict, audits: dict[str, list[dict]], benchmark: str)
             s, n, p = b["support"], b["null"], b["pass_at_k"]
             k = list(p["tuned"])[-1]
             cross = b.get("crossing_k")
-            rows.append([
-                run["name"], b["verdict"], f"{n['observed_shrunk']} / {n['expected_shrunk']:.3g}", f"{n['p_shrunk']:.2g}", f"{n['observed_expanded']} / {n['expected_expanded']:.3g}", f"{n['p_expanded']:.2g}",
-                percent(s["srr"]), percent(s["ndr"]), percent(p["tuned"]["1"]["value"]) if "1" in p["tuned"] else None, f"{percent(p['tuned'][k]['value'])}", f"{cross['value']:,.0f}" if cross else None,
-            ])  # fmt: skip
+            rows.append(
+                [
+                    run["name"],
+                    b["verdict"],
+                    f"{n['observed_shrunk']} / {n['expected_shrunk']:.3g}",
+                    f"{n['p_shrunk']:.2g}",
+                    f"{n['observed_expanded']} / {n['expected_expanded']:.3g}",
+                    f"{n['p_expanded']:.2g}",
+                    percent(s["srr"]),
+                    percent(s["ndr"]),
+                    percent(p["tuned"]["1"]["value"]) if "1" in p["tuned"] else None,
+                    f"{percent(p['tuned'][k]['value'])}",
+                    f"{cross['value']:,.0f}" if cross else None,
+                ]
+            )
     first = next(iter(audits.values()))[0]
     p, s = first["pass_at_k"]["base"], first["support"]
     k = list(p)[-1]
-    rows.insert(0, [{"text": "the base itself"}, None, None, None, None, None, None, None, percent(p["1"]["value"]) if "1" in p else None, percent(p[k]["value"]), None])
+    rows.insert(
+        0,
+        [
+            {"text": "the base itself"},
+            None,
+            None,
+            None,
+            None,
+            None,
+            None,
+            None,
+            percent(p["1"]["value"]) if "1" in p else None,
+            percent(p[k]["value"]),
+            None,
+        ],
+    )
     redraw = first.get("redraw")
     if redraw:
-        rows.insert(1, ["base drawn again", None, f"{redraw['observed_shrunk']} / {redraw['expected_shrunk']:.3g}", f"{redraw['p_shrunk']:.2g}", f"{redraw['observed_expanded']} / {redraw['expected_expanded']:.3g}",
-                        f"{redraw['p_expanded']:.2g}", None, None, None, None, None])  # fmt: skip
+        rows.insert(
+            1,
+            [
+                "base drawn again",
+                None,
+                f"{redraw['observed_shrunk']} / {redraw['expected_shrunk']:.3g}",
+                f"{redraw['p_shrunk']:.2g}",
+                f"{redraw['observed_expanded']} / {redraw['expected_expanded']:.3g}",
+                f"{redraw['p_expanded']:.2g}",
+                None,
+                None,
+                None,
+                None,
+                None,
+            ],
+        )
     columns = ["run", "verdict", "S / null", "p(S)", "E / null", "p(E)", "SRR", "NDR", "pass@1", f"pass@{int(k):,}", "crossing k"]
-    return {"columns": columns, "rows": rows, "text_columns": [1], "note": f"Support at k = {s['k']:,}. “Null”: what one model drawn twice would show on the same draws."}
+    return {
+        "columns": columns,
+        "rows": rows,
+        "text_columns": [1],
+        "note": f"Support at k = {s['k']:,}. “Null”: what one model drawn twice would show on the same draws.",
+    }
 
 
 def support_chart(audits: dict[str, list[dict]], colours: dict[str, str]) -> dict[str, Any]:
@@ -98,23 +156,37 @@ def support_chart(audits: dict[str, list[dict]], colours: dict[str, str]) -> dic
     for name, blocks in audits.items():
         x, y = ([b["null"][f"observed_{key}"] for b in blocks] for key in ("shrunk", "expanded"))
         top = max([top, *x, *y])
-        data.append({"x": x, "y": y, "name": name, "mode": "markers", "marker": {"size": 12, "color": colours[name], "opacity": 0.85}, "hovertemplate": f"{name}: %{{x}} lost, %{{y}} gained<extra></extra>"})
+        data.append(
+            {
+                "x": x,
+                "y": y,
+                "name": name,
+                "mode": "markers",
+                "marker": {"size": 12, "color": colours[name], "opacity": 0.85},
+                "hovertemplate": f"{name}: %{{x}} lost, %{{y}} gained<extra></extra>",
+            }
+        )
     expected = [[b["null"][f"expected_{key}"] for blocks in audits.values() for b in blocks] for key in ("shrunk", "expanded")]
     x, y = (float(np.mean(e)) for e in expected)
-    data.append({"x": [x], "y": [y], "name": "one model drawn twice (mean)", "mode": "markers", "marker": {"size": 12, "symbol": "x", "color": "--neutral"}, "hovertemplate": "null: %{x:.2f}, %{y:.2f}<extra></extra>"})
+    data.append(
+        {
+            "x": [x],
+            "y": [y],
+            "name": "one model drawn twice (mean)",
+            "mode": "markers",
+            "marker": {"size": 12, "symbol": "x", "color": "--neutral"},
+            "hovertemplate": "null: %{x:.2f}, %{y:.2f}<extra></extra>",
+        }
+    )
     line = {"type": "line", "x0": 0, "y0": 0, "x1": top * 1.1, "y1": top * 1.1, "line": {"color": "--line", "width": 1.2}, "layer": "below"}
-    layout = {"xaxis": {"title": {"text": "problems lost (S)"}, "range": [-0.06 * top, 1.12 * top]}, "yaxis": {"title": {"text": "problems gained (E)"}, "range": [-0.06 * top, 1.12 * top]}, "shapes": [line]}
-    return charts.figure("lost-gained", "Lost and gained by each run", "One dot a run. Above the line more was gained than lost.", data, layout, 5, 420)
-
-
-def ranged(x: list, runs: np.ndarray, name: str, colour: str, hover: str, dash: str = "solid", **more: Any) -> list[dict]:
-    """Mean of runs [R, K] as a line, their range as a band."""
-    out = []
-    if len(runs) > 1:
-        shared = {"x": x, "legendgroup": name, "hoverinfo": "skip", "showlegend": False, "mode": "lines", "line": {"width": 0}}
-        out += [{**shared, "y": runs.min(axis=0).tolist()}, {**shared, "y": runs.max(axis=0).tolist(), "fill": "tonexty", "fillcolor": f"{colour}/0.15"}]
-    line = {"color": colour, "width": 2.2, "dash": dash}
-    return [*out, {"x": x, "y": runs.mean(axis=0).tolist(), "name": name, "legendgroup": name, "mode": "lines", "line": line, "hovertemplate": f"{name}<br>{hover}<extra></extra>", **more}]
+    layout = {
+        "xaxis": {"title": {"text": "problems lost (S)"}, "range": [-0.06 * top, 1.12 * top]},
+        "yaxis": {"title": {"text": "problems gained (E)"}, "range": [-0.06 * top, 1.12 * top]},
+        "shapes": [line],
+    }
+    return charts.figure(
+        "lost-gained", "Lost and gained by each run", "One dot a run. Above the line more was gained than lost.", data, layout, 5, 420
+    )
 
 
 def curves_chart(document: dict, audits: dict[str, list[dict]], colours: dict[str, str]) -> dict[str, Any]:
@@ -129,7 +201,10 @@ def curves_chart(document: dict, audits: dict[str, list[dict]], colours: dict[st
     data = ranged(k, np.array([on(blocks[0], "base")]), document["base"]["name"], "--text", hover, "dash")
     for name, runs in audits.items():
         data += ranged(k, np.array([on(b, "tuned") for b in runs]), name, colours[name], hover)
-    layout = {"xaxis": charts.power_ticks(1, k[-1]) | {"title": {"text": "k (samples a problem)"}}, "yaxis": {"title": {"text": "pass@k"}, "tickformat": ".0%"}}
+    layout = {
+        "xaxis": curves.power_ticks(1, k[-1]) | {"title": {"text": "k (samples a problem)"}},
+        "yaxis": {"title": {"text": "pass@k"}, "tickformat": ".0%"},
+    }
     return charts.figure("pass-at-k", "pass@k of every method", "Unbiased estimates. Dashed: the base.", data, layout, 7, 420)
 
 
@@ -146,133 +221,47 @@ def pairs_table(document: dict, benchmark: str) -> dict[str, Any]:
             row.append(interval(steps[k], sign=True))
             row.append(None if steps[k]["p_over_runs"] is None else f"{steps[k]['p_over_runs']:.2g}")
         rows.append([*row, last, counted])
-    columns = ["second − first", "difference at k = 1", "p over runs", "difference at largest k", "p over runs", "largest k", "verdicts, run against run"]
+    columns = [
+        "second − first",
+        "difference at k = 1",
+        "p over runs",
+        "difference at largest k",
+        "p over runs",
+        "largest k",
+        "verdicts, run against run",
+    ]
     if all(row[2] is None and row[4] is None for row in rows):
-        columns, rows = [c for i, c in enumerate(columns) if i not in (2, 4)], [[c for i, c in enumerate(row) if i not in (2, 4)] for row in rows]
+        columns, rows = (
+            [c for i, c in enumerate(columns) if i not in (2, 4)],
+            [[c for i, c in enumerate(row) if i not in (2, 4)] for row in rows],
+        )
     return {"columns": columns, "rows": rows, "text_columns": [len(columns) - 1]}
-
-
-# --- exact figures (the laboratory) -------------------------------------------------------------------------------------
-
-
-def exact_sections(exact: dict, colours: dict[str, str]) -> list[dict]:
-    eps = (exact.get("settings") or {}).get("eps")
-    lead = "Where all correct answers can be listed, their probabilities are computed, not sampled: no error bars are due but the range over runs. "
-    lead += f"Support at eps = {eps:.3g}." if eps else ""
-    unit = "mode" if any("mode" in run.get("support", {}) for run in exact["runs"]) else "problem"
-    out = [section("exact", "Exact figures", lead, [exact_table(exact, "figures"), exact_curves(exact, colours), exact_masses(exact, colours), exact_table(exact, "masses")])]
-    parts = [exact_ladder(exact, colours, unit, "shrunk", "lost"), exact_ladder(exact, colours, unit, "expanded", "gained")]
-    out.append(section("exact-ladder", "Lost and gained at every threshold", f"Counts of {BIG_UNITS[unit]} whose probability is above eps under one side only.", parts))
-    steps = [exact_steps(exact, colours, unit, eps, "shrunk", "lost"), exact_steps(exact, colours, unit, eps, "expanded", "gained")]
-    out.append(section("exact-training", "Support over training", f"{BIG_UNITS[unit].capitalize()} lost and gained against the base at each audited step.", steps))
-    return [s for s in out if s["parts"]]
-
-
-def exact_table(exact: dict, which: str) -> dict[str, Any] | None:
-    """which: "figures" (pass@k and support) or "masses" (of regions)."""
-    if which == "figures":
-        wanted = [(f"pass@{k}", f"pass@{k}", ".3f") for k in (1, 16, 1024)]
-        for unit in ("mode", "problem"):
-            wanted += [(f"{key.upper()} {unit}", f"{unit}_{key}", ".3f") for key in ("srr", "ndr")]
-            wanted += [(f"{letter} {unit}", f"{unit}_{key}", ".4g") for letter, key in (("S", "shrunk"), ("E", "expanded"))]
-        note = "Mean over runs, and their range. S, E: lost and gained."
-    else:
-        wanted = [(name.removeprefix("mass_").replace("_", " "), name, ".2e") for name in exact["rows"][0] if name.startswith("mass_")]
-        note = "Probability that one draw is a correct answer of the region. Mean over runs, and their range."
-    wanted = [w for w in wanted if any(row.get(w[1]) for row in exact["rows"])]
-    rows = []
-    for row in exact["rows"]:
-        cells: list[Any] = [{"text": row["method"], "sub": f"{row['runs']} runs" if row["runs"] > 1 else ""}]
-        for _, key, form in wanted:
-            v = row.get(key)
-            several = bool(v) and row["runs"] > 1 and v["low"] != v["high"]
-            cells.append(None if not v else {"text": format(v["mean"], form), "sub": f"{format(v['low'], form)} to {format(v['high'], form)}" if several else ""})
-        rows.append(cells)
-    caption = "Exact pass@k and support" if which == "figures" else "Mass of each region"
-    return {"caption": caption, "columns": ["method", *(heading for heading, *_ in wanted)], "rows": rows, "note": note} if wanted else None
-
-
-def by_method(exact: dict) -> dict[str, list[dict]]:
-    groups: dict[str, list[dict]] = {}
-    for run in exact["runs"]:
-        groups.setdefault(run["method"], []).append(run)
-    return groups
-
-
-def exact_curves(exact: dict, colours: dict[str, str]) -> dict[str, Any] | None:
-    data = []
-    for name, runs in by_method(exact).items():
-        if is_control(name) and "matched" in name:
-            continue  # the base's own curve, shifted
-        k = sorted(int(step) for step in runs[0]["pass_at_k"])
-        values = np.array([[{int(a): b for a, b in run["pass_at_k"].items()}[step] for step in k] for run in runs])
-        control = is_control(name)
-        parent = name.split(" at T=")[0]
-        colour = "--text" if parent == "base" else colours.get(parent, "--neutral")
-        data += ranged(k, values, name, colour, "k = %{x:,}: %{y:.2%}", "dot" if control else "dash" if name == "base" else "solid", **({"visible": "legendonly"} if control else {}))
-    if not data:
-        return None
-    layout = {"xaxis": charts.power_ticks(1, max(data[-1]["x"])) | {"title": {"text": "k (samples a problem)"}}, "yaxis": {"title": {"text": "exact pass@k"}, "tickformat": ".0%"}}
-    return charts.figure("exact-pass-at-k", "Exact pass@k", "Dashed: the base. Raised temperatures are in the legend, to be clicked.", data, layout, 7, 440)
-
-
-def exact_masses(exact: dict, colours: dict[str, str]) -> dict[str, Any] | None:
-    regions = [name for name in exact["rows"][0] if name.startswith("mass_")]
-    if not regions:
-        return None
-    data = []
-    for row in exact["rows"]:
-        if is_control(row["method"]):
-            continue
-        values = [row[r]["mean"] if row.get(r) else None for r in regions]
-        error = {"type": "data", "symmetric": False, "array": [row[r]["high"] - row[r]["mean"] if row.get(r) else 0 for r in regions],
-                 "arrayminus": [row[r]["mean"] - row[r]["low"] if row.get(r) else 0 for r in regions], "thickness": 1.4, "width": 3}  # fmt: skip
-        colour = "--text" if row["method"] == "base" else colours[row["method"]]
-        data.append({"y": [r.removeprefix("mass_").replace("_", " ") for r in regions], "x": [v if v and v > 0 else None for v in values], "name": row["method"], "mode": "markers",
-                     "marker": {"size": 10, "color": colour, "symbol": "diamond" if row["method"] == "base" else "circle"}, "error_x": error if row["runs"] > 1 else {"visible": False},
-                     "hovertemplate": f"{row['method']}, %{{y}}: %{{x:.3g}}<extra></extra>"})  # fmt: skip
-    layout = {"xaxis": {"type": "log", "dtick": 1, "title": {"text": "mass of correct answers in the region"}, "exponentformat": "power"}, "yaxis": {"type": "category"}, "margin": {"l": 110, "r": 12, "t": 14, "b": 46}}
-    return charts.figure("exact-masses", "Mass of each region", "Mean over runs and their range; the scale is logarithmic.", data, layout, 5, 440)
-
-
-def exact_ladder(exact: dict, colours: dict[str, str], unit: str, key: str, word: str) -> dict[str, Any] | None:
-    data = []
-    for name, runs in by_method(exact).items():
-        if name == "base" or is_control(name) or not all(unit in run.get("support", {}) for run in runs):
-            continue
-        eps = [row["eps"] for row in runs[0]["support"][unit]]
-        data += ranged(eps, np.array([[row[key] for row in run["support"][unit]] for run in runs], dtype=float), name, colours[name], f"eps = %{{x:.2g}}: %{{y:.4g}} {word}")
-    layout = {"xaxis": {"type": "log", "title": {"text": "eps"}, "autorange": "reversed", "dtick": 1, "exponentformat": "power"}, "yaxis": {"title": {"text": f"{BIG_UNITS[unit]} {word}"}, "rangemode": "tozero"}}
-    return charts.figure(f"exact-{key}", f"{word.capitalize()}, by eps", "Further right, rarer answers count as support.", data, layout, 6, 340) if data else None
-
-
-def exact_steps(exact: dict, colours: dict[str, str], unit: str, eps: float | None, key: str, word: str) -> dict[str, Any] | None:
-    groups: dict[str, list[list[tuple[int, float]]]] = {}
-    for run in exact.get("training") or []:
-        points = []
-        for record in run["steps"]:
-            ladder = (record.get("support") or {}).get(unit)
-            if ladder:
-                row = min(ladder, key=lambda r: abs(r["eps"] - (eps or ladder[len(ladder) // 2]["eps"])))
-                points.append((record["step"], row[key]))
-        if points:
-            groups.setdefault(run["method"], []).append(points)
-    data = []
-    for name, runs in groups.items():
-        steps = sorted(set.intersection(*({step for step, _ in points} for points in runs)))
-        if steps:
-            values = np.array([[dict(points)[step] for step in steps] for points in runs], dtype=float)
-            data += ranged(steps, values, name, colours.get(name, "--neutral"), f"step %{{x}}: %{{y:.4g}} {word}")
-    layout = {"xaxis": {"title": {"text": "training step"}}, "yaxis": {"title": {"text": f"{BIG_UNITS[unit]} {word}"}, "rangemode": "tozero"}}
-    return charts.figure(f"steps-{key}", f"{word.capitalize()}, over training", "Mean over runs; the shade is their range.", data, layout, 6, 340) if data else None
 
 
 def provenance(document: dict) -> list[Any]:
     files = [["base", f["path"], f["rows"], f["sha256"]] for f in document["base"]["files"]]
-    files += [[run["name"], f["path"], f["rows"], f["sha256"]] for method in document["methods"].values() for run in method["runs"] for f in run["files"]]
+    files += [
+        [run["name"], f["path"], f["rows"], f["sha256"]]
+        for method in document["methods"].values()
+        for run in method["runs"]
+        for f in run["files"]
+    ]
     out: list[Any] = [{"caption": "Files", "columns": ["side", "path", "rows", "sha256"], "rows": files, "text_columns": [1, 3]}]
-    parts = {"settings": document.get("settings"), "versions": document.get("versions"), "exact figures": (document.get("exact") or {}).get("settings")}
-    return out + [{"caption": key.capitalize(), "columns": ["", ""], "rows": [[k, str(v)] for k, v in part.items() if v is not None], "text_columns": [0, 1]} for key, part in parts.items() if part]
+    parts = {
+        "settings": document.get("settings"),
+        "versions": document.get("versions"),
+        "exact figures": (document.get("exact") or {}).get("settings"),
+    }
+    return out + [
+        {
+            "caption": key.capitalize(),
+            "columns": ["", ""],
+            "rows": [[k, str(v)] for k, v in part.items() if v is not None],
+            "text_columns": [0, 1],
+        }
+        for key, part in parts.items()
+        if part
+    ]
 
 
 # --- tables ---------------------------------------------------------------------------------------------------------------
@@ -283,22 +272,54 @@ def comparison_tables(document: dict) -> list[Table]:
     names = document["benchmarks"] if len(document["benchmarks"]) > 2 else ["all"]
     keys = list(dict.fromkeys(key for m in document["methods"].values() for r in m["range"].values() for key in r))
     cells = lambda e: [None] * 3 if not e else [e["mean"], e["low"] if e["runs"] > 1 else None, e["high"] if e["runs"] > 1 else None]  # noqa: E731
-    methods = [[name, b, len(m["runs"]), *(x for key in keys for x in cells(m["range"][b].get(key)))] for name, m in document["methods"].items() for b in names]
+    methods = [
+        [name, b, len(m["runs"]), *(x for key in keys for x in cells(m["range"][b].get(key)))]
+        for name, m in document["methods"].items()
+        for b in names
+    ]
     runs = [
         [run["name"], b, row["verdict"], *(row.get(key) for key in keys)]
-        for m in document["methods"].values() for b in names for run, row in zip(m["runs"], m["per_run"][b], strict=True)
-    ]  # fmt: skip
+        for m in document["methods"].values()
+        for b in names
+        for run, row in zip(m["runs"], m["per_run"][b], strict=True)
+    ]
     pairs = [
-        [p["second"], p["first"], b, int(k), e["value"], e["low"], e["high"], e["p_over_runs"]] for p in document["pairs"] for b in names for k, e in p["benchmarks"][b]["pass_at_k_difference"].items()
+        [p["second"], p["first"], b, int(k), e["value"], e["low"], e["high"], e["p_over_runs"]]
+        for p in document["pairs"]
+        for b in names
+        for k, e in p["benchmarks"][b]["pass_at_k_difference"].items()
     ]
     out = [
-        Table("methods", "Methods: mean over runs and their range", ["method", "benchmark", "runs", *(c for key in keys for c in trio(key))], methods),
+        Table(
+            "methods",
+            "Methods: mean over runs and their range",
+            ["method", "benchmark", "runs", *(c for key in keys for c in trio(key))],
+            methods,
+        ),
         Table("runs", "Runs", ["run", "benchmark", "verdict", *keys], runs),
     ]
     if pairs:
-        out.append(Table("pairs", "Differences of mean pass@k, second minus first, with intervals over problems", ["second", "first", "benchmark", "k", *trio("difference"), "p over runs"], pairs))
+        out.append(
+            Table(
+                "pairs",
+                "Differences of mean pass@k, second minus first, with intervals over problems",
+                ["second", "first", "benchmark", "k", *trio("difference"), "p over runs"],
+                pairs,
+            )
+        )
     if exact := document.get("exact"):
         keys = [k for k, v in exact["rows"][0].items() if isinstance(v, dict)]
-        rows = [[row["method"], row["runs"], *(x for key in keys for x in ([row[key][c] for c in ("mean", "low", "high")] if row.get(key) else [None] * 3))] for row in exact["rows"]]
-        out.append(Table("exact", "Exact figures: mean over runs and their range", ["method", "runs", *(c for key in keys for c in trio(key))], rows))
+        rows = [
+            [
+                row["method"],
+                row["runs"],
+                *(x for key in keys for x in ([row[key][c] for c in ("mean", "low", "high")] if row.get(key) else [None] * 3)),
+            ]
+            for row in exact["rows"]
+        ]
+        out.append(
+            Table(
+                "exact", "Exact figures: mean over runs and their range", ["method", "runs", *(c for key in keys for c in trio(key))], rows
+            )
+        )
     return out

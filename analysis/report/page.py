@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from analysis.examples import examples
-from analysis.records import DEFAULT_BENCHMARK, ModelSamples
-from analysis.report import charts
+from analysis.records import ModelSamples
+from analysis.report import charts, curves
+from analysis.report.reading import completions, problems
 from analysis.tables import blocks, metric_rows
 
 MEANING = {
@@ -18,9 +16,6 @@ MEANING = {
     "held": "No more was lost or gained than one model drawn twice would show, and both are bounded below the margin.",
     "inconclusive": "Neither a loss nor a gain stands out from chance, and the data are too few to rule them out.",
 }
-READ_EACH = 2  # correct and wrong completions to read, a problem and side
-READ_CHANGED, READ_OTHERS = 150, 20  # problems of a category whose completions go into the page
-CHARACTERS = 4000
 
 
 def audit_page(document: dict, base: ModelSamples | None, tuned: ModelSamples | None) -> dict[str, Any]:
@@ -49,7 +44,8 @@ def audit_page(document: dict, base: ModelSamples | None, tuned: ModelSamples | 
             for name, block in pooled_first.items()
         ],
         "problems": keyed,
-        "problems_lead": "Look at the data: suspicious flips come first, then what changed most. Open a problem to read completions of both models, where they were recorded.",
+        "problems_lead": "Look at the data: suspicious flips come first, then what changed most. Open a problem to read completions"
+        " of both models, where they were recorded.",
         "completions": {} if base is None or tuned is None else completions(rows, base, tuned),
         "provenance": provenance(document),
     }
@@ -59,7 +55,12 @@ def verdict(block: dict) -> dict[str, Any]:
     word = block["verdict"]
     notes = [f"Read {label}: {other}." for label, other in ((block.get("verdict_detail") or {}).get("other_readings") or {}).items()]
     evidence = block["evidence"]
-    return {"word": word.capitalize(), "meaning": MEANING.get(word, ""), "evidence": evidence, "notes": [] if any(n.split(": ")[0][5:12].lower() in evidence.lower() for n in notes) else notes}
+    return {
+        "word": word.capitalize(),
+        "meaning": MEANING.get(word, ""),
+        "evidence": evidence,
+        "notes": [] if any(n.split(": ")[0][5:12].lower() in evidence.lower() for n in notes) else notes,
+    }
 
 
 def tiles(block: dict) -> list[dict[str, str | None]]:
@@ -77,8 +78,18 @@ def tiles(block: dict) -> list[dict[str, str | None]]:
         tile("out", number(s["out"]), "solved by neither", "--out"),
     ]
     for k in dict.fromkeys((first, last)):
-        out.append(tile(f"pass@{int(k):,}", f"{p['base'][k]['value']:.1%} → {p['tuned'][k]['value']:.1%}", f"difference {interval(p['difference'][k], sign=True)}"))
-    words = "none up to k = " + f"{int(last):,}" if not crossing else f"{crossing['low']:,.0f} to {'beyond ' + last if crossing['high'] is None else format(crossing['high'], ',.0f')}"
+        out.append(
+            tile(
+                f"pass@{int(k):,}",
+                f"{p['base'][k]['value']:.1%} → {p['tuned'][k]['value']:.1%}",
+                f"difference {interval(p['difference'][k], sign=True)}",
+            )
+        )
+    words = (
+        "none up to k = " + f"{int(last):,}"
+        if not crossing
+        else f"{crossing['low']:,.0f} to {'beyond ' + last if crossing['high'] is None else format(crossing['high'], ',.0f')}"
+    )
     out.append(tile("curves cross at k", f"{crossing['value']:,.0f}" if crossing else "–", words))
     return out
 
@@ -96,33 +107,53 @@ def interval(entry: dict | None, sign: bool = False, percent: bool = True) -> st
         return "–"
     kind = ("+" if sign else "") + (".1%" if percent else ".3f")
     text = format(entry["value"], kind)
-    return text if entry.get("low") is None else f"{text} ({format(entry['low'], kind)} to {'beyond' if entry['high'] is None else format(entry['high'], kind)})"
+    return (
+        text
+        if entry.get("low") is None
+        else f"{text} ({format(entry['low'], kind)} to {'beyond' if entry['high'] is None else format(entry['high'], kind)})"
+    )
 
 
 def sections(name: str, block: dict, by: dict[str, dict], rows: list[dict], names: tuple[str, str]) -> list[dict[str, Any]]:
     out = []
     if name == "all" and len(by) > 1:
-        out.append(section("verdicts", "By benchmark", "Levels are shared over the benchmarks by Holm; the pooled problems are a question of their own.", [verdicts_table(by)]))
+        out.append(
+            section(
+                "verdicts",
+                "By benchmark",
+                "Levels are shared over the benchmarks by Holm; the pooled problems are a question of their own.",
+                [verdicts_table(by)],
+            )
+        )
     detail = block.get("crossing_detail") or {}
     ahead = [
         f"{who} is ahead beyond its band {'at k = ' + str(r[0]) if r[0] == r[1] else f'from k = {r[0]:,.0f} to {r[1]:,.0f}'}"
         for who, key in zip(names, ("base_ahead_range", "tuned_ahead_range"), strict=True)
         if (r := detail.get(key))
     ]
-    lead = f"The curves {charts.crossing_words(block.get('crossing_k')).removeprefix('the curves ')}"
+    lead = f"The curves {curves.crossing_words(block.get('crossing_k')).removeprefix('the curves ')}"
     lead += f" ({share(detail['share'])} of bootstrap replicates cross). " if "share" in detail else ". "
     lead += ("; ".join(ahead) + "." if ahead else "Neither side is ahead beyond the band that holds at all k.") if detail else ""
-    parts = [charts.pass_at_k(block, names), charts.difference(block)] if block.get("curves") else []
-    out.append(section("curves", "How many problems within k samples", lead, [*parts, charts.tokens(block, names), pass_table(block, names)]))
+    parts = [curves.pass_at_k(block, names), curves.difference(block)] if block.get("curves") else []
+    out.append(
+        section("curves", "How many problems within k samples", lead, [*parts, curves.tokens(block, names), pass_table(block, names)])
+    )
     out.append(section("support", "Support", support_lead(block), [charts.flow(block, names), charts.null(block), support_table(block)]))
     certified = block.get("certified")
     parts = [charts.scatter(rows, certified and certified["eps"], names), charts.ladder(certified) if certified else None]
     out.append(section("per-problem", "Problem by problem, and what can be certified", certified_lead(certified), parts))
     out.append(answer_section(block, names))
     out.append(section("entropy", "Entropy and perplexity", None, [*entropy_parts(block, names), *perplexity_parts(block, names)]))
-    out.append(section("metrics", "Relatives of pass@k", "Means over problems with 95 % intervals (Bayes@N holds the problems fixed).", [metrics_part(block, names)]))
+    out.append(
+        section(
+            "metrics",
+            "Relatives of pass@k",
+            "Means over problems with 95 % intervals (Bayes@N holds the problems fixed).",
+            [metrics_part(block, names)],
+        )
+    )
     if advice := block.get("advice"):
-        out.append(section("use", "If you have K samples to spend", None, [charts.mixing(advice, names), advice_table(advice, names)]))
+        out.append(section("use", "If you have K samples to spend", None, [curves.mixing(advice, names), advice_table(advice, names)]))
     if halves := block.get("split_halves"):
         out.append(section("selection", "What selection is worth", halves_words(halves), []))
     return [s for s in out if s and (s["parts"] or (s["id"] == "selection"))]
@@ -142,18 +173,45 @@ def verdicts_table(by: dict[str, dict]) -> dict[str, Any]:
     for name, b in sorted(by.items(), key=lambda item: item[0] == "all"):
         s, n, p = b["support"], b["null"], b["pass_at_k"]
         k = list(p["base"])[-1]
-        rows.append([
-            "all, pooled" if name == "all" else name, b["verdict"], b["problems"], s["k"], *(number(s[c]) for c in ("preserved", "shrunk", "expanded", "out")),
-            f"{n['p_shrunk']:.2g}", f"{n['p_expanded']:.2g}", interval(p["difference"]["1"], sign=True) if "1" in p["difference"] else None, interval(p["difference"][k], sign=True),
-        ])  # fmt: skip
-    columns = ["benchmark", "verdict", "problems", "k", "P", "S", "E", "O", "p(S)", "p(E)", "difference at k = 1", "difference at largest k"]
+        rows.append(
+            [
+                "all, pooled" if name == "all" else name,
+                b["verdict"],
+                b["problems"],
+                s["k"],
+                *(number(s[c]) for c in ("preserved", "shrunk", "expanded", "out")),
+                f"{n['p_shrunk']:.2g}",
+                f"{n['p_expanded']:.2g}",
+                interval(p["difference"]["1"], sign=True) if "1" in p["difference"] else None,
+                interval(p["difference"][k], sign=True),
+            ]
+        )
+    columns = [
+        "benchmark",
+        "verdict",
+        "problems",
+        "k",
+        "P",
+        "S",
+        "E",
+        "O",
+        "p(S)",
+        "p(E)",
+        "difference at k = 1",
+        "difference at largest k",
+    ]
     return {"columns": columns, "rows": rows, "text_columns": [1]}
 
 
 def support_lead(block: dict) -> str:
     s, p = block["support"], block.get("mcnemar_p")
-    exact = f"Exact McNemar test of expanded against shrunk: p = {p:.2g}." if p is not None else f"No McNemar test: {block.get('mcnemar_why_null') or 'not given'}."
-    return f"Of the problems the base solves in {s['k']:,} samples, {percent(s['srr'])} are kept (SRR); of those the tuned model solves, {percent(s['ndr'])} are new (NDR). {exact}"
+    exact = (
+        f"Exact McNemar test of expanded against shrunk: p = {p:.2g}."
+        if p is not None
+        else f"No McNemar test: {block.get('mcnemar_why_null') or 'not given'}."
+    )
+    kept = f"Of the problems the base solves in {s['k']:,} samples, {percent(s['srr'])} are kept (SRR)"
+    return f"{kept}; of those the tuned model solves, {percent(s['ndr'])} are new (NDR). {exact}"
 
 
 def percent(x: float | None) -> str:
@@ -166,11 +224,28 @@ def support_table(block: dict) -> dict[str, Any]:
     again = block.get("redraw")
     rows = [
         [{"text": "preserved P", "dot": "--preserved"}, number(s["preserved"]), None, None, again and number(again["preserved"])],
-        [{"text": "shrunk S", "dot": "--shrunk"}, number(s["shrunk"]), f"{n['expected_shrunk']:.3g}", f"{n['p_shrunk']:.2g}", again and number(again["shrunk"])],
-        [{"text": "expanded E", "dot": "--expanded"}, number(s["expanded"]), f"{n['expected_expanded']:.3g}", f"{n['p_expanded']:.2g}", again and number(again["expanded"])],
+        [
+            {"text": "shrunk S", "dot": "--shrunk"},
+            number(s["shrunk"]),
+            f"{n['expected_shrunk']:.3g}",
+            f"{n['p_shrunk']:.2g}",
+            again and number(again["shrunk"]),
+        ],
+        [
+            {"text": "expanded E", "dot": "--expanded"},
+            number(s["expanded"]),
+            f"{n['expected_expanded']:.3g}",
+            f"{n['p_expanded']:.2g}",
+            again and number(again["expanded"]),
+        ],
         [{"text": "out O", "dot": "--out"}, number(s["out"]), None, None, again and number(again["out"])],
     ]
-    labels = {"srr": "SRR = P / (P + S)", "ndr": "NDR = E / (P + E)", "sds": "SDS, their harmonic mean", "nscr": "NSCR = (E − S) / (P + E + S)"}
+    labels = {
+        "srr": "SRR = P / (P + S)",
+        "ndr": "NDR = E / (P + E)",
+        "sds": "SDS, their harmonic mean",
+        "nscr": "NSCR = (E − S) / (P + E + S)",
+    }
     rows += [[label, interval(i.get(key) or {"value": s[key]}, percent=False), None, None, None] for key, label in labels.items()]
     columns = ["", f"observed at k = {s['k']:,}", "one model drawn twice", "one-sided p", "base drawn again"]
     if not again:
@@ -185,13 +260,23 @@ def pass_table(block: dict, names: tuple[str, str]) -> dict[str, Any]:
     for k in p["base"]:
         row = [f"{int(k):,}", *(interval(p[side][k]) for side in ("base", "tuned")), interval(p["difference"][k], sign=True)]
         if fixed:
-            row += [f"{fixed[side][k]['low']:.1%} to {fixed[side][k]['high']:.1%}" if k in fixed.get(side, {}) else None for side in ("base", "tuned")]
+            row += [
+                f"{fixed[side][k]['low']:.1%} to {fixed[side][k]['high']:.1%}" if k in fixed.get(side, {}) else None
+                for side in ("base", "tuned")
+            ]
         if first:
             row += [percent(first[side].get(k)) for side in ("base", "tuned")]
         rows.append(row)
     columns += [f"{name}, these problems" for name in names] if fixed else []
     columns += [f"{name}, first k of n" for name in names] if first else []
-    return {"caption": "pass@k", "columns": columns, "rows": rows, "note": "Intervals are over problems; “these problems” holds the problem set fixed and asks only about the draws." if fixed else None}
+    return {
+        "caption": "pass@k",
+        "columns": columns,
+        "rows": rows,
+        "note": "Intervals are over problems; “these problems” holds the problem set fixed and asks only about the draws."
+        if fixed
+        else None,
+    }
 
 
 def certified_lead(certified: dict | None) -> str:
@@ -199,7 +284,8 @@ def certified_lead(certified: dict | None) -> str:
         return "Too few draws for anything to be certified."
     plan = certified.get("plan") or {}
     text = (
-        f"At eps = {certified['eps']:.3g} and {certified['confidence']:.0%} confidence: {certified['preserved']} preserved, {certified['shrunk']} shrunk, {certified['expanded']} expanded,"
+        f"At eps = {certified['eps']:.3g} and {certified['confidence']:.0%} confidence: {certified['preserved']} preserved,"
+        f" {certified['shrunk']} shrunk, {certified['expanded']} expanded,"
         f" {certified['out']} out of support, {certified['undetermined']} undetermined."
     )
     if plan:
@@ -213,18 +299,42 @@ def answer_section(block: dict, names: tuple[str, str]) -> dict[str, Any] | None
     for key, label in (("answers", "distinct correct answers"), ("modes", "solution modes")):
         if entry := block.get(key):
             c = entry.get("certified") or {}
-            rows.append([label, *(number(entry[x]) for x in ("preserved", "shrunk", "expanded")), percent(entry["srr"]), percent(entry["ndr"]), *(c.get(x) for x in ("preserved", "shrunk", "expanded", "undetermined"))])
+            rows.append(
+                [
+                    label,
+                    *(number(entry[x]) for x in ("preserved", "shrunk", "expanded")),
+                    percent(entry["srr"]),
+                    percent(entry["ndr"]),
+                    *(c.get(x) for x in ("preserved", "shrunk", "expanded", "undetermined")),
+                ]
+            )
     columns = ["unit", "P", "S", "E", "SRR", "NDR", "certified P", "certified S", "certified E", "undetermined"]
-    return section("answers", "Support by answer", "The same question of each distinct correct answer or way of solving, rather than of each problem.", [{"columns": columns, "rows": rows}]) if rows else None
+    return (
+        section(
+            "answers",
+            "Support by answer",
+            "The same question of each distinct correct answer or way of solving, rather than of each problem.",
+            [{"columns": columns, "rows": rows}],
+        )
+        if rows
+        else None
+    )
 
 
 def entropy_parts(block: dict, names: tuple[str, str]) -> list[dict]:
     entries = block.get("entropy") or {}
-    labels = {"token": "tokens", "answer": "answers", "answer_corrected": "answers, corrected", "mode": "modes", "mode_corrected": "modes, corrected"}
+    labels = {
+        "token": "tokens",
+        "answer": "answers",
+        "answer_corrected": "answers, corrected",
+        "mode": "modes",
+        "mode_corrected": "modes, corrected",
+    }
     rows = [(label, entries[key]["base"], entries[key]["tuned"]) for key, label in labels.items() if entries.get(key)]
     counts = {"answer_distinct": "distinct answers", "mode_distinct": "distinct modes"}
     more = [(label, entries[key]["base"], entries[key]["tuned"]) for key, label in counts.items() if entries.get(key)]
-    caption = "Means over problems. Tokens: of the next-token distribution; answers: of the distribution of final answers, where no answer is a class, and corrected for answers not yet seen."
+    caption = "Means over problems. Tokens: of the next-token distribution. Answers: of the distribution of final answers"
+    caption += " (no answer is a class), and corrected for answers not yet seen."
     out = [charts.dots("entropy", "Entropy", caption, rows, names, "nats", 7)] if rows else []
     return out + ([charts.dots("distinct", "Distinct answers seen", "Means over problems.", more, names, "a problem", 5)] if more else [])
 
@@ -236,8 +346,13 @@ def perplexity_parts(block: dict, names: tuple[str, str]) -> list[dict]:
     groups: dict[tuple, dict[str, dict]] = {}
     for r in entry["rows"]:
         groups.setdefault((order.index(r["category"]), r["category"], r["written_by"]), {})[r["under"]] = r
-    rows = [(f"{category}, by {author}", by.get("base"), by.get("tuned")) for (_, category, author), by in sorted(groups.items(), key=lambda item: (item[0][0], str(item[0][2])))]
-    caption = f"{entry['formula']}. Rows: what became of the problem, and who wrote the traces; colour: the model under which they are measured."
+    rows = [
+        (f"{category}, by {author}", by.get("base"), by.get("tuned"))
+        for (_, category, author), by in sorted(groups.items(), key=lambda item: (item[0][0], str(item[0][2])))
+    ]
+    caption = (
+        f"{entry['formula']}. Rows: what became of the problem, and who wrote the traces; colour: the model under which they are measured."
+    )
     chart = charts.dots("perplexity", "Perplexity of traces", caption, rows, names, "perplexity", 12, from_zero=False)
     chart["spec"]["layout"]["margin"]["l"] = 240
     return [chart]
@@ -253,71 +368,42 @@ def metrics_part(block: dict, names: tuple[str, str]) -> dict[str, Any] | None:
 def advice_table(advice: list[dict], names: tuple[str, str]) -> dict[str, Any]:
     words = {"base": f"all on {names[0]}", "tuned": f"all on {names[1]}"}
     rows = [
-        [f"{r['budget']:,}", words.get(r["use"], f"{r['best_split']['k_base']:,} + {r['best_split']['k_tuned']:,}"), percent(r["best_split"]["value"]), interval(r["gain_over_best_alone"], sign=True)]
+        [
+            f"{r['budget']:,}",
+            words.get(r["use"], f"{r['best_split']['k_base']:,} + {r['best_split']['k_tuned']:,}"),
+            percent(r["best_split"]["value"]),
+            interval(r["gain_over_best_alone"], sign=True),
+        ]
         for r in advice
     ]
-    return {"columns": ["K", "best split (base + tuned)", "solved", "more than the better model alone"], "rows": rows, "text_columns": [1], "width": 6}
+    return {
+        "columns": ["K", "best split (base + tuned)", "solved", "more than the better model alone"],
+        "rows": rows,
+        "text_columns": [1],
+        "width": 6,
+    }
 
 
 def halves_words(h: dict) -> str:
     return (
-        f"Choosing problems because the base missed them in one half of its draws ({h['draws_per_half']['base']:,}) makes any model look better on them: of {h['base_unsolved']:.1f} such problems the tuned"
-        f" model then solves {h['tuned_then_solves']:.1f}, but the base itself {h['base_then_solves']:.1f} on its other half. Corrected gain: {h['corrected_gain']:+.1f} problems. The other way round,"
-        f" of {h['tuned_unsolved']:.1f} missed by the tuned model the base solves {h['base_then_solves_lost']:.1f} and the tuned model itself {h['tuned_then_solves_lost']:.1f}: corrected loss"
-        f" {h['corrected_loss']:+.1f}. Of these, about {h['expanded_again']:.1f} expanded and {h['shrunk_again']:.1f} shrunk problems show the same on both halves."
+        f"Choosing problems because the base missed them in one half of its draws ({h['draws_per_half']['base']:,}) makes any model look"
+        f" better on them: of {h['base_unsolved']:.1f} such problems the tuned model then solves {h['tuned_then_solves']:.1f}, but the base"
+        f" itself {h['base_then_solves']:.1f} on its other half. Corrected gain: {h['corrected_gain']:+.1f} problems. The other way round,"
+        f" of {h['tuned_unsolved']:.1f} missed by the tuned model the base solves {h['base_then_solves_lost']:.1f} and the tuned model"
+        f" itself {h['tuned_then_solves_lost']:.1f}: corrected loss {h['corrected_loss']:+.1f}. About {h['expanded_again']:.1f} expanded"
+        f" and {h['shrunk_again']:.1f} shrunk problems show the same on both halves."
     )
 
 
-def change(row: dict) -> float:
-    rates = [charts.logit(np.array(row[s]["correct"]), np.array(row[s]["n"])) for s in ("base", "tuned")]
-    return float(abs(rates[1] - rates[0]))
-
-
-def reading_order(rows: list[dict]) -> list[int]:
-    """Suspicious flips first, then shrunk and expanded, then by how much the success rate changed."""
-    return sorted(range(len(rows)), key=lambda i: (not rows[i].get("suspicious_flip"), rows[i]["category"] not in ("shrunk", "expanded"), -change(rows[i])))
-
-
-def problems(rows: list[dict], several: bool, document: dict) -> list[dict[str, Any]]:
-    flips = {(f["benchmark"], f["problem_id"]): f for f in document["benchmarks"]["all"].get("suspicious_flips") or []}
-    out = []
-    for i in reading_order(rows):
-        row = rows[i]
-        more = row.get("further_draws") or {}
-        note = "".join(f" {more[side]:,.0f} further draws of the {side} would settle it." for side in ("base", "tuned") if more.get(side))
-        if (flip := flips.get((row["benchmark"], row["problem_id"]))) and flip.get("usual_wrong_answer") is not None:
-            note += f" Usual wrong answer of the side that never solves it: {flip['usual_wrong_answer']}; usual right one of the other: {flip.get('usual_right_answer')}"
-            note += " (the same but for format)." if flip.get("same_but_for_format") else "."
-        out.append({
-            "key": i, "id": row["problem_id"], "benchmark": row["benchmark"] if several and row["benchmark"] != DEFAULT_BENCHMARK else None, "group": row["benchmark"],
-            "base": [row["base"]["correct"], row["base"]["n"]], "tuned": [row["tuned"]["correct"], row["tuned"]["n"]], "category": row["category"],
-            "certified": f"certified {row['certified']}" if row.get("certified") not in (None, "undetermined") else row.get("certified"), "flip": bool(row.get("suspicious_flip")), "note": note.strip(),
-        })  # fmt: skip
-    return out
-
-
-def completions(rows: list[dict], base: ModelSamples, tuned: ModelSamples) -> dict[str, dict[str, list]]:
-    """Texts to read, by position of the problem."""
-    left = {"shrunk": READ_CHANGED, "expanded": READ_CHANGED, "preserved": READ_OTHERS, "out": READ_OTHERS}
-    wanted = []
-    for i in reading_order(rows):
-        if left[rows[i]["category"]] or rows[i].get("suspicious_flip"):
-            left[rows[i]["category"]] -= bool(left[rows[i]["category"]])
-            wanted.append(i)
-    sides = {"base": examples(base, wanted, READ_EACH, CHARACTERS), "tuned": examples(tuned, wanted, READ_EACH, CHARACTERS)}
-    shown = {i: {side: [reading(row) for row in found[i]] for side, found in sides.items()} for i in wanted}
-    return {str(i): texts for i, texts in shown.items() if texts["base"] or texts["tuned"]}
-
-
-def reading(row: dict) -> dict[str, Any]:
-    parts = [f"{row[key]} {word}" for key, word in (("num_tokens", "tokens"), ("finish_reason", "")) if row.get(key) is not None]
-    parts += [f"sample {row['sample']}"] if row.get("sample") is not None else []
-    return {"correct": row["correct"], "answer": None if row.get("answer") is None else str(row["answer"]), "meta": " · ".join(p.strip() for p in parts), "text": row["completion"]}
-
-
 def provenance(document: dict) -> list[Any]:
-    files = [[side, f["path"], f.get("select") or "", f["rows"], f["sha256"]] for side, list_ in document["inputs"].items() for f in (list_ if isinstance(list_, list) else list_.get("files", []))]
-    out: list[Any] = [{"caption": "Files", "columns": ["side", "path", "model", "rows", "sha256"], "rows": files, "text_columns": [1, 2, 4]}]
+    files = [
+        [side, f["path"], f.get("select") or "", f["rows"], f["sha256"]]
+        for side, list_ in document["inputs"].items()
+        for f in (list_ if isinstance(list_, list) else list_.get("files", []))
+    ]
+    out: list[Any] = [
+        {"caption": "Files", "columns": ["side", "path", "model", "rows", "sha256"], "rows": files, "text_columns": [1, 2, 4]}
+    ]
     for key in ("models", "settings", "versions"):
         if document.get(key):
             flat = [[k, str(v)] for k, v in document[key].items() if v is not None]

@@ -38,7 +38,7 @@ def test_lm_eval_files_are_draws_and_filters_are_chosen(tmp_path):
     for seed in (1, 2):
         rows = [lm_eval_row(d, f"it is {d + seed}", d + seed == 1) for d in (0, 1)]
         rows += [lm_eval_row(d, f"it is {d + seed}", False, "strict-match") for d in (0, 1)]
-        lines(tmp_path / f"seed{seed}" / "samples_gsm8k_cot_2026-01-0{seed}T00-00-00.000000.jsonl".format(seed=seed), rows)
+        lines(tmp_path / f"seed{seed}" / f"samples_gsm8k_cot_2026-01-0{seed}T00-00-00.000000.jsonl", rows)
         (tmp_path / f"seed{seed}" / "results_2026.json").write_text("{}")
     got = load([f"{tmp_path}::flexible-extract"])
     assert got.benchmarks == ["gsm8k_cot"] * 2 and got.problem_ids == ["0", "1"]
@@ -61,7 +61,9 @@ def test_lm_eval_refuses_what_does_not_say_which_draw_is_correct(tmp_path):
         load([path])
     listed = lm_eval_row(0, "1", True, resps=[["1", "2", "3"]], filtered_resps=[["1", "2", "3"]], exact_match=[1, 0, 0])
     assert load([lines(tmp_path / "samples_l.jsonl", [listed])]).n.tolist() == [3]
-    choice = lm_eval_row(0, "1", True, resps=[[[-1.0, True]], [[-2.0, False]]], filtered_resps=[[-1.0, True], [-2.0, False]], metrics=["acc"], acc=1.0)
+    choice = lm_eval_row(
+        0, "1", True, resps=[[[-1.0, True]], [[-2.0, False]]], filtered_resps=[[-1.0, True], [-2.0, False]], metrics=["acc"], acc=1.0
+    )
     assert load([lines(tmp_path / "samples_c.jsonl", [choice])]).correct.tolist() == [1]
 
 
@@ -89,7 +91,17 @@ def test_verl_dumps(tmp_path):
 def test_limit_of_rlvr_results_of_two_seeds(tmp_path):
     for seed, scores in ((1, [[True, False], [False, False]]), (2, [[True, True], [False, True]])):
         rows = [
-            {"idx": i, "question": "q", "gt_cot": "", "gt": "1", "code": ["a", "b"], "pred": ["1", ""], "report": [None, None], "finish_reason": ["stop", "length"], "score": s}
+            {
+                "idx": i,
+                "question": "q",
+                "gt_cot": "",
+                "gt": "1",
+                "code": ["a", "b"],
+                "pred": ["1", ""],
+                "report": [None, None],
+                "finish_reason": ["stop", "length"],
+                "score": s,
+            }
             for i, s in enumerate(scores)
         ]
         lines(tmp_path / f"run_seed{seed}/eval_results/global_step_0/aime24/test_qwen-boxed_-1_seed{seed}_t0.6_s0_e-1.jsonl", rows)
@@ -104,7 +116,10 @@ def test_limit_of_rlvr_results_of_two_seeds(tmp_path):
 
 
 def test_humaneval_lines(tmp_path):
-    rows = [{"task_id": "HumanEval/0", "completion": "a", "passed": True, "result": "passed"}, {"task_id": "HumanEval/0", "completion": "b", "passed": False, "result": "timed out"}]
+    rows = [
+        {"task_id": "HumanEval/0", "completion": "a", "passed": True, "result": "passed"},
+        {"task_id": "HumanEval/0", "completion": "b", "passed": False, "result": "timed out"},
+    ]
     got = load([lines(tmp_path / "samples.jsonl_results.jsonl", rows)])
     assert got.benchmarks == ["HumanEval"] and got.n.tolist() == [2] and got.correct.tolist() == [1]
     with pytest.raises(InputError, match="line 1: passed is missing"):

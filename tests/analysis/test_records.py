@@ -20,10 +20,46 @@ from analysis.readers import align, load, load_scores
 from analysis.records import COUNT_COLUMNS, SAMPLE_COLUMNS, SCORE_COLUMNS, write_samples, write_scores
 
 ROWS = [
-    {"problem_id": 2, "sample": 1, "correct": True, "answer": "4", "benchmark": "b", "num_tokens": 10, "finish_reason": "stop", "token_entropy": 0.5},
-    {"problem_id": 10, "sample": 0, "correct": False, "answer": "5", "benchmark": "b", "num_tokens": 20, "finish_reason": "length", "token_entropy": 0.1},
-    {"problem_id": 2, "sample": 0, "correct": False, "answer": None, "benchmark": "b", "num_tokens": 30, "finish_reason": "stop", "token_entropy": 0.3},
-    {"problem_id": 2, "sample": 2, "correct": True, "answer": "4", "benchmark": "b", "num_tokens": 20, "finish_reason": "stop", "token_entropy": 0.1},
+    {
+        "problem_id": 2,
+        "sample": 1,
+        "correct": True,
+        "answer": "4",
+        "benchmark": "b",
+        "num_tokens": 10,
+        "finish_reason": "stop",
+        "token_entropy": 0.5,
+    },
+    {
+        "problem_id": 10,
+        "sample": 0,
+        "correct": False,
+        "answer": "5",
+        "benchmark": "b",
+        "num_tokens": 20,
+        "finish_reason": "length",
+        "token_entropy": 0.1,
+    },
+    {
+        "problem_id": 2,
+        "sample": 0,
+        "correct": False,
+        "answer": None,
+        "benchmark": "b",
+        "num_tokens": 30,
+        "finish_reason": "stop",
+        "token_entropy": 0.3,
+    },
+    {
+        "problem_id": 2,
+        "sample": 2,
+        "correct": True,
+        "answer": "4",
+        "benchmark": "b",
+        "num_tokens": 20,
+        "finish_reason": "stop",
+        "token_entropy": 0.1,
+    },
 ]
 
 
@@ -54,7 +90,9 @@ def test_every_format_gives_the_same_samples(tmp_path, ending):
     assert got.draws.num_tokens.tolist() == [30, 10, 20, 20]
     assert got.truncated.tolist() == [0, 1]
     assert got.token_entropy == pytest.approx([0.3, 0.1]) and got.num_tokens == pytest.approx([20, 20])
-    answers = {(int(p), a, bool(c)): int(n) for p, a, n, c in zip(got.answers.problem, got.answers.answer, got.answers.count, got.answers.correct)}
+    answers = {
+        (int(p), a, bool(c)): int(n) for p, a, n, c in zip(got.answers.problem, got.answers.answer, got.answers.count, got.answers.correct)
+    }
     assert answers == {(0, "4", True): 2, (0, None, False): 1, (1, "5", False): 1}
     assert got.files[0]["rows"] == 4 and len(got.files[0]["sha256"]) == 64
 
@@ -104,7 +142,10 @@ def test_seeds_tell_equal_sample_numbers_apart(tmp_path):
 
 
 BAD_SAMPLES = [
-    ([{"problem_id": "a", "correct": 1.0}, {"problem_id": "a", "correct": float("nan")}], r"row 2: correct is nan; it should be true or false"),
+    (
+        [{"problem_id": "a", "correct": 1.0}, {"problem_id": "a", "correct": float("nan")}],
+        r"row 2: correct is nan; it should be true or false",
+    ),
     ([{"problem_id": "a", "correct": 1.0}, {"problem_id": "a", "correct": 0.5}], r"row 2: correct is 0.5"),
     ([{"problem_id": "a", "correct": True}, {"problem_id": None, "correct": True}], r"row 2: problem_id is missing"),
     ([{"problem_id": "a", "correct": True}, {"problem_id": "a", "correct": None}], r"row 2: correct is missing"),
@@ -116,7 +157,10 @@ BAD_SAMPLES = [
     ([{"problem_id": "a", "correct": True, "sample": 1.5}], r"row 1: sample is 1.5; it should be a whole number"),
     ([{"problem_id": "a", "correct": True, "num_tokens": -1}], r"row 1: num_tokens is -1"),
     ([{"problem_id": "a", "correct": True, "top_p": 0.0}], r"row 1: top_p is 0; it should be in \(0, 1\]"),
-    ([{"problem": "a", "right": True}], r"neither samples \(problem_id and correct or verdict\), nor counts .*its columns are problem, right"),
+    (
+        [{"problem": "a", "right": True}],
+        r"neither samples \(problem_id and correct or verdict\), nor counts .*its columns are problem, right",
+    ),
 ]
 
 
@@ -196,13 +240,20 @@ def test_align_refuses_or_drops_problems_of_one_side(tmp_path):
 
 
 def test_align_orders_answers_and_draws_with_their_problems(tmp_path):
-    rows = [{"problem_id": p, "sample": s, "correct": s < k, "answer": f"{p}{s < k}"} for p, k in (("a", 1), ("b", 3), ("c", 2)) for s in range(3)]
+    rows = [
+        {"problem_id": p, "sample": s, "correct": s < k, "answer": f"{p}{s < k}"}
+        for p, k in (("a", 1), ("b", 3), ("c", 2))
+        for s in range(3)
+    ]
     whole = load([write(tmp_path / "whole.parquet", rows)])
     part = whole.subset(np.array([2, 0]))
     assert part.problem_ids == ["c", "a"] and part.draws.correct.tolist() == [1, 1, 0, 1, 0, 0] and part.draws.start.tolist() == [0, 3, 6]
     assert sorted(zip(part.answers.problem.tolist(), part.answers.answer, part.answers.count.tolist())) == [
-        (0, "cFalse", 1), (0, "cTrue", 2), (1, "aFalse", 2), (1, "aTrue", 1),
-    ]  # fmt: skip
+        (0, "cFalse", 1),
+        (0, "cTrue", 2),
+        (1, "aFalse", 2),
+        (1, "aTrue", 1),
+    ]
 
 
 def test_align_warns_of_what_makes_the_sides_hard_to_compare(tmp_path):
@@ -211,8 +262,13 @@ def test_align_warns_of_what_makes_the_sides_hard_to_compare(tmp_path):
     other = one | {"temperature": 1.0, "template": "y", "finish_reason": "length"}
     tuned = load([write(tmp_path / "tuned.jsonl", [other | {"correct": True}] * 5 + [other | {"verdict": "timeout"}])])
     text = "\n".join(align(base, tuned)[2])
-    for said in ("temperature differs: base has 0.6, tuned has 1.0", "template differs", "truncation differs: 0.0% of base's and 100.0%", "differ in draws a problem",
-                 "1 draws of tuned (16.67%) have verdict timeout or error"):  # fmt: skip
+    for said in (
+        "temperature differs: base has 0.6, tuned has 1.0",
+        "template differs",
+        "truncation differs: 0.0% of base's and 100.0%",
+        "differ in draws a problem",
+        "1 draws of tuned (16.67%) have verdict timeout or error",
+    ):
         assert said in text
     assert any("the same file is on both sides" in w for w in align(base, base)[2])
 
@@ -250,10 +306,18 @@ def test_what_is_written_is_read_back(tmp_path):
 
 
 def test_scores_are_read_and_checked(tmp_path):
-    rows = [{"problem_id": "a", "model": "base", "logprob": -3.0, "num_tokens": 4, "answer": "1", "correct": True}, {"problem_id": "b", "model": "base", "logprob": -1.0, "num_tokens": 2}]
+    rows = [
+        {"problem_id": "a", "model": "base", "logprob": -3.0, "num_tokens": 4, "answer": "1", "correct": True},
+        {"problem_id": "b", "model": "base", "logprob": -1.0, "num_tokens": 2},
+    ]
     write_scores(tmp_path / "s.parquet", rows)
     got = load_scores([str(tmp_path / "s.parquet")])
-    assert got["logprob"].tolist() == [-3, -1] and got["answer"].tolist() == ["1", None] and got["temperature"] is None and set(got.columns) == set(SCORE_COLUMNS)
+    assert (
+        got["logprob"].tolist() == [-3, -1]
+        and got["answer"].tolist() == ["1", None]
+        and got["temperature"] is None
+        and set(got.columns) == set(SCORE_COLUMNS)
+    )
     write_scores(tmp_path / "bad.parquet", [rows[0] | {"logprob": 2.0}])
     with pytest.raises(InputError, match="bad.parquet, row 1: logprob is 2.0"):
         load_scores([str(tmp_path / "bad.parquet")])
@@ -271,7 +335,12 @@ def test_the_documentation_lists_every_column_with_its_meaning():
 @settings(max_examples=40, deadline=None)
 @given(
     st.lists(
-        st.tuples(st.sampled_from(["p", "q", "r,\n\"s\""]), st.sampled_from(["m", "n"]), st.booleans(), st.sampled_from([None, "1", "2", "", "None"])),
+        st.tuples(
+            st.sampled_from(["p", "q", 'r,\n"s"']),
+            st.sampled_from(["m", "n"]),
+            st.booleans(),
+            st.sampled_from([None, "1", "2", "", "None"]),
+        ),
         min_size=1,
         max_size=40,
     )

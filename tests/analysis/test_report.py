@@ -33,10 +33,22 @@ def rows(model, rates, seed, benchmarks=("aime24", "math500")):
             correct = bool(rng.random() < p)
             answer = "7" if correct else str(rng.integers(0, 4))
             text = f"<img src=x onerror=alert(1)> problem {i}, draw {s} of {model} </script><b>bold</b> \\boxed{{{answer}}}"
-            out.append({
-                "problem_id": f"p{i}", "benchmark": benchmarks[i % len(benchmarks)], "sample": s, "correct": correct, "answer": answer, "mode": answer, "completion": text,
-                "logprob": -float(rng.random() * 30), "num_tokens": int(rng.integers(20, 60)), "token_entropy": float(rng.random()), "model": model, "temperature": 0.6,
-            })  # fmt: skip
+            out.append(
+                {
+                    "problem_id": f"p{i}",
+                    "benchmark": benchmarks[i % len(benchmarks)],
+                    "sample": s,
+                    "correct": correct,
+                    "answer": answer,
+                    "mode": answer,
+                    "completion": text,
+                    "logprob": -float(rng.random() * 30),
+                    "num_tokens": int(rng.integers(20, 60)),
+                    "token_entropy": float(rng.random()),
+                    "model": model,
+                    "temperature": 0.6,
+                }
+            )
     return out
 
 
@@ -81,7 +93,10 @@ def opened(browser, path, scheme="light"):
     page.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("dialog", lambda dialog: (complaints.append(f"dialog {dialog.message}"), dialog.dismiss()))
-    page.on("request", lambda request: None if request.url.startswith(("file://", "data:", "blob:")) else complaints.append(f"asked for {request.url}"))
+    page.on(
+        "request",
+        lambda request: None if request.url.startswith(("file://", "data:", "blob:")) else complaints.append(f"asked for {request.url}"),
+    )
     page.goto(path.as_uri())
     page.wait_for_selector("#main section")
     return page, complaints
@@ -93,8 +108,11 @@ FIGURES = ["pass-at-k", "difference", "tokens", "flow", "null", "scatter", "ladd
 def drawn(page, name):
     """Marks in a figure: paths and points inside its plot, none if it is empty."""
     return page.evaluate(
-        """name => { const f = document.getElementById("figure-" + name); return f ? f.querySelectorAll(".main-svg .scatterlayer path, .main-svg .barlayer path, .main-svg .sankey path").length : -1 }""", name
-    )  # fmt: skip
+        """name => { const figure = document.getElementById("figure-" + name);
+                     const marks = ".main-svg .scatterlayer path, .main-svg .barlayer path, .main-svg .sankey path";
+                     return figure ? figure.querySelectorAll(marks).length : -1 }""",
+        name,
+    )
 
 
 @pytest.mark.browser
@@ -158,17 +176,37 @@ def test_it_prints(browser, report, tmp_path):
 
 def exact_section():
     """The laboratory's figures, as `docs/analysis.md` describes them."""
-    ladder = [{"eps": eps, "preserved": 9, "shrunk": i, "expanded": 2 * i, "out": 1, "srr": 0.9, "ndr": 0.1, "sds": 0.18, "nscr": 0.0} for i, eps in enumerate((0.0625, 0.003))]
+    ladder = [
+        {"eps": eps, "preserved": 9, "shrunk": i, "expanded": 2 * i, "out": 1, "srr": 0.9, "ndr": 0.1, "sds": 0.18, "nscr": 0.0}
+        for i, eps in enumerate((0.0625, 0.003))
+    ]
     runs = [
-        {"method": method, "seed": seed, "pass@1": 0.2, "mode_srr": 0.9, "mass_sum": 0.1, "mass_division": 1e-6 * (seed or 1), "support": {"mode": ladder}, "pass_at_k": {"1": 0.2, "16": 0.5, "256": 0.7}}
+        {
+            "method": method,
+            "seed": seed,
+            "pass@1": 0.2,
+            "mode_srr": 0.9,
+            "mass_sum": 0.1,
+            "mass_division": 1e-6 * (seed or 1),
+            "support": {"mode": ladder},
+            "pass_at_k": {"1": 0.2, "16": 0.5, "256": 0.7},
+        }
         for method, seed in (("base", None), ("base at T=1.5", None), ("grpo", 0), ("grpo", 1))
     ]
     rows = []
     for method in ("base", "base at T=1.5", "grpo"):
         mine = [run for run in runs if run["method"] == method]
-        spread = lambda key, mine=mine: {"mean": float(np.mean([r[key] for r in mine])), "low": min(r[key] for r in mine), "high": max(r[key] for r in mine)}  # noqa: E731
-        rows.append({"method": method, "runs": len(mine)} | {key: spread(key) for key in ("pass@1", "mode_srr", "mass_sum", "mass_division")})
-    training = [{"method": "grpo", "seed": seed, "steps": [{"step": step, "support": {"mode": ladder}} for step in (0, 10)]} for seed in (0, 1)]
+        spread = lambda key, mine=mine: {
+            "mean": float(np.mean([r[key] for r in mine])),
+            "low": min(r[key] for r in mine),
+            "high": max(r[key] for r in mine),
+        }  # noqa: E731
+        rows.append(
+            {"method": method, "runs": len(mine)} | {key: spread(key) for key in ("pass@1", "mode_srr", "mass_sum", "mass_division")}
+        )
+    training = [
+        {"method": "grpo", "seed": seed, "steps": [{"step": step, "support": {"mode": ladder}} for step in (0, 10)]} for seed in (0, 1)
+    ]
     return {"rows": rows, "runs": runs, "training": training, "settings": {"eps": 0.003}}
 
 
@@ -180,7 +218,16 @@ def test_a_comparison_shows_methods_pairs_and_exact_figures(browser, pair, tmp_p
     page, complaints = opened(browser, tmp_path / "report.html")
     text = page.locator("main").inner_text()
     assert "mixture − grpo" in text and "Exact figures" in text and "base at T=1.5" in text
-    names = ["exact-pass-at-k", "exact-masses", "exact-shrunk", "exact-expanded", "steps-shrunk", "steps-expanded", "pass-at-k", "lost-gained"]
+    names = [
+        "exact-pass-at-k",
+        "exact-masses",
+        "exact-shrunk",
+        "exact-expanded",
+        "steps-shrunk",
+        "steps-expanded",
+        "pass-at-k",
+        "lost-gained",
+    ]
     assert {name: drawn(page, name) for name in names if drawn(page, name) < 1} == {}
     assert complaints == []
     kept = json.loads((tmp_path / "compare.json").read_text())
@@ -209,14 +256,30 @@ def test_tables_hold_the_documents_numbers_in_three_formats(report):
 def test_the_documentation_names_every_key(report):
     text = (Path(__file__).parents[2] / "docs" / "analysis.md").read_text()
     _, document = report
-    keys = {*document, *document["benchmarks"]["all"], *document["benchmarks"]["all"]["support"], *document["benchmarks"]["all"]["null"], *document["benchmarks"]["all"]["metrics"]}
+    keys = {
+        *document,
+        *document["benchmarks"]["all"],
+        *document["benchmarks"]["all"]["support"],
+        *document["benchmarks"]["all"]["null"],
+        *document["benchmarks"]["all"]["metrics"],
+    }
     assert [key for key in sorted(keys) if f"`{key}`" not in text] == []
 
 
 def test_latex_is_escaped_and_nothing_reads_as_zero():
-    table = Table("t", "50 % of A & B_1", ["name", "x", "x_low", "x_high"], [["a_b & 5%", 0.5, 0.25, None], ["none", None, None, None], ["tiny", 1e-7, None, None], ["less", -0.5, -0.75, -0.25]])
+    table = Table(
+        "t",
+        "50 % of A & B_1",
+        ["name", "x", "x_low", "x_high"],
+        [["a_b & 5%", 0.5, 0.25, None], ["none", None, None, None], ["tiny", 1e-7, None, None], ["less", -0.5, -0.75, -0.25]],
+    )
     latex = table.latex()
-    assert r"a\_b \& 5\% & 0.500 [0.250, $\infty$] \\" in latex and r"50 \% of A \& B\_1" in latex and r"none &  \\" in latex and "1e$-$07" not in latex
+    assert (
+        r"a\_b \& 5\% & 0.500 [0.250, $\infty$] \\" in latex
+        and r"50 \% of A \& B\_1" in latex
+        and r"none &  \\" in latex
+        and "1e$-$07" not in latex
+    )
     assert r"less & $-$0.500 [$-$0.750, $-$0.250] \\" in latex
     assert table.csv().splitlines()[2] == "none,,," and table.csv().splitlines()[3].startswith("tiny,1e-07")
     assert "| none |  |" in table.markdown()
@@ -225,7 +288,11 @@ def test_latex_is_escaped_and_nothing_reads_as_zero():
 def test_figures_are_of_paper_size(report):
     folder, _ = report
     names = {path.name for path in (folder / "figures").iterdir()}
-    assert {f"{name}.{ending}" for name in ("pass_at_k", "pass_at_k_aime24", "support", "scatter", "certified", "entropy") for ending in ("svg", "png")} <= names
+    assert {
+        f"{name}.{ending}"
+        for name in ("pass_at_k", "pass_at_k_aime24", "support", "scatter", "certified", "entropy")
+        for ending in ("svg", "png")
+    } <= names
     for path in (folder / "figures").glob("*.svg"):
         width = float(re.search(r'<svg [^>]*width="([\d.]+)pt"', path.read_text())[1]) / 72
         assert 2.6 < width < 3.6  # one column of a two-column page

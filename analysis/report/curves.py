@@ -1,0 +1,213 @@
+"""Curves over k and over tokens: pass@k, its difference, the advice. Colours as in `analysis.report.charts`."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from analysis.report.charts import figure
+
+
+def power_ticks(low: float, high: float) -> dict[str, Any]:
+    """Axis in ln k with powers of two (of ten where the range is long) as ticks."""
+    powers = [2**i for i in range(max(0, math.ceil(math.log2(max(low, 1)))), math.floor(math.log2(high)) + 1)]
+    powers = powers[:: max(1, math.ceil(len(powers) / 12))]
+    return {
+        "type": "log",
+        "range": [math.log10(low) - 0.02, math.log10(high) + 0.02],
+        "tickvals": powers,
+        "ticktext": [short(p) for p in powers],
+    }
+
+
+def short(number: float) -> str:
+    """1024 as 1k, 16384 as 16k, 1048576 as 1M; others in plain digits."""
+    for size, letter in ((1 << 20, "M"), (1 << 10, "k")):
+        if number >= size and number % size == 0:
+            return f"{number // size:.0f}{letter}"
+    return f"{number:g}"
+
+
+def banded(x: list, entry: dict[str, list], name: str, colour: str, unit: str = "k", dash: str = "solid") -> list[dict[str, Any]]:
+    """A line with its interval as a band; one legend entry."""
+    hover = f"{name}<br>{unit} = %{{x:,.0f}}: %{{y:.1%}} (%{{customdata[0]:.1%}} to %{{customdata[1]:.1%}})<extra></extra>"
+    shared = {"x": x, "legendgroup": name, "hoverinfo": "skip", "showlegend": False, "mode": "lines", "line": {"width": 0}}
+    return [
+        {**shared, "y": entry["low"]},
+        {**shared, "y": entry["high"], "fill": "tonexty", "fillcolor": f"{colour}/0.16"},
+        {
+            "x": x,
+            "y": entry["value"],
+            "name": name,
+            "legendgroup": name,
+            "mode": "lines",
+            "line": {"color": colour, "width": 2.4, "dash": dash},
+            "customdata": list(zip(entry["low"], entry["high"], strict=True)),
+            "hovertemplate": hover,
+        },
+    ]
+
+
+def crossing_marks(crossing: dict | None, limit: float, label: str) -> dict[str, Any]:
+    """A line at the crossing, its interval shaded (to the end of the axis where it is censored)."""
+    if not crossing or crossing["value"] is None:
+        return {}
+    high = limit if crossing["high"] is None else crossing["high"]
+    rect = {
+        "type": "rect",
+        "xref": "x",
+        "yref": "paper",
+        "x0": max(crossing["low"], 1),
+        "x1": high,
+        "y0": 0,
+        "y1": 1,
+        "fillcolor": "--neutral/0.10",
+        "line": {"width": 0},
+        "layer": "below",
+    }
+    line = {
+        "type": "line",
+        "xref": "x",
+        "yref": "paper",
+        "x0": crossing["value"],
+        "x1": crossing["value"],
+        "y0": 0,
+        "y1": 1,
+        "line": {"color": "--neutral", "width": 1.4, "dash": "dot"},
+    }
+    note = {
+        "x": math.log10(crossing["value"]),
+        "y": 0.02,
+        "yref": "paper",
+        "xanchor": "left",
+        "yanchor": "bottom",
+        "showarrow": False,
+        "text": f" {label}",
+        "font": {"color": "--muted"},
+    }
+    return {"shapes": [rect, line], "annotations": [note]}
+
+
+def crossing_words(crossing: dict | None, unit: str = "k") -> str:
+    if not crossing or crossing["value"] is None:
+        return "the curves do not cross"
+    high = "beyond" if crossing["high"] is None else f"{crossing['high']:,.0f}"
+    return f"cross at {unit} = {crossing['value']:,.0f} ({crossing['low']:,.0f} to {high})"
+
+
+def pass_at_k(block: dict, names: tuple[str, str]) -> dict[str, Any]:
+    curves = block["curves"]
+    k = curves["k"]
+    data = [trace for side, name in zip(("base", "tuned"), names, strict=True) for trace in banded(k, curves[side], name, f"--{side}")]
+    for side, name in zip(("base", "tuned"), names, strict=True):
+        if extra := (block.get("extrapolation") or {}).get(side):
+            beyond = extra["pass_at_k"]
+            x, y = [k[-1], *(int(step) for step in beyond)], [curves[side]["value"][-1], *(v["value"] for v in beyond.values())]
+            data.append(
+                {
+                    "x": x,
+                    "y": y,
+                    "name": f"{name}, extrapolated",
+                    "mode": "lines",
+                    "line": {"color": f"--{side}", "width": 1.6, "dash": "dash"},
+                    "visible": "legendonly",
+                    "hovertemplate": "extrapolated, k = %{x:,.0f}: %{y:.1%}<extra></extra>",
+                }
+            )
+    layout = {
+        "xaxis": power_ticks(1, k[-1]) | {"title": {"text": "k (samples a problem)"}},
+        "yaxis": {"title": {"text": "pass@k"}, "tickformat": ".0%"},
+    }
+    layout["xaxis"].pop("range") if len(k) == 1 else None
+    layout |= crossing_marks(block.get("crossing_k"), k[-1], crossing_words(block.get("crossing_k")))
+    caption = (
+        "Unbiased estimates with 95 % intervals over problems. Dashed, when clicked in the legend: extrapolated beyond n by a fitted model."
+    )
+    return figure("pass-at-k", "pass@k", caption, data, layout, 7, 400)
+
+
+def difference(block: dict) -> dict[str, Any]:
+    curves = block["curves"]
+    k, entry = curves["k"], curves["difference"]
+    data = banded(k, entry, "tuned − base", "--neutral")
+    if "band_low" in entry:
+        for key in ("band_low", "band_high"):
+            data.append(
+                {
+                    "x": k,
+                    "y": entry[key],
+                    "mode": "lines",
+                    "line": {"color": "--neutral", "width": 1, "dash": "dot"},
+                    "hoverinfo": "skip",
+                    "showlegend": key == "band_low",
+                    "name": "simultaneous band",
+                    "legendgroup": "band",
+                }
+            )
+    layout = {
+        "xaxis": power_ticks(1, k[-1]) | {"title": {"text": "k (samples a problem)"}},
+        "yaxis": {"title": {"text": "difference in pass@k"}, "tickformat": "+.0%", "zeroline": True, "zerolinewidth": 1.5},
+        **crossing_marks(block.get("crossing_k"), k[-1], ""),
+    }
+    caption = "Above zero the tuned model is ahead. Paired intervals at each k, and a band that holds at all k together."
+    return figure("difference", "Tuned minus base", caption, data, layout, 5, 400)
+
+
+def tokens(block: dict, names: tuple[str, str]) -> dict[str, Any] | None:
+    if not (entry := block.get("pass_at_tokens")):
+        return None
+    data = [
+        t
+        for side, name in zip(("base", "tuned"), names, strict=True)
+        for t in banded(entry["tokens"], entry[side], name, f"--{side}", "tokens")
+    ]
+    layout = {
+        "xaxis": power_ticks(entry["tokens"][0], entry["tokens"][-1]) | {"title": {"text": "tokens spent a problem"}},
+        "yaxis": {"title": {"text": "pass@tokens"}, "tickformat": ".0%"},
+    }
+    crossing = block.get("crossing_tokens")
+    layout |= crossing_marks(crossing, entry["tokens"][-1], crossing_words(crossing, "tokens"))
+    lengths = entry["mean_tokens"]
+    caption = f"The same curves by cost: on average a completion of {names[0]} has {lengths['base']:,.0f} tokens"
+    caption += f" and one of {names[1]} {lengths['tuned']:,.0f}."
+    return figure("tokens", "pass@k by tokens spent", caption, data, layout, 12, 340)
+
+
+def mixing(advice: list[dict], names: tuple[str, str]) -> dict[str, Any]:
+    k = [row["budget"] for row in advice]
+    data = []
+    for key, name, colour, dash in (
+        ("base", names[0], "--base", "solid"),
+        ("tuned", names[1], "--tuned", "solid"),
+        ("best_split", "best split", "--expanded", "dash"),
+    ):
+        data.append(
+            {
+                "x": k,
+                "y": [row[key]["value"] for row in advice],
+                "name": name,
+                "mode": "lines+markers",
+                "line": {"color": colour, "width": 2, "dash": dash},
+                "marker": {"size": 6},
+                "text": [
+                    f"{row['best_split']['k_base']} of {names[0]} + {row['best_split']['k_tuned']} of {names[1]}"
+                    if key == "best_split"
+                    else name
+                    for row in advice
+                ],
+                "hovertemplate": "K = %{x}: %{y:.1%} (%{text})<extra></extra>",
+            }
+        )
+    layout = {
+        "xaxis": power_ticks(1, k[-1]) | {"title": {"text": "budget K (samples a problem)"}},
+        "yaxis": {"title": {"text": "solved within the budget"}, "tickformat": ".0%"},
+    }
+    return figure(
+        "advice",
+        "How to spend a budget of K samples",
+        "All on one model, or the split between both that solves most.",
+        data,
+        layout,
+        6,
+        340,
+    )

@@ -1,0 +1,235 @@
+"""Exact figures of the laboratory on the page of a comparison: docs/analysis.md, section compare.json, describes the data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from analysis.report import charts, curves
+from analysis.report.page import section
+
+BIG_UNITS = {"mode": "solution modes", "problem": "problems"}
+
+
+def is_control(name: str) -> bool:
+    return " at T=" in name or "matched" in name
+
+
+def ranged(x: list, runs: np.ndarray, name: str, colour: str, hover: str, dash: str = "solid", **more: Any) -> list[dict]:
+    """Mean of runs [R, K] as a line, their range as a band."""
+    out = []
+    if len(runs) > 1:
+        shared = {"x": x, "legendgroup": name, "hoverinfo": "skip", "showlegend": False, "mode": "lines", "line": {"width": 0}}
+        out += [
+            {**shared, "y": runs.min(axis=0).tolist()},
+            {**shared, "y": runs.max(axis=0).tolist(), "fill": "tonexty", "fillcolor": f"{colour}/0.15"},
+        ]
+    line = {"color": colour, "width": 2.2, "dash": dash}
+    return [
+        *out,
+        {
+            "x": x,
+            "y": runs.mean(axis=0).tolist(),
+            "name": name,
+            "legendgroup": name,
+            "mode": "lines",
+            "line": line,
+            "hovertemplate": f"{name}<br>{hover}<extra></extra>",
+            **more,
+        },
+    ]
+
+
+def exact_sections(exact: dict, colours: dict[str, str]) -> list[dict]:
+    eps = (exact.get("settings") or {}).get("eps")
+    lead = "Where all correct answers can be listed, their probabilities are computed, not sampled: the range shown is over runs. "
+    lead += f"Support at eps = {eps:.3g}." if eps else ""
+    unit = "mode" if any("mode" in run.get("support", {}) for run in exact["runs"]) else "problem"
+    out = [
+        section(
+            "exact",
+            "Exact figures",
+            lead,
+            [exact_table(exact, "figures"), exact_curves(exact, colours), exact_masses(exact, colours), exact_table(exact, "masses")],
+        )
+    ]
+    parts = [exact_ladder(exact, colours, unit, "shrunk", "lost"), exact_ladder(exact, colours, unit, "expanded", "gained")]
+    out.append(
+        section(
+            "exact-ladder",
+            "Lost and gained at every threshold",
+            f"Counts of {BIG_UNITS[unit]} whose probability is above eps under one side only.",
+            parts,
+        )
+    )
+    steps = [exact_steps(exact, colours, unit, eps, "shrunk", "lost"), exact_steps(exact, colours, unit, eps, "expanded", "gained")]
+    out.append(
+        section(
+            "exact-training",
+            "Support over training",
+            f"{BIG_UNITS[unit].capitalize()} lost and gained against the base at each audited step.",
+            steps,
+        )
+    )
+    return [s for s in out if s["parts"]]
+
+
+def exact_table(exact: dict, which: str) -> dict[str, Any] | None:
+    """which: "figures" (pass@k and support) or "masses" (of regions)."""
+    if which == "figures":
+        wanted = [(f"pass@{k}", f"pass@{k}", ".3f") for k in (1, 16, 1024)]
+        for unit in ("mode", "problem"):
+            wanted += [(f"{key.upper()} {unit}", f"{unit}_{key}", ".3f") for key in ("srr", "ndr")]
+            wanted += [(f"{letter} {unit}", f"{unit}_{key}", ".4g") for letter, key in (("S", "shrunk"), ("E", "expanded"))]
+        note = "Mean over runs, and their range. S, E: lost and gained."
+    else:
+        wanted = [(name.removeprefix("mass_").replace("_", " "), name, ".2e") for name in exact["rows"][0] if name.startswith("mass_")]
+        note = "Probability that one draw is a correct answer of the region. Mean over runs, and their range."
+    wanted = [w for w in wanted if any(row.get(w[1]) for row in exact["rows"])]
+    rows = []
+    for row in exact["rows"]:
+        cells: list[Any] = [{"text": row["method"], "sub": f"{row['runs']} runs" if row["runs"] > 1 else ""}]
+        for _, key, form in wanted:
+            v = row.get(key)
+            several = bool(v) and row["runs"] > 1 and v["low"] != v["high"]
+            cells.append(
+                None
+                if not v
+                else {"text": format(v["mean"], form), "sub": f"{format(v['low'], form)} to {format(v['high'], form)}" if several else ""}
+            )
+        rows.append(cells)
+    caption = "Exact pass@k and support" if which == "figures" else "Mass of each region"
+    return {"caption": caption, "columns": ["method", *(heading for heading, *_ in wanted)], "rows": rows, "note": note} if wanted else None
+
+
+def by_method(exact: dict) -> dict[str, list[dict]]:
+    groups: dict[str, list[dict]] = {}
+    for run in exact["runs"]:
+        groups.setdefault(run["method"], []).append(run)
+    return groups
+
+
+def exact_curves(exact: dict, colours: dict[str, str]) -> dict[str, Any] | None:
+    data = []
+    for name, runs in by_method(exact).items():
+        if is_control(name) and "matched" in name:
+            continue  # the base's own curve, shifted
+        k = sorted(int(step) for step in runs[0]["pass_at_k"])
+        values = np.array([[{int(a): b for a, b in run["pass_at_k"].items()}[step] for step in k] for run in runs])
+        control = is_control(name)
+        parent = name.split(" at T=")[0]
+        colour = "--text" if parent == "base" else colours.get(parent, "--neutral")
+        data += ranged(
+            k,
+            values,
+            name,
+            colour,
+            "k = %{x:,}: %{y:.2%}",
+            "dot" if control else "dash" if name == "base" else "solid",
+            **({"visible": "legendonly"} if control else {}),
+        )
+    if not data:
+        return None
+    layout = {
+        "xaxis": curves.power_ticks(1, max(data[-1]["x"])) | {"title": {"text": "k (samples a problem)"}},
+        "yaxis": {"title": {"text": "exact pass@k"}, "tickformat": ".0%"},
+    }
+    return charts.figure(
+        "exact-pass-at-k", "Exact pass@k", "Dashed: the base. Raised temperatures are in the legend, to be clicked.", data, layout, 7, 440
+    )
+
+
+def exact_masses(exact: dict, colours: dict[str, str]) -> dict[str, Any] | None:
+    regions = [name for name in exact["rows"][0] if name.startswith("mass_")]
+    if not regions:
+        return None
+    data = []
+    for row in exact["rows"]:
+        if is_control(row["method"]):
+            continue
+        values = [row[r]["mean"] if row.get(r) else None for r in regions]
+        error = {
+            "type": "data",
+            "symmetric": False,
+            "array": [row[r]["high"] - row[r]["mean"] if row.get(r) else 0 for r in regions],
+            "arrayminus": [row[r]["mean"] - row[r]["low"] if row.get(r) else 0 for r in regions],
+            "thickness": 1.4,
+            "width": 3,
+        }
+        colour = "--text" if row["method"] == "base" else colours[row["method"]]
+        data.append(
+            {
+                "y": [r.removeprefix("mass_").replace("_", " ") for r in regions],
+                "x": [v if v and v > 0 else None for v in values],
+                "name": row["method"],
+                "mode": "markers",
+                "marker": {"size": 10, "color": colour, "symbol": "diamond" if row["method"] == "base" else "circle"},
+                "error_x": error if row["runs"] > 1 else {"visible": False},
+                "hovertemplate": f"{row['method']}, %{{y}}: %{{x:.3g}}<extra></extra>",
+            }
+        )
+    layout = {
+        "xaxis": {"type": "log", "dtick": 1, "title": {"text": "mass of correct answers in the region"}, "exponentformat": "power"},
+        "yaxis": {"type": "category"},
+        "margin": {"l": 110, "r": 12, "t": 14, "b": 46},
+    }
+    return charts.figure(
+        "exact-masses", "Mass of each region", "Mean over runs and their range; the scale is logarithmic.", data, layout, 5, 440
+    )
+
+
+def exact_ladder(exact: dict, colours: dict[str, str], unit: str, key: str, word: str) -> dict[str, Any] | None:
+    data = []
+    for name, runs in by_method(exact).items():
+        if name == "base" or is_control(name) or not all(unit in run.get("support", {}) for run in runs):
+            continue
+        eps = [row["eps"] for row in runs[0]["support"][unit]]
+        data += ranged(
+            eps,
+            np.array([[row[key] for row in run["support"][unit]] for run in runs], dtype=float),
+            name,
+            colours[name],
+            f"eps = %{{x:.2g}}: %{{y:.4g}} {word}",
+        )
+    layout = {
+        "xaxis": {"type": "log", "title": {"text": "eps"}, "autorange": "reversed", "dtick": 1, "exponentformat": "power"},
+        "yaxis": {"title": {"text": f"{BIG_UNITS[unit]} {word}"}, "rangemode": "tozero"},
+    }
+    return (
+        charts.figure(
+            f"exact-{key}", f"{word.capitalize()}, by eps", "Further right, rarer answers count as support.", data, layout, 6, 340
+        )
+        if data
+        else None
+    )
+
+
+def exact_steps(exact: dict, colours: dict[str, str], unit: str, eps: float | None, key: str, word: str) -> dict[str, Any] | None:
+    groups: dict[str, list[list[tuple[int, float]]]] = {}
+    for run in exact.get("training") or []:
+        points = []
+        for record in run["steps"]:
+            ladder = (record.get("support") or {}).get(unit)
+            if ladder:
+                row = min(ladder, key=lambda r: abs(r["eps"] - (eps or ladder[len(ladder) // 2]["eps"])))
+                points.append((record["step"], row[key]))
+        if points:
+            groups.setdefault(run["method"], []).append(points)
+    data = []
+    for name, runs in groups.items():
+        steps = sorted(set.intersection(*({step for step, _ in points} for points in runs)))
+        if steps:
+            values = np.array([[dict(points)[step] for step in steps] for points in runs], dtype=float)
+            data += ranged(steps, values, name, colours.get(name, "--neutral"), f"step %{{x}}: %{{y:.4g}} {word}")
+    layout = {
+        "xaxis": {"title": {"text": "training step"}},
+        "yaxis": {"title": {"text": f"{BIG_UNITS[unit]} {word}"}, "rangemode": "tozero"},
+    }
+    return (
+        charts.figure(
+            f"steps-{key}", f"{word.capitalize()}, over training", "Mean over runs; the shade is their range.", data, layout, 6, 340
+        )
+        if data
+        else None
+    )
