@@ -101,11 +101,11 @@ def _run_with(actors: Actors, config: Config, training: list[Problem], heldout: 
 
 
 def disk_is_full(error: Exception) -> bool:
-    """Whether an error, of this process or of a rank, comes from a full disk. torch reports one as a failed write without the reason."""
+    """Whether an error, of this process or of a rank, comes from a full disk. torch's archive writer reports one without the reason."""
     cause = getattr(error, "cause", error)
     if isinstance(cause, OSError):
         return cause.errno in (errno.ENOSPC, errno.EDQUOT)
-    return "file write failed" in str(cause) or "PytorchStreamWriter failed" in str(cause) or "No space left" in str(cause)
+    return "inline_container" in str(cause) or "PytorchStreamWriter" in str(cause)
 
 
 def refuse_other_settings(config: Config, folder: RunFolder) -> None:
