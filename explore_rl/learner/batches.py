@@ -54,7 +54,5 @@ def collate(sequences: list[Sequence], batch: MicroBatch, device: torch.device) 
     def tensor(array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(array).to(device)
 
-    tokens = Tokens(
-        tensor(ids), tensor(positions), tensor(np.concatenate(at)), tensor(np.concatenate(targets).astype(np.int64)), tensor(np.concatenate(temperature))
-    )
-    return tokens, order, counts
+    chosen = (np.concatenate(at), np.concatenate(targets).astype(np.int64), np.concatenate(temperature))
+    return Tokens(tensor(ids), tensor(positions), *map(tensor, chosen)), order, counts

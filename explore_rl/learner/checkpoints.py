@@ -63,8 +63,9 @@ def load(rank: LearnerRank, folder: Path) -> None:
 
 
 def _layout(rank: LearnerRank) -> dict[str, object]:
+    learner = rank.config.learner
     return {
-        "learner.ranks": rank.ranks, "learner.zero_stage": rank.config.learner.zero_stage, "learner.optimizer": rank.config.learner.optimizer,
+        "learner.ranks": rank.ranks, "learner.zero_stage": learner.zero_stage, "learner.optimizer": learner.optimizer,
         "model.dtype": rank.config.model.dtype,
     }  # fmt: skip
 

@@ -199,4 +199,5 @@ def _check(row: Row, terms: dict[str, LossTerm]) -> None:
             raise ValueError(f"a row feeds the loss term {name!r}; declared are {', '.join(terms)}")
         for column in terms[name].columns:
             if column != ENTROPY and (column not in row.columns or len(row.columns[column]) != completion):
-                raise ValueError(f"loss term {name!r} reads the column {column!r} of {completion} tokens; the row has {sorted(row.columns)}")
+                has = ", ".join(sorted(row.columns))
+                raise ValueError(f"loss term {name!r} reads the column {column!r} of {completion} tokens; the row has {has}")

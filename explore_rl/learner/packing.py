@@ -18,7 +18,7 @@ MicroBatch = list[Line]
 Item = TypeVar("Item")
 
 ENOUGH = 0.04  # share of padding at which longer lines are no longer tried
-WIDEST = 1024  # tokens; nor are longer ones than this, unless a sequence is
+WIDEST = 128  # tokens; nor are longer ones than this, unless a sequence is: attention would cost more than the padding
 
 
 @dataclass
@@ -78,7 +78,7 @@ def _longest_first(lengths: list[int]) -> list[int]:
 
 
 def _even(make: Callable[[int], list[MicroBatch]], budget: int, ranks: int) -> list[MicroBatch]:
-    """As many micro-batches as the budget needs (a multiple of the ranks), with the least size that suffices, so that none is left small."""
+    """As many micro-batches as the budget needs, up to a multiple of the ranks, none larger than it has to be: so they are of even size."""
     batches = make(budget)
     allowed = -(-len(batches) // ranks) * ranks
     low, high = 1, budget

@@ -86,11 +86,12 @@ class LogprobHead(nn.Module):
         self.weight = projection.weight
 
     def forward(self, hidden: Tensor, targets: Tensor, temperature: Tensor, with_entropy: bool) -> tuple[Tensor, Tensor]:
-        return _ChunkedLogprob.apply(hidden, self.weight, targets, temperature.to(torch.promote_types(hidden.dtype, torch.float32)), with_entropy)
+        temperature = temperature.to(torch.promote_types(hidden.dtype, torch.float32))
+        return _ChunkedLogprob.apply(hidden, self.weight, targets, temperature, with_entropy)
 
 
 class Policy(nn.Module):
-    """`model` is the transformers module, its output projection replaced by a `LogprobHead`; names of parameters are as in its checkpoint."""
+    """`model` is the transformers module, its output projection replaced by a `LogprobHead`; parameters are named as in its checkpoint."""
 
     def __init__(self, model: nn.Module):
         super().__init__()
@@ -119,7 +120,8 @@ def load_policy(path: Path, dtype: str, attention: str) -> Policy:
 
 def _refuse_unusual_head(model: nn.Module) -> None:
     projection = model.get_output_embeddings()
-    unusual = [k for k in ("final_logit_softcapping", "logit_scale", "logits_scaling") if getattr(model.config, k, None) not in (None, 1, 1.0)]
+    settings = ("final_logit_softcapping", "logit_scale", "logits_scaling")
+    unusual = [key for key in settings if getattr(model.config, key, None) not in (None, 1, 1.0)]
     if not isinstance(projection, nn.Linear) or projection.bias is not None or unusual:
         what = ", ".join(unusual) or "its output projection is not a plain matrix"
-        raise InputError(f"model.path: {type(model).__name__} changes its logits after the output projection ({what}); such models are not supported")
+        raise InputError(f"model.path: {type(model).__name__} changes its logits after the projection ({what}): not supported")

@@ -75,7 +75,9 @@ class LearnerRank:
         if config.learner.activation_checkpointing:
             policy.model.gradient_checkpointing_enable({"use_reentrant": False})
         self.engine, *_ = deepspeed.initialize(
-            model=policy, optimizer=make_optimizer(config.learner, policy.parameters()), config=deepspeed_settings(config, self.kind, policy)
+            model=policy,
+            optimizer=make_optimizer(config.learner, policy.parameters()),
+            config=deepspeed_settings(config, self.kind, policy),
         )
         # Stage 0 reduces here and not in step(), so that the gradient's norm is known before the step is made.
         self.engine.enable_backward_allreduce = config.learner.zero_stage > 0

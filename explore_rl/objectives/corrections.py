@@ -11,7 +11,8 @@ MAX_LOG_RATIO = 20.0
 def truncated_importance(old_logprob: np.ndarray, rollout_logprob: np.ndarray, cap: float) -> np.ndarray:
     """min(pi_old / pi_rollout, cap) per token: the gap between the trainer's and the engine's arithmetic on the same weights.
 
-    Truncated importance sampling (https://fengyao.notion.site/off-policy-rl). [T], [T] -> [T], NaN where rollout_logprob is NaN (a given token).
+    Truncated importance sampling (https://fengyao.notion.site/off-policy-rl). [T], [T] -> [T]; NaN at given tokens, where
+    rollout_logprob is NaN.
 
     >>> truncated_importance(np.log([0.5, 0.5]), np.log([0.25, 0.1]), cap=3.0).round(6).tolist()
     [2.0, 3.0]

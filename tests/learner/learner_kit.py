@@ -15,6 +15,7 @@ from explore_rl.objectives.terms import LossTerm
 from explore_rl.types import Row
 
 VOCABULARY = 120
+CLIP = {"clip_low": 0.2, "clip_high": 0.28}
 
 
 def steep(logprob):
@@ -23,7 +24,7 @@ def steep(logprob):
 
 
 TERMS = [
-    LossTerm("policy_gradient", losses.ppo_clip, ("old_logprob", "advantage"), {"clip_low": 0.2, "clip_high": 0.28}, metrics=losses.ppo_clip_metrics),
+    LossTerm("policy_gradient", losses.ppo_clip, ("old_logprob", "advantage"), CLIP, metrics=losses.ppo_clip_metrics),
     LossTerm("kl", divergences.k3, ("base_logprob",)),
     LossTerm("entropy", losses.entropy_bonus, ("entropy",)),
     LossTerm("shaped_trace", losses.shaped_trace, ("advantage",), {"gamma": 0.1}),
@@ -62,7 +63,8 @@ def make_rows(count=12, seed=0):
         rows.append(
             Row(
                 tokens=rng.integers(0, VOCABULARY, prompt + length).astype(np.int32), prompt_length=prompt,
-                terms={name: 20 * c / (12 * count) for name, c in kinds[i % 4].items()}, columns=columns, mask=mask, temperature=[1.0, 0.7, 1.5][i % 3],
+                terms={name: 20 * c / (12 * count) for name, c in kinds[i % 4].items()}, columns=columns, mask=mask,
+                temperature=[1.0, 0.7, 1.5][i % 3],
             )
         )  # fmt: skip
     return rows

@@ -11,7 +11,8 @@ def width(batch, lengths):
 
 
 @given(
-    lengths=st.lists(st.integers(2, 60), max_size=40), budget=st.integers(1, 300), ranks=st.integers(1, 5), packing=st.booleans(), single_line=st.booleans()
+    lengths=st.lists(st.integers(2, 60), max_size=40), budget=st.integers(1, 300), ranks=st.integers(1, 5), packing=st.booleans(),
+    single_line=st.booleans(),
 )
 @settings(max_examples=200, deadline=None)
 def test_every_sequence_once_within_budget_and_ranks_in_step(lengths, budget, ranks, packing, single_line):

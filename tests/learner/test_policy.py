@@ -17,7 +17,8 @@ CPU = torch.device("cpu")
 
 def sequences(count=7, seed=0):
     rng = np.random.default_rng(seed)
-    return [Sequence(rng.integers(0, 120, n).astype(np.int32), int(p), float(t)) for n, p, t in zip(rng.integers(6, 30, count), rng.integers(1, 5, count), rng.choice([0.5, 1, 2], count))]
+    lengths, prompts, temperatures = rng.integers(6, 30, count), rng.integers(1, 5, count), rng.choice([0.5, 1, 2], count)
+    return [Sequence(rng.integers(0, 120, n).astype(np.int32), int(p), float(t)) for n, p, t in zip(lengths, prompts, temperatures)]
 
 
 def scores_in_batches(policy, items, budget, packing, single_line=False):
@@ -33,7 +34,9 @@ def scores_in_batches(policy, items, budget, packing, single_line=False):
 
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
-@pytest.mark.parametrize("budget, packing, single_line", [(1, False, False), (1000, False, False), (60, True, False), (1000, True, False), (1000, True, True)])
+@pytest.mark.parametrize("budget, packing, single_line", [
+    (1, False, False), (1000, False, False), (60, True, False), (1000, True, False), (1000, True, True),
+])  # fmt: skip
 def test_scores_do_not_depend_on_batching(tmp_path, tied, attention, budget, packing, single_line):
     path = make_model(tmp_path / "model", tied)
     items = sequences()
@@ -84,7 +87,7 @@ def test_masked_tokens_are_not_scored():
 
 
 def test_padding_and_neighbours_in_a_line():
-    items = [Sequence(np.array([1, 2, 3], np.int32), 1, 1.0), Sequence(np.array([4, 5], np.int32), 1, 1.0), Sequence(np.array([6, 7], np.int32), 1, 1.0)]
+    items = [Sequence(np.array(tokens, np.int32), 1, 1.0) for tokens in ([1, 2, 3], [4, 5], [6, 7])]
     tokens, _, _ = collate(items, [[0, 1], [2]], CPU)
     assert tokens.input_ids.tolist() == [[1, 2, 3, 4, 5], [6, 7, 0, 0, 0]]
     assert tokens.position_ids.tolist() == [[0, 1, 2, 0, 1], [0, 1, 2, 3, 4]]

@@ -19,7 +19,8 @@ def columns(seed=0, count=64):
 def cases():
     c = columns()
     ratio = (c["logprob"] - c["old"]).exp()
-    yield "ppo_clip", lambda x: losses.ppo_clip(x, c["old"], c["advantage"], 0.2, 0.28), (ratio - 0.8).abs().minimum((ratio - 1.28).abs()) > 1e-3
+    off_the_bounds = ((ratio - 0.8).abs() > 1e-3) & ((ratio - 1.28).abs() > 1e-3)
+    yield "ppo_clip", lambda x: losses.ppo_clip(x, c["old"], c["advantage"], 0.2, 0.28), off_the_bounds
     everywhere = torch.ones_like(ratio, dtype=torch.bool)
     yield "likelihood", losses.likelihood, everywhere
     yield "shaped_trace", lambda x: losses.shaped_trace(x, c["advantage"], 0.1), everywhere

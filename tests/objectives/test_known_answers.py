@@ -204,8 +204,10 @@ def test_weights_reproduce_the_aggregations(aggregation):
     losses_of_tokens = [np.random.default_rng(i).normal(size=n) for i, n in enumerate(lengths)]
     filled = [x for x in losses_of_tokens if len(x)]
     expected = {
-        "token": np.concatenate(filled).mean(), "sequence": np.mean([x.mean() for x in filled]), "constant": sum(x.sum() for x in filled) / (3 * limit),
-    }[aggregation]  # fmt: skip
+        "token": np.concatenate(filled).mean(),
+        "sequence": np.mean([x.mean() for x in filled]),
+        "constant": sum(x.sum() for x in filled) / (3 * limit),
+    }[aggregation]
     weights = row_weights(lengths, aggregation, limit)
     assert weights[1] == 0
     assert sum(w * x.sum() for w, x in zip(weights, losses_of_tokens)) == pytest.approx(expected)
