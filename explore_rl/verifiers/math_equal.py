@@ -28,7 +28,10 @@ POINTS = 4  # at which expressions are compared, each with positive and with mix
 DIGITS = 40
 EQUAL = Fraction(1, 10**25)  # relative; what differs less at 40 digits is the same
 _NORMALIZATION = NormalizationConfig(basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="none")
-_GAMMA = re.compile(r"\\gamma(?![a-zA-Z])")  # which the parser takes for the gamma function
+# What the parser takes for something else (the gamma function, Euler's number) or cannot read, in names that it can.
+_NAMES = [(re.compile(p), r) for p, r in [
+    (r"\\gamma(?![a-zA-Z])", "g_{amma} "), (r"(?<![\\a-zA-Z])E(?=_)", r"\\Xi "), (r"\\odot(?![a-zA-Z])", "sun"), (r"\\hbar(?![a-zA-Z])", "h_{bar} "),
+]]  # fmt: skip
 _UNITS = {
     "centimeter": "cm", "centimetre": "cm", "meter": "m", "metre": "m", "kilometer": "km", "kilometre": "km", "millimeter": "mm", "inch": "in",
     "inche": "in", "feet": "ft", "foot": "ft", "yard": "yd", "mile": "mi", "second": "s", "sec": "s", "minute": "min", "hour": "h", "hr": "h", "day": "day",
@@ -307,7 +310,9 @@ def _math_verify_says(one: Any, other: Any) -> bool:
 @lru_cache(maxsize=4096)
 def _sympy(latex: str) -> Any:
     """What math-verify's LaTeX parser makes of an expression, with R and r kept apart; None if it cannot read it or it has no meaning (1/0)."""
-    latex = normalize_latex(_GAMMA.sub("g_{amma} ", latex), _NORMALIZATION)
+    for pattern, name in _NAMES:
+        latex = pattern.sub(name, latex)
+    latex = normalize_latex(latex, _NORMALIZATION)
     try:
         parsed = latex2sympy(
             latex, is_real=not should_treat_as_complex(latex), normalization_config=None, conversion_config=ConversionConfig(lowercase_symbols=False)

@@ -21,7 +21,6 @@ import os
 import pickle
 import resource
 import signal
-import struct
 import sys
 import time
 from dataclasses import dataclass
@@ -45,18 +44,21 @@ class Mark:
 
     def __init__(self, fd: int):
         self._memory = mmap.mmap(fd, self.SIZE)
-        self._begun = 0
+        self._whole = memoryview(self._memory)
+        # Written through these in one piece; struct.pack_into blanks the place first, and the parent could see it blank.
+        self._begun, self._started = self._whole[:8].cast("q"), self._whole[8:].cast("d")
 
     def begin(self) -> None:
-        self._begun += 1
-        struct.pack_into("d", self._memory, 8, time.monotonic())  # first, or a new item might be taken for one that has run for long
-        struct.pack_into("q", self._memory, 0, self._begun)
+        self._started[0] = time.monotonic()  # first, or a new item might be taken for one that has run for long
+        self._begun[0] += 1
 
     def read(self) -> tuple[int, float]:
-        begun = struct.unpack_from("q", self._memory, 0)[0]
-        return begun, struct.unpack_from("d", self._memory, 8)[0]
+        begun = self._begun[0]
+        return begun, self._started[0]
 
     def close(self) -> None:
+        for view in (self._begun, self._started, self._whole):
+            view.release()
         self._memory.close()
 
 

@@ -214,3 +214,26 @@ def test_the_same_inside_a_ray_actor():
         assert ray.get(Grader.remote().grade.remote(), timeout=120) == [status.value for status in EXPECTED]
     finally:
         ray.shutdown()
+
+
+def test_the_mark_is_never_seen_half_written():
+    """A start that is read as 0 would be taken for an item that has run for ever, and a good answer for a timeout."""
+    import subprocess
+    import sys
+
+    from explore_rl.verifiers.worker import Mark
+
+    with open(os.memfd_create("mark"), "wb+") as shared:
+        shared.truncate(Mark.SIZE)
+        mark = Mark(shared.fileno())
+        write = "import sys\nfrom explore_rl.verifiers.worker import Mark\nmark = Mark(int(sys.argv[1]))\nfor _ in range(400_000): mark.begin()"
+        writer = subprocess.Popen(
+            [sys.executable, "-c", write, str(shared.fileno())], pass_fds=[shared.fileno()], cwd=Path(__file__).parents[2]
+        )
+        seen = [mark.read()]
+        while writer.poll() is None:
+            seen += [mark.read() for _ in range(200)]
+    began = [(begun, started) for begun, started in seen if begun]
+    assert seen[-1][0] or mark.read()[0] == 400_000
+    assert [begun for begun, _ in began] == sorted(begun for begun, _ in began)
+    assert [started for _, started in began] == sorted(started for _, started in began)
