@@ -83,14 +83,14 @@ def main() -> None:
         sync.send(0)  # opens the connection and touches the memory for the first time
         sends = [sync.send(1 + i) for i in range(args.rounds)]
         print(f"after the last: {gap(learner, group.generate(requests)):.1e}")
+        group.close()  # its memory is needed for the copies
+        print("sends:", ", ".join(f"{s['transfer_s']:.2f}" for s in sends), "s")
         transfer, gather = (statistics.median(s[key] for s in sends) for key in ("transfer_s", "gather_s"))
         if args.zero_stage < 3:
             clone, size = learner.apply(clone_seconds, args.rounds)[0]
             print(f"{size / 2**30:.2f} GiB: clone {clone:.2f} s, transfer {transfer:.2f} s = {transfer / clone:.1f} clones ({args.rounds} rounds, medians)")
         else:
             print(f"transfer {transfer:.2f} s, gathering shards {gather:.2f} s ({args.rounds} rounds, medians)")
-        print("sends:", ", ".join(f"{s['transfer_s']:.2f}" for s in sends), "s")
-        group.close()
         learner.close()
         layout.close()
 
