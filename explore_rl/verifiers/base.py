@@ -7,7 +7,7 @@ What a verifier may rely on, and must keep to, when the pool calls it (`explore_
 - It runs in a process of its own that is killed, with its process group, at the limits. Whatever it starts in another session must ask
   for PR_SET_PDEATHSIG to be killed with it.
 - It may raise: the pool turns an exception into a verdict of status ERROR. It must not turn its own failures into WRONG.
-- It is made once a process and called from one thread, so it may keep caches.
+- It is made once a process and called from one thread, so it may keep caches. The problem that it gets has no traces (they can be long).
 - It imports no torch.
 """
 

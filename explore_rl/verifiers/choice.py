@@ -15,7 +15,8 @@ _WRAPPING = re.compile(r"\\(?:text|mathrm|mathbf|textbf|boxed)\s*\{|[{}$*\\]")
 
 
 class ChoiceVerifier:
-    r"""problem.answer: the letter ("B"), its index from 0 (1), or the text of the right option, where metadata["choices"] lists or maps the options.
+    r"""problem.answer: the letter ("B"), its index from 0 (1), or the text of the right option, where metadata["choices"] lists or maps
+    the options.
 
     The answer is the final one of the completion (`explore_rl.verifiers.extract`; extract: "boxed" or "lenient"): a letter, alone or before
     a bracket, colon, point or the option's text ("B", "(B)", "B. 5 mg"), or the text of one option. "B or C" is wrong. Without a
@@ -38,7 +39,9 @@ class ChoiceVerifier:
         answer = final_answer(completion, self.extract)
         if answer is None and self.extract == "lenient":
             last = completion.strip().rsplit("\n", 1)[-1][-300:]
-            found = re.findall(rf"(?i:option|choice)\s*\**\(?([{''.join(options)}])\b", last) or re.findall(rf"^\(?([{''.join(options)}])\)?[.:]?$", last.strip("* "))
+            letters = "".join(options)
+            found = re.findall(rf"(?i:option|choice)\s*\**\(?([{letters}])\b", last)
+            found = found or re.findall(rf"^\(?([{letters}])\)?[.:]?$", last.strip("* "))
             answer = found[-1] if len(set(found)) == 1 else None
         if answer is None:
             return no_answer("no final answer found")
@@ -62,7 +65,8 @@ class ChoiceVerifier:
             return list(options)[answer]
         letter = _letter(answer, options) if isinstance(answer, str) else None
         if letter is None:
-            raise InputError(f"problem {problem.id}: the answer of a choice must be one of {', '.join(options)}, an index or an option's text, got {answer!r}")
+            known = ", ".join(options)
+            raise InputError(f"problem {problem.id}: the answer of a choice must be one of {known}, an index or an option's text, got {answer!r}")
         return letter
 
 

@@ -14,7 +14,8 @@ from explore_rl.verifiers.base import Limits, limits_of, make_verifier
 class CombinedVerifier:
     """score = sum(weight * score) / sum(weight) over the parts. The first part is the answer: status, answer and mode are its.
 
-    parts: a list of {verifier: name, weight: number (1), options: {...}}; a part may name any verifier, and each judges the same completion.
+    parts: a list of {verifier: name, weight: number (1), options: {...}}; a part may name any verifier, and each judges the same
+    completion.
     gate: where the first part is not CORRECT the score is 0, so that a good format cannot pay for a wrong answer.
 
     A TIMEOUT or ERROR of any part is that of the whole: half a verdict is none. NO_ANSWER keeps the other parts' share of the score.
@@ -35,7 +36,8 @@ class CombinedVerifier:
             for key in part:
                 if key not in ("verifier", "weight", "options"):
                     close = difflib.get_close_matches(str(key), ("verifier", "weight", "options"), n=1)
-                    raise InputError(f"{where}: unknown key {key!r}{f', did you mean {close[0]!r}?' if close else ''}; keys are verifier, weight, options")
+                    hint = f", did you mean {close[0]!r}?" if close else ""
+                    raise InputError(f"{where}: unknown key {key!r}{hint}; keys are verifier, weight, options")
             weight = part.get("weight", 1.0)
             if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 < weight < float("inf"):
                 raise InputError(f"{where}: weight must be a number above 0, got {weight!r}")
@@ -45,7 +47,8 @@ class CombinedVerifier:
         if limits:  # the parts run one after the other
             rest = Limits().time_s * (len(self.parts) - len(limits))
             cpu = [limit.cpu_s for limit in limits]
-            self.limits = Limits(sum(limit.time_s for limit in limits) + rest, None if None in cpu else sum(cpu) + rest, max(limit.memory_mb for limit in limits))
+            memory = max(limit.memory_mb for limit in limits)
+            self.limits = Limits(sum(limit.time_s for limit in limits) + rest, None if None in cpu else sum(cpu) + rest, memory)
 
     def __call__(self, completion: str, problem: Problem, *, truncated: bool = False) -> Verdict:
         verdicts = []

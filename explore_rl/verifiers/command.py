@@ -42,8 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--problems", required=True, help="the problems they answer: a file or a spec, as `explore-rl problems` reads them")
     parser.add_argument("--format", help="the form of the problem file, by name; left out, it is found from the columns")
     parser.add_argument("--out", required=True, type=Path, help="file to write: .parquet or .jsonl, complete or not at all")
-    parser.add_argument("--verifier", help=f"grade with this verifier whatever the problems name: {', '.join(VERIFIERS)}, or a function as module:function")
-    parser.add_argument("--set", action="append", default=[], metavar="NAME.OPTION=VALUE", help="an option of a verifier; the value is JSON or text; may be repeated")
+    names = f"{', '.join(VERIFIERS)}, or a function as module:function"
+    parser.add_argument("--verifier", help=f"grade with this verifier whatever the problems name: {names}")
+    setting = "an option of a verifier; the value is JSON or text; may be repeated"
+    parser.add_argument("--set", action="append", default=[], metavar="NAME.OPTION=VALUE", help=setting)
     parser.add_argument("--workers", type=int, help="processes (default: as many as cores)")
     parser.add_argument("--time-limit", type=float, default=10.0, metavar="S", help="seconds for one completion (default 10)")
     parser.add_argument("--memory-limit", type=int, default=2048, metavar="MB", help="memory for one completion in MiB (default 2048)")
@@ -147,7 +149,8 @@ def _count(file: str) -> int | None:
 
 def _report(out: Path, graded: list[dict[str, Any]], changes: Counter[tuple[str, str]]) -> None:
     counts = Counter(row["verdict"] for row in graded)
-    print(f"{out}: {len(graded)} completions: " + ", ".join(f"{status.value} {counts[status]} ({counts[status] / len(graded):.1%})" for status in Status))
+    shares = ", ".join(f"{status.value} {counts[status]} ({counts[status] / len(graded):.1%})" for status in Status)
+    print(f"{out}: {len(graded)} completions: {shares}")
     moved = {pair: count for pair, count in changes.items() if pair[0] != pair[1]}
     if changes:
         print(f"changed from the file's own verdicts: {sum(moved.values())} of {sum(changes.values())}")
@@ -156,4 +159,5 @@ def _report(out: Path, graded: list[dict[str, Any]], changes: Counter[tuple[str,
     unsure = counts[Status.TIMEOUT] + counts[Status.ERROR]
     if unsure:
         reasons = Counter(row["reason"] for row in graded if row["verdict"] in (Status.TIMEOUT, Status.ERROR))
-        print(f"{unsure} completions are no evidence; most often: " + "; ".join(f"{reason} ({count})" for reason, count in reasons.most_common(3)))
+        most = "; ".join(f"{reason} ({count})" for reason, count in reasons.most_common(3))
+        print(f"{unsure} completions are no evidence; most often: {most}")

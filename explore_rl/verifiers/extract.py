@@ -2,9 +2,11 @@ r"""Finds the final answer in a completion: the part that a verifier judges. Lin
 
 Three levels, the strictest first; each also takes what the ones before it take:
 
-    boxed        \boxed{...} (\framebox, \fbox), the last one. Boxes that only a comma, "and" or "or" separates are one answer of several parts.
+    boxed        \boxed{...} (\framebox, \fbox), the last one. Boxes that only a comma, "and" or "or" separates are one answer of several
+    parts.
     lenient      then what follows the last "####" (GSM8K's form), then what follows the last "answer is", "answer:" or "answer ="
-    last_number  then the last number in the text. It finds an answer where none was given; for comparison with results obtained that way only.
+    last_number  then the last number in the text. It finds an answer where none was given; for comparison with results obtained that way
+    only.
 """
 
 from __future__ import annotations

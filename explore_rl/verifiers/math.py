@@ -21,7 +21,8 @@ class MathVerifier:
     r"""problem.answer: LaTeX, plain text or a number; or a list of several answers that are all asked for (in any order).
 
     extract: "boxed" (strict: \boxed{} only), "lenient" (also "####" and "answer is") or "last_number" (see `explore_rl.verifiers.extract`).
-    relative_tolerance: how far a number written with decimals may be from the reference, as a share of it. An integer reference has to be met exactly.
+    relative_tolerance: how far a number written with decimals may be from the reference, as a share of it. An integer reference has to be
+    met exactly.
     absolute_tolerance: how far any number may be. A problem's own metadata["tolerance"] (absolute; a list gives one for each
     answer) and metadata["relative_tolerance"] come before these.
 

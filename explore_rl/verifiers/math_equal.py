@@ -42,7 +42,8 @@ _UNITS = {
 
 @dataclass(frozen=True)
 class Tolerance:
-    """A number given with decimals may be off by `relative` of the reference or by `absolute`, whichever is more; one given exactly, by `absolute`.
+    """A number given with decimals may be off by `relative` of the reference or by `absolute`, whichever is more; one given exactly, by
+    `absolute`.
 
     absolute may hold one value for each part of the reference.
     """
@@ -172,7 +173,7 @@ def _same_expressions(gold: Form, given: Form, tolerance: Tolerance) -> bool:
         return gold.percent == given.percent
     if gold.unit.startswith("base") or given.unit.startswith("base"):
         return False
-    one, other = (_sympy(form.text) if form.kind == "expr" else sympy.Rational(form.value.numerator, form.value.denominator) for form in (gold, given))
+    one, other = map(_expression, (gold, given))
     if one is None or other is None or not isinstance(one, sympy.Expr) or not isinstance(other, sympy.Expr):
         return _math_verify_says(one, other)
     decimal = given.decimal or gold.decimal or bool(one.atoms(sympy.Float) or other.atoms(sympy.Float))
@@ -182,6 +183,10 @@ def _same_expressions(gold: Form, given: Form, tolerance: Tolerance) -> bool:
         return True
     imaginary = {symbol: sympy.I for symbol in one.free_symbols | other.free_symbols if symbol.name == "i"}
     return bool(imaginary) and _same_values(one.xreplace(imaginary), other.xreplace(imaginary), how)
+
+
+def _expression(form: Form) -> Any:
+    return _sympy(form.text) if form.kind == "expr" else sympy.Rational(form.value.numerator, form.value.denominator)
 
 
 def _plain(text: str) -> str:
@@ -203,13 +208,14 @@ def _same_values(one: sympy.Expr, other: sympy.Expr, how: _Comparison) -> bool:
             return abs(one - other) <= how.absolute
         verdict = _close_values(_value(one, {}), _value(other, {}), how)
         return _math_verify_says(one, other) if verdict is None else verdict
-    whole = one.has(*_WHOLE) or other.has(*_WHOLE)
+    whole, theirs = one.has(*_WHOLE) or other.has(*_WHOLE), other.atoms()
     seen = 0
     for point in range(2 * POINTS):
         signs = point >= POINTS
         if signs and whole:
             break
-        values = {symbol: _sample(how.renamed.get(_name(symbol), _name(symbol)) if symbol in other.atoms() else _name(symbol), point, whole, signs) for symbol in names}
+        called = {symbol: how.renamed.get(_name(symbol), _name(symbol)) if symbol in theirs else _name(symbol) for symbol in names}
+        values = {symbol: _sample(name, point, whole, signs) for symbol, name in called.items()}
         left, right = _value(one, values), _value(other, values)
         if signs and (_complex(left) or _complex(right)):  # log n^2 and 2 log n: the same where both are real
             continue
@@ -248,7 +254,8 @@ def _sample(name: str, point: int, whole: bool, signs: bool) -> sympy.Number:
 
 def _value(expression: sympy.Expr, values: dict) -> complex | sympy.Expr | None:
     try:
-        result = sympy.N(expression.xreplace(values).doit() if expression.has(sympy.Sum, sympy.Product) else expression.xreplace(values), DIGITS)
+        replaced = expression.xreplace(values)
+        result = sympy.N(replaced.doit() if expression.has(sympy.Sum, sympy.Product) else replaced, DIGITS)
     except (TypeError, ValueError, ArithmeticError, AttributeError, NotImplementedError):
         return None
     return result if result.is_number and result.is_finite else None
@@ -309,7 +316,8 @@ def _math_verify_says(one: Any, other: Any) -> bool:
 
 @lru_cache(maxsize=4096)
 def _sympy(latex: str) -> Any:
-    """What math-verify's LaTeX parser makes of an expression, with R and r kept apart; None if it cannot read it or it has no meaning (1/0)."""
+    """What math-verify's LaTeX parser makes of an expression, with R and r kept apart; None if it cannot read it or it has no meaning
+    (1/0)."""
     for pattern, name in _NAMES:
         latex = pattern.sub(name, latex)
     latex = normalize_latex(latex, _NORMALIZATION)
@@ -330,7 +338,8 @@ def _sympy(latex: str) -> Any:
 def key(form: Form) -> str:
     """A canonical way of writing, as far as it can be had without algebra: numbers as fractions, lists sorted, no blanks."""
     if form.kind == "number" and form.value is not None:
-        return str(form.value) + ("%" if form.percent else "") + (f"_{form.unit.removeprefix('base ')}" if form.unit.startswith("base") else "")
+        base = f"_{form.unit.removeprefix('base ')}" if form.unit.startswith("base") else ""
+        return f"{form.value}{'%' if form.percent else ''}{base}"
     if form.kind == "list":
         return "{" + ",".join(sorted(key(part) for part in form.parts)) + "}"
     if form.kind == "tuple":

@@ -114,7 +114,7 @@ _NUMBER = re.compile(r"([+-]?)(\d{1,3}(?:,\d{3})+|\d*)(?:\.(\d*))?")
 _SCIENTIFIC = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))(?:[eE]([+-]?\d{1,6})|(?:\\times|\\cdot|x)10\^(?:\{([+-]?\d{1,6})\}|([+-]?\d)))")
 _POWER_OF_TEN = re.compile(r"([+-]?)10\^(?:\{([+-]?\d{1,6})\}|(\d))")
 _FRACTION = re.compile(r"([+-]?)(\d*)\\frac\{([+-]?\d+)\}\{([+-]?\d+)\}|([+-]?\d+\.?)/(\d+\.?)")
-_BASED = re.compile(r"([0-9A-Fa-f]+)_(?:\{(\d{1,2})\}|(\d{1,2}))")
+_BASED = re.compile(r"([0-9]+)_(?:\{(\d{1,2})\}|(\d{1,2}))")
 _LETTER = r"(?:[A-Za-z]|\\(?:alpha|beta|gamma|delta|epsilon|theta|lambda|mu|nu|xi|rho|sigma|tau|phi|varphi|chi|psi|omega|ell|Delta|Omega|Gamma))"
 _INDEX = r"(?:_(?:\{[^{}=]{1,20}(?:\{[^{}]{0,20}\})?[^{}=]{0,10}\}|[A-Za-z0-9]|\\[a-z]+))?"
 _LABEL = re.compile(
@@ -297,7 +297,8 @@ def _single(text: str) -> Form:
         return number
     bare = _WORDY.sub(r"\1", text).strip()
     words = bare.strip("() ")
-    if words and _WORDS.fullmatch(words) and (re.search(r"[A-Za-z]{3}", words) or bare.startswith("(") or _WORDY.match(text) or words.lower() in ("no", "am", "pm")):
+    worded = re.search(r"[A-Za-z]{3}", words) or bare.startswith("(") or _WORDY.match(text) or words.lower() in ("no", "am", "pm")
+    if worded and _WORDS.fullmatch(words):
         return Form("text", text=" ".join(re.findall(r"[a-z]+", words.lower())))
     body, unit = _DEGREES.sub("", text).strip(), ""
     if body != text:
@@ -341,5 +342,5 @@ def _number(text: str) -> Form | None:
         digits = f"{match[1]}{match[2].replace(',', '') or '0'}.{match[3] or '0'}"
         return Form("number", text, Fraction(digits), decimal=bool(match[3] and match[3].strip("0")), percent=percent)
     if match := _BASED.fullmatch(text):
-        return Form("number", text, Fraction(int(match[1])) if match[1].isdigit() else None, unit=f"base {match[2] or match[3]}") if match[1].isdigit() else None
+        return Form("number", text, Fraction(int(match[1])), unit=f"base {match[2] or match[3]}")
     return None

@@ -15,7 +15,8 @@ from explore_rl.verifiers.math_forms import Form, Unbalanced, parse
 class NumericVerifier:
     """problem.answer: a number, or text that holds one (thousands separators, fractions, scientific notation, per cent, a unit).
 
-    Right if |given - reference| <= max(absolute_tolerance, relative_tolerance * |reference|), in exact arithmetic. Units are left out. extract as in
+    Right if |given - reference| <= max(absolute_tolerance, relative_tolerance * |reference|), in exact arithmetic. Units are left out.
+    extract as in
     `explore_rl.verifiers.extract`. `mode` is the number as a fraction.
     """
 

@@ -6,7 +6,8 @@
 
 One thread of the pool talks to all workers; callers, of any number of threads, hand it items and wait for verdicts. Each worker is a fresh
 interpreter with a socket of its own, so one that is killed in the middle of a message harms nobody else. Items travel in chunks (a cheap
-verifier takes microseconds), but a few bytes of shared memory always tell which item a worker is at, and since when: if it has to be killed,
+verifier takes microseconds), but a few bytes of shared memory always tell which item a worker is at, and since when: if it has to be
+killed,
 or dies, that item gets the verdict TIMEOUT or ERROR and the rest of its chunk goes to others.
 """
 
@@ -95,7 +96,8 @@ class VerifierPool:
     process) are for one item, where its verifier has no `limits` of its own.
 
     Workers start with the first call and end with `close` (or the `with` block, or this process). Verdicts come in the order of the items.
-    Safe to use from several threads at once. Raises InputError for unknown verifiers and options, VerifierPoolError if workers cannot start.
+    Safe to use from several threads at once. Raises InputError for unknown verifiers and options, VerifierPoolError if workers cannot
+    start.
     """
 
     def __init__(
@@ -363,7 +365,8 @@ _START = "import sys; sys.path[:] = {path!r}; from explore_rl.verifiers.worker i
 
 
 class _Worker:
-    """One process, its socket, and the items it was given and has not answered. since: when it last gave or got a message (time.monotonic())."""
+    """One process, its socket, and the items it was given and has not answered. since: when it last gave or got a message
+    (time.monotonic())."""
 
     def __init__(self, setup: Setup):
         ours, theirs = socket.socketpair()

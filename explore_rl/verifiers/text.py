@@ -20,9 +20,11 @@ _PUNCTUATION = str.maketrans(dict.fromkeys(string.punctuation + "‘’“”´`
 class TextVerifier:
     r"""problem.answer: the text, or a list of texts of which any will do (aliases).
 
-    Case, accents, punctuation, articles and blanks do not count. metric "exact": score 1 if equal, else 0. metric "f1": score is the F1 of the
+    Case, accents, punctuation, articles and blanks do not count. metric "exact": score 1 if equal, else 0. metric "f1": score is the F1
+    of the
     words against the best reference; CORRECT from `threshold` on.
-    extract: "lenient" or "boxed" as in `explore_rl.verifiers.extract`; "whole": the whole completion is the answer. `mode` is the normalised answer.
+    extract: "lenient" or "boxed" as in `explore_rl.verifiers.extract`; "whole": the whole completion is the answer. `mode` is the
+    normalised answer.
     """
 
     def __init__(self, metric: Literal["exact", "f1"] = "exact", threshold: float = 1.0, extract: Literal["lenient", "boxed", "whole"] = "lenient"):
