@@ -41,7 +41,7 @@ class AuditSettings:
     level: float = 0.025
     margin: float = 0.02
     replicates: int = 2000
-    maj_repeats: int = 100
+    maj_repeats: int = 50
     seed: int = 0
 
     def __post_init__(self):

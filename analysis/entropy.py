@@ -38,25 +38,23 @@ def chao_wang_jost(problem: np.ndarray, count: np.ndarray, problems: int) -> np.
     seen = np.bincount(problem, weights=count / n[problem] * (special.digamma(n[problem]) - special.digamma(count)), minlength=problems)
     ones = np.bincount(problem[count == 1], minlength=problems)
     twos = np.bincount(problem[count == 2], minlength=problems)
+    f1, f2 = ones.astype(float), twos.astype(float)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        a = np.where(f2 > 0, 2 * f2 / ((n - 1) * f1 + 2 * f2), 2 / ((n - 1) * (f1 - 1) + 2))
+    unseen = (ones > 0) & (n > 1) & (a < 1)
     rest = np.zeros(problems)
-    for i in np.flatnonzero((ones > 0) & (n > 1)):
-        f1, f2, draws = ones[i], twos[i], n[i]
-        a = 2 * f2 / ((draws - 1) * f1 + 2 * f2) if f2 else 2 / ((draws - 1) * (f1 - 1) + 2)
-        if a < 1:
-            # f1/n (1-a)^(1-n) [-ln a - sum_{r<n} (1-a)^r / r] = f1/n sum_{r>=n} (1-a)^(r-n+1) / r: the tail itself, where nothing cancels
-            rest[i] = f1 / draws * _log_series_tail(1 - a, int(draws))
+    rest[unseen] = f1[unseen] / n[unseen] * np.array([_scaled_tail(*pair) for pair in zip(a[unseen], n[unseen].astype(int), strict=True)])
     return np.where(n > 0, seen + rest, np.nan)
 
 
-def _log_series_tail(x: float, start: int) -> float:
-    """sum_{r >= start} x^(r - start + 1) / r for 0 <= x < 1, to 1e-12."""
-    total, r, chunk = 0.0, 0, 4096
-    while True:
-        steps = np.arange(r, r + chunk)
-        total += float(np.sum(x ** (steps + 1) / (start + steps)))
-        r += chunk
-        if x**r / ((start + r) * (1 - x)) < 1e-12 or r > 4_000_000:
-            return total
+def _scaled_tail(a: float, n: int) -> float:
+    """(1-a)^(1-n) [-ln a - sum_{r<n} (1-a)^r / r], as printed where that loses nothing, else as the tail of the series that it is."""
+    decay = np.log1p(-a)
+    if a * n <= 10:
+        r = np.arange(1, n)
+        return float(np.exp((1 - n) * decay) * (-np.log(a) - np.sum(np.exp(r * decay) / r)))
+    r = np.arange(int(35 / a) + 1)
+    return float(np.sum(np.exp((r + 1) * decay) / (n + r)))
 
 
 def distinct(problem: np.ndarray, problems: int) -> np.ndarray:

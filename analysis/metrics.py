@@ -44,32 +44,40 @@ def delta_se(base: tuple, tuned: tuple, k: int = 256) -> np.ndarray:
     return pass_at_k(*base, k) - pass_at_k(*tuned, 1)
 
 
-def majority_at_k(answers: AnswerCounts, problems: int, k: np.ndarray, rng: np.random.Generator, repeats: int = 200) -> np.ndarray:
+def majority_at_k(answers: AnswerCounts, problems: int, k: np.ndarray, rng: np.random.Generator, repeats: int = 50) -> np.ndarray:
     """maj@k of each problem: the chance that the most frequent answer among k of its draws is correct; ties are broken at random.
 
-    A draw without an answer does not vote; a vote without any ballot is lost. Exact at k = n; below it the mean over `repeats` draws
-    without replacement. k: int [K], each at most every problem's number of draws. Returns float64 [problems, K], NaN for problems without rows.
-    Source: Wang et al. 2022 (arXiv 2203.11171).
+    A draw without an answer does not vote; a vote without any ballot is lost. Exact at k = n; below it the mean over `repeats` sets of k draws
+    without replacement (the draws are shuffled and cut into sets of k). k: int [K], each at most every problem's number of draws. Returns float64
+    [problems, K], NaN for problems without rows. Source: Wang et al. 2022 (arXiv 2203.11171).
     """
     k = np.atleast_1d(k)
     result = np.full((problems, len(k)), np.nan)
     order = np.argsort(answers.problem, kind="stable")
     bounds = np.searchsorted(answers.problem[order], np.arange(problems + 1))
+    votes = np.array([answer is not None for answer in answers.answer], dtype=bool)
     for i in range(problems):
         rows = order[bounds[i] : bounds[i + 1]]
         if not len(rows):
             continue
-        count, correct = answers.count[rows], answers.correct[rows]
-        votes = np.array([answer is not None for answer in answers.answer[rows]])
-        for column, draws in enumerate(k):
-            if draws > count.sum():
-                raise InputError(f"maj@{draws} of a problem with {count.sum()} draws; k must be at most n")
-            if draws == count.sum():
+        count, correct, voting = answers.count[rows], answers.correct[rows], votes[rows]
+        n = int(count.sum())
+        if k.max() > n:
+            raise InputError(f"maj@{k.max()} of a problem with {n} draws; k must be at most n")
+        if len(rows) == 1:
+            result[i] = float(correct[0] and voting[0])
+            continue
+        below = k[k < n]
+        shuffles = max((int(np.ceil(repeats / (n // size))) for size in below), default=0)
+        shuffled = rng.permuted(np.tile(np.repeat(np.arange(len(rows)), count), (shuffles, 1)), axis=1)
+        for column, size in enumerate(k):
+            if size == n:
                 drawn = count[None, :]
             else:
-                drawn = rng.multivariate_hypergeometric(count, int(draws), size=repeats, method="count" if count.sum() < 100_000 else "marginals")
-            ballots = np.where(votes, drawn, 0)
+                sets = shuffled[:, : n // size * size].reshape(-1, size)[:repeats]
+                cells = sets + len(rows) * np.arange(len(sets))[:, None]
+                drawn = np.bincount(cells.ravel(), minlength=len(sets) * len(rows)).reshape(len(sets), len(rows))
+            ballots = np.where(voting, drawn, 0)
             top = (ballots == ballots.max(axis=1, keepdims=True)) & (ballots > 0)
-            won = (top & correct).sum(axis=1) / np.maximum(top.sum(axis=1), 1)
-            result[i, column] = won.mean()
+            result[i, column] = ((top & correct).sum(axis=1) / np.maximum(top.sum(axis=1), 1)).mean()
     return result

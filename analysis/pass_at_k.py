@@ -107,7 +107,7 @@ def first_k(correct: np.ndarray, start: np.ndarray, k: np.ndarray) -> np.ndarray
     first = np.full(len(n), np.inf)
     hits = np.flatnonzero(correct)
     owner = np.searchsorted(start, hits, side="right") - 1
-    np.minimum.at(first, owner, hits - start[owner])
+    first[owner[::-1]] = (hits - start[owner])[::-1]  # the last one written is the first hit
     return (first[:, None] < k).astype(np.float64)
 
 
