@@ -406,6 +406,15 @@ def provenance(document: dict) -> list[Any]:
     ]
     for key in ("models", "settings", "versions"):
         if document.get(key):
-            flat = [[k, str(v)] for k, v in document[key].items() if v is not None]
+            flat = [[k, plainly(v)] for k, v in document[key].items() if v is not None]
             out.append({"caption": key.capitalize(), "columns": ["", ""], "rows": flat, "text_columns": [0, 1]})
     return [*out, f"seed {document.get('seed')}"]
+
+
+def plainly(value: Any) -> str:
+    """A setting as people write it."""
+    if isinstance(value, dict):
+        return "; ".join(
+            f"{key} {plainly(v)}" if not isinstance(v, dict) else plainly(v) for key, v in value.items() if v not in (None, {}, [])
+        )
+    return ", ".join(map(plainly, value)) if isinstance(value, list) else str(value)

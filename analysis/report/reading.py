@@ -69,7 +69,10 @@ def completions(rows: list[dict], base: ModelSamples, tuned: ModelSamples) -> di
             left[rows[i]["category"]] -= bool(left[rows[i]["category"]])
             wanted.append(i)
     sides = {"base": examples(base, wanted, READ_EACH, CHARACTERS), "tuned": examples(tuned, wanted, READ_EACH, CHARACTERS)}
-    shown = {i: {side: [reading(row) for row in found[i]] for side, found in sides.items()} for i in wanted}
+    shown = {
+        i: {side: [reading(row) for row in sorted(found[i], key=lambda row: not row["correct"])] for side, found in sides.items()}
+        for i in wanted
+    }
     return {str(i): texts for i, texts in shown.items() if texts["base"] or texts["tuned"]}
 
 
