@@ -16,12 +16,12 @@ def avg_at_n(n: np.ndarray, c: np.ndarray) -> np.ndarray:
 
 
 def cover_at(n: np.ndarray, c: np.ndarray, tau: np.ndarray) -> np.ndarray:
-    """Cover@tau: share of problems with success rate c / n of at least tau. n, c: [M]; tau: [T]; returns [T].
+    """Whether each problem's success rate c / n is at least tau; the mean over problems is Cover@tau. n, c: [M]; tau: [T]; returns float64 [M, T].
 
     Ties it to pass@k: pass@k = int_0^1 k (1 - tau)^(k - 1) Cover@tau dtau. Source: arXiv 2510.08325.
     """
     check_counts(n, c)
-    return np.mean((np.asarray(c) / np.asarray(n))[:, None] >= np.atleast_1d(tau) - 1e-12, axis=0)
+    return ((np.asarray(c) / np.asarray(n))[:, None] >= np.atleast_1d(tau) - 1e-12).astype(float)
 
 
 def bayes_at_n(n: np.ndarray, c: np.ndarray) -> tuple[float, float]:

@@ -271,7 +271,7 @@ def published_metrics(pair) -> dict[str, Any]:
         "pass_all_k": {str(k): both(lambda n, c, k=k: pass_all_k(n, c, k)) for k in n},
         "g_pass_at_k": {"k": g_k, **{str(tau): both(lambda n, c, tau=tau: g_pass_at_k(n, c, g_k, tau)) for tau in TAUS}},
         "mg_pass_at_k": {"k": g_k, **both(lambda n, c: mg_pass_at_k(n, c, g_k))} if g_k > 1 else None,
-        "cover_at": {side: dict(zip(map(str, COVER_TAUS), cover_at(*x, COVER_TAUS), strict=True)) for side, x in (("base", b), ("tuned", t))},
+        "cover_at": {str(tau): both(lambda n, c, tau=tau: cover_at(n, c, tau)[:, 0]) for tau in COVER_TAUS},
         "bayes_at_n": {side: dict(zip(("mu", "sigma"), bayes_at_n(*x), strict=True)) for side, x in (("base", b), ("tuned", t))},
         "cot_pass_at_k": None,
         "maj_at_k": None,

@@ -12,6 +12,7 @@ import argparse
 import os
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -206,27 +207,37 @@ NOTES = {
 }
 
 
+def run_job(job: tuple, seed: np.random.SeedSequence):
+    """One cell of the tables, with its own random numbers: job is (function, its arguments but for rng, which comes fourth)."""
+    function, what, size, simulations, *more = job
+    return function(what, size, simulations, np.random.default_rng(seed), *more)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--simulations", type=int, default=1000, help="simulated data sets, and audits, a row (default: 1000)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="of all simulations, whatever the number of workers (default: 0)")
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: one a core)")
     args = parser.parse_args()
-    rng, simulations, began = np.random.default_rng(args.seed), args.simulations, time.monotonic()
+    simulations, began = args.simulations, time.monotonic()
     last = list(SHAPES)[-1]
     hard = ["half zero, half Beta(.3, 2)", "near zero Beta(.1, 10)", "around .01: log-uniform, .003 to .03"]
     backgrounds = [last, "half zero, half Beta(.3, 2)"]
-    steps = tqdm(total=len(SHAPES) * 4 + 1 + len(hard) + len(backgrounds) * len(SCENARIOS), desc="calibrating", disable=None)
-
-    def stepped(result):
-        steps.update()
-        return result
-
-    intervals = [line for problems in (100, 500) for shape in SHAPES for line in stepped(coverage(shape, problems, simulations, rng))]
-    false = [stepped(false_verdicts(shape, problems, simulations, rng)) for problems in (30, 500) for shape in SHAPES]
-    false += [stepped(false_verdicts(last, 500, simulations, rng, 512, 128))]
-    certified = [line for shape in hard for line in stepped(certified_errors(shape, "trade: 5 % gained, 5 % lost", simulations // 2, rng))]
-    shares = {(b, s): stepped(verdict_shares(b, s, simulations // 2, rng)) for b in backgrounds for s in SCENARIOS}
-    steps.close()
+    jobs = {("intervals", shape, problems): (coverage, shape, problems, simulations) for problems in (500, 100) for shape in SHAPES}
+    jobs |= {("false", shape, problems): (false_verdicts, shape, problems, simulations) for problems in (30, 500) for shape in SHAPES}
+    jobs |= {("false", last, "unequal"): (false_verdicts, last, 500, simulations, 512, 128)}
+    jobs |= {("certified", shape): (certified_errors, shape, "trade: 5 % gained, 5 % lost", simulations // 2) for shape in hard}
+    jobs |= {("power", b, s): (verdict_shares, b, s, simulations // 2) for b in backgrounds for s in SCENARIOS}
+    seeds = np.random.SeedSequence(args.seed).spawn(len(jobs))
+    with ProcessPoolExecutor(args.workers) as pool:
+        futures = {key: pool.submit(run_job, job, seed) for (key, job), seed in zip(jobs.items(), seeds, strict=True)}
+        for _ in tqdm(as_completed(futures.values()), total=len(futures), desc="calibrating", disable=None):
+            pass
+    done = {key: future.result() for key, future in futures.items()}
+    intervals = [line for problems in (100, 500) for shape in SHAPES for line in done["intervals", shape, problems]]
+    false = [done[key] for key in jobs if key[0] == "false"]
+    certified = [line for key in jobs if key[0] == "certified" for line in done[key]]
+    shares = {key[1:]: done[key] for key in jobs if key[0] == "power"}
     gain = next(iter(SCENARIOS))
     found = [
         Line(b, "called expanded or traded", sum(shares[b, gain].get(v, 0) for v in ("expanded", "traded")), simulations // 2, at_least=0.95) for b in backgrounds

@@ -53,6 +53,8 @@ def test_the_real_pair(real):
     assert list(section["pass_at_k"]["base"]) == ["1", "2", "4", "8", "16", "32", "64", "128"]
     assert section["pass_at_k"]["base"]["128"]["value"] == pytest.approx(0.962) and section["pass_at_k"]["tuned"]["128"]["value"] == pytest.approx(0.93)
     assert section["mcnemar_p"] == pytest.approx(0.000855, abs=1e-6)
+    cover = section["metrics"]["cover_at"]["0.5"]["base"]
+    assert cover["low"] < cover["value"] < cover["high"]
     (flip,) = section["suspicious_flips"]
     assert flip["problem_id"] == "242" and flip["tuned"]["correct"] == 126
     assert set(section["verdict_detail"]["other_readings"].values()) == {"shrank"}
