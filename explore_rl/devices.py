@@ -86,7 +86,9 @@ def start(config: Config, base_engines: int) -> Layout:
     bundles, place = _bundles(config, kind, base_engines)
     _check_cores(config, kind, len(bundles))
     owns_ray = _connect(config, kind, cpus=sum(b["CPU"] for b in bundles) + 1)
-    layout = Layout(kind, [], [], [], engine_settings(config, kind), transfer_backend(config, kind), config.devices.colocate, owns_ray=owns_ray)
+    layout = Layout(
+        kind, [], [], [], engine_settings(config, kind), transfer_backend(config, kind), config.devices.colocate, owns_ray=owns_ray
+    )
     try:
         _check_room(config, bundles)
         layout.group = placement_group(bundles, strategy="PACK")
@@ -94,7 +96,8 @@ def start(config: Config, base_engines: int) -> Layout:
             free = ray.available_resources()
             raise InputError(
                 f"the cluster has no free place for the layout within {PLACEMENT_TIMEOUT_S:.0f} s: asked {_amount(bundles)}, free "
-                f"{free.get('CPU', 0):g} CPUs and {free.get('GPU', 0):g} GPUs; end what else runs there, or lower learner.ranks or rollout.actors"
+                f"{free.get('CPU', 0):g} CPUs and {free.get('GPU', 0):g} GPUs; end what else runs there, or lower learner.ranks "
+                "or rollout.actors"
             )
         for role in ("learner", "policy", "base"):
             environment = learner_environment(config, kind) if role == "learner" else engine_environment(config, kind)
@@ -154,7 +157,8 @@ def _options(group: PlacementGroup, spot: _Spot, environment: dict[str, str]) ->
             "VLLM_RAY_BUNDLE_INDICES": ",".join(map(str, spot.worker_bundles)),
             "VLLM_RAY_PER_WORKER_GPUS": str(COLOCATED_ENGINE_GPU),
         }
-    where = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=spot.bundle, placement_group_capture_child_tasks=bool(spot.worker_bundles))
+    capture = bool(spot.worker_bundles)
+    where = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=spot.bundle, placement_group_capture_child_tasks=capture)
     return {"num_cpus": spot.cpus, "num_gpus": spot.gpus, "scheduling_strategy": where, "runtime_env": {"env_vars": environment}}
 
 
@@ -184,7 +188,8 @@ def _check_cores(config: Config, kind: str, processes: int) -> None:
     if processes > cores * MAX_PROCESSES_PER_CORE:
         raise InputError(
             f"too few CPUs for the layout: {processes} processes asked for ({_asked(config)}), {cores} cores here, at most "
-            f"{cores * MAX_PROCESSES_PER_CORE} processes can share them; lower learner.ranks or rollout.actors, or join a cluster with devices.ray_address=auto"
+            f"{cores * MAX_PROCESSES_PER_CORE} processes can share them; lower learner.ranks or rollout.actors, or join a cluster "
+            "with devices.ray_address=auto"
         )
     if processes > cores:
         log.info("%d processes share %d cores (%s)", processes, cores, _asked(config))
@@ -195,22 +200,25 @@ def _connect(config: Config, kind: str, cpus: float) -> bool:
     if ray.is_initialized():
         return False
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    logging.getLogger(authentication_token_setup.__name__).setLevel(logging.ERROR)  # clusters are closed to strangers by default, it says each time
+    # It says each time that clusters are closed to strangers, which is the default.
+    logging.getLogger(authentication_token_setup.__name__).setLevel(logging.ERROR)
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # actors without a GPU keep CUDA_VISIBLE_DEVICES as it is
     common = {"log_to_driver": False, "configure_logging": False}
     address = config.devices.ray_address
     if address == "local":
         # Ray would count cores; ranks and engines of one CPU each on fewer cores would wait for ever.
-        ray.init(address="local", num_cpus=int(max(cpus, os.cpu_count() or 1)) if kind == "cpu" else None, include_dashboard=False, **common)
+        declared = int(max(cpus, os.cpu_count() or 1)) if kind == "cpu" else None
+        ray.init(address="local", num_cpus=declared, include_dashboard=False, **common)
         return True
     _check_answers(address)
-    authentication_token_setup.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)  # Ray does so for clusters of its own only
+    # Ray takes the token by itself for clusters of its own only.
+    authentication_token_setup.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
     try:
         ray.init(address=address, **common)
     except ConnectionError as error:
         raise InputError(
-            f"devices.ray_address={address}: the cluster refuses this process ({error}); every node needs the head's token (RAY_AUTH_TOKEN, "
-            "or ~/.ray/auth_token) and the same versions of Python and Ray"
+            f"devices.ray_address={address}: the cluster refuses this process ({error}); every node needs the head's token "
+            "(RAY_AUTH_TOKEN, or ~/.ray/auth_token) and the same versions of Python and Ray"
         ) from None
     return True
 
@@ -236,19 +244,22 @@ def _check_room(config: Config, bundles: list[dict[str, float]]) -> None:
         asked, there = sum(b.get(resource, 0) for b in bundles), sum(n.get(resource, 0) for n in nodes)
         if asked > there:
             raise InputError(
-                f"too few {resource}s for the layout: asked {asked:g} ({_asked(config)}), the cluster has {there:g} on {len(nodes)} node(s); "
+                f"too few {resource}s for the layout: asked {asked:g} ({_asked(config)}), the cluster has {there:g} on "
+                f"{len(nodes)} node(s); "
                 "lower learner.ranks, rollout.actors or rollout.tensor_parallel, or add nodes"
             )
         largest, most = max((b.get(resource, 0) for b in bundles), default=0), max((n.get(resource, 0) for n in nodes), default=0)
         if largest > most:
             raise InputError(
-                f"rollout.tensor_parallel={config.rollout.tensor_parallel}: one engine needs {largest:g} {resource}s on one node, the largest node has {most:g}"
+                f"rollout.tensor_parallel={config.rollout.tensor_parallel}: one engine needs {largest:g} {resource}s on one "
+                f"node, the largest node has {most:g}"
             )
 
 
 def _asked(config: Config) -> str:
     r = config.rollout
-    return f"learner.ranks={config.learner.ranks}, rollout.actors={r.actors}, rollout.tensor_parallel={r.tensor_parallel}, rollout.base_actors={r.base_actors}"
+    engines = f"rollout.actors={r.actors}, rollout.tensor_parallel={r.tensor_parallel}, rollout.base_actors={r.base_actors}"
+    return f"learner.ranks={config.learner.ranks}, {engines}"
 
 
 def _amount(bundles: list[dict[str, float]]) -> str:
@@ -311,7 +322,8 @@ def _openmp(threads: int) -> dict[str, str]:
 
 def learner_environment(config: Config, kind: str) -> dict[str, str]:
     """Environment of a learner rank."""
-    common = {"TOKENIZERS_PARALLELISM": "false", "VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": os.environ.get("VLLM_LOGGING_LEVEL", "WARNING")}
+    level = os.environ.get("VLLM_LOGGING_LEVEL", "WARNING")
+    common = {"TOKENIZERS_PARALLELISM": "false", "VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": level}
     if kind == "cuda":
         return common
     return common | {"DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": str(config.learner.threads)}

@@ -29,8 +29,8 @@ class Connection:
         self.source = LearnerSource(rank)
         self.client = EngineClient(endpoints, is_sender=rank.index == 0)
         self.client.shutdown_weight_transfer_engine()  # engines that survived others may still hold a connection of old
-        address, port = ray.util.get_node_ip_address(), _free_port()
-        self.half = vllm_compat.trainer_half(endpoints.backend, rank.index, self.client, self.source, address, port, endpoints.workers)
+        rendezvous = ray.util.get_node_ip_address(), _free_port()
+        self.half = vllm_compat.trainer_half(endpoints.backend, rank.index, self.client, self.source, rendezvous, endpoints.workers)
 
     def send(self, version: int) -> float:
         """Returns the seconds spent on gathering shards. Raises the ActorFault of an engine, after the ranks have been through together."""
@@ -61,12 +61,8 @@ class EngineClient:
         self.version = -1
         self.fault: ActorFault | None = None
 
-    def _connect(self, method: str, doing: str, *arguments: tuple[Any, ...]) -> None:
-        """arguments: of each engine, or nothing."""
-        if self.is_sender:
-            e = self.endpoints
-            refs = [getattr(handle, method).remote(*args) for (_, handle), args in zip(e.engines, arguments or [()] * len(e.engines), strict=True)]
-            gather(e.engines, refs, doing, e.start_timeout_s)
+    def _connected(self, refs: list[Any], doing: str) -> None:
+        gather(self.endpoints.engines, refs, doing, self.endpoints.start_timeout_s)
 
     def _update(self, method: str, doing: str, *args: Any) -> None:
         if not self.is_sender or self.fault is not None:
@@ -79,13 +75,19 @@ class EngineClient:
             self.fault = fault
 
     def init_weight_transfer_engine(self, init_info: dict[str, Any]) -> None:
-        # vLLM hands out one rank_offset, for the workers of one deployment; ours are independent engines, and each needs NCCL ranks of its own.
+        if not self.is_sender:
+            return
+        # vLLM gives the offset of one deployment's workers; these engines are independent, and each needs NCCL ranks of its own.
         wide = self.endpoints.workers // len(self.endpoints.engines)
-        each = [init_info | {"rank_offset": init_info["rank_offset"] + i * wide} for i in range(len(self.endpoints.engines))] if "rank_offset" in init_info else None
-        self._connect("init_weight_transfer_engine", "connect to the learner", *[(info,) for info in each or [init_info] * len(self.endpoints.engines)])
+        refs = []
+        for i, (_, handle) in enumerate(self.endpoints.engines):
+            own = {"rank_offset": init_info["rank_offset"] + i * wide} if "rank_offset" in init_info else {}
+            refs.append(handle.init_weight_transfer_engine.remote(init_info | own))
+        self._connected(refs, "connect to the learner")
 
     def shutdown_weight_transfer_engine(self) -> None:
-        self._connect("shutdown_weight_transfer_engine", "end an old connection")
+        if self.is_sender:
+            self._connected([h.shutdown_weight_transfer_engine.remote() for _, h in self.endpoints.engines], "end an old connection")
 
     def start_weight_update(self) -> None:
         self._update("start_weight_update", "prepare for new weights")

@@ -71,7 +71,8 @@ def main() -> None:
         if round:
             seconds["actors"].append(through)
             seconds["bare"].append(alone)
-            print(f"round {round}: {count} tokens, actors {count / through:,.0f} tokens/s, bare {count / alone:,.0f} tokens/s, ratio {alone / through:.3f}")
+            speeds = f"actors {count / through:,.0f} tokens/s, bare {count / alone:,.0f} tokens/s"
+            print(f"round {round}: {count} tokens, {speeds}, ratio {alone / through:.3f}")
     ratios = [b / a for a, b in zip(seconds["actors"], seconds["bare"], strict=True)]
     print(f"median ratio {statistics.median(ratios):.3f} (smallest {min(ratios):.3f}, largest {max(ratios):.3f}, {args.rounds} rounds)")
     group.close()

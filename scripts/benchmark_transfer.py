@@ -4,7 +4,7 @@
     .venv/bin/python scripts/benchmark_transfer.py --size tiny         # to try the script
 
 A model of Qwen2.5-0.5B's shape with random weights, and the real LearnerGroup, RolloutGroup and WeightSync. Gathering ZeRO-3 shards is
-reported apart. Every send is checked: the engine's log-probabilities before the first send and after the last are held against the learner's.
+reported apart. The engine's log-probabilities before the first send and after the last are held against the learner's.
 """
 
 import argparse
@@ -25,17 +25,19 @@ from explore_rl.rollout.group import RolloutGroup
 from explore_rl.types import Request
 from explore_rl.weights import WeightSync, import_sender
 
-SIZES = {
-    "0.5b": {"hidden_size": 896, "intermediate_size": 4864, "num_hidden_layers": 24, "num_attention_heads": 14, "num_key_value_heads": 2, "vocab_size": 151936},
-    "tiny": {"hidden_size": 128, "intermediate_size": 384, "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 4, "vocab_size": 2000},
+SIZES = {  # hidden, intermediate, layers, heads, key-value heads, vocabulary
+    "0.5b": (896, 4864, 24, 14, 2, 151936),
+    "tiny": (128, 384, 3, 4, 4, 2000),
 }
 
 
 def random_model(size: str, tied: bool, folder: Path) -> None:
     tokenizer = load_tokenizer("lab:base")
+    hidden, intermediate, layers, heads, key_value_heads, vocabulary = SIZES[size]
     config = Qwen2Config(
-        **SIZES[size], max_position_embeddings=256, tie_word_embeddings=tied, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=None,
+        hidden_size=hidden, intermediate_size=intermediate, num_hidden_layers=layers, num_attention_heads=heads,
+        num_key_value_heads=key_value_heads, vocab_size=vocabulary, max_position_embeddings=256, tie_word_embeddings=tied,
+        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, bos_token_id=None,
     )  # fmt: skip
     torch.manual_seed(0)
     model = Qwen2ForCausalLM(config)
@@ -71,7 +73,8 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         random_model(args.size, not args.untied, Path(folder))
-        config = load_config(None, [f"model.path={folder}", f"learner.zero_stage={args.zero_stage}", "rollout.kv_cache_gib=0.25", "devices.stall_timeout_s=300"])
+        settings = [f"model.path={folder}", f"learner.zero_stage={args.zero_stage}", "rollout.kv_cache_gib=0.25"]
+        config = load_config(None, settings + ["devices.stall_timeout_s=300"])
         layout = devices.start(config, 0)
         learner = LearnerGroup(config, layout)
         group = RolloutGroup(config, layout)
@@ -88,7 +91,7 @@ def main() -> None:
         transfer, gather = (statistics.median(s[key] for s in sends) for key in ("transfer_s", "gather_s"))
         if args.zero_stage < 3:
             clone, size = learner.apply(clone_seconds, args.rounds)[0]
-            print(f"{size / 2**30:.2f} GiB: clone {clone:.2f} s, transfer {transfer:.2f} s = {transfer / clone:.1f} clones ({args.rounds} rounds, medians)")
+            print(f"{size / 2**30:.2f} GiB, clone {clone:.2f} s, transfer {transfer:.2f} s = {transfer / clone:.1f} clones (medians)")
         else:
             print(f"transfer {transfer:.2f} s, gathering shards {gather:.2f} s ({args.rounds} rounds, medians)")
         learner.close()

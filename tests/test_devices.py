@@ -127,7 +127,8 @@ def test_actors_get_the_environment_of_their_role(small_cluster):
 
         return dict(os.environ)
 
-    engine, rank = ray.get([environment.options(**layout.policy[0]).remote(), environment.options(**layout.learner[0]).remote()], timeout=60)
+    asked = [environment.options(**options).remote() for options in (layout.policy[0], layout.learner[0])]
+    engine, rank = ray.get(asked, timeout=60)
     layout.close()
     assert engine["VLLM_ENABLE_V1_MULTIPROCESSING"] == "0" and engine["OMP_NUM_THREADS"] == "2"
     assert rank["DS_ACCELERATOR"] == "cpu" and rank["OMP_NUM_THREADS"] == "1"

@@ -72,7 +72,8 @@ class RolloutActor:
             drawn[i] = (prefix + sampled, np.concatenate([np.full(len(prefix), np.nan, dtype=np.float32), logprobs]), reason)
         if self.abandon:
             return None
-        texts = self.tokenizer.batch_decode([tokens for tokens, _, _ in drawn], skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        tokens_of = [tokens for tokens, _, _ in drawn]
+        texts = self.tokenizer.batch_decode(tokens_of, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return [(tokens, text, reason, logprobs, self.version) for (tokens, logprobs, reason), text in zip(drawn, texts, strict=True)]
 
     def _step(self) -> bool:

@@ -48,7 +48,9 @@ class RolloutGroup:
     checkpoint's. Raises InputError, and ActorFault if an engine does not start within devices.start_timeout_s.
     """
 
-    def __init__(self, config: Config, layout: Layout, needs_base: bool = False, model_path: str | Path | None = None, load_format: str = "dummy"):
+    def __init__(
+        self, config: Config, layout: Layout, needs_base: bool = False, model_path: str | Path | None = None, load_format: str = "dummy"
+    ):
         self.config, self.layout = config, layout
         model = str(resolve_model(str(model_path or config.model.path)))
         turn_end = load_template(config.model.template).end_id(load_tokenizer(model))  # a base model's config often names another one
@@ -106,12 +108,10 @@ class RolloutGroup:
             return []
         self._check(requests)
         self.wake(["weights", "kv_cache"])
-        shares = [
-            (engine, share)
-            for family, engines in self.families.items()
-            for engine, share in zip(engines, split(requests, [i for i, r in enumerate(requests) if r.engine == family], len(engines)), strict=True)
-            if share
-        ]
+        shares = []
+        for family, engines in self.families.items():
+            members = [i for i, r in enumerate(requests) if r.engine == family]
+            shares += [(e, share) for e, share in zip(engines, split(requests, members, len(engines)), strict=True) if share]
         refs = [engine.handle.generate.remote([requests[i] for i in share]) for engine, share in shares]
         rollouts: list[Any] = [None] * len(requests)
         for (_, share), drawn in zip(shares, self._gather([e for e, _ in shares], refs, f"draw {len(requests)} completions"), strict=True):
@@ -126,11 +126,14 @@ class RolloutGroup:
                 raise InputError(f"problem {r.problem}: asked of the {r.engine!r} engines, but none was started")
             if len(r.prompt_ids) + r.max_tokens > self.context:
                 raise InputError(
-                    f"problem {r.problem}: a prompt of {len(r.prompt_ids)} tokens and rollout.max_new_tokens={r.max_tokens} exceed the model's "
-                    f"context of {self.context} tokens; lower rollout.max_new_tokens to at most {self.context - len(r.prompt_ids)}, or shorten the prompt"
+                    f"problem {r.problem}: a prompt of {len(r.prompt_ids)} tokens and rollout.max_new_tokens={r.max_tokens} exceed the "
+                    f"model's context of {self.context} tokens; lower rollout.max_new_tokens to at most "
+                    f"{self.context - len(r.prompt_ids)}, or shorten the prompt"
                 )
             if len(r.prefix_ids) >= r.max_tokens:
-                raise InputError(f"problem {r.problem}: a given prefix of {len(r.prefix_ids)} tokens leaves nothing to draw of max_tokens={r.max_tokens}")
+                raise InputError(
+                    f"problem {r.problem}: a given prefix of {len(r.prefix_ids)} tokens leaves nothing to draw of max_tokens={r.max_tokens}"
+                )
         if self.awaits_weights and any(r.engine == "policy" for r in requests):
             raise RuntimeError("the policy engines hold random weights: send the learner's first (WeightSync.send)")
 

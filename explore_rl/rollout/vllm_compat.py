@@ -141,15 +141,18 @@ def finish_layerwise_reload(model: Any, model_config: Any) -> None:
     finalize_layerwise_reload(model, model_config)
 
 
-def trainer_half(backend: str, rank: int, client: Any, source: WeightSource, address: str, port: int, workers: int) -> TrainerWeightTransferEngine:
+def trainer_half(
+    backend: str, rank: int, client: Any, source: WeightSource, rendezvous: tuple[str, int], workers: int
+) -> TrainerWeightTransferEngine:
     """The trainer's half of `backend`, after its handshake with the engines behind `client`. Called on every rank, in lockstep.
 
-    address, port: where rank 0 opens the NCCL rendezvous; workers: engine workers that join it (engines x tensor parallel size).
+    rendezvous: address and port that rank 0 opens for NCCL; workers: engine workers that join it (engines x tensor parallel size).
     """
     register_transfer()
     if backend == "nccl":
         from vllm.distributed.weight_transfer.nccl_engine import NCCLTrainerInitInfo
 
+        address, port = rendezvous
         info: TrainerInitInfo = NCCLTrainerInitInfo(master_address=address, master_port=port, world_size=1 + workers, rank=rank)
     elif backend == "ipc":
         from vllm.distributed.weight_transfer.ipc_engine import IPCTrainerInitInfo
