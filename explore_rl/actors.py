@@ -42,8 +42,10 @@ class Actors:
             self.verifiers = self.stack.enter_context(
                 VerifierPool(v.options, workers=v.workers, time_limit_s=v.time_limit_s, memory_limit_mb=v.memory_limit_mb)
             )
-            with ThreadPoolExecutor(2) as both:  # side by side: each spends most of its start on imports
-                learner, rollouts = both.submit(self._start_learner), both.submit(self._start_rollouts)
+            # Side by side, since each spends most of its start on imports; on shared GPUs one after the other, since an engine measures the
+            # free memory when it starts (and then sleeps).
+            with ThreadPoolExecutor(1 if self.layout.colocated else 2) as both:
+                rollouts, learner = both.submit(self._start_rollouts), both.submit(self._start_learner)
             self.learner, self.rollouts = learner.result(), rollouts.result()
             self.weights = WeightSync(self.learner, self.rollouts)
         except BaseException:

@@ -6,6 +6,8 @@ sums, and the gradient depends neither on micro-batches nor on packing nor on ra
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from explore_rl.config import AlgorithmConfig, Config
@@ -18,7 +20,7 @@ from explore_rl.types import Group, Row, Sample
 
 def base_terms(config: AlgorithmConfig) -> list[LossTerm]:
     """The loss terms of GRPO itself: the clipped policy gradient and, where asked for, KL and entropy on the same rows."""
-    clip = {"clip_low": config.clip_low, "clip_high": config.clip_high}
+    clip = {"clip_low": config.clip_low, "clip_high": config.clip_high} if config.clip else {"clip_low": 1.0, "clip_high": math.inf}
     terms = [
         LossTerm("policy_gradient", losses.ppo_clip, ("old_logprob", "advantage"), clip, "policy_gradient", losses.ppo_clip_metrics)
     ]
@@ -77,9 +79,9 @@ def _coefficients(sample: Sample, algorithm: AlgorithmConfig) -> dict[str, float
     terms = dict(sample.terms)
     if "policy_gradient" in terms:
         if algorithm.kl != "none" and algorithm.kl_place == "loss":
-            terms["kl"] = algorithm.kl_coefficient
+            terms["kl"] = algorithm.kl_coefficient * sample.weight
         if algorithm.entropy_coefficient:
-            terms["entropy"] = algorithm.entropy_coefficient
+            terms["entropy"] = algorithm.entropy_coefficient * sample.weight
     return terms
 
 

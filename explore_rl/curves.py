@@ -47,7 +47,8 @@ def _training(folder: RunFolder, metrics: list[dict]) -> Path:
         if axis.lines:
             axis.legend(fontsize=8)
     for record in folder.records("evaluations.jsonl"):
-        axes[0, 0].plot(record["step"], record["pass@1"], "k.", markersize=5)
+        if "pass@1" in record:
+            axes[0, 0].plot(record["step"], record["pass@1"], "k.", markersize=5)
     figure.suptitle(folder.path.name + (" (dots: held-out pass@1)" if folder.records("evaluations.jsonl") else ""))
     target = folder.path / "figures" / "training.png"
     figure.savefig(target, dpi=110)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,21 +23,23 @@ class Evaluations:
 
     def __init__(self, config: Config, heldout: list[Problem], trainer: Trainer):
         self.config, self.heldout, self.trainer = config, heldout, trainer
+        self.report: Callable[[int, dict[str, float]], None] = lambda step, metrics: None  # to a tracker
         self.exact: ExactAudits | None = ExactAudits(config, trainer) if config.run.exact_every else None
 
     def run_if_due(self, step: int) -> None:
-        last = step == self.config.run.steps
-        every, exact_every = self.config.run.evaluate_every, self.config.run.exact_every
-        if every and (last or step % every == 0):
-            self.trainer.folder.append("evaluations.jsonl", {"step": step, **self.sampled(step)})
-        if exact_every and (last or step % exact_every == 0):
-            self.trainer.folder.append("exact.jsonl", {"step": step, **self.exact.audit()})
+        last, run = step == self.config.run.steps, self.config.run
+        self.run(step, bool(run.evaluate_every) and (last or step % run.evaluate_every == 0), bool(run.exact_every) and (last or step % run.exact_every == 0))
 
-    def run(self, step: int) -> None:
-        if self.config.run.evaluate_every:
-            self.trainer.folder.append("evaluations.jsonl", {"step": step, **self.sampled(step)})
-        if self.exact:
-            self.trainer.folder.append("exact.jsonl", {"step": step, **self.exact.audit()})
+    def run(self, step: int, sampled: bool | None = None, exact: bool | None = None) -> None:
+        """After `step` steps; None: whatever the config asks for at all."""
+        if self.config.run.evaluate_every if sampled is None else sampled:
+            found = self.sampled(step)
+            self.trainer.folder.append("evaluations.jsonl", {"step": step, **found})
+            self.report(max(0, step - 1), {f"heldout/{k}": v for k, v in found.items() if k.startswith("pass@")})
+        if self.config.run.exact_every if exact is None else exact:
+            found = self.exact.audit()
+            self.trainer.folder.append("exact.jsonl", {"step": step, **found})
+            self.report(max(0, step - 1), {f"exact/pass@{k}": v for k, v in found["pass_at_k"].items()})
 
     def sampled(self, step: int) -> dict[str, Any]:
         """Unbiased pass@k, k = 1, 2, 4, ... up to the number of samples, over held-out problems with any evidence."""

@@ -36,10 +36,14 @@ class RunFolder:
     def __init__(self, path: Path):
         self.path = path
 
-    @classmethod
-    def create(cls, path: Path, config_yaml: str, environment: dict[str, Any]) -> RunFolder:
+    @staticmethod
+    def refuse_existing(path: Path) -> None:
         if (path / "config.yaml").exists():
             raise InputError(f"{path}: holds a run already; add --resume to go on with it, or choose another run.output")
+
+    @classmethod
+    def create(cls, path: Path, config_yaml: str, environment: dict[str, Any]) -> RunFolder:
+        cls.refuse_existing(path)
         folder = cls(path)
         for name in ("rollouts", "checkpoints", "figures"):
             (path / name).mkdir(parents=True, exist_ok=True)
@@ -63,10 +67,10 @@ class RunFolder:
             file.flush()
             os.fsync(file.fileno())
 
-    def write_rollouts(self, step: int, columns: dict[str, list]) -> None:
+    def write_rollouts(self, step: int, table: pa.Table) -> None:
         target = self.path / "rollouts" / f"step-{step:06d}.parquet"
         aside = target.with_suffix(".tmp")
-        pq.write_table(pa.table(columns), aside, compression="zstd")
+        pq.write_table(table, aside, compression="zstd")
         os.replace(aside, target)
 
     def records(self, name: str) -> list[dict[str, Any]]:
@@ -101,10 +105,14 @@ class RunFolder:
             shutil.rmtree(self.checkpoint_path(old))
 
     def rewind(self, step: int) -> None:
-        """Drops every record past the checkpoint at `step` (records of steps >= step) and half-written files."""
+        """Drops every record past the checkpoint at `step` and half-written files.
+
+        Lines of metrics.jsonl tell of a step, those of evaluations and audits of the state after so many: with a checkpoint at `step`, the
+        latter were made before it was marked. Without one (step 0) everything is done again.
+        """
         for name in ("metrics.jsonl", "exact.jsonl", "evaluations.jsonl"):
             if (self.path / name).exists():
-                kept = [r for r in self.records(name) if r["step"] < step or (name != "metrics.jsonl" and r["step"] == step)]
+                kept = [r for r in self.records(name) if r["step"] < step or (step and name != "metrics.jsonl" and r["step"] == step)]
                 write_atomic(self.path / name, "".join(json.dumps(r) + "\n" for r in kept))
         for shard in (self.path / "rollouts").glob("step-*"):
             if shard.suffix == ".tmp" or int(shard.stem.split("-")[1]) >= step:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import hashlib
+import json
 import logging
 import signal
 import threading
@@ -13,17 +15,16 @@ from pathlib import Path
 
 from ray.exceptions import RayTaskError
 from tqdm import tqdm
-from transformers import AutoConfig
 
 from analysis.errors import InputError
-from explore_rl import devices, problems, strategies
+from explore_rl import problems, strategies
 from explore_rl.actors import Actors
-from explore_rl.config import Config, load_config, to_yaml
+from explore_rl.config import Config, load_config, to_yaml, warnings
 from explore_rl.faults import RunStopped
-from explore_rl.models import load_tokenizer, resolve_model
+from explore_rl.models import load_model_config, load_tokenizer, resolve_model
 from explore_rl.problems.templates import check as check_template
 from explore_rl.problems.templates import check_lengths, load_template
-from explore_rl.run_folder import RunFolder, environment
+from explore_rl.run_folder import RunFolder, environment, write_atomic
 from explore_rl.strategies.base import Strategy
 from explore_rl.tracking import make_tracker
 from explore_rl.trainer import Trainer, needs_of
@@ -33,7 +34,7 @@ log = logging.getLogger(__name__)
 
 
 def output_folder(config: Config) -> Path:
-    return Path(config.run.output.replace("${name}", config.name).replace("${seed}", str(config.seed)))
+    return Path(config.run.output)
 
 
 def run(config: Config, resume: bool = False, actors: Actors | None = None) -> Path:
@@ -42,6 +43,8 @@ def run(config: Config, resume: bool = False, actors: Actors | None = None) -> P
     actors: ones left by an earlier run, re-used if they fit; the caller closes them. Returns the folder. Raises InputError, RunStopped,
     ActorFault; KeyboardInterrupt after a clean stop by Ctrl-C.
     """
+    for line in warnings(config):
+        log.warning("%s", line)
     model = resolve_model(config.model.path)
     tokenizer = load_tokenizer(config.model.path)
     chosen = strategies.make(config.strategies)
@@ -50,21 +53,28 @@ def run(config: Config, resume: bool = False, actors: Actors | None = None) -> P
     if not training:
         raise InputError(f"{config.problems.train}: holds no problems")
     template = load_template(config.model.template)
-    for line in check_template(tokenizer, template, AutoConfig.from_pretrained(model), max_tokens=config.rollout.max_new_tokens):
+    for line in check_template(tokenizer, template, load_model_config(config.model.path), max_tokens=config.rollout.max_new_tokens):
         log.warning("%s", line)
     check_lengths(training + heldout, template, tokenizer, config.model.max_prompt_tokens)
     for strategy in chosen:
         strategy.check(config, training)
+    if config.run.exact_every:
+        problems.load_problems(config.run.exact_problems)  # read for the check alone
     path = output_folder(config)
-    device = devices.resolve(config)
+    content = {"train": content_hash(training), "heldout": content_hash(heldout)}
     if resume:
-        folder = RunFolder.open(path)
-        refuse_other_settings(config, folder)
+        refuse_other_settings(config, RunFolder.open(path))
+        refuse_other_problems(path, content)
     else:
-        folder = RunFolder.create(path, to_yaml(config), environment(config.seed, device))
+        RunFolder.refuse_existing(path)
     needs = needs_of(chosen, config)
     log.info("run %s: %d problems, model %s, strategies: %s", path, len(training), model, ", ".join(s.name for s in chosen) or "none (GRPO)")
     with own_or_given(actors, config, needs.base_engine, needs.base_model) as used:
+        if resume:
+            folder = RunFolder.open(path)
+            write_atomic(path / "config.yaml", to_yaml(config))
+        else:  # only now: a layout or model that cannot start leaves no folder behind
+            folder = RunFolder.create(path, to_yaml(config), environment(config.seed, used.layout.kind) | {"problems": content})
         return _run_with(used, config, training, heldout, chosen, folder, resume)
 
 
@@ -73,7 +83,8 @@ def _run_with(actors: Actors, config: Config, training: list[Problem], heldout: 
     begin = trainer.resume() if resume else 0
     if resume:
         log.info("resuming after %d of %d steps", begin, config.run.steps)
-    tracker = make_tracker(config.run.tracker, folder.path, config.name, asdict(config))
+    tracker = make_tracker(config.run.tracker, folder.path, config.name, asdict(config), begin)
+    trainer.evaluations.report = tracker.log
     with interruptible() as asked_to_stop, tqdm(total=config.run.steps, initial=begin, desc=config.name, unit="step", dynamic_ncols=True) as bar:
 
         def on_step(number: int, metrics: dict[str, float]) -> None:
@@ -122,6 +133,21 @@ def refuse_other_settings(config: Config, folder: RunFolder) -> None:
                 raise InputError(f"--resume: {section}.{changed[0]} was {before[changed[0]]!r} and is now {now[changed[0]]!r}; a run goes on as it began")
         else:
             raise InputError(f"--resume: {section} was {before!r} and is now {now!r}; a run goes on as it began")
+
+
+def content_hash(loaded: list[Problem]) -> str:
+    """16 hex digits of ids, prompts and answers: a resumed run has to go on with the problems it began with."""
+    digest = hashlib.sha256()
+    for problem in loaded:
+        digest.update(repr((problem.id, problem.prompt, problem.answer)).encode())
+    return digest.hexdigest()[:16]
+
+
+def refuse_other_problems(path: Path, content: dict[str, str]) -> None:
+    began = json.loads((path / "environment.json").read_text()).get("problems", content)
+    for side, now in content.items():
+        if began.get(side) != now:
+            raise InputError(f"--resume: the {side} problems are not those that the run in {path} began with; give it the same file")
 
 
 @contextmanager

@@ -34,8 +34,13 @@ class StageClock:
         return {**known, "seconds/other": total - sum(known.values()), "seconds/step": total}
 
 
-def of_groups(groups: list[Group]) -> dict[str, float]:
-    """Reward, verdicts, pass@1, group pass@n, answer entropy and variety, lengths, signal: docs/metrics.md says what each means."""
+def of_groups(kept: list[Group], dropped: list[Group], free: set[str]) -> dict[str, float]:
+    """Reward, verdicts, pass@1, group pass@n, answer entropy and variety, lengths, signal: docs/metrics.md says what each means.
+
+    kept, dropped: groups that are learnt from, and those that dynamic sampling left out: both are what the policy drew.
+    free: loss terms that pull without an advantage.
+    """
+    groups = kept + dropped
     every = [s for g in groups for s in g.samples]
     ours = [[s for s in g.samples if s.rollout.request.source == "policy"] for g in groups]
     ours = [samples for samples in ours if samples]
@@ -45,7 +50,8 @@ def of_groups(groups: list[Group]) -> dict[str, float]:
         metrics[f"verdict/{status.value}"] = _share([s.verdict.status is status for s in every])
     for source, count in Counter(s.rollout.request.source for s in every).items():
         metrics[f"source/{source}"] = count / len(every)
-    metrics["signal/groups_without"] = _share([_silent(g) for g in groups])
+    metrics["signal/groups_without"] = _share([_silent(g, free) for g in kept])
+    metrics["signal/groups_dropped"] = float(len(dropped))
     metrics["signal/samples_left_out"] = _share([s.reward is None for s in every])
     if not flat:
         return metrics
@@ -56,9 +62,9 @@ def of_groups(groups: list[Group]) -> dict[str, float]:
     if right:
         metrics["pass@1"] = float(np.mean([np.mean(r) for r in right]))
         metrics["pass@group"] = float(np.mean([any(r) for r in right]))
-    answers = [Counter(_answer(s) for s in samples) for samples in ours]
-    metrics["answers/entropy"] = float(np.mean([_entropy(c) for c in answers]))
-    metrics["answers/distinct"] = float(np.mean([len(c) for c in answers]))
+        answers = [Counter(_answer(s) for s in samples) for samples in evidence if samples]
+        metrics["answers/entropy"] = float(np.mean([_entropy(c) for c in answers]))
+        metrics["answers/distinct"] = float(np.mean([len(c) for c in answers]))
     metrics["length/mean"] = float(np.mean([len(s.rollout.tokens) for s in flat]))
     metrics["length/max"] = float(max(len(s.rollout.tokens) for s in flat))
     metrics["length/truncated"] = _share([s.rollout.truncated for s in flat])
@@ -80,9 +86,9 @@ def of_groups(groups: list[Group]) -> dict[str, float]:
     return metrics
 
 
-def _silent(group: Group) -> bool:
+def _silent(group: Group, free: set[str]) -> bool:
     """No sample of the group pulls in any direction."""
-    return not any(s.reward is not None and (s.advantage * s.weight != 0 or set(s.terms) - {"policy_gradient"}) for s in group.samples)
+    return not any(s.reward is not None and (s.advantage * s.weight != 0 or set(s.terms) & free) for s in group.samples)
 
 
 def _answer(sample: Sample) -> str:

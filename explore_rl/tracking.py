@@ -24,10 +24,10 @@ class NoTracker:
 
 
 class TensorBoardTracker:
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, begin: int):
         from torch.utils.tensorboard import SummaryWriter
 
-        self.writer = SummaryWriter(str(folder / "tensorboard"))
+        self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=begin)
 
     def log(self, step: int, metrics: dict[str, float]) -> None:
         for name, value in metrics.items():
@@ -38,7 +38,7 @@ class TensorBoardTracker:
 
 
 class WandbTracker:
-    """wandb; without an API key or a network it records offline, in the run's folder, for `wandb sync` later."""
+    """wandb; without an API key (or with WANDB_MODE=offline) it records offline, in the run's folder, for `wandb sync` later."""
 
     def __init__(self, folder: Path, name: str, config: dict[str, Any]):
         import os
@@ -68,7 +68,8 @@ def _has_netrc_key() -> bool:
     return netrc.exists() and "api.wandb.ai" in netrc.read_text(errors="replace")
 
 
-def make_tracker(kind: str, folder: Path, name: str, config: dict[str, Any]) -> Tracker:
+def make_tracker(kind: str, folder: Path, name: str, config: dict[str, Any], begin: int = 0) -> Tracker:
+    """begin: first step that will be logged; what a tracker holds past it (of a run that was killed) is dropped where it can be."""
     if kind == "wandb":
         return WandbTracker(folder, name, config)
-    return TensorBoardTracker(folder) if kind == "tensorboard" else NoTracker()
+    return TensorBoardTracker(folder, begin) if kind == "tensorboard" else NoTracker()

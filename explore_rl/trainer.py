@@ -55,8 +55,9 @@ class Trainer:
         self.template = load_template(config.model.template)
         self.needs = needs_of(strategies, config)
         self.terms = batch.base_terms(config.algorithm) + [t for s in strategies for t in s.terms(config)]
+        self.columns = {term.name: term.columns for term in self.terms}
         self.evaluations = Evaluations(config, heldout, self)
-        self.prompts: dict[str, tuple[int, ...]] = {}
+        self.prompts: dict[int, tuple[int, ...]] = {}  # by identity: ids are unique within one file only
         self.next_step = 0  # steps done
         self.version = 0  # of the weights: optimizer batches applied
         self.bad_steps = self.silent_steps = 0
@@ -67,9 +68,7 @@ class Trainer:
         clock = step_metrics.StageClock()
         contexts = {s: self.context(s, number) for s in self.strategies}
 
-        groups = self.draw_with_signal(number, contexts, clock)
-        for strategy in self.strategies:
-            strategy.inject(groups, contexts[strategy])
+        groups, dropped = self.draw_with_signal(number, contexts, clock)
         with clock("score"):
             self.score(groups)
         self.reward(groups, contexts)
@@ -82,27 +81,35 @@ class Trainer:
             self.version += 1
             self.actors.weights.send(self.version)
 
-        metrics = step_metrics.of_groups(groups) | self.update_metrics(reports) | clock.metrics()
-        metrics["tokens_per_second"] = sum(len(s.rollout.tokens) for g in groups for s in g.samples) / metrics["seconds/step"]
+        self.folder.write_rollouts(number, rollout_columns(groups, dropped, number))
+        free = {term.name for term in self.terms if "advantage" not in term.columns}
+        metrics = step_metrics.of_groups(groups, dropped, free) | self.update_metrics(reports) | clock.metrics()
+        metrics["tokens_per_second"] = sum(len(s.rollout.tokens) for g in groups + dropped for s in g.samples) / metrics["seconds/step"]
         metrics["data/epoch"] = self.data.epoch
         for strategy, context in contexts.items():
             metrics |= {f"{strategy.name}/{key}": value for key, value in context.metrics.items()}
-        self.folder.write_rollouts(number, rollout_columns(groups, number))
         return metrics
 
     # --- plan, draw, verify -------------------------------------------------------------------------------------------
 
-    def draw_with_signal(self, number: int, contexts: dict[Strategy, StepContext], clock: step_metrics.StageClock) -> list[Group]:
-        """The step's groups. With dynamic sampling, groups whose rewards are all equal are drawn again, with the next problems."""
-        wanted, kept = self.config.algorithm.prompts_per_step, []
-        for attempt in range(self.config.algorithm.dynamic_sampling_rounds + 1):
+    def draw_with_signal(self, number: int, contexts: dict[Strategy, StepContext], clock: step_metrics.StageClock) -> tuple[list[Group], list[Group]]:
+        """The step's groups, and those that were dropped. With dynamic sampling, groups whose rewards are all equal (traces included) are
+        drawn again, with the next problems; without it none is dropped."""
+        wanted, rounds = self.config.algorithm.prompts_per_step, self.config.algorithm.dynamic_sampling_rounds
+        kept: list[Group] = []
+        dropped: list[Group] = []
+        for attempt in range(rounds + 1):
             groups = self.draw(self.data.take(wanted - len(kept)), number, attempt, contexts, clock)
-            if self.config.algorithm.dynamic_sampling_rounds == 0:
-                return groups
-            kept += [g for g in groups if len({s.reward for s in g.samples if s.reward is not None}) > 1]
+            if rounds == 0:
+                return groups, []
+            for group in groups:
+                has_signal = len({s.reward for s in group.samples if s.reward is not None}) > 1
+                (kept if has_signal else dropped).append(group)
             if len(kept) == wanted:
                 break
-        return kept or groups  # a step without any signal is still a step: it is counted, and too many of them stop the run
+        if kept:
+            return kept, dropped
+        return groups, [g for g in dropped if g not in groups]  # without any signal it is still a step: counted, and too many stop the run
 
     def draw(self, problems: list[Problem], number: int, attempt: int, contexts: dict, clock: step_metrics.StageClock) -> list[Group]:
         groups = [Group(problem, []) for problem in problems]
@@ -118,6 +125,10 @@ class Trainer:
                 for rollout, verdict in zip(rollouts, self.verify(groups, rollouts), strict=True):
                     groups[rollout.request.group].samples.append(Sample(rollout, verdict, self.base_reward(verdict)))
             requests = []
+        else:
+            log.warning("step %d: strategies still asked for draws after %d rounds; going on without", number, MAX_PLAN_ROUNDS)
+        for strategy in self.strategies:
+            strategy.inject(groups, contexts[strategy])
         return groups
 
     def request(self, problem: Problem, group: int, index: int, number: int, attempt: int) -> Request:
@@ -170,7 +181,7 @@ class Trainer:
     def reward(self, groups: list[Group], contexts: dict[Strategy, StepContext]) -> None:
         algorithm = self.config.algorithm
         if algorithm.kl != "none" and algorithm.kl_place == "reward":
-            for sample in (s for g in groups for s in g.samples if s.reward is not None):
+            for sample in (s for g in groups for s in g.samples if s.reward is not None and s.rollout.request.source == "policy"):
                 sample.reward -= algorithm.kl_coefficient * divergences.in_reward(
                     algorithm.kl, sample.columns["old_logprob"], sample.columns["base_logprob"]
                 )
@@ -181,9 +192,11 @@ class Trainer:
         algorithm = self.config.algorithm
         for group in groups:
             rewarded = [s for s in group.samples if s.reward is not None]
-            if len(rewarded) < self.config.rewards.min_group and any("policy_gradient" in s.terms for s in rewarded):
+            compared = [s for s in rewarded if s.rollout.request.in_baseline]
+            if len(compared) < self.config.rewards.min_group:  # too few to compare with: only what needs no comparison stays
                 for sample in rewarded:
-                    sample.reward = None
+                    if any("advantage" in self.columns[name] for name in sample.terms):
+                        sample.reward = None
                 continue
             rewards = np.array([s.reward for s in rewarded])
             counts = np.array([s.rollout.request.in_baseline for s in rewarded])
@@ -200,9 +213,9 @@ class Trainer:
         return StepContext(number, rng, self.config, self.encode_prompt, self.encode_completion, self.verify_texts, self.actors.learner.score)
 
     def encode_prompt(self, problem: Problem) -> tuple[int, ...]:
-        if problem.id not in self.prompts:
-            self.prompts[problem.id] = tuple(self.template.encode(problem, self.tokenizer))
-        return self.prompts[problem.id]
+        if id(problem) not in self.prompts:
+            self.prompts[id(problem)] = tuple(self.template.encode(problem, self.tokenizer))
+        return self.prompts[id(problem)]
 
     def encode_completion(self, text: str) -> tuple[int, ...]:
         return tuple(self.template.encode_completion(text, self.tokenizer))
@@ -247,8 +260,9 @@ class Trainer:
             self.evaluations.run(0)
 
     def run(self, should_stop=lambda: False, on_step=lambda number, metrics: None) -> None:
-        """All steps that are left. `should_stop()` is asked between steps (Ctrl-C); whatever ends the run, its state is saved first."""
-        config = self.config.run
+        """All steps that are left. `should_stop()` is asked between steps (Ctrl-C). A run that stops itself saves its state first; one that is
+        ended by a fault goes on from its last checkpoint."""
+        config, begin = self.config.run, self.next_step
         while self.next_step < config.steps:
             metrics = self.step(self.next_step)
             self.folder.append("metrics.jsonl", {"step": self.next_step} | {k: (v if math.isfinite(v) else None) for k, v in metrics.items()})
@@ -265,7 +279,7 @@ class Trainer:
                 self.save()
             if stopping:
                 return
-        if not (self.folder.path / "final" / "config.json").exists():
+        if self.next_step > begin or not (self.folder.path / "final" / "config.json").exists():
             self.save_final()
 
     # --- checkpoints --------------------------------------------------------------------------------------------------
@@ -296,7 +310,8 @@ class Trainer:
                 strategy.load_state(kept["state"])
         return step
 
-    def save_final(self) -> Path:
-        final = self.folder.path / "final"
-        self.actors.learner.save_pretrained(final)
-        return final
+    def save_final(self) -> None:
+        """The final model; what was derived from an earlier one goes first."""
+        for stale in (self.folder.path / "exact_final.json", *self.folder.path.glob("samples-*.parquet")):
+            stale.unlink(missing_ok=True)
+        self.actors.learner.save_pretrained(self.folder.path / "final")

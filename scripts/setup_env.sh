@@ -16,7 +16,7 @@ if [ -f "$stamp" ] && cmp -s "$stamp" "$lock"; then
   echo "setup: .venv is there and matches $lock; re-using it"
 else
   [ -x .venv/bin/python ] || { echo "setup: making .venv with $("$python" -V)"; "$python" -m venv .venv; }
-  pip() { .venv/bin/python -m pip --disable-pip-version-check -q "$@"; }
+  pip() { .venv/bin/python -m pip --disable-pip-version-check -qq "$@"; }
   echo "setup: installing $(grep -c == "$lock") pinned packages from $lock (4 GiB on a CPU; some minutes)"
   if [ "$kind" = cpu ]; then
     torch=$(grep '^torch==' "$lock")

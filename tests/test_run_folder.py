@@ -2,6 +2,7 @@
 
 import json
 
+import pyarrow as pa
 import pytest
 
 from analysis.errors import InputError
@@ -50,7 +51,7 @@ def test_a_checkpoint_being_removed_is_no_longer_complete(folder):
 def test_rewinding_drops_what_lies_past_the_checkpoint_and_half_lines(folder):
     for step in range(5):
         folder.append("metrics.jsonl", {"step": step})
-        folder.write_rollouts(step, {"step": [step]})
+        folder.write_rollouts(step, pa.table({"step": [step]}))
     for step in (0, 2, 4):
         folder.append("exact.jsonl", {"step": step})
     with open(folder.path / "metrics.jsonl", "ab") as file:
@@ -64,3 +65,9 @@ def test_rewinding_drops_what_lies_past_the_checkpoint_and_half_lines(folder):
 def test_the_environment_names_versions_commit_and_seed():
     found = environment(7, "cpu")
     assert found["seed"] == 7 and "numpy" in found["versions"] and set(found) >= {"commit", "machine", "command"}
+
+
+def test_without_a_checkpoint_everything_is_done_again(folder):
+    folder.append("exact.jsonl", {"step": 0})
+    folder.rewind(0)
+    assert folder.records("exact.jsonl") == []

@@ -65,4 +65,5 @@ class Likelihood(Strategy):
                 sample.terms = {"likelihood": self.coefficient}
                 group.samples.append(sample)
                 injected += 1
-        step.metrics |= {"injected": float(injected), **self.source.metrics()}
+        step.metrics["injected"] = step.metrics.get("injected", 0.0) + injected  # over the rounds of dynamic sampling
+        step.metrics |= self.source.metrics()

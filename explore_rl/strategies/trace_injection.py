@@ -48,7 +48,7 @@ class TraceInjection(Strategy):
         self.per_group, self.rate, self.when, self.statistics = per_group, check_share("rate", rate), when, statistics
         self.gamma, self.clip = float(gamma), clip
         self.source = TraceSource(traces, which, regions, leave_out)
-        self.room: dict[str, int] = {}  # problem -> traces it gets in this step
+        self.room: list[int] = []  # traces that each group of the draw gets
 
     def check(self, config: Config, problems: list[Problem]) -> None:
         check_budget(self.name, self.per_group, config)
@@ -64,19 +64,20 @@ class TraceInjection(Strategy):
         self.source.prepare([g.problem for g in groups], step)
         chosen = chosen_groups(groups, self.rate, step)
         room = {i: min(self.per_group, len(self.source.usable[g.problem.id])) for i, g in enumerate(groups) if chosen[i]}
-        self.room = {groups[i].problem.id: count for i, count in room.items()}
+        self.room = [room.get(i, 0) for i in range(len(groups))]
         return drop_for_traces(requests, room)
 
     def inject(self, groups: list[Group], step: StepContext) -> None:
         if self.when == "no_success":
             self.source.prepare([g.problem for g in groups], step)
             chosen = chosen_groups(groups, self.rate, step)
-            self.room = {g.problem.id: self.per_group for i, g in enumerate(groups) if chosen[i] and without_success(g)}
+            self.room = [self.per_group if chosen[i] and without_success(g) else 0 for i, g in enumerate(groups)]
         injected = 0
         for index, group in enumerate(groups):
-            for trace, tokens, verdict in self.source.pick(group, self.room.get(group.problem.id, 0), step):
+            for trace, tokens, verdict in self.source.pick(group, self.room[index], step):
                 sample = self.source.sample(group, index, trace, tokens, verdict, step, in_baseline=self.statistics == "all")
                 sample.terms = {"shaped_trace": 1.0}
                 group.samples.append(sample)
                 injected += 1
-        step.metrics |= {"injected": float(injected), **self.source.metrics()}
+        step.metrics["injected"] = step.metrics.get("injected", 0.0) + injected  # over the rounds of dynamic sampling
+        step.metrics |= self.source.metrics()

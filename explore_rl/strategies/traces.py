@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
-
 import numpy as np
 
 from analysis.errors import InputError
@@ -34,7 +32,8 @@ class TraceSource:
         self.path, self.which, self.regions, self.leave_out = traces, which, regions, leave_out
         self.from_file: dict[str, tuple[Trace, ...]] | None = None
         self.usable: dict[str, list[tuple[Trace, tuple[int, ...], Verdict]]] = {}
-        self.wrong = self.too_long = self.unwritable = 0
+        self.asked_again: set[str] = set()
+        self.wrong = self.too_long = self.unwritable = self.unverified = 0
 
     def check(self, name: str, problems: list[Problem]) -> None:
         if self.path is not None:
@@ -50,19 +49,24 @@ class TraceSource:
 
     def prepare(self, problems: list[Problem], step: StepContext) -> None:
         """Tokenises and verifies the traces of problems not met before."""
-        fresh = [p for p in problems if p.id not in self.usable]
+        fresh = [p for p in problems if p.id not in self.usable or p.id in self.asked_again]
         found = [(p, t, tokens) for p in fresh for t in self.of(p) if (tokens := self._encode(p, t, step)) is not None]
         fitting = [entry for entry in found if len(entry[2]) <= step.config.rollout.max_new_tokens]
         self.too_long += len(found) - len(fitting)
         verdicts = step.verify([(p, t.text) for p, t, _ in fitting])
+        again: set[str] = set()
         for problem in fresh:
             self.usable[problem.id] = []
         for (problem, trace, tokens), verdict in zip(fitting, verdicts, strict=True):
             if verdict.status is Status.CORRECT:
                 self.usable[problem.id].append((trace, tokens, verdict))
+            elif verdict.status in (Status.TIMEOUT, Status.ERROR):  # says nothing about the trace: asked again at the next visit
+                self.unverified += 1
+                again.add(problem.id)
             else:
                 self.wrong += 1
                 log.warning("problem %s: a trace from %s is left out: the verifier says %s %s", problem.id, trace.source, verdict.status.value, verdict.reason)
+        self.asked_again = self.asked_again - {p.id for p in fresh} | again
 
     def _encode(self, problem: Problem, trace: Trace, step: StepContext) -> tuple[int, ...] | None:
         try:
@@ -89,7 +93,8 @@ class TraceSource:
         return Sample(rollout, verdict, reward=verdict.score)
 
     def metrics(self) -> dict[str, float]:
-        return {"left_out_wrong": float(self.wrong), "left_out_too_long": float(self.too_long), "left_out_unwritable": float(self.unwritable)}
+        """Traces left out so far, since the process started."""
+        return {"left_out_wrong": float(self.wrong), "left_out_too_long": float(self.too_long), "left_out_unwritable": float(self.unwritable), "left_out_unverified": float(self.unverified)}
 
 
 def without_success(group: Group) -> bool:
@@ -104,7 +109,7 @@ def drop_for_traces(requests: list[Request], replaced: dict[int, int]) -> list[R
         if left.get(request.group, 0) > 0:
             left[request.group] -= 1
         else:
-            kept.append(replace(request))
+            kept.append(request)
     return kept[::-1]
 
 
