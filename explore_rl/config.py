@@ -1,19 +1,21 @@
 """The typed configuration of a run. The comment behind a field is its documentation; `explore-rl train --fields` prints them all.
 
 A recipe (configs/**/*.yaml) is merged over these defaults, and over the recipe its key `base` names; then `key=value` overrides over that. Unknown keys are refused with the
-nearest right one; options without effect under the chosen recipe are refused or warned about (`check`).
+nearest right one; options without effect under the chosen recipe are refused (`check`) or warned about (`warnings`).
 """
 
 from __future__ import annotations
 
 import difflib
+import math
 from dataclasses import dataclass, field, fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import ConfigKeyError, OmegaConfBaseException, ValidationError
+from omegaconf.errors import OmegaConfBaseException
 
 from analysis.errors import InputError
 
@@ -92,6 +94,7 @@ class AlgorithmConfig:
     divide_by_std: bool | None = None  # null: as the advantage's paper has it (grpo yes, dr_grpo and rloo no)
     clip_low: float = 0.2  # ratio clipped to [1 - clip_low, 1 + clip_high]
     clip_high: float = 0.2  # DAPO's clip-higher is .28
+    clip: bool = True  # false: no clipping of the ratio, as LUFFY
     aggregation: str = "token"  # token: mean over all tokens of the mini-batch | sequence: mean of sequence means | constant: sum / (sequences x max_new_tokens)
     kl: str = "none"  # none | k1 | k2 | k3, against the reference
     kl_coefficient: float = 0.0
@@ -106,7 +109,7 @@ class AlgorithmConfig:
 class RewardsConfig:
     no_answer: float = 0.0  # reward of a completion without an answer
     timeout: float | None = None  # null: the sample leaves its group
-    error: float | None = None  # null: the sample leaves its group; an error is never silently 0
+    error: float | None = None  # null: the sample leaves its group; 0 is refused: an error is never a reward of 0
     min_group: int = 2  # a group with fewer rewarded samples is dropped (and counted)
 
 
@@ -151,27 +154,39 @@ class Config:
 
 # --- reading ----------------------------------------------------------------------------------------------------------
 
+# What OmegaConf and YAML raise for text that is no setting: TypeError where containers do not fit, IndexError for a key like "[".
+UNREADABLE = (OmegaConfBaseException, yaml.YAMLError, TypeError, ValueError, IndexError)
+
 
 def load_config(recipe: str | Path | None, overrides: list[str] = ()) -> Config:
     """Defaults <- recipe <- overrides ("learner.ranks=2"), checked. Raises InputError that names file, key and the nearest right key."""
     merged = OmegaConf.structured(Config)
     layers = _recipe_layers(Path(recipe), ()) if recipe is not None else []
-    for override in overrides:
-        if "=" not in override:
-            raise InputError(f"override {override!r}: expected key=value, for example learner.ranks=2")
-        layers.append((f"override {override!r}", OmegaConf.from_dotlist([override])))
-    for where, layer in layers:
-        if not isinstance(layer, DictConfig):
-            raise InputError(f"{where}: expected a mapping of settings at the top level, got a list")
-        _refuse_unknown(layer, Config, where)
-        try:
+    where = str(recipe) if recipe else "config"
+    try:
+        for override in overrides:
+            where = f"override {override!r}"
+            layers.append((where, _override(override)))
+        for where, layer in layers:
+            if not isinstance(layer, DictConfig):
+                raise InputError(f"{where}: expected a mapping of settings at the top level, got a list")
+            _refuse_unknown(layer, Config, where)
+            if missing := OmegaConf.missing_keys(layer):
+                raise InputError(f"{where}: {min(missing)}: ??? stands for a value yet to be given; give one")
             merged = OmegaConf.merge(merged, layer)
-        except (ValidationError, ConfigKeyError, OmegaConfBaseException) as error:
-            key = getattr(error, "full_key", None) or "?"
-            raise InputError(f"{where}: {key}: {_one_line(error)}") from None
-    config: Config = OmegaConf.to_object(merged)
-    check(config, str(recipe) if recipe else "config")
+        where = str(recipe) if recipe else "config"
+        config: Config = OmegaConf.to_object(merged)
+    except UNREADABLE as error:
+        key = getattr(error, "full_key", None)
+        raise InputError(f"{where}: " + (f"{key}: " if key else "") + _one_line(error)) from None
+    check(config, where)
     return config
+
+
+def _override(text: str) -> DictConfig:
+    if "=" not in text:
+        raise InputError(f"override {text!r}: expected key=value, for example learner.ranks=2")
+    return OmegaConf.from_dotlist([text])
 
 
 def _recipe_layers(path: Path, below: tuple[Path, ...]) -> list[tuple[str, Any]]:
@@ -194,8 +209,10 @@ def to_yaml(config: Config) -> str:
     return OmegaConf.to_yaml(OmegaConf.structured(config), resolve=True)
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(line.strip() for line in str(error).splitlines() if line.strip() and not line.strip().startswith(("full_key", "object_type")))
+def _one_line(error: object) -> str:
+    """OmegaConf's and YAML's messages go over several lines; the ones that repeat key and type are left out."""
+    hidden = ("full_key", "object_type", "reference_type")
+    return " ".join(line.strip() for line in str(error).splitlines() if line.strip() and not line.strip().startswith(hidden))
 
 
 def _refuse_unknown(layer: DictConfig, schema: type, where: str, prefix: str = "") -> None:
@@ -207,15 +224,18 @@ def _refuse_unknown(layer: DictConfig, schema: type, where: str, prefix: str = "
                 name for name in everywhere if name.split(".")[-1] == str(key)
             ]
             hint = f"; did you mean {nearest[0]}?" if nearest else f"; known here: {', '.join(known)}"
-            raise InputError(f"{where}: unknown key {prefix}{key}{hint}")
+            raise InputError(f"{where}: unknown key {_one_line(f'{prefix}{key}')}{hint}")
         section = known[key].default_factory if callable(known[key].default_factory) else None
+        value = layer._get_node(key)
+        if callable(section) and isinstance(section(), list) and isinstance(value, DictConfig):
+            raise InputError(f"{where}: {prefix}{key} is a list, given as a whole: expected [...], got {OmegaConf.to_container(value)}")
         if isinstance(section, type) and is_dataclass(section):
-            value = layer._get_node(key)
             if not isinstance(value, DictConfig):
-                raise InputError(f"{where}: {prefix}{key} is a section: expected a mapping, got {layer[key]!r}")
+                raise InputError(f"{where}: {prefix}{key} is a section: expected a mapping, got {value}")
             _refuse_unknown(value, section, where, f"{prefix}{key}.")
 
 
+@cache
 def field_docs() -> dict[str, tuple[Any, str]]:
     """Every setting: dotted name -> (default, its comment in this file)."""
     import inspect
@@ -264,6 +284,7 @@ AT_LEAST = {
     "verifiers.memory_limit_mb": 64, "run.steps": 1, "run.checkpoint_every": 1, "run.keep_checkpoints": 1, "run.evaluate_every": 0,
     "run.evaluate_samples": 1, "run.exact_every": 0, "run.max_bad_steps": 1, "run.max_silent_steps": 1, "devices.start_timeout_s": 1.0,
     "devices.step_timeout_s": 1.0, "devices.stall_timeout_s": 1.0, "rollout.kv_cache_gib": 0.1, "learner.warmup_steps": 0,
+    "learner.weight_decay": 0.0, "learner.min_learning_rate": 0.0, "problems.limit": 1, "verifiers.workers": 1,
 }  # fmt: skip
 
 
@@ -284,8 +305,11 @@ def check(config: Config, where: str) -> None:
         if _get(config, key) not in choices:
             near = difflib.get_close_matches(str(_get(config, key)), [str(c) for c in choices], n=1)
             refuse(key, f"expected one of {', '.join(map(str, choices))}" + (f"; did you mean {near[0]}?" if near else ""))
+    for key in field_docs():
+        if isinstance(value := _get(config, key), float) and not math.isfinite(value):
+            refuse(key, "expected a finite number")
     for key, least in AT_LEAST.items():
-        if not _get(config, key) >= least:  # also catches NaN
+        if (value := _get(config, key)) is not None and value < least:
             refuse(key, f"expected at least {least}")
     a, r, lr = config.algorithm, config.rollout, config.learner
     if not r.temperature > 0:
@@ -306,6 +330,12 @@ def check(config: Config, where: str) -> None:
         refuse("algorithm.clip_low", "expected below 1: the ratio is never negative")
     if a.importance_cap is not None and a.importance_cap < 1:
         refuse("algorithm.importance_cap", "expected at least 1, or null to switch the correction off")
+    if config.rewards.min_group > a.group_size:
+        refuse("rewards.min_group", f"above algorithm.group_size={a.group_size}: every group would be dropped")
+    if config.rewards.error == 0:
+        refuse("rewards.error", "an error is never a reward of 0, it says nothing about the completion; null leaves the sample out of its group")
+    if config.run.evaluate_every and not config.problems.heldout:
+        refuse("run.evaluate_every", "there is nothing to evaluate on; set problems.heldout, or run.evaluate_every=0")
     if lr.min_learning_rate > lr.learning_rate:
         refuse("learner.min_learning_rate", f"above learner.learning_rate={lr.learning_rate}")
     if lr.schedule == "constant" and lr.min_learning_rate:
@@ -323,3 +353,39 @@ def check(config: Config, where: str) -> None:
     for i, strategy in enumerate(config.strategies):
         if not isinstance(strategy, dict) or not isinstance(strategy.get("name"), str):
             raise InputError(f"{where}: strategies[{i}]: expected a mapping with a name, for example {{name: trace_injection}}, got {strategy!r}")
+
+
+def warnings(config: Config) -> list[str]:
+    """Settings that cannot act under this config, one line each: what a user may take for a change and is none."""
+    # Strategies read configs, so that they can only be imported here.
+    from explore_rl import strategies
+
+    a, run = config.algorithm, config.run
+    updates = a.minibatches * a.epochs
+    defaults = field_docs()
+
+    def changed(key: str) -> bool:
+        return _get(config, key) != defaults[key][0]
+
+    found = []
+
+    def warn(key: str, why: str) -> None:
+        found.append(f"{key}={_get(config, key)!r} has no effect: {why}")
+
+    one_update = "with one update per batch (algorithm.minibatches=algorithm.epochs=1) the ratio is 1"
+    for key in ("algorithm.clip_low", "algorithm.clip_high", "algorithm.clip"):
+        if changed(key) and updates == 1:
+            warn(key, one_update)
+        elif changed(key) and not a.clip and key != "algorithm.clip":
+            warn(key, "algorithm.clip=false clips nothing")
+    if changed("rollout.base_actors") and not any(s.needs(config).base_engine for s in strategies.make(config.strategies)):
+        warn("rollout.base_actors", "no strategy draws from the frozen base")
+    if changed("run.evaluate_samples") and not run.evaluate_every:
+        warn("run.evaluate_samples", "run.evaluate_every=0 evaluates nothing")
+    if changed("run.exact_problems") and not run.exact_every:
+        warn("run.exact_problems", "run.exact_every=0 audits nothing")
+    if changed("algorithm.kl_place") and a.kl == "none":
+        warn("algorithm.kl_place", "algorithm.kl=none has no KL to place")
+    if config.learner.warmup_steps >= run.steps * updates:
+        found.append(f"learner.warmup_steps={config.learner.warmup_steps}: the run has {run.steps * updates} updates and ends before the warm-up does")
+    return found

@@ -1,9 +1,15 @@
 """Bad settings are refused in one line that names the file, the key and what would be right."""
 
+from pathlib import Path
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from analysis.errors import InputError
-from explore_rl.config import field_docs, load_config, to_yaml
+from explore_rl.config import Config, field_docs, load_config, to_yaml, warnings
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize(
@@ -22,7 +28,25 @@ from explore_rl.config import field_docs, load_config, to_yaml
         ("algorithm.aggregation=tokens", "did you mean token?"),
         ("model.dtype=bfloat16", "use stage 1, 2 or 3"),
         ("run.steps=0", "at least 1"),
-        ("learner.learning_rate=nan", "at least 0"),
+        ("learner.learning_rate=nan", "finite"),
+        ("learner.learning_rate=inf", "finite"),
+        ("learner.weight_decay=-1", "at least 0"),
+        ("rewards.no_answer=-inf", "finite"),
+        ("rewards.timeout=nan", "finite"),
+        ("rewards.error=0", "null leaves the sample out"),
+        ("rewards.min_group=17", "above algorithm.group_size=16"),
+        ("verifiers.workers=0", "at least 1"),
+        ("problems.limit=0", "at least 1"),
+        ("strategies=[{name: x", "flow mapping"),
+        ("strategies.0.name=x", "strategies is a list"),
+        ("strategies[0]=x", "strategies is a list"),
+        ("learner.betas={a: 1}", "learner.betas is a list"),
+        ("verifiers.options=[1]", "verifiers.options"),
+        ("[=1", "override '[=1'"),
+        ("run.output=${foo}", "run.output: Interpolation key 'foo' not found"),
+        ("run.output=${foo", "run.output"),
+        ("algorithm=${foo}", "is a section"),
+        ("model.path=???", "give one"),
         ("algorithm=3", "is a section"),
         ("algorithm", "expected key=value"),
         ("strategies=[trace_injection]", "expected a mapping with a name"),
@@ -33,6 +57,51 @@ def test_bad_overrides_are_refused_with_what_would_be_right(override, said):
     with pytest.raises(InputError, match=None) as caught:
         load_config(None, [override])
     assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(sorted([*field_docs(), "learner", "x", "strategies.0.name"])), st.text("ab01[]{}:,.${}'\"?!&*|> \n\t%@", max_size=8))
+def test_any_override_is_a_config_or_one_line(key, value):
+    try:
+        assert isinstance(load_config(None, [f"{key}={value}"]), Config)
+    except InputError as error:
+        assert key in str(error) and "\n" not in str(error)
+
+
+def test_an_evaluation_needs_problems_to_evaluate_on():
+    with pytest.raises(InputError, match=r"run\.evaluate_every=5: .*problems\.heldout"):
+        load_config(None, ["run.evaluate_every=5", "problems.heldout=null"])
+
+
+MIXTURE = "strategies=[{name: mixture_policy}]"
+
+
+@pytest.mark.parametrize(
+    ("without_effect", "with_effect"),
+    [
+        (["algorithm.clip_high=0.28"], ["algorithm.clip_high=0.28", "algorithm.minibatches=2"]),
+        (["algorithm.clip_low=0.1"], ["algorithm.clip_low=0.1", "algorithm.epochs=2"]),
+        (["algorithm.clip=false"], ["algorithm.clip=false", "algorithm.minibatches=2"]),
+        (["algorithm.clip_high=0.28", "algorithm.clip=false", "algorithm.minibatches=2"], ["algorithm.clip_high=0.28", "algorithm.minibatches=2"]),
+        (["rollout.base_actors=2"], ["rollout.base_actors=2", MIXTURE]),
+        (["run.evaluate_samples=4"], ["run.evaluate_samples=4", "run.evaluate_every=5"]),
+        (["run.exact_problems=lab:countdown"], ["run.exact_problems=lab:countdown", "run.exact_every=5"]),
+        (["algorithm.kl_place=reward"], ["algorithm.kl_place=reward", "algorithm.kl=k3", "algorithm.kl_coefficient=0.1"]),
+        (["learner.warmup_steps=100"], ["learner.warmup_steps=100", "algorithm.epochs=2"]),
+    ],
+)
+def test_settings_that_cannot_act_are_named(without_effect, with_effect):
+    key = without_effect[0].partition("=")[0]
+    (line,) = warnings(load_config(None, without_effect))
+    assert line.startswith(f"{key}=") and "\n" not in line
+    assert warnings(load_config(None, with_effect)) == []
+
+
+def test_the_defaults_and_the_recipes_warn_of_nothing():
+    assert warnings(load_config(None)) == []
+    for recipe in sorted((ROOT / "configs").glob("*/*.yaml")):
+        if recipe.parent.name != "ablations" and "runs:" not in recipe.read_text():
+            assert warnings(load_config(recipe)) == [], recipe
 
 
 def test_k1_in_the_loss_has_no_gradient_and_is_refused():
