@@ -17,10 +17,8 @@ def resolve_model(path: str | Path) -> Path:
     folder = LAB_BASE if str(path) == "lab:base" else Path(path)
     if not folder.is_dir():
         raise InputError(f"model.path={path}: no such folder; expected a Hugging Face checkpoint, or lab:base")
-    try:
-        json.loads((folder / "config.json").read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"model.path={path}: config.json is not readable ({error}); expected a Hugging Face checkpoint") from None
+    if not (folder / "config.json").is_file():
+        raise InputError(f"model.path={path}: holds no config.json; expected a Hugging Face checkpoint")
     if not end_token_ids(folder):
         raise InputError(f"model.path={path}: neither generation_config.json, config.json nor the tokenizer names an end token (eos_token_id)")
     return folder
@@ -28,26 +26,62 @@ def resolve_model(path: str | Path) -> Path:
 
 @lru_cache(maxsize=8)
 def load_tokenizer(path: str | Path):
-    """The tokenizer of `resolve_model(path)`."""
-    from transformers import AutoTokenizer
+    """The tokenizer of `resolve_model(path)`. Raises InputError if the folder holds none that can be read."""
+    return _read_tokenizer(resolve_model(path))
 
-    return AutoTokenizer.from_pretrained(resolve_model(path))
+
+def load_model_config(path: str | Path):
+    """The transformers configuration of `resolve_model(path)`. Raises InputError if transformers does not know the kind of model."""
+    from transformers import AutoConfig
+
+    folder = resolve_model(path)
+    try:
+        return AutoConfig.from_pretrained(folder)
+    except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
+        raise InputError(f"model.path={path}: config.json is of no model that transformers can read: {_one_line(error)}") from None
 
 
 def end_token_ids(path: str | Path) -> tuple[int, ...]:
-    """Every token that ends a completion: of the generation config, the config and the tokenizer, each once."""
+    """Every token that ends a completion: of the generation config and the config, else of the tokenizer, each once. Raises InputError."""
     folder = LAB_BASE if str(path) == "lab:base" else Path(path)
     found: list[int] = []
     for name in ("generation_config.json", "config.json"):
-        file = folder / name
-        given = json.loads(file.read_text()).get("eos_token_id") if file.is_file() else None
-        found += given if isinstance(given, list) else [given] if given is not None else []
+        given = _read_mapping(folder / name).get("eos_token_id") if (folder / name).is_file() else None
+        ids = given if isinstance(given, list) else [given] if given is not None else []
+        if not all(isinstance(i, int) for i in ids):
+            raise InputError(f"{folder / name}: eos_token_id={given!r}: expected a token id or a list of them")
+        found += ids
     if not found:
-        from transformers import AutoTokenizer
-
-        eos = AutoTokenizer.from_pretrained(folder).eos_token_id
+        eos = _read_tokenizer(folder).eos_token_id
         found += [eos] if eos is not None else []
     return tuple(dict.fromkeys(found))
+
+
+def _read_mapping(file: Path) -> dict:
+    try:
+        content = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file}: not readable as JSON: {_one_line(error)}") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{file}: expected a JSON object, got {type(content).__name__}; is this a Hugging Face checkpoint?")
+    return content
+
+
+def _read_tokenizer(folder: Path):
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
+        raise InputError(f"{folder}: holds no tokenizer that transformers can read: {type(error).__name__}: {_one_line(error)}") from None
+    # Without its files transformers makes a tokenizer of the model's kind with nothing but special tokens, and says nothing.
+    if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
+        raise InputError(f"{folder}: holds no tokenizer; expected tokenizer.json (or the vocabulary files) beside config.json")
+    return tokenizer
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 @lru_cache(maxsize=8)

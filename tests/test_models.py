@@ -1,0 +1,76 @@
+"""A folder that is no checkpoint is refused in one line, before anything starts."""
+
+import json
+import shutil
+
+import pytest
+
+from analysis.errors import InputError
+from explore_rl.models import end_token_ids, load_model_config, load_tokenizer, resolve_model
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """The laboratory's base model without its weights, to be damaged."""
+    return shutil.copytree(resolve_model("lab:base"), tmp_path / "model", ignore=shutil.ignore_patterns("*.safetensors"))
+
+
+def refusal(function, path):
+    with pytest.raises(InputError) as caught:
+        function(path)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_whole_checkpoint_is_read(checkpoint):
+    assert resolve_model(checkpoint) == checkpoint
+    assert load_model_config(checkpoint).model_type == "qwen2"
+    assert load_tokenizer(checkpoint).decode(load_tokenizer(checkpoint)("1+2").input_ids) == "1+2"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("config.json", "[]", "config.json: expected a JSON object, got list"),
+        ("config.json", "{", "config.json: not readable as JSON"),
+        ("generation_config.json", "{", "generation_config.json: not readable as JSON"),
+        ("generation_config.json", "3", "generation_config.json: expected a JSON object, got int"),
+        ("generation_config.json", '{"eos_token_id": "end"}', "eos_token_id='end': expected a token id"),
+    ],
+)
+def test_damaged_configs_are_named(checkpoint, name, content, said):
+    (checkpoint / name).write_text(content)
+    assert said in refusal(resolve_model, checkpoint)
+
+
+def test_a_folder_without_config_or_no_folder_at_all(checkpoint):
+    (checkpoint / "config.json").unlink()
+    assert "holds no config.json" in refusal(resolve_model, checkpoint)
+    assert "no such folder" in refusal(resolve_model, checkpoint / "nothing")
+
+
+def test_an_unknown_kind_of_model(checkpoint):
+    config = json.loads((checkpoint / "config.json").read_text())
+    (checkpoint / "config.json").write_text(json.dumps(config | {"model_type": "nosuch"}))
+    assert "nosuch" in refusal(load_model_config, checkpoint)
+
+
+def test_a_missing_tokenizer_is_not_an_empty_one(checkpoint):
+    for file in checkpoint.glob("tokenizer*"):
+        file.unlink()
+    assert "holds no tokenizer" in refusal(load_tokenizer, checkpoint)
+
+
+@pytest.mark.parametrize("content", ["[", "{}"])
+def test_a_damaged_tokenizer(checkpoint, content):
+    (checkpoint / "tokenizer.json").write_text(content)
+    assert "no tokenizer that transformers can read" in refusal(load_tokenizer, checkpoint)
+
+
+def test_end_tokens_are_those_of_both_configs_or_else_the_tokenizers(checkpoint):
+    (checkpoint / "generation_config.json").write_text('{"eos_token_id": [7, 19]}')
+    assert end_token_ids(checkpoint) == (7, 19)
+    (checkpoint / "generation_config.json").unlink()
+    config = json.loads((checkpoint / "config.json").read_text())
+    (checkpoint / "config.json").write_text(json.dumps(config | {"eos_token_id": None}))
+    assert end_token_ids(checkpoint) == (load_tokenizer("lab:base").eos_token_id,)
