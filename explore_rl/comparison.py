@@ -15,8 +15,9 @@ from analysis.report import write_comparison
 from explore_rl import board
 from explore_rl.actors import Actors
 from explore_rl.config import Config, load_config
+from explore_rl.problems import load_problems
 from explore_rl.rollout.group import RolloutGroup
-from explore_rl.sampling import SamplingSettings, engines, sample
+from explore_rl.sampling import SamplingSettings, at_least_1, engines, sample
 from explore_rl.verifiers.pool import VerifierPool
 
 log = logging.getLogger(__name__)
@@ -34,7 +35,14 @@ class Comparison:
     SAMPLED = 100
 
     def __init__(self, output: Path, samples: int, problems: str | None = None):
+        at_least_1("samples", samples)
         self.output, self.samples, self.problems = output, samples, problems
+
+    def check(self, configs: Sequence[Config]) -> None:
+        """Reads the audit problems of runs that are still to be trained. Raises InputError."""
+        wanted = [self.settings(config, config.model.path) for config in configs]
+        for problems, format, limit in dict.fromkeys((s.problems, s.format, s.limit) for s in wanted):
+            load_problems(problems, format=format, limit=limit)
 
     def settings(self, config: Config, model: str, seed: int = 0) -> SamplingSettings:
         laboratory = board.is_laboratory(config)
@@ -44,37 +52,40 @@ class Comparison:
         return SamplingSettings(
             model=model, problems=problems, n=self.samples, temperature=config.rollout.temperature, max_tokens=config.rollout.max_new_tokens,
             seed=seed, template=config.model.template, stop=tuple(config.rollout.stop), dtype=config.model.dtype,
-            limit=None if self.problems else self.SAMPLED,
+            limit=None if self.problems else self.SAMPLED, verifier_options=config.verifiers.options,
+            format=None if self.problems or laboratory else config.problems.format,
         )  # fmt: skip
+
+    def wanted(self, config: Config, folder: Path) -> list[tuple[SamplingSettings, Path]]:
+        """What a run's audit reads, and the files: the run's own samples, then the two draws from its base. Other settings are other files."""
+        run = self.settings(config, str(folder / "final"))
+        bases = [self.settings(config, config.model.path, seed) for seed in (0, REDRAW_SEED)]
+        files = [folder / f"samples-{self.samples}-{run.digest()}.parquet"]
+        files += [self.output / f"base-{self.samples}-draw{base.seed}-{base.digest()}.parquet" for base in bases]
+        return list(zip([run, *bases], files, strict=True))
 
     def sample_run(self, config: Config, folder: Path, actors: Actors) -> None:
         """Draws a run's audit samples from the engines that its training left behind, and the base's, once."""
-        if not self.run_samples(folder).exists():
-            self._sample(self.settings(config, str(folder / "final")), self.run_samples(folder), nullcontext(actors.rollouts), actors.verifiers)
-        waiting = [seed for seed in (0, REDRAW_SEED) if not self.base_samples(seed).exists()]
-        if waiting:
+        (settings, out), *bases = self.wanted(config, folder)
+        if not out.exists():
+            self._sample(settings, out, nullcontext(actors.rollouts), actors.verifiers)
+        bases = [(settings, out) for settings, out in bases if not out.exists()]
+        if bases:
             actors.reset(config, base_model=False)
             actors.weights.send(0)
-            for seed in waiting:
-                self._sample(self.settings(config, config.model.path, seed), self.base_samples(seed), nullcontext(actors.rollouts), actors.verifiers)
+        for settings, out in bases:
+            self._sample(settings, out, nullcontext(actors.rollouts), actors.verifiers)
 
     def sample_missing(self, folders: Sequence[Path]) -> None:
-        """The same for runs that were trained elsewhere: starts engines for each model that has no samples yet."""
-        with VerifierPool() as pool:
-            for folder in folders:
-                config = load_config(folder / "config.yaml")
-                wanted = [(str(folder / "final"), self.run_samples(folder), 0)]
-                wanted += [(config.model.path, self.base_samples(seed), seed) for seed in (0, REDRAW_SEED)]
-                for model, out, seed in wanted:
-                    if not out.exists():
-                        settings = self.settings(config, model, seed)
+        """The same for runs whose engines are gone: starts engines for each model that has no samples yet."""
+        for folder in folders:
+            config = load_config(folder / "config.yaml")
+            missing = [(settings, out) for settings, out in self.wanted(config, folder) if not out.exists()]
+            if missing:
+                v = config.verifiers
+                with VerifierPool(v.options, workers=v.workers, time_limit_s=v.time_limit_s, memory_limit_mb=v.memory_limit_mb) as pool:
+                    for settings, out in missing:
                         self._sample(settings, out, engines(settings), pool)
-
-    def run_samples(self, folder: Path) -> Path:
-        return folder / f"samples-{self.samples}.parquet"
-
-    def base_samples(self, seed: int) -> Path:
-        return self.output / f"base-{self.samples}-draw{seed}.parquet"
 
     def _sample(self, settings: SamplingSettings, out: Path, drawing: AbstractContextManager[RolloutGroup], pool: VerifierPool) -> None:
         counts = sample(settings, out, drawing, pool)
@@ -83,10 +94,12 @@ class Comparison:
     def write(self, folders: Sequence[Path]) -> dict[str, Any]:
         """Board (in the laboratory), comparison.json and the report, into `output`; prints the table."""
         configs = {folder: load_config(folder / "config.yaml") for folder in folders}
-        base = readers.load([str(self.base_samples(0))], name="base")
-        methods: dict[str, list] = {"base, drawn again": [readers.load([str(self.base_samples(REDRAW_SEED))], name="base, drawn again")]}
+        files = {folder: [out for _, out in self.wanted(config, folder)] for folder, config in configs.items()}
+        _, drawn, again = files[folders[0]]
+        base = readers.load([str(drawn)], name="base")
+        methods: dict[str, list] = {"base, drawn again": [readers.load([str(again)], name="base, drawn again")]}
         for folder, config in configs.items():
-            methods.setdefault(config.name, []).append(readers.load([str(self.run_samples(folder))], name=f"{config.name}, seed {config.seed}"))
+            methods.setdefault(config.name, []).append(readers.load([str(files[folder][0])], name=f"{config.name}, seed {config.seed}"))
         warnings = dict.fromkeys(line for runs in methods.values() for run in runs for line in readers.align(base, run)[2])
         document = compare(base, methods, warnings=list(warnings), progress=lambda line: log.info("auditing %s", line))
         if board.is_laboratory(configs[folders[0]]):

@@ -6,12 +6,14 @@ at most the parts under way, and what is drawn again is the same, since every co
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
+import math
 import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +42,8 @@ class SamplingSettings:
     """What decides the samples. Two files whose settings are equal hold the same draws.
 
     model: checkpoint folder or "lab:base". problems: file or spec. n: completions a problem. max_tokens: response budget.
-    seed: every completion's own seed is a hash of it, the problem and the index of the draw.
+    seed: every completion's own seed is a hash of it, the model's identity, the problem and the index of the draw, so that two models
+    are drawn from independently; the records' column `seed` holds the seed given here. verifier_options: verifier name -> its options.
     """
 
     model: str
@@ -55,12 +58,26 @@ class SamplingSettings:
     dtype: str = "float32"
     format: str | None = None
     limit: int | None = None
+    verifier_options: dict[str, dict[str, Any]] = field(default_factory=dict)
     part: int = 4096  # completions of a part
 
     def __post_init__(self) -> None:
-        for name, right in (("n", self.n >= 1), ("temperature", self.temperature >= 0), ("top_p", 0 < self.top_p <= 1), ("max_tokens", self.max_tokens >= 1)):
-            if not right:
-                raise InputError(f"--{name.replace('_', '-')}={getattr(self, name)}: out of range")
+        for name in ("n", "max_tokens", "part"):
+            at_least_1(name, getattr(self, name))
+        if not 0 <= self.temperature < math.inf:
+            raise InputError(f"--temperature={self.temperature}: expected at least 0 (0: greedy)")
+        if not 0 < self.top_p <= 1:
+            raise InputError(f"--top-p={self.top_p}: expected above 0 and at most 1")
+
+    def digest(self) -> str:
+        """8 hex digits of everything that decides the samples: the model by its identity, not by its place, and no size of parts."""
+        decides = {k: v for k, v in asdict(self).items() if k not in ("model", "part")} | {"model": model_identity(resolve_model(self.model))}
+        return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def at_least_1(name: str, value: int) -> None:
+    if value < 1:
+        raise InputError(f"--{name.replace('_', '-')}={value}: expected at least 1")
 
 
 def engine_config(settings: SamplingSettings, actors: int, tensor_parallel: int, device: str, ray_address: str) -> Config:
@@ -113,7 +130,7 @@ def sample(settings: SamplingSettings, out: Path, drawing: AbstractContextManage
         there = total - sum(len(spans[i]) for i in missing)
         with drawing as group, tqdm(total=total, initial=there, desc=f"sampling {out.stem}", unit="completion", dynamic_ncols=True) as bar:
             for i in missing:
-                drawn = group.generate([_request(settings, problems, prompts, position) for position in spans[i]])
+                drawn = group.generate([_request(settings, identity, problems, prompts, position) for position in spans[i]])
                 verdicts = pool.verify_all([Item(problems[r.request.group], r.text, r.truncated) for r in drawn])
                 rows = [_row(problems[r.request.group], p % settings.n, r, v, settings, made) for p, r, v in zip(spans[i], drawn, verdicts, strict=True)]
                 _write_part(_part(parts, i), rows)
@@ -121,11 +138,12 @@ def sample(settings: SamplingSettings, out: Path, drawing: AbstractContextManage
     return _merge(parts, len(spans), out)
 
 
-def _request(settings: SamplingSettings, problems: list[Problem], prompts: list[tuple[int, ...]], position: int) -> Request:
+def _request(settings: SamplingSettings, identity: str, problems: list[Problem], prompts: list[tuple[int, ...]], position: int) -> Request:
     index, draw = divmod(position, settings.n)
     problem = problems[index]
+    seed = hashed_seed(settings.seed, "sample", identity, problem.benchmark, problem.id, draw)
     return Request(
-        problem=problem.id, group=index, prompt_ids=prompts[index], seed=hashed_seed(settings.seed, "sample", problem.benchmark, problem.id, draw),
+        problem=problem.id, group=index, prompt_ids=prompts[index], seed=seed,
         max_tokens=settings.max_tokens, temperature=settings.temperature, top_p=settings.top_p,
     )  # fmt: skip
 

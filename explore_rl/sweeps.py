@@ -23,8 +23,13 @@ from analysis.errors import InputError
 from explore_rl import strategies
 from explore_rl.actors import Actors
 from explore_rl.config import Config, load_config
-from explore_rl.runs import output_folder, run
+from explore_rl.models import resolve_model
+from explore_rl.problems import load_problems
+from explore_rl.run_folder import RunFolder
+from explore_rl.runs import output_folder, refuse_other_settings, run
+from explore_rl.strategies.base import Needs
 from explore_rl.trainer import needs_of
+from explore_rl.types import Problem
 
 log = logging.getLogger(__name__)
 
@@ -39,28 +44,10 @@ class Sweep:
 
 def load_sweep(path: Path, overrides: list[str] = (), seeds: list[int] | None = None, output: str | None = None) -> Sweep:
     """Reads and checks every run of a sweep before any starts. overrides go last, to all runs. Raises InputError."""
-    try:
-        data = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
-    known = {"base", "seeds", "output", "runs", "overrides"}
-    if not isinstance(data, dict) or not isinstance(data.get("runs"), list) or not data["runs"]:
-        raise InputError(f"{path}: expected keys base, seeds, output and runs, a list of {{name, overrides}}")
-    if unknown := set(data) - known:
-        raise InputError(f"{path}: unknown key {sorted(unknown)[0]}; known: {', '.join(sorted(known))}")
+    data = _read(path)
     folder = Path(output or data.get("output") or f"runs/{path.stem}")
-    seeds = seeds if seeds is not None else data.get("seeds", [0])
-    names = set()
-    for i, entry in enumerate(data["runs"]):
-        if not isinstance(entry, dict) or "name" not in entry or set(entry) - {"name", "recipe", "overrides"}:
-            raise InputError(f"{path}: runs[{i}]: expected a mapping with name and, if wanted, recipe and overrides, got {entry!r}")
-        if entry["name"] in names:
-            raise InputError(f"{path}: runs[{i}]: the name {entry['name']!r} is there already")
-        names.add(entry["name"])
     configs = []
-    for seed in seeds:  # seed by seed, so that a sweep that is stopped early has whole boards
+    for seed in seeds or data.get("seeds", [0]):  # seed by seed, so that a sweep that is stopped early has whole boards
         for entry in data["runs"]:
             last = [f"name={entry['name']}", f"seed={seed}", f"run.output={folder}/{entry['name']}-seed{seed}"]
             given = [*data.get("overrides", []), *entry.get("overrides", []), *overrides, *last]
@@ -68,19 +55,91 @@ def load_sweep(path: Path, overrides: list[str] = (), seeds: list[int] | None = 
     return Sweep(folder, configs)
 
 
+# key -> (whether a value is right, what would be)
+TEXT = (lambda value: isinstance(value, str) and value != "", "text")
+TEXTS = (lambda value: isinstance(value, list) and all(isinstance(v, str) for v in value), 'a list of texts such as ["run.steps=40"]')
+SEEDS = (lambda value: isinstance(value, list) and value and all(type(v) is int for v in value), "a list of whole numbers such as [0, 1, 2]")
+RUNS = (lambda value: isinstance(value, list) and value and all(isinstance(v, dict) for v in value), "a list of {name, recipe, overrides}")
+SWEEP_KEYS = {"base": TEXT, "seeds": SEEDS, "output": TEXT, "overrides": TEXTS, "runs": RUNS}
+RUN_KEYS = {"name": TEXT, "recipe": TEXT, "overrides": TEXTS}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        data = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(data, dict):
+        raise InputError(f"{path}: expected keys base, seeds, output and runs")
+    _check_keys(str(path), data, SWEEP_KEYS, "runs")
+    names = set()
+    for i, entry in enumerate(data["runs"]):
+        _check_keys(f"{path}: runs[{i}]", entry, RUN_KEYS, "name")
+        if entry["name"] in names:
+            raise InputError(f"{path}: runs[{i}].name: {entry['name']!r} is there already")
+        names.add(entry["name"])
+    if len(set(data.get("seeds", []))) < len(data.get("seeds", [])):
+        raise InputError(f"{path}: seeds: {data['seeds']} holds one twice")
+    return data
+
+
+def _check_keys(where: str, given: dict[str, Any], known: dict[str, tuple[Callable[[Any], Any], str]], needed: str) -> None:
+    if unknown := given.keys() - known:
+        raise InputError(f"{where}: unknown key {min(map(str, unknown))}; known: {', '.join(known)}")
+    if needed not in given:
+        raise InputError(f"{where}: {needed} is missing; expected {known[needed][1]}")
+    for key, value in given.items():
+        is_right, wanted = known[key]
+        if not is_right(value):
+            raise InputError(f"{where}: {key}: expected {wanted}, got {value!r}")
+
+
 def finished(config: Config) -> bool:
-    return (output_folder(config) / "final" / "config.json").exists()
+    """Whether the run of `config` is done. Raises InputError if its folder holds one of other settings, finished or not."""
+    path = output_folder(config)
+    if not (path / "config.yaml").exists():
+        return False
+    folder = RunFolder.open(path)
+    is_final, steps = (path / "final" / "config.json").exists(), load_config(path / "config.yaml").run.steps
+    try:
+        refuse_other_settings(config, folder)
+        if is_final and steps != config.run.steps:
+            raise InputError(f"run.steps was {steps} and is now {config.run.steps}")
+    except InputError as error:
+        raise InputError(f"{path}: was {'finished' if is_final else 'begun'} under other settings; choose another --output ({error})") from None
+    done = [record["step"] + 1 for record in folder.records("metrics.jsonl")[-1:]]
+    return is_final and done == [steps]  # a run that was taken up again for more steps has the final model of fewer until its end
+
+
+def check_runs(configs: list[Config]) -> list[Needs]:
+    """What a run looks at before it starts, for all of them, so that the last one's mistake is found before the first has trained."""
+    loaded: dict[tuple, list[Problem]] = {}
+    needs = []
+    for config in configs:
+        try:
+            resolve_model(config.model.path)
+            p, chosen = config.problems, strategies.make(config.strategies)
+            key = (p.train, p.format, p.limit)
+            if key not in loaded:
+                loaded[key] = load_problems(p.train, format=p.format, limit=p.limit)
+            for strategy in chosen:
+                strategy.check(config, loaded[key])
+        except InputError as error:
+            raise InputError(f"{config.name}, seed {config.seed}: {error}") from None
+        needs.append(needs_of(chosen, config))
+    return needs
 
 
 def run_sweep(sweep: Sweep, after_each: Callable[[Config, Path, Actors], Any] | None = None) -> list[Path]:
     """Runs what is not finished, one after the other on shared actors. after_each(config, folder, actors): with the run's weights in the engines."""
     waiting = [c for c in sweep.configs if not finished(c)]
     log.info("%d runs, %d finished already", len(sweep.configs), len(sweep.configs) - len(waiting))
+    base_engine = any(need.base_engine for need in check_runs(waiting))
     actors: Actors | None = None
     try:
         for number, config in enumerate(waiting, start=1):
-            needs = [needs_of(strategies.make(c.strategies), c) for c in waiting]
-            base_engine = any(n.base_engine for n in needs)
             if actors is not None and not actors.serves(config, base_engine):
                 actors.close()
                 actors = None

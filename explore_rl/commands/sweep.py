@@ -37,6 +37,8 @@ def run(args: argparse.Namespace) -> int:
             from explore_rl.comparison import Comparison
 
             comparison = Comparison(sweep.output, args.samples, args.problems)
+            comparison.check(sweep.configs)
             folders = run_sweep(sweep, after_each=comparison.sample_run)
+            comparison.sample_missing(folders)  # of runs that were trained, but not sampled, before a kill
             comparison.write(folders)
     return outcome.code
