@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from tqdm import tqdm
@@ -22,6 +23,7 @@ from analysis.records import write_scores
 from explore_rl.lab.scoring import step_logprobs
 from explore_rl.models import load_tokenizer, model_identity, resolve_model
 from explore_rl.problems import load_problems, load_template
+from explore_rl.problems.templates import template_hash
 from explore_rl.types import Problem
 
 log = logging.getLogger(__name__)
@@ -39,43 +41,70 @@ class Text:
     kept: dict[str, Any]
 
 
+KEPT = ("benchmark", "sample", "answer", "mode", "correct", "completion", "finish_reason", "max_tokens")  # columns of samples that go into the records
+
+
 def from_samples(path: Path, problems: list[Problem], template: Any, tokenizer: Any, settings: str) -> list[Text]:
     """Texts of a samples file; its own tokens where it has them, else its completions encoded, with the end token where they stopped.
 
-    settings: "raw", or "own" for each row's temperature and top_p. Raises InputError.
+    settings: "raw", or "own" for each row's temperature and top_p. Raises InputError, also for samples drawn with another template.
     """
     known = {p.id: p for p in problems}
+    used = template_hash(template, tokenizer)
     texts = []
-    table = pq.read_table(path) if path.suffix == ".parquet" else None
-    if table is None:
-        raise InputError(f"{path}: expected a Parquet file as explore-rl sample writes it")
-    for number, row in enumerate(table.to_pylist(), start=1):
+    for number, row in enumerate(_read_samples(path), start=1):
+        where = f"{path}: row {number}"
         problem = known.get(row["problem_id"])
         if problem is None:
-            raise InputError(f"{path}: row {number}: problem_id {row['problem_id']!r} is not in the problem file")
+            raise InputError(f"{where}: problem_id {row['problem_id']!r} is not in the problem file")
+        if row.get("template") not in (None, used, template.name):
+            raise InputError(f"{where}: was drawn with template {row['template']}, and {template.name} is {used}; give --template as it was drawn")
         tokens = row.get("tokens")
         if tokens is None:
             if row.get("completion") is None:
-                raise InputError(f"{path}: row {number}: neither tokens nor completion; one of them is needed to score")
+                raise InputError(f"{where}: neither tokens nor completion; one of them is needed to score")
             tokens = template.encode_completion(row["completion"], tokenizer)
             tokens = tokens[:-1] if row.get("finish_reason") == "length" else tokens
-        if settings == "own" and row.get("temperature") is None:
-            raise InputError(f"{path}: row {number}: no temperature; score it with --at raw")
-        own = settings == "own"
-        kept = {name: row.get(name) for name in ("benchmark", "sample", "answer", "mode", "correct", "completion")} | {"written_by": row.get("model")}
-        temperature, top_p = (row["temperature"], row.get("top_p") or 1.0) if own else (1.0, 1.0)
+        temperature, top_p = _own_settings(row, where) if settings == "own" else (1.0, 1.0)
+        kept = {name: row.get(name) for name in KEPT} | {"written_by": row.get("model"), "template": used}
         texts.append(Text(problem.id, tuple(template.encode(problem, tokenizer)), tuple(tokens), temperature, top_p, kept))
     return texts
+
+
+def _read_samples(path: Path) -> list[dict[str, Any]]:
+    if not path.is_file():
+        raise InputError(f"--samples {path}: no such file")
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(f"--samples {path}: expected a Parquet file as explore-rl sample writes it: {' '.join(str(error).split())}") from None
+    if "problem_id" not in table.column_names:
+        raise InputError(f"--samples {path}: no column problem_id; it has {', '.join(table.column_names) or 'none'}")
+    if not table.num_rows:
+        raise InputError(f"--samples {path}: holds no rows")
+    return table.to_pylist()
+
+
+def _own_settings(row: dict[str, Any], where: str) -> tuple[float, float]:
+    temperature, top_p = row.get("temperature"), row.get("top_p")
+    if temperature is None:
+        raise InputError(f"{where}: no temperature; score it with --at raw")
+    if not temperature > 0:
+        raise InputError(f"{where}: temperature {temperature:g}: a greedy text has no log-probability at its own temperature; score it with --at raw")
+    if top_p is not None and not 0 < top_p <= 1:
+        raise InputError(f"{where}: top_p {top_p:g}: expected above 0 and at most 1")
+    return temperature, 1.0 if top_p is None else top_p
 
 
 def from_traces(problems: list[Problem], template: Any, tokenizer: Any) -> list[Text]:
     """Texts of the traces that the problems carry, with their end tokens, at temperature 1."""
     texts = []
+    used = template_hash(template, tokenizer)
     for problem in problems:
         prompt = tuple(template.encode(problem, tokenizer))
         for index, trace in enumerate(problem.traces):
             kept = {"benchmark": problem.benchmark, "sample": index, "completion": trace.text, "written_by": trace.source, "region": trace.region}
-            texts.append(Text(problem.id, prompt, tuple(template.encode_completion(trace.text, tokenizer)), 1.0, 1.0, kept))
+            texts.append(Text(problem.id, prompt, tuple(template.encode_completion(trace.text, tokenizer)), 1.0, 1.0, kept | {"template": used}))
     if not texts:
         raise InputError("none of the problems carries a trace; give --samples, or problems with traces")
     return texts

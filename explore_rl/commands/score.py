@@ -31,13 +31,21 @@ def run(args: argparse.Namespace) -> int:
 
     from analysis.errors import InputError
     from explore_rl import scoring
+    from explore_rl.faults import reported
 
     if args.out.exists():
         raise InputError(f"{args.out}: is there already; choose another --out")
+    if args.device == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda: there is no GPU here")
     device = args.device if args.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
-    records = scoring.run(args.model, args.samples, args.problems, args.at, args.template, args.out, args.dtype, device)
+    with reported("explore-rl score", "nothing was written; give the command again") as outcome:
+        records = scoring.run(args.model, args.samples, args.problems, args.at, args.template, args.out, args.dtype, device)
+    if outcome.code:
+        return outcome.code
     at = "each sample's own temperature and top-p" if args.at == "own" and args.samples else "temperature 1 and top-p 1 (raw)"
     perplexity = [r["perplexity"] for r in records if r["perplexity"] is not None]
     print(f"{args.out}: {len(records)} texts under {records[0]['model']}, at {at}")
-    print(f"mean log-probability {np.mean([r['logprob'] for r in records if r['logprob'] is not None]):.3f} nats, median perplexity {np.median(perplexity):.4f}")
+    if perplexity:
+        logprobs = [r["logprob"] for r in records if r["logprob"] is not None]
+        print(f"mean log-probability {np.mean(logprobs):.3f} nats, median perplexity {np.median(perplexity):.4f}")
     return 0
