@@ -72,7 +72,10 @@ def _read_tokenizer(folder: Path):
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
-    except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
+    except Exception as error:
+        # The tokenizers library raises bare Exception for a file that it cannot read.
+        if type(error) is not Exception and not isinstance(error, (OSError, ValueError, TypeError, LookupError, AttributeError)):
+            raise
         raise InputError(f"{folder}: holds no tokenizer that transformers can read: {type(error).__name__}: {_one_line(error)}") from None
     # Without its files transformers makes a tokenizer of the model's kind with nothing but special tokens, and says nothing.
     if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):

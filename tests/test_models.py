@@ -61,7 +61,7 @@ def test_a_missing_tokenizer_is_not_an_empty_one(checkpoint):
     assert "holds no tokenizer" in refusal(load_tokenizer, checkpoint)
 
 
-@pytest.mark.parametrize("content", ["[", "{}"])
+@pytest.mark.parametrize("content", ["[", "{}", '{"added_tokens": []}'])
 def test_a_damaged_tokenizer(checkpoint, content):
     (checkpoint / "tokenizer.json").write_text(content)
     assert "no tokenizer that transformers can read" in refusal(load_tokenizer, checkpoint)

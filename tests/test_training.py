@@ -120,7 +120,7 @@ def test_a_strategy_switched_off_leaves_grpo_bit_for_bit(plain, run, tmp_path, s
 
 
 def test_a_mixture_of_the_policy_alone_is_rloo_bit_for_bit(run, tmp_path):
-    rloo = ["algorithm.advantage=rloo", "algorithm.importance_cap=null"]
+    rloo = ["algorithm.advantage=rloo", "algorithm.importance_cap=null", "algorithm.aggregation=constant"]
     alone = "strategies=[{name: mixture_policy, share_policy: 1.0, share_base: 0.0, share_hot: 0.0}]"
     assert same(weights(run(small(tmp_path, "rloo", *rloo))), weights(run(small(tmp_path, "alone", *rloo, alone))))
 
@@ -135,7 +135,8 @@ def test_strategies_compose_and_each_leaves_its_mark(run, tmp_path):
 
 
 def test_a_mixture_draws_from_the_base_and_a_hotter_policy(run, tmp_path):
-    folder = run(small(tmp_path, "mixture", MIXTURE, "algorithm.advantage=rloo", "algorithm.importance_cap=null", "algorithm.group_size=16"))
+    unbiased = ["algorithm.advantage=rloo", "algorithm.importance_cap=null", "algorithm.aggregation=constant"]
+    folder = run(small(tmp_path, "mixture", MIXTURE, *unbiased, "algorithm.group_size=16"))
     table = pq.read_table(folder / "rollouts" / "step-000003.parquet").to_pydict()
     assert set(table["source"]) == {"policy", "base", "hot"}
     assert {t for t, s in zip(table["temperature"], table["source"], strict=True) if s == "hot"} == {1.5}

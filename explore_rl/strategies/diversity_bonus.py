@@ -18,6 +18,7 @@ import math
 from collections import Counter
 from typing import Any
 
+from explore_rl.strategies import parameters
 from explore_rl.strategies.base import StepContext, Strategy
 from explore_rl.types import Group, Sample
 
@@ -25,16 +26,16 @@ KINDS = ("ucb", "ucb_constant", "batch")
 
 
 class DiversityBonus(Strategy):
-    """coefficient: multiplies the bonus. kind: see above. b0: the constant baseline of ucb_constant."""
+    """coefficient: multiplies the bonus. kind: see above. b0: the constant baseline of ucb_constant, .5 if not given."""
 
     name = "diversity_bonus"
 
-    def __init__(self, coefficient: float = 0.2, kind: str = "ucb_constant", b0: float = 0.5):
-        if kind not in KINDS:
-            raise ValueError(f"kind={kind!r}: expected one of {', '.join(KINDS)}")
-        if kind != "ucb_constant" and b0 != 0.5:
+    def __init__(self, coefficient: float = 0.2, kind: str = "ucb_constant", b0: float | None = None):
+        self.coefficient = parameters.number("coefficient", coefficient)
+        self.kind = parameters.choice("kind", kind, KINDS)
+        if kind != "ucb_constant" and b0 is not None:
             raise ValueError(f"b0={b0!r} has no effect with kind={kind}")
-        self.coefficient, self.kind, self.b0 = float(coefficient), kind, float(b0)
+        self.b0 = parameters.share("b0", 0.5 if b0 is None else b0)
         self.counts: dict[str, Counter[str]] = {}  # problem -> answer -> times given, before the current batch
 
     def advantage(self, groups: list[Group], step: StepContext) -> None:

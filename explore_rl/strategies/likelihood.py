@@ -7,11 +7,13 @@ a normaliser of its own). Alone it is supervised fine-tuning on the same traces 
 
 from __future__ import annotations
 
+from analysis.errors import InputError
 from explore_rl.config import Config
 from explore_rl.objectives import losses
 from explore_rl.objectives.terms import LossTerm
+from explore_rl.strategies import parameters
 from explore_rl.strategies.base import StepContext, Strategy
-from explore_rl.strategies.traces import WHEN, TraceSource, check_share, chosen_groups, without_success
+from explore_rl.strategies.traces import WHEN, TraceSource, chosen_groups, without_success
 from explore_rl.types import Group, Problem, Request
 
 
@@ -34,17 +36,20 @@ class Likelihood(Strategy):
         regions: list[str] | None = None,
         leave_out: list[str] | None = None,
     ):
-        if when not in WHEN:
-            raise ValueError(f"when={when!r}: expected one of {', '.join(WHEN)}")
-        if per_group < 1:
-            raise ValueError(f"per_group={per_group!r}: expected at least 1")
+        self.coefficient = parameters.number("coefficient", coefficient)
+        self.only = parameters.flag("only", only)
+        self.per_group = parameters.whole("per_group", per_group, 1)
+        self.rate = parameters.share("rate", rate)
+        self.when = parameters.choice("when", when, WHEN)
         if only and when != "always":
             raise ValueError("only=true draws nothing, so when=no_success has nothing to look at; use when=always")
-        self.coefficient, self.only, self.per_group, self.when = float(coefficient), only, per_group, when
-        self.rate = check_share("rate", rate)
-        self.source = TraceSource(traces, which, regions, leave_out)
+        regions, leave_out = parameters.labels("regions", regions), parameters.labels("leave_out", leave_out)
+        self.source = TraceSource(parameters.text("traces", traces), which, regions, leave_out)
 
     def check(self, config: Config, problems: list[Problem]) -> None:
+        rounds = config.algorithm.dynamic_sampling_rounds
+        if self.only and rounds:
+            raise InputError(f"strategies: likelihood: only=true draws nothing to draw again; set algorithm.dynamic_sampling_rounds=0 (it is {rounds})")
         self.source.check(self.name, problems)
 
     def terms(self, config: Config) -> list[LossTerm]:

@@ -23,6 +23,7 @@ import numpy as np
 from analysis.errors import InputError
 from explore_rl.config import Config
 from explore_rl.objectives.corrections import mixture_weight
+from explore_rl.strategies import parameters
 from explore_rl.strategies.base import Needs, Score, StepContext, Strategy
 from explore_rl.types import Group, Problem, Request
 
@@ -30,8 +31,8 @@ WEIGHTS = ("exact", "power", "none")
 
 
 class MixturePolicy(Strategy):
-    """share_policy, share_base, share_hot: probabilities of the components, share_policy above 0, sum 1. hot_temperature: of the hot one.
-    weight: "exact", "power" or "none"; power: the lambda of w^lambda, in (0, 1).
+    """share_policy, share_base, share_hot: probabilities of the components, share_policy above 0, sum 1. hot_temperature: of the hot one,
+    1.5 if not given. weight: "exact", "power" or "none"; power: the lambda of w^lambda for weight "power", in (0, 1), .5 if not given.
     """
 
     name = "mixture_policy"
@@ -41,32 +42,41 @@ class MixturePolicy(Strategy):
         share_policy: float = 0.5,
         share_base: float = 0.25,
         share_hot: float = 0.25,
-        hot_temperature: float = 1.5,
+        hot_temperature: float | None = None,
         weight: str = "exact",
-        power: float = 0.5,
+        power: float | None = None,
     ):
-        shares = {"policy": float(share_policy), "base": float(share_base), "hot": float(share_hot)}
-        if min(shares.values()) < 0 or abs(sum(shares.values()) - 1) > 1e-9:
-            raise ValueError(f"shares {shares}: expected non-negative numbers with sum 1")
+        given = {"policy": share_policy, "base": share_base, "hot": share_hot}
+        shares = {name: parameters.share(f"share_{name}", value) for name, value in given.items()}
+        if abs(sum(shares.values()) - 1) > 1e-9:
+            raise ValueError(f"shares {shares}: expected numbers with sum 1")
         if not shares["policy"] > 0:
             raise ValueError("share_policy: expected above 0, or the weights have no bound")
-        if weight not in WEIGHTS:
-            raise ValueError(f"weight={weight!r}: expected one of {', '.join(WEIGHTS)}")
-        if not 0 < power < 1:
-            raise ValueError(f"power={power!r}: expected in (0, 1); for 1 use weight=exact, for 0 weight=none")
+        if hot_temperature is not None and not shares["hot"]:
+            raise ValueError(f"hot_temperature={hot_temperature!r} has no effect with share_hot=0")
+        self.weight = parameters.choice("weight", weight, WEIGHTS)
+        if power is not None and weight != "power":
+            raise ValueError(f"power={power!r} has no effect with weight={weight}; for w^lambda use weight=power")
         self.shares = {name: share for name, share in shares.items() if share > 0}
-        self.hot_temperature, self.weight = float(hot_temperature), weight
-        self.exponent = {"exact": 1.0, "power": float(power), "none": 0.0}[weight]
+        self.hot_temperature = parameters.number("hot_temperature", 1.5 if hot_temperature is None else hot_temperature, above=0)
+        self.exponent = {"exact": 1.0, "power": parameters.number("power", 0.5 if power is None else power, above=0, below=1), "none": 0.0}[weight]
 
     def check(self, config: Config, problems: list[Problem]) -> None:
         algorithm = config.algorithm
         if algorithm.importance_cap is not None:
             raise InputError("strategies: mixture_policy: its weight is the whole correction; set algorithm.importance_cap=null")
-        if self.weight == "exact" and (algorithm.advantage != "rloo" or algorithm.divide_by_std):
-            raise InputError(
-                "strategies: mixture_policy: weight=exact is unbiased only with a leave-one-out baseline and no division by the spread; "
-                "set algorithm.advantage=rloo"
-            )
+        # What else would bias the weighted gradient: a baseline or a scale that looks at the sample, a divisor that follows the lengths
+        # drawn, a choice of groups or of samples by what came back.
+        exact_needs = {
+            "advantage=rloo": algorithm.advantage == "rloo",
+            "divide_by_std=null": not algorithm.divide_by_std,
+            "aggregation=constant": algorithm.aggregation == "constant",
+            "dynamic_sampling_rounds=0": algorithm.dynamic_sampling_rounds == 0,
+            "mask_truncated=false": not algorithm.mask_truncated,
+        }
+        wrong = [f"algorithm.{setting}" for setting, holds in exact_needs.items() if not holds]
+        if self.weight == "exact" and wrong:
+            raise InputError(f"strategies: mixture_policy: weight=exact would not be unbiased; set {' '.join(wrong)}, or weight=power or none")
         if "hot" in self.shares and self.hot_temperature <= config.rollout.temperature:
             raise InputError(f"strategies: mixture_policy: hot_temperature={self.hot_temperature}: expected above rollout.temperature={config.rollout.temperature}")
 
@@ -100,10 +110,13 @@ class MixturePolicy(Strategy):
         columns = {"policy": "old_logprob", "base": "base_logprob", "hot": "hot_logprob"}
         totals = {name: np.array([s.columns[columns[name]].sum(dtype=np.float64) for s in samples]) for name in self.shares}
         exact = mixture_weight(totals["policy"], np.stack([totals[n] for n in self.shares]), np.array([self.shares[n] for n in self.shares]))
-        for sample, weight in zip(samples, exact**self.exponent, strict=True):
+        used = exact**self.exponent
+        for sample, weight in zip(samples, used, strict=True):
             sample.weight = float(weight)
+        # Of the exact weights, whatever the exponent: how well these draws stand for the policy's own.
         step.metrics["effective_sample_size"] = float(exact.sum() ** 2 / (exact**2).sum() / len(exact))
         for name in self.shares:
-            of_source = exact[[s.rollout.request.source == name for s in samples]]
-            if len(of_source):
-                step.metrics[f"weight_{name}"] = float(of_source.mean())
+            of_source = np.array([s.rollout.request.source == name for s in samples])
+            if of_source.any():
+                step.metrics[f"exact_weight_{name}"] = float(exact[of_source].mean())
+                step.metrics[f"weight_{name}"] = float(used[of_source].mean())

@@ -12,8 +12,9 @@ from __future__ import annotations
 from explore_rl.config import Config
 from explore_rl.objectives import losses
 from explore_rl.objectives.terms import LossTerm
+from explore_rl.strategies import parameters
 from explore_rl.strategies.base import StepContext, Strategy
-from explore_rl.strategies.traces import WHEN, TraceSource, check_budget, check_share, chosen_groups, drop_for_traces, without_success
+from explore_rl.strategies.traces import WHEN, TraceSource, check_budget, chosen_groups, drop_for_traces, without_success
 from explore_rl.types import Group, Problem, Request
 
 
@@ -39,15 +40,14 @@ class TraceInjection(Strategy):
         regions: list[str] | None = None,
         leave_out: list[str] | None = None,
     ):
-        if when not in WHEN:
-            raise ValueError(f"when={when!r}: expected one of {', '.join(WHEN)}")
-        if statistics not in ("all", "on_policy"):
-            raise ValueError(f"statistics={statistics!r}: expected all or on_policy")
-        if not gamma > 0:
-            raise ValueError(f"gamma={gamma!r}: expected above 0")
-        self.per_group, self.rate, self.when, self.statistics = per_group, check_share("rate", rate), when, statistics
-        self.gamma, self.clip = float(gamma), clip
-        self.source = TraceSource(traces, which, regions, leave_out)
+        self.per_group = parameters.whole("per_group", per_group, 1)
+        self.rate = parameters.share("rate", rate)
+        self.when = parameters.choice("when", when, WHEN)
+        self.statistics = parameters.choice("statistics", statistics, ("all", "on_policy"))
+        self.gamma = parameters.number("gamma", gamma, above=0)
+        self.clip = None if clip is None else parameters.number("clip", clip, above=0, below=1)  # f(p) < 1: a higher cap would never bind
+        regions, leave_out = parameters.labels("regions", regions), parameters.labels("leave_out", leave_out)
+        self.source = TraceSource(parameters.text("traces", traces), which, regions, leave_out)
         self.room: list[int] = []  # traces that each group of the draw gets
 
     def check(self, config: Config, problems: list[Problem]) -> None:

@@ -1,6 +1,7 @@
 """Importance weights of a mixture: exact expectation on a policy small enough to enumerate, bounds, and refusals."""
 
 import itertools
+from functools import cache
 
 import numpy as np
 import pytest
@@ -8,55 +9,83 @@ import torch
 
 from analysis.errors import InputError
 from explore_rl.config import load_config
+from explore_rl.objectives.advantages import group_advantages
 from explore_rl.objectives.corrections import mixture_weight
+from explore_rl.objectives.normalisers import row_weights
+from explore_rl.strategies import make
 from explore_rl.strategies.mixture_policy import MixturePolicy
-from explore_rl.types import Group, Status
+from explore_rl.types import Group, Request, Status
 
 SHARES = {"policy": 0.5, "base": 0.3, "hot": 0.2}
 
 
-def tiny_policies():
-    """Two-step policies over three tokens: 9 sequences, with log-probabilities as a function of 12 logits."""
-    generator = torch.Generator().manual_seed(0)
-    logits = torch.randn(4, 3, generator=generator, dtype=torch.float64)
-    base_logits = torch.randn(4, 3, generator=generator, dtype=torch.float64)
-    sequences = list(itertools.product(range(3), repeat=2))
-
-    def logprob(parameters, temperature=1.0):
-        table = torch.log_softmax(parameters / temperature, dim=-1)
-        return torch.stack([table[0, a] + table[1 + a, b] for a, b in sequences])
-
-    return logits, base_logits, logprob, torch.tensor([1.0, 0, 0, 0, 1, 0, 0, 0, 0], dtype=torch.float64)
+# Policies of one or two steps over three tokens, of which 2 ends the sequence: 7 sequences of two lengths. Parameters: 3 x 3 logits.
+SEQUENCES = [(2,), *itertools.product((0, 1), range(3))]
+REWARD = np.array([float(y in {(2,), (0, 1), (1, 0)}) for y in SEQUENCES])
+MAX_NEW_TOKENS = 2
+GROUP = 3
 
 
-def expected_gradient(power):
-    """E over groups of two drawn from the mixture of  sum_i w_i^power (r_i - r_j) grad log pi(y_i) / 2, every group enumerated."""
-    logits, base_logits, logprob, reward = tiny_policies()
-    parameters = logits.clone().requires_grad_()
-    policy = logprob(parameters)
-    components = torch.stack([policy.detach(), logprob(base_logits), logprob(logits, 1.5)])
-    shares = np.array(list(SHARES.values()))
-    weight = torch.tensor(mixture_weight(policy.detach().numpy(), components.numpy(), shares) ** power)
-    mixture = (torch.tensor(shares)[:, None] * components.exp()).sum(0)
-    total = torch.zeros((), dtype=torch.float64)
-    for i, j in itertools.product(range(9), repeat=2):
-        chance = mixture[i] * mixture[j]
-        total = total + chance * (weight[i] * (reward[i] - reward[j]) * policy[i] + weight[j] * (reward[j] - reward[i]) * policy[j]) / 2
-    return torch.autograd.grad(total, parameters)[0]
+def tiny_logits(seed):
+    return torch.randn(3, 3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def logprobs(parameters, temperature=1.0):
+    """log pi(y) of every sequence, [7]."""
+    table = torch.log_softmax(parameters / temperature, dim=-1)
+    return torch.stack([table[0, y[0]] + (table[1 + y[0], y[1]] if len(y) > 1 else 0.0) for y in SEQUENCES])
+
+
+def expected_gradient(exponent, aggregation="constant", advantage="rloo"):
+    """The expectation of the update's direction, every group of three enumerated with the component that drew each of its samples.
+
+    E sum_i  w_i^exponent A_i (row weight of i) grad log pi(y_i),  with the baseline and the divisor that training uses: draws of the
+    policy count for the baseline, draws of the others are measured against it.
+    """
+    parameters = tiny_logits(0).requires_grad_()
+    policy = logprobs(parameters)
+    q = {"policy": policy.detach().numpy(), "base": logprobs(tiny_logits(1)).numpy(), "hot": logprobs(tiny_logits(0), 1.5).numpy()}
+    weight = mixture_weight(q["policy"], np.stack(list(q.values())), np.array(list(SHARES.values()))) ** exponent
+    request = Request("p", 0, (1,), 1, MAX_NEW_TOKENS)
+    in_baseline = {name: strategy().drawn_by(name, request).in_baseline for name in SHARES}
+    draws = [(name, y, SHARES[name] * np.exp(q[name][y])) for name in SHARES for y in range(len(SEQUENCES))]
+
+    @cache
+    def advantages(rewards, counts):
+        return group_advantages(advantage, np.array(rewards), np.array(counts))
+
+    @cache
+    def divided(lengths):
+        return row_weights(np.array(lengths), aggregation, MAX_NEW_TOKENS)
+
+    expected = np.zeros(len(SEQUENCES))  # what multiplies grad log pi of each sequence
+    for group in itertools.product(draws, repeat=GROUP):
+        chance = np.prod([p for _, _, p in group])
+        members = [y for _, y, _ in group]
+        values = advantages(tuple(REWARD[members]), tuple(in_baseline[name] for name, _, _ in group))
+        rows = divided(tuple(len(SEQUENCES[y]) for y in members))
+        for i, y in enumerate(members):
+            expected[y] += chance * weight[y] * values[i] * rows[i]
+    return torch.autograd.grad((torch.tensor(expected) * policy).sum(), parameters)[0] * MAX_NEW_TOKENS
 
 
 def true_gradient():
-    logits, _, logprob, reward = tiny_policies()
-    parameters = logits.clone().requires_grad_()
-    return torch.autograd.grad((logprob(parameters).exp() * reward).sum(), parameters)[0]
+    """Of the expected reward under the policy."""
+    parameters = tiny_logits(0).requires_grad_()
+    return torch.autograd.grad((logprobs(parameters).exp() * torch.tensor(REWARD)).sum(), parameters)[0]
 
 
-def test_exact_weights_estimate_the_on_policy_gradient():
+def test_exact_weights_estimate_the_gradient_of_expected_reward():
+    assert true_gradient().abs().max() > 0.01
     assert torch.allclose(expected_gradient(1.0), true_gradient(), atol=1e-10, rtol=0)
 
 
-def test_a_power_below_one_is_biased_and_says_so():
-    assert (expected_gradient(0.5) - true_gradient()).abs().max() > 1e-3
+@pytest.mark.parametrize(
+    "change",
+    [{"exponent": 0.5}, {"exponent": 0.0}, {"aggregation": "token"}, {"aggregation": "sequence"}, {"advantage": "dr_grpo"}, {"advantage": "grpo"}],
+)
+def test_powers_below_one_and_what_is_refused_with_exact_weights_are_biased(change):
+    assert (expected_gradient(**{"exponent": 1.0} | change) - true_gradient()).abs().max() > 1e-3
 
 
 def mixture_groups(problems, sample_of, sources=("policy", "base", "hot", "policy")):
@@ -116,13 +145,51 @@ def test_weight_none_leaves_the_advantage_as_it_is(problems, sample_of, step):
 
 
 def test_combinations_that_would_bias_exact_weights_are_refused():
-    right = ["algorithm.advantage=rloo", "algorithm.importance_cap=null"]
-    strategy().check(load_config(None, right), [])
-    with pytest.raises(InputError, match="importance_cap=null"):
-        strategy().check(load_config(None, right[:1]), [])
-    with pytest.raises(InputError, match="advantage=rloo"):
-        strategy().check(load_config(None, right[1:]), [])
-    with pytest.raises(ValueError, match="sum 1"):
-        MixturePolicy(share_policy=0.5, share_base=0.5, share_hot=0.5)
-    with pytest.raises(ValueError, match="no bound"):
-        MixturePolicy(share_policy=0.0, share_base=0.5, share_hot=0.5)
+    right = {"advantage": "rloo", "aggregation": "constant", "importance_cap": "null", "mask_truncated": "false", "dynamic_sampling_rounds": "0"}
+
+    def config(**changes):
+        return load_config(None, [f"algorithm.{key}={value}" for key, value in (right | changes).items()])
+
+    strategy().check(config(), [])
+    wrong = {
+        "importance_cap=null": {"importance_cap": 2.0}, "advantage=rloo": {"advantage": "dr_grpo"}, "divide_by_std=null": {"divide_by_std": "true"},
+        "aggregation=constant": {"aggregation": "token"}, "mask_truncated=false": {"mask_truncated": "true"},
+        "dynamic_sampling_rounds=0": {"dynamic_sampling_rounds": 2},
+    }  # fmt: skip
+    for said, changes in wrong.items():
+        with pytest.raises(InputError, match=f"set .*algorithm.{said}"):
+            strategy().check(config(**changes), [])
+        if said != "importance_cap=null":
+            strategy(weight="power").check(config(**changes), [])  # biased anyway, and says so
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"share_base": 0.5}, "sum 1"),
+        ({"share_policy": 0.0, "share_base": 0.5, "share_hot": 0.5}, "no bound"),
+        ({"share_policy": "0.5"}, "share_policy='0.5'"),
+        ({"share_policy": 1.2, "share_hot": -0.5}, "share between 0 and 1"),
+        ({"power": 0.5}, "has no effect with weight=exact"),
+        ({"power": 0.5, "weight": "none"}, "has no effect with weight=none"),
+        ({"power": 1.0, "weight": "power"}, "between 0 and 1"),
+        ({"weight": "exactly"}, "expected one of exact, power, none"),
+        ({"hot_temperature": 2.0, "share_base": 0.5, "share_hot": 0}, "no effect with share_hot=0"),
+        ({"hot_temperature": float("inf")}, "finite number above 0"),
+        ({"hot_temperature": True}, "finite number above 0"),
+    ],
+)
+def test_parameters_out_of_range_or_without_effect_are_refused(changes, said):
+    with pytest.raises(InputError, match=said) as caught:
+        make([{"name": "mixture_policy", "share_policy": 0.5, "share_base": 0.3, "share_hot": 0.2} | changes])
+    assert str(caught.value).startswith("strategies[0]: mixture_policy: ")
+
+
+def test_metrics_say_which_weights_they_are_of(problems, sample_of, step):
+    groups, context = mixture_groups(problems, sample_of), step()
+    strategy(weight="none").advantage(groups, context)
+    assert context.metrics["weight_base"] == 1.0 != context.metrics["exact_weight_base"]
+    exact = step()
+    strategy().advantage(groups, exact)
+    assert all(exact.metrics[f"weight_{name}"] == exact.metrics[f"exact_weight_{name}"] for name in SHARES)
+    assert exact.metrics["effective_sample_size"] == context.metrics["effective_sample_size"]
