@@ -27,12 +27,12 @@ from explore_rl.run_folder import RunFolder, write_atomic
 EPS = 3 / 1024  # the rule-of-three detection limit of 1,024 draws
 KS = (1, 16, 1024)
 HOT = (1.25, 1.5)  # raised temperatures of the controls
-PASSES_A_TRAINED_TOKEN = 5  # draw 1, score 1, forward and backward 3 forward passes
+PASSES_A_TRAINED_TOKEN = 5  # draw 1, score 1, forward and backward 3 forward passes (of one epoch, without a KL term)
 
 
 @dataclass
 class Entry:
-    """One row before seeds are put together. comparison: of `exact.compare`. extra_draws: added to k (compute matched)."""
+    """One row before seeds are put together. extra_draws: added to every k of pass@k (compute matched)."""
 
     method: str
     seed: int | None
@@ -81,13 +81,19 @@ def final_audit(folder: Path, asked: list, temperature: float) -> exact.ExactAud
 
 
 def matched_draws(folder: Path, audit_problems: int) -> float:
-    """Draws a problem that the run's training would have paid for: trained samples x forward passes each, spread over the audit problems."""
+    """Draws a problem that the run's training would have paid for: trained samples x forward passes each, spread over the audit problems.
+
+    Traces, and draws that taught nothing, count as much as the others, which favours the base.
+    """
     trained = sum(pq.read_metadata(shard).num_rows for shard in (folder / "rollouts").glob("step-*.parquet"))
     return PASSES_A_TRAINED_TOKEN * trained / audit_problems
 
 
 def figures(entry: Entry, base: exact.ExactAudit) -> dict[str, Any]:
-    """One run's figures: exact pass@k, support by problem and mode at EPS, and the whole ladder."""
+    """One run's figures: exact pass@k, support by problem and mode at EPS, and the whole ladder.
+
+    More draws change pass@k, not the support, which is a property of the model.
+    """
     ks = [k + entry.extra_draws for k in KS]
     success = entry.audit.success
     with np.errstate(divide="ignore"):
@@ -105,12 +111,15 @@ def figures(entry: Entry, base: exact.ExactAudit) -> dict[str, Any]:
 
 
 def summary(method: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Mean, least and largest of every figure over the runs of a method. With few runs: the range, and no p-value."""
-    names = [k for k, v in runs[0].items() if isinstance(v, (int, float)) and k != "seed" or v is None and k not in ("seed",)]
+    """Mean, least and largest of every figure over the runs of a method that have it. With few runs: the range, and no p-value.
+
+    A rate without a denominator is None in its run; where all runs lack it, so is the figure.
+    """
+    names = [name for name, value in runs[0].items() if name != "seed" and (value is None or isinstance(value, (int, float)))]
     row: dict[str, Any] = {"method": method, "runs": len(runs)}
     for name in names:
         values = [r[name] for r in runs if r[name] is not None]
-        row[name] = {"mean": float(np.mean(values)), "low": float(min(values)), "high": float(max(values))} if values else None
+        row[name] = {"mean": float(np.mean(values)), "low": float(min(values)), "high": float(max(values)), "runs": len(values)} if values else None
     return row
 
 
@@ -130,7 +139,8 @@ def cells(row: dict[str, Any]) -> list[str]:
         if value is None:
             found.append("-")
         elif row["runs"] > 1:
-            found.append(f"{form.format(value['mean'])} [{form.format(value['low'])}, {form.format(value['high'])}]")
+            of = f", {value['runs']} runs" if value["runs"] < row["runs"] else ""
+            found.append(f"{form.format(value['mean'])} [{form.format(value['low'])}, {form.format(value['high'])}{of}]")
         else:
             found.append(form.format(value["mean"]))
     return found
