@@ -2,8 +2,9 @@
 
 Acts at: plan (which component draws each sample), advantage (the weight). Needs: the base engine, and every component's log-probabilities.
 
-Each sample's component j is drawn at random with probability share_j from: the current policy at the training temperature, the frozen base,
-and the current policy at a hotter temperature. With q_j(y) a component's probability of the whole sequence, end token included,
+The components are the current policy at the training temperature, the frozen base, and the current policy at a hotter temperature. The first
+rewards.min_group samples of a group are the policy's own, since a group with fewer has no baseline and is dropped, which would weigh components
+unevenly; the others' components are drawn at random, such that share_j of a group comes from component j in expectation. With q_j(y) a component's probability of the whole sequence, end token included,
 
     w(y) = exp( log pi_old(y) - logsumexp_j( log share_j + log q_j(y) ) )        <= 1 / share_policy
 
@@ -65,6 +66,12 @@ class MixturePolicy(Strategy):
         algorithm = config.algorithm
         if algorithm.importance_cap is not None:
             raise InputError("strategies: mixture_policy: its weight is the whole correction; set algorithm.importance_cap=null")
+        own, least = self.shares["policy"] * algorithm.group_size, config.rewards.min_group
+        if own < least - 1e-9:
+            raise InputError(
+                f"strategies: mixture_policy: share_policy={self.shares['policy']:g} of algorithm.group_size={algorithm.group_size} is {own:g} draws, "
+                f"below rewards.min_group={least}: groups would have no baseline; expected share_policy of at least {least / algorithm.group_size:.3g}"
+            )
         # What else would bias the weighted gradient: a baseline or a scale that looks at the sample, a divisor that follows the lengths
         # drawn, a choice of groups or of samples by what came back.
         exact_needs = {
@@ -91,9 +98,22 @@ class MixturePolicy(Strategy):
     def plan(self, requests: list[Request], groups: list[Group], round: int, step: StepContext) -> list[Request]:
         if round > 0:
             return requests
-        names = list(self.shares)
-        components = step.rng.choice(names, size=len(requests), p=[self.shares[name] for name in names])
+        places: dict[int, list[int]] = {}
+        for i, request in enumerate(requests):
+            places.setdefault(request.group, []).append(i)
+        components = ["policy"] * len(requests)
+        for group in places.values():
+            fixed, chances = self.allocation(len(group), step.config.rewards.min_group)
+            if free := group[fixed:]:
+                for i, name in zip(free, step.rng.choice(list(chances), size=len(free), p=list(chances.values())), strict=True):
+                    components[i] = str(name)
         return [self.drawn_by(component, request) for component, request in zip(components, requests, strict=True)]
+
+    def allocation(self, size: int, at_least: int) -> tuple[int, dict[str, float]]:
+        """Of a group of `size`: how many draws are the policy's own for sure, and the chances of the components for each of the others."""
+        fixed = min(at_least, int(size * self.shares["policy"] + 1e-9))
+        left = {name: max(0.0, size * share - (fixed if name == "policy" else 0)) for name, share in self.shares.items()}
+        return fixed, {name: amount / max(sum(left.values()), 1e-9) for name, amount in left.items()}
 
     def drawn_by(self, component: str, request: Request) -> Request:
         """The group's baseline is the current policy's own: any baseline that does not look at the sample leaves the weighted gradient unbiased."""

@@ -23,7 +23,7 @@ SHARES = {"policy": 0.5, "base": 0.3, "hot": 0.2}
 SEQUENCES = [(2,), *itertools.product((0, 1), range(3))]
 REWARD = np.array([float(y in {(2,), (0, 1), (1, 0)}) for y in SEQUENCES])
 MAX_NEW_TOKENS = 2
-GROUP = 3
+MOSTLY_POLICY = {"policy": 0.7, "base": 0.2, "hot": 0.1}
 
 
 def tiny_logits(seed):
@@ -36,19 +36,22 @@ def logprobs(parameters, temperature=1.0):
     return torch.stack([table[0, y[0]] + (table[1 + y[0], y[1]] if len(y) > 1 else 0.0) for y in SEQUENCES])
 
 
-def expected_gradient(exponent, aggregation="constant", advantage="rloo"):
-    """The expectation of the update's direction, every group of three enumerated with the component that drew each of its samples.
+def expected_gradient(exponent, aggregation="constant", advantage="rloo", size=3, at_least=2):
+    """The expectation of the update's direction, every group of `size` enumerated with the component that drew each of its samples.
 
-    E sum_i  w_i^exponent A_i (row weight of i) grad log pi(y_i),  with the baseline and the divisor that training uses: draws of the
-    policy count for the baseline, draws of the others are measured against it.
+    E sum_i  w_i^exponent A_i (row weight of i) grad log pi(y_i),  with the allocation, baseline and divisor that training uses: draws of the
+    policy count for the baseline, draws of the others are measured against it, and a group with fewer than two of the former is dropped.
     """
+    mixture = MixturePolicy(**{f"share_{name}": share for name, share in MOSTLY_POLICY.items()})
+    fixed, chances = mixture.allocation(size, at_least)
     parameters = tiny_logits(0).requires_grad_()
     policy = logprobs(parameters)
     q = {"policy": policy.detach().numpy(), "base": logprobs(tiny_logits(1)).numpy(), "hot": logprobs(tiny_logits(0), 1.5).numpy()}
-    weight = mixture_weight(q["policy"], np.stack(list(q.values())), np.array(list(SHARES.values()))) ** exponent
+    weight = mixture_weight(q["policy"], np.stack(list(q.values())), np.array(list(MOSTLY_POLICY.values()))) ** exponent
     request = Request("p", 0, (1,), 1, MAX_NEW_TOKENS)
-    in_baseline = {name: strategy().drawn_by(name, request).in_baseline for name in SHARES}
-    draws = [(name, y, SHARES[name] * np.exp(q[name][y])) for name in SHARES for y in range(len(SEQUENCES))]
+    in_baseline = {name: mixture.drawn_by(name, request).in_baseline for name in chances}
+    own = [("policy", y, np.exp(q["policy"][y])) for y in range(len(SEQUENCES))]
+    draws = [(name, y, chance * np.exp(q[name][y])) for name, chance in chances.items() for y in range(len(SEQUENCES))]
 
     @cache
     def advantages(rewards, counts):
@@ -59,7 +62,9 @@ def expected_gradient(exponent, aggregation="constant", advantage="rloo"):
         return row_weights(np.array(lengths), aggregation, MAX_NEW_TOKENS)
 
     expected = np.zeros(len(SEQUENCES))  # what multiplies grad log pi of each sequence
-    for group in itertools.product(draws, repeat=GROUP):
+    for group in itertools.product(*[own] * fixed, *[draws] * (size - fixed)):
+        if sum(in_baseline[name] for name, _, _ in group) < 2:
+            continue
         chance = np.prod([p for _, _, p in group])
         members = [y for _, y, _ in group]
         values = advantages(tuple(REWARD[members]), tuple(in_baseline[name] for name, _, _ in group))
@@ -75,9 +80,14 @@ def true_gradient():
     return torch.autograd.grad((logprobs(parameters).exp() * torch.tensor(REWARD)).sum(), parameters)[0]
 
 
-def test_exact_weights_estimate_the_gradient_of_expected_reward():
+@pytest.mark.parametrize("size", [3, 4])
+def test_exact_weights_estimate_the_gradient_of_expected_reward(size):
     assert true_gradient().abs().max() > 0.01
-    assert torch.allclose(expected_gradient(1.0), true_gradient(), atol=1e-10, rtol=0)
+    assert torch.allclose(expected_gradient(1.0, size=size), true_gradient(), atol=1e-10, rtol=0)
+
+
+def test_components_all_drawn_at_random_would_be_biased_by_the_groups_without_baseline():
+    assert (expected_gradient(1.0, at_least=0) - true_gradient()).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize(
@@ -128,6 +138,17 @@ def test_components_are_drawn_in_their_shares_and_say_so(problems, draft, step):
         ("policy", "policy", 1.0, True), ("base", "base", 1.0, False), ("hot", "policy", 1.5, False),
     }  # fmt: skip
     assert [r.seed for r in planned] == [r.seed for r in draft * 40]
+
+
+def test_every_group_has_a_baseline_and_the_shares_hold_in_expectation(draft, step):
+    """4 samples a group at 50, 30 and 20 %: two for the policy for sure, 1.2 of the other two for the base, .8 for the hot one."""
+    fixed, chances = strategy().allocation(4, 2)
+    assert fixed == 2 and chances == pytest.approx({"policy": 0.0, "base": 0.6, "hot": 0.4})
+    planned = strategy().plan(draft, [], 0, step())
+    for group in {r.group for r in planned}:
+        assert [r.source == "policy" for r in planned if r.group == group] == [True, True, False, False]
+    with pytest.raises(InputError, match="share_policy of at least 0.667"):
+        strategy().check(load_config(None, ["algorithm.importance_cap=null", "algorithm.group_size=3"]), [])
 
 
 def test_all_policy_is_the_draft_with_weight_one(problems, draft, step, sample_of):
