@@ -280,9 +280,8 @@ def metric_rows(b: dict) -> list[tuple[str, dict | None, dict | None, dict | Non
                 add(f"G-Pass@{g['k']}, tau = {tau}", entry)
     if g := m.get("mg_pass_at_k"):
         add(f"mG-Pass@{g['k']}", g)
-    if c := m.get("cover_at"):
-        for tau in c["base"]:
-            add(f"Cover@{tau}", {side: {"value": c[side][tau], "low": None, "high": None} for side in ("base", "tuned")})
+    for tau, entry in (m.get("cover_at") or {}).items():
+        add(f"Cover@{tau}", entry)
     if y := m.get("bayes_at_n"):
         add(
             "Bayes@N (fixed problems)",
