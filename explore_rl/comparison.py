@@ -39,7 +39,7 @@ class Comparison:
         self.output, self.samples, self.problems = output, samples, problems
 
     def check(self, configs: Sequence[Config]) -> None:
-        """Reads the audit problems of runs that are still to be trained. Raises InputError."""
+        """Reads the audit problems of these runs, so that a mistake there is found before any work. Raises InputError."""
         wanted = [self.settings(config, config.model.path) for config in configs]
         for problems, format, limit in dict.fromkeys((s.problems, s.format, s.limit) for s in wanted):
             load_problems(problems, format=format, limit=limit)

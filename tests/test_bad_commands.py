@@ -118,6 +118,18 @@ def test_samples_of_a_comparison(capsys, tmp_path):
     assert "missing.jsonl" in refused(capsys, "sweep", tmp_path / "sweep.yaml", "--problems", "missing.jsonl")
 
 
+def test_compare_leaves_nothing_behind(capsys, tmp_path):
+    from explore_rl.config import load_config, to_yaml
+
+    assert "no finished run" in refused(capsys, "compare", tmp_path / "run", "--out", tmp_path / "out")
+    (tmp_path / "run" / "final").mkdir(parents=True)
+    (tmp_path / "run" / "final" / "config.json").write_text("{}")
+    (tmp_path / "run" / "config.yaml").write_text(to_yaml(load_config("configs/lab/grpo.yaml")))
+    for words in (["--samples", "0"], ["--problems", "missing.jsonl"]):
+        assert words[1] in refused(capsys, "compare", tmp_path / "run", "--out", tmp_path / "out", *words)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_full_disk_is_one_line(capsys):
     from explore_rl.faults import reported
 
@@ -127,7 +139,7 @@ def test_a_full_disk_is_one_line(capsys):
     assert outcome.code == 1
     assert capsys.readouterr().err == "explore-rl sample: stopped: the disk is full; free some room\nexplore-rl sample: give the command again\n"
     with reported("explore-rl sample", "give the command again") as outcome:
-        pq.write_table(pa.table({"x": [1]}), "/dev/full")
+        pq.ParquetWriter(pa.OSFile("/dev/full", "wb"), pa.schema({"x": pa.int64()})).close()  # a path would be removed on failure
     assert outcome.code == 1
     with pytest.raises(FileNotFoundError), reported("explore-rl sample", ""):
         open("/no/such/file")

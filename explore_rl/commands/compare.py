@@ -28,15 +28,17 @@ def run(args: argparse.Namespace) -> int:
     from explore_rl.config import load_config
     from explore_rl.faults import reported
 
-    bases = {}
+    bases, configs = {}, []
     for folder in args.runs:
         if not (folder / "final" / "config.json").exists():
             raise InputError(f"{folder}: no finished run (final/config.json is missing)")
-        bases[load_config(folder / "config.yaml").model.path] = folder
+        configs.append(load_config(folder / "config.yaml"))
+        bases[configs[-1].model.path] = folder
     if len(bases) > 1:
         raise InputError(f"the runs have different base models: {', '.join(f'{base} ({folder})' for base, folder in bases.items())}; compare one base at a time")
-    args.out.mkdir(parents=True, exist_ok=True)
     comparison = Comparison(args.out, args.samples, args.problems)
+    comparison.check(configs)
+    args.out.mkdir(parents=True, exist_ok=True)
     with reported("explore-rl compare", "samples are kept; give the command again to go on") as outcome:
         comparison.sample_missing(args.runs)
         comparison.write(args.runs)
