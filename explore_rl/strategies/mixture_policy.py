@@ -4,7 +4,8 @@ Acts at: plan (which component draws each sample), advantage (the weight). Needs
 
 The components are the current policy at the training temperature, the frozen base, and the current policy at a hotter temperature. The first
 rewards.min_group samples of a group are the policy's own, since a group with fewer has no baseline and is dropped, which would weigh components
-unevenly; the others' components are drawn at random, such that share_j of a group comes from component j in expectation. With q_j(y) a component's probability of the whole sequence, end token included,
+unevenly; the others' components are drawn at random, such that share_j of a group comes from component j in expectation. With q_j(y) a
+component's probability of the whole sequence, end token included,
 
     w(y) = exp( log pi_old(y) - logsumexp_j( log share_j + log q_j(y) ) )        <= 1 / share_policy
 
