@@ -107,10 +107,29 @@ def send_from_rank(rank: Any, endpoints: Endpoints, version: int) -> Sent:
                 if connection is not None:
                     connection.close()
                 rank.transfer = None
-                connection = rank.transfer = Connection(rank, endpoints)
+                try:
+                    connection = rank.transfer = Connection(rank, endpoints)
+                finally:
+                    all_connected = _agreed(rank.transfer is not None)
+                if not all_connected:  # rank 0 could not; the others would wait for it in the first gathering of shards
+                    rank.transfer = None
+                    return Sent(0.0)
             return Sent(connection.send(version))
         except ActorFault as fault:
             return Sent(0.0, fault)
+
+
+def _agreed(mine: bool) -> bool:
+    """Whether every rank says so."""
+    import torch
+    import torch.distributed as dist
+
+    if not dist.is_initialized() or dist.get_world_size() == 1:
+        return mine
+    device = "cuda" if dist.get_backend() == "nccl" else "cpu"
+    said = torch.tensor(int(mine), dtype=torch.int32, device=device)
+    dist.all_reduce(said, dist.ReduceOp.MIN)
+    return bool(said.item())
 
 
 def import_sender(rank: Any) -> None:

@@ -76,8 +76,8 @@ class RolloutActor:
         texts = self.tokenizer.batch_decode(tokens_of, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return [(tokens, text, reason, logprobs, self.version) for (tokens, logprobs, reason), text in zip(drawn, texts, strict=True)]
 
-    def _step(self) -> bool:
-        self.steps += 1
+    def _step(self, moved: bool) -> bool:
+        self.steps += moved  # an engine that spins without getting on makes no progress
         return not self.abandon
 
     # --- weights: the control plane of vLLM's weight-transfer API -----------------------------------------------------

@@ -147,6 +147,8 @@ class RolloutGroup:
             told = [e.handle.abort.remote() for e in self.engines if e.name not in self.suspects]
             ray.wait(told, num_returns=len(told), timeout=ANSWER_S) if told else None
             raise
+        except RayTaskError as error:
+            raise ActorFault("a rollout engine", doing, f"{type(error.cause).__name__}: {error.cause}") from error
 
     # --- faults -------------------------------------------------------------------------------------------------------
 

@@ -92,11 +92,12 @@ def sampling_params(request: Request, settings: EngineSettings) -> SamplingParam
 
 
 def draw(
-    llm: LLM, requests: list[Request], settings: EngineSettings, on_step: Callable[[], bool]
+    llm: LLM, requests: list[Request], settings: EngineSettings, on_step: Callable[[bool], bool]
 ) -> Iterator[tuple[int, tuple[int, ...], np.ndarray, str]]:
     """Yields (index, sampled tokens, their log-probabilities float32 [T], finish reason), as requests finish.
 
-    on_step is called after every decoding step; when it returns False the rest is given up.
+    on_step(moved) is called after every decoding step, moved: whether any request got on; when it returns False the rest is given up.
+    Raises RuntimeError for a request that ended in any other way than by a stop or by its length. Nothing stays behind in the engine.
     """
     engine = llm.llm_engine
     index = {}
@@ -104,15 +105,20 @@ def draw(
         name = f"{next(_names)}"
         index[name] = i
         engine.add_request(name, {"prompt_token_ids": list(request.prompt_ids + request.prefix_ids)}, sampling_params(request, settings))
-    while engine.has_unfinished_requests():
-        for output in engine.step():
-            if output.finished:
-                completion = output.outputs[0]
-                logprobs = np.array(completion.logprobs.logprobs, dtype=np.float32)
-                yield index.pop(output.request_id), tuple(completion.token_ids), logprobs, completion.finish_reason
-        if not on_step():
-            engine.abort_request(list(index))
-            return
+    try:
+        while engine.has_unfinished_requests():
+            outputs = engine.step()
+            for output in outputs:
+                if output.finished:
+                    completion = output.outputs[0]
+                    if completion.finish_reason not in ("stop", "length"):
+                        raise RuntimeError(f"vLLM ended a request with {completion.finish_reason!r}")
+                    logprobs = np.array(completion.logprobs.logprobs, dtype=np.float32)
+                    yield index.pop(output.request_id), tuple(completion.token_ids), logprobs, completion.finish_reason
+            if not on_step(bool(outputs)):
+                return
+    finally:
+        engine.abort_request(list(index))
 
 
 _names = itertools.count()
