@@ -10,7 +10,9 @@ from explore_rl.config import load_config, to_yaml
 from explore_rl.lab.exact import ExactAudit, Index
 
 # Problem 0: mode A in two writings, mode B by division. Problem 1: mode C.
-INDEX = Index(("a1", "a2", "b", "c"), np.array([0, 0, 0, 1]), np.array([0, 0, 1, 2]), ("A", "B", "C"), np.array([0, 0, 1]), ("common", "division", "product_of_sum"))
+ANSWER_PROBLEM, ANSWER_MODE, MODE_PROBLEM = np.array([0, 0, 0, 1]), np.array([0, 0, 1, 2]), np.array([0, 0, 1])
+REGIONS = ("common", "division", "product_of_sum")
+INDEX = Index(("a1", "a2", "b", "c"), ANSWER_PROBLEM, ANSWER_MODE, ("A", "B", "C"), MODE_PROBLEM, REGIONS)
 
 
 def audit(*probabilities):
