@@ -336,6 +336,17 @@ def rank_device(kind: str) -> Any:
     return torch.device("cuda", 0) if kind == "cuda" else torch.device("cpu")
 
 
+def without_compiled_collectives() -> None:
+    """Called in a CPU rank before it connects: collectives go over gloo alone.
+
+    DeepSpeed would otherwise compile a shared-memory collective with the machine's C++ compiler at its first start (minutes on a busy
+    machine, and a compiler that has to be there), under a lock file that a rank killed meanwhile leaves behind for all later ones to wait for.
+    """
+    import deepspeed
+
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+
+
 def distributed_backend(kind: str) -> str:
     """How the ranks talk to each other."""
     return "nccl" if kind == "cuda" else "gloo"

@@ -57,6 +57,8 @@ class LearnerRank:
 
         logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
         transformers.utils.logging.disable_progress_bar()
+        if self.kind == "cpu":
+            devices.without_compiled_collectives()
         deepspeed.init_distributed(devices.distributed_backend(self.kind), verbose=False, timeout=datetime.timedelta(seconds=timeout_s))
         self.progress += 1
 
