@@ -1,5 +1,6 @@
 """What a user gets wrong at sample, score, sweep and compare: one line that names it, exit code 2, before any engine starts."""
 
+import errno
 import json
 
 import pyarrow as pa
@@ -134,8 +135,7 @@ def test_a_full_disk_is_one_line(capsys):
     from explore_rl.faults import reported
 
     with reported("explore-rl sample", "give the command again") as outcome:
-        with open("/dev/full", "w") as file:
-            file.write("x")
+        raise OSError(errno.ENOSPC, "No space left on device")
     assert outcome.code == 1
     assert capsys.readouterr().err == "explore-rl sample: stopped: the disk is full; free some room\nexplore-rl sample: give the command again\n"
     with reported("explore-rl sample", "give the command again") as outcome:
