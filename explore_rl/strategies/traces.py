@@ -118,12 +118,6 @@ def chosen_groups(groups: list[Group], rate: float, step: StepContext) -> list[b
     return list(step.rng.random(len(groups)) < rate)
 
 
-def check_share(name: str, value: float) -> float:
-    if not 0.0 <= value <= 1.0:
-        raise ValueError(f"{name}={value!r}: expected a share between 0 and 1")
-    return float(value)
-
-
 def check_budget(name: str, per_group: int, config: Config) -> None:
     if not 1 <= per_group < config.algorithm.group_size:
         raise InputError(f"strategies: {name}: per_group={per_group}: expected at least 1 and below algorithm.group_size={config.algorithm.group_size}")
