@@ -35,7 +35,7 @@ class ModelConfig:
 class ProblemsConfig:
     train: str = "lab:countdown?level=3&split=train"  # problem file or spec to train on
     heldout: str | None = "lab:countdown?level=3&split=heldout&size=100"  # problems of the pass@k evaluation during training; null: none
-    format: str | None = None  # adapter by name; null: found from the columns
+    format: str | None = None  # adapter of the training file by name; null: found from its columns (held-out files always are)
     limit: int | None = None  # only the first so many training problems
 
 
