@@ -160,8 +160,46 @@ def text_table(board: dict[str, Any]) -> str:
     return "\n".join("  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(r, widths, strict=True))) for r in rows)
 
 
+def draw(board: dict[str, Any], target: Path) -> None:
+    """One picture: exact pass@k, modes lost and gained, and the mass of the left-out region over training. Methods only, no raised temperatures."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    rows = [r for r in board["rows"] if " at T=" not in r["method"] and "matched" not in r["method"]]
+    colours = {row["method"]: "black" if row["method"] == "base" else f"C{i - 1}" for i, row in enumerate(rows)}
+    figure, (curves, support, mass) = plt.subplots(1, 3, figsize=(15, 4.6), layout="constrained")
+    for name, colour in colours.items():
+        runs = [r["pass_at_k"] for r in board["runs"] if r["method"] == name]
+        ks = sorted(runs[0], key=int)
+        values = np.array([[run[k] for k in ks] for run in runs])
+        x = [int(k) for k in ks]
+        curves.plot(x, values.mean(0), color=colour, linestyle="--" if name == "base" else "-", label=name, linewidth=1.8)
+        curves.fill_between(x, values.min(0), values.max(0), color=colour, alpha=0.15, linewidth=0)
+    curves.set(xscale="log", xlabel="k", title="exact pass@k (shade: range over seeds)")
+    curves.legend(fontsize=7)
+    methods = [row for row in rows if row["method"] != "base"][::-1]
+    for name, sign, shade in (("mode_shrunk", -1, "tab:red"), ("mode_expanded", 1, "tab:green")):
+        means = np.array([row[name]["mean"] for row in methods])
+        ends = np.abs(np.array([[row[name]["mean"] - row[name]["low"], row[name]["high"] - row[name]["mean"]] for row in methods]).T)
+        support.barh([row["method"] for row in methods], sign * means, color=shade, xerr=ends if sign > 0 else ends[::-1], ecolor="grey", capsize=2)
+    support.axvline(0, color="black", linewidth=0.8)
+    support.set(xlabel="solution modes", title=f"lost (red) and gained (green), eps = {board['settings']['eps']:.4f}")
+    support.tick_params(axis="y", labelsize=8)
+    for training in board["training"]:
+        steps = training["steps"]
+        mass.semilogy([r["step"] for r in steps], [max(r["regions"]["division"], 1e-15) for r in steps], color=colours.get(training["method"], "grey"), linewidth=1.2)
+    mass.set(xlabel="step", title="mass of the left-out region (division), every run")
+    for axis in (curves, support, mass):
+        axis.grid(alpha=0.3)
+    figure.savefig(target, dpi=110)
+    plt.close(figure)
+
+
 def write(board: dict[str, Any], out: Path) -> None:
-    """board.json, board.md and board.csv (one line a run)."""
+    """board.json, board.md, board.csv (one line a run) and board.png."""
+    draw(board, out / "board.png")
     exact.write_json(out / "board.json", board)
     write_atomic(out / "board.md", markdown(board))
     flat = [{k: v for k, v in run.items() if not isinstance(v, (dict, list))} for run in board["runs"]]
