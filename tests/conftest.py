@@ -26,3 +26,8 @@ def actors():
 
     with Actors(load_config(REPOSITORY / "configs" / "lab" / "grpo.yaml", SMALL), base_engine=True, base_model=True) as started:
         yield started
+
+
+def pytest_collection_modifyitems(items):
+    """Tests that share the actors go last: a process has one Ray cluster at a time, and other tests start their own."""
+    items.sort(key=lambda item: "actors" in getattr(item, "fixturenames", ()))
