@@ -20,7 +20,7 @@ TRAIN = [  # vLLM itself is left to the lock files: its CPU build names packages
     "wandb>=0.31",
     "tensorboard>=2.21",
 ]
-VERIFY = ["math-verify==0.9.0", "pebble>=5.2", "reasoning-gym==0.1.25", "pyseccomp>=0.1.2"]
+VERIFY = ["math-verify==0.9.0", "reasoning-gym==0.1.25", "pyseccomp>=0.1.2"]
 DEV = ["pytest>=9", "pytest-timeout>=2.4", "hypothesis>=6.100", "playwright>=1.60"]
 
 setup(
