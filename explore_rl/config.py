@@ -81,6 +81,7 @@ class LearnerConfig:
     max_grad_norm: float = 1.0  # global norm; 0: no clipping
     micro_batch_tokens: int = 16384  # tokens (padding included) of one forward and backward pass
     packing: bool = True  # several sequences in one row of a micro-batch instead of padding
+    share_prompts: bool = True  # sequences with the same prompt compute it once (sdpa attention without sliding windows; else without effect)
     threads: int = 1  # CPU threads of a rank (CPU only)
 
 

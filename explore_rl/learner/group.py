@@ -17,7 +17,7 @@ from explore_rl.config import Config
 from explore_rl.devices import Layout
 from explore_rl.faults import ActorFault, gather, kill
 from explore_rl.learner.messages import TokenScores, UpdateReport
-from explore_rl.learner.packing import plan, shards
+from explore_rl.learner.packing import bundle_length, bundles, plan, shards
 from explore_rl.objectives.terms import ENTROPY, LossTerm
 from explore_rl.types import Row
 
@@ -82,7 +82,8 @@ class LearnerGroup:
         if config.learner.ranks != len(self.actors):
             raise ValueError(f"reset to learner.ranks={config.learner.ranks}, but {len(self.actors)} ranks are running")
         self.config = config
-        self._all("reset", [(config, needs_frozen)] * len(self.actors), "load the model", config.devices.start_timeout_s, stall=False)
+        answers = self._all("reset", [(config, needs_frozen)] * len(self.actors), "load the model", config.devices.start_timeout_s, stall=False)
+        self.hidden_size = answers[0]
 
     # --- work ---------------------------------------------------------------------------------------------------------
 
@@ -120,11 +121,17 @@ class LearnerGroup:
         return self._all("update", [(mine, terms) for mine in by_rank], f"make {len(minibatches)} optimizer steps")[0]
 
     def _shards(self, items: list[Any]) -> tuple[list[Any], list[list[int]]]:
-        lengths = [len(item.tokens) for item in items]
         learner = self.config.learner
+        lengths = [len(item.tokens) for item in items]
+        together = [[i] for i in range(len(items))]
+        if learner.share_prompts and self.hidden_size is not None:
+            prompts = [item.tokens[: item.prompt_length].tobytes() for item in items]
+            sizes = [item.prompt_length for item in items]
+            together = bundles(prompts, sizes, lengths, self.hidden_size, learner.micro_batch_tokens)
+            lengths = [bundle_length(bundle, items) for bundle in together]
         single_line = self.config.model.attention == "flash_attention_2"
         plans = plan(lengths, learner.micro_batch_tokens, len(self.actors), learner.packing, single_line)
-        return shards(items, plans, lengths), [[i for batch in batches for line in batch for i in line] for batches in plans]
+        return shards(items, together, plans, lengths), [[i for batch in batches for line in batch for b in line for i in together[b]] for batches in plans]
 
     def apply(self, function: Callable[..., Any], *args: Any) -> list[Any]:
         """function(rank, *args) on every LearnerRank; the answers in the order of the ranks."""

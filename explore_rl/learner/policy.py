@@ -21,7 +21,8 @@ CHUNK_LOGITS = 1 << 25  # logits held at once (128 MiB in float32)
 @dataclass
 class Tokens:
     """One micro-batch. input_ids, position_ids: [lines, width]. at: [N], flat positions whose next token is scored; targets: [N], that
-    token; temperature: [N].
+    token; temperature: [N]. mask: bool [lines, 1, width, width], who sees whom, where sequences share a prompt; else None (each sequence
+    sees itself, told from its neighbours by their positions).
     """
 
     input_ids: Tensor
@@ -29,6 +30,7 @@ class Tokens:
     at: Tensor
     targets: Tensor
     temperature: Tensor
+    mask: Tensor | None = None
 
 
 class _ChunkedLogprob(torch.autograd.Function):
@@ -99,10 +101,19 @@ class Policy(nn.Module):
         model.set_output_embeddings(LogprobHead(model.get_output_embeddings()))
         self.model = model
 
+    @property
+    def takes_masks(self) -> bool:
+        """Whether a mask of ours may replace the model's own: PyTorch's attention, and every layer sees all that is before a token."""
+        config = self.model.config
+        kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+        return config._attn_implementation == "sdpa" and kinds == {"full_attention"} and getattr(config, "sliding_window", None) is None
+
     def forward(self, tokens: Tokens, with_entropy: bool = False) -> tuple[Tensor, Tensor]:
         """Log-probability and entropy (zeros unless asked for) of the chosen tokens, float32 [N] each."""
         # With a cache, transformers does not see that a line holds several sequences, and they leak into each other.
-        hidden = self.model.base_model(input_ids=tokens.input_ids, position_ids=tokens.position_ids, use_cache=False).last_hidden_state
+        hidden = self.model.base_model(
+            input_ids=tokens.input_ids, attention_mask=tokens.mask, position_ids=tokens.position_ids, use_cache=False
+        ).last_hidden_state  # fmt: skip
         return self.model.get_output_embeddings()(hidden.flatten(0, 1)[tokens.at], tokens.targets, tokens.temperature, with_entropy)
 
 

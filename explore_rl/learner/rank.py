@@ -62,8 +62,11 @@ class LearnerRank:
         deepspeed.init_distributed(devices.distributed_backend(self.kind), verbose=False, timeout=datetime.timedelta(seconds=timeout_s))
         self.progress += 1
 
-    def reset(self, config: Config, needs_frozen: bool) -> None:
-        """Model from config.model.path, a new optimizer and schedule, random states from the seed; what was before is dropped."""
+    def reset(self, config: Config, needs_frozen: bool) -> int | None:
+        """Model from config.model.path, a new optimizer and schedule, random states from the seed; what was before is dropped.
+
+        Returns the model's hidden size, or None if its sequences cannot share a prompt.
+        """
         import deepspeed
 
         self._drop()
@@ -88,6 +91,7 @@ class LearnerRank:
             self.frozen = load_policy(path, config.model.dtype, config.model.attention).to(self.device).eval().requires_grad_(False)
             self._tick(self.frozen)
         self.progress += 1
+        return policy.model.config.hidden_size if policy.takes_masks else None
 
     def _tick(self, policy: Policy) -> None:
         """Progress within a micro-batch, which may take minutes: at every layer, forward and backward."""

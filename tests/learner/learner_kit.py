@@ -46,9 +46,10 @@ def make_model(folder, tied=True, seed=0):
 
 
 def make_rows(count=12, seed=0):
-    """Rows of different lengths, temperatures, masks and terms; their weights are as a global token mean would have them."""
+    """Rows of different lengths, temperatures, masks and terms, every other one with the prompt of the one before; their weights are as a
+    global token mean would have them."""
     rng = np.random.default_rng(seed)
-    rows = []
+    rows: list[Row] = []
     for i in range(count):
         prompt, length = int(rng.integers(2, 9)), int(rng.integers(1, 25))
         mask = np.ones(length, dtype=np.float32)
@@ -60,9 +61,13 @@ def make_rows(count=12, seed=0):
             mask[:2] = 0
             columns["old_logprob"][:2] = np.nan
         kinds = [{"policy_gradient": 1.0}, {"policy_gradient": 1.0, "kl": 0.3, "entropy": 0.2}, {"shaped_trace": 1.0}, {"likelihood": 0.5}]
+        tokens = rng.integers(0, VOCABULARY, prompt + length).astype(np.int32)
+        if i % 2:
+            prompt = rows[-1].prompt_length
+            tokens = np.concatenate([rows[-1].tokens[:prompt], tokens[-length:]])
         rows.append(
             Row(
-                tokens=rng.integers(0, VOCABULARY, prompt + length).astype(np.int32), prompt_length=prompt,
+                tokens=tokens, prompt_length=prompt,
                 terms={name: 20 * c / (12 * count) for name, c in kinds[i % 4].items()}, columns=columns, mask=mask,
                 temperature=[1.0, 0.7, 1.5][i % 3],
             )

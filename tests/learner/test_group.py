@@ -56,15 +56,15 @@ def gradient_of(group, config, minibatches):
     return {name: before[name] - after[0][name] for name in before}, reports
 
 
-@pytest.mark.parametrize("ranks, stage, budget, packing", [
-    (1, 0, 16384, True), (1, 0, 1, False), (1, 3, 64, True),
-    (2, 0, 16384, True), (2, 0, 40, False), (2, 1, 64, True), (2, 2, 64, False), (2, 3, 64, True),
+@pytest.mark.parametrize("ranks, stage, budget, packing, share", [
+    (1, 0, 16384, True, True), (1, 0, 16384, True, False), (1, 0, 1, False, True), (1, 3, 64, True, True),
+    (2, 0, 16384, True, True), (2, 0, 40, False, False), (2, 1, 64, True, True), (2, 2, 64, False, True), (2, 3, 64, True, True),
 ])  # fmt: skip
-def test_gradient_is_the_plain_one(groups, tiny_model, ranks, stage, budget, packing):
+def test_gradient_is_the_plain_one(groups, tiny_model, ranks, stage, budget, packing, share):
     rows = make_rows()
     expected, norm, loss = plain_gradient(load_plain(tiny_model), rows, max_norm=0.5)
     assert norm > 1, "clipping has to be on"
-    config = learner_config(tiny_model, ranks=ranks, zero_stage=stage, micro_batch_tokens=budget, packing=packing, **SGD)
+    config = learner_config(tiny_model, ranks=ranks, zero_stage=stage, micro_batch_tokens=budget, packing=packing, share_prompts=share, **SGD)
     found, [report] = gradient_of(groups[ranks], config, [rows])
     assert relative_error(found, expected) < 1e-5
     assert report.finite and report.grad_norm == pytest.approx(norm, rel=1e-5) and report.loss == pytest.approx(loss, rel=1e-5)

@@ -3,11 +3,37 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from explore_rl.learner.packing import plan, shards
+from explore_rl.learner.packing import bundles, plan, shards
 
 
 def width(batch, lengths):
     return max((sum(lengths[i] for i in line) for line in batch), default=0)
+
+
+def alone(items):
+    return [[i] for i in range(len(items))]
+
+
+@given(
+    prompts=st.lists(st.tuples(st.integers(0, 3), st.integers(1, 40)), max_size=40), hidden_size=st.sampled_from([1, 64, 4096]),
+    budget=st.integers(1, 300),
+)
+@settings(max_examples=200, deadline=None)
+def test_bundles_hold_every_sequence_once_with_one_prompt_within_budget(prompts, hidden_size, budget):
+    kinds, completions = [p for p, _ in prompts], [c for _, c in prompts]
+    prompt_lengths = [10 + 5 * kind for kind in kinds]
+    lengths = [p + c for p, c in zip(prompt_lengths, completions)]
+    found = bundles(kinds, prompt_lengths, lengths, hidden_size, budget)
+    assert sorted(i for bundle in found for i in bundle) == list(range(len(prompts)))
+    for bundle in found:
+        assert len({kinds[i] for i in bundle}) == 1
+        assert len(bundle) == 1 or prompt_lengths[bundle[0]] + sum(completions[i] for i in bundle) <= budget
+
+
+def test_bundles_spare_prompts_where_they_outweigh_the_attention():
+    short, long = ([44 + 16] * 16, [44 + 4000] * 16)
+    assert [len(b) for b in bundles(["p"] * 16, [44] * 16, short, 128, 16384)] == [8, 8]
+    assert [len(b) for b in bundles(["p"] * 16, [44] * 16, long, 128, 16384)] == [1] * 16
 
 
 @given(
@@ -30,8 +56,8 @@ def test_every_sequence_once_within_budget_and_ranks_in_step(lengths, budget, ra
 @pytest.mark.parametrize("seed", range(3))
 def test_little_padding_on_lengths_from_10_to_1000(ranks, seed):
     lengths = np.random.default_rng(seed).integers(10, 1001, 256).tolist()
-    parts = shards(lengths, plan(lengths, 16384, ranks, packing=True), lengths)
-    computed = sum(len(b) * width(b, part.items) for part in parts for b in part.micro_batches)
+    parts = shards(lengths, alone(lengths), plan(lengths, 16384, ranks, packing=True), lengths)
+    computed = sum(len(b) * max(sum(part.items[i] for [i] in line) for line in b) for part in parts for b in part.micro_batches)
     assert parts[0].padding_fraction == pytest.approx(1 - sum(lengths) / computed)
     assert parts[0].padding_fraction < 0.05
 
@@ -44,7 +70,7 @@ def test_work_is_spread_evenly_over_ranks():
 
 def test_shards_hold_their_own_items_in_their_own_numbers():
     items, lengths = ["a", "b", "c"], [5, 4, 3]
-    parts = shards(items, plan(lengths, 5, 2, packing=False), lengths)
-    assert [[part.items[i] for batch in part.micro_batches for line in batch for i in line] for part in parts] == [["a", "c"], ["b"]]
+    parts = shards(items, alone(items), plan(lengths, 5, 2, packing=False), lengths)
+    assert [[part.items[i] for batch in part.micro_batches for line in batch for [i] in line] for part in parts] == [["a", "c"], ["b"]]
     assert [len(part.micro_batches) for part in parts] == [2, 2]
     assert parts[0].padding_fraction == 0

@@ -9,26 +9,38 @@ from learner_kit import load_plain, make_model, plain_scores
 from analysis.errors import InputError
 from explore_rl.learner import policy as module
 from explore_rl.learner.batches import Sequence, collate
-from explore_rl.learner.packing import plan
+from explore_rl.learner.packing import bundle_length, bundles, plan, shards
 from explore_rl.learner.policy import LogprobHead, load_policy
 
 CPU = torch.device("cpu")
 
 
 def sequences(count=7, seed=0):
+    """Of different lengths and temperatures; two of three have one prompt."""
     rng = np.random.default_rng(seed)
     lengths, prompts, temperatures = rng.integers(6, 30, count), rng.integers(1, 5, count), rng.choice([0.5, 1, 2], count)
-    return [Sequence(rng.integers(0, 120, n).astype(np.int32), int(p), float(t)) for n, p, t in zip(lengths, prompts, temperatures)]
+    found = [Sequence(rng.integers(0, 120, n).astype(np.int32), int(p), float(t)) for n, p, t in zip(lengths, prompts, temperatures)]
+    for i, item in enumerate(found):
+        if i % 3:
+            item.prompt_length = 4
+            item.tokens[:4] = [5, 6, 7, 8]
+    return found
 
 
-def scores_in_batches(policy, items, budget, packing, single_line=False):
+def scores_in_batches(policy, items, budget, packing, single_line=False, hidden_size=None):
     found = [None] * len(items)
-    [batches] = plan([len(s) for s in items], budget, 1, packing, single_line)
-    for batch in batches:
-        tokens, order, counts = collate(items, batch, CPU)
+    together = [[i] for i in range(len(items))]
+    if hidden_size is not None:
+        prompts = [s.tokens[: s.prompt_length].tobytes() for s in items]
+        together = bundles(prompts, [s.prompt_length for s in items], [len(s) for s in items], hidden_size, budget)
+        assert max(map(len, together)) > 1
+    lengths = [bundle_length(bundle, items) for bundle in together]
+    [shard] = shards(list(range(len(items))), together, plan(lengths, budget, 1, packing, single_line), lengths)
+    for batch in shard.micro_batches:
+        tokens, order, counts = collate([items[i] for i in shard.items], batch, CPU)
         logprob, entropy = policy(tokens, True)
         for i, l, e in zip(order, logprob.split(counts), entropy.split(counts)):
-            found[i] = (l, e)
+            found[shard.items[i]] = (l, e)
     return found
 
 
@@ -46,6 +58,30 @@ def test_scores_do_not_depend_on_batching(tmp_path, tied, attention, budget, pac
             expected = plain_scores(model, item.tokens, item.prompt_length, item.temperature)
             torch.testing.assert_close(logprob, expected[0], atol=1e-5, rtol=1e-5)
             torch.testing.assert_close(entropy, expected[1], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("budget, packing, hidden_size", [(1000, True, 96), (1000, True, 20), (1000, False, 96), (60, True, 96)])
+def test_scores_do_not_depend_on_shared_prompts(tmp_path, budget, packing, hidden_size):
+    path = make_model(tmp_path / "model")
+    items = sequences(12)
+    items[4].keep = np.arange(len(items[4]) - 4) % 2 == 1
+    policy, model = load_policy(path, "float32", "sdpa").eval(), load_plain(path)
+    assert policy.takes_masks
+    with torch.no_grad():
+        for item, found in zip(items, scores_in_batches(policy, items, budget, packing, hidden_size=hidden_size), strict=True):
+            expected = plain_scores(model, item.tokens, item.prompt_length, item.temperature)
+            kept = slice(None) if item.keep is None else item.keep
+            for got, wanted in zip(found, expected, strict=True):
+                torch.testing.assert_close(got, wanted[kept], atol=1e-5, rtol=1e-5)
+
+
+def test_models_with_masks_of_their_own_share_no_prompts(tiny_model, tmp_path):
+    assert not load_policy(tiny_model, "float32", "eager").takes_masks
+    path = shutil.copytree(tiny_model, tmp_path / "window")
+    config = json.loads((path / "config.json").read_text())
+    windowed = {"use_sliding_window": True, "sliding_window": 8, "max_window_layers": 1, "layer_types": ["full_attention", "sliding_attention"]}
+    (path / "config.json").write_text(json.dumps(config | windowed))
+    assert not load_policy(path, "float32", "sdpa").takes_masks
 
 
 def test_head_gradients_by_finite_differences(monkeypatch):
@@ -81,23 +117,32 @@ def test_a_large_vocabulary_never_meets_all_tokens(monkeypatch):
 
 def test_masked_tokens_are_not_scored():
     item = Sequence(np.arange(6, dtype=np.int32), 2, 1.0, keep=np.array([False, True, False, True]))
-    tokens, order, counts = collate([item], [[0]], CPU)
+    tokens, order, counts = collate([item], [[[0]]], CPU)
     assert (order, counts) == ([0], [2])
     assert tokens.at.tolist() == [2, 4] and tokens.targets.tolist() == [3, 5]
 
 
 def test_padding_and_neighbours_in_a_line():
     items = [Sequence(np.array(tokens, np.int32), 1, 1.0) for tokens in ([1, 2, 3], [4, 5], [6, 7])]
-    tokens, _, _ = collate(items, [[0, 1], [2]], CPU)
+    tokens, _, _ = collate(items, [[[0], [1]], [[2]]], CPU)
     assert tokens.input_ids.tolist() == [[1, 2, 3, 4, 5], [6, 7, 0, 0, 0]]
     assert tokens.position_ids.tolist() == [[0, 1, 2, 0, 1], [0, 1, 2, 3, 4]]
     assert tokens.at.tolist() == [0, 1, 3, 5] and tokens.targets.tolist() == [2, 3, 5, 7]
 
 
+def test_a_shared_prompt_stands_once():
+    items = [Sequence(np.array(tokens, np.int32), 2, 1.0) for tokens in ([1, 2, 3, 4], [1, 2, 5])]
+    tokens, order, counts = collate(items, [[[0, 1]]], CPU)
+    assert (order, counts) == ([0, 1], [2, 1])
+    assert tokens.input_ids.tolist() == [[1, 2, 3, 4, 5]] and tokens.position_ids.tolist() == [[0, 1, 2, 3, 2]]
+    assert tokens.at.tolist() == [1, 2, 1] and tokens.targets.tolist() == [3, 4, 5]
+    assert tokens.mask[0, 0].int().tolist() == [[1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [1, 1, 1, 0, 0], [1, 1, 1, 1, 0], [1, 1, 0, 0, 1]]
+
+
 def test_same_input_same_bits(tiny_model):
     policy, items = load_policy(tiny_model, "float32", "sdpa").eval(), sequences()
     with torch.no_grad():
-        first, second = (scores_in_batches(policy, items, 60, True) for _ in range(2))
+        first, second = (scores_in_batches(policy, items, 60, True, hidden_size=96) for _ in range(2))
     assert all(torch.equal(a[0], b[0]) and torch.equal(a[1], b[1]) for a, b in zip(first, second))
 
 
