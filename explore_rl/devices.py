@@ -305,7 +305,16 @@ def engine_environment(config: Config, kind: str) -> dict[str, str]:
     }
     if kind == "cuda":
         return common
-    return common | {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "VLLM_TARGET_DEVICE": "cpu"} | _openmp(config.rollout.threads)
+    return common | {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "VLLM_TARGET_DEVICE": "cpu"} | _keep_freed_memory() | _openmp(config.rollout.threads)
+
+
+def _keep_freed_memory() -> dict[str, str]:
+    """glibc keeps what is freed instead of giving it back page by page.
+
+    With every new set of weights vLLM packs all matrices anew, into memory as large as what it frees: fetching fresh pages for them costs
+    more than the packing.
+    """
+    return {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**62), "MALLOC_ARENA_MAX": "1"}
 
 
 def _openmp(threads: int) -> dict[str, str]:

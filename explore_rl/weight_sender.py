@@ -102,14 +102,17 @@ class EngineClient:
 class LearnerSource(WeightSource):
     """The rank's model, parameter by parameter. ZeRO-3 shards are made whole bucket by bucket, which all ranks do together.
 
-    gather_s: seconds spent on that. Tied parameters come under each of their names: the engine holds a copy for each.
+    gather_s: seconds spent on that. Tied parameters come under each of their names, one after the other: an engine may hold a copy for each.
     """
 
     def __init__(self, rank: Any):
         self.rank, self.gather_s = rank, 0.0
 
     def _parameters(self) -> list[tuple[str, torch.nn.Parameter]]:
-        return list(self.rank.model.named_parameters(remove_duplicate=False))
+        names: dict[int, list[tuple[str, torch.nn.Parameter]]] = {}
+        for name, p in self.rank.model.named_parameters(remove_duplicate=False):
+            names.setdefault(id(p), []).append((name, p))
+        return [pair for same in names.values() for pair in same]
 
     def metadata(self) -> list[ParamMeta]:
         return [ParamMeta(name, p.dtype, tuple(getattr(p, "ds_shape", p.shape))) for name, p in self._parameters()]
@@ -122,20 +125,24 @@ class LearnerSource(WeightSource):
             import deepspeed
 
             began = time.perf_counter()
-            with deepspeed.zero.GatheredParameters(list({id(p): p for _, p in bucket}.values())):
-                whole = [(name, p.data.clone()) for name, p in bucket]
+            parameters = {id(p): p for _, p in bucket}
+            with deepspeed.zero.GatheredParameters(list(parameters.values())):
+                whole = {key: p.data.clone() for key, p in parameters.items()}
             self.gather_s += time.perf_counter() - began
-            yield from whole
+            yield from ((name, whole[id(p)]) for name, p in bucket)
+            del whole  # before the next bucket is gathered
 
 
 def _buckets(parameters: list[tuple[str, torch.nn.Parameter]]) -> Iterator[list[tuple[str, torch.nn.Parameter]]]:
+    """Names of one parameter, which are neighbours, stay together."""
     bucket, held = [], 0
     for name, p in parameters:
-        bucket.append((name, p))
-        held += getattr(p, "ds_numel", p.numel()) * p.element_size()
-        if held >= GATHER_BYTES:
+        is_new = not bucket or p is not bucket[-1][1]
+        if is_new and held >= GATHER_BYTES:
             yield bucket
             bucket, held = [], 0
+        bucket.append((name, p))
+        held += getattr(p, "ds_numel", p.numel()) * p.element_size() if is_new else 0
     if bucket:
         yield bucket
 

@@ -7,6 +7,7 @@ nodes) and loads them layer by layer. NCCL and CUDA IPC, vLLM's own backends, do
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -102,16 +103,29 @@ class ObjectStoreTrainer(TrainerWeightTransferEngine[ObjectStoreTrainerInfo]):
                 pass
             return
         self.client.start_weight_update()
-        for bucket in _buckets(self.source, BUCKET_BYTES):
-            data = ray.put([_bytes(tensor) for _, tensor in bucket])
-            info = {
-                "names": [name for name, _ in bucket],
-                "dtype_names": [str(tensor.dtype).removeprefix("torch.") for _, tensor in bucket],
-                "shapes": [tuple(tensor.shape) for _, tensor in bucket],
-                "data": [data],
-            }
-            self.client.update_weights(info)
+        with ThreadPoolExecutor(1) as beside:  # the engines load a bucket while the next one is gathered and put
+            loading: Future[None] | None = None
+            for bucket in _buckets(self.source, BUCKET_BYTES):
+                info = _put(bucket)
+                if loading is not None:
+                    loading.result()
+                loading = beside.submit(self.client.update_weights, info)
+            if loading is not None:
+                loading.result()
         self.client.finish_weight_update()
+
+
+def _put(bucket: list[tuple[str, torch.Tensor]]) -> dict[str, Any]:
+    """The bucket as ObjectStoreUpdateInfo's fields, its bytes in the object store: once, if they have several names."""
+    arrays: dict[tuple[int, torch.Size], np.ndarray] = {}
+    for _, tensor in bucket:
+        arrays.setdefault((tensor.data_ptr(), tensor.shape), _bytes(tensor))
+    return {
+        "names": [name for name, _ in bucket],
+        "dtype_names": [str(tensor.dtype).removeprefix("torch.") for _, tensor in bucket],
+        "shapes": [tuple(tensor.shape) for _, tensor in bucket],
+        "data": [ray.put([arrays[tensor.data_ptr(), tensor.shape] for _, tensor in bucket])],
+    }
 
 
 def _bytes(tensor: torch.Tensor) -> np.ndarray:
@@ -120,12 +134,14 @@ def _bytes(tensor: torch.Tensor) -> np.ndarray:
 
 
 def _buckets(pairs: Iterable[tuple[str, torch.Tensor]], size: int) -> Iterator[list[tuple[str, torch.Tensor]]]:
+    """Neighbours that are one tensor stay together."""
     bucket, held = [], 0
     for name, tensor in pairs:
-        bucket.append((name, tensor))
-        held += tensor.nbytes
-        if held >= size:
+        is_new = not bucket or tensor.data_ptr() != bucket[-1][1].data_ptr()
+        if is_new and held >= size:
             yield bucket
             bucket, held = [], 0
+        bucket.append((name, tensor))
+        held += tensor.nbytes if is_new else 0
     if bucket:
         yield bucket
