@@ -53,8 +53,8 @@ def bundles(prompts: list[Hashable], prompt_lengths: list[int], lengths: list[in
         prompt = prompt_lengths[group[0]]
         best = math.sqrt(prompt * (6 * hidden_size + prompt))
         completion = {i: lengths[i] - prompt for i in group}
-        fewest = min(math.ceil(sum(completion.values()) / best), len(group))
-        for count in range(fewest, len(group) + 1):
+        members = max(1, int(best * len(group) / sum(completion.values())))
+        for count in range(-(-len(group) // members), len(group) + 1):
             parts = _deal(completion, count)
             if all(prompt + sum(completion[i] for i in part) <= budget for part in parts):
                 break
@@ -117,14 +117,14 @@ def shards(items: list[Item], together: list[Bundle], plans: list[list[Lines]], 
     parts = []
     for batches in plans:
         whole = [[[together[b] for b in line] for line in batch] for batch in batches]
-        mine = members(whole)
+        mine = sequences_of(whole)
         local = {i: position for position, i in enumerate(mine)}
         own = [[[[local[i] for i in bundle] for bundle in line] for line in batch] for batch in whole]
         parts.append(Shard([items[i] for i in mine], own, padding))
     return parts
 
 
-def members(batches: list[MicroBatch]) -> list[int]:
+def sequences_of(batches: list[MicroBatch]) -> list[int]:
     """The sequences of all micro-batches, in order."""
     return [i for batch in batches for line in batch for bundle in line for i in bundle]
 
