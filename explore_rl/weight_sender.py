@@ -30,7 +30,9 @@ class Connection:
         self.client = EngineClient(endpoints, is_sender=rank.index == 0)
         self.client.shutdown_weight_transfer_engine()  # engines that survived others may still hold a connection of old
         rendezvous = ray.util.get_node_ip_address(), _free_port()
-        self.half = vllm_compat.trainer_half(endpoints.backend, rank.index, self.client, self.source, rendezvous, endpoints.workers)
+        self.half = vllm_compat.trainer_half(
+            endpoints.backend, rank.index, self.client, self.source, rendezvous, endpoints.workers, endpoints.load_threads
+        )
 
     def send(self, version: int) -> float:
         """Returns the seconds spent on gathering shards. Raises the ActorFault of an engine, after the ranks have been through together."""

@@ -31,12 +31,16 @@ BEAT_S = 1.0
 
 @dataclass(frozen=True)
 class Endpoints:
-    """The engines' side of a connection. membership: of which state of the group; workers: engines x tensor parallel size."""
+    """The engines' side of a connection. membership: of which state of the group; workers: engines x tensor parallel size.
+
+    load_threads: CPU threads with which an engine loads: its own, and its part of those of the ranks, which wait meanwhile.
+    """
 
     backend: str
     engines: list[tuple[str, Any]]
     membership: int
     workers: int
+    load_threads: int
     start_timeout_s: float
     step_timeout_s: float
     stall_timeout_s: float
@@ -76,8 +80,9 @@ class WeightSync:
     def _endpoints(self) -> Endpoints:
         config, policy = self.rollouts.config, [(e.name, e.handle) for e in self.rollouts.families["policy"]]
         waits = config.devices
+        threads = config.rollout.threads + config.learner.ranks * config.learner.threads // len(policy)
         return Endpoints(
-            self.rollouts.layout.transfer, policy, self.rollouts.membership, len(policy) * config.rollout.tensor_parallel,
+            self.rollouts.layout.transfer, policy, self.rollouts.membership, len(policy) * config.rollout.tensor_parallel, threads,
             waits.start_timeout_s, waits.step_timeout_s, waits.stall_timeout_s,
         )  # fmt: skip
 

@@ -47,7 +47,7 @@ def cluster():
 
 def client_of(recorders, workers, sender=True):
     engines = [(f"rollout engine {i}", r) for i, r in enumerate(recorders)]
-    return EngineClient(Endpoints("nccl", engines, 0, workers, 60.0, 60.0, 30.0), is_sender=sender)
+    return EngineClient(Endpoints("nccl", engines, 0, workers, 1, 60.0, 60.0, 30.0), is_sender=sender)
 
 
 def said(recorders):

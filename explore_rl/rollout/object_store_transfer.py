@@ -6,6 +6,7 @@ nodes) and loads them layer by layer. NCCL and CUDA IPC, vLLM's own backends, do
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -32,14 +33,18 @@ FETCH_TIMEOUT_S = 300.0  # for a bucket to reach an engine's node
 
 @dataclass
 class ObjectStoreTrainerInfo(TrainerInitInfo):
-    """The trainer's half needs to know nothing but its rank."""
+    """load_threads: CPU threads with which an engine may load."""
 
     backend: ClassVar[str] = "object_store"
+
+    load_threads: int
 
 
 @dataclass
 class ObjectStoreInitInfo(WeightTransferInitInfo):
-    """The engine's half needs no rendezvous."""
+    """No rendezvous is needed. load_threads: CPU threads to load with."""
+
+    load_threads: int
 
 
 @dataclass
@@ -60,14 +65,19 @@ class ObjectStoreEngine(WeightTransferEngine[ObjectStoreInitInfo, ObjectStoreUpd
     update_info_cls = ObjectStoreUpdateInfo
 
     def init_transfer_engine(self, init_info: ObjectStoreInitInfo) -> None:
-        """Nothing to open."""
+        self.load_threads = min(init_info.load_threads, len(os.sched_getaffinity(0)))
 
     def start_weight_update(self) -> None:
         layerwise_reload(self.model)
 
     def update_weights(self, update_info: dict[str, Any]) -> None:
         # The base class waits for an accelerator here; loading from shared memory is done when it returns.
-        self.receive_weights(self.parse_update_info(update_info))
+        threads = torch.get_num_threads()
+        torch.set_num_threads(self.load_threads)
+        try:
+            self.receive_weights(self.parse_update_info(update_info))
+        finally:
+            torch.set_num_threads(threads)
 
     def receive_weights(self, update_info: ObjectStoreUpdateInfo) -> None:
         arrays = ray.get(update_info.data[0], timeout=FETCH_TIMEOUT_S)
@@ -94,7 +104,7 @@ class ObjectStoreTrainer(TrainerWeightTransferEngine[ObjectStoreTrainerInfo]):
             raise ValueError("the object_store backend needs a WeightSource")
         engine = cls(client=client, source=source, is_sender=init_info.is_sender)
         if engine.is_sender:
-            client.init_weight_transfer_engine({})
+            client.init_weight_transfer_engine({"load_threads": init_info.load_threads})
         return engine
 
     def send_weights(self) -> None:
