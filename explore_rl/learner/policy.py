@@ -6,14 +6,17 @@ a whole micro-batch.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoModelForCausalLM
 
 from analysis.errors import InputError
+from explore_rl.models import load_model_config
 
 CHUNK_LOGITS = 1 << 25  # logits held at once (128 MiB in float32)
 
@@ -117,16 +120,41 @@ class Policy(nn.Module):
         return self.model.get_output_embeddings()(hidden.flatten(0, 1)[tokens.at], tokens.targets, tokens.temperature, with_entropy)
 
 
-def load_policy(path: Path, dtype: str, attention: str) -> Policy:
-    """The checkpoint in `path`, without dropout (its noise would be taken for a change of the policy). Raises InputError."""
+def load_policy(path: Path, dtype: str, attention: str, sharded: bool = False) -> Policy:
+    """The checkpoint in `path`, without dropout (its noise would be taken for a change of the policy). Raises InputError.
+
+    sharded: as ZeRO-3 shards, which all ranks call for together.
+    """
+    config = load_model_config(path)
+    for name in [n for n in vars(config) if n.endswith(("dropout", "_pdrop"))]:
+        setattr(config, name, 0.0)
     try:
-        config = AutoConfig.from_pretrained(path)
-        for name in [n for n in vars(config) if n.endswith(("dropout", "_pdrop"))]:
-            setattr(config, name, 0.0)
-        model = AutoModelForCausalLM.from_pretrained(path, config=config, dtype=getattr(torch, dtype), attn_implementation=attention)
+        with _sharded_from_the_start(dtype) if sharded else nullcontext():
+            model = AutoModelForCausalLM.from_pretrained(path, config=config, dtype=getattr(torch, dtype), attn_implementation=attention)
     except (OSError, ValueError, ImportError) as error:
         raise InputError(f"model.path={path}: cannot be loaded: {str(error).splitlines()[0]}") from error
     return Policy(model)
+
+
+@contextmanager
+def _sharded_from_the_start(dtype: str) -> Iterator[None]:
+    """No rank holds more of a model than its shards and one module: transformers makes it under `deepspeed.zero.Init`, and rank 0 reads the
+    checkpoint, mapped and not copied into memory, module by module.
+
+    transformers knows by a global weak reference that ZeRO-3 is meant; nothing else that it loads is to take it up.
+    """
+    from transformers.integrations.deepspeed import HfDeepSpeedConfig, unset_hf_deepspeed_config
+
+    settings = {
+        "train_micro_batch_size_per_gpu": 1, "zero_optimization": {"stage": 3}, "bf16": {"enabled": dtype == "bfloat16"},
+        "data_types": {"keep_in_fp32_modules": ["inv_freq"]},  # zero.Init would round the rotary frequencies to bfloat16
+    }  # fmt: skip
+    meant = HfDeepSpeedConfig(settings)
+    try:
+        yield
+    finally:
+        unset_hf_deepspeed_config()
+        del meant
 
 
 def _refuse_unusual_head(model: nn.Module) -> None:

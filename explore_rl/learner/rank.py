@@ -44,7 +44,7 @@ class LearnerRank:
         self.device = devices.rank_device(kind)
         self.progress = 0
         self.engine: Any = None
-        self.frozen: Policy | None = None
+        self.frozen: Any = None  # a Policy; under ZeRO-3 a DeepSpeed engine that holds one
         self.steps_taken = 0
 
     def connect(self, address: str, port: int, timeout_s: float) -> None:
@@ -74,9 +74,7 @@ class LearnerRank:
         checkpoints.seed_everything(config.seed, self.index)
         self.config, self.steps_taken = config, 0
         path = resolve_model(config.model.path)
-        policy = load_policy(path, config.model.dtype, config.model.attention).to(self.device)
-        self._tick(policy)
-        self.progress += 1
+        policy = self._load(path)
         if config.learner.activation_checkpointing:
             policy.model.gradient_checkpointing_enable({"use_reentrant": False})
         self.engine, *_ = deepspeed.initialize(
@@ -88,10 +86,17 @@ class LearnerRank:
         self.engine.enable_backward_allreduce = config.learner.zero_stage > 0
         self.frozen = None
         if needs_frozen:
-            self.frozen = load_policy(path, config.model.dtype, config.model.attention).to(self.device).eval().requires_grad_(False)
-            self._tick(self.frozen)
-        self.progress += 1
+            self.frozen = self._load(path).eval().requires_grad_(False)
+            if config.learner.zero_stage == 3:  # its shards are made whole layer by layer too
+                self.frozen, *_ = deepspeed.initialize(model=self.frozen, config=deepspeed_settings(config, self.kind, self.frozen))
         return policy.model.config.hidden_size if policy.takes_masks else None
+
+    def _load(self, path: Path) -> Policy:
+        model = self.config.model
+        policy = load_policy(path, model.dtype, model.attention, sharded=self.config.learner.zero_stage == 3).to(self.device)
+        self._tick(policy)
+        self.progress += 1
+        return policy
 
     def _tick(self, policy: Policy) -> None:
         """Progress within a micro-batch, which may take minutes: at every layer, forward and backward."""
@@ -111,7 +116,9 @@ class LearnerRank:
 
     def _drop(self) -> None:
         if self.engine is not None:
-            self.engine.destroy()
+            for engine in (self.engine, self.frozen):
+                if hasattr(engine, "destroy"):
+                    engine.destroy()
             self.engine = self.frozen = None
             gc.collect()
 

@@ -134,3 +134,22 @@ def weights(rank):
 
 def draw(rank):
     return [random.random(), float(np.random.rand()), float(torch.rand(()))]
+
+
+def held_by_loading(rank, path, dtype):
+    """The share of the model's matrices that a rank holds right after loading it for ZeRO-3, and the types of its tensors.
+
+    Vectors are left out: they are too small to matter.
+    """
+    from explore_rl.learner.policy import load_policy
+
+    policy = load_policy(path, dtype, "sdpa", sharded=True)
+    matrices = [p for p in policy.parameters() if len(p.ds_shape) > 1]
+    held = sum(p.data.numel() + p.ds_tensor.numel() for p in matrices) / sum(p.ds_numel for p in matrices)
+    return held, {p.ds_tensor.dtype for p in matrices} | {b.dtype for b in policy.buffers() if b.is_floating_point()}
+
+
+def held_of_base(rank):
+    """The same for the frozen model of a learner that is under way."""
+    matrices = [p for p in rank.frozen.parameters() if p.ds_numel > 10_000]
+    return sum(p.data.numel() + p.ds_tensor.numel() for p in matrices) / sum(p.ds_numel for p in matrices)

@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from learner_kit import TERMS, draw, learner_config, load_plain, make_rows, plain_gradient, plain_scores, relative_error, weights
+from learner_kit import (
+    TERMS, draw, held_by_loading, held_of_base, learner_config, load_plain, make_rows, plain_gradient, plain_scores, relative_error, weights,
+)  # fmt: skip
 
 from analysis.errors import InputError
 from explore_rl import devices
@@ -143,6 +145,29 @@ def test_scores_are_those_of_transformers(groups, tiny_model, ranks, stage):
     assert all(m.entropy is None for m in moved)
     assert max(np.abs(m.logprob - e[0].numpy()).max() for m, e in zip(moved, expected)) > 1e-3
     assert max(np.abs(f.logprob - e[0].numpy()).max() for f, e in zip(frozen, expected)) < 2e-5
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_zero_3_holds_shards_from_the_start(groups, tiny_model, dtype):
+    """Not the whole model first: what does not fit in one rank's memory could not be loaded."""
+    config = learner_config(tiny_model, ranks=2, zero_stage=3)
+    groups[2].reset(config)
+    for held, types in groups[2].apply(held_by_loading, tiny_model, dtype):
+        assert held == pytest.approx(0.5, abs=0.01)
+        assert types == {getattr(torch, dtype), torch.float32}  # the rotary frequencies stay in float32
+    groups[2].reset(config, needs_frozen=True)
+    groups[2].score([(row.tokens, row.prompt_length, 1.0) for row in make_rows(4)], "base")
+    assert groups[2].apply(held_of_base) == pytest.approx([0.5, 0.5], abs=0.01)
+
+
+def test_bfloat16_scores_the_same_in_shards(groups, tiny_model):
+    sequences, found = [(row.tokens, row.prompt_length, 1.0) for row in make_rows(6)], {}
+    for stage in (1, 3):
+        config = learner_config(tiny_model, ranks=2, zero_stage=stage)
+        config.model.dtype = "bfloat16"
+        groups[2].reset(config, needs_frozen=True)
+        found[stage] = [np.concatenate([s.logprob for s in groups[2].score(sequences, name)]) for name in ("policy", "base")]
+    np.testing.assert_array_equal(found[1], found[3])
 
 
 @pytest.mark.parametrize("stage, offload", [(0, False), (1, False), (2, False), (3, False), (2, True)])
