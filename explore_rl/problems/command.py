@@ -237,16 +237,16 @@ def _tokenizer(args: argparse.Namespace) -> tuple[Any, Any]:
         if args.template == "chat":
             raise InputError("--template chat is the tokenizer's own: give --model or --tokenizer")
         return None, None
-    from transformers import AutoConfig, AutoTokenizer
+    from transformers import AutoTokenizer
 
-    from explore_rl.models import resolve_model
+    from explore_rl.models import load_model_config, resolve_model
 
     folder = None if args.model is None else resolve_model(args.model)
+    config = None if args.model is None else load_model_config(args.model)
     try:
-        config = None if folder is None else AutoConfig.from_pretrained(folder)
         return AutoTokenizer.from_pretrained(args.tokenizer or folder, local_files_only=True), config
     except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{args.tokenizer or folder}: no tokenizer or configuration there: {' '.join(str(error).split())[:200]}") from None
+        raise InputError(f"{args.tokenizer or folder}: no tokenizer there: {' '.join(str(error).split())[:200]}") from None
 
 
 def _report_fit(args: argparse.Namespace, tokenizer: Any, template: Template, model_config: Any, summary: Summary) -> None:

@@ -42,12 +42,14 @@ def test_prompts_as_a_model_sees_them(problems, capsys, qwen, tmp_path):
 
 def test_bad_input_is_one_line_and_exit_code_2(problems, capsys, tmp_path):
     (tmp_path / "bad.jsonl").write_text(json.dumps(ROWS[0] | {"answer": None}) + "\n")
+    (tmp_path / "config.json").write_text('{"model_type": "odd", "eos_token_id": 1}')
     code, _, err = run(capsys, tmp_path / "bad.jsonl")
     assert code == 2 and err.count("\n") == 1 and "bad.jsonl:1: key 'answer': missing" in err
     for argv, says in [
         (["--template", "chat"], "give --model or --tokenizer"),
         (["--max-prompt-tokens", 3], "give --model or --tokenizer"),
-        (["--tokenizer", tmp_path / "none"], "no tokenizer or configuration there"),
+        (["--tokenizer", tmp_path / "none"], "no tokenizer there"),
+        (["--model", tmp_path], "of no model that transformers can read"),
         (["--success-range", 0, 0.5], "no meaning without --success"),
         (["--part", "0.9"], "expected two shares"),
         (["--subset", 21], "there are only 20 problems"),
