@@ -1,4 +1,4 @@
-"""Gathers batches of rows into one `ModelSamples`: samples by code arrays of a few bytes a draw, counts row by row."""
+"""Gathers batches of sample rows into one `ModelSamples`, by code arrays of a few bytes a draw. Counts: analysis.count_rows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from analysis.errors import InputError
 from analysis.files import Batch, Source, column, natural_key
-from analysis.records import COUNT_COLUMNS, DEFAULT_BENCHMARK, NO_EVIDENCE, SAMPLE_COLUMNS, VERDICTS, AnswerCounts, Draws, ModelSamples
+from analysis.records import DEFAULT_BENCHMARK, NO_EVIDENCE, SAMPLE_COLUMNS, VERDICTS, AnswerCounts, Draws, ModelSamples
 
 SETTINGS = ("model", "temperature", "top_p", "max_tokens", "template", "seed")
 MOST_SETTINGS = 20  # distinct values that are listed (a seed of its own for every draw is not a setting)
@@ -212,7 +212,7 @@ class SampleRows:
             if got[name] is not None and len(self.settings.setdefault(name, set())) <= MOST_SETTINGS:
                 self.settings[name] |= {v for v in pc.unique(got[name]).to_pylist()[: MOST_SETTINGS + 1] if v is not None}
         if len(models := self.settings.get("model", ())) > 1:
-            raise InputError(_several_models(source, models))
+            raise InputError(several_models(source, models))
         if "lm_eval_filter" in batch.table.column_names:
             filters = self.settings.setdefault("lm_eval_filter", set())
             filters |= set(pc.unique(batch.table["lm_eval_filter"]).to_pylist())
@@ -334,7 +334,7 @@ class SampleRows:
         return joined
 
 
-def _several_models(source: Source, models: set[str]) -> str:
+def several_models(source: Source, models: set[str]) -> str:
     shown = sorted(models)
     return f"{source.path}: one side holds several models ({', '.join(shown[:4])}); choose one, as in {source.path}::{shown[0]}"
 
@@ -346,68 +346,3 @@ def _counted(tables: list[pa.Table]) -> pa.Table:
 
 def _floats(array: pa.Array) -> np.ndarray:
     return array.cast(pa.float64()).to_numpy(zero_copy_only=False)
-
-
-class CountRows:
-    """Rows of counts, one a problem."""
-
-    WANTED = set(COUNT_COLUMNS)
-
-    def __init__(self) -> None:
-        self.rows: dict[tuple[str, str], dict[str, float | None]] = {}
-        self.where: dict[tuple[str, str], str] = {}
-        self.models: set[str] = set()
-        self.seen = 0
-
-    def add(self, batch: Batch, source: Source, file: int) -> None:
-        got = {
-            name: column(batch, source, name, kind, missing_ok=name not in ("problem_id", "n", "correct"))
-            for name, (kind, _) in COUNT_COLUMNS.items()
-        }
-        lists = {name: [None] * batch.table.num_rows if array is None else array.to_pylist() for name, array in got.items()}
-        for i in range(batch.table.num_rows):
-            row = {name: values[i] for name, values in lists.items()}
-            at = source.at(batch.number(i))
-            key = (row.pop("benchmark") or DEFAULT_BENCHMARK, row.pop("problem_id"))
-            if not key[1]:
-                raise InputError(f"{at}: problem_id is empty")
-            if (model := row.pop("model")) is not None:
-                self.models.add(model)
-            if len(self.models) > 1:
-                raise InputError(_several_models(source, self.models))
-            if row["n"] < 0 or row["correct"] < 0:
-                raise InputError(
-                    f"{at}: {'n' if row['n'] < 0 else 'correct'} is {min(row['n'], row['correct'])}; it should not be negative"
-                )
-            if row["correct"] > row["n"]:
-                raise InputError(f"{at}: correct is {row['correct']} of n = {row['n']}; it should be at most n")
-            if key in self.where:
-                raise InputError(
-                    f"{at}: problem {key[1]!r} is there twice (also {self.where[key]}); add the counts up if they are separate draws"
-                )
-            self.rows[key], self.where[key] = row, at
-        self.seen += batch.table.num_rows
-
-    def finish(self, sources: list[Source]) -> ModelSamples:
-        if not self.rows:
-            raise InputError(f"{sources[0].path}: no rows")
-        keys = sorted(self.rows, key=lambda key: (key[0], natural_key(key[1])))
-
-        def values(name: str, kind: type, default: float | None = None) -> np.ndarray | None:
-            found = [self.rows[key][name] for key in keys]
-            if default is None and any(v is None for v in found):
-                return None
-            return np.array([default if v is None else v for v in found], dtype=kind)
-
-        return ModelSamples(
-            name="",
-            problem_ids=[key[1] for key in keys],
-            benchmarks=[key[0] for key in keys],
-            n=values("n", np.int64),
-            correct=values("correct", np.int64),
-            excluded=values("excluded", np.int64, 0),
-            truncated=values("truncated", np.int64),
-            num_tokens=values("num_tokens", np.float64),
-            token_entropy=values("token_entropy", np.float64),
-            settings={"model": sorted(self.models)} if self.models else {},
-        )

@@ -13,10 +13,12 @@ PSEUDO_EITHER = np.maximum(PSEUDO_BASE, PSEUDO_TUNED)
 
 
 def advise(base: tuple, tuned: tuple, budgets: np.ndarray, bootstrap: Bootstrap) -> list[dict[str, Any]]:
-    """For each budget K: pass@K of the base alone, of the tuned model alone, and of the best split (k1 of the base, K - k1 of the tuned model).
+    """For each budget K: pass@K of the base alone, of the tuned model alone, and of the best split (k1 of the base, K - k1 of the tuned
+    model).
 
-    base, tuned: (n, c), int [M] each; budgets: [J], each at most every n. Splits tried: all, or 33 evenly spaced ones. The split is chosen and measured on the same
-    problems; `gain_over_best_alone` has its interval from choosing the split, and the better single model, anew in every bootstrap replicate.
+    base, tuned: (n, c), int [M] each; budgets: [J], each at most every n. Splits tried: all, or 33 evenly spaced ones. The split is
+    chosen and measured on the same problems; `gain_over_best_alone` has its interval from choosing the split, and the better single
+    model, anew in every bootstrap replicate.
     """
     result = []
     for budget in np.atleast_1d(budgets):
@@ -40,7 +42,11 @@ def advise(base: tuple, tuned: tuple, budgets: np.ndarray, bootstrap: Bootstrap)
                 "base": entry(-1),
                 "tuned": entry(0),
                 "best_split": {"k_base": int(k_base[best]), "k_tuned": int(budget - k_base[best]), **entry(best)},
-                "gain_over_best_alone": {"value": float(mean.max() - max(mean[0], mean[-1])), "low": float(gain_low), "high": float(gain_high)},
+                "gain_over_best_alone": {
+                    "value": float(mean.max() - max(mean[0], mean[-1])),
+                    "low": float(gain_low),
+                    "high": float(gain_high),
+                },
                 "use": "base" if k_base[best] == budget else "tuned" if k_base[best] == 0 else "split",
             }
         )

@@ -1,6 +1,6 @@
 """One base against one tuned model: everything this package knows to say, as one JSON document.
 
-    document = audit(base, tuned)          # ModelSamples from analysis.readers.load and align
+document = audit(base, tuned)          # ModelSamples from analysis.readers.load and align
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow
 import scipy
 
-from analysis import sections
+from analysis import curves, sections
 from analysis.certified import CERTIFIED, certify, default_eps, sampling_plan
 from analysis.errors import InputError
 from analysis.intervals import Bootstrap, clopper_pearson
@@ -29,10 +29,11 @@ POOLED = "all"
 
 @dataclass(frozen=True)
 class AuditSettings:
-    """k: values of k (None: the powers of two up to n, and n; the support is read at the largest). eps: threshold of certified support (None: ln(20 M)/n).
+    """k: values of k (None: the powers of two up to n, and n; the support is read at the largest). eps: threshold of certified support
+    (None: ln(20 M)/n).
 
-    confidence: of every interval and certificate. level, margin: the verdict's (see analysis.verdict). replicates: of the bootstrap. maj_repeats: draws
-    behind each maj@k. seed: of all that is random here.
+    confidence: of every interval and certificate. level, margin: the verdict's (see analysis.verdict). replicates: of the bootstrap.
+    maj_repeats: draws behind each maj@k. seed: of all that is random here.
     """
 
     k: tuple[int, ...] | None = None
@@ -51,6 +52,9 @@ class AuditSettings:
             raise InputError(f"eps = {self.eps}; it is a probability between 0 and 1")
         if not 0 < self.confidence < 1:
             raise InputError(f"confidence = {self.confidence}; it must lie between 0 and 1")
+        for name in ("level", "margin"):
+            if not 0 < getattr(self, name) < 1:
+                raise InputError(f"{name} = {getattr(self, name)}; it must lie between 0 and 1")
         if self.replicates < 100:
             raise InputError(f"replicates = {self.replicates}; an interval needs at least 100")
 
@@ -65,8 +69,8 @@ def audit(
 ) -> dict[str, Any]:
     """The audit document (docs/analysis.md describes every key): JSON-ready, null where the input cannot give a statistic.
 
-    base, tuned, redraw: aligned (same problems in the same order, every n >= 1); redraw is a second, independent draw of the base. warnings: lines of
-    `align`, repeated in the document. Raises InputError where k is above n.
+    base, tuned, redraw: aligned (same problems in the same order, every n >= 1); redraw is a second, independent draw of the base.
+    warnings: lines of `align`, repeated in the document. Raises InputError where k is above n.
     """
     names = sorted(set(base.benchmarks))
     if POOLED in names:
@@ -97,7 +101,12 @@ def audit(
         section, certificate, plan = _section(pair, nulls[name], pair_bounds)
         section["verdict"] = judged[name].verdict
         section["evidence"] = evidence(
-            nulls[name], judged[name], len(index), rules, len(names) > 1 and name != POOLED, {label: by[name] for label, by in other.items()}
+            nulls[name],
+            judged[name],
+            len(index),
+            rules,
+            len(names) > 1 and name != POOLED,
+            {label: by[name] for label, by in other.items()},
         )
         section["verdict_detail"] = _plain(asdict(judged[name]) | {"other_readings": {label: by[name] for label, by in other.items()}})
         document["benchmarks"][name] = section
@@ -138,7 +147,8 @@ class _Pair:
             if self.k[-1] > self.largest:
                 where = min((self.base, self.tuned), key=lambda s: s.n.min())
                 raise InputError(
-                    f"k = {self.k[-1]} is above n = {self.largest}, the draws of problem {where.problem_ids[int(where.n.argmin())]!r} of {where.name}; "
+                    f"k = {self.k[-1]} is above n = {self.largest}, "
+                    f"the draws of problem {where.problem_ids[int(where.n.argmin())]!r} of {where.name}; "
                     "ask for a smaller k (extrapolations beyond n are in the document, as such)"
                 )
         self.rng = np.random.default_rng(self.settings.seed)
@@ -160,13 +170,17 @@ def _section(pair: _Pair, null: Null, bounds: tuple):
         **sections.support(pair),
         "certified": sections.certified(pair, certificate, plan, bounds),
         "null": {
-            "expected_shrunk": null.expected_shrunk, "expected_expanded": null.expected_expanded, "p_shrunk": null.p_shrunk, "p_expanded": null.p_expanded,
-            "observed_shrunk": null.observed_shrunk, "observed_expanded": null.observed_expanded,
+            "expected_shrunk": null.expected_shrunk,
+            "expected_expanded": null.expected_expanded,
+            "p_shrunk": null.p_shrunk,
+            "p_expanded": null.p_expanded,
+            "observed_shrunk": null.observed_shrunk,
+            "observed_expanded": null.observed_expanded,
         },  # fmt: skip
         "redraw": sections.redraw(pair),
-        **sections.curves(pair),
-        **sections.token_budget(pair),
-        "extrapolation": sections.extrapolation(pair),
+        **curves.curves(pair),
+        **curves.token_budget(pair),
+        "extrapolation": curves.extrapolation(pair),
         "metrics": sections.published_metrics(pair),
         "entropy": sections.entropies(pair),
         "perplexity": sections.perplexities(pair),
@@ -185,7 +199,8 @@ def _judge_groups(nulls: dict[str, Null], groups: dict[str, np.ndarray], names: 
 
 
 def _other_readings(base: ModelSamples, tuned: ModelSamples, groups: dict, names: list[str], rules: Rules) -> dict[str, dict[str, str]]:
-    """Verdicts under another reading of the same draws: label -> benchmark -> verdict. Only readings that differ in their data are there."""
+    """Verdicts under another reading of the same draws: label -> benchmark -> verdict. Only readings that differ in their data are
+    there."""
 
     def verdicts(keep: np.ndarray, n_base: np.ndarray, n_tuned: np.ndarray) -> dict[str, str]:
         left = {name: index[keep[index]] for name, index in groups.items()}

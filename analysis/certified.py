@@ -1,8 +1,9 @@
 """Certified support: what can be said of each problem (or answer) with stated confidence, given a threshold eps on its success probability.
 
-"Solved in k draws" confuses p = 0 with bad luck. Here a side is *in* the support where p <= eps is refuted, *out* of it where p >= eps is, each by an exact
-one-sided binomial test. A category needs both sides, so its p-value is the larger of its two (a union-intersection test, valid without a correction). Within each category
-Benjamini-Hochberg over the problems keeps the expected share of wrong members at 1 - confidence. What no category certifies is undetermined.
+"Solved in k draws" confuses p = 0 with bad luck. Here a side is *in* the support where p <= eps is refuted, *out* of it where p >= eps
+is, each by an exact one-sided binomial test. A category needs both sides, so its p-value is the larger of its two (a union-intersection
+test, valid without a correction). Within each category Benjamini-Hochberg over the problems keeps the expected share of wrong members at
+1 - confidence. What no category certifies is undetermined.
 """
 
 from __future__ import annotations
@@ -80,8 +81,8 @@ def ladder(base: tuple, tuned: tuple, start: float, confidence: float = 0.95, bo
 def further_draws(n: np.ndarray, c: np.ndarray, eps: float, confidence: float, problems: int) -> np.ndarray:
     """Draws of one side still missing until it is certified in or out of the support: float64 [M], 0 where it is, inf where more than 10^9.
 
-    If the success rate stays at c / n, the test's p-value falls like exp(-n KL(c/n, eps)) (Chernoff), and has to fall below (1 - confidence) / M, which
-    passes Benjamini-Hochberg however the other problems turn out.
+    If the success rate stays at c / n, the test's p-value falls like exp(-n KL(c/n, eps)) (Chernoff), and has to fall below (1 -
+    confidence) / M, which passes Benjamini-Hochberg however the other problems turn out.
     """
     level = (1 - confidence) / problems
     rate = np.asarray(c) / np.asarray(n)
@@ -93,7 +94,8 @@ def further_draws(n: np.ndarray, c: np.ndarray, eps: float, confidence: float, p
 
 
 def sampling_plan(base: tuple, tuned: tuple, certificate: Certificate) -> dict[str, Any]:
-    """Further draws that would settle the undetermined problems: per problem float64 [M] for "base" and "tuned" (0 for settled ones), and totals.
+    """Further draws that would settle the undetermined problems: per problem float64 [M] for "base" and "tuned" (0 for settled ones),
+    and totals.
 
     "beyond" counts problems whose success rate is too near eps to be settled in 10^9 draws; they are not in the totals.
     """

@@ -1,7 +1,8 @@
 """Many methods, each with one or more runs (seeds), against one base: the same audit for each run, and methods against each other.
 
-A verdict is about a checkpoint, so every run has its own. Over the runs of a method the document gives each value and the range; a p-value over runs only where
-both methods have at least five. Between methods, the difference of mean pass@k has a bootstrap interval over problems, the runs at hand held fixed.
+A verdict is about a checkpoint, so every run has its own. Over the runs of a method the document gives each value and the range; a p-value
+over runs only where both methods have at least five. Between methods, the difference of mean pass@k has a bootstrap interval over problems,
+the runs at hand held fixed.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from analysis.audit import POOLED, AuditSettings, _plain, audit
 from analysis.errors import InputError
 from analysis.intervals import PSEUDO_DIFFERENCE, Bootstrap
 from analysis.pass_at_k import pass_at_k
-from analysis.records import ModelSamples
+from analysis.records import ModelSamples, Scores
 from analysis.verdict import Rules, judge_counts
 
 ENOUGH_RUNS = 5  # a side, before a test over runs is worth printing
@@ -29,10 +30,13 @@ def compare(
     settings: AuditSettings = AuditSettings(),
     warnings: list[str] = (),
     progress: Callable[[str], None] = lambda line: None,
+    redraw: ModelSamples | None = None,
+    scores: Scores | None = None,
 ) -> dict[str, Any]:
     """The comparison document: {"methods": {NAME: {"runs": [...], "range": {...}}}, "pairs": [...], "audits": {NAME: [audit documents]}}.
 
-    base and every run: aligned (same problems, same order). progress is told which run is being audited. Raises InputError as `audit`.
+    base, redraw and every run: aligned (same problems, same order). redraw, scores: as for `audit`, and given to the audit of every run.
+    progress is told which run is being audited. Raises InputError as `audit`.
     """
     if not methods or not all(methods.values()):
         raise InputError("compare needs at least one method, each with at least one run")
@@ -41,16 +45,19 @@ def compare(
         audits[name] = []
         for i, run in enumerate(runs):
             progress(f"{name} run {i}")
-            audits[name].append(audit(base, run, settings=settings))
+            audits[name].append(audit(base, run, redraw, scores, settings))
     groups = _groups(base)
+    found = dict.fromkeys([*warnings, *(line for documents in audits.values() for one in documents for line in one["warnings"])])
     document = {
         "benchmarks": list(groups),
         "methods": {name: _method(methods[name], documents, list(groups)) for name, documents in audits.items()},
         "pairs": [_pair(base, groups, (a, methods[a]), (b, methods[b]), audits, settings) for a, b in combinations(methods, 2)],
         "base": {"name": base.name, "files": base.files},
+        "redraw": None if redraw is None else {"name": redraw.name, "files": redraw.files},
+        "scores": None if scores is None else {"files": scores.files},
         "settings": next(iter(audits.values()))[0]["settings"],
         "versions": next(iter(audits.values()))[0]["versions"],
-        "warnings": list(warnings),
+        "warnings": list(found),
         "audits": audits,
     }
     return _plain(document)
@@ -101,7 +108,9 @@ def _pair(base: ModelSamples, groups: dict, first: tuple, second: tuple, audits:
         k = np.unique([2**p for p in range(largest.bit_length())] + [largest]) if settings.k is None else np.unique(settings.k)
         if k[-1] > largest:
             raise InputError(f"k = {k[-1]} is above n = {largest} in a run of {name_a} or {name_b}")
-        curves = [np.stack([pass_at_k(run.n[index], run.correct[index], k) for run in runs]) for runs in (runs_a, runs_b)]  # [runs, M, K] each
+        curves = [
+            np.stack([pass_at_k(run.n[index], run.correct[index], k) for run in runs]) for runs in (runs_a, runs_b)
+        ]  # [runs, M, K] each
         difference = curves[1].mean(axis=0) - curves[0].mean(axis=0)
         bootstrap = Bootstrap.draw(len(index), settings.replicates, np.random.default_rng(settings.seed), settings.confidence)
         low, high = bootstrap.interval(bootstrap.means(difference, PSEUDO_DIFFERENCE))

@@ -31,7 +31,8 @@ def grid_up_to(limit: int, points: int = 256) -> np.ndarray:
 
 
 def crossings(grid: np.ndarray, curves: np.ndarray) -> np.ndarray:
-    """Of each curve of differences, tuned minus base, [B, K] on grid [K] (ascending): the last point with the tuned model ahead, interpolated in ln k.
+    """Of each curve of differences, tuned minus base, [B, K] on grid [K] (ascending): the last point with the tuned model ahead,
+    interpolated in ln k.
 
     inf where the base does not lead at the end, 0 where the tuned model is nowhere ahead.
     """
@@ -47,12 +48,17 @@ def crossings(grid: np.ndarray, curves: np.ndarray) -> np.ndarray:
 
 
 def find_crossing(
-    grid: np.ndarray, value: np.ndarray, replicates: np.ndarray, exact: Callable[[np.ndarray], np.ndarray] | None = None, confidence: float = 0.95
+    grid: np.ndarray,
+    value: np.ndarray,
+    replicates: np.ndarray,
+    exact: Callable[[np.ndarray], np.ndarray] | None = None,
+    confidence: float = 0.95,
 ) -> Crossing:
     """Crossing of one curve of differences with its bootstrap interval.
 
-    grid: [K]; value: [K]; replicates: [B, K]. exact(k [J]) -> [J] gives the difference at integers k, to settle the value between two points of
-    the grid; None keeps it as interpolated (a budget in tokens). Replicates are read between grid points (at most 5 % apart) by interpolation.
+    grid: [K]; value: [K]; replicates: [B, K]. exact(k [J]) -> [J] gives the difference at integers k, to settle the value between two
+    points of the grid; None keeps it as interpolated (a budget in tokens). Replicates are read between grid points (at most 5 % apart)
+    by interpolation.
     """
     point = float(crossings(grid, value[None, :])[0])
     crossed = 0 < point < np.inf

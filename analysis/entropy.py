@@ -1,4 +1,7 @@
-"""Entropy of answers and of modes, from counts, in nats. Token entropy comes with the samples (mean over a completion's tokens, then over completions)."""
+"""Entropy of answers and of modes, from counts, in nats.
+
+Token entropy comes with the samples (mean over a completion's tokens, then over completions).
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,9 @@ from analysis.records import AnswerCounts
 def merged_counts(answers: AnswerCounts, by: str = "answer") -> tuple[np.ndarray, np.ndarray]:
     """Draws of each distinct answer (or mode): (problem int64 [D], count int64 [D]). No answer is one class of its own, as published."""
     names = answers.answer if by == "answer" else answers.mode
-    encoded = pa.array(names, type=pa.string()).dictionary_encode(null_encoding="encode").indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    encoded = (
+        pa.array(names, type=pa.string()).dictionary_encode(null_encoding="encode").indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    )
     size = int(encoded.max(initial=0)) + 1
     keys, where = np.unique(answers.problem * size + encoded, return_inverse=True)
     return keys // size, np.bincount(where, weights=answers.count).astype(np.int64)
@@ -30,7 +35,8 @@ def plug_in(problem: np.ndarray, count: np.ndarray, problems: int) -> np.ndarray
 
 
 def chao_wang_jost(problem: np.ndarray, count: np.ndarray, problems: int) -> np.ndarray:
-    """Entropy of each problem corrected for answers not seen yet: sum (x/n)[psi(n) - psi(x)] plus an estimate of the rest from singletons and doubletons.
+    """Entropy of each problem corrected for answers not seen yet: sum (x/n)[psi(n) - psi(x)] plus an estimate of the rest from
+    singletons and doubletons.
 
     Shapes as `plug_in`. Source: Chao, Wang and Jost 2013 (doi 10.1111/2041-210X.12108), eq. 7.
     """

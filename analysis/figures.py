@@ -231,7 +231,7 @@ def entropies(entropy: dict, names: tuple[str, str]) -> Figure:
     for side, name, colour, shift in (("base", names[0], BASE, -0.12), ("tuned", names[1], TUNED, 0.12)):
         for i, (_, entry) in enumerate(rows):
             if one := entry[side]:
-                error = [[one["value"] - one["low"]], [one["high"] - one["value"]]]
+                error = None if one["low"] is None else [[one["value"] - one["low"]], [one["high"] - one["value"]]]
                 axes.errorbar(
                     one["value"],
                     i + shift,

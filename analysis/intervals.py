@@ -1,9 +1,9 @@
-"""Intervals: exact and Wilson ones for proportions, a paired bootstrap over problems for everything else, and one for the draws alone.
+"""Intervals: exact and Wilson ones for proportions, and a paired bootstrap over problems for everything else.
 
 The estimand of the bootstrap is the population that the problems came from. The plain percentile bootstrap of a mean over problems covers
 too little when few problems are solved (and says [0, 0] when none is), so two pseudo-problems are added, half a one in each cell of the
-two-by-two table (solved or not by base and tuned), which is what Agresti and Min (2005, doi 10.1002/sim.1781) do for paired proportions. Each side
-alone then gets one problem never solved and one always solved (Agresti and Coull 1998). docs/calibration.md shows the coverage.
+two-by-two table (solved or not by base and tuned), which is what Agresti and Min (2005, doi 10.1002/sim.1781) do for paired proportions.
+Each side alone then gets one problem never solved and one always solved (Agresti and Coull 1998). docs/calibration.md shows the coverage.
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import special, stats
-
-from analysis.pass_at_k import pass_at_k, unique_counts
 
 # what the four pseudo-problems (weight one half each) say to a statistic in [0, 1] of the base, of the tuned model, and to their difference
 PSEUDO_BASE = np.array([0.0, 0.0, 1.0, 1.0])
@@ -43,7 +41,8 @@ def wilson(x: np.ndarray, n: np.ndarray, confidence: float = 0.95) -> tuple[np.n
 class Bootstrap:
     """Resamples of the problems, the same for every statistic of one pair of models (so that differences are paired).
 
-    problems: float32 [B, M], how often each problem was drawn; pseudo: float32 [B, 4], how often each pseudo-problem was. A row sums to M + 2.
+    problems: float32 [B, M], how often each problem was drawn; pseudo: float32 [B, 4], how often each pseudo-problem was. A row sums to
+    M + 2.
     """
 
     problems: np.ndarray
@@ -95,28 +94,3 @@ class Bootstrap:
         reach = np.quantile(np.abs((replicates - replicates.mean(axis=0)) / spread).max(axis=1), self.confidence)
         half = np.where(np.isfinite(spread), reach * spread, 0.0)
         return value - half, value + half
-
-
-def fixed_problems_interval(
-    n: np.ndarray, c: np.ndarray, k: np.ndarray, posterior, rng: np.random.Generator, confidence: float = 0.95, replicates: int = 400
-) -> tuple[np.ndarray, np.ndarray]:
-    """Interval of mean pass@k when these very problems are what is asked about and only the draws are uncertain.
-
-    n, c: [M]; k: [K]; posterior(n, c, rng, replicates) gives success probabilities [R, M] (a plain beta fitted by `analysis.extrapolate`). Each set of
-    probabilities makes new counts, whose error against its own truth is what the estimate may be off by: value - quantiles of the error.
-    Returns low, high [K], within [0, 1].
-    """
-    k = np.atleast_1d(k)
-    p = posterior(n, c, rng, replicates)
-    drawn = rng.binomial(np.broadcast_to(n, p.shape), p)
-    value = pass_at_k(n, c, k).mean(axis=0)
-    error = np.empty((replicates, len(k)))
-    unique_n, unique_c, where = unique_counts(n, drawn)
-    table = pass_at_k(unique_n, unique_c, k)
-    with np.errstate(divide="ignore"):
-        log_wrong = np.log1p(-p)
-    for column, draws in enumerate(k):
-        error[:, column] = (table[where, column] + np.expm1(draws * log_wrong)).mean(axis=1)
-    tail = (1 - confidence) / 2
-    high, low = value - np.quantile(error, [tail, 1 - tail], axis=0)
-    return np.clip(low, 0, 1), np.clip(high, 0, 1)

@@ -16,7 +16,8 @@ def avg_at_n(n: np.ndarray, c: np.ndarray) -> np.ndarray:
 
 
 def cover_at(n: np.ndarray, c: np.ndarray, tau: np.ndarray) -> np.ndarray:
-    """Whether each problem's success rate c / n is at least tau; the mean over problems is Cover@tau. n, c: [M]; tau: [T]; returns float64 [M, T].
+    """Whether each problem's success rate c / n is at least tau; the mean over problems is Cover@tau. n, c: [M]; tau: [T]; returns
+    float64 [M, T].
 
     Ties it to pass@k: pass@k = int_0^1 k (1 - tau)^(k - 1) Cover@tau dtau. Source: arXiv 2510.08325.
     """
@@ -47,9 +48,9 @@ def delta_se(base: tuple, tuned: tuple, k: int = 256) -> np.ndarray:
 def majority_at_k(answers: AnswerCounts, problems: int, k: np.ndarray, rng: np.random.Generator, repeats: int = 50) -> np.ndarray:
     """maj@k of each problem: the chance that the most frequent answer among k of its draws is correct; ties are broken at random.
 
-    A draw without an answer does not vote; a vote without any ballot is lost. Exact at k = n; below it the mean over `repeats` sets of k draws
-    without replacement (the draws are shuffled and cut into sets of k). k: int [K], each at most every problem's number of draws. Returns float64
-    [problems, K], NaN for problems without rows. Source: Wang et al. 2022 (arXiv 2203.11171).
+    A draw without an answer does not vote; a vote without any ballot is lost. Exact at k = n; below it the mean over `repeats` sets of k
+    draws without replacement (the draws are shuffled and cut into sets of k). k: int [K], each at most every problem's number of draws.
+    Returns float64 [problems, K], NaN for problems without rows. Source: Wang et al. 2022 (arXiv 2203.11171).
     """
     k = np.atleast_1d(k)
     result = np.full((problems, len(k)), np.nan)

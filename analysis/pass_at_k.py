@@ -33,7 +33,9 @@ def check_counts(n: np.ndarray, c: np.ndarray, k: np.ndarray | float = 1) -> Non
 
 
 def _log_factorial_over(x: np.ndarray, n: np.ndarray) -> np.ndarray:
-    """ln x! - [(x + 1/2) ln n - x + ln(2 pi)/2] for 0 <= x <= n: what is left of ln x! once the parts that cancel in `log_miss` are gone."""
+    """ln x! - [(x + 1/2) ln n - x + ln(2 pi)/2] for 0 <= x <= n: what is left of ln x! once the parts that cancel in `log_miss` are
+    gone.
+    """
     small, y = np.minimum(x, 16), 1 / np.maximum(x, 16)
     direct = special.gammaln(small + 1) - (small + 0.5) * np.log(n) + small - 0.5 * np.log(2 * np.pi)
     series = (x + 0.5) * np.log1p((np.maximum(x, 16) - n) / n) + y / 12 - y**3 / 360 + y**5 / 1260
@@ -97,7 +99,8 @@ def pass_at_k(n: np.ndarray, c: np.ndarray, k: np.ndarray) -> np.ndarray:
 
 
 def first_k(correct: np.ndarray, start: np.ndarray, k: np.ndarray) -> np.ndarray:
-    """"First k of n": whether any of the first k draws of each problem is correct, as some published tables are made. Biased towards nothing, but noisy.
+    """ "First k of n": whether any of the first k draws of each problem is correct, as some published tables are made. Biased towards
+    nothing, but noisy.
 
     correct: 0/1 of every draw [N], problem i holding [start[i]:start[i + 1]] (start int64 [M + 1]); k: [K]. Returns float64 [M, K].
     Source: reverse-engineered from Table 14 of arXiv 2507.14843, whose values are multiples of 1 / problems at every k.
@@ -112,7 +115,8 @@ def first_k(correct: np.ndarray, start: np.ndarray, k: np.ndarray) -> np.ndarray
 
 
 def pass_all_k(n: np.ndarray, c: np.ndarray, k: np.ndarray) -> np.ndarray:
-    """pass^k: the chance that all of k draws are correct, C(c, k) / C(n, k). Shapes as `pass_at_k`. Source: tau-bench (arXiv 2406.12045), sec. 3."""
+    """pass^k: the chance that all of k draws are correct, C(c, k) / C(n, k). Shapes as `pass_at_k`. Source: tau-bench (arXiv
+    2406.12045), sec. 3."""
     n, c, k = np.asarray(n), np.asarray(c), np.asarray(k)
     if k.ndim:
         n, c = n[..., None], c[..., None]
@@ -134,7 +138,8 @@ def g_pass_at_k(n: np.ndarray, c: np.ndarray, k: int, tau: float) -> np.ndarray:
 
 
 def mg_pass_at_k(n: np.ndarray, c: np.ndarray, k: int) -> np.ndarray:
-    """mG-Pass@k = 2 int_{1/2}^{1} G-Pass@k_tau dtau, as published: (2 / k) sum_{i = ceil(k/2) + 1}^{k} G-Pass@k_{i/k}. Source: arXiv 2412.13147, eq. 7."""
+    """mG-Pass@k = 2 int_{1/2}^{1} G-Pass@k_tau dtau, as published: (2 / k) sum_{i = ceil(k/2) + 1}^{k} G-Pass@k_{i/k}. Source: arXiv
+    2412.13147, eq. 7."""
     n, c = np.asarray(n), np.asarray(c)
     check_counts(n, c, k)
     needed = np.arange(int(np.ceil(k / 2)) + 1, k + 1)

@@ -17,7 +17,8 @@ import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
 
-from analysis.accumulate import CountRows, SampleRows
+from analysis.accumulate import SampleRows
+from analysis.count_rows import CountRows
 from analysis.errors import InputError
 from analysis.files import batches, column, find_sources, one_model, sha256
 from analysis.records import DEFAULT_BENCHMARK, SAMPLE_COLUMNS, SCORE_COLUMNS, ModelSamples, Scores

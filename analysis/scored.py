@@ -8,7 +8,10 @@ from analysis.records import ModelSamples, Scores
 
 
 def rows_of(scores: Scores, samples: ModelSamples) -> np.ndarray:
-    """Rows that this model scored: bool [R]. A model is named as in its samples' `model` column or by the samples' name; folders do not matter."""
+    """Rows that this model scored: bool [R].
+
+    A model is named as in its samples' `model` column or by the samples' name; folders do not matter.
+    """
     names = {samples.name, *map(str, samples.settings.get("model", []))}
     short = names | {name.rstrip("/").rsplit("/", 1)[-1] for name in names}
     return np.array([model in short or str(model).rstrip("/").rsplit("/", 1)[-1] in short for model in scores["model"]])
@@ -26,9 +29,9 @@ def problem_index(scores: Scores, samples: ModelSamples) -> np.ndarray:
 def lower_bounds(scores: Scores, samples: ModelSamples, by: str | None = None) -> tuple[dict | np.ndarray | None, str | None]:
     """Sum of the probabilities of distinct correct token sequences, under the very distribution that was sampled from.
 
-    by None: float64 [M], of a correct answer to each problem; "answer" or "mode": dict (problem index, name) -> probability. Returns (bounds, None), or
-    (None, why not): the scores have to say which texts are correct and which token sequences are the same, and have to be taken at the samples'
-    own temperature and top-p, both stated.
+    by None: float64 [M], of a correct answer to each problem; "answer" or "mode": dict (problem index, name) -> probability. Returns
+    (bounds, None), or (None, why not): the scores have to say which texts are correct and which token sequences are the same, and have
+    to be taken at the samples' own temperature and top-p, both stated.
     """
     mine = rows_of(scores, samples)
     if not mine.any():

@@ -1,4 +1,7 @@
-"""Preservation, shrinkage, expansion and out-of-support, and the metrics made of their counts. Source: arXiv 2507.14843, sec. 3 (published unit: the problem)."""
+"""Preservation, shrinkage, expansion and out-of-support, and the metrics made of their counts.
+
+Source: arXiv 2507.14843, sec. 3 (published unit: the problem).
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import numpy as np
 
 from analysis.errors import InputError
 from analysis.pass_at_k import check_counts, log_miss, pass_at_k
+from analysis.records import AnswerCounts
 
 CATEGORIES = ("preserved", "shrunk", "expanded", "out")
 
@@ -33,7 +37,9 @@ class SupportCounts:
 
     @property
     def sds(self) -> float | None:
-        """Support dynamic score 2 SRR NDR / (SRR + NDR), the harmonic mean; 0 where both are 0 (as the tables print), None where one is None."""
+        """Support dynamic score 2 SRR NDR / (SRR + NDR), the harmonic mean; 0 where both are 0 (as the tables print), None where one is
+        None.
+        """
         if self.srr is None or self.ndr is None:
             return None
         return 2 * self.srr * self.ndr / (self.srr + self.ndr) if self.srr + self.ndr else 0.0
@@ -48,8 +54,8 @@ class SupportCounts:
 def memberships(base: tuple, tuned: tuple, k: int) -> np.ndarray:
     """Chance of each problem to be P, S, E, O when k draws are taken from each side: float64 [M, 4], rows sum to 1.
 
-    base, tuned: (n, c), int [M] each. At k = n it is 0 or 1: "at least one of the k draws was correct", the published rule. At k < n it is the
-    expectation over which k of the n draws are taken (the two sides are independent).
+    base, tuned: (n, c), int [M] each. At k = n it is 0 or 1: "at least one of the k draws was correct", the published rule. At k < n it
+    is the expectation over which k of the n draws are taken (the two sides are independent).
     """
     b, t = pass_at_k(*base, k), pass_at_k(*tuned, k)
     return np.stack([b * t, b * (1 - t), (1 - b) * t, (1 - b) * (1 - t)], axis=1)
@@ -74,10 +80,14 @@ def categories(c_base: np.ndarray, c_tuned: np.ndarray) -> np.ndarray:
     return np.select([b & t, b & ~t, ~b & t], [0, 1, 2], 3)
 
 
-def answer_support(base_answers, tuned_answers, by: str = "answer") -> tuple[SupportCounts, list[tuple[int, str, int, int]]]:
-    """P, S, E per distinct correct answer (by="answer") or solution mode (by="mode") rather than per problem; O cannot be counted and is NaN.
+def answer_support(
+    base_answers: AnswerCounts, tuned_answers: AnswerCounts, by: str, problems: int
+) -> tuple[SupportCounts, list[tuple[int, str, int, int]], np.ndarray]:
+    """P, S, E per distinct correct answer (by="answer") or solution mode (by="mode") rather than per problem; O cannot be counted and is
+    NaN.
 
-    Returns the counts and rows (problem index, answer, draws of base, draws of tuned), sorted. Answers that no one could extract are left out.
+    Returns the counts, rows (problem index, answer, draws of base, draws of tuned), sorted, and P, S, E of each of the problems: float64
+    [M, 3]. Answers that no one could extract are left out.
     """
     rows: dict[tuple[int, str], list[int]] = {}
     for side, answers in enumerate((base_answers, tuned_answers)):
@@ -86,19 +96,21 @@ def answer_support(base_answers, tuned_answers, by: str = "answer") -> tuple[Sup
             if names[i] is not None:
                 rows.setdefault((int(answers.problem[i]), str(names[i])), [0, 0])[side] += int(answers.count[i])
     table = sorted((problem, name, b, t) for (problem, name), (b, t) in rows.items())
-    both = sum(b > 0 and t > 0 for *_, b, t in table)
-    only_base, only_tuned = sum(t == 0 for *_, b, t in table), sum(b == 0 for *_, b, t in table)
-    return SupportCounts(both, only_base, only_tuned, float("nan")), table
+    each = np.zeros((problems, 3))
+    for problem, _, b, t in table:
+        each[problem, 0 if b and t else 1 if b else 2] += 1
+    return SupportCounts(*(int(x) for x in each.sum(axis=0)), float("nan")), table, each
 
 
-def split_halves(base: tuple, tuned: tuple) -> dict[str, float]:
+def split_halves(base: tuple, tuned: tuple) -> dict[str, np.ndarray]:
     """Define on one half of the draws, estimate on the other: what selection ("the base solved 0 of h, so ...") is worth.
 
-    Exact expectation over all ways to split each side's n draws into halves A (h = n // 2) and B (taken at h too), by hypergeometric chances.
-    base, tuned: (n, c), int [M] each, n >= 2. Returns counts of problems:
-    base_unsolved: unsolved by the base in A; tuned_then_solves, base_then_solves: how many of them the tuned model, and the base itself, solve in B. The naive
-    gain takes the second for 0: that is the selection effect; `corrected_gain` is what remains. tuned_unsolved and the rest: the same with the sides swapped.
-    expanded_again: of the tuned_then_solves problems of A, those that are E again on B; shrunk_again likewise for S.
+    Exact expectation over all ways to split each side's n draws into halves A (h = n // 2) and B (taken at h too), by hypergeometric
+    chances. base, tuned: (n, c), int [M] each, n >= 2. Returns the part of each problem, [M], whose sums are numbers of problems:
+    base_unsolved: unsolved by the base in A; tuned_then_solves, base_then_solves: how many of them the tuned model, and the base itself,
+    solve in B. The naive gain takes the second for 0: that is the selection effect; `corrected_gain` is what remains. tuned_unsolved and
+    the rest: the same with the sides swapped. expanded_again: of the tuned_then_solves problems of A, those that are E again on B;
+    shrunk_again likewise for S.
     """
     (n_b, c_b), (n_t, c_t) = (tuple(np.asarray(x) for x in side) for side in (base, tuned))
     h_b, h_t = n_b // 2, n_t // 2
@@ -108,19 +120,18 @@ def split_halves(base: tuple, tuned: tuple) -> dict[str, float]:
     # of two disjoint halves: P(miss A, solve B) = P(miss A) - P(miss both); P(solve both) = 1 - 2 P(miss A) + P(miss both)
     turn_b, turn_t = 1 - solve_b - never_b, 1 - solve_t - never_t
     twice_b, twice_t = 2 * solve_b - 1 + never_b, 2 * solve_t - 1 + never_t
-    tuned_then, base_then = float(((1 - solve_b) * solve_t).sum()), float(turn_b.sum())
-    lost_base_then, lost_tuned_then = float(((1 - solve_t) * solve_b).sum()), float(turn_t.sum())
+    tuned_then, lost_base_then = (1 - solve_b) * solve_t, (1 - solve_t) * solve_b
     return {
-        "base_unsolved": float((1 - solve_b).sum()),
+        "base_unsolved": 1 - solve_b,
         "tuned_then_solves": tuned_then,
-        "base_then_solves": base_then,
-        "corrected_gain": tuned_then - base_then,
-        "expanded_again": float((never_b * twice_t).sum()),
-        "tuned_unsolved": float((1 - solve_t).sum()),
+        "base_then_solves": turn_b,
+        "corrected_gain": tuned_then - turn_b,
+        "expanded_again": never_b * twice_t,
+        "tuned_unsolved": 1 - solve_t,
         "base_then_solves_lost": lost_base_then,
-        "tuned_then_solves_lost": lost_tuned_then,
-        "corrected_loss": lost_base_then - lost_tuned_then,
-        "shrunk_again": float((twice_b * never_t).sum()),
+        "tuned_then_solves_lost": turn_t,
+        "corrected_loss": lost_base_then - turn_t,
+        "shrunk_again": twice_b * never_t,
     }
 
 
@@ -129,7 +140,8 @@ FLIP_SHARE = 0.9  # "nearly all"
 
 
 def suspicious_flips(base: tuple, tuned: tuple) -> np.ndarray:
-    """Problems that go from 0 of n to at least 90 % of n, or back: bool [M]; more often a matter of answer format or grader than of ability.
+    """Problems that go from 0 of n to at least 90 % of n, or back: bool [M]; more often a matter of answer format or grader than of
+    ability.
 
     base, tuned: (n, c), int [M] each. Sides with fewer than 16 draws are not judged.
     """

@@ -131,9 +131,10 @@ def blocks(document: dict) -> dict[str, dict]:
 
 
 def audit_tables(document: dict) -> list[Table]:
-    """Every table of an audit: verdicts, support, pass@k, metrics, certified, entropy, perplexity, problems."""
+    """Every table of an audit: support with verdicts, support by k, pass@k, metrics, certified, entropy, perplexity, problems."""
     by = blocks(document)
-    tables = [support_table(by), pass_at_k_table(by), metrics_table(by)]
+    level = f"{round(100 * document['settings']['confidence'], 6):g}%"
+    tables = [support_table(by), support_at_k_table(by), pass_at_k_table(by, level), metrics_table(by, level)]
     if rows := [[name, *_ladder_row(step)] for name, b in by.items() if b.get("certified") for step in b["certified"]["ladder"]]:
         tables.append(Table("certified", "Certified support by eps", ["benchmark", "eps", *CATEGORIES, "undetermined"], rows))
     if rows := [
@@ -207,17 +208,14 @@ def support_table(by: dict[str, dict]) -> Table:
     rows = []
     for name, b in by.items():
         s, n = b["support"], b["null"]
-        rates = [
-            x
-            for key in ("srr", "ndr", "sds", "nscr")
-            for x in (triple((s.get("intervals") or {}).get(key)) if (s.get("intervals") or {}).get(key) else [s[key], None, None])
-        ]
+        counts = [x for key in CATEGORIES for x in (s[key], *triple(s["intervals"][key])[1:])]
+        rates = [x for key in ("srr", "ndr", "sds", "nscr") for x in triple(s["intervals"][key])]
         rows.append(
             [
                 name,
                 b["problems"],
                 s["k"],
-                *(s[c] for c in CATEGORIES),
+                *counts,
                 *rates,
                 n["expected_shrunk"],
                 n["p_shrunk"],
@@ -231,10 +229,7 @@ def support_table(by: dict[str, dict]) -> Table:
         "benchmark",
         "problems",
         "k",
-        "P",
-        "S",
-        "E",
-        "O",
+        *(c for key in "PSEO" for c in trio(key)),
         *(c for key in ("SRR", "NDR", "SDS", "NSCR") for c in trio(key)),
         "S null",
         "p(S)",
@@ -246,7 +241,20 @@ def support_table(by: dict[str, dict]) -> Table:
     return Table("support", "Support: preserved (P), shrunk (S), expanded (E), out (O), against one model drawn twice", columns, rows)
 
 
-def pass_at_k_table(by: dict[str, dict]) -> Table:
+def support_at_k_table(by: dict[str, dict]) -> Table:
+    keys = (*CATEGORIES, "srr", "ndr", "sds", "nscr")
+    rows = [
+        [name, step["k"], *(x for key in keys for x in triple(step["intervals"][key]))]
+        for name, b in by.items()
+        for step in b["support_at_k"]
+    ]
+    columns = ["benchmark", "k", *(c for key in ("P", "S", "E", "O", "SRR", "NDR", "SDS", "NSCR") for c in trio(key))]
+    return Table(
+        "support_at_k", "Support in k draws a side: numbers of problems expected over which k of the draws are taken", columns, rows
+    )
+
+
+def pass_at_k_table(by: dict[str, dict], level: str) -> Table:
     rows = [
         [name, int(k), *(x for side in ("base", "tuned", "difference") for x in triple(b["pass_at_k"][side].get(k)))]
         for name, b in by.items()
@@ -254,7 +262,7 @@ def pass_at_k_table(by: dict[str, dict]) -> Table:
     ]
     return Table(
         "pass_at_k",
-        "Unbiased pass@k with 95 % intervals over problems",
+        f"Unbiased pass@k with {level} intervals over problems",
         ["benchmark", "k", *trio("base"), *trio("tuned"), *trio("difference")],
         rows,
     )
@@ -285,18 +293,20 @@ def metric_rows(b: dict) -> list[tuple[str, dict | None, dict | None, dict | Non
     if y := m.get("bayes_at_n"):
         add(
             "Bayes@N (fixed problems)",
-            {
-                s: {"value": y[s]["mu"], "low": y[s]["mu"] - 1.96 * y[s]["sigma"], "high": y[s]["mu"] + 1.96 * y[s]["sigma"]}
-                for s in ("base", "tuned")
-            },
+            {s: {"value": y[s]["mu"], "low": y[s]["low"], "high": y[s]["high"]} for s in ("base", "tuned")},
         )
     return out
 
 
-def metrics_table(by: dict[str, dict]) -> Table:
+def metrics_table(by: dict[str, dict], level: str) -> Table:
     rows = [
         [name, metric, *triple(base), *triple(tuned), *triple(diff)]
         for name, b in by.items()
         for metric, base, tuned, diff in metric_rows(b)
     ]
-    return Table("metrics", "Relatives of pass@k", ["benchmark", "metric", *trio("base"), *trio("tuned"), *trio("difference")], rows)
+    return Table(
+        "metrics",
+        f"Relatives of pass@k with {level} intervals over problems (Bayes@N: over the draws)",
+        ["benchmark", "metric", *trio("base"), *trio("tuned"), *trio("difference")],
+        rows,
+    )

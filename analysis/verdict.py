@@ -25,7 +25,10 @@ VERDICTS = ("expanded", "shrank", "traded", "held", "inconclusive")
 
 @dataclass(frozen=True)
 class Rules:
-    """level: one-sided error of gain and of loss. margin: share of problems below which a change does not matter. bound: confidence of the upper bounds."""
+    """level: one-sided error of gain and of loss. margin: share of problems below which a change does not matter.
+
+    bound: confidence of the upper bounds.
+    """
 
     level: float = 0.025
     margin: float = 0.02
@@ -34,7 +37,8 @@ class Rules:
 
 @dataclass(frozen=True)
 class Judgement:
-    """verdict: one of VERDICTS. p_gain, p_loss: as compared with the level (Holm-adjusted where several benchmarks are). upper_*: upper bounds of the rates."""
+    """verdict: one of VERDICTS. p_gain, p_loss: as compared with the level (Holm-adjusted where several benchmarks are). upper_*: upper
+    bounds of the rates."""
 
     verdict: str
     p_gain: float
@@ -47,7 +51,10 @@ def judge(null: Null, problems: int, rules: Rules = Rules(), p_gain: float | Non
     """Verdict of one table of `problems` problems. p_gain, p_loss replace the null's own where they were adjusted."""
     p_gain = null.p_expanded if p_gain is None else p_gain
     p_loss = null.p_shrunk if p_loss is None else p_loss
-    upper = [upper_rate(x, e, problems, rules) for x, e in ((null.observed_expanded, null.expected_expanded), (null.observed_shrunk, null.expected_shrunk))]
+    upper = [
+        upper_rate(x, e, problems, rules)
+        for x, e in ((null.observed_expanded, null.expected_expanded), (null.observed_shrunk, null.expected_shrunk))
+    ]
     gain, loss = p_gain <= rules.level, p_loss <= rules.level
     if gain or loss:
         verdict = "traded" if gain and loss else "expanded" if gain else "shrank"
@@ -57,9 +64,11 @@ def judge(null: Null, problems: int, rules: Rules = Rules(), p_gain: float | Non
 
 
 def upper_rate(observed: int, expected: float, problems: int, rules: Rules) -> float:
-    """Upper bound of the share of problems that changed sides beyond the null: Clopper-Pearson's of the observed count, less the expected share.
+    """Upper bound of the share of problems that changed sides beyond the null: Clopper-Pearson's of the observed count, less the
+    expected share.
 
-    Never below the bound that no change in `problems` problems would give (about 3 / M): fewer changes than expected are luck, not knowledge.
+    Never below the bound that no change in `problems` problems would give (about 3 / M): fewer changes than expected are luck, not
+    knowledge.
     """
     bound = clopper_pearson(np.array([observed, 0]), problems, 2 * rules.bound - 1)[1]
     return float(max(bound[0] - expected / problems, bound[1]))
@@ -77,10 +86,12 @@ def judge_counts(base: tuple, tuned: tuple, rules: Rules = Rules()) -> Judgement
 
 
 def evidence(null: Null, judgement: Judgement, problems: int, rules: Rules, adjusted: bool, others: dict[str, str]) -> str:
-    """The verdict in sentences that a person can check. others: label -> verdict under another reading ("without the 1 suspicious flip": "shrank")."""
+    """The verdict in sentences that a person can check. others: label -> verdict under another reading ("without the 1 suspicious flip":
+    "shrank")."""
     holm_note = " after Holm" if adjusted else ""
     text = (
-        f"Of {problems} problems, {null.observed_shrunk} were solved by the base only, where one model drawn twice would show {null.expected_shrunk:.3g} "
+        f"Of {problems} problems, {null.observed_shrunk} were solved by the base only, "
+        f"where one model drawn twice would show {null.expected_shrunk:.3g} "
         f"(p = {judgement.p_loss:.2g}{holm_note}), and {null.observed_expanded} by the tuned model only, where it would show "
         f"{null.expected_expanded:.3g} (p = {judgement.p_gain:.2g}{holm_note}). "
     )
@@ -90,8 +101,9 @@ def evidence(null: Null, judgement: Judgement, problems: int, rules: Rules, adju
         (True, False): "The gain is above chance and the loss is not: expanded.",
         (False, True): "The loss is above chance and the gain is not: shrank.",
         (False, False): (
-            f"Neither is above chance; at 95 % confidence no more than {judgement.upper_loss:.1%} of problems were lost and {judgement.upper_gain:.1%} gained "
-            f"beyond chance, {'both below' if judgement.verdict == 'held' else 'not both below'} the margin of {rules.margin:.0%}: {judgement.verdict}."
+            f"Neither is above chance; at {rules.bound:.0%} confidence no more than {judgement.upper_loss:.1%} of problems were lost "
+            f"and {judgement.upper_gain:.1%} gained beyond chance, {'both below' if judgement.verdict == 'held' else 'not both below'} "
+            f"the margin of {100 * rules.margin:g}%: {judgement.verdict}."
         ),
     }[gain, loss]
     for label, verdict in others.items():

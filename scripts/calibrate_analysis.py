@@ -22,8 +22,9 @@ from tqdm import tqdm
 
 from analysis.certified import certify, default_eps
 from analysis.crossing import find_crossing
-from analysis.extrapolate import fit
-from analysis.intervals import PSEUDO_BASE, PSEUDO_DIFFERENCE, Bootstrap, clopper_pearson, fixed_problems_interval
+from analysis.curves import pass_at_tokens
+from analysis.draws_only import difference_interval, draws_only_interval
+from analysis.intervals import PSEUDO_BASE, PSEUDO_DIFFERENCE, Bootstrap, clopper_pearson
 from analysis.pass_at_k import pass_at_k
 from analysis.verdict import VERDICTS, judge_counts
 
@@ -47,7 +48,9 @@ def sharpened(p: np.ndarray, power: float = 2.0) -> np.ndarray:
     return odds / (1 + odds)
 
 
-def planted(p: np.ndarray, rng: np.random.Generator, gained: float = 0.0, lost: float = 0.0, at: float = 0.05) -> tuple[np.ndarray, np.ndarray]:
+def planted(
+    p: np.ndarray, rng: np.random.Generator, gained: float = 0.0, lost: float = 0.0, at: float = 0.05
+) -> tuple[np.ndarray, np.ndarray]:
     """(base, tuned): shares of the problems go from 0 to `at`, and from `at` to 0; the rest stay as they are."""
     order, size = rng.permutation(len(p)), len(p)
     base, tuned = p.copy(), p.copy()
@@ -92,7 +95,9 @@ class Line:
 
 
 def coverage(shape: str, problems: int, simulations: int, rng: np.random.Generator, n: int = 128, ks=(1, 16, 128)) -> list[Line]:
-    """How often intervals hold the truth: bootstrap of pass@k, of a paired difference and of the crossing (population of problems), and draws only."""
+    """How often intervals hold the truth: bootstrap of pass@k, of a paired difference and of the crossing (population of problems), and
+    draws only.
+    """
     draw, ks = SHAPES[shape], np.array(ks)
     many = draw(rng, 2_000_000)
     every = np.arange(1, n + 1)
@@ -108,9 +113,9 @@ def coverage(shape: str, problems: int, simulations: int, rng: np.random.Generat
     gap = tuned_truth - truth
     ahead = np.flatnonzero(gap > 0)
     crossing = int(every[ahead[-1]]) if len(ahead) and gap[-1] < 0 else None
-    hits = {"base": np.zeros(len(ks)), "difference": np.zeros(len(ks)), "fixed": np.zeros(len(ks)), "crossing": 0.0, "exact": 0.0}
+    hits = {"crossing": 0.0, "exact": 0.0} | {name: np.zeros(len(ks)) for name in ("base", "difference", "fixed", "fixed difference")}
     table, grid = pass_at_k(n, np.arange(n + 1), every), np.union1d(np.geomspace(1, n, 24).round().astype(int), ks)
-    fixed_trials = min(max(simulations // 5, 1), 200)
+    fixed_trials = max(simulations // 2, 1)
     for i in range(simulations):
         if i % 20 == 0:  # the resampling noise is renewed now and then; the data every time
             bootstrap = Bootstrap.draw(problems, 500, rng)
@@ -129,17 +134,54 @@ def coverage(shape: str, problems: int, simulations: int, rng: np.random.Generat
             found = find_crossing(grid, difference.mean(axis=0), replicates)
             hits["crossing"] += found.low <= crossing + 1 and (found.high is None or crossing <= found.high)
         if i < fixed_trials:
-            target = -np.expm1(ks * np.log1p(-np.minimum(p, 1 - 1e-15))[:, None]).mean(axis=0)
-            low, high = fixed_problems_interval(counts, c, ks, fit(counts, c, inflated=False).posterior, rng, replicates=200)
-            hits["fixed"] += (low <= target) & (target <= high)
+            one, two = (-np.expm1(ks * np.log1p(-np.minimum(x, 1 - 1e-15))[:, None]).mean(axis=0) for x in (p, sharpened(p)))
+            sides = [(table[x][:, ks - 1].mean(axis=0), *draws_only_interval(counts, x, ks)) for x in (c, other)]
+            hits["fixed"] += (sides[0][1] <= one) & (one <= sides[0][2])
+            low, high = difference_interval(*sides)
+            hits["fixed difference"] += (low <= two - one) & (two - one <= high)
     row = f"{shape}; {problems}"
     lines = [Line(row, f"pass@{k}", x / simulations, simulations, at_least=0.93) for k, x in zip(ks, hits["base"], strict=True)]
-    lines += [Line(row, f"difference@{k}", x / simulations, simulations, at_least=0.93) for k, x in zip(ks, hits["difference"], strict=True)]
+    lines += [
+        Line(row, f"difference@{k}", x / simulations, simulations, at_least=0.93) for k, x in zip(ks, hits["difference"], strict=True)
+    ]
     lines += [Line(row, "solved, exact", hits["exact"] / simulations, simulations, at_least=0.95)]
-    lines += [Line(row, f"draws only@{k}", x / fixed_trials, fixed_trials) for k, x in zip(ks, hits["fixed"], strict=True)]
+    for name, key in (("draws only", "fixed"), ("draws only, difference", "fixed difference")):
+        lines += [Line(row, f"{name}@{k}", x / fixed_trials, fixed_trials, at_least=0.93) for k, x in zip(ks, hits[key], strict=True)]
     if crossing is not None:
         lines += [Line(row, "crossing", hits["crossing"] / simulations, simulations)]
     return lines
+
+
+def token_coverage(shape: str, problems: int, simulations: int, rng: np.random.Generator, n: int = 128) -> list[Line]:
+    """How often the intervals of pass@tokens hold the truth, where the lengths are estimates too: harder problems have longer
+    completions."""
+    draw, many = SHAPES[shape], 2_000_000
+    p = draw(rng, many)
+    spent = [(1 - p) * 600 + 400, (1 - sharpened(p)) * 900 + 300]  # mean length of a problem's completions, before its own luck
+    lengths, luck = [x.mean() for x in spent], 0.7  # the luck of a problem: log-normal with mean 1
+    rates = [np.quantile(x, (np.arange(20_000) + 0.5) / 20_000) for x in (p, sharpened(p))]
+    hits = np.zeros((3, 3))
+    for i in range(simulations):
+        if i % 20 == 0:
+            bootstrap = Bootstrap.draw(problems, 500, rng)
+        p = draw(rng, problems)
+        counts, shared = np.full(problems, n), rng.lognormal(-(luck**2) / 2, luck, problems)
+        sides = [(counts, rng.binomial(n, x)) for x in (p, sharpened(p))]
+        found, _ = pass_at_tokens(
+            *sides, [((1 - p) * 600 + 400) * shared, ((1 - sharpened(p)) * 900 + 300) * shared], n, bootstrap, points=24
+        )
+        at = [2, 12, 21]  # of the budgets
+        truth = [
+            -np.expm1(found["tokens"][at] / length * np.log1p(-np.minimum(x, 1 - 1e-15))[:, None]).mean(axis=0)
+            for x, length in zip(rates, lengths, strict=True)
+        ]
+        for j, (side, value) in enumerate((("base", truth[0]), ("tuned", truth[1]), ("difference", truth[1] - truth[0]))):
+            hits[j] += (found[side]["low"][at] <= value) & (value <= found[side]["high"][at])
+    return [
+        Line(f"{shape}; {problems}", f"{side}, {where}", hits[j, i] / simulations, simulations, at_least=0.93)
+        for j, side in enumerate(("base", "tuned", "difference"))
+        for i, where in enumerate(("small", "middle", "large"))
+    ]
 
 
 def false_verdicts(shape: str, problems: int, audits: int, rng: np.random.Generator, n: int = 128, n_tuned: int | None = None) -> Line:
@@ -153,7 +195,9 @@ def false_verdicts(shape: str, problems: int, audits: int, rng: np.random.Genera
     return Line(shape, f"{problems} problems, {sizes}", wrong / audits, audits, at_most=0.05)
 
 
-def certified_errors(shape: str, scenario: str, simulations: int, rng: np.random.Generator, problems: int = 500, n: int = 1024) -> list[Line]:
+def certified_errors(
+    shape: str, scenario: str, simulations: int, rng: np.random.Generator, problems: int = 500, n: int = 1024
+) -> list[Line]:
     """Mean share of wrong members in each certified category (the false discovery rate), at the default eps."""
     eps = default_eps(n, problems)
     wrong = np.zeros(4)
@@ -170,7 +214,9 @@ def certified_errors(shape: str, scenario: str, simulations: int, rng: np.random
     return [Line(f"{shape}; {scenario}", name, w / simulations, simulations, at_most=0.05) for name, w in zip(names, wrong, strict=True)]
 
 
-def verdict_shares(shape: str, scenario: str, audits: int, rng: np.random.Generator, problems: int = 500, n: int = 1024) -> dict[str, float]:
+def verdict_shares(
+    shape: str, scenario: str, audits: int, rng: np.random.Generator, problems: int = 500, n: int = 1024
+) -> dict[str, float]:
     """Share of each verdict over `audits` audits of 500 problems."""
     found: dict[str, int] = {}
     for _ in range(audits):
@@ -191,14 +237,19 @@ def table(title: str, note: str, lines: list[Line]) -> list[str]:
 
 PREAMBLE = """# How sure is the analysis? Calibration by simulation
 
-Printed by `python scripts/calibrate_analysis.py`: models with known success probabilities are sampled, and what `analysis` says of the samples is
-compared with what is true. A target counts as missed when it is missed by more than two standard errors of the simulation."""
+Printed by `python scripts/calibrate_analysis.py`: models with known success probabilities are sampled, and what `analysis` says of the
+samples is compared with what is true. A target counts as missed when it is missed by more than two standard errors of the simulation."""
 NOTES = {
     "intervals": (
-        "Share of simulations in which the interval holds the truth; rows name the shape of the success probabilities and the number of problems. Targets: "
-        "bootstrap (pass@k, and difference@k between the model and a sharpened copy) at least 93 %, exact at least 95 %. Differences are over-covered at small k: the two "
-        "pseudo-problems that keep intervals honest at the edge cost width where all differences are small. draws only (the problem set held fixed, an empirical-Bayes interval) and "
-        "crossing have no target; the former is too narrow where almost no problem can be solved."
+        "Share of simulations in which the interval holds the truth; rows name the shape of the success probabilities and the number of "
+        "problems. Targets: bootstrap (pass@k, and difference@k between the model and a sharpened copy) at least 93 %, exact at least "
+        "95 %. Differences are over-covered at small k: the two pseudo-problems that keep intervals honest at the edge cost width where "
+        "all differences are small. draws only: the problem set held fixed (Clopper-Pearson at the effective sample size), at least "
+        "93 %, in half of the simulations. crossing has no target."
+    ),
+    "tokens": (
+        "The same for pass@tokens at a small, a middle and a large budget, where mean lengths are estimated from the same problems and "
+        "harder problems have longer completions. Target: at least 93 %, in half of the simulations."
     ),
     "false": "Share of audits with a false alarm; target at most 5 %. The exact test is conservative where few problems can change sides.",
     "certified": "Mean share of wrong members of each category at the default eps, ln(20 M)/n = 0.009; target at most 5 %.",
@@ -224,6 +275,11 @@ def main() -> int:
     hard = ["half zero, half Beta(.3, 2)", "near zero Beta(.1, 10)", "around .01: log-uniform, .003 to .03"]
     backgrounds = [last, "half zero, half Beta(.3, 2)"]
     jobs = {("intervals", shape, problems): (coverage, shape, problems, simulations) for problems in (500, 100) for shape in SHAPES}
+    jobs |= {
+        ("tokens", shape, problems): (token_coverage, shape, problems, simulations // 2)
+        for problems in (500, 100)
+        for shape in (hard[0], last)
+    }
     jobs |= {("false", shape, problems): (false_verdicts, shape, problems, simulations) for problems in (30, 500) for shape in SHAPES}
     jobs |= {("false", last, "unequal"): (false_verdicts, last, 500, simulations, 512, 128)}
     jobs |= {("certified", shape): (certified_errors, shape, "trade: 5 % gained, 5 % lost", simulations // 2) for shape in hard}
@@ -235,23 +291,24 @@ def main() -> int:
             pass
     done = {key: future.result() for key, future in futures.items()}
     intervals = [line for problems in (100, 500) for shape in SHAPES for line in done["intervals", shape, problems]]
+    tokens = [line for problems in (100, 500) for shape in (hard[0], last) for line in done["tokens", shape, problems]]
     false = [done[key] for key in jobs if key[0] == "false"]
     certified = [line for key in jobs if key[0] == "certified" for line in done[key]]
     shares = {key[1:]: done[key] for key in jobs if key[0] == "power"}
     gain = next(iter(SCENARIOS))
-    found = [
-        Line(b, "called expanded or traded", sum(shares[b, gain].get(v, 0) for v in ("expanded", "traded")), simulations // 2, at_least=0.95) for b in backgrounds
-    ]
+    called = {b: sum(shares[b, gain].get(v, 0) for v in ("expanded", "traded")) for b in backgrounds}
+    found = [Line(b, "called expanded or traded", share, simulations // 2, at_least=0.95) for b, share in called.items()]
     size = "500 problems, 1,024 draws a side"
     power = [Line(f"{b}; {s}", v, row.get(v, 0.0), simulations // 2) for (b, s), row in shares.items() for v in VERDICTS]
     lines = [PREAMBLE]
     lines += table("Coverage of 95 % intervals, 128 draws a problem", NOTES["intervals"], intervals)
+    lines += table("Coverage over a budget of tokens, 128 draws a problem", NOTES["tokens"], tokens)
     lines += table("One model drawn twice: called expanded, shrank or traded", NOTES["false"], false)
     lines += table(f"Wrong members of certified categories, {size}", NOTES["certified"], certified)
     lines += table(f"A planted expansion is found, {size}", NOTES["found"], found)
     lines += table(f"Power: share of each verdict, {size}", NOTES["power"], power)
     print("\n".join(lines))
-    missed = [line for line in intervals + false + certified + found if line.missed]
+    missed = [line for line in intervals + tokens + false + certified + found if line.missed]
     print(f"\nSeed {args.seed}, {simulations} simulations, {time.monotonic() - began:.0f} s; targets missed: {len(missed)}.")
     return 1 if missed else 0
 

@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from analysis.commands.audit import add_settings, settings_of, write_json
+from analysis.commands.audit import add_settings, align_redraw, settings_of, write_json
 from analysis.errors import InputError
 
 EPILOG = """example:
@@ -18,7 +18,14 @@ Each FILE after a method's name is one run (a seed). FILE::NAME takes one model 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog, parser.formatter_class = EPILOG, argparse.RawDescriptionHelpFormatter
     parser.add_argument("--base", nargs="+", required=True, metavar="FILE", help="samples or counts of the base model")
-    parser.add_argument("--method", nargs="+", action="append", required=True, metavar=("NAME", "FILE"), help="a method and its runs, one FILE a run; repeatable")
+    parser.add_argument(
+        "--method",
+        nargs="+",
+        action="append",
+        required=True,
+        metavar=("NAME", "FILE"),
+        help="a method and its runs, one FILE a run; repeatable",
+    )
     add_settings(parser)
     parser.add_argument("--out", required=True, metavar="DIR", help="where compare.json, the report and the audits of all runs go")
 
@@ -28,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from analysis.compare import compare
-    from analysis.readers import load
+    from analysis.readers import load, load_scores
 
     methods: dict[str, list] = {}
     for name, *files in args.method:
@@ -37,23 +44,25 @@ def run(args: argparse.Namespace) -> int:
         if name in methods:
             raise InputError(f"--method {name}: given twice; put all its runs behind one")
         methods[name] = [load([file], name=f"{name}/{i}") for i, file in enumerate(files)]
-    base, methods, warnings = align_all(load(args.base), methods, args.common)
+    base, redraw, methods, warnings = align_all(load(args.base), args.redraw, methods, args.common)
+    scores = load_scores(args.scores) if args.scores else None
     with tqdm(total=sum(map(len, methods.values())), desc="auditing", unit=" run", disable=None) as bar:
 
         def progress(line: str) -> None:
             bar.set_postfix_str(line)
             bar.update()
 
-        document = compare(base, methods, settings_of(args), warnings, progress)
+        document = compare(base, methods, settings_of(args), warnings, progress, redraw, scores)
     out = Path(args.out)
     write_json(out / "compare.json", document)
-    for line in warnings:
+    for line in document["warnings"]:
         print(f"warning: {line}")
     for name, method in document["methods"].items():
         for benchmark in document["benchmarks"]:
             if benchmark != "all" or len(document["benchmarks"]) > 2:
                 rows = method["per_run"][benchmark]
-                print(f"{name} on {benchmark}: " + "; ".join(f"{r['verdict']} (S {r['shrunk']}, E {r['expanded']}, avg@n {r['avg_at_n']:.3f})" for r in rows))
+                said = (f"{r['verdict']} (S {r['shrunk']}, E {r['expanded']}, avg@n {r['avg_at_n']:.3f})" for r in rows)
+                print(f"{name} on {benchmark}: {'; '.join(said)}")
     if not args.no_report:
         from analysis.report import write_comparison
 
@@ -62,8 +71,11 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def align_all(base, methods: dict[str, list], common: bool) -> tuple:
-    """Base and every run with the same problems in the same order, and the warnings. Raises InputError where they differ, unless `common`."""
+def align_all(base, redraw_files: list[str] | None, methods: dict[str, list], common: bool) -> tuple:
+    """Base, its redraw (None without files) and every run with the same problems in the same order, and the warnings.
+
+    Raises InputError where they differ, unless `common`.
+    """
     from analysis.readers import align
 
     warnings: list[str] = []
@@ -71,4 +83,8 @@ def align_all(base, methods: dict[str, list], common: bool) -> tuple:
         for run_ in runs:
             base, _, more = align(base, run_, common)
             warnings += [line for line in more if line not in warnings]
-    return base, {name: [align(base, run_, common=True)[1] for run_ in runs] for name, runs in methods.items()}, warnings
+    redraw = None
+    if redraw_files:
+        base, redraw, more = align_redraw(base, redraw_files, common)
+        warnings += [line for line in more if line not in warnings]
+    return base, redraw, {name: [align(base, run_, common=True)[1] for run_ in runs] for name, runs in methods.items()}, warnings

@@ -219,6 +219,10 @@ def ladder(certified: dict) -> dict[str, Any]:
     return figure("ladder", "Certified support, for a ladder of eps", caption, data, layout, 5, 560)
 
 
+def dot_words(entry: dict) -> str:
+    return f"{entry['value']:.3g}" + ("" if entry["low"] is None else f" ({entry['low']:.3g} to {entry['high']:.3g})")
+
+
 def dots(
     id: str,
     title: str,
@@ -244,13 +248,13 @@ def dots(
                 "error_x": {
                     "type": "data",
                     "symmetric": False,
-                    "array": [v["high"] - v["value"] for *_, v in there],
-                    "arrayminus": [v["value"] - v["low"] for *_, v in there],
+                    "array": [0 if v["high"] is None else v["high"] - v["value"] for *_, v in there],
+                    "arrayminus": [0 if v["low"] is None else v["value"] - v["low"] for *_, v in there],
                     "color": f"--{side}",
                     "thickness": 1.6,
                     "width": 4,
                 },
-                "text": [f"{label}: {v['value']:.3g} ({v['low']:.3g} to {v['high']:.3g})" for _, label, v in there],
+                "text": [f"{label}: {dot_words(v)}" for _, label, v in there],
                 "hovertemplate": "%{text}<extra></extra>",
             }
         )

@@ -8,7 +8,9 @@ import numpy as np
 
 from analysis.report import charts, curves
 from analysis.report.exact import exact_sections, is_control, ranged
-from analysis.report.page import interval, percent, section, tile
+from analysis.report.page import tile
+from analysis.report.parts import section
+from analysis.report.words import interval
 from analysis.tables import Table, trio
 
 COLOURS = 8  # --m0 to --m7
@@ -97,10 +99,10 @@ def verdict_table(document: dict, audits: dict[str, list[dict]], benchmark: str)
                     f"{n['p_shrunk']:.2g}",
                     f"{n['observed_expanded']} / {n['expected_expanded']:.3g}",
                     f"{n['p_expanded']:.2g}",
-                    percent(s["srr"]),
-                    percent(s["ndr"]),
-                    percent(p["tuned"]["1"]["value"]) if "1" in p["tuned"] else None,
-                    f"{percent(p['tuned'][k]['value'])}",
+                    cell(s["intervals"]["srr"]),
+                    cell(s["intervals"]["ndr"]),
+                    cell(p["tuned"].get("1")),
+                    cell(p["tuned"][k]),
                     f"{cross['value']:,.0f}" if cross else None,
                 ]
             )
@@ -118,8 +120,8 @@ def verdict_table(document: dict, audits: dict[str, list[dict]], benchmark: str)
             None,
             None,
             None,
-            percent(p["1"]["value"]) if "1" in p else None,
-            percent(p[k]["value"]),
+            cell(p.get("1")),
+            cell(p[k]),
             None,
         ],
     )
@@ -134,8 +136,8 @@ def verdict_table(document: dict, audits: dict[str, list[dict]], benchmark: str)
                 f"{redraw['p_shrunk']:.2g}",
                 f"{redraw['observed_expanded']} / {redraw['expected_expanded']:.3g}",
                 f"{redraw['p_expanded']:.2g}",
-                None,
-                None,
+                cell(redraw["intervals"]["srr"]),
+                cell(redraw["intervals"]["ndr"]),
                 None,
                 None,
                 None,
@@ -148,6 +150,14 @@ def verdict_table(document: dict, audits: dict[str, list[dict]], benchmark: str)
         "text_columns": [1],
         "note": f"Support at k = {s['k']:,}. “Null”: what one model drawn twice would show on the same draws.",
     }
+
+
+def cell(entry: dict | None) -> dict[str, str] | None:
+    """An estimate with its interval below it."""
+    if not entry:
+        return None
+    value, _, rest = interval(entry).partition(" (")
+    return {"text": value, "sub": rest.removesuffix(")")}
 
 
 def support_chart(audits: dict[str, list[dict]], colours: dict[str, str]) -> dict[str, Any]:
@@ -239,7 +249,8 @@ def pairs_table(document: dict, benchmark: str) -> dict[str, Any]:
 
 
 def provenance(document: dict) -> list[Any]:
-    files = [["base", f["path"], f["rows"], f["sha256"]] for f in document["base"]["files"]]
+    shared = [(side, document.get(side)) for side in ("base", "redraw", "scores")]
+    files = [[side, f["path"], f["rows"], f["sha256"]] for side, given in shared if given for f in given["files"]]
     files += [
         [run["name"], f["path"], f["rows"], f["sha256"]]
         for method in document["methods"].values()
@@ -271,7 +282,10 @@ def comparison_tables(document: dict) -> list[Table]:
     """methods (mean and range over runs), runs (one row each), pairs, and exact where it is there."""
     names = document["benchmarks"] if len(document["benchmarks"]) > 2 else ["all"]
     keys = list(dict.fromkeys(key for m in document["methods"].values() for r in m["range"].values() for key in r))
-    cells = lambda e: [None] * 3 if not e else [e["mean"], e["low"] if e["runs"] > 1 else None, e["high"] if e["runs"] > 1 else None]  # noqa: E731
+
+    def cells(e: dict | None) -> list[float | None]:
+        return [None] * 3 if not e else [e["mean"], *((e["low"], e["high"]) if e["runs"] > 1 else (None, None))]
+
     methods = [
         [name, b, len(m["runs"]), *(x for key in keys for x in cells(m["range"][b].get(key)))]
         for name, m in document["methods"].items()

@@ -95,25 +95,16 @@ def crossing_words(crossing: dict | None, unit: str = "k") -> str:
     return f"cross at {unit} = {crossing['value']:,.0f} ({crossing['low']:,.0f} to {high})"
 
 
-def pass_at_k(block: dict, names: tuple[str, str]) -> dict[str, Any]:
+def pass_at_k(block: dict, names: tuple[str, str], level: str) -> dict[str, Any]:
     curves = block["curves"]
     k = curves["k"]
     data = [trace for side, name in zip(("base", "tuned"), names, strict=True) for trace in banded(k, curves[side], name, f"--{side}")]
     for side, name in zip(("base", "tuned"), names, strict=True):
         if extra := (block.get("extrapolation") or {}).get(side):
             beyond = extra["pass_at_k"]
-            x, y = [k[-1], *(int(step) for step in beyond)], [curves[side]["value"][-1], *(v["value"] for v in beyond.values())]
-            data.append(
-                {
-                    "x": x,
-                    "y": y,
-                    "name": f"{name}, extrapolated",
-                    "mode": "lines",
-                    "line": {"color": f"--{side}", "width": 1.6, "dash": "dash"},
-                    "visible": "legendonly",
-                    "hovertemplate": "extrapolated, k = %{x:,.0f}: %{y:.1%}<extra></extra>",
-                }
-            )
+            steps = {key: [v[key] for v in beyond.values()] for key in ("value", "low", "high")}
+            lines = banded([int(step) for step in beyond], steps, f"{name}, extrapolated", f"--{side}", dash="dash")
+            data += [line | {"visible": "legendonly"} for line in lines]
     layout = {
         "xaxis": power_ticks(1, k[-1]) | {"title": {"text": "k (samples a problem)"}},
         "yaxis": {"title": {"text": "pass@k"}, "tickformat": ".0%"},
@@ -121,12 +112,13 @@ def pass_at_k(block: dict, names: tuple[str, str]) -> dict[str, Any]:
     layout["xaxis"].pop("range") if len(k) == 1 else None
     layout |= crossing_marks(block.get("crossing_k"), k[-1], crossing_words(block.get("crossing_k")))
     caption = (
-        "Unbiased estimates with 95 % intervals over problems. Dashed, when clicked in the legend: extrapolated beyond n by a fitted model."
+        f"Unbiased estimates with {level} intervals over problems."
+        " Dashed, when clicked in the legend: extrapolated beyond n by a fitted model."
     )
     return figure("pass-at-k", "pass@k", caption, data, layout, 7, 400)
 
 
-def difference(block: dict) -> dict[str, Any]:
+def difference(block: dict, level: str) -> dict[str, Any]:
     curves = block["curves"]
     k, entry = curves["k"], curves["difference"]
     data = banded(k, entry, "tuned − base", "--neutral")
@@ -149,7 +141,7 @@ def difference(block: dict) -> dict[str, Any]:
         "yaxis": {"title": {"text": "difference in pass@k"}, "tickformat": "+.0%", "zeroline": True, "zerolinewidth": 1.5},
         **crossing_marks(block.get("crossing_k"), k[-1], ""),
     }
-    caption = "Above zero the tuned model is ahead. Paired intervals at each k, and a band that holds at all k together."
+    caption = f"Above zero the tuned model is ahead. Paired {level} intervals at each k, and a band that holds at all k together."
     return figure("difference", "Tuned minus base", caption, data, layout, 5, 400)
 
 
@@ -167,10 +159,14 @@ def tokens(block: dict, names: tuple[str, str]) -> dict[str, Any] | None:
     }
     crossing = block.get("crossing_tokens")
     layout |= crossing_marks(crossing, entry["tokens"][-1], crossing_words(crossing, "tokens"))
-    lengths = entry["mean_tokens"]
-    caption = f"The same curves by cost: on average a completion of {names[0]} has {lengths['base']:,.0f} tokens"
-    caption += f" and one of {names[1]} {lengths['tuned']:,.0f}."
+    lengths = [tokens_words(block["num_tokens"][side]) for side in ("base", "tuned")]
+    caption = f"The same curves by cost: on average a completion of {names[0]} has {lengths[0]} and one of {names[1]} {lengths[1]}."
+    caption += " The intervals know that these lengths are estimates too."
     return figure("tokens", "pass@k by tokens spent", caption, data, layout, 12, 340)
+
+
+def tokens_words(entry: dict) -> str:
+    return f"{entry['value']:,.0f} tokens" + ("" if entry["low"] is None else f" ({entry['low']:,.0f} to {entry['high']:,.0f})")
 
 
 def mixing(advice: list[dict], names: tuple[str, str]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from analysis.report import charts, curves
-from analysis.report.page import section
+from analysis.report.parts import section
 
 BIG_UNITS = {"mode": "solution modes", "problem": "problems"}
 

@@ -38,14 +38,19 @@ function draw(plot) {
   const spec = coloured(plot.spec);
   const axis = { gridcolor: colour("--grid"), linecolor: colour("--line"), zerolinecolor: colour("--line"), automargin: true };
   const layout = {
-    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", margin: { l: 56, r: 16, t: 14, b: 46 }, height: plot.height, hovermode: "closest",
+    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", margin: { l: 56, r: 16, t: 14, b: 46 },
+    height: plot.height, hovermode: "closest",
     font: { family: getComputedStyle(document.body).fontFamily, size: 12.5, color: colour("--text") },
     hoverlabel: { bgcolor: colour("--surface"), bordercolor: colour("--line"), font: { color: colour("--text") } },
     legend: { orientation: "h", x: 0, y: 1.02, xanchor: "left", yanchor: "bottom", font: { color: colour("--text") } },
     ...spec.layout,
   };
   for (const name of Object.keys(layout)) if (/^[xy]axis/.test(name)) layout[name] = { ...axis, ...layout[name] };
-  return Plotly.react(plot.element, spec.data, layout, { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"], toImageButtonOptions: { format: "svg", filename: plot.id } });
+  const config = {
+    displaylogo: false, displayModeBar: "hover", responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
+    toImageButtonOptions: { format: "svg", filename: plot.id },
+  };
+  return Plotly.react(plot.element, spec.data, layout, config);
 }
 
 function setTheme(dark) {
@@ -54,7 +59,10 @@ function setTheme(dark) {
 }
 
 function chosenDark() { return themeChoice === "auto" ? systemDark.matches : themeChoice === "dark"; }
-document.getElementById("theme").addEventListener("click", () => { themeChoice = chosenDark() ? "light" : "dark"; setTheme(chosenDark()); });
+document.getElementById("theme").addEventListener("click", () => {
+  themeChoice = chosenDark() ? "light" : "dark";
+  setTheme(chosenDark());
+});
 systemDark.addEventListener("change", () => setTheme(chosenDark()));
 window.addEventListener("beforeprint", () => setTheme(false));
 window.addEventListener("afterprint", () => setTheme(chosenDark()));
@@ -75,22 +83,25 @@ function table(spec) {
   const text = new Set(spec.text_columns || []);
   const head = make("tr", {}, ...spec.columns.map((name, i) => cell(name, "th", text.has(i))));
   const rows = spec.rows.map((row) => make("tr", {}, ...row.map((value, i) => cell(value, "td", text.has(i)))));
-  const body = make("table", {}, spec.caption ? make("caption", {}, spec.caption) : null, make("thead", {}, head), make("tbody", {}, ...rows));
+  const caption = spec.caption ? make("caption", {}, spec.caption) : null;
+  const body = make("table", {}, caption, make("thead", {}, head), make("tbody", {}, ...rows));
   const wrap = make("div", { class: `w${spec.width || 12}` }, make("div", { class: "scroll" }, body));
   if (spec.note) wrap.append(make("p", { class: "muted" }, spec.note));
   return wrap;
 }
 
 function figure(spec) {
-  const element = make("div", { class: "plot", id: `figure-${spec.id}`, style: `height: ${spec.height}px`, role: "img", "aria-label": spec.title });
+  const attributes = { class: "plot", id: `figure-${spec.id}`, style: `height: ${spec.height}px`, role: "img", "aria-label": spec.title };
+  const element = make("div", attributes);
   plots.push({ element, spec: spec.spec, height: spec.height, id: spec.id });
-  return make("figure", { class: `w${spec.width || 12}` }, make("h3", {}, spec.title), element, spec.caption ? make("figcaption", {}, spec.caption) : null);
+  const caption = spec.caption ? make("figcaption", {}, spec.caption) : null;
+  return make("figure", { class: `w${spec.width || 12}` }, make("h3", {}, spec.title), element, caption);
 }
 
 function verdictCard(page) {
   const card = make("div", { class: `verdict tone-${page.verdict.word.toLowerCase()}`, id: "verdict" },
-    make("div", { class: "word" }, page.verdict.word), make("p", { class: "meaning" }, page.verdict.meaning), make("p", { class: "evidence" }, page.verdict.evidence));
-  if (page.verdict.notes.length) card.append(make("ul", {}, ...page.verdict.notes.map((line) => make("li", {}, line))));
+    make("div", { class: "word" }, page.verdict.word), make("p", { class: "meaning" }, page.verdict.meaning),
+    make("p", { class: "evidence" }, page.verdict.evidence));
   return card;
 }
 
@@ -110,7 +121,9 @@ function warnings(lines) {
 function show(index) {
   current = index;
   const page = data.pages[index];
-  for (const button of document.querySelectorAll("#benchmarks button")) button.setAttribute("aria-pressed", String(Number(button.dataset.index) === index));
+  for (const button of document.querySelectorAll("#benchmarks button")) {
+    button.setAttribute("aria-pressed", String(Number(button.dataset.index) === index));
+  }
   plots.forEach((plot) => Plotly.purge(plot.element));
   plots = [];
   const main = document.getElementById("main");
@@ -121,7 +134,8 @@ function show(index) {
   for (const section of page.sections) {
     const grid = make("div", { class: "grid" });
     for (const part of section.parts) grid.append(part.spec ? figure(part) : table(part));
-    main.append(make("section", { id: section.id }, make("h2", {}, section.title), section.lead ? make("p", { class: "lead" }, section.lead) : null, grid));
+    const lead = section.lead ? make("p", { class: "lead" }, section.lead) : null;
+    main.append(make("section", { id: section.id }, make("h2", {}, section.title), lead, grid));
   }
   if (data.problems) main.append(problemSection(page.benchmark));
   plots.forEach(draw);
@@ -138,8 +152,9 @@ function completions(list, name, side) {
   const column = make("div", {}, make("h3", {}, name));
   if (!list.length) column.append(make("p", { class: "muted" }, "No completion recorded."));
   for (const one of list) {
+    const answer = one.answer !== null ? ` · answer: ${one.answer}` : "";
     column.append(make("div", { class: "completion", style: `--c: var(--${one.correct ? "good" : "bad"})` },
-      make("div", { class: "meta" }, `${one.correct ? "correct" : "wrong"}${one.answer !== null ? ` · answer: ${one.answer}` : ""}${one.meta ? ` · ${one.meta}` : ""}`),
+      make("div", { class: "meta" }, `${one.correct ? "correct" : "wrong"}${answer}${one.meta ? ` · ${one.meta}` : ""}`),
       make("pre", {}, one.text)));
   }
   return column;
@@ -147,16 +162,18 @@ function completions(list, name, side) {
 
 function problemRow(problem) {
   const look = data.categories[problem.category];
+  const flag = { class: "flag", title: "from none to nearly all, or back: read it before believing it" };
   const row = make("details", { class: "problem", "data-category": problem.category, "data-id": problem.id },
     make("summary", {},
       make("span", { class: "id" }, problem.id, problem.benchmark ? make("span", { class: "muted" }, ` ${problem.benchmark}`) : null),
       rate("base", problem.base[0], problem.base[1]), rate("tuned", problem.tuned[0], problem.tuned[1]),
       make("span", {}, make("span", { class: "dot", style: `--c: var(${look.colour})` }), look.label),
-      make("span", { class: "muted" }, problem.flip ? make("span", { class: "flag", title: "from none to nearly all, or back: read it before believing it" }, "suspicious flip") : problem.certified || "")));
+      make("span", { class: "muted" }, problem.flip ? make("span", flag, "suspicious flip") : problem.certified || "")));
   row.addEventListener("toggle", () => {
     if (row.open && !row.querySelector(".reading")) {
       const texts = data.completions[problem.key] || { base: [], tuned: [] };
-      row.append(make("div", { class: "reading" }, completions(texts.base, data.names.base, "base"), completions(texts.tuned, data.names.tuned, "tuned")));
+      const sides = [completions(texts.base, data.names.base, "base"), completions(texts.tuned, data.names.tuned, "tuned")];
+      row.append(make("div", { class: "reading" }, ...sides));
       if (problem.note) row.append(make("p", { class: "muted", style: "padding: 0 12px" }, problem.note));
     }
   });
@@ -174,8 +191,9 @@ function problemSection(benchmark) {
   const buttons = kinds.map((kind) => {
     const count = own.filter((problem) => fits(problem, kind)).length;
     const label = kind === "all" ? "all" : kind === "flip" ? "suspicious flips" : data.categories[kind].label;
-    const button = make("button", { type: "button", "data-filter": kind, "aria-pressed": String(kind === "all"), disabled: count === 0 },
-      data.categories[kind] ? make("span", { class: "dot", style: `--c: var(${data.categories[kind].colour})` }) : null, `${label} (${count})`);
+    const dot = data.categories[kind] ? make("span", { class: "dot", style: `--c: var(${data.categories[kind].colour})` }) : null;
+    const attributes = { type: "button", "data-filter": kind, "aria-pressed": String(kind === "all"), disabled: count === 0 };
+    const button = make("button", attributes, dot, `${label} (${count})`);
     button.addEventListener("click", () => { state.category = kind; state.shown = 40; fill(); });
     return button;
   });
@@ -190,9 +208,11 @@ function problemSection(benchmark) {
     for (const button of buttons) button.setAttribute("aria-pressed", String(button.dataset.filter === state.category));
   }
   fill();
-  return make("section", { id: "problems", class: "problems-section" }, make("h2", {}, "Problems to read"), make("p", { class: "lead" }, data.problems_lead),
+  const heads = ["problem", data.names.base, data.names.tuned, "category", "certified"].map((text) => make("span", {}, text));
+  return make("section", { id: "problems", class: "problems-section" },
+    make("h2", {}, "Problems to read"), make("p", { class: "lead" }, data.problems_lead),
     make("div", { class: "filters" }, ...buttons, search, status),
-    make("div", { class: "problem-head" }, ...["problem", data.names.base, data.names.tuned, "category", "certified"].map((text) => make("span", {}, text))), list, more);
+    make("div", { class: "problem-head" }, ...heads), list, more);
 }
 
 // --- start ------------------------------------------------------------------------------------------------------------------

@@ -19,9 +19,7 @@ from analysis.verdict import judge, judge_all
 
 PAIR = str(Path(__file__).parents[2] / "examples" / "simplerl_math500.csv")
 FAST = AuditSettings(replicates=200, maj_repeats=20)
-KEYS = (
-    "problems support certified mcnemar_p null pass_at_k crossing_k delta_se entropy perplexity verdict evidence".split()
-)
+KEYS = "problems support certified mcnemar_p null pass_at_k crossing_k delta_se entropy perplexity verdict evidence".split()
 
 
 def model(n, correct, name="m", benchmarks=None, **more):
@@ -49,9 +47,13 @@ def test_the_real_pair(real):
     assert section["verdict"] == "shrank" and "19 were solved by the base only" in section["evidence"] and "5.19" in section["evidence"]
     assert section["crossing_k"]["low"] <= section["crossing_k"]["value"] == 14 <= section["crossing_k"]["high"]
     assert section["crossing_detail"]["tuned_significantly_ahead"] and section["crossing_detail"]["base_significantly_ahead"]
-    assert section["delta_se"] is None and section["entropy"] is None and section["perplexity"] is None  # n is 128, and there are counts only
+    assert (
+        section["delta_se"] is None and section["entropy"] is None and section["perplexity"] is None
+    )  # n is 128, and there are counts only
     assert list(section["pass_at_k"]["base"]) == ["1", "2", "4", "8", "16", "32", "64", "128"]
-    assert section["pass_at_k"]["base"]["128"]["value"] == pytest.approx(0.962) and section["pass_at_k"]["tuned"]["128"]["value"] == pytest.approx(0.93)
+    assert section["pass_at_k"]["base"]["128"]["value"] == pytest.approx(0.962) and section["pass_at_k"]["tuned"]["128"][
+        "value"
+    ] == pytest.approx(0.93)
     assert section["mcnemar_p"] == pytest.approx(0.000855, abs=1e-6)
     cover = section["metrics"]["cover_at"]["0.5"]["base"]
     assert cover["low"] < cover["value"] < cover["high"]
@@ -76,6 +78,34 @@ def test_the_same_seed_gives_the_same_document_and_fixed_intervals_are_narrower(
     for k in ("1", "16"):
         fixed, population = section["pass_at_k_fixed_problems"]["base"][k], section["pass_at_k"]["base"][k]
         assert fixed["high"] - fixed["low"] < 0.6 * (population["high"] - population["low"])
+
+
+def estimates(value, path=""):
+    """Every {"value", "low", "high"} of a document, with its place."""
+    if isinstance(value, dict):
+        if "value" in value:
+            yield path, value
+        for key, inner in value.items():
+            yield from estimates(inner, f"{path}.{key}")
+    elif isinstance(value, list):
+        for i, inner in enumerate(value):
+            yield from estimates(inner, f"{path}[{i}]")
+
+
+def test_every_estimate_has_an_interval_that_holds_it(real):
+    section = {key: value for key, value in real["benchmarks"]["all"].items() if key != "curves"}
+    found = dict(estimates(section))
+    assert len(found) > 200
+    for path, entry in found.items():
+        assert entry["low"] - 1e-9 <= entry["value"] <= entry["high"] + 1e-9, path
+    counts = {key: section["support"]["intervals"][key] for key in ("preserved", "shrunk", "expanded", "out")}
+    assert all(counts[key]["value"] == pytest.approx(section["support"][key]) for key in counts)
+    assert 0 < counts["expanded"]["low"] < 1 and 8 < counts["expanded"]["high"] < 9  # Clopper-Pearson: 0.12 % and 1.74 % of 500
+    assert section["metrics"]["bayes_at_n"]["base"]["low"] < section["metrics"]["bayes_at_n"]["base"]["mu"]
+    gain = section["split_halves"]["intervals"]["corrected_loss"]
+    assert gain["low"] > 0 and gain["value"] == section["split_halves"]["corrected_loss"]  # lost beyond what selection explains
+    nothing = audit(model(8, [4] * 100), model(8, [4] * 100), settings=FAST)["benchmarks"]["b"]["support"]["intervals"]
+    assert nothing["expanded"]["low"] == 0 and nothing["expanded"]["high"] == pytest.approx(100 * (1 - 0.025 ** (1 / 100)))
 
 
 @pytest.mark.parametrize(
@@ -103,7 +133,9 @@ def test_what_cannot_be_said_is_null_and_never_zero():
     document = audit(model(8, [0] * 30), model(8, [0] * 30), settings=FAST)["benchmarks"]["b"]
     assert all(document["support"][key] is None for key in ("srr", "ndr", "sds", "nscr")) and document["crossing_k"] is None
     assert document["null"]["p_shrunk"] == 1.0 and document["mcnemar_p"] == 1.0
-    assert audit(model(1, [1, 0]), model(1, [0, 0]), settings=FAST)["benchmarks"]["b"]["certified"] is None  # no eps below 1 can be certified
+    assert (
+        audit(model(1, [1, 0]), model(1, [0, 0]), settings=FAST)["benchmarks"]["b"]["certified"] is None
+    )  # no eps below 1 can be certified
 
 
 def test_unequal_n():
@@ -117,7 +149,9 @@ def test_unequal_n():
 
 
 @pytest.mark.parametrize(
-    "bad", [{"k": (0,)}, {"k": ()}, {"eps": 0.0}, {"eps": 1.5}, {"confidence": 1.0}, {"replicates": 3}], ids=lambda bad: next(iter(bad))
+    "bad",
+    [{"k": (0,)}, {"k": ()}, {"eps": 0.0}, {"eps": 1.5}, {"confidence": 1.0}, {"level": 0.0}, {"margin": 2.0}, {"replicates": 3}],
+    ids=lambda bad: next(iter(bad)),
 )
 def test_settings_without_meaning_are_refused(bad):
     with pytest.raises(InputError):
@@ -132,7 +166,11 @@ def test_several_benchmarks_are_judged_with_holm_and_pooled_alone():
     labels = ["x"] * 30 + ["y"] * 30
     base, tuned = model(64, [0] * 30 + [20] * 30, benchmarks=labels), model(64, [20] * 30 + [0] * 30, benchmarks=labels)
     document = audit(base, tuned, settings=FAST)
-    assert {name: section["verdict"] for name, section in document["benchmarks"].items()} == {"x": "expanded", "y": "shrank", "all": "traded"}
+    assert {name: section["verdict"] for name, section in document["benchmarks"].items()} == {
+        "x": "expanded",
+        "y": "shrank",
+        "all": "traded",
+    }
     assert document["benchmarks"]["all"]["problems"] == 60 and "after Holm" in document["benchmarks"]["x"]["evidence"]
     with pytest.raises(InputError, match="rename"):
         audit(model(4, [1], benchmarks=["all"]), model(4, [1], benchmarks=["all"]))
@@ -142,7 +180,7 @@ def test_draws_without_evidence_are_also_read_as_wrong():
     tuned = model(16, [0] * 40, excluded=np.full(40, 1000))
     section = audit(model(16, [2] * 40), tuned, settings=FAST)["benchmarks"]["b"]
     assert section["verdict"] == "shrank"
-    (reading, verdict), = section["verdict_detail"]["other_readings"].items()
+    ((reading, verdict),) = section["verdict_detail"]["other_readings"].items()
     assert "40000 draws" in reading and verdict == "shrank"
     few = audit(model(16, [0] * 40), model(16, [1] * 40, excluded=np.full(40, 3000)), settings=FAST)["benchmarks"]["b"]
     assert few["verdict"] == "expanded" and list(few["verdict_detail"]["other_readings"].values()) == ["inconclusive"]
@@ -162,7 +200,10 @@ def test_certified_categories_at_the_edge_of_what_n_can_say():
     n, problems = 1000, 100
     eps = default_eps(n, problems)
     assert eps == pytest.approx(np.log(2000) / 1000)
-    sides = (np.full(problems, n), np.r_[np.zeros(50, int), np.full(50, 200)]), (np.full(problems, n), np.r_[np.zeros(25, int), np.full(50, 200), np.zeros(25, int)])
+    sides = (
+        (np.full(problems, n), np.r_[np.zeros(50, int), np.full(50, 200)]),
+        (np.full(problems, n), np.r_[np.zeros(25, int), np.full(50, 200), np.zeros(25, int)]),
+    )
     counts = certify(*sides, eps).counts()
     assert counts == {"preserved": 25, "shrunk": 25, "expanded": 25, "out": 25, "undetermined": 0}
     assert certify(*sides, 3 / n).counts()["out"] == 0  # the rule of three survives no correction
@@ -194,25 +235,48 @@ SAMPLES = [
 
 def test_samples_give_entropy_perplexity_votes_and_support_by_answer(tmp_path):
     write_samples(tmp_path / "base.parquet", SAMPLES)
-    write_samples(tmp_path / "tuned.parquet", [{**row, "model": "tuned", "num_tokens": 2 * row["num_tokens"], "logprob": -0.1 * row["num_tokens"]} for row in SAMPLES])
+    write_samples(
+        tmp_path / "tuned.parquet",
+        [{**row, "model": "tuned", "num_tokens": 2 * row["num_tokens"], "logprob": -0.1 * row["num_tokens"]} for row in SAMPLES],
+    )
     base, tuned, _ = align(load([str(tmp_path / "base.parquet")]), load([str(tmp_path / "tuned.parquet")]))
     section = audit(base, tuned, settings=FAST)["benchmarks"]["default"]
     assert section["entropy"]["answer"]["base"]["value"] == pytest.approx((0.5 * np.log(2) + 0.5 * np.log(4)) / 2)  # no answer is a class
     assert section["entropy"]["token"]["tuned"]["value"] == pytest.approx(0.3)
     ppl = {(row["under"], row["category"]): row["value"] for row in section["perplexity"]["rows"]}
-    assert ppl == pytest.approx({("base", "preserved"): np.exp(0.1), ("base", "out"): np.exp(0.1), ("tuned", "preserved"): np.exp(0.05), ("tuned", "out"): np.exp(0.05)})
+    assert ppl == pytest.approx(
+        {
+            ("base", "preserved"): np.exp(0.1),
+            ("base", "out"): np.exp(0.1),
+            ("tuned", "preserved"): np.exp(0.05),
+            ("tuned", "out"): np.exp(0.05),
+        }
+    )
     assert section["metrics"]["maj_at_k"]["4"]["base"]["value"] == pytest.approx(0.5)
     assert section["metrics"]["cot_pass_at_k"]["1"]["base"]["value"] == pytest.approx(1 / 8)
-    assert section["pass_at_first_k"]["base"] == {"1": 0.5, "2": 0.5, "4": 0.5}
+    assert {k: entry["value"] for k, entry in section["pass_at_first_k"]["base"].items()} == {"1": 0.5, "2": 0.5, "4": 0.5}
+    assert section["answers"]["intervals"]["expanded"]["low"] == 0 < section["answers"]["intervals"]["expanded"]["high"]
+    assert section["num_tokens"]["difference"]["value"] == pytest.approx(13.75)
+    assert section["perplexity"]["rows"][0]["low"] is None  # one problem says nothing of others
     assert section["answers"]["preserved"] == 1 and section["answers"]["out"] is None
     assert section["pass_at_tokens"]["mean_tokens"] == {"base": 13.75, "tuned": 27.5}
-    assert section["pass_at_tokens"]["base"]["value"][-1] > section["pass_at_tokens"]["tuned"]["value"][-1]  # equal pass@k at twice the price
+    assert (
+        section["pass_at_tokens"]["base"]["value"][-1] > section["pass_at_tokens"]["tuned"]["value"][-1]
+    )  # equal pass@k at twice the price
 
 
 def test_scores_certify_only_under_the_samples_own_distribution(tmp_path):
     write_samples(tmp_path / "base.parquet", SAMPLES)
     write_samples(tmp_path / "tuned.parquet", [{**row, "model": "tuned"} for row in SAMPLES])
-    score = {"problem_id": "2", "model": "base", "logprob": np.log(0.45), "num_tokens": 5, "correct": True, "temperature": 0.6, "top_p": 0.95}
+    score = {
+        "problem_id": "2",
+        "model": "base",
+        "logprob": np.log(0.45),
+        "num_tokens": 5,
+        "correct": True,
+        "temperature": 0.6,
+        "top_p": 0.95,
+    }
     rows = [{**score, "sequence": s} for s in ("a", "a", "b")]  # a twice is one sequence: .45 + .45
     write_scores(tmp_path / "good.parquet", rows)
     write_scores(tmp_path / "hot.parquet", [{**row, "temperature": 1.0} for row in rows])
@@ -224,11 +288,24 @@ def test_scores_certify_only_under_the_samples_own_distribution(tmp_path):
     assert hot["benchmarks"]["default"]["certified"]["from_scores"]["base"] is None
     assert any("were not taken at its samples' temperature of 0.6" in line for line in hot["warnings"])
     row = next(r for r in hot["benchmarks"]["default"]["perplexity"]["rows"] if r["temperature"] == 1.0)
-    assert row["category"] == "out" and row["value"] == pytest.approx(0.45 ** (-1 / 5))  # still good for perplexity, with its temperature beside it
+    assert row["category"] == "out" and row["value"] == pytest.approx(
+        0.45 ** (-1 / 5)
+    )  # still good for perplexity, with its temperature beside it
 
 
 def test_the_command_writes_the_document_and_refuses_in_one_line(tmp_path, capsys):
-    arguments = ["audit", "--base", PAIR + "::base", "--tuned", PAIR + "::simplerl", "--replicates", "200", "--no-report", "--out", str(tmp_path / "out")]
+    arguments = [
+        "audit",
+        "--base",
+        PAIR + "::base",
+        "--tuned",
+        PAIR + "::simplerl",
+        "--replicates",
+        "200",
+        "--no-report",
+        "--out",
+        str(tmp_path / "out"),
+    ]
     assert main(arguments) == 0
     assert "shrank" in capsys.readouterr().out
     document = json.loads((tmp_path / "out" / "audit.json").read_text())
@@ -249,6 +326,34 @@ def test_compare_gives_every_run_its_verdict_and_no_p_over_few_runs(tmp_path, ca
     row = pair["benchmarks"]["all"]["pass_at_k_difference"]["1"]
     assert row["p_over_runs"] is None and row["value"] == pytest.approx(0.613921875 - 0.779328125) and row["high"] < 0
     assert pair["benchmarks"]["all"]["verdicts_run_by_run"] == [["expanded"]]  # seen from SimpleRL, the base solves more
+
+
+def test_compare_takes_a_redraw_and_scores(tmp_path, capsys):
+    rng = np.random.default_rng(4)
+    p = np.where(np.arange(60) < 40, rng.beta(0.3, 3, 60), 0.0)
+    draws = {name: rng.binomial(32, q) for name, q in (("base", p), ("again", p), ("tuned", np.clip(p + 0.2, 0, 1)))}
+    for name, correct in draws.items():
+        rows = [
+            {"problem_id": str(i), "sample": s, "correct": s < c, "model": name.replace("again", "base"), "temperature": 0.6, "top_p": 0.95}
+            for i, c in enumerate(correct.tolist())
+            for s in range(32)
+        ]
+        write_samples(tmp_path / f"{name}.parquet", rows)
+    score = {"problem_id": "50", "model": "base", "num_tokens": 5, "correct": True, "temperature": 0.6, "top_p": 0.95, "sequence": "a"}
+    write_scores(tmp_path / "scores.parquet", [score | {"logprob": float(np.log(0.6))}])
+    file = {name: str(tmp_path / f"{name}.parquet") for name in (*draws, "scores")}
+    arguments = ["compare", "--base", file["base"], "--method", "grpo", file["tuned"], "--scores", file["scores"], "--replicates", "100"]
+    assert main([*arguments, "--redraw", file["again"], "--out", str(tmp_path / "out")]) == 0
+    assert "scores do not certify the tuned's support" in capsys.readouterr().out  # the tuned model has none
+    document = json.loads((tmp_path / "out" / "compare.json").read_text())
+    assert document["redraw"]["files"][0]["path"] == file["again"] and document["scores"]["files"][0]["path"] == file["scores"]
+    block = document["audits"]["grpo"][0]["benchmarks"]["all"]
+    expected = ((draws["base"] > 0) & (draws["again"] == 0)).sum()
+    assert block["redraw"]["shrunk"] == expected == block["redraw"]["intervals"]["shrunk"]["value"]
+    assert block["certified"]["from_scores"] == {"base": 1, "tuned": None}
+    assert "base drawn again" in (tmp_path / "out" / "report.html").read_text()
+    assert main([*arguments, "--redraw", file["base"], "--out", str(tmp_path / "out")]) == 2
+    assert "second, independent draw" in capsys.readouterr().err
 
 
 def test_five_runs_a_side_are_enough_for_a_test_over_runs():

@@ -1,4 +1,6 @@
-"""The short version of scripts/calibrate_analysis.py: fewer simulations of fewer shapes, the same targets within the simulation's own error."""
+"""The short version of scripts/calibrate_analysis.py: fewer simulations of fewer shapes, the same targets within the simulation's own
+error.
+"""
 
 from __future__ import annotations
 

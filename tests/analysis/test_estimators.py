@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 
 from analysis.crossing import find_crossing, grid_up_to
+from analysis.curves import pass_at_tokens
+from analysis.draws_only import draw_moments, draws_only_interval
 from analysis.entropy import chao_wang_jost, merged_counts, plug_in
 from analysis.errors import InputError
 from analysis.extrapolate import extrapolate, fit
@@ -52,7 +54,9 @@ def test_pass_at_k_equals_exact_fractions(n, data):
     assert pass_at_k(n, c, k) == pytest.approx(float(exact), rel=1e-12, abs=1e-300)
 
 
-@pytest.mark.parametrize(("c", "k"), [(1, 1), (3, 100_000), (1000, 1000), (500_000, 1), (33, 2000), (100, 7), (70, 999_000), (2, 1_000_000)])
+@pytest.mark.parametrize(
+    ("c", "k"), [(1, 1), (3, 100_000), (1000, 1000), (500_000, 1), (33, 2000), (100, 7), (70, 999_000), (2, 1_000_000)]
+)
 def test_pass_at_k_of_a_million_draws(c, k):
     n = 10**6
     few, many = min(c, k), max(c, k)
@@ -117,7 +121,9 @@ def test_cover_gives_pass_at_k_back():
 
 def answers(*rows):
     problem, answer, count, correct = zip(*rows)
-    return AnswerCounts(np.array(problem), np.array(answer, dtype=object), np.array([None] * len(rows), dtype=object), np.array(count), np.array(correct))
+    return AnswerCounts(
+        np.array(problem), np.array(answer, dtype=object), np.array([None] * len(rows), dtype=object), np.array(count), np.array(correct)
+    )
 
 
 def test_majority_vote():
@@ -171,18 +177,17 @@ def test_support_at_k_below_n_over_all_subsets():
 
 
 def test_split_halves_over_all_splits():
-    base, tuned = (6, 1), (6, 3)
     found = split_halves((np.array([6]), np.array([1])), (np.array([6]), np.array([3])))
     halves_b = [(set(a), set(range(6)) - set(a)) for a in combinations(range(6), 3)]
     solved = lambda half, c: any(i < c for i in half)  # noqa: E731
     tables = [(solved(a, 1), solved(b, 1), solved(x, 3), solved(y, 3)) for a, b in halves_b for x, y in halves_b]
     mean = lambda f: np.mean([f(*row) for row in tables])  # noqa: E731
-    assert found["base_unsolved"] == pytest.approx(mean(lambda a, b, x, y: not a))
-    assert found["tuned_then_solves"] == pytest.approx(mean(lambda a, b, x, y: not a and y))
-    assert found["base_then_solves"] == pytest.approx(mean(lambda a, b, x, y: not a and b))
-    assert found["expanded_again"] == pytest.approx(mean(lambda a, b, x, y: not a and x and not b and y))
-    assert found["shrunk_again"] == pytest.approx(mean(lambda a, b, x, y: a and not x and b and not y))
-    assert found["corrected_loss"] == pytest.approx(mean(lambda a, b, x, y: not x and b) - mean(lambda a, b, x, y: not x and y))
+    assert found["base_unsolved"].sum() == pytest.approx(mean(lambda a, b, x, y: not a))
+    assert found["tuned_then_solves"].sum() == pytest.approx(mean(lambda a, b, x, y: not a and y))
+    assert found["base_then_solves"].sum() == pytest.approx(mean(lambda a, b, x, y: not a and b))
+    assert found["expanded_again"].sum() == pytest.approx(mean(lambda a, b, x, y: not a and x and not b and y))
+    assert found["shrunk_again"].sum() == pytest.approx(mean(lambda a, b, x, y: a and not x and b and not y))
+    assert found["corrected_loss"].sum() == pytest.approx(mean(lambda a, b, x, y: not x and b) - mean(lambda a, b, x, y: not x and y))
 
 
 def test_no_selection_effect_survives_the_split_of_one_model_drawn_twice():
@@ -190,12 +195,19 @@ def test_no_selection_effect_survives_the_split_of_one_model_drawn_twice():
     p = rng.beta(0.1, 5, 20_000)
     n = np.full(len(p), 64)
     halves = split_halves((n, rng.binomial(64, p)), (n, rng.binomial(64, p)))
+    halves = {name: values.sum() for name, values in halves.items()}
     assert halves["tuned_then_solves"] > 900  # what a naive reader would call gained
-    assert abs(halves["corrected_gain"]) < 0.05 * halves["tuned_then_solves"] and abs(halves["corrected_loss"]) < 0.05 * halves["tuned_then_solves"]
+    assert (
+        abs(halves["corrected_gain"]) < 0.05 * halves["tuned_then_solves"]
+        and abs(halves["corrected_loss"]) < 0.05 * halves["tuned_then_solves"]
+    )
 
 
 def test_suspicious_flips_are_all_or_nothing_with_enough_draws():
-    base, tuned = (np.array([128, 128, 128, 8, 128]), np.array([0, 0, 120, 0, 1])), (np.array([128, 128, 128, 8, 128]), np.array([126, 60, 0, 8, 128]))
+    base, tuned = (
+        (np.array([128, 128, 128, 8, 128]), np.array([0, 0, 120, 0, 1])),
+        (np.array([128, 128, 128, 8, 128]), np.array([126, 60, 0, 8, 128])),
+    )
     assert suspicious_flips(base, tuned).tolist() == [True, False, True, False, False]
 
 
@@ -211,6 +223,51 @@ def test_benjamini_hochberg_and_holm():
     assert (benjamini_hochberg(p, 0.05) == (stats.false_discovery_control(p) <= 0.05)).all()
     assert (benjamini_hochberg(p, 0.05, 1000) == (stats.false_discovery_control(np.append(p, np.ones(800)))[:200] <= 0.05)).all()
     assert holm(np.array([0.01, 0.04, 0.03])) == pytest.approx([0.03, 0.06, 0.06])
+
+
+def test_variance_of_the_draws_by_writing_out_every_count():
+    n, k, a, b = 7, 3, 0.7, 1.3
+    for c in range(n + 1):
+        after = stats.beta(a + c, b + n - c)
+        variance = after.expect(
+            lambda p: pass_at_k(n, np.arange(n + 1), k) ** 2 @ stats.binom.pmf(np.arange(n + 1), n, p) - (1 - (1 - p) ** k) ** 2
+        )
+        miss, found = draw_moments(n, np.array([c]), k, a, b)
+        assert found[0] == pytest.approx(variance, abs=1e-8) and miss[0] == pytest.approx(after.expect(lambda p: (1 - p) ** k), abs=1e-8)
+
+
+def test_draws_only_interval_at_the_edge_is_the_exact_one_and_never_a_point():
+    n = np.full(400, 8)
+    k = np.array([1, 8])
+    low, high = draws_only_interval(n, np.zeros(400, dtype=int), k)
+    rate = 1 - 0.025 ** (1 / 3200)  # no success in 3,200 draws
+    assert low.tolist() == [0, 0] and high == pytest.approx(1 - (1 - rate) ** k)
+    low, high = draws_only_interval(n, np.full(400, 8), k)
+    assert high.tolist() == [1, 1] and low[0] == pytest.approx(1 - rate) and low[1] < 1
+    low, high = draws_only_interval(
+        np.array([8]), np.array([3]), k
+    )  # one problem, solved: pass@8 is estimated as 1, and may be far from it
+    assert low[0] < 0.375 < high[0] and low[1] < 0.9 and high[1] == 1
+    mixed = draws_only_interval(np.array([8, 16]), np.array([3, 5]), np.array([1]))
+    assert mixed[0][0] < (3 / 8 + 5 / 16) / 2 < mixed[1][0]
+
+
+def test_token_budgets_know_that_lengths_are_estimates():
+    rng = np.random.default_rng(0)
+    n, c = np.full(200, 64), rng.binomial(64, rng.beta(0.4, 2.0, 200))
+    even, uneven = np.full(200, 1000.0), 1000.0 * rng.lognormal(0, 1.0, 200)
+    uneven *= 1000 / uneven.mean()
+    bootstrap = Bootstrap.draw(200, 500, rng)
+    width = {}
+    for name, lengths in (("even", even), ("uneven", uneven)):
+        table, _ = pass_at_tokens((n, c), (n, c), (lengths, even), 64, bootstrap, points=32)
+        at = int(np.searchsorted(table["tokens"], 8000))
+        k = table["tokens"][at] / 1000
+        assert table["base"]["value"][at] == pytest.approx(-np.expm1(log_miss(n, c, np.full(200, k))).mean())
+        width[name] = table["difference"]["high"][at] - table["difference"]["low"][at]
+    assert width["uneven"] > 1.5 * width["even"]  # the same models: only the lengths differ, and are known or not
+    assert pass_at_tokens((n, c), (n, c), (even, np.full(200, np.nan)), 64, bootstrap) is None
+    assert pass_at_tokens((n, c), (n, c), (even, 100 * even), 64, bootstrap) is None  # no budget that both can spend
 
 
 def test_bootstrap_is_paired_and_honest_at_the_edge():
@@ -230,11 +287,14 @@ def test_extrapolation_finds_the_model_that_made_the_counts_and_knows_the_imposs
     p = np.where(rng.random(3000) < 0.3, 0.0, rng.beta(0.5, 2.0, 3000))
     n = np.full(3000, 256)
     model = fit(n, rng.binomial(256, p))
-    assert model.zero == pytest.approx(0.3, abs=0.05) and model.a == pytest.approx(0.5, rel=0.15) and model.b == pytest.approx(2.0, rel=0.15)
+    assert (
+        model.zero == pytest.approx(0.3, abs=0.05) and model.a == pytest.approx(0.5, rel=0.15) and model.b == pytest.approx(2.0, rel=0.15)
+    )
     assert model.pass_at_k(64) == pytest.approx(np.mean(1 - (1 - p) ** 64), abs=0.02)
     small = slice(0, 400)
     bootstrap = Bootstrap.draw(400, 60, rng)
-    _, value, low, high = extrapolate(n[small], rng.binomial(256, p[small]), np.array([1024, 65536]), bootstrap.problems)
+    _, value, low, high, zero = extrapolate(n[small], rng.binomial(256, p[small]), np.array([1024, 65536]), bootstrap.problems)
+    assert zero[0] <= 0.3 <= zero[1] < 0.5
     truth = np.mean(1 - (1 - p[:, None]) ** np.array([1024, 65536]), axis=0)
     assert (low <= value).all() and (value <= high).all() and (low <= truth).all() and (truth <= high).all() and (high < 0.9).all()
 

@@ -7,16 +7,23 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from analysis.metrics import bayes_at_n, delta_se
+from analysis.audit import AuditSettings, audit
+from analysis.metrics import avg_at_n, bayes_at_n, delta_se
 from analysis.null import exact_null, relabelling_probabilities
+from analysis.pass_at_k import g_pass_at_k, mg_pass_at_k, pass_all_k, pass_at_k
+from analysis.readers import align, load
+from analysis.records import write_samples
 from analysis.significance import mcnemar
 from analysis.support import SupportCounts, from_sets, support_counts
 
 PUBLISHED = Path(__file__).parents[1] / "known_answers"
 ROWS = list(csv.DictReader(open(PUBLISHED / "invisible_leash.csv")))
 YUE = json.loads((PUBLISHED / "limit_of_rlvr.json").read_text())
+RELATIVES = json.loads((PUBLISHED / "relatives.json").read_text())
+TABLE_14 = list(csv.DictReader(open(PUBLISHED / "invisible_leash_table14.csv")))
 
 
 def printed(text: str, value: float) -> bool:
@@ -49,6 +56,67 @@ def test_aime24_index_lists_give_the_coverage_table():
     assert counts.srr == pytest.approx(19 / 23) and counts.ndr == 0 and counts.sds == 0 and counts.nscr == pytest.approx(-4 / 23)
 
 
+def test_math500_row_of_the_coverage_table():
+    row = YUE["math500"]
+    both, base_only, tuned_only, neither = (round(row["percent"][key] * 5) for key in ("both", "base_only", "tuned_only", "neither"))
+    base, tuned = np.arange(500) < both + base_only, (np.arange(500) < both) | (np.arange(500) >= 500 - tuned_only)
+    n = np.full(500, 128)
+    counts = support_counts((n, base.astype(int)), (n, tuned.astype(int)), 128)
+    assert (counts.preserved, counts.shrunk, counts.expanded, counts.out) == (
+        462,
+        18,
+        5,
+        15,
+    ) and both + base_only + tuned_only + neither == 500
+    assert counts.srr == pytest.approx(0.9625) and counts.ndr == pytest.approx(5 / 467) and counts.nscr == pytest.approx(-13 / 485)
+
+
+def drawn_like(row: dict) -> pa.Table:
+    """256 samples a problem, written in reverse, whose first correct one comes where the table's curve says; every third is correct from there."""
+    solved = [round(float(row[str(2**i)]) / 100 * int(row["problems"])) for i in range(9)]
+    first = [0] * solved[0] + [2 ** (i - 1) for i in range(1, 9) for _ in range(solved[i] - solved[i - 1])]
+    first = np.repeat(np.array(first + [256] * (int(row["problems"]) - solved[-1])), 256)
+    sample = np.tile(np.arange(256)[::-1], int(row["problems"]))
+    problem = np.repeat(np.arange(int(row["problems"])), 256).astype(str)
+    correct = (sample >= first) & (sample % 3 == first % 3)
+    return pa.table({"problem_id": problem, "benchmark": [row["benchmark"]] * len(sample), "sample": sample, "correct": correct})
+
+
+@pytest.mark.parametrize("benchmark", dict.fromkeys(row["benchmark"] for row in TABLE_14))
+def test_first_k_of_n_replicates_the_leash_curves(benchmark, tmp_path):
+    """And the unbiased estimate from the same draws does not: at k = 1 it is the mean accuracy, not a share of problems."""
+    rows = [row for row in TABLE_14 if row["benchmark"] == benchmark]
+    for row in rows:
+        write_samples(tmp_path / f"{row['model']}.parquet", drawn_like(row))
+    base, tuned, _ = align(*(load([str(tmp_path / f"{row['model']}.parquet")]) for row in rows))
+    block = audit(base, tuned, settings=AuditSettings(replicates=100))["benchmarks"][benchmark]
+    for side, row in zip(("base", "tuned"), rows, strict=True):
+        for k in (str(2**i) for i in range(9)):
+            found = block["pass_at_first_k"][side][k]
+            assert printed(row[k], 100 * found["value"]) and found["low"] <= found["value"] <= found["high"]
+        assert abs(block["pass_at_k"][side]["1"]["value"] - block["pass_at_first_k"][side]["1"]["value"]) > 0.001
+        assert block["pass_at_k"][side]["256"]["value"] == pytest.approx(block["pass_at_first_k"][side]["256"]["value"])
+
+
+def test_g_pass_at_k_as_its_authors_print_it():
+    published = RELATIVES["g_pass_at_k"]
+    n, c = np.array([published["n"]]), np.array([published["c"]])
+    for k, values in published["values"].items():
+        assert {tau: g_pass_at_k(n, c, int(k), float(tau))[0] for tau in values} == pytest.approx(values, rel=1e-9)
+        assert mg_pass_at_k(n, c, int(k))[0] == pytest.approx(published["mean"][k], rel=1e-9)
+
+
+def test_bayes_at_n_and_relatives_as_its_authors_library_prints_them():
+    published = RELATIVES["scorio"]
+    n, c = np.array(published["n"]), np.array(published["c"])
+    mu, sigma = bayes_at_n(n, c)
+    assert mu == pytest.approx(published["bayes"]["mu"], rel=1e-12) and sigma == pytest.approx(published["bayes"]["sigma"], rel=1e-12)
+    assert avg_at_n(n, c).mean() == pytest.approx(published["avg"])
+    for f, name in ((pass_at_k, "pass_at_k"), (pass_all_k, "pass_all_k"), (mg_pass_at_k, "mg_pass_at_k")):
+        assert {k: f(n, c, int(k)).mean() for k in published[name]} == pytest.approx(published[name])
+    assert {tau: g_pass_at_k(n, c, 2, float(tau)).mean() for tau in published["g_pass_at_2"]} == pytest.approx(published["g_pass_at_2"])
+
+
 def test_livecodebench_lists():
     lists = YUE["livecodebench_400_450"]
     assert lists["base"] == lists["preserved"] + len(lists["shrunk"]) and lists["tuned"] == lists["preserved"] + len(lists["expanded"])
@@ -66,7 +134,17 @@ def test_delta_se_of_the_rl_algorithms(method):
 
 @pytest.mark.parametrize(
     ("expanded", "shrunk", "p"),
-    [(5, 56, 5.7e-12), (48, 175, 3.6e-18), (5, 9, 0.42), (28, 56, 0.003), (2, 34, 1.9e-8), (8, 23, 0.011), (16, 23, 0.34), (83, 104, 0.14), (0, 3, 0.25)],
+    [
+        (5, 56, 5.7e-12),
+        (48, 175, 3.6e-18),
+        (5, 9, 0.42),
+        (28, 56, 0.003),
+        (2, 34, 1.9e-8),
+        (8, 23, 0.011),
+        (16, 23, 0.34),
+        (83, 104, 0.14),
+        (0, 3, 0.25),
+    ],
 )
 def test_mcnemar_of_the_leash_tables(expanded, shrunk, p):
     assert mcnemar(expanded, shrunk) == pytest.approx(p, rel=0.06)

@@ -1,0 +1,280 @@
+"""The sections of the page, from one benchmark of the audit document: sentences, charts and tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from analysis.report import charts, curves
+from analysis.report.words import counted, interval, number, percent, share, signed
+from analysis.tables import metric_rows
+
+
+def sections(name: str, block: dict, by: dict[str, dict], rows: list[dict], names: tuple[str, str], level: str) -> list[dict[str, Any]]:
+    """name, block: the benchmark; by: all of them; rows: its problems; level: of the intervals, as written ("95%")."""
+    out = []
+    if name == "all" and len(by) > 1:
+        out.append(
+            section(
+                "verdicts",
+                "By benchmark",
+                "Levels are shared over the benchmarks by Holm; the pooled problems are a question of their own.",
+                [verdicts_table(by)],
+            )
+        )
+    detail = block.get("crossing_detail") or {}
+    ahead = [
+        f"{who} is ahead {'at k = ' + str(r[0]) if r[0] == r[1] else f'from k = {r[0]:,.0f} to {r[1]:,.0f}'}"
+        for who, key in zip(names, ("base_ahead_range", "tuned_ahead_range"), strict=True)
+        if (r := detail.get(key))
+    ]
+    lead = f"The curves {curves.crossing_words(block.get('crossing_k')).removeprefix('the curves ')}"
+    lead += f" ({share(detail['share'])} of bootstrap replicates cross). " if "share" in detail else ". "
+    if detail:
+        lead += f"Beyond the band that holds at all k at once, {' and '.join(ahead) or 'neither side is ahead'}."
+    parts = [curves.pass_at_k(block, names, level), curves.difference(block, level)] if block.get("curves") else []
+    out.append(
+        section("curves", "How many problems within k samples", lead, [*parts, curves.tokens(block, names), pass_table(block, names)])
+    )
+    out.append(section("support", "Support", support_lead(block), [charts.flow(block, names), charts.null(block), support_table(block)]))
+    certified = block.get("certified")
+    parts = [charts.scatter(rows, certified and certified["eps"], names), charts.ladder(certified) if certified else None]
+    out.append(section("per-problem", "Problem by problem, and what can be certified", certified_lead(certified), parts))
+    out.append(answer_section(block, names))
+    out.append(section("entropy", "Entropy and perplexity", None, [*entropy_parts(block, names), *perplexity_parts(block, names)]))
+    out.append(
+        section(
+            "metrics",
+            "Relatives of pass@k",
+            f"Means over problems with {level} intervals (Bayes@N holds the problems fixed).",
+            [metrics_part(block, names)],
+        )
+    )
+    if advice := block.get("advice"):
+        out.append(section("use", "If you have K samples to spend", None, [curves.mixing(advice, names), advice_table(advice, names)]))
+    if halves := block.get("split_halves"):
+        out.append(section("selection", "What selection is worth", halves_words(halves), []))
+    return [s for s in out if s and (s["parts"] or (s["id"] == "selection"))]
+
+
+def section(id: str, title: str, lead: str | None, parts: list) -> dict[str, Any]:
+    return {"id": id, "title": title, "lead": lead, "parts": [part for part in parts if part]}
+
+
+def verdicts_table(by: dict[str, dict]) -> dict[str, Any]:
+    rows = []
+    for name, b in sorted(by.items(), key=lambda item: item[0] == "all"):
+        s, n, p = b["support"], b["null"], b["pass_at_k"]
+        k = list(p["base"])[-1]
+        rows.append(
+            [
+                "all, pooled" if name == "all" else name,
+                b["verdict"],
+                b["problems"],
+                s["k"],
+                *(number(s[c]) for c in ("preserved", "shrunk", "expanded", "out")),
+                f"{n['p_shrunk']:.2g}",
+                f"{n['p_expanded']:.2g}",
+                interval(p["difference"]["1"], sign=True) if "1" in p["difference"] else None,
+                interval(p["difference"][k], sign=True),
+            ]
+        )
+    columns = [
+        "benchmark",
+        "verdict",
+        "problems",
+        "k",
+        "P",
+        "S",
+        "E",
+        "O",
+        "p(S)",
+        "p(E)",
+        "difference at k = 1",
+        "difference at largest k",
+    ]
+    return {"columns": columns, "rows": rows, "text_columns": [1]}
+
+
+def support_lead(block: dict) -> str:
+    s, p = block["support"], block.get("mcnemar_p")
+    exact = (
+        f"Exact McNemar test of expanded against shrunk: p = {p:.2g}."
+        if p is not None
+        else f"No McNemar test: {block.get('mcnemar_why_null') or 'not given'}."
+    )
+    kept = f"Of the problems the base solves in {s['k']:,} samples, {percent(s['srr'])} are kept (SRR)"
+    return f"{kept}; of those the tuned model solves, {percent(s['ndr'])} are new (NDR). {exact}"
+
+
+def support_table(block: dict) -> dict[str, Any]:
+    """The metrics beside the null."""
+    s, n, i = block["support"], block["null"], block["support"]["intervals"]
+    again = block.get("redraw")
+    rows = [
+        [
+            {"text": f"{key} {letter}", "dot": f"--{key}"},
+            counted(i[key]),
+            f"{n['expected_' + key]:.3g}" if letter in "SE" else None,
+            f"{n['p_' + key]:.2g}" if letter in "SE" else None,
+            again and counted(again["intervals"][key]),
+        ]
+        for key, letter in (("preserved", "P"), ("shrunk", "S"), ("expanded", "E"), ("out", "O"))
+    ]
+    labels = {
+        "srr": "SRR = P / (P + S)",
+        "ndr": "NDR = E / (P + E)",
+        "sds": "SDS, their harmonic mean",
+        "nscr": "NSCR = (E − S) / (P + E + S)",
+    }
+    rows += [
+        [label, interval(i[key], percent=False), None, None, again and interval(again["intervals"][key], percent=False)]
+        for key, label in labels.items()
+    ]
+    columns = ["", f"observed at k = {s['k']:,}", "one model drawn twice", "one-sided p", "base drawn again"]
+    if not again:
+        columns, rows = columns[:-1], [row[:-1] for row in rows]
+    return {"caption": "The published metrics beside the null", "columns": columns, "rows": rows, "width": 12}
+
+
+def pass_table(block: dict, names: tuple[str, str]) -> dict[str, Any]:
+    p, fixed, first = block["pass_at_k"], block.get("pass_at_k_fixed_problems"), block.get("pass_at_first_k")
+    columns = ["k", names[0], names[1], "difference"]
+    rows = []
+    for k in p["base"]:
+        row = [f"{int(k):,}", *(interval(p[side][k]) for side in ("base", "tuned")), interval(p["difference"][k], sign=True)]
+        if fixed:
+            row += [f"{fixed[side][k]['low']:.1%} to {fixed[side][k]['high']:.1%}" for side in ("base", "tuned")]
+            row.append(" to ".join(signed(f"{fixed['difference'][k][limit]:+.1%}") for limit in ("low", "high")))
+        if first:
+            row += [interval(first[side][k]) for side in ("base", "tuned")]
+        rows.append(row)
+    columns += [f"{name}, these problems" for name in (*names, "difference")] if fixed else []
+    columns += [f"{name}, first k of n" for name in names] if first else []
+    return {
+        "caption": "pass@k",
+        "columns": columns,
+        "rows": rows,
+        "note": "Intervals are over problems; “these problems” holds the problem set fixed and asks only about the draws."
+        if fixed
+        else None,
+    }
+
+
+def certified_lead(certified: dict | None) -> str:
+    if not certified:
+        return "Too few draws for anything to be certified."
+    plan = certified.get("plan") or {}
+    text = (
+        f"At eps = {certified['eps']:.3g} and {certified['confidence']:.0%} confidence: {certified['preserved']} preserved,"
+        f" {certified['shrunk']} shrunk, {certified['expanded']} expanded,"
+        f" {certified['out']} out of support, {certified['undetermined']} undetermined."
+    )
+    if plan:
+        text += f" About {plan['total_base']:,} further draws of the base and {plan['total_tuned']:,} of the tuned model would settle them"
+        text += f", but for {plan['beyond']} whose rate is too near eps." if plan.get("beyond") else "."
+    return text
+
+
+def answer_section(block: dict, names: tuple[str, str]) -> dict[str, Any] | None:
+    rows = []
+    for key, label in (("answers", "distinct correct answers"), ("modes", "solution modes")):
+        if entry := block.get(key):
+            c = entry.get("certified") or {}
+            rows.append(
+                [
+                    label,
+                    *(counted(entry["intervals"][x]) for x in ("preserved", "shrunk", "expanded")),
+                    interval(entry["intervals"]["srr"]),
+                    interval(entry["intervals"]["ndr"]),
+                    *(c.get(x) for x in ("preserved", "shrunk", "expanded", "undetermined")),
+                ]
+            )
+    columns = ["unit", "P", "S", "E", "SRR", "NDR", "certified P", "certified S", "certified E", "undetermined"]
+    return (
+        section(
+            "answers",
+            "Support by answer",
+            "The same question of each distinct correct answer or way of solving, rather than of each problem.",
+            [{"columns": columns, "rows": rows}],
+        )
+        if rows
+        else None
+    )
+
+
+def entropy_parts(block: dict, names: tuple[str, str]) -> list[dict]:
+    entries = block.get("entropy") or {}
+    labels = {
+        "token": "tokens",
+        "answer": "answers",
+        "answer_corrected": "answers, corrected",
+        "mode": "modes",
+        "mode_corrected": "modes, corrected",
+    }
+    rows = [(label, entries[key]["base"], entries[key]["tuned"]) for key, label in labels.items() if entries.get(key)]
+    counts = {"answer_distinct": "distinct answers", "mode_distinct": "distinct modes"}
+    more = [(label, entries[key]["base"], entries[key]["tuned"]) for key, label in counts.items() if entries.get(key)]
+    caption = "Means over problems. Tokens: of the next-token distribution. Answers: of the distribution of final answers"
+    caption += " (no answer is a class), and corrected for answers not yet seen."
+    out = [charts.dots("entropy", "Entropy", caption, rows, names, "nats", 7)] if rows else []
+    return out + ([charts.dots("distinct", "Distinct answers seen", "Means over problems.", more, names, "a problem", 5)] if more else [])
+
+
+def perplexity_parts(block: dict, names: tuple[str, str]) -> list[dict]:
+    if not (entry := block.get("perplexity")):
+        return []
+    order = ("preserved", "shrunk", "expanded", "out")
+    groups: dict[tuple, dict[str, dict]] = {}
+    for r in entry["rows"]:
+        groups.setdefault((order.index(r["category"]), r["category"], r["written_by"]), {})[r["under"]] = r
+    rows = [
+        (f"{category}, by {author}", by.get("base"), by.get("tuned"))
+        for (_, category, author), by in sorted(groups.items(), key=lambda item: (item[0][0], str(item[0][2])))
+    ]
+    caption = (
+        f"{entry['formula']}. Rows: what became of the problem, and who wrote the traces; colour: the model under which they are measured."
+    )
+    chart = charts.dots("perplexity", "Perplexity of traces", caption, rows, names, "perplexity", 12, from_zero=False)
+    chart["spec"]["layout"]["margin"]["l"] = 240
+    return [chart]
+
+
+def metrics_part(block: dict, names: tuple[str, str]) -> dict[str, Any] | None:
+    rows = [[name, interval(b), interval(t), interval(d, sign=True)] for name, b, t, d in metric_rows(block)]
+    if se := block.get("delta_se") or block.get("delta_se_at_largest_k"):
+        rows.append([f"sampling-efficiency gap: base's pass@{se['k']} less tuned pass@1", None, None, interval(se, sign=True)])
+    return {"columns": ["metric", names[0], names[1], "difference"], "rows": rows} if rows else None
+
+
+def advice_table(advice: list[dict], names: tuple[str, str]) -> dict[str, Any]:
+    words = {"base": f"all on {names[0]}", "tuned": f"all on {names[1]}"}
+    rows = [
+        [
+            f"{r['budget']:,}",
+            words.get(r["use"], f"{r['best_split']['k_base']:,} + {r['best_split']['k_tuned']:,}"),
+            percent(r["best_split"]["value"]),
+            interval(r["gain_over_best_alone"], sign=True),
+        ]
+        for r in advice
+    ]
+    return {
+        "columns": ["K", "best split (base + tuned)", "solved", "more than the better model alone"],
+        "rows": rows,
+        "text_columns": [1],
+        "width": 6,
+    }
+
+
+def halves_words(h: dict) -> str:
+    i = h["intervals"]
+    gain, loss = (
+        f"{i[key]['value']:+.1f} problems ({i[key]['low']:+.1f} to {i[key]['high']:+.1f})" for key in ("corrected_gain", "corrected_loss")
+    )
+    return (
+        f"Choosing problems because the base missed them in one half of its draws ({h['draws_per_half']['base']:,}) makes any model look"
+        f" better on them: of {h['base_unsolved']:.1f} such problems the tuned model then solves {h['tuned_then_solves']:.1f}, but the base"
+        f" itself {h['base_then_solves']:.1f} on its other half. Corrected gain: {gain}. The other way round,"
+        f" of {h['tuned_unsolved']:.1f} missed by the tuned model the base solves {h['base_then_solves_lost']:.1f} and the tuned model"
+        f" itself {h['tuned_then_solves_lost']:.1f}: corrected loss {loss}. About {h['expanded_again']:.1f} expanded"
+        f" and {h['shrunk_again']:.1f} shrunk problems show the same on both halves."
+    )
