@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,16 @@ class Comparison:
         self.output, self.samples, self.problems = output, samples, problems
 
     def check(self, configs: Sequence[Config]) -> None:
-        """Reads the audit problems of these runs, so that a mistake there is found before any work. Raises InputError."""
+        """Reads the audit problems of these runs, so that a mistake there is found before any work; one base, drawn in one way, has to fit them all.
+
+        Raises InputError.
+        """
         wanted = [self.settings(config, config.model.path) for config in configs]
+        for config, other in zip(configs, wanted, strict=True):
+            if differing := [f.name for f in fields(other) if getattr(other, f.name) != getattr(wanted[0], f.name)]:
+                said = ", ".join(f"{name} {getattr(wanted[0], name)!r} against {getattr(other, name)!r}" for name in differing)
+                runs = " and ".join(f"{c.name}, seed {c.seed}" for c in (configs[0], config))
+                raise InputError(f"runs {runs} would be sampled differently ({said}), and no one base stands against both; compare them apart")
         for problems, format, limit in dict.fromkeys((s.problems, s.format, s.limit) for s in wanted):
             load_problems(problems, format=format, limit=limit)
 

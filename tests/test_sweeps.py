@@ -111,6 +111,13 @@ def test_the_recipes_format_reads_its_own_problems(tmp_path):
     assert Comparison(tmp_path, 4, "c.jsonl").settings(recipe, "lab:base").format is None
 
 
+def test_runs_of_other_sampling_settings_are_not_held_against_one_base(tmp_path):
+    runs = [config_of(tmp_path), config_of(tmp_path, "seed=1"), config_of(tmp_path, "name=cold", "rollout.temperature=0.6")]
+    Comparison(tmp_path, 4).check(runs[:2])
+    with pytest.raises(InputError, match=r"and cold, seed 0 would be sampled differently \(temperature 1.0 against 0.6\)"):
+        Comparison(tmp_path, 4).check(runs)
+
+
 SETTINGS = SamplingSettings("lab:base", "lab:countdown", n=4)
 
 
