@@ -11,6 +11,7 @@ from analysis.pass_at_k import pass_at_k
 from explore_rl.config import Config
 from explore_rl.data_order import hashed_seed
 from explore_rl.models import resolve_model
+from explore_rl.tracking import of_audit, of_evaluation
 from explore_rl.types import Problem, Request, Status
 from explore_rl.verifiers.pool import Item
 
@@ -35,11 +36,11 @@ class Evaluations:
         if self.config.run.evaluate_every if sampled is None else sampled:
             found = self.sampled(step)
             self.trainer.folder.append("evaluations.jsonl", {"step": step, **found})
-            self.report(max(0, step - 1), {f"heldout/{k}": v for k, v in found.items() if k.startswith("pass@")})
+            self.report(step, of_evaluation(found))
         if self.config.run.exact_every if exact is None else exact:
             found = self.exact.audit()
             self.trainer.folder.append("exact.jsonl", {"step": step, **found})
-            self.report(max(0, step - 1), {f"exact/pass@{k}": v for k, v in found["pass_at_k"].items()})
+            self.report(step, of_audit(found))
 
     def sampled(self, step: int) -> dict[str, Any]:
         """Unbiased pass@k, k = 1, 2, 4, ... up to the number of samples, over held-out problems with any evidence."""

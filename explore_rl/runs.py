@@ -83,12 +83,12 @@ def _run_with(actors: Actors, config: Config, training: list[Problem], heldout: 
     begin = trainer.resume() if resume else 0
     if resume:
         log.info("resuming after %d of %d steps", begin, config.run.steps)
-    tracker = make_tracker(config.run.tracker, folder.path, config.name, asdict(config), begin)
+    tracker = make_tracker(config.run.tracker, folder, config.name, asdict(config))
     trainer.evaluations.report = tracker.log
     with interruptible() as asked_to_stop, tqdm(total=config.run.steps, initial=begin, desc=config.name, unit="step", dynamic_ncols=True) as bar:
 
         def on_step(number: int, metrics: dict[str, float]) -> None:
-            tracker.log(number, metrics)
+            tracker.log(number + 1, metrics)
             shown = {"pass@1": metrics.get("pass@1"), "entropy": metrics.get("entropy/token"), "s/step": metrics["seconds/step"]}
             bar.set_postfix({k: f"{v:.3f}" for k, v in shown.items() if v is not None}, refresh=False)
             bar.update()
