@@ -288,6 +288,11 @@ AT_LEAST = {
     "learner.weight_decay": 0.0, "learner.min_learning_rate": 0.0, "problems.limit": 1, "verifiers.workers": 1,
 }  # fmt: skip
 
+OF_ONE_DEVICE = [
+    ("cuda", "rollout.gpu_memory_utilization"), ("cuda", "rollout.enforce_eager"),
+    ("cpu", "rollout.kv_cache_gib"), ("cpu", "rollout.threads"), ("cpu", "learner.threads"),
+]  # fmt: skip
+
 
 def _get(config: Config, dotted: str) -> Any:
     value: Any = config
@@ -358,8 +363,8 @@ def check(config: Config, where: str) -> None:
 
 def warnings(config: Config) -> list[str]:
     """Settings that cannot act under this config, one line each: what a user may take for a change and is none."""
-    # Strategies read configs, so that they can only be imported here.
-    from explore_rl import strategies
+    # Strategies and devices read configs, so that they can only be imported here.
+    from explore_rl import devices, strategies
 
     a, run = config.algorithm, config.run
     updates = a.minibatches * a.epochs
@@ -379,6 +384,10 @@ def warnings(config: Config) -> list[str]:
             warn(key, one_update)
         elif changed(key) and not a.clip and key != "algorithm.clip":
             warn(key, "algorithm.clip=false clips nothing")
+    here = devices.resolve(config) if config.devices.device == "auto" else config.devices.device
+    for device, key in OF_ONE_DEVICE:
+        if changed(key) and device != here:
+            warn(key, f"it is for {'GPUs' if device == 'cuda' else 'the CPU'}, and the run is on {'GPUs' if here == 'cuda' else 'the CPU'}")
     if changed("rollout.base_actors") and not any(s.needs(config).base_engine for s in strategies.make(config.strategies)):
         warn("rollout.base_actors", "no strategy draws from the frozen base")
     if changed("run.evaluate_samples") and not run.evaluate_every:

@@ -79,12 +79,13 @@ class Trainer:
             reports = self.actors.learner.update(minibatches, self.terms)
         with clock("transfer"):
             self.version += 1
-            self.actors.weights.send(self.version)
+            sent = self.actors.weights.send(self.version)
 
         self.folder.write_rollouts(number, rollout_columns(groups, dropped, number))
         free = {term.name for term in self.terms if "advantage" not in term.columns}
         metrics = step_metrics.of_groups(groups, dropped, free) | self.update_metrics(reports) | clock.metrics()
         metrics["tokens_per_second"] = sum(len(s.rollout.tokens) for g in groups + dropped for s in g.samples) / metrics["seconds/step"]
+        metrics["transfer/gather_seconds"], metrics["transfer/send_seconds"] = sent["gather_s"], sent["transfer_s"]
         metrics["data/epoch"] = self.data.epoch
         for strategy, context in contexts.items():
             metrics |= {f"{strategy.name}/{key}": value for key, value in context.metrics.items()}

@@ -144,3 +144,21 @@ def test_the_resolved_config_reads_back_as_itself(tmp_path):
 def test_every_setting_says_what_it_does():
     undocumented = [name for name, (_, doc) in field_docs().items() if not doc and name.split(".")[-1] not in ("name", "seed", "learning_rate", "betas", "weight_decay", "steps", "output", "kl_coefficient")]
     assert undocumented == []
+
+
+@pytest.mark.parametrize(
+    ("device", "override"),
+    [
+        ("cpu", "rollout.gpu_memory_utilization=0.5"),
+        ("cpu", "rollout.enforce_eager=false"),
+        ("cuda", "rollout.kv_cache_gib=2"),
+        ("cuda", "rollout.threads=2"),
+        ("cuda", "learner.threads=2"),
+    ],
+)
+def test_settings_of_the_other_device_are_warned_about(device, override):
+    other = {"cpu": "cuda", "cuda": "cpu"}[device]
+    (line,) = warnings(load_config(None, [f"devices.device={device}", override]))
+    assert line.startswith(override.split("=")[0]) and "has no effect" in line
+    assert warnings(load_config(None, [f"devices.device={other}", override])) == []
+    assert warnings(load_config(None, [f"devices.device={device}"])) == []

@@ -67,6 +67,7 @@ def test_a_run_leaves_everything_behind(plain):
     for m in metrics:
         stages = sum(m[f"seconds/{stage}"] for stage in ("generate", "verify", "score", "train", "transfer", "other"))
         assert stages == pytest.approx(m["seconds/step"], rel=1e-6)
+        assert m["transfer/gather_seconds"] == 0 and 0 < m["transfer/send_seconds"] <= m["seconds/transfer"]  # no shards
         assert m["engine/logprob_difference_mean"] < 1e-4 and 0 <= m["pass@1"] <= m["pass@group"] <= 1
         assert m["verdict/correct"] + m["verdict/wrong"] + m["verdict/no_answer"] == pytest.approx(1)
     assert [e["step"] for e in records(plain, "evaluations.jsonl")] == [0, 2, 4]
