@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 
 from analysis.errors import InputError
@@ -30,4 +31,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = 0
+    os._exit(code)  # Arrow's reading threads now and then abort an interpreter that is taken down right behind them (apache/arrow 43604)

@@ -90,7 +90,8 @@ def evidence(null: Null, judgement: Judgement, problems: int, rules: Rules, adju
     "shrank")."""
     holm_note = " after Holm" if adjusted else ""
     text = (
-        f"Of {problems} problems, {null.observed_shrunk} were solved by the base only, "
+        f"Of {problems} problem{'s' * (problems != 1)}, {null.observed_shrunk} {'was' if null.observed_shrunk == 1 else 'were'} solved "
+        f"by the base only, "
         f"where one model drawn twice would show {null.expected_shrunk:.3g} "
         f"(p = {judgement.p_loss:.2g}{holm_note}), and {null.observed_expanded} by the tuned model only, where it would show "
         f"{null.expected_expanded:.3g} (p = {judgement.p_gain:.2g}{holm_note}). "

@@ -115,7 +115,7 @@ def coverage(shape: str, problems: int, simulations: int, rng: np.random.Generat
     crossing = int(every[ahead[-1]]) if len(ahead) and gap[-1] < 0 else None
     hits = {"crossing": 0.0, "exact": 0.0} | {name: np.zeros(len(ks)) for name in ("base", "difference", "fixed", "fixed difference")}
     table, grid = pass_at_k(n, np.arange(n + 1), every), np.union1d(np.geomspace(1, n, 24).round().astype(int), ks)
-    fixed_trials = max(simulations // 2, 1)
+    fixed_trials = max(simulations // 4, 1)
     for i in range(simulations):
         if i % 20 == 0:  # the resampling noise is renewed now and then; the data every time
             bootstrap = Bootstrap.draw(problems, 500, rng)
@@ -245,11 +245,11 @@ NOTES = {
         "problems. Targets: bootstrap (pass@k, and difference@k between the model and a sharpened copy) at least 93 %, exact at least "
         "95 %. Differences are over-covered at small k: the two pseudo-problems that keep intervals honest at the edge cost width where "
         "all differences are small. draws only: the problem set held fixed (Clopper-Pearson at the effective sample size), at least "
-        "93 %, in half of the simulations. crossing has no target."
+        "93 %, in a quarter of the simulations. crossing has no target."
     ),
     "tokens": (
         "The same for pass@tokens at a small, a middle and a large budget, where mean lengths are estimated from the same problems and "
-        "harder problems have longer completions. Target: at least 93 %, in half of the simulations."
+        "harder problems have longer completions. Target: at least 93 %, in a quarter of the simulations."
     ),
     "false": "Share of audits with a false alarm; target at most 5 %. The exact test is conservative where few problems can change sides.",
     "certified": "Mean share of wrong members of each category at the default eps, ln(20 M)/n = 0.009; target at most 5 %.",
@@ -276,7 +276,7 @@ def main() -> int:
     backgrounds = [last, "half zero, half Beta(.3, 2)"]
     jobs = {("intervals", shape, problems): (coverage, shape, problems, simulations) for problems in (500, 100) for shape in SHAPES}
     jobs |= {
-        ("tokens", shape, problems): (token_coverage, shape, problems, simulations // 2)
+        ("tokens", shape, problems): (token_coverage, shape, problems, simulations // 4)
         for problems in (500, 100)
         for shape in (hard[0], last)
     }

@@ -10,7 +10,7 @@ from analysis.report import charts, curves
 from analysis.report.exact import exact_sections, is_control, ranged
 from analysis.report.page import tile
 from analysis.report.parts import section
-from analysis.report.words import interval
+from analysis.report.words import cell, interval
 from analysis.tables import Table, trio
 
 COLOURS = 8  # --m0 to --m7
@@ -56,7 +56,7 @@ def method_tiles(document: dict, benchmark: str, colours: dict[str, str]) -> lis
         rows = method["per_run"][benchmark]
         verdicts = [row["verdict"] for row in rows]
         counted = [f"{verdicts.count(v)} {v}" if len(rows) > 1 else v for v in dict.fromkeys(verdicts)]
-        value = verdicts[0].capitalize() if len(set(verdicts)) == 1 else "mixed"
+        value = verdicts[0].capitalize() if len(set(verdicts)) == 1 else "Mixed"
         note = (f"{len(rows)} runs: " if len(rows) > 1 else "1 run: ") + ", ".join(counted)
         note += f"; S {spread([r['shrunk'] for r in rows])}, E {spread([r['expanded'] for r in rows])}"
         out.append(tile(name, value, note, colours[name]))
@@ -150,14 +150,6 @@ def verdict_table(document: dict, audits: dict[str, list[dict]], benchmark: str)
         "text_columns": [1],
         "note": f"Support at k = {s['k']:,}. “Null”: what one model drawn twice would show on the same draws.",
     }
-
-
-def cell(entry: dict | None) -> dict[str, str] | None:
-    """An estimate with its interval below it."""
-    if not entry:
-        return None
-    value, _, rest = interval(entry).partition(" (")
-    return {"text": value, "sub": rest.removesuffix(")")}
 
 
 def support_chart(audits: dict[str, list[dict]], colours: dict[str, str]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from analysis.report import charts, curves
-from analysis.report.words import counted, interval, number, percent, share, signed
+from analysis.report.words import cell, counted, interval, number, percent, share, signed
 from analysis.tables import metric_rows
 
 
@@ -141,12 +141,12 @@ def pass_table(block: dict, names: tuple[str, str]) -> dict[str, Any]:
     columns = ["k", names[0], names[1], "difference"]
     rows = []
     for k in p["base"]:
-        row = [f"{int(k):,}", *(interval(p[side][k]) for side in ("base", "tuned")), interval(p["difference"][k], sign=True)]
+        row = [f"{int(k):,}", *(cell(p[side][k]) for side in ("base", "tuned")), cell(p["difference"][k], sign=True)]
         if fixed:
             row += [f"{fixed[side][k]['low']:.1%} to {fixed[side][k]['high']:.1%}" for side in ("base", "tuned")]
             row.append(" to ".join(signed(f"{fixed['difference'][k][limit]:+.1%}") for limit in ("low", "high")))
         if first:
-            row += [interval(first[side][k]) for side in ("base", "tuned")]
+            row += [cell(first[side][k]) for side in ("base", "tuned")]
         rows.append(row)
     columns += [f"{name}, these problems" for name in (*names, "difference")] if fixed else []
     columns += [f"{name}, first k of n" for name in names] if first else []

@@ -22,6 +22,14 @@ def signed(text: str) -> str:
     return text.replace("-", "−", 1) if text.startswith("-") else text
 
 
+def cell(entry: dict | None, sign: bool = False) -> dict[str, str] | None:
+    """An estimate with its interval below it, for tables with many columns."""
+    if not entry:
+        return None
+    value, _, rest = interval(entry, sign).partition(" (")
+    return {"text": value, "sub": rest.removesuffix(")")}
+
+
 def counted(entry: dict) -> str:
     """A number of problems with its interval."""
     return f"{number(entry['value'])} ({number(entry['low'])} to {number(entry['high'])})"

@@ -72,7 +72,7 @@ def test_math500_row_of_the_coverage_table():
 
 
 def drawn_like(row: dict) -> pa.Table:
-    """256 samples a problem, written in reverse, whose first correct one comes where the table's curve says; every third is correct from there."""
+    """256 samples a problem, written in reverse; the first correct one comes where the curve says, and then every third is."""
     solved = [round(float(row[str(2**i)]) / 100 * int(row["problems"])) for i in range(9)]
     first = [0] * solved[0] + [2 ** (i - 1) for i in range(1, 9) for _ in range(solved[i] - solved[i - 1])]
     first = np.repeat(np.array(first + [256] * (int(row["problems"]) - solved[-1])), 256)
