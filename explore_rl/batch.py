@@ -21,9 +21,7 @@ from explore_rl.types import Group, Row, Sample
 def base_terms(config: AlgorithmConfig) -> list[LossTerm]:
     """The loss terms of GRPO itself: the clipped policy gradient and, where asked for, KL and entropy on the same rows."""
     clip = {"clip_low": config.clip_low, "clip_high": config.clip_high} if config.clip else {"clip_low": 1.0, "clip_high": math.inf}
-    terms = [
-        LossTerm("policy_gradient", losses.ppo_clip, ("old_logprob", "advantage"), clip, "policy_gradient", losses.ppo_clip_metrics)
-    ]
+    terms = [LossTerm("policy_gradient", losses.ppo_clip, ("old_logprob", "advantage"), clip, "policy_gradient", losses.ppo_clip_metrics)]
     if config.kl != "none" and config.kl_place == "loss":
         terms.append(LossTerm("kl", getattr(divergences, config.kl), ("base_logprob",), {}, "policy_gradient"))
     if config.entropy_coefficient:

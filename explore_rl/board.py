@@ -119,7 +119,9 @@ def summary(method: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
     row: dict[str, Any] = {"method": method, "runs": len(runs)}
     for name in names:
         values = [r[name] for r in runs if r[name] is not None]
-        row[name] = {"mean": float(np.mean(values)), "low": float(min(values)), "high": float(max(values)), "runs": len(values)} if values else None
+        row[name] = (
+            {"mean": float(np.mean(values)), "low": float(min(values)), "high": float(max(values)), "runs": len(values)} if values else None
+        )
     return row
 
 
@@ -183,13 +185,20 @@ def draw(board: dict[str, Any], target: Path) -> None:
     for name, sign, shade in (("mode_shrunk", -1, "tab:red"), ("mode_expanded", 1, "tab:green")):
         means = np.array([row[name]["mean"] for row in methods])
         ends = np.abs(np.array([[row[name]["mean"] - row[name]["low"], row[name]["high"] - row[name]["mean"]] for row in methods]).T)
-        support.barh([row["method"] for row in methods], sign * means, color=shade, xerr=ends if sign > 0 else ends[::-1], ecolor="grey", capsize=2)
+        support.barh(
+            [row["method"] for row in methods], sign * means, color=shade, xerr=ends if sign > 0 else ends[::-1], ecolor="grey", capsize=2
+        )
     support.axvline(0, color="black", linewidth=0.8)
     support.set(xlabel="solution modes", title=f"lost (red) and gained (green), eps = {board['settings']['eps']:.4f}")
     support.tick_params(axis="y", labelsize=8)
     for training in board["training"]:
         steps = training["steps"]
-        mass.semilogy([r["step"] for r in steps], [max(r["regions"]["division"], 1e-15) for r in steps], color=colours.get(training["method"], "grey"), linewidth=1.2)
+        mass.semilogy(
+            [r["step"] for r in steps],
+            [max(r["regions"]["division"], 1e-15) for r in steps],
+            color=colours.get(training["method"], "grey"),
+            linewidth=1.2,
+        )
     mass.set(xlabel="step", title="mass of the left-out region (division), every run")
     for axis in (curves, support, mass):
         axis.grid(alpha=0.3)

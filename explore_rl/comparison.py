@@ -49,7 +49,9 @@ class Comparison:
             if differing := [f.name for f in fields(other) if getattr(other, f.name) != getattr(wanted[0], f.name)]:
                 said = ", ".join(f"{name} {getattr(wanted[0], name)!r} against {getattr(other, name)!r}" for name in differing)
                 runs = " and ".join(f"{c.name}, seed {c.seed}" for c in (configs[0], config))
-                raise InputError(f"runs {runs} would be sampled differently ({said}), and no one base stands against both; compare them apart")
+                raise InputError(
+                    f"runs {runs} would be sampled differently ({said}), and no one base stands against both; compare them apart"
+                )
         for problems, format, limit in dict.fromkeys((s.problems, s.format, s.limit) for s in wanted):
             load_problems(problems, format=format, limit=limit)
 

@@ -81,7 +81,7 @@ class LearnerConfig:
     max_grad_norm: float = 1.0  # global norm; 0: no clipping
     micro_batch_tokens: int = 16384  # tokens (padding included) of one forward and backward pass
     packing: bool = True  # several sequences in one row of a micro-batch instead of padding
-    share_prompts: bool = True  # sequences with the same prompt compute it once (sdpa attention without sliding windows; else without effect)
+    share_prompts: bool = True  # sequences with one prompt compute it once (only with sdpa attention, no sliding window)
     threads: int = 1  # CPU threads of a rank (CPU only)
 
 
@@ -321,7 +321,10 @@ def check(config: Config, where: str) -> None:
     if not r.temperature > 0:
         refuse("rollout.temperature", "training samples at a temperature above 0 (greedy decoding has no gradient)")
     if r.top_p != 1.0:
-        refuse("rollout.top_p", "training needs 1.0: the trainer's log-probabilities are not renormalised over a nucleus, so ratios would be biased")
+        refuse(
+            "rollout.top_p",
+            "training needs 1.0: the trainer's log-probabilities are not renormalised over a nucleus, so ratios would be biased",
+        )
     if a.group_size < 2:
         refuse("algorithm.group_size", "a group of one has no baseline and so no signal; expected at least 2")
     if a.prompts_per_step % a.minibatches:
@@ -339,7 +342,10 @@ def check(config: Config, where: str) -> None:
     if config.rewards.min_group > a.group_size:
         refuse("rewards.min_group", f"above algorithm.group_size={a.group_size}: every group would be dropped")
     if config.rewards.error == 0:
-        refuse("rewards.error", "an error is never a reward of 0, it says nothing about the completion; null leaves the sample out of its group")
+        refuse(
+            "rewards.error",
+            "an error is never a reward of 0, it says nothing about the completion; null leaves the sample out of its group",
+        )
     if config.run.evaluate_every and not config.problems.heldout:
         refuse("run.evaluate_every", "there is nothing to evaluate on; set problems.heldout, or run.evaluate_every=0")
     if lr.min_learning_rate > lr.learning_rate:
@@ -358,7 +364,9 @@ def check(config: Config, where: str) -> None:
         refuse("rollout.gpu_memory_utilization", "expected in (0, 1]")
     for i, strategy in enumerate(config.strategies):
         if not isinstance(strategy, dict) or not isinstance(strategy.get("name"), str):
-            raise InputError(f"{where}: strategies[{i}]: expected a mapping with a name, for example {{name: trace_injection}}, got {strategy!r}")
+            raise InputError(
+                f"{where}: strategies[{i}]: expected a mapping with a name, for example {{name: trace_injection}}, got {strategy!r}"
+            )
 
 
 def warnings(config: Config) -> list[str]:
@@ -397,5 +405,7 @@ def warnings(config: Config) -> list[str]:
     if changed("algorithm.kl_place") and a.kl == "none":
         warn("algorithm.kl_place", "algorithm.kl=none has no KL to place")
     if config.learner.warmup_steps >= run.steps * updates:
-        found.append(f"learner.warmup_steps={config.learner.warmup_steps}: the run has {run.steps * updates} updates and ends before the warm-up does")
+        found.append(
+            f"learner.warmup_steps={config.learner.warmup_steps}: the run has {run.steps * updates} updates and ends before the warm-up does"
+        )
     return found

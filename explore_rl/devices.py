@@ -305,7 +305,12 @@ def engine_environment(config: Config, kind: str) -> dict[str, str]:
     }
     if kind == "cuda":
         return common
-    return common | {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "VLLM_TARGET_DEVICE": "cpu"} | _keep_freed_memory() | _openmp(config.rollout.threads)
+    return (
+        common
+        | {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "VLLM_TARGET_DEVICE": "cpu"}
+        | _keep_freed_memory()
+        | _openmp(config.rollout.threads)
+    )
 
 
 def _keep_freed_memory() -> dict[str, str]:

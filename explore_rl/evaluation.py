@@ -29,7 +29,11 @@ class Evaluations:
 
     def run_if_due(self, step: int) -> None:
         last, run = step == self.config.run.steps, self.config.run
-        self.run(step, bool(run.evaluate_every) and (last or step % run.evaluate_every == 0), bool(run.exact_every) and (last or step % run.exact_every == 0))
+        self.run(
+            step,
+            bool(run.evaluate_every) and (last or step % run.evaluate_every == 0),
+            bool(run.exact_every) and (last or step % run.exact_every == 0),
+        )
 
     def run(self, step: int, sampled: bool | None = None, exact: bool | None = None) -> None:
         """After `step` steps; None: whatever the config asks for at all."""

@@ -20,7 +20,9 @@ def resolve_model(path: str | Path) -> Path:
     if not (folder / "config.json").is_file():
         raise InputError(f"model.path={path}: holds no config.json; expected a Hugging Face checkpoint")
     if not end_token_ids(folder):
-        raise InputError(f"model.path={path}: neither generation_config.json, config.json nor the tokenizer names an end token (eos_token_id)")
+        raise InputError(
+            f"model.path={path}: neither generation_config.json, config.json nor the tokenizer names an end token (eos_token_id)"
+        )
     return folder
 
 

@@ -68,7 +68,9 @@ def run(config: Config, resume: bool = False, actors: Actors | None = None) -> P
     else:
         RunFolder.refuse_existing(path)
     needs = needs_of(chosen, config)
-    log.info("run %s: %d problems, model %s, strategies: %s", path, len(training), model, ", ".join(s.name for s in chosen) or "none (GRPO)")
+    log.info(
+        "run %s: %d problems, model %s, strategies: %s", path, len(training), model, ", ".join(s.name for s in chosen) or "none (GRPO)"
+    )
     with own_or_given(actors, config, needs.base_engine, needs.base_model) as used:
         if resume:
             folder = RunFolder.open(path)
@@ -78,14 +80,19 @@ def run(config: Config, resume: bool = False, actors: Actors | None = None) -> P
         return _run_with(used, config, training, heldout, chosen, folder, resume)
 
 
-def _run_with(actors: Actors, config: Config, training: list[Problem], heldout: list[Problem], chosen: list[Strategy], folder: RunFolder, resume: bool) -> Path:
+def _run_with(
+    actors: Actors, config: Config, training: list[Problem], heldout: list[Problem], chosen: list[Strategy], folder: RunFolder, resume: bool
+) -> Path:
     trainer = Trainer(config, training, heldout, chosen, actors, folder)
     begin = trainer.resume() if resume else 0
     if resume:
         log.info("resuming after %d of %d steps", begin, config.run.steps)
     tracker = make_tracker(config.run.tracker, folder, config.name, asdict(config))
     trainer.evaluations.report = tracker.log
-    with interruptible() as asked_to_stop, tqdm(total=config.run.steps, initial=begin, desc=config.name, unit="step", dynamic_ncols=True) as bar:
+    with (
+        interruptible() as asked_to_stop,
+        tqdm(total=config.run.steps, initial=begin, desc=config.name, unit="step", dynamic_ncols=True) as bar,
+    ):
 
         def on_step(number: int, metrics: dict[str, float]) -> None:
             tracker.log(number + 1, metrics)
@@ -130,7 +137,9 @@ def refuse_other_settings(config: Config, folder: RunFolder) -> None:
         if isinstance(now, dict):
             changed = [key for key in now if now[key] != before[key] and not (section == "run" and key in free)]
             if changed:
-                raise InputError(f"--resume: {section}.{changed[0]} was {before[changed[0]]!r} and is now {now[changed[0]]!r}; a run goes on as it began")
+                raise InputError(
+                    f"--resume: {section}.{changed[0]} was {before[changed[0]]!r} and is now {now[changed[0]]!r}; a run goes on as it began"
+                )
         else:
             raise InputError(f"--resume: {section} was {before!r} and is now {now!r}; a run goes on as it began")
 

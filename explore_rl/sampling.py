@@ -71,7 +71,9 @@ class SamplingSettings:
 
     def digest(self) -> str:
         """8 hex digits of everything that decides the samples: the model by its identity, not by its place, and no size of parts."""
-        decides = {k: v for k, v in asdict(self).items() if k not in ("model", "part")} | {"model": model_identity(resolve_model(self.model))}
+        decides = {k: v for k, v in asdict(self).items() if k not in ("model", "part")} | {
+            "model": model_identity(resolve_model(self.model))
+        }
         return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:8]
 
 
@@ -94,7 +96,9 @@ def engine_config(settings: SamplingSettings, actors: int, tensor_parallel: int,
 
 
 @contextmanager
-def engines(settings: SamplingSettings, actors: int = 1, tensor_parallel: int = 1, device: str = "auto", ray_address: str = "local") -> Iterator[RolloutGroup]:
+def engines(
+    settings: SamplingSettings, actors: int = 1, tensor_parallel: int = 1, device: str = "auto", ray_address: str = "local"
+) -> Iterator[RolloutGroup]:
     """Engines that hold the settings' model, for as long as the block lasts."""
     config = engine_config(settings, actors, tensor_parallel, device, ray_address)
     layout = devices.start(config, 0)
@@ -132,7 +136,10 @@ def sample(settings: SamplingSettings, out: Path, drawing: AbstractContextManage
             for i in missing:
                 drawn = group.generate([_request(settings, identity, problems, prompts, position) for position in spans[i]])
                 verdicts = pool.verify_all([Item(problems[r.request.group], r.text, r.truncated) for r in drawn])
-                rows = [_row(problems[r.request.group], p % settings.n, r, v, settings, made) for p, r, v in zip(spans[i], drawn, verdicts, strict=True)]
+                rows = [
+                    _row(problems[r.request.group], p % settings.n, r, v, settings, made)
+                    for p, r, v in zip(spans[i], drawn, verdicts, strict=True)
+                ]
                 _write_part(_part(parts, i), rows)
                 bar.update(len(rows))
     return _merge(parts, len(spans), out)
@@ -148,7 +155,9 @@ def _request(settings: SamplingSettings, identity: str, problems: list[Problem],
     )  # fmt: skip
 
 
-def _row(problem: Problem, draw: int, rollout: Rollout, verdict: Verdict, settings: SamplingSettings, made: dict[str, str]) -> dict[str, Any]:
+def _row(
+    problem: Problem, draw: int, rollout: Rollout, verdict: Verdict, settings: SamplingSettings, made: dict[str, str]
+) -> dict[str, Any]:
     return {
         "problem_id": problem.id,
         "correct": None if verdict.status in (Status.TIMEOUT, Status.ERROR) else verdict.status is Status.CORRECT,

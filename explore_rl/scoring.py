@@ -41,7 +41,16 @@ class Text:
     kept: dict[str, Any]
 
 
-KEPT = ("benchmark", "sample", "answer", "mode", "correct", "completion", "finish_reason", "max_tokens")  # columns of samples that go into the records
+KEPT = (
+    "benchmark",
+    "sample",
+    "answer",
+    "mode",
+    "correct",
+    "completion",
+    "finish_reason",
+    "max_tokens",
+)  # columns of samples that go into the records
 
 
 def from_samples(path: Path, problems: list[Problem], template: Any, tokenizer: Any, settings: str) -> list[Text]:
@@ -58,7 +67,9 @@ def from_samples(path: Path, problems: list[Problem], template: Any, tokenizer: 
         if problem is None:
             raise InputError(f"{where}: problem_id {row['problem_id']!r} is not in the problem file")
         if row.get("template") not in (None, used, template.name):
-            raise InputError(f"{where}: was drawn with template {row['template']}, and {template.name} is {used}; give --template as it was drawn")
+            raise InputError(
+                f"{where}: was drawn with template {row['template']}, and {template.name} is {used}; give --template as it was drawn"
+            )
         tokens = row.get("tokens")
         if tokens is None:
             if row.get("completion") is None:
@@ -77,7 +88,9 @@ def _read_samples(path: Path) -> list[dict[str, Any]]:
     try:
         table = pq.read_table(path)
     except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(f"--samples {path}: expected a Parquet file as explore-rl sample writes it: {' '.join(str(error).split())}") from None
+        raise InputError(
+            f"--samples {path}: expected a Parquet file as explore-rl sample writes it: {' '.join(str(error).split())}"
+        ) from None
     if "problem_id" not in table.column_names:
         raise InputError(f"--samples {path}: no column problem_id; it has {', '.join(table.column_names) or 'none'}")
     if not table.num_rows:
@@ -90,7 +103,9 @@ def _own_settings(row: dict[str, Any], where: str) -> tuple[float, float]:
     if temperature is None:
         raise InputError(f"{where}: no temperature; score it with --at raw")
     if not temperature > 0:
-        raise InputError(f"{where}: temperature {temperature:g}: a greedy text has no log-probability at its own temperature; score it with --at raw")
+        raise InputError(
+            f"{where}: temperature {temperature:g}: a greedy text has no log-probability at its own temperature; score it with --at raw"
+        )
     if top_p is not None and not 0 < top_p <= 1:
         raise InputError(f"{where}: top_p {top_p:g}: expected above 0 and at most 1")
     return temperature, 1.0 if top_p is None else top_p
@@ -103,8 +118,16 @@ def from_traces(problems: list[Problem], template: Any, tokenizer: Any) -> list[
     for problem in problems:
         prompt = tuple(template.encode(problem, tokenizer))
         for index, trace in enumerate(problem.traces):
-            kept = {"benchmark": problem.benchmark, "sample": index, "completion": trace.text, "written_by": trace.source, "region": trace.region}
-            texts.append(Text(problem.id, prompt, tuple(template.encode_completion(trace.text, tokenizer)), 1.0, 1.0, kept | {"template": used}))
+            kept = {
+                "benchmark": problem.benchmark,
+                "sample": index,
+                "completion": trace.text,
+                "written_by": trace.source,
+                "region": trace.region,
+            }
+            texts.append(
+                Text(problem.id, prompt, tuple(template.encode_completion(trace.text, tokenizer)), 1.0, 1.0, kept | {"template": used})
+            )
     if not texts:
         raise InputError("none of the problems carries a trace; give --samples, or problems with traces")
     return texts
@@ -161,7 +184,9 @@ def _batches(order: list[int], texts: list[Text], tokens_per_batch: int):
         yield batch
 
 
-def run(model: str, samples: Path | None, problems_path: str, at: str, template_name: str, out: Path, dtype: str, device: str) -> list[dict[str, Any]]:
+def run(
+    model: str, samples: Path | None, problems_path: str, at: str, template_name: str, out: Path, dtype: str, device: str
+) -> list[dict[str, Any]]:
     """Reads, scores and writes; returns the records. Raises InputError."""
     tokenizer, template = load_tokenizer(model), load_template(template_name)
     problems = load_problems(problems_path)

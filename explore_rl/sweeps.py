@@ -58,7 +58,10 @@ def load_sweep(path: Path, overrides: list[str] = (), seeds: list[int] | None = 
 # key -> (whether a value is right, what would be)
 TEXT = (lambda value: isinstance(value, str) and value != "", "text")
 TEXTS = (lambda value: isinstance(value, list) and all(isinstance(v, str) for v in value), 'a list of texts such as ["run.steps=40"]')
-SEEDS = (lambda value: isinstance(value, list) and value and all(type(v) is int for v in value), "a list of whole numbers such as [0, 1, 2]")
+SEEDS = (
+    lambda value: isinstance(value, list) and value and all(type(v) is int for v in value),
+    "a list of whole numbers such as [0, 1, 2]",
+)
 RUNS = (lambda value: isinstance(value, list) and value and all(isinstance(v, dict) for v in value), "a list of {name, recipe, overrides}")
 SWEEP_KEYS = {"base": TEXT, "seeds": SEEDS, "output": TEXT, "overrides": TEXTS, "runs": RUNS}
 RUN_KEYS = {"name": TEXT, "recipe": TEXT, "overrides": TEXTS}
@@ -108,7 +111,9 @@ def finished(config: Config) -> bool:
         if is_final and steps != config.run.steps:
             raise InputError(f"run.steps was {steps} and is now {config.run.steps}")
     except InputError as error:
-        raise InputError(f"{path}: was {'finished' if is_final else 'begun'} under other settings; choose another --output ({error})") from None
+        raise InputError(
+            f"{path}: was {'finished' if is_final else 'begun'} under other settings; choose another --output ({error})"
+        ) from None
     done = [record["step"] + 1 for record in folder.records("metrics.jsonl")[-1:]]
     return is_final and done == [steps]  # a run that was taken up again for more steps has the final model of fewer until its end
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -48,7 +47,9 @@ def needs_of(strategies: list[Strategy], config: Config) -> Needs:
 class Trainer:
     """One run. `run()` goes to the last step; `step(number)` is the algorithm."""
 
-    def __init__(self, config: Config, problems: list[Problem], heldout: list[Problem], strategies: list[Strategy], actors: Actors, folder: RunFolder):
+    def __init__(
+        self, config: Config, problems: list[Problem], heldout: list[Problem], strategies: list[Strategy], actors: Actors, folder: RunFolder
+    ):
         self.config, self.strategies, self.actors, self.folder = config, strategies, actors, folder
         self.data = DataOrder(problems, config.seed)
         self.tokenizer = load_tokenizer(config.model.path)
@@ -93,7 +94,9 @@ class Trainer:
 
     # --- plan, draw, verify -------------------------------------------------------------------------------------------
 
-    def draw_with_signal(self, number: int, contexts: dict[Strategy, StepContext], clock: step_metrics.StageClock) -> tuple[list[Group], list[Group]]:
+    def draw_with_signal(
+        self, number: int, contexts: dict[Strategy, StepContext], clock: step_metrics.StageClock
+    ) -> tuple[list[Group], list[Group]]:
         """The step's groups, and those that were dropped. With dynamic sampling, groups whose rewards are all equal (traces included) are
         drawn again, with the next problems; without it none is dropped."""
         wanted, rounds = self.config.algorithm.prompts_per_step, self.config.algorithm.dynamic_sampling_rounds
@@ -169,7 +172,9 @@ class Trainer:
     def score(self, groups: list[Group]) -> None:
         """Fills the columns: the policy's log-probability and entropy at the start of the step, and what else was said to be needed."""
         samples = [s for g in groups for s in g.samples if len(s.rollout.tokens)]
-        ids = [(np.array(s.rollout.request.prompt_ids + s.rollout.tokens, dtype=np.int32), len(s.rollout.request.prompt_ids)) for s in samples]
+        ids = [
+            (np.array(s.rollout.request.prompt_ids + s.rollout.tokens, dtype=np.int32), len(s.rollout.request.prompt_ids)) for s in samples
+        ]
         training = self.config.rollout.temperature
         for wanted in (Score("old_logprob", "policy", training), *self.needs.scores):
             is_old = wanted.column == "old_logprob"
@@ -211,7 +216,9 @@ class Trainer:
 
     def context(self, strategy: Strategy, number: int) -> StepContext:
         rng = np.random.default_rng(hashed_seed(self.config.seed, "strategy", strategy.name, number))
-        return StepContext(number, rng, self.config, self.encode_prompt, self.encode_completion, self.verify_texts, self.actors.learner.score)
+        return StepContext(
+            number, rng, self.config, self.encode_prompt, self.encode_completion, self.verify_texts, self.actors.learner.score
+        )
 
     def encode_prompt(self, problem: Problem) -> tuple[int, ...]:
         if id(problem) not in self.prompts:
@@ -229,7 +236,10 @@ class Trainer:
     def update_metrics(self, reports: list[Any]) -> dict[str, float]:
         finite = [r for r in reports if r.finite]
         self.bad_steps = 0 if len(finite) == len(reports) else self.bad_steps + 1
-        metrics = {"update/skipped": float(len(reports) - len(finite)), "update/learning_rate": reports[-1].learning_rate if reports else 0.0}
+        metrics = {
+            "update/skipped": float(len(reports) - len(finite)),
+            "update/learning_rate": reports[-1].learning_rate if reports else 0.0,
+        }
         if finite:
             metrics["update/loss"] = float(np.mean([r.loss for r in finite]))
             metrics["update/gradient_norm"] = float(np.mean([r.grad_norm for r in finite]))
@@ -242,7 +252,9 @@ class Trainer:
         run = self.config.run
         self.silent_steps = self.silent_steps + 1 if metrics["signal/groups_without"] == 1.0 else 0
         if self.bad_steps >= run.max_bad_steps:
-            raise RunStopped(f"loss or gradient was not finite in {self.bad_steps} steps in a row (run.max_bad_steps); a smaller learning rate may help")
+            raise RunStopped(
+                f"loss or gradient was not finite in {self.bad_steps} steps in a row (run.max_bad_steps); a smaller learning rate may help"
+            )
         if self.silent_steps >= run.max_silent_steps:
             raise RunStopped(
                 f"no group had any signal in {self.silent_steps} steps in a row (run.max_silent_steps): all answers right, or all wrong; "
@@ -266,7 +278,9 @@ class Trainer:
         config, begin = self.config.run, self.next_step
         while self.next_step < config.steps:
             metrics = self.step(self.next_step)
-            self.folder.append("metrics.jsonl", {"step": self.next_step} | {k: (v if math.isfinite(v) else None) for k, v in metrics.items()})
+            self.folder.append(
+                "metrics.jsonl", {"step": self.next_step} | {k: (v if math.isfinite(v) else None) for k, v in metrics.items()}
+            )
             self.next_step += 1
             on_step(self.next_step - 1, metrics)
             self.evaluations.run_if_due(self.next_step)

@@ -39,7 +39,9 @@ def make_model(folder: Path, threads: int) -> list[dict]:
     )  # fmt: skip
     Qwen2ForCausalLM(config).save_pretrained(folder / "model")
     tokenizer.save_pretrained(folder / "model")
-    (folder / "problems.jsonl").write_text("".join(json.dumps({k: v for k, v in p.items() if k != "traces"} | {"verifier": "text"}) + "\n" for p in problems))
+    (folder / "problems.jsonl").write_text(
+        "".join(json.dumps({k: v for k, v in p.items() if k != "traces"} | {"verifier": "text"}) + "\n" for p in problems)
+    )
     return problems
 
 
@@ -88,7 +90,13 @@ def trl(folder: Path, new_tokens: int, args: argparse.Namespace) -> dict:
         max_steps=args.steps + WARM_UP, learning_rate=1e-5, lr_scheduler_type="constant", beta=0.0, temperature=1.0, use_cpu=True, bf16=False,
         report_to=[], save_strategy="no", logging_steps=10_000, disable_tqdm=True, gradient_checkpointing=False,
     )  # fmt: skip
-    trainer = GRPOTrainer(str(folder / "model"), reward_funcs=reward, args=config, train_dataset=Dataset.from_dict({"prompt": prompts * 64}), callbacks=[Clock()])
+    trainer = GRPOTrainer(
+        str(folder / "model"),
+        reward_funcs=reward,
+        args=config,
+        train_dataset=Dataset.from_dict({"prompt": prompts * 64}),
+        callbacks=[Clock()],
+    )
     trainer.train()
     return {"step": float(np.median(times[WARM_UP:])), "length": float(np.mean(lengths[WARM_UP:]))}
 

@@ -23,7 +23,18 @@ from explore_rl.problems import load_problems
 from explore_rl.types import Problem, Status
 from explore_rl.verifiers import Item, VerifierPool, make_verifier
 
-OWN = [r"\frac{%d}{7}", r"%d\sqrt{3}", r"x^2+%dx-1", r"(%d, \frac{\pi}{2})", r"%d", r"[-%d, 5)", r"%d^\circ", r"\begin{pmatrix} %d \\ 2 \end{pmatrix}", r"%d, -2", r"2^{%d}"]
+OWN = [
+    r"\frac{%d}{7}",
+    r"%d\sqrt{3}",
+    r"x^2+%dx-1",
+    r"(%d, \frac{\pi}{2})",
+    r"%d",
+    r"[-%d, 5)",
+    r"%d^\circ",
+    r"\begin{pmatrix} %d \\ 2 \end{pmatrix}",
+    r"%d, -2",
+    r"2^{%d}",
+]
 
 
 def main() -> None:
@@ -47,7 +58,13 @@ def answers(problems: list[Problem], shifts: range) -> list[Item]:
     items = []
     for shift in shifts:
         for i, problem in enumerate(problems):
-            text = problem.answer if isinstance(problem.answer, str) else ", ".join(map(str, problem.answer)) if isinstance(problem.answer, list) else str(problem.answer)
+            text = (
+                problem.answer
+                if isinstance(problem.answer, str)
+                else ", ".join(map(str, problem.answer))
+                if isinstance(problem.answer, list)
+                else str(problem.answer)
+            )
             other = problems[(i + shift) % len(problems)].answer
             items += [Item(problem, f"So the answer is $\\boxed{{{given}}}$.") for given in (text, f"{shift} - {shift} + {text}", other)]
     return items
@@ -69,7 +86,9 @@ def rates(problems: list[Problem], args: argparse.Namespace) -> None:
         if one.status is not other.status:
             raise SystemExit(f"the pool and the bare verifier do not agree on {item.problem.id}, {item.completion!r}: {one} {other}")
     share = sum(v.status is Status.CORRECT for v in verdicts) / len(verdicts)
-    print(f"math: {len(items)} answers, {share:.0%} correct; bare {len(items) / bare:.0f} a second, pool {len(items) / in_pool:.0f} a second:")
+    print(
+        f"math: {len(items)} answers, {share:.0%} correct; bare {len(items) / bare:.0f} a second, pool {len(items) / in_pool:.0f} a second:"
+    )
     print(f"  {bare / in_pool / args.workers:.2f} x workers x the bare rate, by the clock")
     print(f"  {bare_cpu / pool_cpu:.2f} by processor time: {bare_cpu:.2f} s bare, {pool_cpu:.2f} s for the pool and its workers")
 
@@ -88,7 +107,9 @@ def cheap(args: argparse.Namespace) -> None:
     with VerifierPool(workers=args.workers) as pool:
         pool.verify_all(items[:2000])
         elapsed, cpu, _ = measured(lambda: pool.verify_all(items))
-    print(f"countdown: {len(items) / elapsed:.0f} a second through the pool ({cpu / len(items) * 1e6:.0f} microseconds of this process each)")
+    print(
+        f"countdown: {len(items) / elapsed:.0f} a second through the pool ({cpu / len(items) * 1e6:.0f} microseconds of this process each)"
+    )
 
 
 def hangs(args: argparse.Namespace) -> None:
@@ -102,7 +123,9 @@ def hangs(args: argparse.Namespace) -> None:
         elapsed, _, verdicts = measured(lambda: pool.verify_all([Item(problem, text) for text in completions]))
     good = sum(v.status is Status.CORRECT for v in verdicts)
     timeouts = sum(v.status is Status.TIMEOUT for v in verdicts)
-    print(f"hangs: {args.items} good items and {args.hangs} stuck ones, limit {args.time_limit:g} s: {elapsed:.2f} s, {good} correct, {timeouts} timeouts")
+    print(
+        f"hangs: {args.items} good items and {args.hangs} stuck ones, limit {args.time_limit:g} s: {elapsed:.2f} s, {good} correct, {timeouts} timeouts"
+    )
 
 
 def measured(work):

@@ -26,7 +26,10 @@ NAMES = ("preserved", "shrunk", "expanded", "out")
 
 
 def exact_categories(base: np.ndarray, tuned: np.ndarray, eps: float) -> list[str]:
-    return [NAMES[{(True, True): 0, (True, False): 1, (False, True): 2, (False, False): 3}[(b, t)]] for b, t in zip(base > eps, tuned > eps, strict=True)]
+    return [
+        NAMES[{(True, True): 0, (True, False): 1, (False, True): 2, (False, False): 3}[(b, t)]]
+        for b, t in zip(base > eps, tuned > eps, strict=True)
+    ]
 
 
 def main() -> None:
@@ -49,14 +52,22 @@ def main() -> None:
     sampled = Counter(NAMES[c] for c in categories(base.correct, tuned.correct))
     b, t = expected
     print("  solved in n draws, sampled: ", dict(sampled))
-    print("  solved in n draws, expected:", {k: round(float(v), 1) for k, v in zip(NAMES, ((b * t).sum(), (b * (1 - t)).sum(), ((1 - b) * t).sum(), ((1 - b) * (1 - t)).sum()), strict=True)})
+    print(
+        "  solved in n draws, expected:",
+        {
+            k: round(float(v), 1)
+            for k, v in zip(NAMES, ((b * t).sum(), (b * (1 - t)).sum(), ((1 - b) * t).sum(), ((1 - b) * (1 - t)).sum()), strict=True)
+        },
+    )
     eps = default_eps(n, len(asked))
     found = certify((base.n, base.correct), (tuned.n, tuned.correct), eps)
     exact = np.array(exact_categories(truth[0], truth[1], eps))
     print(f"  certified at eps = {eps:.4f}:")
     for name in NAMES:
         members = found.category == NAMES.index(name)
-        print(f"    {name:10} {int(members.sum()):4} certified, {int((members & (exact != name)).sum())} of them wrong; exactly {int((exact == name).sum())}")
+        print(
+            f"    {name:10} {int(members.sum()):4} certified, {int((members & (exact != name)).sum())} of them wrong; exactly {int((exact == name).sum())}"
+        )
 
 
 if __name__ == "__main__":

@@ -35,7 +35,9 @@ def run(args: argparse.Namespace) -> int:
         configs.append(load_config(folder / "config.yaml"))
         bases[configs[-1].model.path] = folder
     if len(bases) > 1:
-        raise InputError(f"the runs have different base models: {', '.join(f'{base} ({folder})' for base, folder in bases.items())}; compare one base at a time")
+        raise InputError(
+            f"the runs have different base models: {', '.join(f'{base} ({folder})' for base, folder in bases.items())}; compare one base at a time"
+        )
     comparison = Comparison(args.out, args.samples, args.problems)
     comparison.check(configs)
     args.out.mkdir(parents=True, exist_ok=True)

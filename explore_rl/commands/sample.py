@@ -66,5 +66,8 @@ def run(args: argparse.Namespace) -> int:
         with VerifierPool(settings.verifier_options) as pool:
             counts = sample(settings, args.out, engines(settings, args.actors, args.tensor_parallel, args.device, args.ray_address), pool)
         total = sum(counts.values())
-        print(f"{args.out}: {total} completions: " + ", ".join(f"{name} {count} ({count / total:.1%})" for name, count in sorted(counts.items())))
+        print(
+            f"{args.out}: {total} completions: "
+            + ", ".join(f"{name} {count} ({count / total:.1%})" for name, count in sorted(counts.items()))
+        )
     return outcome.code

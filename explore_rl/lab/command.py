@@ -117,7 +117,9 @@ def _exact(args: argparse.Namespace) -> int:
     audits = {model: audit_of(model, asked, args.temperature, args.top_p, progress=not args.quiet) for model in args.models}
     base = audit_of(args.base, asked, args.temperature, args.top_p, progress=not args.quiet) if args.base else None
     shown = ({args.base: base} if base else {}) | audits
-    print(f"{len(asked)} problems, {len(next(iter(shown.values())).index.modes)} modes; temperature {args.temperature:g}, top-p {args.top_p:g}\n")
+    print(
+        f"{len(asked)} problems, {len(next(iter(shown.values())).index.modes)} modes; temperature {args.temperature:g}, top-p {args.top_p:g}\n"
+    )
     print(pass_table(shown, ks))
     print()
     print(region_table(shown))
@@ -129,7 +131,12 @@ def _exact(args: argparse.Namespace) -> int:
     if args.out and base is None and len(audits) == 1:
         next(iter(audits.values())).save(args.out)
     elif args.out:
-        data = {"format": "explore-rl exact comparison 1", "problems": [one.id for one in asked], "base": args.base, "comparisons": comparisons}
+        data = {
+            "format": "explore-rl exact comparison 1",
+            "problems": [one.id for one in asked],
+            "base": args.base,
+            "comparisons": comparisons,
+        }
         if base is None:
             data |= {"pass_at_k": {model: audit.pass_at_k(ks) for model, audit in audits.items()}}
         exact.write_json(args.out, data | {"temperature": args.temperature, "top_p": args.top_p})
@@ -186,7 +193,9 @@ def support_table(comparison: dict[str, Any]) -> str:
 def _table(head: list[str], rows: list[list[str]]) -> str:
     widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
     lines = [head, ["-" * width for width in widths], *rows]
-    return "\n".join("  ".join(cell.ljust(w) if i < 1 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths))) for line in lines)
+    return "\n".join(
+        "  ".join(cell.ljust(w) if i < 1 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths))) for line in lines
+    )
 
 
 # --- build-base ------------------------------------------------------------------------------------------------------

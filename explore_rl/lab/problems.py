@@ -81,7 +81,8 @@ def _problem(numbers: tuple[int, ...], target: int, level: int, split: str) -> P
     traces = ()
     if split == "train":
         traces = tuple(
-            Trace(text=answer, source="enumerator", region=countdown.region(answer)) for answer in countdown.enumerate_answers(numbers, target)
+            Trace(text=answer, source="enumerator", region=countdown.region(answer))
+            for answer in countdown.enumerate_answers(numbers, target)
         )
     return Problem(
         id=f"countdown-{level}-{'.'.join(map(str, numbers))}-{target}",

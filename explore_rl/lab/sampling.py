@@ -85,7 +85,9 @@ class Check:
         return float(stats.chi2.sf(self.g, self.degrees))
 
 
-def check(drawn: Sequence[Counter[tuple[int, ...]]], tokenizer: PreTrainedTokenizerFast, problems: Sequence[Problem], audit: ExactAudit) -> Check:
+def check(
+    drawn: Sequence[Counter[tuple[int, ...]]], tokenizer: PreTrainedTokenizerFast, problems: Sequence[Problem], audit: ExactAudit
+) -> Check:
     """Compare what `draw_all` drew with the audit, which has to be at temperature 1 and the same top-p."""
     verifier = CountdownVerifier()
     result = Check()

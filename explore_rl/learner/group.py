@@ -82,7 +82,9 @@ class LearnerGroup:
         if config.learner.ranks != len(self.actors):
             raise ValueError(f"reset to learner.ranks={config.learner.ranks}, but {len(self.actors)} ranks are running")
         self.config = config
-        answers = self._all("reset", [(config, needs_frozen)] * len(self.actors), "load the model", config.devices.start_timeout_s, stall=False)
+        answers = self._all(
+            "reset", [(config, needs_frozen)] * len(self.actors), "load the model", config.devices.start_timeout_s, stall=False
+        )
         self.hidden_size = answers[0]
 
     # --- work ---------------------------------------------------------------------------------------------------------
@@ -131,7 +133,9 @@ class LearnerGroup:
             lengths = [bundle_length(bundle, items) for bundle in together]
         single_line = self.config.model.attention == "flash_attention_2"
         plans = plan(lengths, learner.micro_batch_tokens, len(self.actors), learner.packing, single_line)
-        return shards(items, together, plans, lengths), [[i for batch in batches for line in batch for b in line for i in together[b]] for batches in plans]
+        return shards(items, together, plans, lengths), [
+            [i for batch in batches for line in batch for b in line for i in together[b]] for batches in plans
+        ]
 
     def apply(self, function: Callable[..., Any], *args: Any) -> list[Any]:
         """function(rank, *args) on every LearnerRank; the answers in the order of the ranks."""

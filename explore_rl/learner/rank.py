@@ -26,7 +26,7 @@ from explore_rl.learner import checkpoints
 from explore_rl.learner.batches import Sequence, collate
 from explore_rl.learner.messages import TokenScores, UpdateReport
 from explore_rl.learner.optimizer import deepspeed_settings, learning_rate, make_optimizer
-from explore_rl.learner.packing import MicroBatch, Shard
+from explore_rl.learner.packing import Shard
 from explore_rl.learner.policy import Policy, load_policy
 from explore_rl.models import resolve_model
 from explore_rl.objectives.terms import ENTROPY, LossTerm

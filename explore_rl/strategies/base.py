@@ -113,7 +113,16 @@ class Strategy:
         pass
 
 
-def given(problem: Problem, group: int, prompt_ids: tuple[int, ...], tokens: tuple[int, ...], text: str, source: str, like: Request, in_baseline: bool = True) -> Rollout:
+def given(
+    problem: Problem,
+    group: int,
+    prompt_ids: tuple[int, ...],
+    tokens: tuple[int, ...],
+    text: str,
+    source: str,
+    like: Request,
+    in_baseline: bool = True,
+) -> Rollout:
     """A rollout that nobody drew: a trace or a replay of `tokens` (end token included), to be put into a group."""
     request = replace(like, problem=problem.id, group=group, prompt_ids=prompt_ids, source=source, seed=0, in_baseline=in_baseline)
     return Rollout(request=request, tokens=tokens, text=text, finish_reason="stop")

@@ -49,7 +49,9 @@ class Likelihood(Strategy):
     def check(self, config: Config, problems: list[Problem]) -> None:
         rounds = config.algorithm.dynamic_sampling_rounds
         if self.only and rounds:
-            raise InputError(f"strategies: likelihood: only=true draws nothing to draw again; set algorithm.dynamic_sampling_rounds=0 (it is {rounds})")
+            raise InputError(
+                f"strategies: likelihood: only=true draws nothing to draw again; set algorithm.dynamic_sampling_rounds=0 (it is {rounds})"
+            )
         self.source.check(self.name, problems)
 
     def terms(self, config: Config) -> list[LossTerm]:

@@ -61,7 +61,9 @@ class MixturePolicy(Strategy):
             raise ValueError(f"power={power!r} has no effect with weight={weight}; for w^lambda use weight=power")
         self.shares = {name: share for name, share in shares.items() if share > 0}
         self.hot_temperature = parameters.number("hot_temperature", 1.5 if hot_temperature is None else hot_temperature, above=0)
-        self.exponent = {"exact": 1.0, "power": parameters.number("power", 0.5 if power is None else power, above=0, below=1), "none": 0.0}[weight]
+        self.exponent = {"exact": 1.0, "power": parameters.number("power", 0.5 if power is None else power, above=0, below=1), "none": 0.0}[
+            weight
+        ]
 
     def check(self, config: Config, problems: list[Problem]) -> None:
         algorithm = config.algorithm
@@ -84,9 +86,13 @@ class MixturePolicy(Strategy):
         }
         wrong = [f"algorithm.{setting}" for setting, holds in exact_needs.items() if not holds]
         if self.weight == "exact" and wrong:
-            raise InputError(f"strategies: mixture_policy: weight=exact would not be unbiased; set {' '.join(wrong)}, or weight=power or none")
+            raise InputError(
+                f"strategies: mixture_policy: weight=exact would not be unbiased; set {' '.join(wrong)}, or weight=power or none"
+            )
         if "hot" in self.shares and self.hot_temperature <= config.rollout.temperature:
-            raise InputError(f"strategies: mixture_policy: hot_temperature={self.hot_temperature}: expected above rollout.temperature={config.rollout.temperature}")
+            raise InputError(
+                f"strategies: mixture_policy: hot_temperature={self.hot_temperature}: expected above rollout.temperature={config.rollout.temperature}"
+            )
 
     def needs(self, config: Config) -> Needs:
         scores = []
@@ -125,12 +131,16 @@ class MixturePolicy(Strategy):
         return request
 
     def advantage(self, groups: list[Group], step: StepContext) -> None:
-        samples = [s for g in groups for s in g.samples if s.reward is not None and s.rollout.logprobs is not None and "old_logprob" in s.columns]
+        samples = [
+            s for g in groups for s in g.samples if s.reward is not None and s.rollout.logprobs is not None and "old_logprob" in s.columns
+        ]
         if not samples:
             return
         columns = {"policy": "old_logprob", "base": "base_logprob", "hot": "hot_logprob"}
         totals = {name: np.array([s.columns[columns[name]].sum(dtype=np.float64) for s in samples]) for name in self.shares}
-        exact = mixture_weight(totals["policy"], np.stack([totals[n] for n in self.shares]), np.array([self.shares[n] for n in self.shares]))
+        exact = mixture_weight(
+            totals["policy"], np.stack([totals[n] for n in self.shares]), np.array([self.shares[n] for n in self.shares])
+        )
         used = exact**self.exponent
         for sample, weight in zip(samples, used, strict=True):
             sample.weight = float(weight)

@@ -8,7 +8,7 @@ import numpy as np
 from analysis.errors import InputError
 from explore_rl.config import Config
 from explore_rl.strategies.base import StepContext, given
-from explore_rl.types import Group, Problem, Request, Rollout, Sample, Status, Trace, Verdict
+from explore_rl.types import Group, Problem, Request, Sample, Status, Trace, Verdict
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,9 @@ class TraceSource:
 
             self.from_file = load_traces(self.path)
         if not any(self.of(problem) for problem in problems):
-            raise InputError(f"strategies: {name}: none of the training problems has a trace; give traces=FILE, or problems that carry some")
+            raise InputError(
+                f"strategies: {name}: none of the training problems has a trace; give traces=FILE, or problems that carry some"
+            )
 
     def of(self, problem: Problem) -> list[Trace]:
         traces = problem.traces if self.from_file is None else self.from_file.get(problem.id, ())
@@ -65,7 +67,13 @@ class TraceSource:
                 again.add(problem.id)
             else:
                 self.wrong += 1
-                log.warning("problem %s: a trace from %s is left out: the verifier says %s %s", problem.id, trace.source, verdict.status.value, verdict.reason)
+                log.warning(
+                    "problem %s: a trace from %s is left out: the verifier says %s %s",
+                    problem.id,
+                    trace.source,
+                    verdict.status.value,
+                    verdict.reason,
+                )
         self.asked_again = self.asked_again - {p.id for p in fresh} | again
 
     def _encode(self, problem: Problem, trace: Trace, step: StepContext) -> tuple[int, ...] | None:
@@ -86,7 +94,9 @@ class TraceSource:
             order = np.argsort([s.logprob.sum() for s in step.score(sequences)], kind="stable")
         return [usable[i] for i in order[:count]]
 
-    def sample(self, group: Group, index: int, trace: Trace, tokens: tuple[int, ...], verdict: Verdict, step: StepContext, in_baseline: bool) -> Sample:
+    def sample(
+        self, group: Group, index: int, trace: Trace, tokens: tuple[int, ...], verdict: Verdict, step: StepContext, in_baseline: bool
+    ) -> Sample:
         prompt = step.encode_prompt(group.problem)
         like = Request(group.problem.id, index, prompt, 0, step.config.rollout.max_new_tokens, temperature=step.config.rollout.temperature)
         rollout = given(group.problem, index, prompt, tokens, trace.text, "trace", like, in_baseline)
@@ -94,7 +104,12 @@ class TraceSource:
 
     def metrics(self) -> dict[str, float]:
         """Traces left out so far, since the process started."""
-        return {"left_out_wrong": float(self.wrong), "left_out_too_long": float(self.too_long), "left_out_unwritable": float(self.unwritable), "left_out_unverified": float(self.unverified)}
+        return {
+            "left_out_wrong": float(self.wrong),
+            "left_out_too_long": float(self.too_long),
+            "left_out_unwritable": float(self.unwritable),
+            "left_out_unverified": float(self.unverified),
+        }
 
 
 def without_success(group: Group) -> bool:
@@ -120,4 +135,6 @@ def chosen_groups(groups: list[Group], rate: float, step: StepContext) -> list[b
 
 def check_budget(name: str, per_group: int, config: Config) -> None:
     if not 1 <= per_group < config.algorithm.group_size:
-        raise InputError(f"strategies: {name}: per_group={per_group}: expected at least 1 and below algorithm.group_size={config.algorithm.group_size}")
+        raise InputError(
+            f"strategies: {name}: per_group={per_group}: expected at least 1 and below algorithm.group_size={config.algorithm.group_size}"
+        )

@@ -66,7 +66,9 @@ class ChoiceVerifier:
         letter = _letter(answer, options) if isinstance(answer, str) else None
         if letter is None:
             known = ", ".join(options)
-            raise InputError(f"problem {problem.id}: the answer of a choice must be one of {known}, an index or an option's text, got {answer!r}")
+            raise InputError(
+                f"problem {problem.id}: the answer of a choice must be one of {known}, an index or an option's text, got {answer!r}"
+            )
         return letter
 
 

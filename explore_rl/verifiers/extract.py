@@ -18,10 +18,14 @@ Extraction = Literal["boxed", "lenient", "last_number"]
 EXTRACTIONS = get_args(Extraction)
 
 _BOX = re.compile(r"\\(?:boxed|framebox|fbox)\s{0,8}(?=[{\s0-9A-Za-z\\-])")
-_BETWEEN_BOXES = re.compile(r"(?:[\s$,;&.]|\\[,;:! ]|\\quad|\\qquad|\\\\|\\\(|\\\)|\band\b|\bor\b|\\(?:text|mathrm)\s*\{\s*,?\s*(?:and|or)\s*\})*")
+_BETWEEN_BOXES = re.compile(
+    r"(?:[\s$,;&.]|\\[,;:! ]|\\quad|\\qquad|\\\\|\\\(|\\\)|\band\b|\bor\b|\\(?:text|mathrm)\s*\{\s*,?\s*(?:and|or)\s*\})*"
+)
 _HASHES = re.compile(r"####[ \t]{0,8}(?=\S)")
 # runs of blanks are bounded, or a text of blanks would take quadratic time
-_ANSWER_IS = re.compile(r"(?i:\banswers?\b)[ \t]{0,4}(?:\*\*)?[ \t]{0,4}(?:(?i:is|are)\b[ \t]{0,4}:?|:|=)[ \t]{0,4}(?:\*\*)?:?\s{0,8}(?=\S)")
+_ANSWER_IS = re.compile(
+    r"(?i:\banswers?\b)[ \t]{0,4}(?:\*\*)?[ \t]{0,4}(?:(?i:is|are)\b[ \t]{0,4}:?|:|=)[ \t]{0,4}(?:\*\*)?:?\s{0,8}(?=\S)"
+)
 _NUMBER = re.compile(r"(?<![\w.])-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?![\w]|[.,]\d)|(?<![\w.])-?\.\d+")
 _SENTENCE_END = re.compile(r"[.!?](?:\s|$)|\n")
 _DELIMITERS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"), ("`", "`"))

@@ -18,7 +18,11 @@ class FormatVerifier:
     """
 
     def __init__(self, tags: list[str] | tuple[str, ...] = ("think", "answer"), prefilled: bool = False, partial: bool = False):
-        if not isinstance(tags, (list, tuple)) or not tags or not all(isinstance(t, str) and re.fullmatch(r"[A-Za-z][\w-]*", t) for t in tags):
+        if (
+            not isinstance(tags, (list, tuple))
+            or not tags
+            or not all(isinstance(t, str) and re.fullmatch(r"[A-Za-z][\w-]*", t) for t in tags)
+        ):
             raise InputError(f"format verifier: tags must be a list of names such as [think, answer], got {tags!r}")
         if len(set(tags)) != len(tags):
             raise InputError(f"format verifier: a tag is named twice in {tags!r}")

@@ -21,7 +21,6 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from analysis.errors import InputError
 from explore_rl.types import Problem, Status, Verdict

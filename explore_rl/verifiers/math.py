@@ -76,7 +76,9 @@ def _reference(problem: Problem) -> tuple[Form, frozenset[str]]:
     """The reference as a form, and the writings that need no comparison."""
     answer = problem.answer
     if isinstance(answer, bool) or not isinstance(answer, (str, int, float, list, tuple)) or answer in ("", [], ()):
-        raise InputError(f"problem {problem.id}: the math verifier needs an answer that is text, a number or a list of these, got {answer!r}")
+        raise InputError(
+            f"problem {problem.id}: the math verifier needs an answer that is text, a number or a list of these, got {answer!r}"
+        )
     return _read(tuple(map(_text, answer)) if isinstance(answer, (list, tuple)) else _text(answer))
 
 

@@ -323,7 +323,10 @@ def _sympy(latex: str) -> Any:
     latex = normalize_latex(latex, _NORMALIZATION)
     try:
         parsed = latex2sympy(
-            latex, is_real=not should_treat_as_complex(latex), normalization_config=None, conversion_config=ConversionConfig(lowercase_symbols=False)
+            latex,
+            is_real=not should_treat_as_complex(latex),
+            normalization_config=None,
+            conversion_config=ConversionConfig(lowercase_symbols=False),
         )
     except (MemoryError, RecursionError):  # these say nothing about the answer
         raise

@@ -103,19 +103,27 @@ _REWRITES = [
 ]
 _TEXTS = r"\\(?:text|textrm|textnormal|mathrm|mbox|hbox|operatorname|rm)\s*\{([^{}]*)\}"
 _WORDY = re.compile(_TEXTS)
-_SEPARATOR_WORDS = re.compile(r"\\(?:text|mathrm|textrm|mbox)\s*\{\s*,?\s*(?:and|or)\s*,?\s*\}|(?<=[\s\d})\]$])(?:and|or)(?=[\s\d({\[$\\-])")
+_SEPARATOR_WORDS = re.compile(
+    r"\\(?:text|mathrm|textrm|mbox)\s*\{\s*,?\s*(?:and|or)\s*,?\s*\}|(?<=[\s\d})\]$])(?:and|or)(?=[\s\d({\[$\\-])"
+)
 _DEGREES = re.compile(r"\s*\^\s*\{?\s*\\circ\s*\}?")
 # A unit: text groups with their powers at the end, or plain words after a number.
 _TEXT_UNIT = re.compile(rf"(?P<unit>(?:[\s/]|\\cdot)*(?:{_TEXTS}(?:\s*\^\s*\{{?-?\d\}}?)?(?:[\s/.]|\\cdot)*)+)$")
-_PLAIN_UNIT = re.compile(r"(?<=[\d})%])\s*(?P<unit>(?:(?:per|square|cubic)\s+)?[A-Za-z]{2,20}(?:\s*\^\s*\{?\d\}?)?(?:[\s/]+[A-Za-z]{1,20}(?:\s*\^\s*\{?\d\}?)?){0,4})\.?$")
-_NOT_UNITS = re.compile(r"^(?:sin|cos|tan|cot|sec|csc|log|ln|exp|lim|max|min|gcd|lcm|mod|pi|arcsin|arccos|arctan|sqrt|and|or|[a-z]{2,3}(?![a-z]))")
+_PLAIN_UNIT = re.compile(
+    r"(?<=[\d})%])\s*(?P<unit>(?:(?:per|square|cubic)\s+)?[A-Za-z]{2,20}(?:\s*\^\s*\{?\d\}?)?(?:[\s/]+[A-Za-z]{1,20}(?:\s*\^\s*\{?\d\}?)?){0,4})\.?$"
+)
+_NOT_UNITS = re.compile(
+    r"^(?:sin|cos|tan|cot|sec|csc|log|ln|exp|lim|max|min|gcd|lcm|mod|pi|arcsin|arccos|arctan|sqrt|and|or|[a-z]{2,3}(?![a-z]))"
+)
 _SHORT_UNITS = set("cm mm km nm pm in ft yd mi kg mg lb oz ml hr min sec day mph kmh rad deg ev kev amu mol hz atm mw kw pa kpa".split())
 _NUMBER = re.compile(r"([+-]?)(\d{1,3}(?:,\d{3})+|\d*)(?:\.(\d*))?")
 _SCIENTIFIC = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))(?:[eE]([+-]?\d{1,6})|(?:\\times|\\cdot|x)10\^(?:\{([+-]?\d{1,6})\}|([+-]?\d)))")
 _POWER_OF_TEN = re.compile(r"([+-]?)10\^(?:\{([+-]?\d{1,6})\}|(\d))")
 _FRACTION = re.compile(r"([+-]?)(\d*)\\frac\{([+-]?\d+)\}\{([+-]?\d+)\}|([+-]?\d+\.?)/(\d+\.?)")
 _BASED = re.compile(r"([0-9]+)_(?:\{(\d{1,2})\}|(\d{1,2}))")
-_LETTER = r"(?:[A-Za-z]|\\(?:alpha|beta|gamma|delta|epsilon|theta|lambda|mu|nu|xi|rho|sigma|tau|phi|varphi|chi|psi|omega|ell|Delta|Omega|Gamma))"
+_LETTER = (
+    r"(?:[A-Za-z]|\\(?:alpha|beta|gamma|delta|epsilon|theta|lambda|mu|nu|xi|rho|sigma|tau|phi|varphi|chi|psi|omega|ell|Delta|Omega|Gamma))"
+)
 _INDEX = r"(?:_(?:\{[^{}=]{1,20}(?:\{[^{}]{0,20}\})?[^{}=]{0,10}\}|[A-Za-z0-9]|\\[a-z]+))?"
 _LABEL = re.compile(
     rf"(?P<name>{_LETTER}{_INDEX}'*)(?:\((?P<variable>{_LETTER}(?:,{_LETTER}){{0,3}})\))?"
@@ -306,7 +314,9 @@ def _single(text: str) -> Form:
         body = re.sub(r"\s*\\(?:text|mathrm)\s*\{\s*[CFK]\s*\}$|(?<=\d)\s*[CF]$", "", body)
     if (match := _TEXT_UNIT.search(body)) and match.start() and body[match.start() - 1] not in "_^{\\":
         body, unit = body[: match.start()].strip(), _WORDY.sub(r"\1", match["unit"]).strip()
-    elif (match := _PLAIN_UNIT.search(body)) and (re.match("[a-z]*", match["unit"].lower())[0] in _SHORT_UNITS or not _NOT_UNITS.match(match["unit"].lower())):
+    elif (match := _PLAIN_UNIT.search(body)) and (
+        re.match("[a-z]*", match["unit"].lower())[0] in _SHORT_UNITS or not _NOT_UNITS.match(match["unit"].lower())
+    ):
         body, unit = body[: match.start()].strip(), match["unit"].strip()
     if unit and body:
         form = _number(body)

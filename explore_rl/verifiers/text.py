@@ -27,7 +27,9 @@ class TextVerifier:
     normalised answer.
     """
 
-    def __init__(self, metric: Literal["exact", "f1"] = "exact", threshold: float = 1.0, extract: Literal["lenient", "boxed", "whole"] = "lenient"):
+    def __init__(
+        self, metric: Literal["exact", "f1"] = "exact", threshold: float = 1.0, extract: Literal["lenient", "boxed", "whole"] = "lenient"
+    ):
         if metric not in ("exact", "f1"):
             raise InputError(f"text verifier: metric must be exact or f1, got {metric!r}")
         if extract not in ("lenient", "boxed", "whole"):
@@ -43,7 +45,9 @@ class TextVerifier:
             return no_answer("cut off before its end")
         references = problem.answer if isinstance(problem.answer, (list, tuple)) else [problem.answer]
         if not references or not all(isinstance(text, str) and normalise(text) for text in references):
-            raise InputError(f"problem {problem.id}: the text verifier needs an answer that is text or a list of texts, got {problem.answer!r}")
+            raise InputError(
+                f"problem {problem.id}: the text verifier needs an answer that is text or a list of texts, got {problem.answer!r}"
+            )
         answer = completion.strip() if self.extract == "whole" else final_answer(completion, self.extract)
         if answer:
             answer = re.sub(r"\\(?:text|mathrm|textbf|mathbf)\s*\{([^{}]*)\}", r"\1", answer)
