@@ -42,6 +42,7 @@ function draw(plot) {
     height: plot.height, hovermode: "closest",
     font: { family: getComputedStyle(document.body).fontFamily, size: 12.5, color: colour("--text") },
     hoverlabel: { bgcolor: colour("--surface"), bordercolor: colour("--line"), font: { color: colour("--text") } },
+    modebar: { bgcolor: colour("--surface"), color: colour("--muted"), activecolor: colour("--text") },
     legend: { orientation: "h", x: 0, y: 1.02, xanchor: "left", yanchor: "bottom", font: { color: colour("--text") } },
     ...spec.layout,
   };
