@@ -38,5 +38,5 @@ setup(
         "gpu": TRAIN + VERIFY + ["vllm==0.32.0"],
         "dev": DEV,
     },
-    entry_points={"console_scripts": ["explore-rl = explore_rl.cli:main"]},
+    entry_points={"console_scripts": ["explore-rl = explore_rl.cli:console"]},
 )

@@ -6,6 +6,7 @@ import argparse
 import importlib
 import os
 import sys
+from typing import NoReturn
 
 from analysis.errors import InputError
 
@@ -30,10 +31,15 @@ def main(argv: list[str] | None = None) -> int:
         return 0
 
 
-if __name__ == "__main__":
-    code = main()
+def leave(code: int) -> NoReturn:
+    """Ends the process without taking the interpreter down: Arrow's reading threads now and then abort one that is taken down right behind
+    them (apache/arrow 43604)."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
         code = 0
-    os._exit(code)  # Arrow's reading threads now and then abort an interpreter that is taken down right behind them (apache/arrow 43604)
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    leave(main())

@@ -6,7 +6,9 @@ import argparse
 import importlib
 import os
 import sys
+from typing import NoReturn
 
+from analysis.__main__ import leave
 from analysis.errors import InputError
 
 # command -> (module with add_arguments(parser) and run(args) -> int, one line of help)
@@ -50,5 +52,13 @@ def main(argv: list[str] | None = None) -> int:
         return 0
 
 
+def console() -> NoReturn:
+    """What the installed command runs."""
+    code = main()
+    if sys.argv[1:2] == ["audit"]:
+        leave(code)
+    sys.exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    console()
