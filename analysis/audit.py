@@ -1,6 +1,6 @@
 """One base against one tuned model: everything this package knows to say, as one JSON document.
 
-document = audit(base, tuned)          # ModelSamples from analysis.readers.load and align
+    document = audit(base, tuned)          # ModelSamples from analysis.readers.load and align
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ def _fixed_problems(pair) -> dict[str, Any]:
 
 
 def _first_k(pair) -> dict[str, Any] | None:
-    """ "First k of n" instead of the unbiased estimate, to replicate tables made that way; needs the order of the draws.
+    """First k of n instead of the unbiased estimate, to replicate tables made that way; needs the order of the draws.
 
     A side's value is a proportion of problems and has an exact interval; the difference has the bootstrap's.
     """

@@ -99,8 +99,8 @@ def pass_at_k(n: np.ndarray, c: np.ndarray, k: np.ndarray) -> np.ndarray:
 
 
 def first_k(correct: np.ndarray, start: np.ndarray, k: np.ndarray) -> np.ndarray:
-    """ "First k of n": whether any of the first k draws of each problem is correct, as some published tables are made. Biased towards
-    nothing, but noisy.
+    """Whether any of the first k of n draws of each problem is correct, as some published tables are made. Biased towards nothing, but
+    noisy.
 
     correct: 0/1 of every draw [N], problem i holding [start[i]:start[i + 1]] (start int64 [M + 1]); k: [K]. Returns float64 [M, K].
     Source: reverse-engineered from Table 14 of arXiv 2507.14843, whose values are multiples of 1 / problems at every k.

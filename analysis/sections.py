@@ -3,6 +3,7 @@ benchmark (analysis.audit._Pair). A section that the input cannot give is None."
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -151,7 +152,10 @@ def published_metrics(pair) -> dict[str, Any]:
     """The published relatives of pass@k, with intervals over problems."""
     g_k = int(min(G_PASS_K, pair.largest))
     (b, t), n = (pair.b, pair.t), pair.k
-    both = lambda f: sides_of(pair, f(*b), f(*t), bounded=True)  # noqa: E731
+
+    def both(metric: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> dict[str, Any]:
+        return sides_of(pair, metric(*b), metric(*t), bounded=True)
+
     result: dict[str, Any] = {
         "avg_at_n": both(lambda n, c: c / n),
         "pass_all_k": {str(k): both(lambda n, c, k=k: pass_all_k(n, c, k)) for k in n},

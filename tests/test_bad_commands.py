@@ -2,6 +2,10 @@
 
 import errno
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -140,3 +144,21 @@ def test_a_full_disk_is_one_line(capsys):
     assert capsys.readouterr().err == "explore-rl sample: stopped: the disk is full; free some room\nexplore-rl sample: give the command again\n"
     with pytest.raises(FileNotFoundError), reported("explore-rl sample", ""):
         open("/no/such/file")
+
+
+@pytest.mark.parametrize("command", [["-m", "analysis"], ["-m", "explore_rl.cli"]])
+def test_an_audit_leaves_with_all_it_had_to_say(tmp_path, command):
+    """Both commands end their process themselves: what was printed into a pipe has to be out by then."""
+    (tmp_path / "good.csv").write_text("problem_id,n,correct\na,8,3\nb,8,1\n")
+    (tmp_path / "bad.csv").write_text("problem_id,n,correct\na,8,3\nb,8,9\n")
+
+    def audit(tuned):
+        files = ["--base", "good.csv", "--tuned", tuned, "--out", "out", "--no-report"]
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
+        return subprocess.run(
+            [sys.executable, *command, "audit", *files], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
+        )
+
+    done, refused = audit("good.csv"), audit("bad.csv")
+    assert done.returncode == 0 and "inconclusive" in done.stdout and (tmp_path / "out" / "audit.json").is_file()
+    assert refused.returncode == 2 and refused.stderr.count("\n") == 1 and "bad.csv, row 2" in refused.stderr

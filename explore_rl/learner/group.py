@@ -17,7 +17,7 @@ from explore_rl.config import Config
 from explore_rl.devices import Layout
 from explore_rl.faults import ActorFault, gather, kill
 from explore_rl.learner.messages import TokenScores, UpdateReport
-from explore_rl.learner.packing import bundle_length, bundles, plan, shards
+from explore_rl.learner.packing import Shard, bundle_length, bundles, plan, shards
 from explore_rl.objectives.terms import ENTROPY, LossTerm
 from explore_rl.types import Row
 
@@ -103,11 +103,11 @@ class LearnerGroup:
         for item in items:
             if item.prompt_length < 1:
                 raise ValueError("a sequence needs at least one prompt token before the first that is scored")
-        parts, order = self._shards(items)
+        parts = self._shards(items)
         answers = self._all("score", [(part, model, entropy) for part in parts], f"score {len(items)} sequences")
         found: list[Any] = [None] * len(items)
-        for mine, answer in zip(order, answers, strict=True):
-            for i, score in zip(mine, answer, strict=True):
+        for part, answer in zip(parts, answers, strict=True):
+            for i, score in zip(part.places, answer, strict=True):
                 found[i] = score
         return found
 
@@ -118,11 +118,11 @@ class LearnerGroup:
         """
         for row in (row for rows in minibatches for row in rows):
             _check(row, {term.name: term for term in terms})
-        parts = [self._shards(rows)[0] for rows in minibatches]
+        parts = [self._shards(rows) for rows in minibatches]
         by_rank = [[shard[rank] for shard in parts] for rank in range(len(self.actors))]
         return self._all("update", [(mine, terms) for mine in by_rank], f"make {len(minibatches)} optimizer steps")[0]
 
-    def _shards(self, items: list[Any]) -> tuple[list[Any], list[list[int]]]:
+    def _shards(self, items: list[Any]) -> list[Shard]:
         learner = self.config.learner
         lengths = [len(item.tokens) for item in items]
         together = [[i] for i in range(len(items))]
@@ -133,9 +133,7 @@ class LearnerGroup:
             lengths = [bundle_length(bundle, items) for bundle in together]
         single_line = self.config.model.attention == "flash_attention_2"
         plans = plan(lengths, learner.micro_batch_tokens, len(self.actors), learner.packing, single_line)
-        return shards(items, together, plans, lengths), [
-            [i for batch in batches for line in batch for b in line for i in together[b]] for batches in plans
-        ]
+        return shards(items, together, plans, lengths)
 
     def apply(self, function: Callable[..., Any], *args: Any) -> list[Any]:
         """function(rank, *args) on every LearnerRank; the answers in the order of the ranks."""

@@ -27,9 +27,13 @@ WIDEST = 128  # tokens; nor are longer ones than this, unless a bundle is: atten
 
 @dataclass
 class Shard(Generic[Item]):
-    """One rank's part of a batch: its sequences, and its micro-batches of indices into them. padding_fraction: of the whole batch."""
+    """One rank's part of a batch: its sequences, their places in the whole batch, and micro-batches of indices into its own.
+
+    padding_fraction: of the whole batch.
+    """
 
     items: list[Item]
+    places: list[int]
     micro_batches: list[MicroBatch]
     padding_fraction: float
 
@@ -117,16 +121,11 @@ def shards(items: list[Item], together: list[Bundle], plans: list[list[Lines]], 
     parts = []
     for batches in plans:
         whole = [[[together[b] for b in line] for line in batch] for batch in batches]
-        mine = sequences_of(whole)
+        mine = [i for batch in whole for line in batch for bundle in line for i in bundle]
         local = {i: position for position, i in enumerate(mine)}
         own = [[[[local[i] for i in bundle] for bundle in line] for line in batch] for batch in whole]
-        parts.append(Shard([items[i] for i in mine], own, padding))
+        parts.append(Shard([items[i] for i in mine], mine, own, padding))
     return parts
-
-
-def sequences_of(batches: list[MicroBatch]) -> list[int]:
-    """The sequences of all micro-batches, in order."""
-    return [i for batch in batches for line in batch for bundle in line for i in bundle]
 
 
 def _longest_first(lengths: list[int]) -> list[int]:

@@ -73,6 +73,14 @@ def test_gradient_is_the_plain_one(groups, tiny_model, ranks, stage, budget, pac
     assert report.tokens == sum(int((row.mask != 0).sum()) for row in rows)
 
 
+def test_rows_with_one_prompt_share_it_unless_told_not_to(groups, tiny_model):
+    def shared(**learner):
+        groups[1].reset(learner_config(tiny_model, **learner))
+        return [bundle for batch in groups[1]._shards(make_rows())[0].micro_batches for line in batch for bundle in line if len(bundle) > 1]
+
+    assert shared() and not shared(share_prompts=False)
+
+
 @pytest.mark.parametrize("stage", [0, 2, 3])
 def test_several_minibatches_are_several_steps(groups, tiny_model, stage):
     minibatches = [make_rows(5, seed=1), make_rows(3, seed=2), make_rows(1, seed=3)]  # the last one leaves a rank without a row
