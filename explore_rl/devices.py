@@ -16,7 +16,7 @@ from typing import Any
 import ray
 from ray._private import services
 from ray._private.authentication import authentication_token_setup
-from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
+from ray.util.placement_group import PlacementGroup, placement_group, placement_group_table, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from analysis.errors import InputError
@@ -99,6 +99,7 @@ def start(config: Config, base_engines: int) -> Layout:
                 f"{free.get('CPU', 0):g} CPUs and {free.get('GPU', 0):g} GPUs; end what else runs there, or lower learner.ranks "
                 "or rollout.actors"
             )
+        _warn_of_split_engines(layout.group, place)
         for role in ("learner", "policy", "base"):
             environment = learner_environment(config, kind) if role == "learner" else engine_environment(config, kind)
             setattr(layout, role, [_options(layout.group, spot, environment) for spot in place[role]])
@@ -110,12 +111,15 @@ def start(config: Config, base_engines: int) -> Layout:
 
 @dataclass(frozen=True)
 class _Spot:
-    """One actor's place: bundle, the resources it takes there, and (co-located tensor parallelism) the bundles its workers take."""
+    """One actor's place: bundle, what it takes there, and (tensor parallelism) the bundles where vLLM puts its workers, each with its share of
+    the GPU there.
+    """
 
     bundle: int
     cpus: float
     gpus: float = 0
     worker_bundles: tuple[int, ...] = ()
+    worker_gpus: float = 0
 
 
 def _bundles(config: Config, kind: str, base_engines: int) -> tuple[list[dict[str, float]], dict[str, list[_Spot]]]:
@@ -130,35 +134,33 @@ def _bundles(config: Config, kind: str, base_engines: int) -> tuple[list[dict[st
                 place[role].append(_Spot(len(bundles), cpus=1))
                 bundles.append({"CPU": 1})
         return bundles, place
-    if config.devices.colocate:
-        bundles = [{"CPU": 2, "GPU": 1} for _ in range(ranks)]
-        place["learner"] = [_Spot(i, 1, COLOCATED_RANK_GPU) for i in range(ranks)]
-        for a in range(actors):
-            first = a * tp
-            if tp == 1:
-                place["policy"].append(_Spot(first, 1, COLOCATED_ENGINE_GPU))
-            else:  # the actor itself holds no GPU: vLLM's Ray executor puts a worker on each of these bundles
-                place["policy"].append(_Spot(first, 1, 0, tuple(range(first, first + tp))))
-    else:
-        bundles = [{"CPU": 1, "GPU": 1} for _ in range(ranks)]
-        place["learner"] = [_Spot(i, 1, 1) for i in range(ranks)]
-        for _ in range(actors):
-            place["policy"].append(_Spot(len(bundles), tp, tp))
-            bundles.append({"CPU": tp, "GPU": tp})
-    for _ in range(base_engines):
-        place["base"].append(_Spot(len(bundles), tp, tp))
-        bundles.append({"CPU": tp, "GPU": tp})
+    colocate = config.devices.colocate
+    bundles = [{"CPU": 2 if colocate else 1, "GPU": 1} for _ in range(ranks)]
+    place["learner"] = [_Spot(i, 1, COLOCATED_RANK_GPU if colocate else 1) for i in range(ranks)]
+    for role, count in (("policy", actors), ("base", base_engines)):
+        shared = colocate and role == "policy"
+        for i in range(count):
+            first = i * tp if shared else len(bundles)
+            if not shared:
+                bundles += [{"CPU": 1, "GPU": 1} for _ in range(tp)]
+            place[role].append(_engine_spot(first, tp, COLOCATED_ENGINE_GPU if shared else 1))
     return bundles, place
+
+
+def _engine_spot(first: int, tensor_parallel: int, gpus: float) -> _Spot:
+    if tensor_parallel == 1:
+        return _Spot(first, 1, gpus)
+    # The actor itself holds no GPU: vLLM's Ray executor puts a worker on each of these bundles. It takes bundles of one GPU only.
+    return _Spot(first, 1, 0, tuple(range(first, first + tensor_parallel)), gpus)
 
 
 def _options(group: PlacementGroup, spot: _Spot, environment: dict[str, str]) -> dict[str, Any]:
     if spot.worker_bundles:
         environment = environment | {
             "VLLM_RAY_BUNDLE_INDICES": ",".join(map(str, spot.worker_bundles)),
-            "VLLM_RAY_PER_WORKER_GPUS": str(COLOCATED_ENGINE_GPU),
+            "VLLM_RAY_PER_WORKER_GPUS": str(spot.worker_gpus),
         }
-    capture = bool(spot.worker_bundles)
-    where = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=spot.bundle, placement_group_capture_child_tasks=capture)
+    where = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=spot.bundle)
     return {"num_cpus": spot.cpus, "num_gpus": spot.gpus, "scheduling_strategy": where, "runtime_env": {"env_vars": environment}}
 
 
@@ -248,12 +250,21 @@ def _check_room(config: Config, bundles: list[dict[str, float]]) -> None:
                 f"{len(nodes)} node(s); "
                 "lower learner.ranks, rollout.actors or rollout.tensor_parallel, or add nodes"
             )
-        largest, most = max((b.get(resource, 0) for b in bundles), default=0), max((n.get(resource, 0) for n in nodes), default=0)
-        if largest > most:
-            raise InputError(
-                f"rollout.tensor_parallel={config.rollout.tensor_parallel}: one engine needs {largest:g} {resource}s on one "
-                f"node, the largest node has {most:g}"
-            )
+    tp, most = config.rollout.tensor_parallel, max((n.get("GPU", 0) for n in nodes), default=0)
+    if tp > 1 and tp > most:
+        raise InputError(f"rollout.tensor_parallel={tp}: one engine needs {tp} GPUs on one node, the largest node has {most:g}")
+
+
+def _warn_of_split_engines(group: PlacementGroup, place: dict[str, list[_Spot]]) -> None:
+    """Ray fills nodes one after the other; an engine that starts at the end of one goes on in the next, over a slow link."""
+    node_of = placement_group_table(group)["bundles_to_node_id"]
+    for role in ("policy", "base"):
+        split = [i for i, spot in enumerate(place[role]) if len({node_of[b] for b in spot.worker_bundles}) > 1]
+        if split:
+            log.warning(
+                "%s engine(s) %s reach over several nodes: choose learner.ranks and rollout.tensor_parallel that fill whole nodes",
+                role, ", ".join(map(str, split)),
+            )  # fmt: skip
 
 
 def _asked(config: Config) -> str:
@@ -290,7 +301,7 @@ def engine_settings(config: Config, kind: str) -> dict[str, Any]:
         "gpu_memory_utilization": rollout.gpu_memory_utilization, "enforce_eager": rollout.enforce_eager,
         "enable_sleep_mode": config.devices.colocate, "tensor_parallel_size": rollout.tensor_parallel,
     }  # fmt: skip
-    if config.devices.colocate and rollout.tensor_parallel > 1:
+    if rollout.tensor_parallel > 1:
         settings["distributed_executor_backend"] = "ray"
     return settings
 
@@ -359,6 +370,16 @@ def without_compiled_collectives() -> None:
     import deepspeed
 
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+
+
+def release_unused_memory(config: Config, kind: str) -> None:
+    """Called in a rank when its work is done: PyTorch gives back the GPU memory that it keeps for later, so that an engine on the same GPU
+    can wake up.
+    """
+    if kind == "cuda" and config.devices.colocate:
+        import torch
+
+        torch.cuda.empty_cache()
 
 
 def distributed_backend(kind: str) -> str:

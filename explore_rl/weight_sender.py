@@ -30,9 +30,12 @@ class Connection:
         self.client = EngineClient(endpoints, is_sender=rank.index == 0)
         self.client.shutdown_weight_transfer_engine()  # engines that survived others may still hold a connection of old
         rendezvous = ray.util.get_node_ip_address(), _free_port()
-        self.half = vllm_compat.trainer_half(
-            endpoints.backend, rank.index, self.client, self.source, rendezvous, endpoints.workers, endpoints.load_threads
-        )
+        try:
+            self.half = vllm_compat.trainer_half(
+                endpoints.backend, rank.index, self.client, self.source, rendezvous, endpoints.workers, endpoints.load_threads
+            )
+        except RuntimeError as error:  # of the rendezvous, for which an engine did not turn up
+            raise self.client.fault or error from error
 
     def send(self, version: int) -> float:
         """Returns the seconds spent on gathering shards. Raises the ActorFault of an engine, after the ranks have been through together."""
@@ -64,7 +67,11 @@ class EngineClient:
         self.fault: ActorFault | None = None
 
     def _connected(self, refs: list[Any], doing: str) -> None:
-        gather(self.endpoints.engines, refs, doing, self.endpoints.start_timeout_s)
+        try:
+            gather(self.endpoints.engines, refs, doing, self.endpoints.start_timeout_s)
+        except ActorFault as fault:
+            self.fault = fault
+            raise
 
     def _update(self, method: str, doing: str, *args: Any) -> None:
         if not self.is_sender or self.fault is not None:

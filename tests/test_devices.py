@@ -74,9 +74,17 @@ def gpus(bundles):
 
 
 def test_gpus_apart():
-    bundles, place = devices._bundles(config(learner__ranks=4, rollout__actors=2, rollout__tensor_parallel=2), "cuda", base_engines=1)
-    assert gpus(bundles) == [1, 1, 1, 1, 2, 2, 2]
-    assert [(s.bundle, s.gpus) for role in ("learner", "policy", "base") for s in place[role]] == list(enumerate([1, 1, 1, 1, 2, 2, 2]))
+    c = config(learner__ranks=4, rollout__actors=2, rollout__tensor_parallel=2)
+    bundles, place = devices._bundles(c, "cuda", base_engines=1)
+    assert gpus(bundles) == [1] * 10  # vLLM refuses to put the workers of an engine on a bundle of several GPUs
+    assert [(s.bundle, s.gpus) for s in place["learner"]] == [(i, 1) for i in range(4)]
+    engines = place["policy"] + place["base"]
+    assert [(s.bundle, s.gpus, s.worker_bundles, s.worker_gpus) for s in engines] == [(i, 0, (i, i + 1), 1) for i in (4, 6, 8)]
+    assert devices.engine_settings(c, "cuda")["distributed_executor_backend"] == "ray"
+    c.rollout.tensor_parallel = 1
+    _, place = devices._bundles(c, "cuda", base_engines=1)
+    assert [(s.bundle, s.gpus, s.worker_bundles) for s in place["policy"] + place["base"]] == [(i, 1, ()) for i in (4, 5, 6)]
+    assert "distributed_executor_backend" not in devices.engine_settings(c, "cuda")
 
 
 def test_shared_gpus_put_every_engine_worker_beside_a_rank():
@@ -85,6 +93,8 @@ def test_shared_gpus_put_every_engine_worker_beside_a_rank():
     assert gpus(bundles) == [1, 1, 1, 1]
     assert [s.bundle for s in place["learner"]] == [0, 1, 2, 3]
     assert [s.worker_bundles for s in place["policy"]] == [(0, 1), (2, 3)]
+    assert all(s.gpus + place["learner"][0].gpus + s.worker_gpus <= 1 for s in place["policy"])
+    assert gpus(devices._bundles(c, "cuda", base_engines=1)[0]) == [1] * 6  # base engines are not shared
     assert devices.transfer_backend(c, "cuda") == "ipc"
     c.rollout.actors, c.rollout.tensor_parallel = 4, 1
     bundles, place = devices._bundles(c, "cuda", base_engines=0)

@@ -143,13 +143,16 @@ class LearnerRank:
             for i, begin, end in zip(order, ends - counts, ends, strict=True):
                 found[i] = TokenScores(logprob[begin:end].copy(), entropies[begin:end].copy() if entropy else None)
             self.progress += 1
+        devices.release_unused_memory(self.config, self.kind)
         return found
 
     # --- updates ------------------------------------------------------------------------------------------------------
 
     def update(self, minibatches: list[Shard[Row]], terms: list[LossTerm]) -> list[UpdateReport]:
         """One optimizer step a mini-batch. The reports are the same on every rank."""
-        return [self._update(shard, {term.name: term for term in terms}) for shard in minibatches]
+        reports = [self._update(shard, {term.name: term for term in terms}) for shard in minibatches]
+        devices.release_unused_memory(self.config, self.kind)
+        return reports
 
     def _update(self, shard: Shard[Row], terms: dict[str, LossTerm]) -> UpdateReport:
         rate = learning_rate(self.config, self.steps_taken)

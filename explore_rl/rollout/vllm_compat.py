@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +36,7 @@ __all__ = [
 ]  # fmt: skip
 
 TRANSFER_MODULE = "explore_rl.rollout.object_store_transfer"
+PACK_BYTES = 256 * 2**20  # parameters that travel together between GPUs; each side holds that much beside the model
 
 
 @dataclass(frozen=True)
@@ -180,11 +182,15 @@ def trainer_half(
         from vllm.distributed.weight_transfer.nccl_engine import NCCLTrainerInitInfo
 
         address, port = rendezvous
-        info: TrainerInitInfo = NCCLTrainerInitInfo(master_address=address, master_port=port, world_size=1 + workers, rank=rank)
+        info: TrainerInitInfo = NCCLTrainerInitInfo(
+            master_address=address, master_port=port, world_size=1 + workers, packed_buffer_size_bytes=PACK_BYTES, rank=rank
+        )
     elif backend == "ipc":
         from vllm.distributed.weight_transfer.ipc_engine import IPCTrainerInitInfo
 
-        info = IPCTrainerInitInfo(packed=True, rank=rank)
+        # Over IPC a parameter has to fit the buffer whole; the embedding of a 7B model alone is larger than vLLM's default.
+        largest = max(math.prod(p.shape) * p.dtype.itemsize for p in source.metadata())
+        info = IPCTrainerInitInfo(packed=True, packed_buffer_size_bytes=max(PACK_BYTES, largest), rank=rank)
     else:
         from explore_rl.rollout.object_store_transfer import ObjectStoreTrainerInfo
 
