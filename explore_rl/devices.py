@@ -10,6 +10,7 @@ import logging
 import os
 import socket
 import sys
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,6 +65,15 @@ class Layout:
     colocated: bool = False
     group: PlacementGroup | None = None
     owns_ray: bool = False
+
+    def whole(self) -> bool:
+        """Whether every actor has its place still, or again: Ray looks for another node when one is lost. Waits for PLACEMENT_TIMEOUT_S."""
+        deadline = time.monotonic() + PLACEMENT_TIMEOUT_S
+        while placement_group_table(self.group)["state"] != "CREATED":
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(1.0)
+        return True
 
     def close(self) -> None:
         """Gives everything back; ends the Ray cluster if `start` made it."""

@@ -18,6 +18,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 POLL_S = 2.0
 KILL_S = 30.0
+GRACE_S = 2.0  # in which Ray ends a process by itself
 
 
 class RunStopped(RuntimeError):
@@ -87,22 +88,27 @@ def _look_for_stuck(actors, pending, last_seen, doing: str, stall_s: float) -> N
 
 
 def kill(actor: Any, pid: int = 0, node: str = "") -> None:
-    """Ends an actor for good. A stopped process does not hear Ray, so where pid and node are known the signal is sent as well."""
+    """Ends an actor for good. A stopped process does not hear Ray, so where pid and node are known it gets the signal itself if it stays."""
     if not ray.is_initialized():
         return
     ray.kill(actor, no_restart=True)
     if not pid:
         return
     if node == ray.get_runtime_context().get_node_id():
-        _signal(pid)
+        _end(pid)
         return
     there = NodeAffinitySchedulingStrategy(node, soft=False)
-    ref = ray.remote(_signal).options(num_cpus=0, scheduling_strategy=there).remote(pid)
+    ref = ray.remote(_end).options(num_cpus=0, scheduling_strategy=there).remote(pid)
     ray.wait([ref], timeout=KILL_S)  # fails if the node is gone too, which is as good
 
 
-def _signal(pid: int) -> None:
+def _end(pid: int) -> None:
+    """Kills the process unless Ray does so within a moment: of one that it did not end itself Ray complains in the user's terminal."""
+    deadline = time.monotonic() + GRACE_S
     try:
+        while time.monotonic() < deadline:
+            os.kill(pid, 0)  # is it there?
+            time.sleep(0.02)
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
         pass

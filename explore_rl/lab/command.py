@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         formatter_class=raw,
         help="pre-train the base model again from its seed",
         description="Pre-train the laboratory's base model on random expressions, measure it exactly and write its model card.\n"
-        "The same seed, steps and threads give the same weights on the same kind of machine. About 10 minutes on 2 cores.\n\n"
+        "The same seed, steps and threads give the same weights on the same kind of machine. 10 to 16 minutes on 2 cores.\n\n"
         "example: explore-rl lab build-base --out runs/base --seed 1",
     )
     build.add_argument("--out", type=Path, required=True, help="folder of the checkpoint; an existing one is refused")

@@ -155,7 +155,7 @@ class RolloutGroup:
     def restart_dead(self) -> list[str]:
         """Replaces engines that died, got stuck, do not answer, or were left between old and new weights. Returns their names.
 
-        New policy engines hold no weights yet: the caller sends them before the next draw.
+        New policy engines hold no weights yet: the caller sends them before the next draw. Raises ActorFault if there is no place for them.
         """
         silent = self.silent()
         gone = [e for e in self.engines if e.name in self.suspects or e.name in silent]
@@ -164,6 +164,9 @@ class RolloutGroup:
             _end(engine)
         self.suspects.clear()
         if gone:
+            if not self.layout.whole():
+                names = ", ".join(e.name for e in gone)
+                raise ActorFault(names, "start anew", "the node is lost, and no other has room; join one and resume, or lower rollout.actors")
             self._start(gone)
             self.membership += 1
             self._as_the_others([e for e in gone if e in self.families["policy"]])
