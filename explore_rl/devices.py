@@ -119,6 +119,14 @@ def start(config: Config, base_engines: int) -> Layout:
     return layout
 
 
+def demand(config: Config, base_engines: int) -> str:
+    """What `start` would ask of the cluster, in words; nothing is started. Raises InputError for a layout without meaning."""
+    kind = resolve(config)
+    _check(config, kind)
+    bundles, _ = _bundles(config, kind, base_engines)
+    return f"{_amount(bundles)} ({_asked(config)}{', colocated' if config.devices.colocate else ''})"
+
+
 @dataclass(frozen=True)
 class _Spot:
     """One actor's place: bundle, what it takes there, and (tensor parallelism) the bundles where vLLM puts its workers, each with its share of

@@ -10,14 +10,14 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ray.exceptions import RayTaskError
 from tqdm import tqdm
 
 from analysis.errors import InputError
-from explore_rl import problems, strategies
+from explore_rl import devices, problems, strategies
 from explore_rl.actors import Actors
 from explore_rl.config import Config, load_config, to_yaml, warnings
 from explore_rl.faults import RunStopped
@@ -37,15 +37,25 @@ def output_folder(config: Config) -> Path:
     return Path(config.run.output)
 
 
-def run(config: Config, resume: bool = False, actors: Actors | None = None) -> Path:
-    """Trains as `config` says, into its run folder. Everything that the user gave is read and checked before any actor starts.
+@dataclass(frozen=True)
+class Inputs:
+    """What a run starts from, read and checked. content: the problems' hashes."""
 
-    actors: ones left by an earlier run, re-used if they fit; the caller closes them. Returns the folder. Raises InputError, RunStopped,
-    ActorFault; KeyboardInterrupt after a clean stop by Ctrl-C.
-    """
+    training: list[Problem]
+    heldout: list[Problem]
+    strategies: list[Strategy]
+    content: dict[str, str]
+
+    @property
+    def names(self) -> str:
+        return ", ".join(s.name for s in self.strategies) or "none (GRPO)"
+
+
+def check(config: Config, resume: bool = False) -> Inputs:
+    """Reads and checks everything that the user gave, and starts nothing. Raises InputError."""
     for line in warnings(config):
         log.warning("%s", line)
-    model = resolve_model(config.model.path)
+    resolve_model(config.model.path)
     tokenizer = load_tokenizer(config.model.path)
     chosen = strategies.make(config.strategies)
     training = problems.load_problems(config.problems.train, format=config.problems.format, limit=config.problems.limit)
@@ -67,23 +77,47 @@ def run(config: Config, resume: bool = False, actors: Actors | None = None) -> P
         refuse_other_problems(path, content)
     else:
         RunFolder.refuse_existing(path)
-    needs = needs_of(chosen, config)
-    log.info(
-        "run %s: %d problems, model %s, strategies: %s", path, len(training), model, ", ".join(s.name for s in chosen) or "none (GRPO)"
+    return Inputs(training, heldout, chosen, content)
+
+
+def summary(config: Config, inputs: Inputs) -> str:
+    """A few lines on what `run` would do, and what it takes. Raises InputError for a layout without meaning."""
+    algorithm, needs = config.algorithm, needs_of(inputs.strategies, config)
+    drawn = algorithm.prompts_per_step * algorithm.group_size
+    epochs = config.run.steps * algorithm.prompts_per_step / len(inputs.training)
+    return "\n".join(
+        [
+            f"run:        {output_folder(config)}, {config.run.steps} steps, seed {config.seed}",
+            f"model:      {config.model.path} in {config.model.dtype}",
+            f"problems:   {len(inputs.training)} to train on ({epochs:.3g} times over), {len(inputs.heldout)} held out",
+            f"strategies: {inputs.names}",
+            f"a step:     {algorithm.prompts_per_step} prompts x {algorithm.group_size} = {drawn} completions of up to "
+            f"{config.rollout.max_new_tokens} tokens, {algorithm.minibatches * algorithm.epochs} optimizer step(s)",
+            f"takes:      {devices.demand(config, config.rollout.base_actors if needs.base_engine else 0)}",
+        ]
     )
+
+
+def run(config: Config, resume: bool = False, actors: Actors | None = None) -> Path:
+    """Trains as `config` says, into its run folder. Everything that the user gave is read and checked before any actor starts.
+
+    actors: ones left by an earlier run, re-used if they fit; the caller closes them. Returns the folder. Raises InputError, RunStopped,
+    ActorFault; KeyboardInterrupt after a clean stop by Ctrl-C.
+    """
+    inputs = check(config, resume)
+    path, needs = output_folder(config), needs_of(inputs.strategies, config)
+    log.info("run %s: %d problems, model %s, strategies: %s", path, len(inputs.training), resolve_model(config.model.path), inputs.names)
     with own_or_given(actors, config, needs.base_engine, needs.base_model) as used:
         if resume:
             folder = RunFolder.open(path)
             write_atomic(path / "config.yaml", to_yaml(config))
         else:  # only now: a layout or model that cannot start leaves no folder behind
-            folder = RunFolder.create(path, to_yaml(config), environment(config.seed, used.layout.kind) | {"problems": content})
-        return _run_with(used, config, training, heldout, chosen, folder, resume)
+            folder = RunFolder.create(path, to_yaml(config), environment(config.seed, used.layout.kind) | {"problems": inputs.content})
+        return _run_with(used, config, inputs, folder, resume)
 
 
-def _run_with(
-    actors: Actors, config: Config, training: list[Problem], heldout: list[Problem], chosen: list[Strategy], folder: RunFolder, resume: bool
-) -> Path:
-    trainer = Trainer(config, training, heldout, chosen, actors, folder)
+def _run_with(actors: Actors, config: Config, inputs: Inputs, folder: RunFolder, resume: bool) -> Path:
+    trainer = Trainer(config, inputs.training, inputs.heldout, inputs.strategies, actors, folder)
     begin = trainer.resume() if resume else 0
     if resume:
         log.info("resuming after %d of %d steps", begin, config.run.steps)

@@ -59,8 +59,8 @@ class WeightSync:
         replaced and all are sent to again; raises ActorFault if that fails RETRIES times, or if a rank fails.
         """
         began = time.perf_counter()
-        if self.rollouts.layout.transfer != "object_store":  # there a lost engine is found on the way, a broadcast would wait for it for ever
-            self.rollouts.restart_dead()
+        if self.rollouts.layout.transfer != "object_store":
+            self.rollouts.restart_dead()  # NCCL would wait for a lost engine for ever; the object store finds it on the way
         for retry in range(RETRIES + 1):
             self.rollouts.wake(["weights"])
             try:

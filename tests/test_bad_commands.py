@@ -162,3 +162,17 @@ def test_an_audit_leaves_with_all_it_had_to_say(tmp_path, command):
     done, refused = audit("good.csv"), audit("bad.csv")
     assert done.returncode == 0 and "inconclusive" in done.stdout and (tmp_path / "out" / "audit.json").is_file()
     assert refused.returncode == 2 and refused.stderr.count("\n") == 1 and "bad.csv, row 2" in refused.stderr
+
+
+RECIPE = Path(__file__).resolve().parent.parent / "configs" / "lab" / "mixture_policy.yaml"
+
+
+def test_train_can_only_check(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", str(RECIPE), "learner.ranks=2", "devices.device=cpu", "--check"]) == 0
+    said = capsys.readouterr().out
+    assert "16 prompts x 16 = 256 completions" in said and "takes:      4 CPUs and 0 GPUs (learner.ranks=2" in said
+    assert "learner.ranks" in refused(capsys, "train", RECIPE, "learner.rankz=2", "--check")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "config.yaml").write_text("name: an earlier run")
+    assert "--resume" in refused(capsys, "train", RECIPE, f"run.output={tmp_path}", "--check")

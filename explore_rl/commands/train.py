@@ -12,10 +12,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   explore-rl train configs/lab/grpo.yaml
   explore-rl train configs/lab/grpo.yaml seed=1 learner.ranks=2 run.output=runs/mine
   explore-rl train configs/lab/grpo.yaml --resume          go on with a run that was stopped or killed
+  explore-rl train configs/lab/grpo.yaml --check           read and check everything, say what would run, start nothing
   explore-rl train --fields                                every setting, its default and what it does"""
     parser.add_argument("recipe", nargs="?", help="a YAML file of settings, see configs/")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings that go before the recipe's")
     parser.add_argument("--resume", action="store_true", help="go on from the run's last complete checkpoint")
+    parser.add_argument("--check", action="store_true", help="only read and check settings, model and problems, and say what would run")
     parser.add_argument("--fields", action="store_true", help="list every setting and exit")
 
 
@@ -34,9 +36,12 @@ def run(args: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
 
     from explore_rl.faults import reported
-    from explore_rl.runs import output_folder
+    from explore_rl.runs import check, output_folder, summary
     from explore_rl.runs import run as run_once
 
+    if args.check:
+        print(summary(config, check(config, resume=args.resume)))
+        return 0
     with reported("explore-rl train", f"what is complete is in {output_folder(config)}; go on with --resume") as outcome:
         path = run_once(config, resume=args.resume)
         print(f"run:         {path}\nfinal model: {path / 'final'}\ncurves:      {path / 'figures'}")

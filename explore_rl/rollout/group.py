@@ -165,8 +165,8 @@ class RolloutGroup:
         self.suspects.clear()
         if gone:
             if not self.layout.whole():
-                names = ", ".join(e.name for e in gone)
-                raise ActorFault(names, "start anew", "the node is lost, and no other has room; join one and resume, or lower rollout.actors")
+                why = "the node is lost, and no other has room; join one and resume, or lower rollout.actors"
+                raise ActorFault(", ".join(e.name for e in gone), "start anew", why)
             self._start(gone)
             self.membership += 1
             self._as_the_others([e for e in gone if e in self.families["policy"]])

@@ -26,16 +26,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.engine, pytest.mark.timeout(600)]
 STOP = "4*"
 
 
-def disturb(rank, seed):
-    """Moves every weight by a tenth of its spread, the same way on every rank. With ZeRO-3 the shards are made whole for it."""
-    import deepspeed
-
-    torch.manual_seed(seed)
-    for p in rank.model.parameters():
-        with deepspeed.zero.GatheredParameters([p], modifier_rank=0, enabled=hasattr(p, "ds_id")), torch.no_grad():
-            p.add_(0.1 * p.std() * torch.randn_like(p))
-
-
 class House:
     """Two policy engines, one frozen engine, two learner ranks."""
 
@@ -115,7 +105,7 @@ def test_weights_make_the_engine_agree_with_the_learner(untouched):
 
 
 @pytest.mark.parametrize("stage", [3, 0])
-def test_new_weights_replace_old_ones_with_tied_embeddings(house, stage):
+def test_new_weights_replace_old_ones_with_tied_embeddings(house, stage, disturb):
     frozen = AutoModelForCausalLM.from_pretrained(resolve_model("lab:base"), dtype=torch.float32)
     assert frozen.config.tie_word_embeddings
     house.config.learner.zero_stage = stage

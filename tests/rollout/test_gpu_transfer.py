@@ -104,15 +104,6 @@ def small_buffers(rank):
     vllm_compat.PACK_BYTES = 2**20
 
 
-def disturb(rank, seed):
-    import deepspeed
-
-    torch.manual_seed(seed)
-    for p in rank.model.parameters():
-        with deepspeed.zero.GatheredParameters([p], modifier_rank=0, enabled=hasattr(p, "ds_id")), torch.no_grad():
-            p.add_(0.1 * p.std() * torch.randn_like(p))
-
-
 class House:
     """Two ranks, two engines; rank i and engine i on one GPU if the backend is ipc."""
 
@@ -152,7 +143,7 @@ def house(request):
 
 
 @pytest.mark.parametrize("stage", [0, 3])
-def test_new_weights_reach_every_engine(house, stage):
+def test_new_weights_reach_every_engine(house, stage, disturb):
     house.config.learner.zero_stage = stage
     house.learner.reset(house.config)
     for version in range(2):
@@ -163,7 +154,7 @@ def test_new_weights_reach_every_engine(house, stage):
         assert house.gap(rollouts) < 1e-5
 
 
-def test_a_killed_engine_is_replaced_and_connected_anew(house):
+def test_a_killed_engine_is_replaced_and_connected_anew(house, disturb):
     survivor, killed = (engine.pid for engine in house.group.engines)
     os.kill(killed, signal.SIGKILL)
     house.learner.apply(disturb, 7)
