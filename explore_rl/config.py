@@ -28,7 +28,7 @@ class ModelConfig:
     dtype: str = "float32"  # of learner and engines: float32 | bfloat16
     template: str = "none"  # prompt template: chat | qwen-boxed | r1 | plain | none | a file with a {prompt} slot
     max_prompt_tokens: int = 512  # a longer prompt is an error, never cut
-    attention: str = "sdpa"  # attention of the learner: sdpa | flash_attention_2 (GPUs) | eager
+    attention: str = "sdpa"  # attention of the learner: sdpa | flash_attention_2 (GPUs; install flash-attn yourself) | eager
 
 
 @dataclass
@@ -82,7 +82,7 @@ class LearnerConfig:
     micro_batch_tokens: int = 16384  # tokens (padding included) of one forward and backward pass
     packing: bool = True  # several sequences in one row of a micro-batch instead of padding
     share_prompts: bool = True  # sequences with one prompt compute it once (only with sdpa attention, no sliding window)
-    threads: int = 1  # CPU threads of a rank (CPU only)
+    threads: int = 1  # CPU threads of a rank (on the CPU, and for learner.offload_optimizer)
 
 
 @dataclass
@@ -360,6 +360,8 @@ def check(config: Config, where: str) -> None:
         refuse("learner.offload_optimizer", "DeepSpeed offloads optimizer states at learner.zero_stage 1, 2 or 3 only")
     if lr.zero_stage == 0 and config.model.dtype == "bfloat16":
         refuse("learner.zero_stage", "DeepSpeed keeps no fp32 accumulation for bfloat16 at stage 0; use stage 1, 2 or 3")
+    if config.model.attention == "flash_attention_2" and config.model.dtype == "float32":
+        refuse("model.attention", "flash attention computes in half precision only; set model.dtype=bfloat16, or model.attention=sdpa")
     if not 0 < r.gpu_memory_utilization <= 1:
         refuse("rollout.gpu_memory_utilization", "expected in (0, 1]")
     for i, strategy in enumerate(config.strategies):
@@ -394,7 +396,7 @@ def warnings(config: Config) -> list[str]:
             warn(key, "algorithm.clip=false clips nothing")
     here = devices.resolve(config) if config.devices.device == "auto" else config.devices.device
     for device, key in OF_ONE_DEVICE:
-        if changed(key) and device != here:
+        if changed(key) and device != here and not (key == "learner.threads" and config.learner.offload_optimizer):
             warn(key, f"it is for {'GPUs' if device == 'cuda' else 'the CPU'}, and the run is on {'GPUs' if here == 'cuda' else 'the CPU'}")
     if changed("rollout.base_actors") and not any(s.needs(config).base_engine for s in strategies.make(config.strategies)):
         warn("rollout.base_actors", "no strategy draws from the frozen base")

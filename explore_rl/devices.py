@@ -266,11 +266,17 @@ def _check_room(config: Config, bundles: list[dict[str, float]]) -> None:
             raise InputError(
                 f"too few {resource}s for the layout: asked {asked:g} ({_asked(config)}), the cluster has {there:g} on "
                 f"{len(nodes)} node(s); "
-                "lower learner.ranks, rollout.actors or rollout.tensor_parallel, or add nodes"
+                f"lower learner.ranks, rollout.actors or rollout.tensor_parallel, {_sharing(config, resource)}or add nodes"
             )
     tp, most = config.rollout.tensor_parallel, max((n.get("GPU", 0) for n in nodes), default=0)
     if tp > 1 and tp > most:
         raise InputError(f"rollout.tensor_parallel={tp}: one engine needs {tp} GPUs on one node, the largest node has {most:g}")
+
+
+def _sharing(config: Config, resource: str) -> str:
+    workers = config.rollout.actors * config.rollout.tensor_parallel
+    can = resource == "GPU" and not config.devices.colocate and config.learner.ranks == workers
+    return "let ranks and engines share GPUs with devices.colocate=true, " if can else ""
 
 
 def _warn_of_split_engines(group: PlacementGroup, place: dict[str, list[_Spot]]) -> None:
@@ -333,7 +339,8 @@ def engine_environment(config: Config, kind: str) -> dict[str, str]:
         "TOKENIZERS_PARALLELISM": "false",
     }
     if kind == "cuda":
-        return common
+        # Attention in float32 is Triton's, which would multiply in TF32: log-probabilities would be off by more than the parity check allows.
+        return common | {"TRITON_F32_DEFAULT": "ieee"}
     return (
         common
         | {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "VLLM_TARGET_DEVICE": "cpu"}
@@ -367,9 +374,13 @@ def learner_environment(config: Config, kind: str) -> dict[str, str]:
     """Environment of a learner rank."""
     level = os.environ.get("VLLM_LOGGING_LEVEL", "WARNING")
     common = {"TOKENIZERS_PARALLELISM": "false", "VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": level}
-    if kind == "cuda":
-        return common
-    return common | {"DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": str(config.learner.threads)}
+    threads = {"OMP_NUM_THREADS": str(config.learner.threads)} if computes_on_cpu(config, kind) else {}
+    return common | threads | ({} if kind == "cuda" else {"DS_ACCELERATOR": "cpu"})
+
+
+def computes_on_cpu(config: Config, kind: str) -> bool:
+    """Whether a rank's optimizer step is made by the CPU."""
+    return kind == "cpu" or config.learner.offload_optimizer
 
 
 def rank_device(kind: str) -> Any:
@@ -398,6 +409,14 @@ def release_unused_memory(config: Config, kind: str) -> None:
         import torch
 
         torch.cuda.empty_cache()
+
+
+def finish_queued_work(kind: str) -> None:
+    """Waits until the GPU has done what it was asked for."""
+    if kind == "cuda":
+        import torch
+
+        torch.cuda.synchronize()
 
 
 def distributed_backend(kind: str) -> str:

@@ -6,8 +6,9 @@ import errno
 import os
 import signal
 import sys
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from ray.exceptions import GetTimeoutError, RayActorError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 POLL_S = 2.0
+BEAT_S = 1.0
 KILL_S = 30.0
 GRACE_S = 2.0  # in which Ray ends a process by itself
 
@@ -85,6 +87,27 @@ def _look_for_stuck(actors, pending, last_seen, doing: str, stall_s: float) -> N
     if silent:
         names = ", ".join(actors[i][0] for _, i in silent)
         raise ActorFault(names, doing, f"no progress for {stall_s:.0f} s (stuck)")
+
+
+@contextmanager
+def alive(worker: Any, is_stranded: Callable[[], bool] = lambda: False) -> Iterator[None]:
+    """Lets `worker.progress` grow for as long as this process runs, around work that has no steps to count and takes its time.
+
+    is_stranded: whether it waits for something that will never come; then it stops looking alive.
+    """
+    done = threading.Event()
+
+    def beat() -> None:
+        while not done.wait(BEAT_S):
+            worker.progress += not is_stranded()
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 def kill(actor: Any, pid: int = 0, node: str = "") -> None:

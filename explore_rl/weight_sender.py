@@ -12,7 +12,9 @@ from typing import Any
 
 import ray
 import torch
+from ray.exceptions import RayTaskError
 
+from explore_rl import devices
 from explore_rl.faults import ActorFault, gather
 from explore_rl.rollout import vllm_compat
 from explore_rl.rollout.vllm_compat import ParamMeta, WeightSource
@@ -82,6 +84,8 @@ class EngineClient:
             gather(e.engines, refs, doing, e.step_timeout_s, e.stall_timeout_s)
         except ActorFault as fault:
             self.fault = fault
+        except RayTaskError as error:  # an engine that could not load; over NCCL rank 0 may wait for it already
+            self.fault = ActorFault("a rollout engine", doing, f"{type(error.cause).__name__}: {error.cause}")
 
     def init_weight_transfer_engine(self, init_info: dict[str, Any]) -> None:
         if not self.is_sender:
@@ -127,6 +131,7 @@ class LearnerSource(WeightSource):
         return [ParamMeta(name, p.dtype, tuple(getattr(p, "ds_shape", p.shape))) for name, p in self._parameters()]
 
     def __iter__(self) -> Iterator[tuple[str, torch.Tensor]]:
+        devices.finish_queued_work(self.rank.kind)  # vLLM reads on streams of its own, which do not wait for the optimizer's
         for bucket in _buckets(self._parameters()):
             if not hasattr(bucket[0][1], "ds_id"):
                 yield from ((name, p.data) for name, p in bucket)
@@ -137,6 +142,7 @@ class LearnerSource(WeightSource):
             parameters = {id(p): p for _, p in bucket}
             with deepspeed.zero.GatheredParameters(list(parameters.values())):
                 whole = {key: p.data.clone() for key, p in parameters.items()}
+                devices.finish_queued_work(self.rank.kind)
             self.gather_s += time.perf_counter() - began
             yield from ((name, whole[id(p)]) for name, p in bucket)
             del whole  # before the next bucket is gathered

@@ -10,14 +10,12 @@ backend (rollout/object_store_transfer.py) machines without GPUs.
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from explore_rl.faults import ActorFault
+from explore_rl import devices
+from explore_rl.faults import ActorFault, alive
 
 if TYPE_CHECKING:
     from explore_rl.learner.group import LearnerGroup
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 RETRIES = 2  # how often weights are sent again after an engine had to be replaced
-BEAT_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -103,9 +100,9 @@ class Sent:
 def send_from_rank(rank: Any, endpoints: Endpoints, version: int) -> Sent:
     """Runs on every rank, in lockstep.
 
-    rank: has `index` (rank 0 sends), `model` (the transformers module) and `progress`; the connection is kept on it as `transfer`.
+    rank: a LearnerRank; rank 0 sends. The connection is kept on it as `transfer`.
     """
-    with _alive(rank):
+    with alive(rank, lambda: _is_stranded(rank)):
         from explore_rl.weight_sender import Connection  # imports vLLM
 
         connection = getattr(rank, "transfer", None)
@@ -121,7 +118,9 @@ def send_from_rank(rank: Any, endpoints: Endpoints, version: int) -> Sent:
                 if not all_connected:  # rank 0 could not; the others would wait for it in the first gathering of shards
                     rank.transfer = None
                     return Sent(0.0)
-            return Sent(connection.send(version))
+            sent = Sent(connection.send(version))
+            devices.release_unused_memory(rank.config, rank.kind)  # the engines wake up for good next
+            return sent
         except ActorFault as fault:
             return Sent(0.0, fault)
 
@@ -141,29 +140,13 @@ def _agreed(mine: bool) -> bool:
 
 def import_sender(rank: Any) -> None:
     """Runs on every rank: the import that sending needs, ahead of the first send."""
-    with _alive(rank):
+    with alive(rank):
         import explore_rl.weight_sender  # noqa: F401
 
 
-@contextmanager
-def _alive(rank: Any) -> Iterator[None]:
-    """Lets the rank's progress grow for as long as its process runs: imports, and engines that load, take their time.
-
-    Engines that do not answer are found by rank 0's client, ranks that stand still by the timeout of their process group. A rank that waits
-    in NCCL for an engine that is gone waits for ever: it stops looking alive.
+def _is_stranded(rank: Any) -> bool:
+    """Whether it waits in NCCL for an engine that is gone, which is for ever. Other engines that do not answer are found by rank 0's client,
+    and ranks that stand still by the timeout of their process group.
     """
-    done = threading.Event()
-
-    def beat() -> None:
-        while not done.wait(BEAT_S):
-            connection = getattr(rank, "transfer", None)
-            if connection is None or not connection.stranded:
-                rank.progress += 1
-
-    thread = threading.Thread(target=beat, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
+    connection = getattr(rank, "transfer", None)
+    return connection is not None and connection.stranded

@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # Makes .venv beside this folder, once, with pinned dependencies; says so when it is there already.
-# The CPU build of vLLM where there is no NVIDIA GPU, the ordinary one where there is. PYTHON=python3.11 chooses the interpreter.
+# The CPU build of vLLM where there is no NVIDIA GPU, the ordinary one where there is; DEVICE=cpu takes the CPU build all the same.
+# PYTHON=python3.11 chooses the interpreter.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
-if command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1; then kind=gpu; else kind=cpu; fi
+kind=cpu
+if [ "${DEVICE:-}" != cpu ] && command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1; then kind=gpu; fi
 lock=requirements/$kind.lock
 stamp=.venv/.explore-rl-$kind
 fail() { echo "setup: $*" >&2; exit 2; }

@@ -27,6 +27,7 @@ ROOT = Path(__file__).parents[1]
         ("algorithm.minibatches=3", "must divide"),
         ("algorithm.aggregation=tokens", "did you mean token?"),
         ("model.dtype=bfloat16", "use stage 1, 2 or 3"),
+        ("model.attention=flash_attention_2", "half precision only"),
         ("run.steps=0", "at least 1"),
         ("learner.learning_rate=nan", "finite"),
         ("learner.learning_rate=inf", "finite"),

@@ -103,6 +103,13 @@ def test_shared_gpus_put_every_engine_worker_beside_a_rank():
         assert sum(s.gpus for s in there) <= bundles[bundle]["GPU"] and sum(s.cpus for s in there) <= bundles[bundle]["CPU"]
 
 
+def test_what_an_optimizer_on_the_cpu_takes():
+    apart = config(learner__ranks=2, learner__threads=6)
+    assert "OMP_NUM_THREADS" not in devices.learner_environment(apart, "cuda")
+    apart.learner.offload_optimizer = True
+    assert devices.learner_environment(apart, "cuda")["OMP_NUM_THREADS"] == "6"
+
+
 # --- a real cluster of three CPUs -------------------------------------------------------------------------------------
 
 
@@ -110,6 +117,8 @@ def test_shared_gpus_put_every_engine_worker_beside_a_rank():
 def test_a_cluster_that_is_too_small_is_named_at_once(small_cluster):
     with pytest.raises(InputError, match=r"too few CPUs for the layout: asked 4 .*learner.ranks=2.* has 3 on 1 node"):
         devices.start(config(devices__device="cpu", learner__ranks=2, rollout__actors=1), base_engines=1)
+    with pytest.raises(InputError, match=r"too few GPUs .* asked 2 .* has 0 .*share GPUs with devices.colocate=true"):
+        devices._check_room(config(), [{"CPU": 1, "GPU": 1}] * 2)
 
 
 @pytest.mark.engine

@@ -44,6 +44,9 @@ class Process:
     def gpus(self):
         return ray.get_gpu_ids()
 
+    def float32_products(self):
+        return os.environ.get("TRITON_F32_DEFAULT")
+
     def worker_gpus(self):
         """As vLLM's Ray executor places the workers of an engine."""
         import vllm.platforms
@@ -61,8 +64,10 @@ class Process:
         for bundle, _, _ in ray_utils.get_bundles_for_indices(settings.placement_group, places, width):
             where = PlacementGroupSchedulingStrategy(settings.placement_group, placement_group_bundle_index=bundle)
             share = float(os.environ["VLLM_RAY_PER_WORKER_GPUS"])
-            workers.append(Process.options(num_cpus=0, num_gpus=share, scheduling_strategy=where).remote())
+            own = {"env_vars": {"OF": "vLLM"}}
+            workers.append(Process.options(num_cpus=0, num_gpus=share, scheduling_strategy=where, runtime_env=own).remote())
         self.workers = workers  # they keep their GPUs
+        assert set(ray.get([w.float32_products.remote() for w in workers], timeout=60)) == {"ieee"}  # what an engine is told reaches them
         return sum(ray.get([w.gpus.remote() for w in workers], timeout=60), [])
 
 

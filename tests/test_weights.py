@@ -12,10 +12,10 @@ pytestmark = pytest.mark.engine
 
 @ray.remote
 class Recorder:
-    """Writes down what an engine would be told; fails to prepare if asked to die."""
+    """Writes down what an engine would be told; fails to prepare if asked to die, to load if asked to fail."""
 
-    def __init__(self, dies=False):
-        self.calls, self.dies = [], dies
+    def __init__(self, dies=False, fails=False):
+        self.calls, self.dies, self.fails = [], dies, fails
 
     def init_weight_transfer_engine(self, info):
         self.calls.append(("init", info))
@@ -26,6 +26,8 @@ class Recorder:
         self.calls.append(("start",))
 
     def update_weights(self, info):
+        if self.fails:
+            raise MemoryError("no room for the weights")
         self.calls.append(("update", info))
 
     def finish_weight_update(self, version):
@@ -83,3 +85,12 @@ def test_a_lost_engine_silences_the_rest_of_the_send():
     client.finish_weight_update()
     assert isinstance(client.fault, ActorFault) and client.fault.who == "rollout engine 1"
     assert said([well]) == [[("start",)]]
+
+
+def test_an_engine_that_cannot_load_is_a_fault_of_the_engine_and_not_of_the_rank():
+    """Rank 0 would otherwise stand in NCCL's broadcast, looking well, and never get to the error."""
+    well, failing = Recorder.options(num_cpus=0).remote(), Recorder.options(num_cpus=0).remote(fails=True)
+    client = client_of([well, failing], workers=2)
+    client.start_weight_update()
+    client.update_weights({"names": ["a"]})
+    assert isinstance(client.fault, ActorFault) and "no room for the weights" in str(client.fault)

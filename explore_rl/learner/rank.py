@@ -13,6 +13,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ import torch.distributed as dist
 
 from explore_rl import devices
 from explore_rl.config import Config
+from explore_rl.faults import alive
 from explore_rl.learner import checkpoints
 from explore_rl.learner.batches import Sequence, collate
 from explore_rl.learner.messages import TokenScores, UpdateReport
@@ -70,7 +72,8 @@ class LearnerRank:
         import deepspeed
 
         self._drop()
-        torch.set_num_threads(config.learner.threads if self.kind == "cpu" else torch.get_num_threads())
+        if devices.computes_on_cpu(config, self.kind):
+            torch.set_num_threads(config.learner.threads)
         checkpoints.seed_everything(config.seed, self.index)
         self.config, self.steps_taken = config, 0
         path = resolve_model(config.model.path)
@@ -162,7 +165,9 @@ class LearnerRank:
             return UpdateReport(True, 0.0, 0.0, rate, {}, 0, 0.0)
         self.engine.train()
         finite, sums = self._accumulate(shard, terms)
-        norm = self._step() if finite else self._discard()
+        on_cpu = devices.computes_on_cpu(self.config, self.kind)
+        with alive(self) if on_cpu else nullcontext():  # billions of parameters take the CPU longer than a rank may stand still
+            norm = self._step() if finite else self._discard()
         if math.isfinite(norm):
             self.steps_taken += 1
         totals = Counter()
