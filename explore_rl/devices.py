@@ -124,7 +124,7 @@ def demand(config: Config, base_engines: int) -> str:
     kind = resolve(config)
     _check(config, kind)
     bundles, _ = _bundles(config, kind, base_engines)
-    return f"{_amount(bundles)} ({_asked(config)}{', colocated' if config.devices.colocate else ''})"
+    return f"{_amount(bundles)} ({_asked(config, base_engines)}{', sharing GPUs' if config.devices.colocate else ''})"
 
 
 @dataclass(frozen=True)
@@ -291,10 +291,10 @@ def _warn_of_split_engines(group: PlacementGroup, place: dict[str, list[_Spot]])
             )  # fmt: skip
 
 
-def _asked(config: Config) -> str:
+def _asked(config: Config, base_engines: int | None = None) -> str:
     r = config.rollout
-    engines = f"rollout.actors={r.actors}, rollout.tensor_parallel={r.tensor_parallel}, rollout.base_actors={r.base_actors}"
-    return f"learner.ranks={config.learner.ranks}, {engines}"
+    base = f", rollout.base_actors={r.base_actors}" if base_engines != 0 else ""
+    return f"learner.ranks={config.learner.ranks}, rollout.actors={r.actors}, rollout.tensor_parallel={r.tensor_parallel}{base}"
 
 
 def _amount(bundles: list[dict[str, float]]) -> str:

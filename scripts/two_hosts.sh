@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A run over two hosts, made on this one: each has a network, processes, a host name, /tmp and /dev/shm of its own (Linux namespaces).
 #
-#   sudo bash scripts/two_hosts.sh [OUT]        about 5 minutes on 2 cores; needs root, iproute2 and the .venv; OUT: runs/two-hosts
+#   sudo bash scripts/two_hosts.sh [OUT]        about 3 minutes on 2 cores; needs root, iproute2 and the .venv; OUT: runs/two-hosts
 #
 # A Ray head and a worker, started with scripts/launch_ray_cluster.sh, carry 2 learner ranks and 2 engines. After some steps everything on the
 # second host is killed: the run has to stop and say so. The host comes back, the run goes on with --resume, and its final weights have to be
