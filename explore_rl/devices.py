@@ -8,25 +8,21 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 import sys
-import time
 from dataclasses import dataclass, field
 from typing import Any
 
 import ray
-from ray._private import services
-from ray._private.authentication import authentication_token_setup
 from ray.util.placement_group import PlacementGroup, placement_group, placement_group_table, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from analysis.errors import InputError
+from explore_rl import cluster
 from explore_rl.config import Config
 
 log = logging.getLogger(__name__)
 
 PLACEMENT_TIMEOUT_S = 25.0  # a layout that fits a free cluster is placed at once; one that does not is reported within half a minute
-CONNECT_TIMEOUT_S = 10.0
 MAX_PROCESSES_PER_CORE = 4  # a CPU layout may share cores (tests do), but beyond this every process crawls
 COLOCATED_RANK_GPU, COLOCATED_ENGINE_GPU = 0.5, 0.4  # shares of one GPU, for Ray's book-keeping only
 
@@ -68,12 +64,7 @@ class Layout:
 
     def whole(self) -> bool:
         """Whether every actor has its place still, or again: Ray looks for another node when one is lost. Waits for PLACEMENT_TIMEOUT_S."""
-        deadline = time.monotonic() + PLACEMENT_TIMEOUT_S
-        while placement_group_table(self.group)["state"] != "CREATED":
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(1.0)
-        return True
+        return self.group.wait(PLACEMENT_TIMEOUT_S)
 
     def close(self) -> None:
         """Gives everything back; ends the Ray cluster if `start` made it."""
@@ -95,7 +86,9 @@ def start(config: Config, base_engines: int) -> Layout:
     _check(config, kind)
     bundles, place = _bundles(config, kind, base_engines)
     _check_cores(config, kind, len(bundles))
-    owns_ray = _connect(config, kind, cpus=sum(b["CPU"] for b in bundles) + 1)
+    # Ray would count cores; ranks and engines of one CPU each on fewer cores would wait for ever.
+    cpus = int(max(sum(b["CPU"] for b in bundles) + 1, os.cpu_count() or 1)) if kind == "cpu" else None
+    owns_ray = cluster.connect(config.devices.ray_address, cpus)
     layout = Layout(
         kind, [], [], [], engine_settings(config, kind), transfer_backend(config, kind), config.devices.colocate, owns_ray=owns_ray
     )
@@ -213,49 +206,6 @@ def _check_cores(config: Config, kind: str, processes: int) -> None:
         )
     if processes > cores:
         log.info("%d processes share %d cores (%s)", processes, cores, _asked(config))
-
-
-def _connect(config: Config, kind: str, cpus: float) -> bool:
-    """True if a cluster was started (or joined) here, False if this process is connected already."""
-    if ray.is_initialized():
-        return False
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # It says each time that clusters are closed to strangers, which is the default.
-    logging.getLogger(authentication_token_setup.__name__).setLevel(logging.ERROR)
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # actors without a GPU keep CUDA_VISIBLE_DEVICES as it is
-    common = {"log_to_driver": False, "configure_logging": False}
-    address = config.devices.ray_address
-    if address == "local":
-        # Ray would count cores; ranks and engines of one CPU each on fewer cores would wait for ever.
-        declared = int(max(cpus, os.cpu_count() or 1)) if kind == "cpu" else None
-        ray.init(address="local", num_cpus=declared, include_dashboard=False, **common)
-        return True
-    _check_answers(address)
-    # Ray takes the token by itself for clusters of its own only.
-    authentication_token_setup.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
-    try:
-        ray.init(address=address, **common)
-    except ConnectionError as error:
-        raise InputError(
-            f"devices.ray_address={address}: the cluster refuses this process ({error}); every node needs the head's token "
-            "(RAY_AUTH_TOKEN, or ~/.ray/auth_token) and the same versions of Python and Ray"
-        ) from None
-    return True
-
-
-def _check_answers(address: str) -> None:
-    """Ray itself would try an address where nobody listens for minutes."""
-    try:
-        found = services.canonicalize_bootstrap_address(address)  # what `auto` stands for
-        if found is None:
-            raise ConnectionError("no cluster was started on this machine")
-        host, _, port = found.rpartition(":")
-        socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"devices.ray_address={address}: no Ray cluster answers there ({error}); start one with scripts/launch_ray_cluster.sh, "
-            "or set devices.ray_address=local"
-        ) from None
 
 
 def _check_room(config: Config, bundles: list[dict[str, float]]) -> None:

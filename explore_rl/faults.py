@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError
+from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 POLL_S = 2.0
@@ -33,6 +33,11 @@ class ActorFault(RunStopped):
     def __init__(self, who: str, doing: str, why: str):
         super().__init__(f"{who}, asked to {doing}: {why}")
         self.who, self.doing, self.why = who, doing, why
+
+    @classmethod
+    def of_error(cls, who: str, doing: str, error: RayTaskError) -> ActorFault:
+        """An exception of the actor's own code, as the actor's fault."""
+        return cls(who, doing, f"{type(error.cause).__name__}: {error.cause}")
 
     def __reduce__(self) -> tuple:
         return type(self), (self.who, self.doing, self.why)  # it travels from a rank that awaited an engine to the trainer

@@ -37,7 +37,9 @@ class Connection:
                 endpoints.backend, rank.index, self.client, self.source, rendezvous, endpoints.workers, endpoints.load_threads
             )
         except RuntimeError as error:  # of the rendezvous, for which an engine did not turn up
-            raise self.client.fault or error from error
+            if self.client.fault in (None, error):
+                raise
+            raise self.client.fault from error
 
     def send(self, version: int) -> float:
         """Returns the seconds spent on gathering shards. Raises the ActorFault of an engine, after the ranks have been through together."""
@@ -85,7 +87,7 @@ class EngineClient:
         except ActorFault as fault:
             self.fault = fault
         except RayTaskError as error:  # an engine that could not load; over NCCL rank 0 may wait for it already
-            self.fault = ActorFault("a rollout engine", doing, f"{type(error.cause).__name__}: {error.cause}")
+            self.fault = ActorFault.of_error("a rollout engine", doing, error)
 
     def init_weight_transfer_engine(self, init_info: dict[str, Any]) -> None:
         if not self.is_sender:

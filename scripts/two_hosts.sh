@@ -42,7 +42,11 @@ for i in 1 2; do
     # The shell is the host's first process; its id out here is that of unshare's only child.
     ip netns exec "xh$i-$$" unshare -m -u -p -f --mount-proc bash -c \
         "hostname host$i; mount -t tmpfs none /tmp; mount -t tmpfs -o size=8g none /dev/shm; while :; do sleep 1; done" 2>/dev/null &
-    until pgrep -P $! >"$work/host$i"; do sleep 0.1; done
+    for _ in $(seq 100); do
+        ! pgrep -P $! >"$work/host$i" || break
+        sleep 0.1
+    done
+    [ -s "$work/host$i" ] || fail "host $i did not start within 10 s: may this user make namespaces?"
 done
 sleep 1
 

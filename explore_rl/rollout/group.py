@@ -91,7 +91,7 @@ class RolloutGroup:
         try:
             loaded = gather([(e.name, e.handle) for e in engines], refs, "load the model", self.config.devices.start_timeout_s)
         except RayTaskError as error:
-            raise ActorFault("a rollout engine", "load the model", f"{type(error.cause).__name__}: {error.cause}") from error
+            raise ActorFault.of_error("a rollout engine", "load the model", error) from error
         for engine, found in zip(engines, loaded, strict=True):
             engine.pid, engine.node, engine.context = found["pid"], found["node"], found["context"]
 
@@ -148,7 +148,7 @@ class RolloutGroup:
             ray.wait(told, num_returns=len(told), timeout=ANSWER_S) if told else None
             raise
         except RayTaskError as error:
-            raise ActorFault("a rollout engine", doing, f"{type(error.cause).__name__}: {error.cause}") from error
+            raise ActorFault.of_error("a rollout engine", doing, error) from error
 
     # --- faults -------------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 
 import numpy as np
 import torch
@@ -153,3 +154,14 @@ def held_of_base(rank):
     """The same for the frozen model of a learner that is under way."""
     matrices = [p for p in rank.frozen.parameters() if p.ds_numel > 10_000]
     return sum(p.data.numel() + p.ds_tensor.numel() for p in matrices) / sum(p.ds_numel for p in matrices)
+
+
+def make_steps_slow(rank, seconds):
+    """The optimizer steps of the engine that the rank holds now take that much longer."""
+    step = rank.engine.step
+
+    def slow_step():
+        time.sleep(seconds)
+        step()
+
+    rank.engine.step = slow_step

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 from learner_kit import (
-    TERMS, draw, held_by_loading, held_of_base, learner_config, load_plain, make_rows, plain_gradient, plain_scores, relative_error, weights,
+    TERMS, draw, held_by_loading, held_of_base, learner_config, load_plain, make_rows, make_steps_slow, plain_gradient, plain_scores,
+    relative_error, weights,
 )  # fmt: skip
 
 from analysis.errors import InputError
@@ -297,6 +298,15 @@ def test_rows_that_do_not_fit_are_refused(groups, tiny_model):
     del row.columns["base_logprob"]
     with pytest.raises(ValueError, match="base_logprob"):
         groups[1].update([[row]], TERMS)
+
+
+def test_a_long_optimizer_step_is_no_stuck_rank(groups, tiny_model):
+    config = learner_config(tiny_model, **SGD)
+    config.devices.stall_timeout_s = 2.0
+    groups[1].reset(config)
+    groups[1].apply(make_steps_slow, 10.0)
+    [report] = groups[1].update([make_rows()], TERMS)
+    assert report.finite
 
 
 # --- faults: each ends the two ranks, so they come last ---------------------------------------------------------------

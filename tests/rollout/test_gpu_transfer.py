@@ -5,6 +5,7 @@ goes over the TCP store of the rendezvous, and memory that two processes share i
 """
 
 import contextlib
+import glob
 import os
 import signal
 import types
@@ -98,10 +99,11 @@ def stand_in_on_rank(rank):
 
 
 def small_buffers(rank):
-    """The parameters travel in several pieces."""
+    """The parameters travel in several pieces, and the largest is larger than a piece is meant to be."""
     from explore_rl.rollout import vllm_compat
 
-    vllm_compat.PACK_BYTES = 2**20
+    vllm_compat.PACK_BYTES = 2**16
+    assert max(p.nbytes for p in rank.model.parameters()) > vllm_compat.PACK_BYTES
 
 
 class House:
@@ -128,6 +130,9 @@ class House:
         return float(np.abs(learner - np.concatenate([r.logprobs for r in rollouts])).mean())
 
     def close(self):
+        for pid, _ in self.learner.processes:
+            for file in glob.glob(f"{SHARED}-{pid}-*"):
+                os.unlink(file)
         self.group.close()
         self.learner.close()
         self.layout.close()

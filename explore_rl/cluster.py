@@ -1,0 +1,57 @@
+"""Ray itself: a cluster of this process's own, or one that is there already."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+
+import ray
+from ray._private import services
+from ray._private.authentication import authentication_token_setup
+
+from analysis.errors import InputError
+
+CONNECT_TIMEOUT_S = 10.0
+
+
+def connect(address: str, cpus: int | None) -> bool:
+    """address: of devices.ray_address; "local" starts a cluster that offers `cpus` (None: as Ray counts).
+
+    Returns True if a cluster was started (or joined) here, False if this process is connected already. Raises InputError.
+    """
+    if ray.is_initialized():
+        return False
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # It says each time that clusters are closed to strangers, which is the default.
+    logging.getLogger(authentication_token_setup.__name__).setLevel(logging.ERROR)
+    common = {"log_to_driver": False, "configure_logging": False}
+    if address == "local":
+        ray.init(address="local", num_cpus=cpus, include_dashboard=False, **common)
+        return True
+    _check_answers(address)
+    # Ray takes the token by itself for clusters of its own only.
+    authentication_token_setup.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+    try:
+        ray.init(address=address, **common)
+    except ConnectionError as error:
+        raise InputError(
+            f"devices.ray_address={address}: the cluster refuses this process ({error}); every node needs the head's token "
+            "(RAY_AUTH_TOKEN, or ~/.ray/auth_token) and the same versions of Python and Ray"
+        ) from None
+    return True
+
+
+def _check_answers(address: str) -> None:
+    """Ray itself would try an address where nobody listens for minutes."""
+    try:
+        found = services.canonicalize_bootstrap_address(address)  # what `auto` stands for
+        if found is None:
+            raise ConnectionError("no cluster was started on this machine")
+        host, _, port = found.rpartition(":")
+        socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"devices.ray_address={address}: no Ray cluster answers there ({error}); start one with scripts/launch_ray_cluster.sh, "
+            "or set devices.ray_address=local"
+        ) from None
