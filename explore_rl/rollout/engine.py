@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+import functools
 import os
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import ray
+from ray.actor import exit_actor
 
 from explore_rl.types import Request
 
 # vLLM is imported inside the actor only: it reads its settings from the environment that `devices.engine_environment` gives the process.
+
+
+def work(method: Callable) -> Callable:
+    """A method that uses the engine. An engine that lost one of its tensor-parallel workers cannot go on: its process ends, and it is found and
+    replaced as any dead engine, instead of answering with whatever vLLM raised.
+    """
+
+    @functools.wraps(method)
+    def ends_if_broken(self: Any, *args: Any) -> Any:
+        try:
+            return method(self, *args)
+        finally:
+            if self.lost_a_worker():
+                exit_actor()
+
+    return ends_if_broken
 
 
 @ray.remote(concurrency_groups={"watch": 1}, max_restarts=0)
@@ -40,7 +59,10 @@ class RolloutActor:
 
     @ray.method(concurrency_group="watch")
     def state(self) -> dict[str, Any]:
-        return {"version": self.version, "updating": self.updating, "pid": os.getpid()}
+        return {"version": self.version, "whole": not (self.updating or self.lost_a_worker()), "pid": os.getpid()}
+
+    def lost_a_worker(self) -> bool:
+        return self.llm is not None and self.compat.lost_a_worker(self.llm)
 
     # --- work ---------------------------------------------------------------------------------------------------------
 
@@ -63,6 +85,7 @@ class RolloutActor:
         for _ in self.compat.draw(self.llm, requests, self.settings, self._step):
             pass
 
+    @work
     def generate(self, requests: list[Request]) -> list[tuple[tuple[int, ...], str, str, np.ndarray, int]] | None:
         """(tokens, text, finish reason, log-probabilities float32 [len(tokens)], weight version) of each request, in order."""
         self.abandon = False
@@ -82,22 +105,27 @@ class RolloutActor:
 
     # --- weights: the control plane of vLLM's weight-transfer API -----------------------------------------------------
 
+    @work
     def init_weight_transfer_engine(self, init_info: dict[str, Any]) -> None:
         self.llm.init_weight_transfer_engine({"init_info": init_info})
         self.steps += 1
 
+    @work
     def shutdown_weight_transfer_engine(self) -> None:
         self.llm.shutdown_weight_transfer_engine()
 
+    @work
     def start_weight_update(self) -> None:
         self.updating = True
         self.llm.start_weight_update()
         self.steps += 1
 
+    @work
     def update_weights(self, update_info: dict[str, Any]) -> None:
         self.llm.update_weights({"update_info": update_info})
         self.steps += 1
 
+    @work
     def finish_weight_update(self, version: int) -> None:
         """Ends the update and drops every cached key and value of the old weights."""
         self.llm.finish_weight_update(str(version))
@@ -108,10 +136,12 @@ class RolloutActor:
 
     # --- shared GPUs --------------------------------------------------------------------------------------------------
 
+    @work
     def sleep(self) -> None:
         """Moves the weights to CPU memory and frees the key-value cache."""
         self.llm.sleep(level=1)
 
+    @work
     def wake(self, tags: list[str]) -> None:
         if tags:
             self.llm.wake_up(tags=tags)

@@ -233,7 +233,7 @@ def split(requests: list[Request], members: list[int], engines: int) -> list[lis
 
 def _whole(ref: Any) -> bool:
     try:
-        return not ray.get(ref, timeout=ANSWER_S)["updating"]
+        return ray.get(ref, timeout=ANSWER_S)["whole"]
     except (RayActorError, GetTimeoutError):
         return False
 

@@ -31,7 +31,7 @@ from explore_rl.types import Request
 
 __all__ = [
     "LLM", "EngineSettings", "ParamMeta", "TrainerInitInfo", "TrainerWeightTransferEngine", "WeightSource", "WeightTransferEngine",
-    "WeightTransferInitInfo", "WeightTransferUpdateInfo", "context_length", "draw", "layerwise_reload", "make_engine", "register_transfer",
+    "WeightTransferInitInfo", "WeightTransferUpdateInfo", "context_length", "draw", "layerwise_reload", "lost_a_worker", "make_engine", "register_transfer",
     "sampling_params", "trainer_half",
 ]  # fmt: skip
 
@@ -80,6 +80,11 @@ def make_engine(settings: EngineSettings) -> LLM:
 
 def context_length(llm: LLM) -> int:
     return llm.llm_engine.model_config.max_model_len
+
+
+def lost_a_worker(llm: LLM) -> bool:
+    """Whether a worker of its executor died, after which the engine can do nothing."""
+    return getattr(llm.llm_engine.model_executor, "is_failed", False)
 
 
 def sampling_params(request: Request, settings: EngineSettings) -> SamplingParams:

@@ -1,101 +1,29 @@
-"""vLLM's nccl and ipc backends, both halves of each, between real ranks and real engines on a machine without GPUs.
+"""GPU layouts at work on a machine without GPUs: real ranks and real engines, tensor parallel or not, on a Ray cluster that says it has GPUs, and
+both halves of vLLM's nccl and ipc backends between them.
 
-The protocols, the engines' bookkeeping of sleep and the loading are vLLM's own. Only what CUDA and NCCL would do is stood in for: a broadcast
-goes over the TCP store of the rendezvous, and memory that two processes share is a file. That the GPUs' own part works, this cannot show.
+Placement, vLLM's Ray executor, its workers and their sharded loading, the protocols and the engines' bookkeeping of sleep are the real ones. All compute
+on the CPU, and only what CUDA and NCCL would do is stood in for (scripts/rehearse_gpu_layout.py). That the GPUs' own part works, this cannot show.
 """
 
-import contextlib
-import glob
 import os
 import signal
-import types
-from itertools import count
+import threading
 
 import numpy as np
+import psutil
 import pytest
-import ray
-import torch
+from rehearse_gpu_layout import rehearsal
 
 from explore_rl import devices
 from explore_rl.config import Config
 from explore_rl.data_order import hashed_seed
-from explore_rl.learner.group import LearnerGroup
+from explore_rl.faults import ActorFault
 from explore_rl.models import load_tokenizer
-from explore_rl.rollout import group as rollout_group
-from explore_rl.rollout.engine import RolloutActor
+from explore_rl.rollout.group import RolloutGroup
 from explore_rl.types import Request
 from explore_rl.weights import WeightSync
 
 pytestmark = [pytest.mark.slow, pytest.mark.engine, pytest.mark.timeout(600)]
-SHARED = "/dev/shm/explore-rl-test"
-
-
-class Stream:
-    def synchronize(self):
-        pass
-
-
-class Broadcasts:
-    """In the place of vllm's PyNcclCommunicator."""
-
-    def __init__(self, group, device):
-        self.group = group
-
-    def broadcast(self, tensor, src, stream=None):
-        tensor.copy_(self.group.broadcast(tensor, src))
-
-    def destroy(self):
-        self.group = None
-
-
-class TorchWithSharedBuffers:
-    """torch, but a buffer "on the GPU" is a file that other processes can map."""
-
-    files = count()
-
-    def __getattr__(self, name):
-        return getattr(torch, name)
-
-    def empty(self, *size, device=None, **options):
-        if str(device) != "cuda":
-            return torch.empty(*size, device=device, **options)
-        path = f"{SHARED}-{os.getpid()}-{next(self.files)}"
-        tensor = _mapped(path, size[0], "w+")
-        tensor.path = path
-        return tensor
-
-
-def _mapped(path, size, mode):
-    return torch.from_numpy(np.memmap(path, np.uint8, mode, shape=(size,)))
-
-
-def stand_in_for_cuda(gpu):
-    """In this process from now on: the calls of vLLM's transfer engines to CUDA do nothing, and its GPU has the name `gpu`."""
-    from torch.multiprocessing import reductions
-    from vllm.distributed.device_communicators import pynccl
-    from vllm.distributed.weight_transfer import packed_tensor
-
-    torch.accelerator.current_device_index = lambda: 0
-    torch.accelerator.synchronize = torch.cuda.synchronize = torch.cuda.ipc_collect = lambda *_: None
-    torch.cuda.current_stream = lambda *_: Stream()
-    torch.cuda.stream = lambda _: contextlib.nullcontext()
-    torch.cuda.get_device_properties = lambda _: types.SimpleNamespace(uuid=gpu)
-    packed_tensor._get_streams = lambda _, streams: [Stream()] * streams
-    pynccl.PyNcclCommunicator = Broadcasts
-    packed_tensor.torch = TorchWithSharedBuffers()
-    # Of CUDA's handle vLLM looks at the device alone, its seventh part.
-    packed_tensor.reduce_tensor = lambda buffer: (None, (buffer.path, len(buffer), "r+", 0, 0, 0, 0))
-    reductions.rebuild_cuda_tensor = lambda path, size, mode, *_: _mapped(path, size, mode)
-
-
-class Engine(RolloutActor.__ray_metadata__.modified_class):
-    def load(self):
-        stand_in_for_cuda(os.environ["STAND_IN_GPU"])
-        return super().load()
-
-
-def stand_in_on_rank(rank):
-    stand_in_for_cuda(f"gpu {rank.index}")
 
 
 def small_buffers(rank):
@@ -107,19 +35,16 @@ def small_buffers(rank):
 
 
 class House:
-    """Two ranks, two engines; rank i and engine i on one GPU if the backend is ipc."""
+    def __init__(self, ranks, actors, tensor_parallel, colocate):
+        from explore_rl.actors import LearnerGroup  # as the rehearsal has it
 
-    def __init__(self, backend):
         self.config = Config()
-        self.config.rollout.actors, self.config.learner.ranks, self.config.rollout.kv_cache_gib = 2, 2, 0.1
+        self.config.learner.ranks, self.config.devices.colocate = ranks, colocate
+        self.config.rollout.actors, self.config.rollout.tensor_parallel, self.config.rollout.kv_cache_gib = actors, tensor_parallel, 0.1
         self.layout = devices.start(self.config, base_engines=0)
-        self.layout.transfer, self.layout.colocated = backend, backend == "ipc"
-        for i, options in enumerate(self.layout.policy):
-            options["runtime_env"]["env_vars"] = options["runtime_env"]["env_vars"] | {"STAND_IN_GPU": f"gpu {i}"}
         self.learner = LearnerGroup(self.config, self.layout)
-        for function in (stand_in_on_rank, small_buffers):
-            self.learner.apply(function)
-        self.group = rollout_group.RolloutGroup(self.config, self.layout)
+        self.learner.apply(small_buffers)
+        self.group = RolloutGroup(self.config, self.layout)
         self.sync = WeightSync(self.learner, self.group)
         prompt = tuple(load_tokenizer("lab:base").encode("3 5 7=22:"))
         self.requests = [Request("p", 0, prompt, hashed_seed("t", i), 16) for i in range(32)]
@@ -129,24 +54,32 @@ class House:
         learner = np.concatenate([s.logprob for s in self.learner.score(sequences)])
         return float(np.abs(learner - np.concatenate([r.logprobs for r in rollouts])).mean())
 
+    def workers(self):
+        """Processes of vLLM's Ray executor, of all engines."""
+        return [p for p in psutil.process_iter(["cmdline"]) if "RayWorkerProc" in " ".join(p.info["cmdline"] or ())]
+
     def close(self):
-        for pid, _ in self.learner.processes:
-            for file in glob.glob(f"{SHARED}-{pid}-*"):
-                os.unlink(file)
         self.group.close()
         self.learner.close()
         self.layout.close()
 
 
-@pytest.fixture(scope="module", params=["nccl", "ipc"])
+LAYOUTS = {
+    "ipc": {"ranks": 2, "actors": 2, "tensor_parallel": 1, "colocate": True},
+    "nccl": {"ranks": 2, "actors": 2, "tensor_parallel": 2, "colocate": False},
+}
+
+
+@pytest.fixture(scope="module")
 def house(request):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rollout_group, "RolloutActor", ray.remote(concurrency_groups={"watch": 1}, max_restarts=0)(Engine))
-        house = House(request.param)
+    with rehearsal(gpus=6):
+        house = House(**LAYOUTS[request.param])
+        assert house.layout.transfer == request.param
         yield house
         house.close()
 
 
+@pytest.mark.parametrize("house", LAYOUTS, indirect=True)
 @pytest.mark.parametrize("stage", [0, 3])
 def test_new_weights_reach_every_engine(house, stage, disturb):
     house.config.learner.zero_stage = stage
@@ -159,13 +92,31 @@ def test_new_weights_reach_every_engine(house, stage, disturb):
         assert house.gap(rollouts) < 1e-5
 
 
+@pytest.mark.parametrize("house", LAYOUTS, indirect=True)
 def test_a_killed_engine_is_replaced_and_connected_anew(house, disturb):
-    survivor, killed = (engine.pid for engine in house.group.engines)
+    *survivors, killed = (engine.pid for engine in house.group.engines)
     os.kill(killed, signal.SIGKILL)
     house.learner.apply(disturb, 7)
     house.sync.send(99)
     now = {engine.pid for engine in house.group.engines}
-    assert killed not in now and survivor in now  # found before the send had begun
+    assert killed not in now and now.issuperset(survivors)  # found before the send had begun
     rollouts = house.group.generate(house.requests)
     assert {r.weight_version for r in rollouts} == {99}
     assert house.gap(rollouts) < 1e-5
+
+
+@pytest.mark.parametrize("house", ["nccl"], indirect=True)
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_an_engine_whose_worker_is_lost_is_replaced(house, how, monkeypatch):
+    monkeypatch.setattr(house.config.devices, "stall_timeout_s", 10)
+    before = {engine.pid for engine in house.group.engines}
+    lost = house.workers()[0]
+    signaller = threading.Timer(0.3, lost.send_signal, [how])
+    signaller.start()
+    with pytest.raises(ActorFault, match="^rollout engine ., asked to draw 2048 completions: (died|no progress)"):
+        house.group.generate(house.requests * 64)
+    signaller.join()
+    house.sync.send(100)
+    assert len(before - {engine.pid for engine in house.group.engines}) == 1
+    assert not lost.is_running()
+    assert house.gap(house.group.generate(house.requests)) < 1e-5
