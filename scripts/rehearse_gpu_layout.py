@@ -6,7 +6,7 @@
     python scripts/rehearse_gpu_layout.py 4 train configs/lab/mixture_policy.yaml learner.ranks=2 learner.zero_stage=3 \\
         rollout.actors=1 rollout.tensor_parallel=2 devices.colocate=true run.steps=5
 
-GPUS: how many Ray is made to believe in; COMMAND: what one would give to `explore-rl`. Real are the placement of all processes, vLLM's Ray executor with
+GPUS: how many Ray is made to believe in (a cluster that is joined was told by whoever started it); COMMAND: what one would give to `explore-rl`. Real are the placement of all processes, vLLM's Ray executor with
 its tensor-parallel workers and their sharded loading, both halves of vLLM's nccl and ipc transfer, the order of sleep and wake-up, and the
 recovery from a lost process. Everything computes on the CPU, and what CUDA and NCCL would do in a transfer is stood in for: a broadcast goes over the
 TCP store of the rendezvous, memory that two processes share is a file. So it shows that a layout starts, learns and sends; not that GPUs compute
@@ -19,6 +19,7 @@ import contextlib
 import glob
 import json
 import os
+import socket
 import sys
 import tempfile
 import types
@@ -48,7 +49,10 @@ def main() -> int:
 
 @contextlib.contextmanager
 def rehearsal(gpus: int) -> Iterator[None]:
-    """A Ray cluster that is started meanwhile says it has `gpus`; `devices` lays them out, and gives the processes the settings of a CPU."""
+    """A Ray cluster that is started meanwhile says it has `gpus`; `devices` lays them out, and gives the processes the settings of a CPU.
+
+    The working directory has to be one that every node sees.
+    """
     real = types.SimpleNamespace(**vars(devices))
     parallel = ("tensor_parallel_size", "distributed_executor_backend")
 
@@ -66,7 +70,7 @@ def rehearsal(gpus: int) -> Iterator[None]:
             super().__init__(*args, **options)
             self.apply(_install_on_rank)
 
-    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as patches:
+    with tempfile.TemporaryDirectory(prefix=f".{NAME}-", dir=os.getcwd()) as folder, contextlib.ExitStack() as patches:
         own = _plugged_in(Path(folder))
         stood_in = {
             "resolve": lambda _: "cuda",
@@ -115,7 +119,7 @@ def install() -> None:
     from vllm.distributed.device_communicators import pynccl
     from vllm.distributed.weight_transfer import packed_tensor
 
-    gpu = f"gpu {ray.get_gpu_ids()}"
+    gpu = f"gpu {ray.get_gpu_ids()} of {socket.gethostname()}"
     torch.accelerator.current_device_index = lambda: 0
     torch.accelerator.synchronize = torch.cuda.synchronize = torch.cuda.ipc_collect = lambda *_: None
     torch.cuda.current_stream = lambda *_: Stream()

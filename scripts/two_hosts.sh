@@ -2,6 +2,7 @@
 # A run over two hosts, made on this one: each has a network, processes, a host name, /tmp and /dev/shm of its own (Linux namespaces).
 #
 #   sudo bash scripts/two_hosts.sh [OUT]        about 3 minutes on 2 cores; needs root, iproute2 and the .venv; OUT: runs/two-hosts
+#   sudo GPUS=4 bash scripts/two_hosts.sh [OUT] the same for GPUs that each host only says it has: scripts/rehearse_gpu_layout.py; 7 minutes
 #
 # A Ray head and a worker, started with scripts/launch_ray_cluster.sh, carry 2 learner ranks and 2 engines. After some steps everything on the
 # second host is killed: the run has to stop and say so. The host comes back, the run goes on with --resume, and its final weights have to be
@@ -19,6 +20,14 @@ case $PWD in /tmp/*) need "the repository is in /tmp, of which each host has its
 
 work=$(mktemp -d)
 export RAY_AUTH_TOKEN=$(python3 -c 'import secrets; print(secrets.token_hex(32))') RAY_AUTH_MODE=token CPUS=2
+if [ -n "${GPUS:-}" ]; then
+    export GPUS CPUS=12 # the second engine has to find no room on the first host
+    command=(.venv/bin/python scripts/rehearse_gpu_layout.py 6 train)
+    layout=(rollout.tensor_parallel=2)
+else
+    command=(.venv/bin/explore-rl train)
+    layout=(devices.device=cpu)
+fi
 host() { local i=$1; shift; nsenter -t "$(cat "$work/host$i")" -a --wd="$PWD" "$@"; }
 clean() {
     for i in 1 2; do
@@ -53,10 +62,10 @@ sleep 1
 train() { # name, then the rest of the command
     local name=$1
     shift
-    .venv/bin/explore-rl train configs/lab/grpo.yaml "name=$name" "run.output=$OUT/$name" devices.device=cpu learner.ranks=2 learner.zero_stage=3 \
-        rollout.actors=2 run.steps=12 run.checkpoint_every=4 run.evaluate_every=0 run.exact_every=0 "$@"
+    "${command[@]}" configs/lab/grpo.yaml "name=$name" "run.output=$OUT/$name" learner.ranks=2 learner.zero_stage=3 rollout.actors=2 \
+        "${layout[@]}" run.steps=12 run.checkpoint_every=4 run.evaluate_every=0 run.exact_every=0 "$@"
 }
-export OUT && export -f train
+train_on_1() { host 1 bash -c "$(declare -p command layout OUT); $(declare -f train); train two devices.ray_address=10.213.0.1:6379 $*"; }
 steps() { wc -l 2>/dev/null <"$OUT/two/metrics.jsonl" || echo 0; }
 say() { echo "two_hosts: $*"; }
 
@@ -67,7 +76,7 @@ train one >"$OUT/one.log" 2>&1 || fail "the run on one host failed: $OUT/one.log
 say "two hosts, until 6 steps are done"
 host 1 env HEAD_IP=10.213.0.1 bash scripts/launch_ray_cluster.sh head >"$OUT/ray.log" 2>&1 || fail "the head did not start: $OUT/ray.log"
 host 2 bash scripts/launch_ray_cluster.sh worker 10.213.0.1 >>"$OUT/ray.log" 2>&1 || fail "the worker did not join: $OUT/ray.log"
-host 1 bash -c "train two devices.ray_address=10.213.0.1:6379 run.steps=100000" >"$OUT/two.log" 2>&1 &
+train_on_1 run.steps=100000 >"$OUT/two.log" 2>&1 &
 run=$!
 for _ in $(seq 240); do
     [ "$(steps)" -lt 6 ] && kill -0 $run 2>/dev/null || break
@@ -91,7 +100,7 @@ say "stopped after $((SECONDS - began)) s with exit code $code: $(grep -a 'stopp
 
 say "the second host comes back, the run goes on"
 host 2 bash scripts/launch_ray_cluster.sh worker 10.213.0.1 >>"$OUT/ray.log" 2>&1 || fail "the worker did not join again: $OUT/ray.log"
-host 1 bash -c "train two devices.ray_address=10.213.0.1:6379 --resume" >>"$OUT/two.log" 2>&1 || fail "the run did not go on: $OUT/two.log"
+train_on_1 --resume >>"$OUT/two.log" 2>&1 || fail "the run did not go on: $OUT/two.log"
 
 sha256sum "$OUT"/*/final/model.safetensors
 cmp "$OUT/one/final/model.safetensors" "$OUT/two/final/model.safetensors" || fail "the weights differ"
