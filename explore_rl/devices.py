@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import sys
 from dataclasses import dataclass, field
 from typing import Any
@@ -349,6 +350,20 @@ def without_compiled_collectives() -> None:
     import deepspeed
 
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+
+
+def name_interface(address: str) -> None:
+    """Called in a CPU rank before it connects: gloo takes the network interface that leads to `address`, rank 0's.
+
+    Left alone it takes the one that the host's own name stands for. On many machines that is the loopback, which no other host reaches.
+    """
+    import psutil
+
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect((address, 9))  # a datagram socket sends nothing here, it only looks for the way
+        own = probe.getsockname()[0]
+    name = next(n for n, addresses in psutil.net_if_addrs().items() if own in {a.address for a in addresses})
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
 
 
 def release_unused_memory(config: Config, kind: str) -> None:

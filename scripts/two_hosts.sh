@@ -4,7 +4,7 @@
 #   sudo bash scripts/two_hosts.sh [OUT]        about 3 minutes on 2 cores; needs root, iproute2 and the .venv; OUT: runs/two-hosts
 #   sudo GPUS=4 bash scripts/two_hosts.sh [OUT] the same for GPUs that each host only says it has: scripts/rehearse_gpu_layout.py; 7 minutes
 #
-# A Ray head and a worker, started with scripts/launch_ray_cluster.sh, carry 2 learner ranks and 2 engines. After some steps everything on the
+# A Ray head and a worker, started with scripts/launch_ray_cluster.sh, carry learner ranks and engines. After some steps everything on the
 # second host is killed: the run has to stop and say so. The host comes back, the run goes on with --resume, and its final weights have to be
 # those of a run on one host that was never interrupted, bit for bit. Exit code 0: they are.
 set -euo pipefail
@@ -21,12 +21,12 @@ case $PWD in /tmp/*) need "the repository is in /tmp, of which each host has its
 work=$(mktemp -d)
 export RAY_AUTH_TOKEN=$(python3 -c 'import secrets; print(secrets.token_hex(32))') RAY_AUTH_MODE=token CPUS=2
 if [ -n "${GPUS:-}" ]; then
-    export GPUS CPUS=12 # the second engine has to find no room on the first host
+    export GPUS CPUS=12 # the second engine has to go to the second host
     command=(.venv/bin/python scripts/rehearse_gpu_layout.py 6 train)
-    layout=(rollout.tensor_parallel=2)
+    layout=(learner.ranks=2 rollout.actors=2 rollout.tensor_parallel=2)
 else
     command=(.venv/bin/explore-rl train)
-    layout=(devices.device=cpu)
+    layout=(learner.ranks=3 rollout.actors=1 devices.device=cpu) # the third rank and the engine have to go to the second host
 fi
 host() { local i=$1; shift; nsenter -t "$(cat "$work/host$i")" -a --wd="$PWD" "$@"; }
 clean() {
@@ -62,8 +62,8 @@ sleep 1
 train() { # name, then the rest of the command
     local name=$1
     shift
-    "${command[@]}" configs/lab/grpo.yaml "name=$name" "run.output=$OUT/$name" learner.ranks=2 learner.zero_stage=3 rollout.actors=2 \
-        "${layout[@]}" run.steps=12 run.checkpoint_every=4 run.evaluate_every=0 run.exact_every=0 "$@"
+    "${command[@]}" configs/lab/grpo.yaml "name=$name" "run.output=$OUT/$name" learner.zero_stage=3 "${layout[@]}" \
+        run.steps=12 run.checkpoint_every=4 run.evaluate_every=0 run.exact_every=0 "$@"
 }
 train_on_1() { host 1 bash -c "$(declare -p command layout OUT); $(declare -f train); train two devices.ray_address=10.213.0.1:6379 $*"; }
 steps() { wc -l 2>/dev/null <"$OUT/two/metrics.jsonl" || echo 0; }

@@ -61,6 +61,7 @@ class LearnerRank:
         transformers.utils.logging.disable_progress_bar()
         if self.kind == "cpu":
             devices.without_compiled_collectives()
+            devices.name_interface(address)
         deepspeed.init_distributed(devices.distributed_backend(self.kind), verbose=False, timeout=datetime.timedelta(seconds=timeout_s))
         self.progress += 1
 
