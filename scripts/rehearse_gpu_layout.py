@@ -6,11 +6,13 @@
     python scripts/rehearse_gpu_layout.py 4 train configs/lab/mixture_policy.yaml learner.ranks=2 learner.zero_stage=3 \\
         rollout.actors=1 rollout.tensor_parallel=2 devices.colocate=true run.steps=5
 
-GPUS: how many Ray is made to believe in (a cluster that is joined was told by whoever started it); COMMAND: what one would give to `explore-rl`. Real are the placement of all processes, vLLM's Ray executor with
-its tensor-parallel workers and their sharded loading, both halves of vLLM's nccl and ipc transfer, the order of sleep and wake-up, and the
-recovery from a lost process. Everything computes on the CPU, and what CUDA and NCCL would do in a transfer is stood in for: a broadcast goes over the
-TCP store of the rendezvous, memory that two processes share is a file. So it shows that a layout starts, learns and sends; not that GPUs compute
-what they should, nor how fast, nor whether their memory suffices.
+GPUS: how many Ray is made to believe in (a cluster that is joined was told by whoever started it). COMMAND: what one would give to `explore-rl`.
+
+Real are the placement of all processes, vLLM's Ray executor with its tensor-parallel workers and their sharded loading, the engines' asynchronous
+scheduling, both halves of vLLM's nccl and ipc transfer, the order of sleep and wake-up, and the recovery from a lost process. Everything
+computes on the CPU, and what CUDA and NCCL would do in a transfer is stood in for: a broadcast goes over the TCP store of the rendezvous, memory
+that two processes share is a file. So it shows that a layout starts, learns and sends; not that GPUs compute what they should, nor how fast,
+nor whether their memory suffices. A tensor-parallel engine has to stay within one host.
 """
 
 from __future__ import annotations
@@ -106,10 +108,18 @@ def _plugged_in(folder: Path) -> dict[str, str]:
 
 
 def platform() -> str:
-    """A CPU for which Ray keeps the books of GPUs."""
+    """A CPU for which Ray keeps the books of GPUs, and that is given its next step before the last one's tokens are read, as GPUs are."""
     from vllm.platforms.cpu import CpuPlatform
 
-    globals()["Platform"] = type("Platform", (CpuPlatform,), {"ray_device_key": "GPU"})
+    class Platform(CpuPlatform):
+        ray_device_key = "GPU"
+
+        @classmethod
+        def check_and_update_config(cls, vllm_config):
+            super().check_and_update_config(vllm_config)
+            vllm_config.scheduler_config.async_scheduling = True
+
+    globals()["Platform"] = Platform
     return f"{__name__}.Platform"
 
 
@@ -124,6 +134,7 @@ def install() -> None:
     torch.accelerator.synchronize = torch.cuda.synchronize = torch.cuda.ipc_collect = lambda *_: None
     torch.cuda.current_stream = lambda *_: Stream()
     torch.cuda.stream = lambda _: contextlib.nullcontext()
+    torch.cuda.Event = Event
     torch.cuda.get_device_properties = lambda _: types.SimpleNamespace(uuid=gpu)
     packed_tensor._get_streams = lambda _, streams: [Stream()] * streams
     pynccl.PyNcclCommunicator = Broadcasts
@@ -138,6 +149,17 @@ def _install_on_rank(rank) -> None:
 
 
 class Stream:
+    def synchronize(self):
+        pass
+
+
+class Event:
+    def __init__(self, blocking):
+        pass
+
+    def record(self):
+        pass
+
     def synchronize(self):
         pass
 

@@ -26,7 +26,7 @@ if [ -n "${GPUS:-}" ]; then
     layout=(learner.ranks=2 rollout.actors=2 rollout.tensor_parallel=2)
 else
     command=(.venv/bin/explore-rl train)
-    layout=(learner.ranks=3 rollout.actors=1 devices.device=cpu) # the third rank and the engine have to go to the second host
+    layout=(learner.ranks=3 rollout.actors=1 devices.device=cpu) # more than one host holds
 fi
 host() { local i=$1; shift; nsenter -t "$(cat "$work/host$i")" -a --wd="$PWD" "$@"; }
 clean() {

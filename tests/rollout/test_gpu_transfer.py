@@ -1,13 +1,15 @@
-"""GPU layouts at work on a machine without GPUs: real ranks and real engines, tensor parallel or not, on a Ray cluster that says it has GPUs, and
+"""GPU layouts at work on a machine without GPUs: real ranks and real tensor-parallel engines on a Ray cluster that says it has GPUs, and
 both halves of vLLM's nccl and ipc backends between them.
 
-Placement, vLLM's Ray executor, its workers and their sharded loading, the protocols and the engines' bookkeeping of sleep are the real ones. All compute
-on the CPU, and only what CUDA and NCCL would do is stood in for (scripts/rehearse_gpu_layout.py). That the GPUs' own part works, this cannot show.
+Placement, vLLM's Ray executor, its workers and their sharded loading, the protocols and the engines' bookkeeping of sleep are the real
+ones. All compute on the CPU, and only what CUDA and NCCL would do is stood in for (scripts/rehearse_gpu_layout.py). That the GPUs' own part
+works, this cannot show.
 """
 
 import os
 import signal
 import threading
+from dataclasses import replace
 
 import numpy as np
 import psutil
@@ -35,16 +37,16 @@ def small_buffers(rank):
 
 
 class House:
-    def __init__(self, ranks, actors, tensor_parallel, colocate):
+    def __init__(self, ranks, actors, base_engines, colocate):
         from explore_rl.actors import LearnerGroup  # as the rehearsal has it
 
         self.config = Config()
         self.config.learner.ranks, self.config.devices.colocate = ranks, colocate
-        self.config.rollout.actors, self.config.rollout.tensor_parallel, self.config.rollout.kv_cache_gib = actors, tensor_parallel, 0.1
-        self.layout = devices.start(self.config, base_engines=0)
+        self.config.rollout.actors, self.config.rollout.tensor_parallel, self.config.rollout.kv_cache_gib = actors, 2, 0.1
+        self.layout = devices.start(self.config, base_engines)
         self.learner = LearnerGroup(self.config, self.layout)
         self.learner.apply(small_buffers)
-        self.group = RolloutGroup(self.config, self.layout)
+        self.group = RolloutGroup(self.config, self.layout, needs_base=base_engines > 0)
         self.sync = WeightSync(self.learner, self.group)
         prompt = tuple(load_tokenizer("lab:base").encode("3 5 7=22:"))
         self.requests = [Request("p", 0, prompt, hashed_seed("t", i), 16) for i in range(32)]
@@ -65,8 +67,8 @@ class House:
 
 
 LAYOUTS = {
-    "ipc": {"ranks": 2, "actors": 2, "tensor_parallel": 1, "colocate": True},
-    "nccl": {"ranks": 2, "actors": 2, "tensor_parallel": 2, "colocate": False},
+    "ipc": {"ranks": 2, "actors": 1, "base_engines": 1, "colocate": True},
+    "nccl": {"ranks": 2, "actors": 2, "base_engines": 0, "colocate": False},
 }
 
 
@@ -92,9 +94,16 @@ def test_new_weights_reach_every_engine(house, stage, disturb):
         assert house.gap(rollouts) < 1e-5
 
 
+@pytest.mark.parametrize("house", ["ipc"], indirect=True)
+def test_a_base_engine_keeps_its_weights(house):
+    house.learner.reset(house.config)  # back to the model that both started with
+    assert house.gap(house.group.generate([replace(r, engine="base", source="base") for r in house.requests])) < 1e-5
+
+
 @pytest.mark.parametrize("house", LAYOUTS, indirect=True)
 def test_a_killed_engine_is_replaced_and_connected_anew(house, disturb):
-    *survivors, killed = (engine.pid for engine in house.group.engines)
+    killed = house.group.families["policy"][-1].pid
+    survivors = {engine.pid for engine in house.group.engines} - {killed}
     os.kill(killed, signal.SIGKILL)
     house.learner.apply(disturb, 7)
     house.sync.send(99)
@@ -108,7 +117,7 @@ def test_a_killed_engine_is_replaced_and_connected_anew(house, disturb):
 @pytest.mark.parametrize("house", ["nccl"], indirect=True)
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
 def test_an_engine_whose_worker_is_lost_is_replaced(house, how, monkeypatch):
-    monkeypatch.setattr(house.config.devices, "stall_timeout_s", 10)
+    monkeypatch.setattr(house.config.devices, "stall_timeout_s", 6)
     before = {engine.pid for engine in house.group.engines}
     lost = house.workers()[0]
     signaller = threading.Timer(0.3, lost.send_signal, [how])
