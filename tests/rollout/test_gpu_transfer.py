@@ -100,7 +100,7 @@ def test_a_base_engine_keeps_its_weights(house):
     assert house.gap(house.group.generate([replace(r, engine="base", source="base") for r in house.requests])) < 1e-5
 
 
-@pytest.mark.parametrize("house", LAYOUTS, indirect=True)
+@pytest.mark.parametrize("house", ["ipc"], indirect=True)
 def test_a_killed_engine_is_replaced_and_connected_anew(house, disturb):
     killed = house.group.families["policy"][-1].pid
     survivors = {engine.pid for engine in house.group.engines} - {killed}
@@ -115,16 +115,14 @@ def test_a_killed_engine_is_replaced_and_connected_anew(house, disturb):
 
 
 @pytest.mark.parametrize("house", ["nccl"], indirect=True)
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
-def test_an_engine_whose_worker_is_lost_is_replaced(house, how, monkeypatch):
-    monkeypatch.setattr(house.config.devices, "stall_timeout_s", 6)
+def test_an_engine_whose_worker_is_lost_is_replaced(house):
     before = {engine.pid for engine in house.group.engines}
     lost = house.workers()[0]
-    signaller = threading.Timer(0.3, lost.send_signal, [how])
-    signaller.start()
-    with pytest.raises(ActorFault, match="^rollout engine ., asked to draw 2048 completions: (died|no progress)"):
+    killer = threading.Timer(0.3, lost.kill)
+    killer.start()
+    with pytest.raises(ActorFault, match="^rollout engine ., asked to draw 2048 completions: died"):
         house.group.generate(house.requests * 64)
-    signaller.join()
+    killer.join()
     house.sync.send(100)
     assert len(before - {engine.pid for engine in house.group.engines}) == 1
     assert not lost.is_running()
