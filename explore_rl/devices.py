@@ -362,8 +362,9 @@ def name_interface(address: str) -> None:
     with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect((address, 9))  # a datagram socket sends nothing here, it only looks for the way
         own = probe.getsockname()[0]
-    name = next(n for n, addresses in psutil.net_if_addrs().items() if own in {a.address for a in addresses})
-    os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
+    names = [name for name, addresses in psutil.net_if_addrs().items() if own in {a.address for a in addresses}]
+    if names:
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", names[0])
 
 
 def release_unused_memory(config: Config, kind: str) -> None:

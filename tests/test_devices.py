@@ -1,5 +1,9 @@
 """Layouts: what fits is placed, what does not is refused with numbers and the key to change."""
 
+import os
+import socket
+
+import psutil
 import pytest
 import ray
 from ray.util.placement_group import placement_group, remove_placement_group
@@ -151,3 +155,23 @@ def test_actors_get_the_environment_of_their_role(small_cluster):
     layout.close()
     assert engine["VLLM_ENABLE_V1_MULTIPROCESSING"] == "0" and engine["OMP_NUM_THREADS"] == "2"
     assert rank["DS_ACCELERATOR"] == "cpu" and rank["OMP_NUM_THREADS"] == "1"
+
+
+# --- how ranks on CPUs reach each other -------------------------------------------------------------------------------
+
+
+def test_gloo_takes_the_interface_of_the_address_and_not_of_the_hosts_name(monkeypatch):
+    own = {a.address: name for name, found in psutil.net_if_addrs().items() for a in found if a.family == socket.AF_INET}
+    assert "127.0.0.1" in own
+    for address, name in own.items():
+        with monkeypatch.context() as patch:
+            patch.setenv("GLOO_SOCKET_IFNAME", "")  # put back at the end
+            del os.environ["GLOO_SOCKET_IFNAME"]
+            devices.name_interface(address)
+            assert os.environ["GLOO_SOCKET_IFNAME"] == name
+
+
+def test_gloos_interface_can_be_chosen(monkeypatch):
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "chosen")
+    devices.name_interface("127.0.0.1")
+    assert os.environ["GLOO_SOCKET_IFNAME"] == "chosen"

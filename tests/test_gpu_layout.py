@@ -1,5 +1,7 @@
 """GPU layouts on a Ray cluster that only says it has four GPUs: where Ray puts whom. tests/rollout/test_gpu_transfer.py runs them."""
 
+import os
+
 import pytest
 import ray
 
@@ -39,20 +41,24 @@ class Process:
     def gpus(self):
         return ray.get_gpu_ids()
 
+    def float32_products(self):
+        return os.environ.get("TRITON_F32_DEFAULT")
+
 
 def place(layout):
     """Every process of the layout, all alive at once."""
     return {role: [Process.options(**options).remote() for options in getattr(layout, role)] for role in ("learner", "policy", "base")}
 
 
-def asked(processes):
-    return ray.get([p.gpus.remote() for p in processes], timeout=120)
+def asked(processes, method="gpus"):
+    return ray.get([getattr(p, method).remote() for p in processes], timeout=120)
 
 
 def test_apart_every_process_has_a_gpu_of_its_own(start):
     found = place(start(ranks=2, actors=1, base_engines=1))
     gpus = asked(found["learner"] + found["policy"] + found["base"])
     assert all(len(g) == 1 for g in gpus) and len({g[0] for g in gpus}) == 4
+    assert asked(found["policy"] + found["base"], "float32_products") == ["ieee", "ieee"]
 
 
 def test_shared_a_rank_and_its_engine_see_the_same_gpu(start):

@@ -5,7 +5,7 @@ import pytest
 from ray import cloudpickle
 
 sys.path.insert(0, str(Path(__file__).parent))  # tests are not packages; engine_kit is what they share
-sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))  # rehearse_gpu_layout
 
 
 @pytest.fixture(scope="session")

@@ -100,7 +100,7 @@ def test_a_base_engine_keeps_its_weights(house):
     assert house.gap(house.group.generate([replace(r, engine="base", source="base") for r in house.requests])) < 1e-5
 
 
-@pytest.mark.parametrize("house", ["ipc"], indirect=True)
+@pytest.mark.parametrize("house", LAYOUTS, indirect=True)
 def test_a_killed_engine_is_replaced_and_connected_anew(house, disturb):
     killed = house.group.families["policy"][-1].pid
     survivors = {engine.pid for engine in house.group.engines} - {killed}
