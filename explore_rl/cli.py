@@ -19,9 +19,9 @@ COMMANDS = {
     "score": ("explore_rl.commands.score", "log-probabilities, entropy and perplexity of given texts under a model"),
     "audit": ("analysis.commands.audit", "one base against one tuned model: support, pass@k, verdict, report"),
     "compare": ("explore_rl.commands.compare", "methods x seeds against the base: one board, one report"),
-    "lab": ("explore_rl.lab.command", "the laboratory: build its base model, make problems, audit exactly"),
-    "problems": ("explore_rl.problems.command", "show what was read from a problem file, as the model will see it"),
-    "verify": ("explore_rl.verifiers.command", "grade completions again with a verifier"),
+    "lab": ("explore_rl.commands.lab", "the laboratory: build its base model, make problems, audit exactly"),
+    "problems": ("explore_rl.commands.problems", "show what was read from a problem file, as the model will see it"),
+    "verify": ("explore_rl.commands.verify", "grade completions again with a verifier"),
 }
 
 

@@ -13,11 +13,12 @@ import time
 
 import ray
 
-from explore_rl import devices
-from explore_rl.config import load_config
-from explore_rl.data_order import hashed_seed
+from explore_rl.cluster import placement
+from explore_rl.config.loading import load_config
 from explore_rl.models import load_tokenizer
-from explore_rl.rollout.group import RolloutGroup
+from explore_rl.rollout.engines import RolloutGroup
+from explore_rl.rollout.seeds import hashed_seed
+from explore_rl.rollout.settings import engine_environment
 from explore_rl.types import Request
 
 
@@ -51,8 +52,8 @@ def main() -> None:
     args = parser.parse_args()
 
     config = load_config(None, [f"model.path={args.model}", "rollout.actors=2"])
-    layout = devices.start(config, 0)
-    place = layout.policy.pop()
+    layout = placement.start(config, 0)
+    place = placement.with_environment(layout.policy.pop(), engine_environment(config, layout.kind))
     config.rollout.actors = 1
     group = RolloutGroup(config, layout, load_format="auto")
     engine = group.families["policy"][0]

@@ -46,8 +46,8 @@ def make_model(folder: Path, threads: int) -> list[dict]:
 
 
 def ours(folder: Path, new_tokens: int, args: argparse.Namespace) -> dict:
-    from explore_rl.config import load_config
-    from explore_rl.runs import run
+    from explore_rl.config.loading import load_config
+    from explore_rl.experiments.runs import run
 
     out = folder / f"ours-{new_tokens}"
     config = load_config(None, [

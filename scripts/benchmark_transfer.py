@@ -17,13 +17,14 @@ import numpy as np
 import torch
 from transformers import GenerationConfig, Qwen2Config, Qwen2ForCausalLM
 
-from explore_rl import devices
-from explore_rl.config import load_config
-from explore_rl.learner.group import LearnerGroup
+from explore_rl.cluster import placement
+from explore_rl.config.loading import load_config
+from explore_rl.learner.learner import LearnerGroup
 from explore_rl.models import load_tokenizer
-from explore_rl.rollout.group import RolloutGroup
+from explore_rl.rollout.engines import RolloutGroup
+from explore_rl.transfer.on_ranks import import_sender
+from explore_rl.transfer.sync import WeightSync
 from explore_rl.types import Request
-from explore_rl.weights import WeightSync, import_sender
 
 SIZES = {  # hidden, intermediate, layers, heads, key-value heads, vocabulary
     "0.5b": (896, 4864, 24, 14, 2, 151936),
@@ -75,7 +76,7 @@ def main() -> None:
         random_model(args.size, not args.untied, Path(folder))
         settings = [f"model.path={folder}", f"learner.zero_stage={args.zero_stage}", "rollout.kv_cache_gib=0.25"]
         config = load_config(None, settings + ["devices.stall_timeout_s=300"])
-        layout = devices.start(config, 0)
+        layout = placement.start(config, 0)
         learner = LearnerGroup(config, layout)
         group = RolloutGroup(config, layout)
         requests = [Request("p", 0, (3, 5, 7), i, 8) for i in range(4)]

@@ -19,7 +19,7 @@ from analysis import readers
 from analysis.certified import certify, default_eps
 from analysis.support import categories
 from explore_rl.lab import problems
-from explore_rl.lab.command import audit_of
+from explore_rl.lab.audits import audit_of
 from explore_rl.models import resolve_model
 
 NAMES = ("preserved", "shrunk", "expanded", "out")

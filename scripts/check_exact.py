@@ -3,23 +3,23 @@
 import argparse
 import sys
 
-from explore_rl.lab import exact, problems, sampling, scoring
-from explore_rl.lab.command import BASE_MODEL
+from explore_rl.lab import exact, logprobs, problems, sampling
+from explore_rl.models import LAB_BASE
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model", nargs="?", default=BASE_MODEL)
+    parser.add_argument("model", nargs="?", default=LAB_BASE)
     parser.add_argument("--draws", type=int, default=1_000_000)
     parser.add_argument("--problems", default="lab:countdown?level=3&split=audit&size=500")
     parser.add_argument("--top-p", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    model, tokenizer = scoring.load_model(args.model)
+    model, tokenizer = logprobs.load_model(args.model)
     asked = problems.load(args.problems)
     pairs, index = exact.sequences(asked, tokenizer)
-    logprobs = scoring.completion_logprobs(model, pairs, top_p=args.top_p)
-    audit = exact.summarise(asked, index, logprobs, {"top_p": args.top_p})
+    found = logprobs.completion_logprobs(model, pairs, top_p=args.top_p)
+    audit = exact.summarise(asked, index, found, {"top_p": args.top_p})
     drawn = sampling.draw_all(model, tokenizer, asked, args.draws, args.top_p, args.seed, progress=True)
     found = sampling.check(drawn, tokenizer, asked, audit)
     print(f"draws {found.draws:,}  correct {found.correct:,}  expected {found.expected_correct:,.1f} +- {found.standard_deviation:.1f}")

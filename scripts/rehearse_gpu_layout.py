@@ -34,8 +34,11 @@ import numpy as np
 import ray
 import torch
 
-from explore_rl import cli, devices
-from explore_rl.learner.group import LearnerGroup
+from explore_rl import cli
+from explore_rl.cluster import placement
+from explore_rl.learner import device, learner
+from explore_rl.learner.learner import LearnerGroup
+from explore_rl.rollout import engines, settings
 
 NAME = Path(__file__).stem
 SHARED = f"/dev/shm/{NAME}-{os.environ.get('REHEARSAL', os.getpid())}"  # the files of one rehearsal, whichever process makes them
@@ -51,11 +54,11 @@ def main() -> int:
 
 @contextlib.contextmanager
 def rehearsal(gpus: int) -> Iterator[None]:
-    """A Ray cluster that is started meanwhile says it has `gpus`; `devices` lays them out, and gives the processes the settings of a CPU.
+    """A Ray cluster that is started meanwhile says it has `gpus`; `placement` lays them out, and gives the processes the settings of a CPU.
 
     The working directory has to be one that every node sees.
     """
-    real = types.SimpleNamespace(**vars(devices))
+    real = types.SimpleNamespace(start=placement.start, **vars(settings))
     parallel = ("tensor_parallel_size", "distributed_executor_backend")
 
     def start(config, base_engines):
@@ -74,15 +77,16 @@ def rehearsal(gpus: int) -> Iterator[None]:
 
     with tempfile.TemporaryDirectory(prefix=f".{NAME}-", dir=os.getcwd()) as folder, contextlib.ExitStack() as patches:
         own = _plugged_in(Path(folder))
-        stood_in = {
-            "resolve": lambda _: "cuda",
-            "start": start,
+        of_engines = {
             "engine_settings": engine_settings,
             "engine_environment": lambda config, _: real.engine_environment(config, "cpu") | own,
-            "learner_environment": lambda config, _: real.learner_environment(config, "cpu") | own,
+            "transfer_backend": lambda config, _: real.transfer_backend(config, "cuda"),
         }
-        patches.enter_context(mock.patch.multiple(devices, **stood_in))
-        patches.enter_context(mock.patch("explore_rl.actors.LearnerGroup", Learner))
+        patches.enter_context(mock.patch.multiple(placement, resolve=lambda _: "cuda", start=start))
+        patches.enter_context(mock.patch.multiple(engines, **of_engines))
+        environment = device.learner_environment
+        patches.enter_context(mock.patch.object(learner, "learner_environment", lambda config, _: environment(config, "cpu") | own))
+        patches.enter_context(mock.patch("explore_rl.training.actors.LearnerGroup", Learner))
         resources = json.dumps({"CPU": 8 * gpus, "GPU": gpus})
         patches.enter_context(mock.patch.dict(os.environ, RAY_OVERRIDE_RESOURCES=resources))
         try:

@@ -1,17 +1,15 @@
 """Every recipe of the board gives what the golden record says it gave; scripts/golden_record.py explains, and makes the record anew."""
 
 import copy
-import sys
 from pathlib import Path
 
+import golden_record
 import pytest
 
-from explore_rl.config import load_config
-from explore_rl.runs import run
+from explore_rl.config.loading import load_config
+from explore_rl.experiments.runs import run
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(REPOSITORY / "scripts"))
-import golden_record
 
 
 @pytest.mark.engine

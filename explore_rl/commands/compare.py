@@ -24,9 +24,9 @@ python -m analysis compare --help"""
 def run(args: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
     from analysis.errors import InputError
-    from explore_rl.comparison import Comparison
-    from explore_rl.config import load_config
-    from explore_rl.faults import reported
+    from explore_rl.commands.reporting import reported
+    from explore_rl.config.loading import load_config
+    from explore_rl.experiments.comparison import Comparison
 
     bases, configs = {}, []
     for folder in args.runs:

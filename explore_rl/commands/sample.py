@@ -51,8 +51,8 @@ def read_options(text: str) -> dict[str, dict[str, Any]]:
 
 def run(args: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
-    from explore_rl.faults import reported
-    from explore_rl.sampling import SamplingSettings, at_least_1, engines, sample
+    from explore_rl.commands.reporting import reported
+    from explore_rl.rollout.sampling import SamplingSettings, at_least_1, engines, sample
     from explore_rl.verifiers.pool import VerifierPool
 
     settings = SamplingSettings(

@@ -30,8 +30,8 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from analysis.errors import InputError
-    from explore_rl import scoring
-    from explore_rl.faults import reported
+    from explore_rl.commands.reporting import reported
+    from explore_rl.learner import scoring
 
     if args.out.exists():
         raise InputError(f"{args.out}: is there already; choose another --out")

@@ -25,8 +25,8 @@ Finished runs are not run again and stopped ones are resumed: after a kill, give
 
 def run(args: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
-    from explore_rl.faults import reported
-    from explore_rl.sweeps import load_sweep, run_sweep
+    from explore_rl.commands.reporting import reported
+    from explore_rl.experiments.sweeps import load_sweep, run_sweep
 
     sweep = load_sweep(args.sweep, args.overrides, args.seeds, args.output)
     with reported("explore-rl sweep", "finished runs are kept; give the command again to go on") as outcome:
@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
             run_sweep(sweep)
             print(f"runs: {sweep.output}")
         else:
-            from explore_rl.comparison import Comparison
+            from explore_rl.experiments.comparison import Comparison
 
             comparison = Comparison(sweep.output, args.samples, args.problems)
             comparison.check(sweep.configs)

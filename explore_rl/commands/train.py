@@ -22,7 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from explore_rl.config import field_docs, load_config
+    from explore_rl.config.loading import load_config
+    from explore_rl.config.schema import field_docs
 
     if args.fields:
         for name, (default, doc) in field_docs().items():
@@ -35,9 +36,9 @@ def run(args: argparse.Namespace) -> int:
     config = load_config(args.recipe, args.overrides)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
 
-    from explore_rl.faults import reported
-    from explore_rl.runs import check, output_folder, summary
-    from explore_rl.runs import run as run_once
+    from explore_rl.commands.reporting import reported
+    from explore_rl.experiments.runs import check, output_folder, summary
+    from explore_rl.experiments.runs import run as run_once
 
     if args.check:
         print(summary(config, check(config, resume=args.resume)))

@@ -7,7 +7,7 @@ import platform
 import torch
 import transformers
 
-from explore_rl.lab import exact, problems, scoring
+from explore_rl.lab import exact, logprobs, problems
 from explore_rl.lab.base import Recipe
 
 MEASURED = (
@@ -24,7 +24,7 @@ def write(recipe: Recipe, model, tokenizer) -> str:
     for name in MEASURED:
         asked = problems.load(name)
         pairs, index = exact.sequences(asked, tokenizer)
-        audit = exact.summarise(asked, index, scoring.completion_logprobs(model, pairs))
+        audit = exact.summarise(asked, index, logprobs.completion_logprobs(model, pairs))
         short = name.partition("?")[2].replace("&", ", ")
         passes.append(f"| {short} | " + " | ".join(f"{value:.4f}" for value in audit.pass_at_k(KS).values()) + " |")
         for region, found in audit.regions().items():

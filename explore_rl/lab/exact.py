@@ -1,7 +1,7 @@
 """The exact audit: the probability of every correct answer of every problem, and all that follows from it without sampling error.
 
     pairs, index = sequences(problems, tokenizer)          what has to be scored
-    logprobs = ...                                         by any scorer: the learner during training, `explore_rl.lab.scoring` otherwise
+    logprobs = ...                                         by any scorer: the learner during training, `explore_rl.lab.logprobs` otherwise
     audit = summarise(problems, index, logprobs)           probabilities of answers, modes, success; pass@k for every k
     compare(base_audit, tuned_audit)                       preservation, shrinkage, expansion, out of support
 

@@ -1,0 +1,1 @@
+"""DeepSpeed ranks: scoring and optimizer steps on rows that carry their own weights."""

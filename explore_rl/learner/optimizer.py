@@ -8,8 +8,7 @@ from typing import Any
 
 import torch
 
-from explore_rl import devices
-from explore_rl.config import Config, LearnerConfig
+from explore_rl.config.schema import Config, LearnerConfig
 
 
 def make_optimizer(config: LearnerConfig, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
@@ -54,9 +53,16 @@ def deepspeed_settings(config: Config, kind: str, model: torch.nn.Module) -> dic
             "allgather_bucket_size": bucket,
             "stage3_prefetch_bucket_size": bucket,
             "stage3_param_persistence_threshold": 10_000,  # smaller parameters stay whole on every rank
-            **devices.deepspeed_device_settings(config, kind),
+            **_device_settings(config, kind),
         },
     }
     if config.model.dtype == "bfloat16":
         settings |= {"bf16": {"enabled": True}, "data_types": {"grad_accum_dtype": "fp32"}, "communication_data_type": "fp32"}
     return settings
+
+
+def _device_settings(config: Config, kind: str) -> dict[str, Any]:
+    """What of DeepSpeed's `zero_optimization` depends on the device: where optimizer states live."""
+    if not config.learner.offload_optimizer:
+        return {}
+    return {"offload_optimizer": {"device": "cpu", "pin_memory": kind == "cuda"}}

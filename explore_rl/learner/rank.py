@@ -21,16 +21,15 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from explore_rl import devices
-from explore_rl.config import Config
-from explore_rl.faults import alive
-from explore_rl.learner import checkpoints
-from explore_rl.learner.batches import Sequence, collate
+from explore_rl.cluster.faults import alive
+from explore_rl.config.schema import Config
+from explore_rl.learner import checkpoints, device
+from explore_rl.learner.collate import Sequence, collate
 from explore_rl.learner.messages import TokenScores, UpdateReport
 from explore_rl.learner.optimizer import deepspeed_settings, learning_rate, make_optimizer
 from explore_rl.learner.packing import Shard
 from explore_rl.learner.policy import Policy, load_policy
-from explore_rl.models import resolve_model
+from explore_rl.models import load_tokenizer, resolve_model
 from explore_rl.objectives.terms import ENTROPY, LossTerm
 from explore_rl.types import Row
 
@@ -43,7 +42,7 @@ class LearnerRank:
 
     def __init__(self, index: int, ranks: int, kind: str):
         self.index, self.ranks, self.kind = index, ranks, kind
-        self.device = devices.rank_device(kind)
+        self.device = device.rank_device(kind)
         self.progress = 0
         self.engine: Any = None
         self.frozen: Any = None  # a Policy; under ZeRO-3 a DeepSpeed engine that holds one
@@ -60,9 +59,9 @@ class LearnerRank:
         logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
         transformers.utils.logging.disable_progress_bar()
         if self.kind == "cpu":
-            devices.without_compiled_collectives()
-            devices.name_interface(address)
-        deepspeed.init_distributed(devices.distributed_backend(self.kind), verbose=False, timeout=datetime.timedelta(seconds=timeout_s))
+            device.without_compiled_collectives()
+            device.name_interface(address)
+        deepspeed.init_distributed(device.distributed_backend(self.kind), verbose=False, timeout=datetime.timedelta(seconds=timeout_s))
         self.progress += 1
 
     def reset(self, config: Config, needs_frozen: bool) -> int | None:
@@ -73,7 +72,7 @@ class LearnerRank:
         import deepspeed
 
         self._drop()
-        if devices.computes_on_cpu(config, self.kind):
+        if device.computes_on_cpu(config, self.kind):
             torch.set_num_threads(config.learner.threads)
         checkpoints.seed_everything(config.seed, self.index)
         self.config, self.steps_taken = config, 0
@@ -147,7 +146,7 @@ class LearnerRank:
             for i, begin, end in zip(order, ends - counts, ends, strict=True):
                 found[i] = TokenScores(logprob[begin:end].copy(), entropies[begin:end].copy() if entropy else None)
             self.progress += 1
-        devices.release_unused_memory(self.config, self.kind)
+        device.release_unused_memory(self.config, self.kind)
         return found
 
     # --- updates ------------------------------------------------------------------------------------------------------
@@ -155,7 +154,7 @@ class LearnerRank:
     def update(self, minibatches: list[Shard[Row]], terms: list[LossTerm]) -> list[UpdateReport]:
         """One optimizer step a mini-batch. The reports are the same on every rank."""
         reports = [self._update(shard, {term.name: term for term in terms}) for shard in minibatches]
-        devices.release_unused_memory(self.config, self.kind)
+        device.release_unused_memory(self.config, self.kind)
         return reports
 
     def _update(self, shard: Shard[Row], terms: dict[str, LossTerm]) -> UpdateReport:
@@ -166,7 +165,7 @@ class LearnerRank:
             return UpdateReport(True, 0.0, 0.0, rate, {}, 0, 0.0)
         self.engine.train()
         finite, sums = self._accumulate(shard, terms)
-        on_cpu = devices.computes_on_cpu(self.config, self.kind)
+        on_cpu = device.computes_on_cpu(self.config, self.kind)
         with alive(self) if on_cpu else nullcontext():  # billions of parameters take the CPU longer than a rank may stand still
             norm = self._step() if finite else self._discard()
         if math.isfinite(norm):
@@ -275,13 +274,27 @@ class LearnerRank:
     # --- what else a rank can do --------------------------------------------------------------------------------------
 
     def save_checkpoint(self, folder: Path) -> None:
-        checkpoints.save(self, folder)
+        checkpoints.save(self._saved(), folder, self.steps_taken)
         self.progress += 1
 
     def load_checkpoint(self, folder: Path) -> None:
-        checkpoints.load(self, folder)
+        self.steps_taken = checkpoints.load(self._saved(), folder)
         self.progress += 1
 
     def save_pretrained(self, folder: Path) -> None:
-        checkpoints.save_pretrained(self, folder)
+        tokenizer = load_tokenizer(self.config.model.path)
+        checkpoints.save_pretrained(self.model, folder, tokenizer=tokenizer, is_first=self.index == 0, tick=self._count)
+        self.progress += 1
+
+    def _saved(self) -> checkpoints.Saved:
+        learner = self.config.learner
+        layout = {
+            "learner.ranks": self.ranks,
+            "learner.zero_stage": learner.zero_stage,
+            "learner.optimizer": learner.optimizer,
+            "model.dtype": self.config.model.dtype,
+        }
+        return checkpoints.Saved(self.engine, self.index, self.device, layout)
+
+    def _count(self) -> None:
         self.progress += 1

@@ -1,0 +1,1 @@
+"""Advantages, losses, divergences and corrections: pure functions with their equations; formulas stand here alone."""

@@ -1,0 +1,1 @@
+"""vLLM engines: drawing completions, one engine an actor."""

@@ -2,47 +2,27 @@
 
 from __future__ import annotations
 
-import functools
 import os
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import ray
-from ray.actor import exit_actor
 
+from explore_rl.cluster.faults import ends_if_broken
+from explore_rl.transfer.receiver import Receiver
 from explore_rl.types import Request
 
-# vLLM is imported inside the actor only: it reads its settings from the environment that `devices.engine_environment` gives the process.
-
-
-def work(method: Callable) -> Callable:
-    """A method that uses the engine. An engine that lost one of its tensor-parallel workers cannot go on: its process ends, and it is found and
-    replaced as any dead engine, instead of answering with whatever vLLM raised.
-    """
-
-    @functools.wraps(method)
-    def ends_if_broken(self: Any, *args: Any) -> Any:
-        try:
-            return method(self, *args)
-        finally:
-            if self.lost_a_worker():
-                exit_actor()
-
-    return ends_if_broken
+# vLLM is imported inside the actor only: it reads its settings from the environment that `settings.engine_environment` gives the process.
 
 
 @ray.remote(concurrency_groups={"watch": 1}, max_restarts=0)
-class RolloutActor:
+class RolloutActor(Receiver):
     """Holds one engine. Work runs in the default thread, one call at a time; `progress` and `abort` are answered beside it."""
 
     def __init__(self, settings: dict[str, Any]):
-        self.steps = 0  # grows with every decoding step and every part of a weight update
+        super().__init__()
         self.abandon = False
-        self.version = -1  # of the weights; -1: the ones it was started with
-        self.updating = False  # between the start and the end of a weight update the weights are neither old nor new
         self.settings_arguments = settings
-        self.llm: Any = None
 
     # --- beside the work ----------------------------------------------------------------------------------------------
 
@@ -85,7 +65,7 @@ class RolloutActor:
         for _ in self.compat.draw(self.llm, requests, self.settings, self._step):
             pass
 
-    @work
+    @ends_if_broken
     def generate(self, requests: list[Request]) -> list[tuple[tuple[int, ...], str, str, np.ndarray, int]] | None:
         """(tokens, text, finish reason, log-probabilities float32 [len(tokens)], weight version) of each request, in order."""
         self.abandon = False
@@ -103,45 +83,14 @@ class RolloutActor:
         self.steps += moved  # an engine that spins without getting on makes no progress
         return not self.abandon
 
-    # --- weights: the control plane of vLLM's weight-transfer API -----------------------------------------------------
-
-    @work
-    def init_weight_transfer_engine(self, init_info: dict[str, Any]) -> None:
-        self.llm.init_weight_transfer_engine({"init_info": init_info})
-        self.steps += 1
-
-    @work
-    def shutdown_weight_transfer_engine(self) -> None:
-        self.llm.shutdown_weight_transfer_engine()
-
-    @work
-    def start_weight_update(self) -> None:
-        self.updating = True
-        self.llm.start_weight_update()
-        self.steps += 1
-
-    @work
-    def update_weights(self, update_info: dict[str, Any]) -> None:
-        self.llm.update_weights({"update_info": update_info})
-        self.steps += 1
-
-    @work
-    def finish_weight_update(self, version: int) -> None:
-        """Ends the update and drops every cached key and value of the old weights."""
-        self.llm.finish_weight_update(str(version))
-        if not self.llm.reset_prefix_cache():
-            raise RuntimeError("the key-value cache of the old weights could not be dropped: requests are still running")
-        self.version, self.updating = version, False
-        self.steps += 1
-
     # --- shared GPUs --------------------------------------------------------------------------------------------------
 
-    @work
+    @ends_if_broken
     def sleep(self) -> None:
         """Moves the weights to CPU memory and frees the key-value cache."""
         self.llm.sleep(level=1)
 
-    @work
+    @ends_if_broken
     def wake(self, tags: list[str]) -> None:
         if tags:
             self.llm.wake_up(tags=tags)

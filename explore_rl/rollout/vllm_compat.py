@@ -1,13 +1,12 @@
 """Everything that depends on vLLM's version (0.32): building an engine, drawing from it, and the names of its weight-transfer API.
 
-Import it only in a process that has the environment of `devices.engine_environment` or `devices.learner_environment`.
+Import it only in a process that has the environment of `rollout.settings.engine_environment` or `learner.device.learner_environment`.
 """
 
 from __future__ import annotations
 
 import gc
 import itertools
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -32,18 +31,17 @@ from explore_rl.types import Request
 __all__ = [
     "LLM", "EngineSettings", "ParamMeta", "TrainerInitInfo", "TrainerWeightTransferEngine", "WeightSource", "WeightTransferEngine",
     "WeightTransferInitInfo", "WeightTransferUpdateInfo", "context_length", "draw", "layerwise_reload", "lost_a_worker", "make_engine", "register_transfer",
-    "sampling_params", "trainer_half",
+    "sampling_params",
 ]  # fmt: skip
 
-TRANSFER_MODULE = "explore_rl.rollout.object_store_transfer"
-PACK_BYTES = 256 * 2**20  # parameters that travel together between GPUs; each side holds that much beside the model
+TRANSFER_MODULE = "explore_rl.transfer.object_store"
 
 
 @dataclass(frozen=True)
 class EngineSettings:
     """model: checkpoint folder. load_format: "dummy" (random weights, to be sent) or "auto" (the checkpoint's).
 
-    transfer: backend of the weight-transfer API; None for an engine whose weights never change. device: `devices.engine_settings`.
+    transfer: backend of the weight-transfer API; None for an engine whose weights never change. device: `rollout.settings.engine_settings`.
     """
 
     model: str
@@ -172,32 +170,3 @@ def finish_layerwise_reload(model: Any, model_config: Any) -> None:
     from vllm.model_executor.model_loader.reload import finalize_layerwise_reload
 
     finalize_layerwise_reload(model, model_config)
-
-
-def trainer_half(
-    backend: str, rank: int, client: Any, source: WeightSource, rendezvous: tuple[str, int], workers: int, load_threads: int
-) -> TrainerWeightTransferEngine:
-    """The trainer's half of `backend`, after its handshake with the engines behind `client`. Called on every rank, in lockstep.
-
-    rendezvous: address and port that rank 0 opens for NCCL; workers: engine workers that join it (engines x tensor parallel size);
-    load_threads: CPU threads with which an engine may load (object_store only).
-    """
-    register_transfer()
-    if backend == "nccl":
-        from vllm.distributed.weight_transfer.nccl_engine import NCCLTrainerInitInfo
-
-        address, port = rendezvous
-        info: TrainerInitInfo = NCCLTrainerInitInfo(
-            master_address=address, master_port=port, world_size=1 + workers, packed_buffer_size_bytes=PACK_BYTES, rank=rank
-        )
-    elif backend == "ipc":
-        from vllm.distributed.weight_transfer.ipc_engine import IPCTrainerInitInfo
-
-        # Over IPC a parameter has to fit the buffer whole; the embedding of a 7B model alone is larger than vLLM's default.
-        largest = max(math.prod(p.shape) * p.dtype.itemsize for p in source.metadata())
-        info = IPCTrainerInitInfo(packed=True, packed_buffer_size_bytes=max(PACK_BYTES, largest), rank=rank)
-    else:
-        from explore_rl.rollout.object_store_transfer import ObjectStoreTrainerInfo
-
-        info = ObjectStoreTrainerInfo(load_threads, rank=rank)
-    return WeightTransferTrainerFactory.trainer_init(info, client=client, source=source)

@@ -12,10 +12,10 @@ from explore_rl.strategies.base import Strategy
 
 # name -> "module:Class"
 STRATEGIES = {
-    "trace_injection": "explore_rl.strategies.trace_injection:TraceInjection",
-    "diversity_bonus": "explore_rl.strategies.diversity_bonus:DiversityBonus",
-    "mixture_policy": "explore_rl.strategies.mixture_policy:MixturePolicy",
-    "likelihood": "explore_rl.strategies.likelihood:Likelihood",
+    "trace_injection": "explore_rl.strategies.methods.trace_injection:TraceInjection",
+    "diversity_bonus": "explore_rl.strategies.methods.diversity_bonus:DiversityBonus",
+    "mixture_policy": "explore_rl.strategies.methods.mixture_policy:MixturePolicy",
+    "likelihood": "explore_rl.strategies.methods.likelihood:Likelihood",
 }
 
 

@@ -22,7 +22,7 @@ import numpy as np
 from explore_rl.types import Group, Problem, Request, Rollout, Verdict
 
 if TYPE_CHECKING:
-    from explore_rl.config import Config
+    from explore_rl.config.schema import Config
     from explore_rl.objectives.terms import LossTerm
 
 
@@ -111,6 +111,15 @@ class Strategy:
 
     def load_state(self, state: dict[str, Any]) -> None:
         pass
+
+
+def needs_of(strategies: list[Strategy], config: Config) -> Needs:
+    """Everything that config and strategies need, merged: read before any actor starts."""
+    wanted = [s.needs(config) for s in strategies]
+    scores = [score for need in wanted for score in need.scores]
+    if config.algorithm.kl != "none":
+        scores.append(Score("base_logprob", "base", config.rollout.temperature))
+    return Needs(base_engine=any(n.base_engine for n in wanted), scores=tuple(dict.fromkeys(scores)))
 
 
 def given(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+
 import numpy as np
 
 from analysis.errors import InputError
-from explore_rl.config import Config
+from explore_rl.config.schema import Config
 from explore_rl.strategies.base import StepContext, given
 from explore_rl.types import Group, Problem, Request, Sample, Status, Trace, Verdict
 

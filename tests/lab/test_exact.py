@@ -10,8 +10,9 @@ import torch
 from transformers import AutoTokenizer, TopPLogitsWarper
 
 from analysis.errors import InputError
-from explore_rl.lab import base, countdown, exact, problems, sampling, scoring, tokenizer
-from explore_rl.lab.command import BASE_MODEL
+from explore_rl.lab import base, countdown, exact, logprobs, problems, sampling, tokenizer
+from explore_rl.learner.readouts import step_logprobs
+from explore_rl.models import LAB_BASE
 
 
 @pytest.fixture(scope="module")
@@ -25,14 +26,14 @@ def random_model():
 @pytest.fixture(scope="module")
 def embedded():
     torch.set_num_threads(1)
-    return scoring.load_model(BASE_MODEL)
+    return logprobs.load_model(LAB_BASE)
 
 
 # --- tokenizer ----------------------------------------------------------------------------------------------------------
 
 
 def test_tokenizer_is_one_to_one_on_answers_after_loading_from_the_checkpoint():
-    for codes in (tokenizer.build(), AutoTokenizer.from_pretrained(BASE_MODEL)):
+    for codes in (tokenizer.build(), AutoTokenizer.from_pretrained(LAB_BASE)):
         for one in problems.load("lab:countdown?level=4&split=audit&size=15"):
             prompt_ids = codes(one.prompt).input_ids
             assert codes.decode(prompt_ids) == one.prompt and len(prompt_ids) == len(one.prompt)
@@ -63,9 +64,9 @@ def test_probabilities_of_all_sequences_add_up_to_one(random_model, temperature,
     others = [token for token in range(len(codes)) if token != end]
     completions = [list(head) + [end] for length in range(3) for head in itertools.product(others, repeat=length)]
     completions += [list(all_three) for all_three in itertools.product(others, repeat=3)]
-    logprobs = scoring.completion_logprobs(model, [(prompt, completion) for completion in completions], temperature, top_p)
-    assert np.exp(logprobs).sum() == pytest.approx(1, abs=1e-6)
-    assert np.isneginf(logprobs).any() == (top_p < 1)
+    found = logprobs.completion_logprobs(model, [(prompt, completion) for completion in completions], temperature, top_p)
+    assert np.exp(found).sum() == pytest.approx(1, abs=1e-6)
+    assert np.isneginf(found).any() == (top_p < 1)
 
 
 @pytest.mark.parametrize("temperature, top_p", [(1.0, 1.0), (0.7, 0.95), (1.3, 0.6)])
@@ -74,7 +75,7 @@ def test_scores_equal_one_by_one_computation_with_transformers_own_top_p(random_
     asked = problems.load("lab:countdown?level=4&split=train&size=2")
     pairs, _ = exact.sequences(asked, codes)
     pairs = pairs[:: max(1, len(pairs) // 12)]
-    found = scoring.completion_logprobs(model, pairs, temperature, top_p, tokens_per_batch=200)
+    found = logprobs.completion_logprobs(model, pairs, temperature, top_p, tokens_per_batch=200)
     warp = TopPLogitsWarper(top_p)
     for (prompt, completion), logprob in zip(pairs, found):
         expected = 0.0
@@ -88,10 +89,10 @@ def test_scores_equal_one_by_one_computation_with_transformers_own_top_p(random_
 def test_top_p_by_hand():
     logits = torch.log(torch.tensor([[0.5, 0.2, 0.25, 0.05]], dtype=torch.float64)).repeat(4, 1)
     tokens = torch.arange(4)
-    assert scoring.step_logprobs(logits, tokens, 1.0, 0.7).exp().tolist() == pytest.approx([2 / 3, 0, 1 / 3, 0])
-    assert scoring.step_logprobs(logits, tokens, 1.0, 0.4).exp().tolist() == pytest.approx([1, 0, 0, 0])
+    assert step_logprobs(logits, tokens, 1.0, 0.7).exp().tolist() == pytest.approx([2 / 3, 0, 1 / 3, 0])
+    assert step_logprobs(logits, tokens, 1.0, 0.4).exp().tolist() == pytest.approx([1, 0, 0, 0])
     squares = [0.25 / 0.355, 0.04 / 0.355, 0.0625 / 0.355, 0.0025 / 0.355]  # temperature 1/2 squares and renormalises
-    assert scoring.step_logprobs(logits, tokens, 0.5, 1.0).exp().tolist() == pytest.approx(squares)
+    assert step_logprobs(logits, tokens, 0.5, 1.0).exp().tolist() == pytest.approx(squares)
 
 
 # --- summary and comparison -----------------------------------------------------------------------------------------------
@@ -144,9 +145,9 @@ def test_published_counts_give_published_rates():
 def test_summary_refuses_what_cannot_be():
     audit = audit_with({})
     asked = [problems._problem((2, 3, 4), 24, 3, "audit"), problems._problem((1, 2, 6), 3, 3, "audit")]
-    for logprobs, message in [(np.zeros(3), "came"), (np.full(len(audit.logprobs), np.nan), "NaN"), (np.zeros(len(audit.logprobs)), "together")]:
+    for wrong, message in [(np.zeros(3), "came"), (np.full(len(audit.logprobs), np.nan), "NaN"), (np.zeros(len(audit.logprobs)), "together")]:
         with pytest.raises(ValueError, match=message):
-            exact.summarise(asked, audit.index, logprobs)
+            exact.summarise(asked, audit.index, wrong)
 
 
 def test_audits_survive_the_disk_and_files_of_another_kind_are_refused(tmp_path):
@@ -173,7 +174,7 @@ def test_the_mode_of_all_writings_lies_in_one_region():
 def test_division_is_out_of_reach_of_the_embedded_model_and_the_rare_region_is_rare(embedded):
     asked = problems.load("lab:countdown?level=3&split=train")
     pairs, index = exact.sequences(asked, embedded[1])
-    audit = exact.summarise(asked, index, scoring.completion_logprobs(embedded[0], pairs))
+    audit = exact.summarise(asked, index, logprobs.completion_logprobs(embedded[0], pairs))
     regions = audit.regions()
     assert 0 < regions["division"]["correct_in_a_million_draws"] < 0.01
     assert 0 < regions["product_of_sum"]["mass"] < regions["common"]["mass"] / 20
@@ -187,7 +188,7 @@ def test_exact_probabilities_fit_draws(embedded):
     asked = problems.load("lab:countdown?level=3&split=audit&size=20")
     pairs, index = exact.sequences(asked, codes)
     for top_p, draws in ((1.0, 30_000), (0.8, 10_000)):
-        audit = exact.summarise(asked, index, scoring.completion_logprobs(model, pairs, 1.0, top_p))
+        audit = exact.summarise(asked, index, logprobs.completion_logprobs(model, pairs, 1.0, top_p))
         drawn = sampling.draw_all(model, codes, asked, draws, top_p, seed=7)
         found = sampling.check(drawn, codes, asked, audit)
         assert found.draws == draws and found.correct > 500 and found.unlisted == [] and found.odd == 0
@@ -215,11 +216,11 @@ def test_the_command_compares_a_checkpoint_with_a_saved_audit(capsys, tmp_path):
     from explore_rl.cli import main
 
     saved = tmp_path / "base.json"
-    assert main(["lab", "exact", str(BASE_MODEL), "--size", "5", "--quiet", "--out", str(saved)]) == 0
+    assert main(["lab", "exact", str(LAB_BASE), "--size", "5", "--quiet", "--out", str(saved)]) == 0
     out = tmp_path / "comparison.json"
-    assert main(["lab", "exact", str(BASE_MODEL), "--base", str(saved), "--size", "5", "--quiet", "--eps", "1/64,3/1024", "--out", str(out)]) == 0
-    support = json.loads(out.read_text())["comparisons"][str(BASE_MODEL)]["support"]
+    assert main(["lab", "exact", str(LAB_BASE), "--base", str(saved), "--size", "5", "--quiet", "--eps", "1/64,3/1024", "--out", str(out)]) == 0
+    support = json.loads(out.read_text())["comparisons"][str(LAB_BASE)]["support"]
     assert [row["eps"] for row in support["mode"]] == [1 / 64, 3 / 1024]
     assert all(row["shrunk"] == row["expanded"] == 0 for row in support["answer"])
     assert "exact support" in capsys.readouterr().out
-    assert main(["lab", "exact", str(BASE_MODEL), "--base", str(saved), "--size", "6", "--quiet"]) == 2
+    assert main(["lab", "exact", str(LAB_BASE), "--base", str(saved), "--size", "6", "--quiet"]) == 2

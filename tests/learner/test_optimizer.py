@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from explore_rl.config import Config
+from explore_rl.config.schema import Config
 from explore_rl.learner.optimizer import learning_rate
 
 

@@ -8,7 +8,7 @@ from learner_kit import load_plain, make_model, plain_scores
 
 from analysis.errors import InputError
 from explore_rl.learner import policy as module
-from explore_rl.learner.batches import Sequence, collate
+from explore_rl.learner.collate import Sequence, collate
 from explore_rl.learner.packing import bundle_length, bundles, plan, shards
 from explore_rl.learner.policy import LogprobHead, load_policy
 

@@ -12,15 +12,15 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from analysis.errors import InputError
-from explore_rl import devices
-from explore_rl.config import Config
-from explore_rl.data_order import hashed_seed
-from explore_rl.faults import ActorFault
-from explore_rl.learner.group import LearnerGroup
+from explore_rl.cluster import placement
+from explore_rl.cluster.faults import ActorFault
+from explore_rl.config.schema import Config
+from explore_rl.learner.learner import LearnerGroup
 from explore_rl.models import end_token_ids, load_tokenizer, resolve_model
-from explore_rl.rollout.group import RolloutGroup
+from explore_rl.rollout.engines import RolloutGroup
+from explore_rl.rollout.seeds import hashed_seed
+from explore_rl.transfer.sync import WeightSync
 from explore_rl.types import Request
-from explore_rl.weights import WeightSync
 
 pytestmark = [pytest.mark.slow, pytest.mark.engine, pytest.mark.timeout(600)]
 STOP = "4*"
@@ -33,7 +33,7 @@ class House:
         self.config = Config()
         self.config.rollout.actors, self.config.rollout.stop, self.config.rollout.kv_cache_gib = 2, [STOP], 0.1
         self.config.learner.ranks = 2
-        self.layout = devices.start(self.config, base_engines=1)
+        self.layout = placement.start(self.config, base_engines=1)
         self.learner = LearnerGroup(self.config, self.layout)
         self.group = RolloutGroup(self.config, self.layout, needs_base=True)
         self.sync = WeightSync(self.learner, self.group)

@@ -5,9 +5,9 @@ import pytest
 import torch
 from transformers import GenerationConfig, Qwen2Config, Qwen2ForCausalLM
 
-from explore_rl.actors import PARITY, Actors, ParityError
-from explore_rl.config import load_config
+from explore_rl.config.loading import load_config
 from explore_rl.models import load_tokenizer
+from explore_rl.training.actors import PARITY, Actors, ParityError
 from explore_rl.types import Request
 
 pytestmark = [pytest.mark.slow, pytest.mark.engine, pytest.mark.timeout(600)]

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from explore_rl.config import load_config
-from explore_rl.data_order import hashed_seed
+from explore_rl.config.loading import load_config
 from explore_rl.lab import problems as lab
+from explore_rl.rollout.seeds import hashed_seed
 from explore_rl.strategies.base import StepContext
 from explore_rl.types import Group, Request, Rollout, Sample, Status, Verdict
 from explore_rl.verifiers.base import make_verifier

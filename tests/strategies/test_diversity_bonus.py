@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from explore_rl.strategies.diversity_bonus import DiversityBonus
+from explore_rl.strategies.methods.diversity_bonus import DiversityBonus
 from explore_rl.types import Group, Status
 
 

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from analysis.errors import InputError
-from explore_rl.config import load_config
+from explore_rl.config.loading import load_config
 from explore_rl.objectives.advantages import group_advantages
 from explore_rl.objectives.corrections import mixture_weight
 from explore_rl.objectives.normalisers import row_weights
 from explore_rl.strategies import make
-from explore_rl.strategies.mixture_policy import MixturePolicy
+from explore_rl.strategies.methods.mixture_policy import MixturePolicy
 from explore_rl.types import Group, Request, Status
 
 SHARES = {"policy": 0.5, "base": 0.3, "hot": 0.2}

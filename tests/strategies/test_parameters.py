@@ -3,7 +3,7 @@
 import pytest
 
 from analysis.errors import InputError
-from explore_rl.config import load_config
+from explore_rl.config.loading import load_config
 from explore_rl.strategies import make
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from analysis.errors import InputError
 from explore_rl.lab import countdown
-from explore_rl.strategies.likelihood import Likelihood
-from explore_rl.strategies.trace_injection import TraceInjection
+from explore_rl.strategies.methods.likelihood import Likelihood
+from explore_rl.strategies.methods.trace_injection import TraceInjection
 from explore_rl.types import Group, Status, Trace
 
 

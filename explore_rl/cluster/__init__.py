@@ -1,0 +1,1 @@
+"""Where things run: Ray itself, who is placed where, and what happens to a process that dies or gets stuck."""

@@ -1,0 +1,165 @@
+"""explore-rl lab build-base | problems | exact"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from analysis.errors import InputError
+from explore_rl.lab import countdown, problems
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(dest="lab_command", metavar="COMMAND", required=True)
+    raw = argparse.RawDescriptionHelpFormatter
+
+    listing = commands.add_parser(
+        "problems",
+        formatter_class=raw,
+        help="show laboratory problems with all their correct answers",
+        description="Show laboratory problems with every correct answer, by mode and region.\n\n"
+        'example: explore-rl lab problems "lab:countdown?level=3&split=train&size=5"',
+    )
+    listing.add_argument("problems", nargs="?", default="lab:countdown?level=3&split=audit&size=10", help="default: %(default)s")
+    listing.add_argument("--out", type=Path, help="write JSON lines there instead of showing them")
+
+    audit = commands.add_parser(
+        "exact",
+        formatter_class=raw,
+        help="the exact probability of every correct answer, exact pass@k and support",
+        description="Teacher-force every correct answer of every problem: exact probabilities of answers, modes and success, exact pass@k\n"
+        "for every k, and, against a base, exact preservation, shrinkage and expansion at a ladder of thresholds.\n\n"
+        "examples: explore-rl lab exact explore_rl/lab/base_model\n"
+        "          explore-rl lab exact runs/grpo/final --base explore_rl/lab/base_model --out exact.json",
+    )
+    audit.add_argument("models", nargs="+", metavar="MODEL", help="Hugging Face checkpoint folder, or an audit that --out wrote (.json)")
+    audit.add_argument("--base", help="compare each MODEL with this one (checkpoint or audit)")
+    audit.add_argument("--level", type=int, default=3, help="how many numbers (default: 3)")
+    audit.add_argument("--split", default="audit", help="train, audit or heldout (default: audit)")
+    audit.add_argument("--size", default="500", help="how many problems, or all (default: 500)")
+    audit.add_argument("--temperature", type=float, default=1.0, help="default: 1")
+    audit.add_argument("--top-p", type=float, default=1.0, help="nucleus sampling, applied exactly at each step (default: 1, none)")
+    audit.add_argument("--eps", type=_numbers, help="thresholds, such as 1/64,3/1024 (default: 1/16 down to 1/65536)")
+    audit.add_argument("--k", type=_numbers, help="for pass@k, such as 1,16,256 (default: powers of 4 up to 65536)")
+    audit.add_argument("--out", type=Path, help="one MODEL without --base: its audit as JSON; otherwise the comparisons as JSON")
+    audit.add_argument("--quiet", action="store_true", help="no progress bar")
+
+    build = commands.add_parser(
+        "build-base",
+        formatter_class=raw,
+        help="pre-train the base model again from its seed",
+        description="Pre-train the laboratory's base model on random expressions, measure it exactly and write its model card.\n"
+        "The same seed, steps and threads give the same weights on the same kind of machine. 10 to 16 minutes on 2 cores.\n\n"
+        "example: explore-rl lab build-base --out runs/base --seed 1",
+    )
+    build.add_argument("--out", type=Path, required=True, help="folder of the checkpoint; an existing one is refused")
+    build.add_argument("--overwrite", action="store_true", help="replace an existing folder")
+    build.add_argument("--seed", type=int, default=0, help="of the weights and the data (default: 0)")
+    build.add_argument("--steps", type=int, help="fewer are faster and worse")
+    build.add_argument("--threads", type=int, help="of torch; another number may change the last bits (default: 2)")
+
+
+def run(args: argparse.Namespace) -> int:
+    return {"problems": _problems, "exact": _exact, "build-base": _build_base}[args.lab_command](args)
+
+
+def _numbers(text: str) -> list[float]:
+    def number(part: str) -> float:
+        over, _, under = part.partition("/")
+        return float(over) / float(under or 1)
+
+    try:
+        return [number(part) for part in text.split(",")]
+    except (ValueError, ZeroDivisionError):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers such as 1/64,3/1024") from None
+
+
+# --- problems --------------------------------------------------------------------------------------------------------
+
+
+def _problems(args: argparse.Namespace) -> int:
+    lines = []
+    for problem in problems.load(args.problems):
+        answers = countdown.enumerate_answers(**problem.answer)
+        rows = [{"answer": answer, "mode": countdown.mode(answer), "region": countdown.region(answer)} for answer in answers]
+        if args.out:
+            lines.append(json.dumps({"id": problem.id, "prompt": problem.prompt, "answer": problem.answer, "answers": rows}) + "\n")
+            continue
+        print(f"{problem.prompt}   {len(rows)} correct answers in {len({row['mode'] for row in rows})} modes")
+        for mode in dict.fromkeys(row["mode"] for row in rows):
+            print(f"    {countdown.region(mode):15}", "  ".join(row["answer"] for row in rows if row["mode"] == mode))
+    if args.out:
+        aside = args.out.with_name(args.out.name + ".partial")
+        aside.write_text("".join(lines))
+        aside.replace(args.out)
+        print(f"{len(lines)} problems in {args.out}")
+    return 0
+
+
+# --- exact -----------------------------------------------------------------------------------------------------------
+
+
+def _exact(args: argparse.Namespace) -> int:
+    from explore_rl.lab import exact
+    from explore_rl.lab.audits import audit_of
+    from explore_rl.lab.tables import pass_table, region_table, support_table
+
+    asked = problems.load(f"{problems.PREFIX}?level={args.level}&split={args.split}&size={args.size}")
+    ks = [int(k) for k in args.k] if args.k else list(exact.PASS_AT)
+    eps = args.eps or list(exact.EPS_LADDER)
+    if args.out and not args.out.parent.is_dir():
+        raise InputError(f"{args.out}: its folder does not exist")
+    audits = {model: audit_of(model, asked, args.temperature, args.top_p, progress=not args.quiet) for model in args.models}
+    base = audit_of(args.base, asked, args.temperature, args.top_p, progress=not args.quiet) if args.base else None
+    shown = ({args.base: base} if base else {}) | audits
+    print(
+        f"{len(asked)} problems, {len(next(iter(shown.values())).index.modes)} modes; temperature {args.temperature:g}, top-p {args.top_p:g}\n"
+    )
+    print(pass_table(shown, ks))
+    print()
+    print(region_table(shown))
+    comparisons = {}
+    for model, audit in audits.items():
+        if base:
+            comparisons[model] = exact.compare(base, audit, eps)
+            print(f"\n{model} against {args.base}: exact support\n{support_table(comparisons[model])}")
+    if args.out and base is None and len(audits) == 1:
+        next(iter(audits.values())).save(args.out)
+    elif args.out:
+        data = {
+            "format": "explore-rl exact comparison 1",
+            "problems": [one.id for one in asked],
+            "base": args.base,
+            "comparisons": comparisons,
+        }
+        if base is None:
+            data |= {"pass_at_k": {model: audit.pass_at_k(ks) for model, audit in audits.items()}}
+        exact.write_json(args.out, data | {"temperature": args.temperature, "top_p": args.top_p})
+    if args.out:
+        print(f"\nwritten: {args.out}")
+    return 0
+
+
+# --- build-base ------------------------------------------------------------------------------------------------------
+
+
+def _build_base(args: argparse.Namespace) -> int:
+    from explore_rl.lab import base, card
+
+    if args.out.exists() and not args.overwrite:
+        raise InputError(f"{args.out}: is there already; name another folder or give --overwrite")
+    if not args.out.parent.is_dir():
+        raise InputError(f"{args.out.parent}: no such folder to build in")
+    changed = {name: getattr(args, name) for name in ("seed", "steps", "threads") if getattr(args, name) is not None}
+    if any(changed.get(name, 1) < 1 for name in ("steps", "threads")):
+        raise InputError("--steps and --threads must be at least 1")
+    recipe = base.Recipe(**changed)
+    model, tokenizer = base.pretrain(recipe)
+    text = card.write(recipe, model, tokenizer)
+    base.save(model, tokenizer, args.out, {"README.md": text, "recipe.json": json.dumps(asdict(recipe), indent=1) + "\n"})
+    print(text, file=sys.stdout)
+    print(f"written: {args.out}")
+    return 0

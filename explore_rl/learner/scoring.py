@@ -1,0 +1,196 @@
+"""Teacher-forced log-probability, entropy and perplexity of given texts under any model: the scores that `analysis` reads.
+
+Raw (temperature 1, top-p 1) or under each sample's own temperature and top-p; the records say which.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from tqdm import tqdm
+from transformers import AutoModelForCausalLM
+
+from analysis.errors import InputError
+from analysis.records import write_scores
+from explore_rl.learner.readouts import step_logprobs
+from explore_rl.models import load_tokenizer, model_identity, resolve_model
+from explore_rl.problems import load_problems, load_template
+from explore_rl.problems.templates import template_hash
+from explore_rl.types import Problem
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Text:
+    """One text to score. temperature and top_p: what its log-probability is taken at; kept: columns that go into the record as they are."""
+
+    problem_id: str
+    prompt: tuple[int, ...]
+    tokens: tuple[int, ...]
+    temperature: float
+    top_p: float
+    kept: dict[str, Any]
+
+
+KEPT = (
+    "benchmark",
+    "sample",
+    "answer",
+    "mode",
+    "correct",
+    "completion",
+    "finish_reason",
+    "max_tokens",
+)  # columns of samples that go into the records
+
+
+def from_samples(path: Path, problems: list[Problem], template: Any, tokenizer: Any, settings: str) -> list[Text]:
+    """Texts of a samples file; its own tokens where it has them, else its completions encoded, with the end token where they stopped.
+
+    settings: "raw", or "own" for each row's temperature and top_p. Raises InputError, also for samples drawn with another template.
+    """
+    known = {p.id: p for p in problems}
+    used = template_hash(template, tokenizer)
+    texts = []
+    for number, row in enumerate(_read_samples(path), start=1):
+        where = f"{path}: row {number}"
+        problem = known.get(row["problem_id"])
+        if problem is None:
+            raise InputError(f"{where}: problem_id {row['problem_id']!r} is not in the problem file")
+        if row.get("template") not in (None, used, template.name):
+            raise InputError(
+                f"{where}: was drawn with template {row['template']}, and {template.name} is {used}; give --template as it was drawn"
+            )
+        tokens = row.get("tokens")
+        if tokens is None:
+            if row.get("completion") is None:
+                raise InputError(f"{where}: neither tokens nor completion; one of them is needed to score")
+            tokens = template.encode_completion(row["completion"], tokenizer)
+            tokens = tokens[:-1] if row.get("finish_reason") == "length" else tokens
+        temperature, top_p = _own_settings(row, where) if settings == "own" else (1.0, 1.0)
+        kept = {name: row.get(name) for name in KEPT} | {"written_by": row.get("model"), "template": used}
+        texts.append(Text(problem.id, tuple(template.encode(problem, tokenizer)), tuple(tokens), temperature, top_p, kept))
+    return texts
+
+
+def _read_samples(path: Path) -> list[dict[str, Any]]:
+    if not path.is_file():
+        raise InputError(f"--samples {path}: no such file")
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(
+            f"--samples {path}: expected a Parquet file as explore-rl sample writes it: {' '.join(str(error).split())}"
+        ) from None
+    if "problem_id" not in table.column_names:
+        raise InputError(f"--samples {path}: no column problem_id; it has {', '.join(table.column_names) or 'none'}")
+    if not table.num_rows:
+        raise InputError(f"--samples {path}: holds no rows")
+    return table.to_pylist()
+
+
+def _own_settings(row: dict[str, Any], where: str) -> tuple[float, float]:
+    temperature, top_p = row.get("temperature"), row.get("top_p")
+    if temperature is None:
+        raise InputError(f"{where}: no temperature; score it with --at raw")
+    if not temperature > 0:
+        raise InputError(
+            f"{where}: temperature {temperature:g}: a greedy text has no log-probability at its own temperature; score it with --at raw"
+        )
+    if top_p is not None and not 0 < top_p <= 1:
+        raise InputError(f"{where}: top_p {top_p:g}: expected above 0 and at most 1")
+    return temperature, 1.0 if top_p is None else top_p
+
+
+def from_traces(problems: list[Problem], template: Any, tokenizer: Any) -> list[Text]:
+    """Texts of the traces that the problems carry, with their end tokens, at temperature 1."""
+    texts = []
+    used = template_hash(template, tokenizer)
+    for problem in problems:
+        prompt = tuple(template.encode(problem, tokenizer))
+        for index, trace in enumerate(problem.traces):
+            kept = {
+                "benchmark": problem.benchmark,
+                "sample": index,
+                "completion": trace.text,
+                "written_by": trace.source,
+                "region": trace.region,
+            }
+            texts.append(
+                Text(problem.id, prompt, tuple(template.encode_completion(trace.text, tokenizer)), 1.0, 1.0, kept | {"template": used})
+            )
+    if not texts:
+        raise InputError("none of the problems carries a trace; give --samples, or problems with traces")
+    return texts
+
+
+@torch.inference_mode()
+def score(model_path: str, texts: list[Text], dtype: str, device: str, tokens_per_batch: int = 8192) -> list[dict[str, Any]]:
+    """One record a text (analysis.records.SCORE_COLUMNS), in order: logprob (nats, whole text), mean token entropy, perplexity.
+
+    Perplexity is exp(-logprob / tokens) (arXiv 2504.13837). Log-probabilities are taken in float64 from the logits at completion
+    positions; a token that top-p cuts off makes the text's log-probability null in the record, and perplexity with it.
+    """
+    model = AutoModelForCausalLM.from_pretrained(resolve_model(model_path), dtype=getattr(torch, dtype)).eval().to(device)
+    identity = model_identity(resolve_model(model_path))
+    records: list[dict[str, Any]] = [{} for _ in texts]
+    order = sorted(range(len(texts)), key=lambda i: len(texts[i].prompt) + len(texts[i].tokens))
+    with tqdm(total=len(texts), desc="scoring", unit="text", dynamic_ncols=True) as bar:
+        for rows in _batches(order, texts, tokens_per_batch):
+            length = max(len(texts[i].prompt) + len(texts[i].tokens) for i in rows)
+            ids = torch.zeros((len(rows), length), dtype=torch.long)
+            for at, i in enumerate(rows):
+                ids[at, : len(texts[i].prompt) + len(texts[i].tokens)] = torch.tensor(texts[i].prompt + texts[i].tokens)
+            hidden = model(ids.to(device), use_cache=False).logits  # right padding is invisible to causal attention
+            for at, i in enumerate(rows):
+                text = texts[i]
+                begin, end = len(text.prompt), len(text.prompt) + len(text.tokens)
+                logits = hidden[at, begin - 1 : end - 1].double().cpu()
+                records[i] = _record(text, logits, ids[at, begin:end], identity)
+            bar.update(len(rows))
+    return records
+
+
+def _record(text: Text, logits: torch.Tensor, tokens: torch.Tensor, identity: str) -> dict[str, Any]:
+    logprob = float(step_logprobs(logits, tokens, text.temperature, text.top_p).sum()) if len(tokens) else 0.0
+    distribution = torch.log_softmax(logits / text.temperature, dim=-1)
+    entropy = float(-(distribution.exp() * distribution).sum(-1).mean()) if len(tokens) else None
+    possible = np.isfinite(logprob)
+    return {
+        "problem_id": text.problem_id, "model": identity, "logprob": logprob if possible else None, "num_tokens": len(tokens),
+        "perplexity": float(np.exp(-logprob / len(tokens))) if possible and len(tokens) else None, "token_entropy": entropy,
+        "temperature": text.temperature, "top_p": text.top_p,
+        "sequence": hashlib.sha256(np.array(text.tokens, dtype=np.int64).tobytes()).hexdigest()[:16], **text.kept,
+    }  # fmt: skip
+
+
+def _batches(order: list[int], texts: list[Text], tokens_per_batch: int):
+    batch: list[int] = []
+    for i in order:
+        if batch and (len(batch) + 1) * (len(texts[i].prompt) + len(texts[i].tokens)) > tokens_per_batch:
+            yield batch
+            batch = []
+        batch.append(i)
+    if batch:
+        yield batch
+
+
+def run(
+    model: str, samples: Path | None, problems_path: str, at: str, template_name: str, out: Path, dtype: str, device: str
+) -> list[dict[str, Any]]:
+    """Reads, scores and writes; returns the records. Raises InputError."""
+    tokenizer, template = load_tokenizer(model), load_template(template_name)
+    problems = load_problems(problems_path)
+    texts = from_samples(samples, problems, template, tokenizer, at) if samples else from_traces(problems, template, tokenizer)
+    records = score(model, texts, dtype, device)
+    write_scores(out, records)
+    return records

@@ -1,0 +1,251 @@
+"""The rollout engines as one: requests go in, completions come out in the same order, whoever drew them."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
+
+from analysis.errors import InputError
+from explore_rl.cluster.faults import ActorFault, gather, kill
+from explore_rl.cluster.placement import Layout, with_environment
+from explore_rl.config.schema import Config
+from explore_rl.models import end_token_ids, load_tokenizer, resolve_model
+from explore_rl.problems.templates import load_template
+from explore_rl.rollout.engine import RolloutActor
+from explore_rl.rollout.settings import engine_environment, engine_settings, transfer_backend
+from explore_rl.types import Request, Rollout
+
+log = logging.getLogger(__name__)
+
+PIECE = 16  # requests with the same prompt that stay together, so that an engine can reuse the prompt's keys and values
+ANSWER_S = 10.0  # an engine that does not say how it is within so long is taken for stuck
+
+
+@dataclass
+class Engine:
+    """One engine: its name in messages, its actor, and what it takes to start it again."""
+
+    name: str
+    options: dict[str, Any]
+    settings: dict[str, Any]
+    handle: Any = None
+    pid: int = 0
+    node: str = ""
+    context: int = 0
+
+
+class RolloutGroup:
+    """Starts the engines of `layout` and draws from them.
+
+    needs_base: also start engines with the frozen weights of the checkpoint. model_path: instead of config.model.path.
+    load_format: "dummy" starts the policy engines with random weights, and they refuse to draw until weights were sent; "auto" loads the
+    checkpoint's. Raises InputError, and ActorFault if an engine does not start within devices.start_timeout_s.
+    """
+
+    def __init__(
+        self, config: Config, layout: Layout, needs_base: bool = False, model_path: str | Path | None = None, load_format: str = "dummy"
+    ):
+        self.config, self.layout = config, layout
+        self.transfer = transfer_backend(config, layout.kind)
+        environment = engine_environment(config, layout.kind)
+        model = str(resolve_model(str(model_path or config.model.path)))
+        turn_end = load_template(config.model.template).end_id(load_tokenizer(model))  # a base model's config often names another one
+        common = {
+            "model": model, "dtype": config.model.dtype, "max_num_seqs": config.rollout.max_num_seqs, "stop": tuple(config.rollout.stop),
+            "end_tokens": tuple(dict.fromkeys((*end_token_ids(model), turn_end))), "device": engine_settings(config, layout.kind),
+        }  # fmt: skip
+        policy = common | {"load_format": load_format, "transfer": self.transfer}
+        base = common | {"load_format": "auto"}
+        if layout.kind == "cuda":  # base engines have their GPUs to themselves
+            base["device"] = common["device"] | {"enable_sleep_mode": False}
+        self.families = {
+            "policy": [Engine(f"rollout engine {i}", with_environment(o, environment), policy) for i, o in enumerate(layout.policy)],
+            "base": [
+                Engine(f"base engine {i}", with_environment(o, environment), base)
+                for i, o in enumerate(layout.base if needs_base else [])
+            ],
+        }
+        self.membership = 0  # grows when an engine is replaced: whoever holds a connection to the engines has to make it anew
+        self.awaits_weights = load_format == "dummy"
+        self.suspects: set[str] = set()
+        self.asleep: set[str] = set()
+        try:
+            self._start(self.engines)
+            self.sleep()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def engines(self) -> list[Engine]:
+        return self.families["policy"] + self.families["base"]
+
+    @property
+    def context(self) -> int:
+        """Tokens that a sequence may have, prompt included."""
+        return min(e.context for e in self.engines)
+
+    def _start(self, engines: list[Engine]) -> None:
+        for engine in engines:
+            engine.handle = RolloutActor.options(**engine.options).remote(engine.settings)
+        refs = [e.handle.load.remote() for e in engines]
+        try:
+            loaded = gather([(e.name, e.handle) for e in engines], refs, "load the model", self.config.devices.start_timeout_s)
+        except RayTaskError as error:
+            raise ActorFault.of_error("a rollout engine", "load the model", error) from error
+        for engine, found in zip(engines, loaded, strict=True):
+            engine.pid, engine.node, engine.context = found["pid"], found["node"], found["context"]
+
+    # --- drawing ------------------------------------------------------------------------------------------------------
+
+    def generate(self, requests: list[Request]) -> list[Rollout]:
+        """One completion for each request, in order.
+
+        Every request brings its own seed, so what is drawn does not depend on how the requests are split over engines or batched (in
+        float32; in bfloat16 up to rounding). tokens = prefix + drawn, the end token or stop string included; at most max_tokens.
+        Raises InputError for a request that does not fit the model's context, ActorFault for an engine that died or got stuck.
+        """
+        if not requests:
+            return []
+        self._check(requests)
+        self.wake(["weights", "kv_cache"])
+        shares = []
+        for family, engines in self.families.items():
+            members = [i for i, r in enumerate(requests) if r.engine == family]
+            shares += [(e, share) for e, share in zip(engines, split(requests, members, len(engines)), strict=True) if share]
+        refs = [engine.handle.generate.remote([requests[i] for i in share]) for engine, share in shares]
+        rollouts: list[Any] = [None] * len(requests)
+        for (_, share), drawn in zip(shares, self._gather([e for e, _ in shares], refs, f"draw {len(requests)} completions"), strict=True):
+            for i, (tokens, text, reason, logprobs, version) in zip(share, drawn, strict=True):
+                rollouts[i] = Rollout(requests[i], tokens, text, reason, logprobs, version)
+        self.sleep()
+        return rollouts
+
+    def _check(self, requests: list[Request]) -> None:
+        for r in requests:
+            if not self.families.get(r.engine):
+                raise InputError(f"problem {r.problem}: asked of the {r.engine!r} engines, but none was started")
+            if len(r.prompt_ids) + r.max_tokens > self.context:
+                raise InputError(
+                    f"problem {r.problem}: a prompt of {len(r.prompt_ids)} tokens and rollout.max_new_tokens={r.max_tokens} exceed the "
+                    f"model's context of {self.context} tokens; lower rollout.max_new_tokens to at most "
+                    f"{self.context - len(r.prompt_ids)}, or shorten the prompt"
+                )
+            if len(r.prefix_ids) >= r.max_tokens:
+                raise InputError(
+                    f"problem {r.problem}: a given prefix of {len(r.prefix_ids)} tokens leaves nothing to draw of max_tokens={r.max_tokens}"
+                )
+        if self.awaits_weights and any(r.engine == "policy" for r in requests):
+            raise RuntimeError("the policy engines hold random weights: send the learner's first (WeightSync.send)")
+
+    def _gather(self, engines: list[Engine], refs: list[Any], doing: str) -> list[Any]:
+        """The results, or ActorFault; then the other engines are told to give up, so that they are free for the next attempt."""
+        waits = self.config.devices
+        try:
+            return gather([(e.name, e.handle) for e in engines], refs, doing, waits.step_timeout_s, waits.stall_timeout_s)
+        except ActorFault as fault:
+            self.suspects |= set(fault.who.split(", "))
+            told = [e.handle.abort.remote() for e in self.engines if e.name not in self.suspects]
+            ray.wait(told, num_returns=len(told), timeout=ANSWER_S) if told else None
+            raise
+        except RayTaskError as error:
+            raise ActorFault.of_error("a rollout engine", doing, error) from error
+
+    # --- faults -------------------------------------------------------------------------------------------------------
+
+    def restart_dead(self) -> list[str]:
+        """Replaces engines that died, got stuck, do not answer, or were left between old and new weights. Returns their names.
+
+        New policy engines hold no weights yet: the caller sends them before the next draw. Raises ActorFault if there is no place for them.
+        """
+        silent = self.silent()
+        gone = [e for e in self.engines if e.name in self.suspects or e.name in silent]
+        for engine in gone:
+            log.warning("%s is replaced", engine.name)
+            _end(engine)
+        self.suspects.clear()
+        if gone:
+            if not self.layout.whole():
+                why = "the node is lost, and no other has room; join one and resume, or lower rollout.actors"
+                raise ActorFault(", ".join(e.name for e in gone), "start anew", why)
+            self._start(gone)
+            self.membership += 1
+            self._as_the_others([e for e in gone if e in self.families["policy"]])
+            self.awaits_weights |= any(e.settings["load_format"] == "dummy" for e in gone)
+        return [e.name for e in gone]
+
+    def silent(self) -> list[str]:
+        """Names of the engines that do not say that they hold whole weights: dead, stuck, or left in mid-update."""
+        states = [(e.name, e.handle.state.remote()) for e in self.engines]
+        return [name for name, ref in states if not _whole(ref)]
+
+    def weights_arrived(self) -> None:
+        self.awaits_weights = False
+
+    # --- shared GPUs --------------------------------------------------------------------------------------------------
+
+    def sleep(self) -> None:
+        """Leaves the GPUs to the learner; `generate` and `WeightSync.send` wake what they need. Nothing to do unless GPUs are shared."""
+        if self.layout.colocated and self.asleep != {"weights", "kv_cache"}:
+            self.wake(["weights", "kv_cache"])  # vLLM puts a whole engine to sleep, never a half-woken one
+            self._ask(self.families["policy"], "sleep", "sleep")
+            self.asleep = {"weights", "kv_cache"}
+
+    def wake(self, tags: list[str]) -> None:
+        """tags: "weights", "kv_cache"."""
+        tags = [t for t in tags if t in self.asleep]
+        if tags:
+            self._ask(self.families["policy"], "wake", f"wake up {' and '.join(tags)}", tags)
+            self.asleep -= set(tags)
+
+    def _as_the_others(self, new: list[Engine]) -> None:
+        """Puts new policy engines to sleep as far as the others sleep."""
+        if self.asleep and new:
+            self._ask(new, "sleep", "sleep")
+            self._ask(new, "wake", "wake up", [t for t in ("weights", "kv_cache") if t not in self.asleep])
+
+    def _ask(self, engines: list[Engine], method: str, doing: str, *args: Any) -> None:
+        refs = [getattr(e.handle, method).remote(*args) for e in engines]
+        gather([(e.name, e.handle) for e in engines], refs, doing, self.config.devices.start_timeout_s)
+
+    def close(self) -> None:
+        for engine in self.engines:
+            _end(engine)
+
+
+def split(requests: list[Request], members: list[int], engines: int) -> list[list[int]]:
+    """Deals the requests `members` (indices) out to `engines` shares of about the same cost, deterministically.
+
+    Neighbours with the same prompt stay together in pieces of PIECE; the longest pieces are dealt first, each to the least loaded share.
+    """
+    pieces: list[tuple[int, ...]] = []
+    for _, neighbours in itertools.groupby(members, key=lambda i: requests[i].prompt_ids):
+        same = tuple(neighbours)
+        pieces += [same[at : at + PIECE] for at in range(0, len(same), PIECE)]
+    cost = {piece: sum(len(requests[i].prompt_ids) + requests[i].max_tokens for i in piece) for piece in pieces}
+    shares: list[list[int]] = [[] for _ in range(engines)]
+    load = [(0, s) for s in range(engines)]
+    for piece in sorted(pieces, key=lambda p: -cost[p]):
+        carried, share = heapq.heappop(load)
+        shares[share].extend(piece)
+        heapq.heappush(load, (carried + cost[piece], share))
+    return shares
+
+
+def _whole(ref: Any) -> bool:
+    try:
+        return ray.get(ref, timeout=ANSWER_S)["whole"]
+    except (RayActorError, GetTimeoutError):
+        return False
+
+
+def _end(engine: Engine) -> None:
+    if engine.handle is not None:
+        kill(engine.handle, engine.pid, engine.node)

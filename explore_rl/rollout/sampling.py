@@ -1,0 +1,220 @@
+"""Drawing many completions from any checkpoint, verified, sharded and resumable: the records that `analysis` reads.
+
+The work is cut into parts that depend on the settings alone. A part is written when it is complete, aside and then renamed; a kill loses
+at most the parts under way, and what is drawn again is the same, since every completion has a seed of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import shutil
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from tqdm import tqdm
+
+from analysis.errors import InputError
+from analysis.records import SAMPLE_COLUMNS, conform
+from explore_rl.cluster import placement
+from explore_rl.config.schema import Config, DevicesConfig, ModelConfig, RolloutConfig
+from explore_rl.files import write_atomic
+from explore_rl.models import load_tokenizer, model_identity, resolve_model
+from explore_rl.problems import load_problems, load_template
+from explore_rl.problems.templates import check_lengths, template_hash
+from explore_rl.rollout.engines import RolloutGroup
+from explore_rl.rollout.seeds import hashed_seed
+from explore_rl.types import Problem, Request, Rollout, Status, Verdict
+from explore_rl.verifiers.pool import Item, VerifierPool
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SamplingSettings:
+    """What decides the samples. Two files whose settings are equal hold the same draws.
+
+    model: checkpoint folder or "lab:base". problems: file or spec. n: completions a problem. max_tokens: response budget.
+    seed: every completion's own seed is a hash of it, the model's identity, the problem and the index of the draw, so that two models
+    are drawn from independently; the records' column `seed` holds the seed given here. verifier_options: verifier name -> its options.
+    """
+
+    model: str
+    problems: str
+    n: int
+    temperature: float = 1.0
+    top_p: float = 1.0
+    max_tokens: int = 1024
+    seed: int = 0
+    template: str = "none"
+    stop: tuple[str, ...] = ()
+    dtype: str = "float32"
+    format: str | None = None
+    limit: int | None = None
+    verifier_options: dict[str, dict[str, Any]] = field(default_factory=dict)
+    part: int = 4096  # completions of a part
+
+    def __post_init__(self) -> None:
+        for name in ("n", "max_tokens", "part"):
+            at_least_1(name, getattr(self, name))
+        if not 0 <= self.temperature < math.inf:
+            raise InputError(f"--temperature={self.temperature}: expected at least 0 (0: greedy)")
+        if not 0 < self.top_p <= 1:
+            raise InputError(f"--top-p={self.top_p}: expected above 0 and at most 1")
+
+    def digest(self) -> str:
+        """8 hex digits of everything that decides the samples: the model by its identity, not by its place, and no size of parts."""
+        decides = {k: v for k, v in asdict(self).items() if k not in ("model", "part")} | {
+            "model": model_identity(resolve_model(self.model))
+        }
+        return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def at_least_1(name: str, value: int) -> None:
+    if value < 1:
+        raise InputError(f"--{name.replace('_', '-')}={value}: expected at least 1")
+
+
+def engine_config(settings: SamplingSettings, actors: int, tensor_parallel: int, device: str, ray_address: str) -> Config:
+    """A config with engines alone, no learner."""
+    config = Config(name="sample", seed=settings.seed)
+    config.model = ModelConfig(path=settings.model, dtype=settings.dtype, template=settings.template)
+    config.devices = DevicesConfig(device=device, ray_address=ray_address)
+    config.rollout = RolloutConfig(
+        actors=actors, tensor_parallel=tensor_parallel, temperature=settings.temperature, top_p=settings.top_p,
+        max_new_tokens=settings.max_tokens, stop=list(settings.stop),
+    )  # fmt: skip
+    config.learner.ranks = 0
+    return config
+
+
+@contextmanager
+def engines(
+    settings: SamplingSettings, actors: int = 1, tensor_parallel: int = 1, device: str = "auto", ray_address: str = "local"
+) -> Iterator[RolloutGroup]:
+    """Engines that hold the settings' model, for as long as the block lasts."""
+    config = engine_config(settings, actors, tensor_parallel, device, ray_address)
+    layout = placement.start(config, 0)
+    try:
+        group = RolloutGroup(config, layout, needs_base=False, load_format="auto")
+        yield group
+        group.close()
+    finally:
+        layout.close()
+
+
+def sample(settings: SamplingSettings, out: Path, drawing: AbstractContextManager[RolloutGroup], pool: VerifierPool) -> dict[str, int]:
+    """Draws what is missing of `settings` into out (Parquet). Returns counts by verdict. Raises InputError, ActorFault.
+
+    drawing: gives the engines that hold the model (`engines`, or ones that a training run keeps up); entered only if something is missing.
+    """
+    if out.exists():
+        raise InputError(f"{out}: is there already; choose another --out, or remove it to draw again")
+    tokenizer = load_tokenizer(settings.model)
+    template = load_template(settings.template)
+    problems = load_problems(settings.problems, format=settings.format, limit=settings.limit)
+    check_lengths(problems, template, tokenizer, max_prompt_tokens=1 << 30)
+    identity = model_identity(resolve_model(settings.model))
+    parts = _open_parts(out, settings, identity)
+    total = len(problems) * settings.n
+    spans = [range(start, min(start + settings.part, total)) for start in range(0, total, settings.part)]
+    missing = [i for i in range(len(spans)) if not _part(parts, i).exists()]
+    if len(missing) < len(spans):
+        log.info("%s: %d of %d parts are there already; drawing the rest", out, len(spans) - len(missing), len(spans))
+    made = {"model": identity, "template": template_hash(template, tokenizer)}
+    prompts = [tuple(template.encode(p, tokenizer)) for p in problems]
+    if missing:
+        there = total - sum(len(spans[i]) for i in missing)
+        with drawing as group, tqdm(total=total, initial=there, desc=f"sampling {out.stem}", unit="completion", dynamic_ncols=True) as bar:
+            for i in missing:
+                drawn = group.generate([_request(settings, identity, problems, prompts, position) for position in spans[i]])
+                verdicts = pool.verify_all([Item(problems[r.request.group], r.text, r.truncated) for r in drawn])
+                rows = [
+                    _row(problems[r.request.group], p % settings.n, r, v, settings, made)
+                    for p, r, v in zip(spans[i], drawn, verdicts, strict=True)
+                ]
+                _write_part(_part(parts, i), rows)
+                bar.update(len(rows))
+    return _merge(parts, len(spans), out)
+
+
+def _request(settings: SamplingSettings, identity: str, problems: list[Problem], prompts: list[tuple[int, ...]], position: int) -> Request:
+    index, draw = divmod(position, settings.n)
+    problem = problems[index]
+    seed = hashed_seed(settings.seed, "sample", identity, problem.benchmark, problem.id, draw)
+    return Request(
+        problem=problem.id, group=index, prompt_ids=prompts[index], seed=seed,
+        max_tokens=settings.max_tokens, temperature=settings.temperature, top_p=settings.top_p,
+    )  # fmt: skip
+
+
+def _row(
+    problem: Problem, draw: int, rollout: Rollout, verdict: Verdict, settings: SamplingSettings, made: dict[str, str]
+) -> dict[str, Any]:
+    return {
+        "problem_id": problem.id,
+        "correct": None if verdict.status in (Status.TIMEOUT, Status.ERROR) else verdict.status is Status.CORRECT,
+        "benchmark": problem.benchmark, "sample": draw, "answer": verdict.answer, "mode": verdict.mode, "verdict": verdict.status.value,
+        "completion": rollout.text, "logprob": None if rollout.logprobs is None else float(rollout.logprobs.sum(dtype="float64")),
+        "num_tokens": len(rollout.tokens), "model": made["model"], "temperature": settings.temperature, "top_p": settings.top_p,
+        "max_tokens": settings.max_tokens, "template": made["template"], "finish_reason": rollout.finish_reason, "seed": settings.seed,
+        "tokens": list(rollout.tokens), "reason": verdict.reason,
+    }  # fmt: skip
+
+
+# --- parts on disk ----------------------------------------------------------------------------------------------------
+
+
+def _open_parts(out: Path, settings: SamplingSettings, identity: str) -> Path:
+    """The folder of parts beside `out`, with the settings they belong to. Raises InputError if it holds parts of other settings."""
+    parts = out.with_name(out.name + ".parts")
+    wanted = json.loads(json.dumps({"settings": asdict(settings), "model": identity}))
+    mark = parts / "settings.json"
+    if mark.exists():
+        there = json.loads(mark.read_text())
+        if there != wanted:
+            changed = [k for k in wanted["settings"] if there["settings"].get(k) != wanted["settings"][k]] or ["model"]
+            raise InputError(f"{parts}: holds parts drawn with another {changed[0]}; finish them as they began, or remove the folder")
+    else:
+        parts.mkdir(parents=True, exist_ok=True)
+        write_atomic(mark, json.dumps(wanted, indent=2))
+    return parts
+
+
+def _part(parts: Path, index: int) -> Path:
+    return parts / f"part-{index:06d}.parquet"
+
+
+ROW_SCHEMA_EXTRA = {"tokens": pa.list_(pa.int32()), "reason": pa.string()}
+
+
+def _write_part(path: Path, rows: list[dict[str, Any]]) -> None:
+    kinds = {**{name: kind for name, (kind, _) in SAMPLE_COLUMNS.items()}, **ROW_SCHEMA_EXTRA}
+    table = pa.table({name: pa.array([row[name] for row in rows], type=kinds[name]) for name in rows[0]})
+    aside = path.with_suffix(".tmp")
+    pq.write_table(conform(table, SAMPLE_COLUMNS), aside, compression="zstd")
+    aside.replace(path)
+
+
+def _merge(parts: Path, count: int, out: Path) -> dict[str, int]:
+    """All parts into one file, one in memory at a time; the parts go when the file is there."""
+    aside = out.with_name(out.name + ".tmp")
+    verdicts: dict[str, int] = {}
+    writer = None
+    for index in range(count):
+        table = pq.read_table(_part(parts, index))
+        writer = writer or pq.ParquetWriter(aside, table.schema, compression="zstd")
+        writer.write_table(table)
+        for verdict in table["verdict"].to_pylist():
+            verdicts[verdict] = verdicts.get(verdict, 0) + 1
+    writer.close()
+    aside.replace(out)
+    shutil.rmtree(parts)
+    return verdicts

@@ -1,0 +1,1 @@
+"""Exploration methods, one file each."""

@@ -1,0 +1,76 @@
+"""Likelihood training (SFT) on traces: the control that every trace-injection result has to beat, alone or beside the policy gradient.
+
+Acts at: plan (with only=True nothing is drawn), inject (traces join the group outside its baseline), terms (-log pi of their tokens, with
+a normaliser of its own). Alone it is supervised fine-tuning on the same traces in the same order; beside the draws it is the
+"RL + SFT loss" variant.
+"""
+
+from __future__ import annotations
+
+from analysis.errors import InputError
+from explore_rl.config.schema import Config
+from explore_rl.objectives import losses
+from explore_rl.objectives.terms import LossTerm
+from explore_rl.strategies import parameters
+from explore_rl.strategies.base import StepContext, Strategy
+from explore_rl.strategies.traces import WHEN, TraceSource, chosen_groups, without_success
+from explore_rl.types import Group, Problem, Request
+
+
+class Likelihood(Strategy):
+    """coefficient: of the loss. only: no policy gradient at all, nothing is drawn. per_group, rate, when, traces, which, regions,
+    leave_out: as in trace injection.
+    """
+
+    name = "likelihood"
+
+    def __init__(
+        self,
+        coefficient: float = 1.0,
+        only: bool = False,
+        per_group: int = 1,
+        rate: float = 1.0,
+        when: str = "always",
+        traces: str | None = None,
+        which: str = "uniform",
+        regions: list[str] | None = None,
+        leave_out: list[str] | None = None,
+    ):
+        self.coefficient = parameters.number("coefficient", coefficient)
+        self.only = parameters.flag("only", only)
+        self.per_group = parameters.whole("per_group", per_group, 1)
+        self.rate = parameters.share("rate", rate)
+        self.when = parameters.choice("when", when, WHEN)
+        if only and when != "always":
+            raise ValueError("only=true draws nothing, so when=no_success has nothing to look at; use when=always")
+        regions, leave_out = parameters.labels("regions", regions), parameters.labels("leave_out", leave_out)
+        self.source = TraceSource(parameters.text("traces", traces), which, regions, leave_out)
+
+    def check(self, config: Config, problems: list[Problem]) -> None:
+        rounds = config.algorithm.dynamic_sampling_rounds
+        if self.only and rounds:
+            raise InputError(
+                f"strategies: likelihood: only=true draws nothing to draw again; set algorithm.dynamic_sampling_rounds=0 (it is {rounds})"
+            )
+        self.source.check(self.name, problems)
+
+    def terms(self, config: Config) -> list[LossTerm]:
+        return [LossTerm("likelihood", losses.likelihood, (), {}, normaliser="likelihood")]
+
+    def plan(self, requests: list[Request], groups: list[Group], round: int, step: StepContext) -> list[Request]:
+        return [] if self.only else requests
+
+    def inject(self, groups: list[Group], step: StepContext) -> None:
+        self.source.prepare([g.problem for g in groups], step)
+        chosen = chosen_groups(groups, self.rate, step)
+        injected = 0
+        for index, group in enumerate(groups):
+            if not chosen[index] or (self.when == "no_success" and not without_success(group)):
+                continue
+            for trace, tokens, verdict in self.source.pick(group, self.per_group, step):
+                sample = self.source.sample(group, index, trace, tokens, verdict, step, in_baseline=False)
+                sample.terms = {"likelihood": self.coefficient}
+                group.samples.append(sample)
+                injected += 1
+        step.metrics["injected"] = step.metrics.get("injected", 0.0) + injected  # over the rounds of dynamic sampling
+        step.metrics |= self.source.metrics()

@@ -1,0 +1,176 @@
+"""Bad settings are refused in one line that names the file, the key and what would be right."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from analysis.errors import InputError
+from explore_rl import strategies
+from explore_rl.cluster import placement
+from explore_rl.config.checks import warnings
+from explore_rl.config.loading import load_config, to_yaml
+from explore_rl.config.schema import Config, field_docs
+from explore_rl.strategies.base import needs_of
+
+ROOT = Path(__file__).parents[2]
+
+
+def warned(config):
+    """What `train` would warn about."""
+    here = placement.resolve(config) if config.devices.device == "auto" else config.devices.device
+    return warnings(config, here, needs_of(strategies.make(config.strategies), config).base_engine)
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("learner.rank=2", "did you mean learner.ranks?"),
+        ("group_size=4", "did you mean algorithm.group_size?"),
+        ("learner.ranks=many", "learner.ranks"),
+        ("algorithm.group_size=1", "a group of one has no baseline"),
+        ("rollout.top_p=0.9", "not renormalised"),
+        ("rollout.temperature=0", "above 0"),
+        ("learner.zero_stage=4", "expected one of 0, 1, 2, 3"),
+        ("algorithm.kl=k2", "no effect with a coefficient of 0"),
+        ("algorithm.kl_coefficient=0.1", "no effect with algorithm.kl=none"),
+        ("algorithm.minibatches=3", "must divide"),
+        ("algorithm.aggregation=tokens", "did you mean token?"),
+        ("model.dtype=bfloat16", "use stage 1, 2 or 3"),
+        ("model.attention=flash_attention_2", "half precision only"),
+        ("run.steps=0", "at least 1"),
+        ("learner.learning_rate=nan", "finite"),
+        ("learner.learning_rate=inf", "finite"),
+        ("learner.weight_decay=-1", "at least 0"),
+        ("rewards.no_answer=-inf", "finite"),
+        ("rewards.timeout=nan", "finite"),
+        ("rewards.error=0", "null leaves the sample out"),
+        ("rewards.min_group=17", "above algorithm.group_size=16"),
+        ("verifiers.workers=0", "at least 1"),
+        ("problems.limit=0", "at least 1"),
+        ("strategies=[{name: x", "flow mapping"),
+        ("strategies.0.name=x", "strategies is a list"),
+        ("strategies[0]=x", "strategies is a list"),
+        ("learner.betas={a: 1}", "learner.betas is a list"),
+        ("verifiers.options=[1]", "verifiers.options"),
+        ("[=1", "override '[=1'"),
+        ("run.output=${foo}", "run.output: Interpolation key 'foo' not found"),
+        ("run.output=${foo", "run.output"),
+        ("algorithm=${foo}", "is a section"),
+        ("model.path=???", "give one"),
+        ("algorithm=3", "is a section"),
+        ("algorithm", "expected key=value"),
+        ("strategies=[trace_injection]", "expected a mapping with a name"),
+        ("learner.betas=[0.9]", "two numbers"),
+    ],
+)
+def test_bad_overrides_are_refused_with_what_would_be_right(override, said):
+    with pytest.raises(InputError, match=None) as caught:
+        load_config(None, [override])
+    assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(sorted([*field_docs(), "learner", "x", "strategies.0.name"])), st.text("ab01[]{}:,.${}'\"?!&*|> \n\t%@", max_size=8))
+def test_any_override_is_a_config_or_one_line(key, value):
+    try:
+        assert isinstance(load_config(None, [f"{key}={value}"]), Config)
+    except InputError as error:
+        assert key in str(error) and "\n" not in str(error)
+
+
+def test_an_evaluation_needs_problems_to_evaluate_on():
+    with pytest.raises(InputError, match=r"run\.evaluate_every=5: .*problems\.heldout"):
+        load_config(None, ["run.evaluate_every=5", "problems.heldout=null"])
+
+
+MIXTURE = "strategies=[{name: mixture_policy}]"
+
+
+@pytest.mark.parametrize(
+    ("without_effect", "with_effect"),
+    [
+        (["algorithm.clip_high=0.28"], ["algorithm.clip_high=0.28", "algorithm.minibatches=2"]),
+        (["algorithm.clip_low=0.1"], ["algorithm.clip_low=0.1", "algorithm.epochs=2"]),
+        (["algorithm.clip=false"], ["algorithm.clip=false", "algorithm.minibatches=2"]),
+        (["algorithm.clip_high=0.28", "algorithm.clip=false", "algorithm.minibatches=2"], ["algorithm.clip_high=0.28", "algorithm.minibatches=2"]),
+        (["rollout.base_actors=2"], ["rollout.base_actors=2", MIXTURE]),
+        (["run.evaluate_samples=4"], ["run.evaluate_samples=4", "run.evaluate_every=5"]),
+        (["run.exact_problems=lab:countdown"], ["run.exact_problems=lab:countdown", "run.exact_every=5"]),
+        (["algorithm.kl_place=reward"], ["algorithm.kl_place=reward", "algorithm.kl=k3", "algorithm.kl_coefficient=0.1"]),
+        (["learner.warmup_steps=100"], ["learner.warmup_steps=100", "algorithm.epochs=2"]),
+    ],
+)
+def test_settings_that_cannot_act_are_named(without_effect, with_effect):
+    key = without_effect[0].partition("=")[0]
+    (line,) = warned(load_config(None, without_effect))
+    assert line.startswith(f"{key}=") and "\n" not in line
+    assert warned(load_config(None, with_effect)) == []
+
+
+def test_the_defaults_and_the_recipes_warn_of_nothing():
+    assert warned(load_config(None)) == []
+    for recipe in sorted((ROOT / "configs").glob("*/*.yaml")):
+        if recipe.parent.name != "ablations" and "runs:" not in recipe.read_text():
+            assert warned(load_config(recipe)) == [], recipe
+
+
+def test_k1_in_the_loss_has_no_gradient_and_is_refused():
+    with pytest.raises(InputError, match="zero expected gradient"):
+        load_config(None, ["algorithm.kl=k1", "algorithm.kl_coefficient=0.1"])
+    load_config(None, ["algorithm.kl=k1", "algorithm.kl_coefficient=0.1", "algorithm.kl_place=reward"])
+
+
+def test_unknown_key_in_a_recipe_names_the_file(tmp_path):
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("algorithm:\n  group_sizes: 4\n")
+    with pytest.raises(InputError, match=r"mine\.yaml: unknown key algorithm\.group_sizes; did you mean algorithm\.group_size\?"):
+        load_config(recipe)
+
+
+@pytest.mark.parametrize("text", ["a: [", "- 1\n- 2\n", "\t"])
+def test_unreadable_recipes(tmp_path, text):
+    recipe = tmp_path / "broken.yaml"
+    recipe.write_text(text)
+    with pytest.raises(InputError, match=r"broken\.yaml"):
+        load_config(recipe)
+
+
+def test_a_recipe_builds_on_its_base_and_overrides_go_last(tmp_path):
+    (tmp_path / "base.yaml").write_text("name: base\nlearner: {learning_rate: 0.5, ranks: 3}\n")
+    (tmp_path / "derived.yaml").write_text("base: base.yaml\nname: derived\nlearner: {ranks: 2}\n")
+    config = load_config(tmp_path / "derived.yaml", ["seed=7"])
+    assert (config.name, config.learner.learning_rate, config.learner.ranks, config.seed) == ("derived", 0.5, 2, 7)
+    (tmp_path / "base.yaml").write_text("base: derived.yaml\n")
+    with pytest.raises(InputError, match="circle"):
+        load_config(tmp_path / "derived.yaml")
+
+
+def test_the_resolved_config_reads_back_as_itself(tmp_path):
+    config = load_config(None, ["strategies=[{name: trace_injection, rate: 0.5}]", "learner.ranks=2"])
+    (tmp_path / "config.yaml").write_text(to_yaml(config))
+    assert load_config(tmp_path / "config.yaml") == config
+
+
+def test_every_setting_says_what_it_does():
+    undocumented = [name for name, (_, doc) in field_docs().items() if not doc and name.split(".")[-1] not in ("name", "seed", "learning_rate", "betas", "weight_decay", "steps", "output", "kl_coefficient")]
+    assert undocumented == []
+
+
+@pytest.mark.parametrize(
+    ("device", "override"),
+    [
+        ("cpu", "rollout.gpu_memory_utilization=0.5"),
+        ("cpu", "rollout.enforce_eager=false"),
+        ("cuda", "rollout.kv_cache_gib=2"),
+        ("cuda", "rollout.threads=2"),
+        ("cuda", "learner.threads=2"),
+    ],
+)
+def test_settings_of_the_other_device_are_warned_about(device, override):
+    other = {"cpu": "cuda", "cuda": "cpu"}[device]
+    (line,) = warned(load_config(None, [f"devices.device={device}", override]))
+    assert line.startswith(override.split("=")[0]) and "has no effect" in line
+    assert warned(load_config(None, [f"devices.device={other}", override])) == []
+    assert warned(load_config(None, [f"devices.device={device}"])) == []

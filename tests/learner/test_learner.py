@@ -1,0 +1,358 @@
+"""The learner on real Ray and DeepSpeed, with one rank and with two, against plain transformers and autograd."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from learner_kit import (
+    TERMS,
+    draw,
+    held_by_loading,
+    held_of_base,
+    learner_config,
+    load_plain,
+    make_rows,
+    make_steps_slow,
+    plain_gradient,
+    plain_scores,
+    relative_error,
+    weights,
+)  # fmt: skip
+
+from analysis.errors import InputError
+from explore_rl.cluster import placement
+from explore_rl.cluster.faults import ActorFault
+from explore_rl.learner.learner import LearnerGroup
+
+pytestmark = [pytest.mark.slow, pytest.mark.engine]
+
+SGD = {"optimizer": "sgd", "learning_rate": 1.0, "max_grad_norm": 0.5}
+
+
+@pytest.fixture(scope="module")
+def layout(tiny_model):
+    """One cluster, with room for two ranks and a lone one (in the place of an engine)."""
+    layout = placement.start(learner_config(tiny_model, ranks=2), base_engines=0)
+    environment = {"env_vars": layout.learner[0]["runtime_env"]["env_vars"] | {"PYTHONPATH": str(Path(__file__).parents[1] / "kits")}}  # for learner_kit
+    layout.learner, layout.policy = ([o | {"runtime_env": environment} for o in options] for options in (layout.learner, layout.policy))
+    yield layout
+    layout.close()
+
+
+@pytest.fixture(scope="module")
+def groups(layout, tiny_model):
+    """{ranks: learner}, started once; each test resets the ranks in place."""
+    started = {}
+    try:
+        started[2] = LearnerGroup(learner_config(tiny_model, ranks=2), layout)
+        started[1] = LearnerGroup(learner_config(tiny_model, ranks=1), placement.Layout(layout.kind, layout.policy, [], []))
+        yield started
+    finally:
+        for group in started.values():
+            group.close()
+
+
+def gradient_of(group, config, minibatches):
+    """What SGD with a learning rate of 1 took off the weights, and the reports."""
+    group.reset(config)
+    before = group.apply(weights)[0]
+    reports = group.update(minibatches, TERMS)
+    after = group.apply(weights)
+    for other in after[1:]:
+        assert all((other[name] == after[0][name]).all() for name in other)
+    return {name: before[name] - after[0][name] for name in before}, reports
+
+
+@pytest.mark.parametrize("ranks, stage, budget, packing, share", [
+    (1, 0, 16384, True, True), (1, 0, 16384, True, False), (1, 0, 1, False, True), (1, 3, 64, True, True),
+    (2, 0, 16384, True, True), (2, 0, 40, False, False), (2, 1, 64, True, True), (2, 2, 64, False, True), (2, 3, 64, True, True),
+])  # fmt: skip
+def test_gradient_is_the_plain_one(groups, tiny_model, ranks, stage, budget, packing, share):
+    rows = make_rows()
+    expected, norm, loss = plain_gradient(load_plain(tiny_model), rows, max_norm=0.5)
+    assert norm > 1, "clipping has to be on"
+    config = learner_config(tiny_model, ranks=ranks, zero_stage=stage, micro_batch_tokens=budget, packing=packing, share_prompts=share, **SGD)
+    found, [report] = gradient_of(groups[ranks], config, [rows])
+    assert relative_error(found, expected) < 1e-5
+    assert report.finite and report.grad_norm == pytest.approx(norm, rel=1e-5) and report.loss == pytest.approx(loss, rel=1e-5)
+    assert report.tokens == sum(int((row.mask != 0).sum()) for row in rows)
+
+
+def test_rows_with_one_prompt_share_it_unless_told_not_to(groups, tiny_model):
+    def shared(**learner):
+        groups[1].reset(learner_config(tiny_model, **learner))
+        return [bundle for batch in groups[1]._shards(make_rows())[0].micro_batches for line in batch for bundle in line if len(bundle) > 1]
+
+    assert shared() and not shared(share_prompts=False)
+
+
+@pytest.mark.parametrize("stage", [0, 2, 3])
+def test_several_minibatches_are_several_steps(groups, tiny_model, stage):
+    minibatches = [make_rows(5, seed=1), make_rows(3, seed=2), make_rows(1, seed=3)]  # the last one leaves a rank without a row
+    model = load_plain(tiny_model)
+    for rows in minibatches:
+        gradient, _, _ = plain_gradient(model, rows, max_norm=0.5)
+        with torch.no_grad():
+            for name, p in model.named_parameters():
+                p -= torch.from_numpy(gradient[name]).float()
+    before = dict(load_plain(tiny_model).named_parameters())
+    expected = {name: (before[name].detach().double() - p.detach().double()).numpy() for name, p in model.named_parameters()}
+    config = learner_config(tiny_model, ranks=2, zero_stage=stage, micro_batch_tokens=50, **SGD)
+    found, reports = gradient_of(groups[2], config, minibatches)
+    assert [r.finite for r in reports] == [True] * 3
+    assert relative_error(found, expected) < 1e-5
+
+
+@pytest.mark.parametrize("stage", [0, 3])
+def test_activation_checkpointing_changes_nothing(groups, tiny_model, stage):
+    rows = make_rows()
+    expected, _, _ = plain_gradient(load_plain(tiny_model), rows, max_norm=0.5)
+    config = learner_config(tiny_model, ranks=2, zero_stage=stage, micro_batch_tokens=64, activation_checkpointing=True, **SGD)
+    found, _ = gradient_of(groups[2], config, [rows])
+    assert relative_error(found, expected) < 1e-5
+
+
+def test_bfloat16_is_near(groups, tiny_model):
+    rows = make_rows()
+    expected, norm, _ = plain_gradient(load_plain(tiny_model), rows)
+    config = learner_config(tiny_model, ranks=2, zero_stage=1, micro_batch_tokens=64, **(SGD | {"max_grad_norm": 0.0}))
+    config.model.dtype = "bfloat16"
+    found, [report] = gradient_of(groups[2], config, [rows])
+    assert report.finite and report.grad_norm == pytest.approx(norm, rel=0.02)
+    assert relative_error(found, expected) < 0.05
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_metrics_are_means_over_all_ranks(groups, tiny_model, ranks):
+    rows = make_rows()
+    model = load_plain(tiny_model)
+    clipped = []
+    with torch.no_grad():
+        for row in (r for r in rows if "policy_gradient" in r.terms):
+            logprob, _ = plain_scores(model, row.tokens, row.prompt_length, row.temperature)
+            kept, ratio = row.mask != 0, np.exp(logprob.numpy() - row.columns["old_logprob"])
+            a = row.columns["advantage"]
+            clipped.append((((a > 0) & (ratio > 1.28)) | ((a < 0) & (ratio < 0.8)))[kept])
+    config = learner_config(tiny_model, ranks=ranks, micro_batch_tokens=64, **SGD)
+    _, [report] = gradient_of(groups[ranks], config, [rows])
+    assert report.metrics["policy_gradient/clip_fraction"] == pytest.approx(np.concatenate(clipped).mean())
+    assert sum(v for k, v in report.metrics.items() if k.endswith("/loss")) == pytest.approx(report.loss, rel=1e-5)
+
+
+@pytest.mark.parametrize("ranks, stage", [(1, 0), (2, 0), (2, 3)])
+def test_scores_are_those_of_transformers(groups, tiny_model, ranks, stage):
+    config = learner_config(tiny_model, ranks=ranks, zero_stage=stage, micro_batch_tokens=100, **SGD)
+    groups[ranks].reset(config, needs_frozen=True)
+    rows = make_rows(9, seed=5)
+    sequences = [(row.tokens, row.prompt_length, row.temperature) for row in rows]
+    model = load_plain(tiny_model)
+    with torch.no_grad():
+        expected = [plain_scores(model, *sequence) for sequence in sequences]
+    for name in ("policy", "base"):
+        for found, (logprob, entropy) in zip(groups[ranks].score(sequences, name, entropy=True), expected, strict=True):
+            np.testing.assert_allclose(found.logprob, logprob.numpy(), atol=2e-5)
+            np.testing.assert_allclose(found.entropy, entropy.numpy(), atol=2e-5)
+    groups[ranks].update([rows], TERMS)
+    moved = groups[ranks].score(sequences)
+    frozen = groups[ranks].score(sequences, "base")
+    assert all(m.entropy is None for m in moved)
+    assert max(np.abs(m.logprob - e[0].numpy()).max() for m, e in zip(moved, expected)) > 1e-3
+    assert max(np.abs(f.logprob - e[0].numpy()).max() for f, e in zip(frozen, expected)) < 2e-5
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_zero_3_holds_shards_from_the_start(groups, tiny_model, dtype):
+    """Not the whole model first: what does not fit in one rank's memory could not be loaded."""
+    config = learner_config(tiny_model, ranks=2, zero_stage=3)
+    groups[2].reset(config)
+    for held, types in groups[2].apply(held_by_loading, tiny_model, dtype):
+        assert held == pytest.approx(0.5, abs=0.01)
+        assert types == {getattr(torch, dtype), torch.float32}  # the rotary frequencies stay in float32
+    groups[2].reset(config, needs_frozen=True)
+    groups[2].score([(row.tokens, row.prompt_length, 1.0) for row in make_rows(4)], "base")
+    assert groups[2].apply(held_of_base) == pytest.approx([0.5, 0.5], abs=0.01)
+
+
+def test_bfloat16_scores_the_same_in_shards(groups, tiny_model):
+    sequences, found = [(row.tokens, row.prompt_length, 1.0) for row in make_rows(6)], {}
+    for stage in (1, 3):
+        config = learner_config(tiny_model, ranks=2, zero_stage=stage)
+        config.model.dtype = "bfloat16"
+        groups[2].reset(config, needs_frozen=True)
+        found[stage] = [np.concatenate([s.logprob for s in groups[2].score(sequences, name)]) for name in ("policy", "base")]
+    np.testing.assert_array_equal(found[1], found[3])
+
+
+@pytest.mark.parametrize("stage, offload", [(0, False), (1, False), (2, False), (3, False), (2, True)])
+def test_resumed_equals_uninterrupted_bit_for_bit(groups, tiny_model, tmp_path, stage, offload):
+    schedule = {"learning_rate": 1e-3, "schedule": "cosine", "warmup_steps": 2}
+    config = learner_config(tiny_model, ranks=2, zero_stage=stage, offload_optimizer=offload, **schedule)
+    config.run.steps = 6
+    group = groups[2]
+    group.reset(config)
+    batches = [make_rows(4, seed=s) for s in range(4)]
+    group.update(batches[:2], TERMS)
+    group.save_checkpoint(tmp_path / "learner")
+    straight = group.update(batches[2:], TERMS)
+    draws = group.apply(draw)
+    expected = group.apply(weights)[0]
+    group.reset(config)
+    group.load_checkpoint(tmp_path / "learner")
+    resumed = group.update(batches[2:], TERMS)
+    assert group.apply(draw) == draws
+    found = group.apply(weights)[0]
+    assert all((found[name] == expected[name]).all() for name in expected)
+    assert [r.loss for r in resumed] == [r.loss for r in straight]
+    assert [r.learning_rate for r in resumed] == [r.learning_rate for r in straight]
+    if stage == 0:
+        group.reset(learner_config(tiny_model, ranks=2, zero_stage=1))
+        with pytest.raises(InputError, match="zero_stage=0"):
+            group.load_checkpoint(tmp_path / "learner")
+        with pytest.raises(InputError, match="not a checkpoint"):
+            group.load_checkpoint(tmp_path / "nowhere")
+
+
+def test_bfloat16_resumes_bit_for_bit(groups, tiny_model, tmp_path):
+    config = learner_config(tiny_model, ranks=2, zero_stage=1, learning_rate=1e-3)
+    config.model.dtype = "bfloat16"
+    group = groups[2]
+    group.reset(config)
+    group.update([make_rows(4, seed=0)], TERMS)
+    group.save_checkpoint(tmp_path / "learner")
+    group.update([make_rows(4, seed=1)], TERMS)
+    expected = group.apply(weights)[0]
+    group.reset(config)
+    group.load_checkpoint(tmp_path / "learner")
+    group.update([make_rows(4, seed=1)], TERMS)
+    assert all((group.apply(weights)[0][name] == expected[name]).all() for name in expected)
+
+
+@pytest.mark.parametrize("stage, offload", [(0, False), (1, False), (2, False), (3, False), (2, True)])
+def test_nan_in_one_row_skips_the_step_on_all_ranks(groups, tiny_model, stage, offload):
+    config = learner_config(tiny_model, ranks=2, zero_stage=stage, offload_optimizer=offload, micro_batch_tokens=40, **SGD)
+    good, bad = make_rows(), make_rows()
+    shortest = min(range(len(bad)), key=lambda i: len(bad[i].tokens))
+    bad[shortest].terms = {"policy_gradient": 1.0}  # in the last micro-batch: others are accumulated by then
+    bad[shortest].columns["advantage"][-1] = np.nan
+    nothing, [report] = gradient_of(groups[2], config, [bad])
+    assert not report.finite and np.isnan(report.loss)
+    assert all((change == 0).all() for change in nothing.values())
+    expected, _, _ = plain_gradient(load_plain(tiny_model), good, max_norm=0.5)
+    found, reports = gradient_of(groups[2], config, [bad, good, bad])
+    assert [r.finite for r in reports] == [False, True, False]
+    assert relative_error(found, expected) < 1e-5
+
+
+@pytest.mark.parametrize("stage", [0, 1, 2, 3])
+def test_gradient_that_is_not_finite_makes_no_step(groups, tiny_model, stage):
+    config = learner_config(tiny_model, ranks=2, zero_stage=stage, **SGD)
+    good, bad = make_rows(), make_rows()
+    bad[0].terms["steep"] = 1.0
+    found, reports = gradient_of(groups[2], config, [bad, bad])
+    assert [r.finite for r in reports] == [False, False]
+    assert all((change == 0).all() for change in found.values())
+    [report] = groups[2].update([good], TERMS)
+    assert report.finite and report.grad_norm == pytest.approx(plain_gradient(load_plain(tiny_model), good)[1], rel=1e-5)
+
+
+def test_bfloat16_skips_nan_too(groups, tiny_model):
+    config = learner_config(tiny_model, ranks=2, zero_stage=1, micro_batch_tokens=40, **SGD)
+    config.model.dtype = "bfloat16"
+    bad = make_rows()
+    bad[min(range(len(bad)), key=lambda i: len(bad[i].tokens))].terms = {"policy_gradient": np.nan}
+    found, [report] = gradient_of(groups[2], config, [bad])
+    assert not report.finite and all((change == 0).all() for change in found.values())
+    [once] = groups[2].update([make_rows()], TERMS)
+    [again] = gradient_of(groups[2], config, [make_rows()])[1]
+    assert once.finite and once.grad_norm == again.grad_norm
+
+
+def test_nothing_to_learn_from_is_no_step(groups, tiny_model):
+    found, [report] = gradient_of(groups[2], learner_config(tiny_model, ranks=2, **SGD), [[]])
+    assert report.finite and report.tokens == 0 and all((change == 0).all() for change in found.values())
+
+
+@pytest.mark.parametrize("stage", [0, 3])
+def test_saved_model_is_an_ordinary_checkpoint(groups, tiny_model, tmp_path, stage):
+    from transformers import AutoTokenizer
+
+    config = learner_config(tiny_model, ranks=2, zero_stage=stage, **SGD)
+    group = groups[2]
+    group.reset(config)
+    group.update([make_rows()], TERMS)
+    group.save_pretrained(tmp_path / "final")
+    rows = make_rows(4, seed=7)
+    model = load_plain(tmp_path / "final")
+    found = group.score([(row.tokens, row.prompt_length, 1.0) for row in rows])
+    with torch.no_grad():
+        for row, scores in zip(rows, found, strict=True):
+            np.testing.assert_allclose(scores.logprob, plain_scores(model, row.tokens, row.prompt_length, 1.0)[0].numpy(), atol=2e-5)
+    assert AutoTokenizer.from_pretrained(tmp_path / "final").eos_token == "<end>"
+    assert model.generation_config.eos_token_id == 19
+    assert not (tmp_path / "final.partial").exists()
+
+
+def test_rows_that_do_not_fit_are_refused(groups, tiny_model):
+    groups[1].reset(learner_config(tiny_model))
+    [row] = make_rows(1)
+    row.terms = {"surprise": 1.0}
+    with pytest.raises(ValueError, match="surprise"):
+        groups[1].update([[row]], TERMS)
+    row.terms = {"kl": 1.0}
+    del row.columns["base_logprob"]
+    with pytest.raises(ValueError, match="base_logprob"):
+        groups[1].update([[row]], TERMS)
+
+
+def test_a_long_optimizer_step_is_no_stuck_rank(groups, tiny_model):
+    config = learner_config(tiny_model, **SGD)
+    config.devices.stall_timeout_s = 2.0
+    groups[1].reset(config)
+    groups[1].apply(make_steps_slow, 10.0)
+    [report] = groups[1].update([make_rows()], TERMS)
+    assert report.finite
+
+
+# --- faults: each ends the two ranks, so they come last ---------------------------------------------------------------
+
+
+def test_a_stuck_rank_is_named_and_ended(groups, tiny_model):
+    group = groups[2]
+    config = learner_config(tiny_model, ranks=2, **SGD)
+    config.devices.stall_timeout_s = 4.0
+    group.reset(config)
+    pids = [pid for pid, _ in group.processes]
+    os.kill(pids[1], signal.SIGSTOP)
+    with pytest.raises(ActorFault, match="learner rank 1.*stuck") as fault:
+        group.update([make_rows()], TERMS)
+    assert fault.value.who.startswith("learner rank 1")
+    assert group.actors == []
+    wait_until_gone(pids)
+
+
+def wait_until_gone(pids, patience_s=30.0):
+    deadline = time.monotonic() + patience_s
+    while any(alive(pid) for pid in pids):
+        assert time.monotonic() < deadline, "the ranks are still there"
+        time.sleep(0.1)
+
+
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_a_killed_rank_is_named(groups, tiny_model, layout):
+    group = groups[2] = LearnerGroup(learner_config(tiny_model, ranks=2, **SGD), layout)
+    os.kill(group.processes[1][0], signal.SIGKILL)
+    with pytest.raises(ActorFault, match="learner rank 1.*died"):
+        group.update([make_rows()], TERMS)
+    assert group.actors == []

@@ -1,0 +1,362 @@
+"""The whole loop on the real Ray, DeepSpeed and vLLM: a few steps, one start of the actors, shared by all tests here."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from analysis.errors import InputError
+from explore_rl.cluster.faults import RunStopped
+from explore_rl.config.loading import load_config
+
+pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(600)]
+REPOSITORY = Path(__file__).resolve().parents[2]
+MIXTURE = "strategies=[{name: mixture_policy, share_policy: 0.5, share_base: 0.25, share_hot: 0.25}]"
+
+
+SMALL = []
+
+
+@pytest.fixture(scope="module", autouse=True)
+def settings(small_settings):
+    SMALL[:] = small_settings
+
+
+def small(tmp_path, name, *overrides):
+    return load_config(REPOSITORY / "configs" / "lab" / "grpo.yaml", [*SMALL, f"name={name}", f"run.output={tmp_path}/{name}", *overrides])
+
+
+@pytest.fixture(scope="module")
+def run(actors):
+    from explore_rl.experiments.runs import run as run_once
+
+    return lambda config, **options: run_once(config, actors=actors, **options)
+
+
+@pytest.fixture(scope="module")
+def plain(run, tmp_path_factory):
+    """Four steps of GRPO, evaluated and audited on the way: what the other tests compare with."""
+    return run(small(tmp_path_factory.mktemp("plain"), "plain", "run.evaluate_every=2", "run.evaluate_samples=4", "run.exact_every=2"))
+
+
+def weights(folder):
+    return load_file(folder / "final" / "model.safetensors")
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def records(folder, name):
+    return [json.loads(line) for line in (folder / name).read_text().splitlines()]
+
+
+def test_a_run_leaves_everything_behind(plain):
+    metrics = records(plain, "metrics.jsonl")
+    assert [m["step"] for m in metrics] == [0, 1, 2, 3]
+    for m in metrics:
+        stages = sum(m[f"seconds/{stage}"] for stage in ("generate", "verify", "score", "train", "transfer", "other"))
+        assert stages == pytest.approx(m["seconds/step"], rel=1e-6)
+        assert m["transfer/gather_seconds"] == 0 and 0 < m["transfer/send_seconds"] <= m["seconds/transfer"]  # no shards
+        assert m["engine/logprob_difference_mean"] < 1e-4 and 0 <= m["pass@1"] <= m["pass@group"] <= 1
+        assert m["verdict/correct"] + m["verdict/wrong"] + m["verdict/no_answer"] == pytest.approx(1)
+    assert [e["step"] for e in records(plain, "evaluations.jsonl")] == [0, 2, 4]
+    exact = records(plain, "exact.jsonl")
+    assert exact[0]["support"]["mode"][3]["shrunk"] == exact[0]["support"]["mode"][3]["expanded"] == 0
+    environment = json.loads((plain / "environment.json").read_text())
+    assert environment["seed"] == 0 and "deepspeed" in environment["versions"]
+    assert (plain / "figures" / "training.png").stat().st_size > 10_000 and (plain / "figures" / "support.png").exists()
+    assert load_config(plain / "config.yaml").name == "plain"
+
+
+def test_every_rollout_is_recorded_with_its_tokens_and_version(plain):
+    for step in range(4):
+        table = pq.read_table(plain / "rollouts" / f"step-{step:06d}.parquet").to_pydict()
+        assert len(table["step"]) == 16 and set(table["step"]) == {step} and set(table["weight_version"]) == {step}
+        assert all(len(t) == len(p) == len(o) for t, p, o in zip(table["tokens"], table["logprobs"], table["old_logprobs"], strict=True))
+        assert len(set(table["seed"])) == 16 and set(table["source"]) == {"policy"}
+        for group in range(4):
+            rewards = [r for r, g in zip(table["reward"], table["group"], strict=True) if g == group]
+            advantages = [a for a, g in zip(table["advantage"], table["group"], strict=True) if g == group]
+            expected = (np.array(rewards) - np.mean(rewards)) / (np.std(rewards, ddof=1) + 1e-6)
+            assert advantages == pytest.approx(expected.tolist(), abs=1e-9)
+
+
+def test_the_final_model_is_an_ordinary_checkpoint_and_moved(plain):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from explore_rl.models import resolve_model
+
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(plain / "final"), AutoTokenizer.from_pretrained(plain / "final")
+    assert model(**tokenizer("1 2 3=6:", return_tensors="pt")).logits.isfinite().all()
+    before = AutoModelForCausalLM.from_pretrained(resolve_model("lab:base"))
+    moved = [(a - b).abs().max().item() for a, b in zip(model.parameters(), before.parameters(), strict=True)]
+    assert max(moved) > 1e-5
+
+
+def test_the_same_run_again_gives_the_same_weights(plain, run, tmp_path):
+    assert same(weights(plain), weights(run(small(tmp_path, "again"))))
+
+
+@pytest.mark.parametrize(
+    "strategies",
+    [
+        "strategies=[{name: trace_injection, rate: 0.0}]",
+        "strategies=[{name: diversity_bonus, coefficient: 0.0}]",
+        "strategies=[{name: likelihood, rate: 0.0}]",
+    ],
+)
+def test_a_strategy_switched_off_leaves_grpo_bit_for_bit(plain, run, tmp_path, strategies):
+    assert same(weights(plain), weights(run(small(tmp_path, "off", strategies))))
+
+
+def test_a_mixture_of_the_policy_alone_is_rloo_bit_for_bit(run, tmp_path):
+    rloo = ["algorithm.advantage=rloo", "algorithm.importance_cap=null", "algorithm.aggregation=constant"]
+    alone = "strategies=[{name: mixture_policy, share_policy: 1.0, share_base: 0.0, share_hot: 0.0}]"
+    assert same(weights(run(small(tmp_path, "rloo", *rloo))), weights(run(small(tmp_path, "alone", *rloo, alone))))
+
+
+def test_strategies_compose_and_each_leaves_its_mark(run, tmp_path):
+    both = "strategies=[{name: trace_injection}, {name: diversity_bonus}]"
+    folder = run(small(tmp_path, "both", both))
+    table = pq.read_table(folder / "rollouts" / "step-000000.parquet").to_pydict()
+    assert table["source"].count("trace") == 4 and table["source"].count("policy") == 12
+    metrics = records(folder, "metrics.jsonl")[0]
+    assert metrics["trace_injection/injected"] == 4 and metrics["diversity_bonus/revisited"] == 0 and metrics["diversity_bonus/rewarded"] > 0
+
+
+def test_a_mixture_draws_from_the_base_and_a_hotter_policy(run, tmp_path):
+    unbiased = ["algorithm.advantage=rloo", "algorithm.importance_cap=null", "algorithm.aggregation=constant"]
+    folder = run(small(tmp_path, "mixture", MIXTURE, *unbiased, "algorithm.group_size=16"))
+    table = pq.read_table(folder / "rollouts" / "step-000003.parquet").to_pydict()
+    assert set(table["source"]) == {"policy", "base", "hot"}
+    assert {t for t, s in zip(table["temperature"], table["source"], strict=True) if s == "hot"} == {1.5}
+    assert {v for v, s in zip(table["weight_version"], table["source"], strict=True) if s == "base"} == {-1}
+    assert max(table["weight"]) <= 2 + 1e-9 and len(set(table["weight"])) > 10
+    assert 0 < records(folder, "metrics.jsonl")[0]["mixture_policy/effective_sample_size"] <= 1
+
+
+def test_likelihood_alone_trains_on_traces_and_draws_nothing(run, tmp_path):
+    folder = run(small(tmp_path, "sft", "strategies=[{name: likelihood, only: true}]"))
+    table = pq.read_table(folder / "rollouts" / "step-000000.parquet").to_pydict()
+    assert set(table["source"]) == {"trace"} and set(table["verdict"]) == {"correct"}
+
+
+def test_the_strategy_of_the_readme_runs_as_it_stands(run, tmp_path, monkeypatch):
+    code = re.search(r"```python\n# short_answers\.py\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.DOTALL).group(1)
+    (tmp_path / "short_answers.py").write_text(code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    folder = run(small(tmp_path, "short", "strategies=[{name: 'short_answers:ShortAnswers', size: 0.2}]", "run.steps=1"))
+    table = pq.read_table(folder / "rollouts" / "step-000000.parquet").to_pydict()
+    right = [r for r, v in zip(table["reward"], table["verdict"], strict=True) if v == "correct"]
+    assert right and all(1.0 < r < 1.2 for r in right)
+
+
+class Killed(RuntimeError):
+    pass
+
+
+WATCHED = ["run.evaluate_every=1", "run.evaluate_samples=2", "run.exact_every=1"]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["strategies=[{name: diversity_bonus}, {name: trace_injection, which: least_likely}]", *WATCHED],
+        ["algorithm.minibatches=2", "algorithm.epochs=2", "learner.schedule=cosine", "algorithm.dynamic_sampling_rounds=2"],
+        [MIXTURE.replace("share_base", "weight: none, share_base"), "algorithm.importance_cap=null"],
+    ],
+    ids=["bonus and traces, watched", "several updates, dynamic sampling", "mixture"],
+)
+def test_resumed_equals_uninterrupted(run, tmp_path, monkeypatch, settings):
+    """Ended in the middle of step 3, after the checkpoint of step 2; what was written past it is dropped and done again."""
+    from explore_rl.training.trainer import Trainer
+
+    whole = run(small(tmp_path, "whole", *settings))
+    real = Trainer.step
+
+    def dies_in_step_3(self, number):
+        if number == 3:
+            raise Killed
+        return real(self, number)
+
+    config = small(tmp_path, "broken", *settings)
+    monkeypatch.setattr(Trainer, "step", dies_in_step_3)
+    with pytest.raises(Killed):
+        run(config)
+    monkeypatch.undo()
+    broken = run(config, resume=True)
+    assert same(weights(whole), weights(broken))
+    assert [m["step"] for m in records(broken, "metrics.jsonl")] == [0, 1, 2, 3]
+    for name in ("evaluations.jsonl", "exact.jsonl"):
+        if (whole / name).exists():
+            assert records(whole, name) == records(broken, name)
+    for step in range(4):
+        tables = [pq.read_table(f / "rollouts" / f"step-{step:06d}.parquet").to_pydict() for f in (whole, broken)]
+        assert tables[0]["tokens"] == tables[1]["tokens"] and tables[0]["advantage"] == tables[1]["advantage"]
+
+
+def test_an_engine_that_dies_is_replaced_and_the_run_ends_as_if_it_had_not(plain, run, actors, tmp_path, monkeypatch):
+    from explore_rl.training.trainer import Trainer
+
+    real, killed = Trainer.generate, []
+
+    def kills_once(self, requests):
+        if self.next_step == 1 and not killed:
+            killed.append(actors.rollouts.families["policy"][0].pid)
+            os.kill(killed[0], signal.SIGKILL)
+        return real(self, requests)
+
+    monkeypatch.setattr(Trainer, "generate", kills_once)
+    assert same(weights(plain), weights(run(small(tmp_path, "engine"))))
+    assert killed
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_with_its_state_saved(run, tmp_path):
+    config = small(tmp_path, "diverges", "learner.learning_rate=1e30", "learner.max_grad_norm=0", "run.steps=12", "run.max_bad_steps=2")
+    with pytest.raises(RunStopped, match="not finite in 2 steps in a row"):
+        run(config)
+    assert any((tmp_path / "diverges" / "checkpoints").glob("*/COMPLETE"))
+
+
+def test_groups_without_signal_for_many_steps_stop_the_run(run, tmp_path):
+    path = tmp_path / "impossible.jsonl"
+    lines = [{"id": f"p{i}", "prompt": f"{i} 1 1=60:", "answer": {"numbers": [i, 1, 1], "target": 60}, "verifier": "countdown"} for i in range(1, 9)]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with pytest.raises(RunStopped, match="no group had any signal in 2 steps"):
+        run(small(tmp_path, "silent", f"problems.train={path}", "run.max_silent_steps=2"))
+    assert (tmp_path / "silent" / "checkpoints").exists() and any((tmp_path / "silent" / "checkpoints").glob("*/COMPLETE"))
+
+
+def test_a_run_killed_before_its_first_checkpoint_starts_again_without_a_trace(run, tmp_path, monkeypatch):
+    from explore_rl.training.trainer import Trainer
+
+    monkeypatch.setattr(Trainer, "step", lambda self, number: (_ for _ in ()).throw(Killed()))
+    config = small(tmp_path, "early", *WATCHED)
+    with pytest.raises(Killed):
+        run(config)
+    monkeypatch.undo()
+    folder = run(config, resume=True)
+    assert [r["step"] for r in records(folder, "exact.jsonl")] == [r["step"] for r in records(folder, "evaluations.jsonl")] == [0, 1, 2, 3, 4]
+
+
+def test_a_finished_run_can_be_made_longer_and_its_final_model_is_the_longer_one(plain, run, tmp_path):
+    run(small(tmp_path, "longer", "run.steps=2"))
+    assert same(weights(plain), weights(run(small(tmp_path, "longer", "run.steps=4"), resume=True)))
+
+
+def test_a_run_goes_on_with_the_problems_it_began_with_only(run, tmp_path):
+    path = tmp_path / "mine.jsonl"
+    line = {"id": "a", "prompt": "1 2 3=6:", "answer": {"numbers": [1, 2, 3], "target": 6}, "verifier": "countdown"}
+    path.write_text(json.dumps(line) + "\n")
+    config = small(tmp_path, "mine", f"problems.train={path}", "run.steps=1", "algorithm.prompts_per_step=1")
+    run(config)
+    path.write_text(json.dumps(line | {"prompt": "3 2 1=6:"}) + "\n")
+    with pytest.raises(InputError, match="not those that the run"):
+        run(config, resume=True)
+
+
+def test_training_and_heldout_problems_may_share_ids(run, tmp_path):
+    for name, prompt, target in (("train", "1 2 3=6:", 6), ("heldout", "4 2 3=9:", 9)):
+        numbers = [int(x) for x in prompt.split("=")[0].split()]
+        line = {"id": "0", "prompt": prompt, "answer": {"numbers": numbers, "target": target}, "verifier": "countdown"}
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps(line) + "\n")
+    files = [f"problems.train={tmp_path}/train.jsonl", f"problems.heldout={tmp_path}/heldout.jsonl"]
+    folder = run(small(tmp_path, "ids", *files, "algorithm.prompts_per_step=1", "run.steps=2", "run.evaluate_every=1", "run.evaluate_samples=2"))
+    prompts = {tuple(p) for p in pq.read_table(folder / "rollouts" / "step-000001.parquet")["prompt_tokens"].to_pylist()}
+    (only,) = prompts
+    assert records(folder, "evaluations.jsonl")[0]["problems"] == 1
+    from explore_rl.models import load_tokenizer
+
+    assert load_tokenizer("lab:base").decode(only) == "1 2 3=6:"
+
+
+def test_dynamic_sampling_fills_the_batch_with_groups_that_have_signal(run, tmp_path):
+    folder = run(small(tmp_path, "dynamic", "algorithm.dynamic_sampling_rounds=6", "run.steps=1"))
+    metrics = records(folder, "metrics.jsonl")[0]
+    assert metrics["signal/groups_without"] == 0
+    table = pq.read_table(folder / "rollouts" / "step-000000.parquet")
+    assert len(table) == 4 * (4 + metrics["signal/groups_dropped"]) and sum(table["kept"].to_pylist()) == 16
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("model.path=/nowhere", "no such folder"),
+        ("problems.train=/nowhere.jsonl", "/nowhere.jsonl"),
+        ("model.max_prompt_tokens=3", "longer than 3 tokens"),
+        ("strategies=[{name: trace_inject}]", "did you mean trace_injection?"),
+        ("strategies=[{name: trace_injection, rates: 1}]", "did you mean rate?"),
+        ("strategies=[{name: trace_injection, rate: 2}]", "between 0 and 1"),
+        (MIXTURE, "importance_cap=null"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_no_folder(run, tmp_path, override, said):
+    with pytest.raises(InputError) as caught:
+        run(small(tmp_path, "bad", override))
+    assert said in str(caught.value) and "\n" not in str(caught.value)
+    assert not (tmp_path / "bad").exists()
+
+
+def command(name, folder):
+    return [sys.executable, "-m", "explore_rl.cli", "train", "configs/lab/grpo.yaml", *SMALL, f"name={name}", f"run.output={folder}"]
+
+
+def test_a_killed_process_resumes_to_the_weights_of_one_never_interrupted(plain, run, tmp_path):
+    """SIGKILL of a real `explore-rl train`, whenever it comes."""
+    folder = tmp_path / "killed"
+    process = subprocess.Popen(command("killed", folder), cwd=REPOSITORY, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 240
+    while not any((folder / "checkpoints").glob("*/COMPLETE")):
+        assert process.poll() is None, process.stderr.read().decode()[-2000:]
+        assert time.monotonic() < deadline, "no checkpoint within 240 s"
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait(timeout=30)
+    process.stderr.close()
+    resumed = run(load_config(REPOSITORY / "configs" / "lab" / "grpo.yaml", [*SMALL, "name=killed", f"run.output={folder}"]), resume=True)
+    assert same(weights(plain), weights(resumed))
+    assert [m["step"] for m in records(resumed, "metrics.jsonl")] == [0, 1, 2, 3]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
+def test_a_full_disk_is_one_line_and_the_run_goes_on_when_there_is_room(plain, run, tmp_path):
+    """A file system of 12 MB holds one checkpoint (weights and Adam states: 8 MB), not two."""
+    mount = tmp_path / "small"
+    mount.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(mount)], capture_output=True)
+    if done.returncode:
+        pytest.skip(f"no tmpfs can be mounted here: {done.stderr.decode().strip()}")
+    try:
+        ended = subprocess.run(command("full", mount / "full"), cwd=REPOSITORY, capture_output=True, text=True, timeout=400)
+        assert ended.returncode == 1 and "the disk is full" in ended.stderr and "Traceback" not in ended.stderr
+        subprocess.run(["mount", "-o", "remount,size=100m", str(mount)], check=True)
+        assert same(weights(plain), weights(run(small(mount, "full"), resume=True)))
+    finally:
+        subprocess.run(["umount", "-l", str(mount)], check=True)
+
+
+def test_ctrl_c_stops_after_the_step_with_a_checkpoint(run, tmp_path, monkeypatch):
+    from explore_rl.training.trainer import Trainer
+
+    real = Trainer.step
+
+    def interrupted(self, number):
+        if number == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return real(self, number)
+
+    monkeypatch.setattr(Trainer, "step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(small(tmp_path, "stopped", "run.checkpoint_every=100"))
+    assert [p.name for p in (tmp_path / "stopped" / "checkpoints").iterdir()] == ["step-000002"]
