@@ -14,7 +14,10 @@ from analysis.errors import InputError
 # command -> (module with add_arguments(parser) and run(args) -> int, one line of help)
 COMMANDS = {
     "train": ("explore_rl.commands.train", "train a model: explore-rl train configs/lab/grpo.yaml [key=value ...]"),
-    "sweep": ("explore_rl.commands.sweep", "run a list of overrides over seeds: explore-rl sweep configs/ablations/trace_rate.yaml"),
+    "sweep": (
+        "explore_rl.commands.sweep",
+        "run a list of overrides over seeds: explore-rl sweep configs/ablations/trace_rate.yaml",
+    ),
     "sample": ("explore_rl.commands.sample", "draw completions from a model and verify them, resumably"),
     "score": ("explore_rl.commands.score", "log-probabilities, entropy and perplexity of given texts under a model"),
     "audit": ("analysis.commands.audit", "one base against one tuned model: support, pass@k, verdict, report"),
@@ -26,7 +29,9 @@ COMMANDS = {
 
 
 def build_parser(only: str | None = None) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="explore-rl", description="Exploration-augmented RLVR, and an honest measure of what it did.")
+    parser = argparse.ArgumentParser(
+        prog="explore-rl", description="Exploration-augmented RLVR, and an honest measure of what it did."
+    )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, (module, summary) in COMMANDS.items():
         if only is None or only == name:
@@ -38,7 +43,9 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
-    if not os.path.exists("/dev/nvidiactl"):  # DeepSpeed, which transformers imports, otherwise says on stdout that it found no GPU
+    if not os.path.exists(
+        "/dev/nvidiactl"
+    ):  # DeepSpeed, which transformers imports, otherwise says on stdout that it found no GPU
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # a bar for every small checkpoint drowns our own
     named = argv[0] if argv and argv[0] in COMMANDS else None

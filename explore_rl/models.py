@@ -40,7 +40,9 @@ def load_model_config(path: str | Path):
     try:
         return AutoConfig.from_pretrained(folder)
     except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
-        raise InputError(f"model.path={path}: config.json is of no model that transformers can read: {_one_line(error)}") from None
+        raise InputError(
+            f"model.path={path}: config.json is of no model that transformers can read: {_one_line(error)}"
+        ) from None
 
 
 def end_token_ids(path: str | Path) -> tuple[int, ...]:
@@ -65,7 +67,9 @@ def _read_mapping(file: Path) -> dict:
     except (OSError, ValueError) as error:
         raise InputError(f"{file}: not readable as JSON: {_one_line(error)}") from None
     if not isinstance(content, dict):
-        raise InputError(f"{file}: expected a JSON object, got {type(content).__name__}; is this a Hugging Face checkpoint?")
+        raise InputError(
+            f"{file}: expected a JSON object, got {type(content).__name__}; is this a Hugging Face checkpoint?"
+        )
     return content
 
 
@@ -76,12 +80,18 @@ def _read_tokenizer(folder: Path):
         tokenizer = AutoTokenizer.from_pretrained(folder)
     except Exception as error:
         # The tokenizers library raises bare Exception for a file that it cannot read.
-        if type(error) is not Exception and not isinstance(error, (OSError, ValueError, TypeError, LookupError, AttributeError)):
+        if type(error) is not Exception and not isinstance(
+            error, (OSError, ValueError, TypeError, LookupError, AttributeError)
+        ):
             raise
-        raise InputError(f"{folder}: holds no tokenizer that transformers can read: {type(error).__name__}: {_one_line(error)}") from None
+        raise InputError(
+            f"{folder}: holds no tokenizer that transformers can read: {type(error).__name__}: {_one_line(error)}"
+        ) from None
     # Without its files transformers makes a tokenizer of the model's kind with nothing but special tokens, and says nothing.
     if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
-        raise InputError(f"{folder}: holds no tokenizer; expected tokenizer.json (or the vocabulary files) beside config.json")
+        raise InputError(
+            f"{folder}: holds no tokenizer; expected tokenizer.json (or the vocabulary files) beside config.json"
+        )
     return tokenizer
 
 

@@ -1,6 +1,6 @@
 """The nouns of the system, in the order in which one training step meets them. Read this file first.
 
-    Problem -> plan -> Request -> vLLM -> Rollout -> verify -> Verdict -> inject -> Group -> score -> objective -> Row -> DeepSpeed -> weights
+    Problem -> plan -> Request -> vLLM -> Rollout -> verify -> Verdict -> inject -> Group -> columns -> objective -> Row -> DeepSpeed -> weights
 
 Plain dataclasses without behaviour. Imports neither torch nor Ray nor vLLM: verifier workers, the trainer and the engines share it.
 """
@@ -103,7 +103,7 @@ class Rollout:
 # --- what is found ---------------------------------------------------------------------------------------------------
 
 
-class Status(str, enum.Enum):
+class Status(enum.StrEnum):
     """What a verifier can say. Only CORRECT and WRONG are evidence about the model."""
 
     CORRECT = "correct"

@@ -54,7 +54,9 @@ def make(path: Path, model: str, problems: int, samples: int, shift: float, seed
                 "temperature": np.full(rows, 0.6),
             }
         )
-        table = table.cast(pa.schema([(f.name, f.type.value_type if pa.types.is_dictionary(f.type) else f.type) for f in table.schema]))
+        table = table.cast(
+            pa.schema([(f.name, f.type.value_type if pa.types.is_dictionary(f.type) else f.type) for f in table.schema])
+        )
         writer = writer or pq.ParquetWriter(aside, table.schema, compression="zstd")
         writer.write_table(table)
     writer.close()
@@ -64,7 +66,10 @@ def make(path: Path, model: str, problems: int, samples: int, shift: float, seed
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--folder", type=Path, default=Path("/tmp/benchmark_analysis"), help="where the data are made (about 100 MB) and kept"
+        "--folder",
+        type=Path,
+        default=Path("/tmp/benchmark_analysis"),
+        help="where the data are made (about 100 MB) and kept",
     )
     parser.add_argument("--problems", type=int, default=sum(BENCHMARKS.values()))
     parser.add_argument("--samples", type=int, default=8192, help="draws a problem")

@@ -16,7 +16,7 @@ import ray
 from explore_rl.cluster import placement
 from explore_rl.config.loading import load_config
 from explore_rl.models import load_tokenizer
-from explore_rl.rollout.engines import RolloutGroup
+from explore_rl.rollout.engines import Engines
 from explore_rl.rollout.seeds import hashed_seed
 from explore_rl.rollout.settings import engine_environment
 from explore_rl.types import Request
@@ -55,7 +55,7 @@ def main() -> None:
     layout = placement.start(config, 0)
     place = placement.with_environment(layout.policy.pop(), engine_environment(config, layout.kind))
     config.rollout.actors = 1
-    group = RolloutGroup(config, layout, load_format="auto")
+    group = Engines(config, layout, load_format="auto")
     engine = group.families["policy"][0]
     bare = Bare.options(**place).remote(engine.settings)
 
@@ -75,7 +75,9 @@ def main() -> None:
             speeds = f"actors {count / through:,.0f} tokens/s, bare {count / alone:,.0f} tokens/s"
             print(f"round {round}: {count} tokens, {speeds}, ratio {alone / through:.3f}")
     ratios = [b / a for a, b in zip(seconds["actors"], seconds["bare"], strict=True)]
-    print(f"median ratio {statistics.median(ratios):.3f} (smallest {min(ratios):.3f}, largest {max(ratios):.3f}, {args.rounds} rounds)")
+    print(
+        f"median ratio {statistics.median(ratios):.3f} (smallest {min(ratios):.3f}, largest {max(ratios):.3f}, {args.rounds} rounds)"
+    )
     group.close()
     layout.close()
 

@@ -40,7 +40,9 @@ def make_model(folder: Path, threads: int) -> list[dict]:
     Qwen2ForCausalLM(config).save_pretrained(folder / "model")
     tokenizer.save_pretrained(folder / "model")
     (folder / "problems.jsonl").write_text(
-        "".join(json.dumps({k: v for k, v in p.items() if k != "traces"} | {"verifier": "text"}) + "\n" for p in problems)
+        "".join(
+            json.dumps({k: v for k, v in p.items() if k != "traces"} | {"verifier": "text"}) + "\n" for p in problems
+        )
     )
     return problems
 
@@ -58,7 +60,9 @@ def ours(folder: Path, new_tokens: int, args: argparse.Namespace) -> dict:
     ])  # fmt: skip
     run(config)
     metrics = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()][WARM_UP:]
-    stages = {k.split("/")[1]: float(np.median([m[k] for m in metrics])) for k in metrics[0] if k.startswith("seconds/")}
+    stages = {
+        k.split("/")[1]: float(np.median([m[k] for m in metrics])) for k in metrics[0] if k.startswith("seconds/")
+    }
     return {"step": stages.pop("step"), "length": float(np.mean([m["length/mean"] for m in metrics])), "stages": stages}
 
 
@@ -105,7 +109,9 @@ def in_own_process(side: str, folder: Path, new_tokens: int, args: argparse.Name
     command = [sys.executable, __file__, "--side", side, "--folder", str(folder), "--new-tokens", str(new_tokens)]
     for name in ("steps", "samples", "group", "threads"):
         command += [f"--{name}", str(getattr(args, name))]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": str(args.threads)}, timeout=3600)
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": str(args.threads)}, timeout=3600
+    )
     if done.returncode:
         raise SystemExit(f"{side} failed:\n{done.stderr[-3000:]}")
     return json.loads(done.stdout.splitlines()[-1])
@@ -129,12 +135,18 @@ def main() -> None:
         make_model(folder, args.threads)
         for new_tokens in args.new_tokens:
             found = {side: in_own_process(side, folder, new_tokens, args) for side in ("ours", "trl")}
-            print(f"\n{new_tokens} new tokens, {args.samples} samples a step in groups of {args.group}, {args.threads} threads")
+            print(
+                f"\n{new_tokens} new tokens, {args.samples} samples a step in groups of {args.group}, {args.threads} threads"
+            )
             for side, name in (("ours", "explore-rl"), ("trl", "TRL GRPOTrainer")):
                 f = found[side]
-                print(f"  {name:16} {f['step']:.3f} s a step   {args.samples / f['step']:7.1f} samples/s   mean length {f['length']:.1f}")
+                print(
+                    f"  {name:16} {f['step']:.3f} s a step   {args.samples / f['step']:7.1f} samples/s   mean length {f['length']:.1f}"
+                )
             print("  our stages:      " + ", ".join(f"{k} {v:.3f} s" for k, v in found["ours"]["stages"].items()))
-            print(f"  ratio            {found['trl']['step'] / found['ours']['step']:.2f} x TRL's samples/s", flush=True)
+            print(
+                f"  ratio            {found['trl']['step'] / found['ours']['step']:.2f} x TRL's samples/s", flush=True
+            )
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     .venv/bin/python scripts/benchmark_transfer.py                     # 0.5 B parameters in float32: about 11 GB of memory, some minutes
     .venv/bin/python scripts/benchmark_transfer.py --size tiny         # to try the script
 
-A model of Qwen2.5-0.5B's shape with random weights, and the real LearnerGroup, RolloutGroup and WeightSync. Gathering ZeRO-3 shards is
+A model of Qwen2.5-0.5B's shape with random weights, and the real Learner, Engines and WeightSync. Gathering ZeRO-3 shards is
 reported apart. The engine's log-probabilities before the first send and after the last are held against the learner's.
 """
 
@@ -19,9 +19,9 @@ from transformers import GenerationConfig, Qwen2Config, Qwen2ForCausalLM
 
 from explore_rl.cluster import placement
 from explore_rl.config.loading import load_config
-from explore_rl.learner.learner import LearnerGroup
+from explore_rl.learner.learner import Learner
 from explore_rl.models import load_tokenizer
-from explore_rl.rollout.engines import RolloutGroup
+from explore_rl.rollout.engines import Engines
 from explore_rl.transfer.on_ranks import import_sender
 from explore_rl.transfer.sync import WeightSync
 from explore_rl.types import Request
@@ -59,8 +59,10 @@ def clone_seconds(rank, rounds: int) -> tuple[float, int]:
     return statistics.median(seconds), sum(p.nbytes for p in parameters)
 
 
-def gap(learner: LearnerGroup, rollouts: list) -> float:
-    scores = learner.score([(np.array(r.request.prompt_ids + r.tokens, dtype=np.int32), len(r.request.prompt_ids), 1.0) for r in rollouts])
+def gap(learner: Learner, rollouts: list) -> float:
+    scores = learner.logprobs(
+        [(np.array(r.request.prompt_ids + r.tokens, dtype=np.int32), len(r.request.prompt_ids), 1.0) for r in rollouts]
+    )
     return float(np.abs(np.concatenate([s.logprob - r.logprobs for s, r in zip(scores, rollouts, strict=True)])).mean())
 
 
@@ -77,11 +79,13 @@ def main() -> None:
         settings = [f"model.path={folder}", f"learner.zero_stage={args.zero_stage}", "rollout.kv_cache_gib=0.25"]
         config = load_config(None, settings + ["devices.stall_timeout_s=300"])
         layout = placement.start(config, 0)
-        learner = LearnerGroup(config, layout)
-        group = RolloutGroup(config, layout)
+        learner = Learner(config, layout)
+        group = Engines(config, layout)
         requests = [Request("p", 0, (3, 5, 7), i, 8) for i in range(4)]
         group.weights_arrived()  # the random weights that the engine started with are drawn from once, to see that the check can fail
-        print(f"mean |difference| of log-probabilities before the first send: {gap(learner, group.generate(requests)):.1e}")
+        print(
+            f"mean |difference| of log-probabilities before the first send: {gap(learner, group.generate(requests)):.1e}"
+        )
         learner.apply(import_sender)
         sync = WeightSync(learner, group)
         sync.send(0)  # opens the connection and touches the memory for the first time
@@ -92,7 +96,9 @@ def main() -> None:
         transfer, gather = (statistics.median(s[key] for s in sends) for key in ("transfer_s", "gather_s"))
         if args.zero_stage < 3:
             clone, size = learner.apply(clone_seconds, args.rounds)[0]
-            print(f"{size / 2**30:.2f} GiB, clone {clone:.2f} s, transfer {transfer:.2f} s = {transfer / clone:.1f} clones (medians)")
+            print(
+                f"{size / 2**30:.2f} GiB, clone {clone:.2f} s, transfer {transfer:.2f} s = {transfer / clone:.1f} clones (medians)"
+            )
         else:
             print(f"transfer {transfer:.2f} s, gathering shards {gather:.2f} s ({args.rounds} rounds, medians)")
         learner.close()

@@ -42,11 +42,17 @@ def main() -> None:
     parser.add_argument("--file", help="problems, as `explore-rl problems` reads them (default: 500 made-up answers)")
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--rounds", type=int, default=2, help="how often each answer is verified")
-    parser.add_argument("--hangs", type=int, default=3, help="stuck items among --items good ones (0: leave that part out)")
+    parser.add_argument(
+        "--hangs", type=int, default=3, help="stuck items among --items good ones (0: leave that part out)"
+    )
     parser.add_argument("--items", type=int, default=1000)
     parser.add_argument("--time-limit", type=float, default=3.0, help="seconds, for the stuck items")
     args = parser.parse_args()
-    problems = load_problems(args.file) if args.file else [Problem(str(i), "", OWN[i % len(OWN)] % (i + 1), "math") for i in range(500)]
+    problems = (
+        load_problems(args.file)
+        if args.file
+        else [Problem(str(i), "", OWN[i % len(OWN)] % (i + 1), "math") for i in range(500)]
+    )
     print(f"{len(problems)} problems, {args.workers} workers, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
     rates(problems, args)
     cheap(args)
@@ -66,7 +72,10 @@ def answers(problems: list[Problem], shifts: range) -> list[Item]:
                 else str(problem.answer)
             )
             other = problems[(i + shift) % len(problems)].answer
-            items += [Item(problem, f"So the answer is $\\boxed{{{given}}}$.") for given in (text, f"{shift} - {shift} + {text}", other)]
+            items += [
+                Item(problem, f"So the answer is $\\boxed{{{given}}}$.")
+                for given in (text, f"{shift} - {shift} + {text}", other)
+            ]
     return items
 
 
@@ -82,15 +91,19 @@ def rates(problems: list[Problem], args: argparse.Namespace) -> None:
     for item in warm:
         verifier(item.completion, item.problem)
     bare, bare_cpu, expected = measured(lambda: [verifier(item.completion, item.problem) for item in items])
-    for item, one, other in zip(items, verdicts, expected):
+    for item, one, other in zip(items, verdicts, expected, strict=True):
         if one.status is not other.status:
-            raise SystemExit(f"the pool and the bare verifier do not agree on {item.problem.id}, {item.completion!r}: {one} {other}")
+            raise SystemExit(
+                f"the pool and the bare verifier do not agree on {item.problem.id}, {item.completion!r}: {one} {other}"
+            )
     share = sum(v.status is Status.CORRECT for v in verdicts) / len(verdicts)
     print(
         f"math: {len(items)} answers, {share:.0%} correct; bare {len(items) / bare:.0f} a second, pool {len(items) / in_pool:.0f} a second:"
     )
     print(f"  {bare / in_pool / args.workers:.2f} x workers x the bare rate, by the clock")
-    print(f"  {bare_cpu / pool_cpu:.2f} by processor time: {bare_cpu:.2f} s bare, {pool_cpu:.2f} s for the pool and its workers")
+    print(
+        f"  {bare_cpu / pool_cpu:.2f} by processor time: {bare_cpu:.2f} s bare, {pool_cpu:.2f} s for the pool and its workers"
+    )
 
 
 def workers_cpu(pool: VerifierPool) -> float:

@@ -48,7 +48,9 @@ def main() -> None:
     print(f"{len(asked)} problems, {n} draws a side")
     for side, samples, p in (("base", base, truth[0]), ("tuned", tuned, truth[1])):
         z = (samples.correct.sum() - (samples.n * p).sum()) / np.sqrt((samples.n * p * (1 - p)).sum())
-        print(f"  {side:6} correct draws {samples.correct.sum()}, exactly expected {(samples.n * p).sum():.1f} (z = {z:+.2f})")
+        print(
+            f"  {side:6} correct draws {samples.correct.sum()}, exactly expected {(samples.n * p).sum():.1f} (z = {z:+.2f})"
+        )
     sampled = Counter(NAMES[c] for c in categories(base.correct, tuned.correct))
     b, t = expected
     print("  solved in n draws, sampled: ", dict(sampled))
@@ -56,7 +58,9 @@ def main() -> None:
         "  solved in n draws, expected:",
         {
             k: round(float(v), 1)
-            for k, v in zip(NAMES, ((b * t).sum(), (b * (1 - t)).sum(), ((1 - b) * t).sum(), ((1 - b) * (1 - t)).sum()), strict=True)
+            for k, v in zip(
+                NAMES, ((b * t).sum(), (b * (1 - t)).sum(), ((1 - b) * t).sum(), ((1 - b) * (1 - t)).sum()), strict=True
+            )
         },
     )
     eps = default_eps(n, len(asked))

@@ -22,7 +22,9 @@ def main() -> int:
     audit = exact.summarise(asked, index, found, {"top_p": args.top_p})
     drawn = sampling.draw_all(model, tokenizer, asked, args.draws, args.top_p, args.seed, progress=True)
     found = sampling.check(drawn, tokenizer, asked, audit)
-    print(f"draws {found.draws:,}  correct {found.correct:,}  expected {found.expected_correct:,.1f} +- {found.standard_deviation:.1f}")
+    print(
+        f"draws {found.draws:,}  correct {found.correct:,}  expected {found.expected_correct:,.1f} +- {found.standard_deviation:.1f}"
+    )
     print(f"accepted but not listed, or listed but not accepted: {len(found.unlisted)} {found.unlisted[:5]}")
     print(f"correct text from other tokens: {found.odd}")
     print(f"G = {found.g:.1f} with {found.degrees} degrees of freedom, p = {found.p_value:.3f}")

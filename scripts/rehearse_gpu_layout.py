@@ -37,7 +37,7 @@ import torch
 from explore_rl import cli
 from explore_rl.cluster import placement
 from explore_rl.learner import device, learner
-from explore_rl.learner.learner import LearnerGroup
+from explore_rl.learner.learner import Learner
 from explore_rl.rollout import engines, settings
 
 NAME = Path(__file__).stem
@@ -70,7 +70,7 @@ def rehearsal(gpus: int) -> Iterator[None]:
         on_gpus = real.engine_settings(config, "cuda")
         return real.engine_settings(config, "cpu") | {key: on_gpus[key] for key in parallel if key in on_gpus}
 
-    class Learner(LearnerGroup):
+    class Rehearsed(Learner):
         def __init__(self, *args, **options):
             super().__init__(*args, **options)
             self.apply(_install_on_rank)
@@ -85,8 +85,10 @@ def rehearsal(gpus: int) -> Iterator[None]:
         patches.enter_context(mock.patch.multiple(placement, resolve=lambda _: "cuda", start=start))
         patches.enter_context(mock.patch.multiple(engines, **of_engines))
         environment = device.learner_environment
-        patches.enter_context(mock.patch.object(learner, "learner_environment", lambda config, _: environment(config, "cpu") | own))
-        patches.enter_context(mock.patch("explore_rl.training.actors.LearnerGroup", Learner))
+        patches.enter_context(
+            mock.patch.object(learner, "learner_environment", lambda config, _: environment(config, "cpu") | own)
+        )
+        patches.enter_context(mock.patch("explore_rl.training.actors.Learner", Rehearsed))
         resources = json.dumps({"CPU": 8 * gpus, "GPU": gpus})
         patches.enter_context(mock.patch.dict(os.environ, RAY_OVERRIDE_RESOURCES=resources))
         try:
@@ -108,7 +110,11 @@ def _plugged_in(folder: Path) -> dict[str, str]:
         f"[vllm.platform_plugins]\nrehearsal = {NAME}:platform\n[vllm.general_plugins]\nrehearsal = {NAME}:install\n"
     )
     path = f"{folder}:{Path(__file__).parent}"
-    return {"PYTHONPATH": path, "VLLM_TARGET_DEVICE": "empty", "REHEARSAL": str(os.getpid())}  # target "cpu" would overrule plug-ins
+    return {
+        "PYTHONPATH": path,
+        "VLLM_TARGET_DEVICE": "empty",
+        "REHEARSAL": str(os.getpid()),
+    }  # target "cpu" would overrule plug-ins
 
 
 def platform() -> str:
@@ -149,7 +155,9 @@ def install() -> None:
 
 
 def _install_on_rank(rank) -> None:
-    __import__(NAME).install()  # not this function's own: it travels by value, and the stand-ins have to stay what they are
+    __import__(
+        NAME
+    ).install()  # not this function's own: it travels by value, and the stand-ins have to stay what they are
 
 
 class Stream:

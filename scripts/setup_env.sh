@@ -27,7 +27,7 @@ else
       fail "$torch is neither where pip looks nor at https://download.pytorch.org/whl/cpu; install it into .venv by hand and run this again"
   fi
   pip install --no-deps -r "$lock"
-  pip install --no-deps -e .
+  pip install --no-deps --no-build-isolation -e .
   check='
 import importlib, sys
 for name in ("torch", "deepspeed", "ray"):

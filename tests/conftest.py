@@ -27,7 +27,9 @@ def actors():
     from explore_rl.config.loading import load_config
     from explore_rl.training.actors import Actors
 
-    with Actors(load_config(REPOSITORY / "configs" / "lab" / "grpo.yaml", SMALL), base_engine=True, base_model=True) as started:
+    with Actors(
+        load_config(REPOSITORY / "configs" / "lab" / "grpo.yaml", SMALL), base_engine=True, base_model=True
+    ) as started:
         yield started
 
 

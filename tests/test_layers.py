@@ -25,7 +25,9 @@ ROOMS = {room: floor for floor, rooms in enumerate(LAYERS) for room in rooms}
 
 def modules():
     files = [path for package in ("analysis", "explore_rl") for path in sorted((REPOSITORY / package).rglob("*.py"))]
-    return {".".join(path.relative_to(REPOSITORY).with_suffix("").parts).removesuffix(".__init__"): path for path in files}
+    return {
+        ".".join(path.relative_to(REPOSITORY).with_suffix("").parts).removesuffix(".__init__"): path for path in files
+    }
 
 
 def room_of(module):
@@ -80,5 +82,7 @@ def test_no_files_import_each_other_in_a_circle():
 
 def test_analysis_needs_nothing_of_explore_rl():
     known = modules()
-    reached = {other for module, path in known.items() if module.startswith("analysis") for other in imports(path, known)}
+    reached = {
+        other for module, path in known.items() if module.startswith("analysis") for other in imports(path, known)
+    }
     assert all(other.startswith("analysis") for other in reached)

@@ -12,7 +12,9 @@ from explore_rl.models import end_token_ids, load_model_config, load_tokenizer, 
 @pytest.fixture
 def checkpoint(tmp_path):
     """The laboratory's base model without its weights, to be damaged."""
-    return shutil.copytree(resolve_model("lab:base"), tmp_path / "model", ignore=shutil.ignore_patterns("*.safetensors"))
+    return shutil.copytree(
+        resolve_model("lab:base"), tmp_path / "model", ignore=shutil.ignore_patterns("*.safetensors")
+    )
 
 
 def refusal(function, path):

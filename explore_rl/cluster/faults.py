@@ -39,11 +39,19 @@ class ActorFault(RunStopped):
         return cls(who, doing, f"{type(error.cause).__name__}: {error.cause}")
 
     def __reduce__(self) -> tuple:
-        return type(self), (self.who, self.doing, self.why)  # it travels from a rank that awaited an engine to the trainer
+        return type(self), (
+            self.who,
+            self.doing,
+            self.why,
+        )  # it travels from a rank that awaited an engine to the trainer
 
 
 def gather(
-    actors: Sequence[tuple[str, Any]], refs: Sequence[ray.ObjectRef], doing: str, timeout_s: float, stall_s: float | None = None
+    actors: Sequence[tuple[str, Any]],
+    refs: Sequence[ray.ObjectRef],
+    doing: str,
+    timeout_s: float,
+    stall_s: float | None = None,
 ) -> list[Any]:
     """The results of refs[i], asked of actors[i] = (name, handle), in order.
 

@@ -23,7 +23,9 @@ from explore_rl.config.schema import Config
 
 log = logging.getLogger(__name__)
 
-PLACEMENT_TIMEOUT_S = 25.0  # a layout that fits a free cluster is placed at once; one that does not is reported within half a minute
+PLACEMENT_TIMEOUT_S = (
+    25.0  # a layout that fits a free cluster is placed at once; one that does not is reported within half a minute
+)
 MAX_PROCESSES_PER_CORE = 4  # a CPU layout may share cores (tests do), but beyond this every process crawls
 COLOCATED_RANK_GPU, COLOCATED_ENGINE_GPU = 0.5, 0.4  # shares of one GPU, for Ray's book-keeping only
 
@@ -38,7 +40,9 @@ def resolve(config: Config) -> str:
     if torch.cuda.is_available():
         return "cuda"
     if wanted == "cuda" and config.devices.ray_address == "local":
-        raise InputError("devices.device=cuda: this machine has no GPU that torch can use; set devices.device=cpu or auto")
+        raise InputError(
+            "devices.device=cuda: this machine has no GPU that torch can use; set devices.device=cpu or auto"
+        )
     return wanted if wanted == "cuda" else "cpu"
 
 
@@ -57,18 +61,18 @@ class Layout:
     policy: list[dict[str, Any]]
     base: list[dict[str, Any]]
     colocated: bool = False
-    group: PlacementGroup | None = None
+    placement: PlacementGroup | None = None
     owns_ray: bool = False
 
     def whole(self) -> bool:
         """Whether every actor has its place still, or again: Ray looks for another node when one is lost. Waits for PLACEMENT_TIMEOUT_S."""
-        return self.group.wait(PLACEMENT_TIMEOUT_S)
+        return self.placement.wait(PLACEMENT_TIMEOUT_S)
 
     def close(self) -> None:
         """Gives everything back; ends the Ray cluster if `start` made it."""
-        if self.group is not None and ray.is_initialized():
-            remove_placement_group(self.group)
-        self.group = None
+        if self.placement is not None and ray.is_initialized():
+            remove_placement_group(self.placement)
+        self.placement = None
         if self.owns_ray:
             ray.shutdown()
             self.owns_ray = False
@@ -96,17 +100,17 @@ def start(config: Config, base_engines: int) -> Layout:
     layout = Layout(kind, [], [], [], colocated=config.devices.colocate, owns_ray=owns_ray)
     try:
         _check_room(config, bundles)
-        layout.group = placement_group(bundles, strategy="PACK")
-        if not layout.group.wait(PLACEMENT_TIMEOUT_S):
+        layout.placement = placement_group(bundles, strategy="PACK")
+        if not layout.placement.wait(PLACEMENT_TIMEOUT_S):
             free = ray.available_resources()
             raise InputError(
                 f"the cluster has no free place for the layout within {PLACEMENT_TIMEOUT_S:.0f} s: asked {_amount(bundles)}, free "
                 f"{free.get('CPU', 0):g} CPUs and {free.get('GPU', 0):g} GPUs; end what else runs there, or lower learner.ranks "
                 "or rollout.actors"
             )
-        _warn_of_split_engines(layout.group, place)
+        _warn_of_split_engines(layout.placement, place)
         for role in ("learner", "policy", "base"):
-            setattr(layout, role, [_options(layout.group, spot) for spot in place[role]])
+            setattr(layout, role, [_options(layout.placement, spot) for spot in place[role]])
     except BaseException:
         layout.close()
         raise
@@ -174,7 +178,12 @@ def _options(group: PlacementGroup, spot: _Spot) -> dict[str, Any]:
             "VLLM_RAY_PER_WORKER_GPUS": str(spot.worker_gpus),
         }
     where = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=spot.bundle)
-    return {"num_cpus": spot.cpus, "num_gpus": spot.gpus, "scheduling_strategy": where, "runtime_env": {"env_vars": environment}}
+    return {
+        "num_cpus": spot.cpus,
+        "num_gpus": spot.gpus,
+        "scheduling_strategy": where,
+        "runtime_env": {"env_vars": environment},
+    }
 
 
 def _check(config: Config, kind: str) -> None:
@@ -182,7 +191,9 @@ def _check(config: Config, kind: str) -> None:
     if kind == "cpu" and tp != 1:
         raise InputError(f"rollout.tensor_parallel={tp}: needs GPUs; on a CPU raise rollout.actors instead")
     if kind == "cpu" and config.devices.colocate:
-        raise InputError("devices.colocate=true: shares GPUs between learner and engines and has no effect on a CPU; remove it")
+        raise InputError(
+            "devices.colocate=true: shares GPUs between learner and engines and has no effect on a CPU; remove it"
+        )
     if config.devices.colocate and ranks != actors * tp:
         raise InputError(
             f"devices.colocate=true: every GPU holds one rank and one engine worker, so learner.ranks={ranks} must equal "
@@ -222,7 +233,9 @@ def _check_room(config: Config, bundles: list[dict[str, float]]) -> None:
             )
     tp, most = config.rollout.tensor_parallel, max((n.get("GPU", 0) for n in nodes), default=0)
     if tp > 1 and tp > most:
-        raise InputError(f"rollout.tensor_parallel={tp}: one engine needs {tp} GPUs on one node, the largest node has {most:g}")
+        raise InputError(
+            f"rollout.tensor_parallel={tp}: one engine needs {tp} GPUs on one node, the largest node has {most:g}"
+        )
 
 
 def _sharing(config: Config, resource: str) -> str:

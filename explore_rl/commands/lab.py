@@ -23,7 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         description="Show laboratory problems with every correct answer, by mode and region.\n\n"
         'example: explore-rl lab problems "lab:countdown?level=3&split=train&size=5"',
     )
-    listing.add_argument("problems", nargs="?", default="lab:countdown?level=3&split=audit&size=10", help="default: %(default)s")
+    listing.add_argument(
+        "problems", nargs="?", default="lab:countdown?level=3&split=audit&size=10", help="default: %(default)s"
+    )
     listing.add_argument("--out", type=Path, help="write JSON lines there instead of showing them")
 
     audit = commands.add_parser(
@@ -35,16 +37,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "examples: explore-rl lab exact explore_rl/lab/base_model\n"
         "          explore-rl lab exact runs/grpo/final --base explore_rl/lab/base_model --out exact.json",
     )
-    audit.add_argument("models", nargs="+", metavar="MODEL", help="Hugging Face checkpoint folder, or an audit that --out wrote (.json)")
+    audit.add_argument(
+        "models",
+        nargs="+",
+        metavar="MODEL",
+        help="Hugging Face checkpoint folder, or an audit that --out wrote (.json)",
+    )
     audit.add_argument("--base", help="compare each MODEL with this one (checkpoint or audit)")
     audit.add_argument("--level", type=int, default=3, help="how many numbers (default: 3)")
     audit.add_argument("--split", default="audit", help="train, audit or heldout (default: audit)")
     audit.add_argument("--size", default="500", help="how many problems, or all (default: 500)")
     audit.add_argument("--temperature", type=float, default=1.0, help="default: 1")
-    audit.add_argument("--top-p", type=float, default=1.0, help="nucleus sampling, applied exactly at each step (default: 1, none)")
+    audit.add_argument(
+        "--top-p", type=float, default=1.0, help="nucleus sampling, applied exactly at each step (default: 1, none)"
+    )
     audit.add_argument("--eps", type=_numbers, help="thresholds, such as 1/64,3/1024 (default: 1/16 down to 1/65536)")
     audit.add_argument("--k", type=_numbers, help="for pass@k, such as 1,16,256 (default: powers of 4 up to 65536)")
-    audit.add_argument("--out", type=Path, help="one MODEL without --base: its audit as JSON; otherwise the comparisons as JSON")
+    audit.add_argument(
+        "--out", type=Path, help="one MODEL without --base: its audit as JSON; otherwise the comparisons as JSON"
+    )
     audit.add_argument("--quiet", action="store_true", help="no progress bar")
 
     build = commands.add_parser(
@@ -84,9 +95,14 @@ def _problems(args: argparse.Namespace) -> int:
     lines = []
     for problem in problems.load(args.problems):
         answers = countdown.enumerate_answers(**problem.answer)
-        rows = [{"answer": answer, "mode": countdown.mode(answer), "region": countdown.region(answer)} for answer in answers]
+        rows = [
+            {"answer": answer, "mode": countdown.mode(answer), "region": countdown.region(answer)} for answer in answers
+        ]
         if args.out:
-            lines.append(json.dumps({"id": problem.id, "prompt": problem.prompt, "answer": problem.answer, "answers": rows}) + "\n")
+            lines.append(
+                json.dumps({"id": problem.id, "prompt": problem.prompt, "answer": problem.answer, "answers": rows})
+                + "\n"
+            )
             continue
         print(f"{problem.prompt}   {len(rows)} correct answers in {len({row['mode'] for row in rows})} modes")
         for mode in dict.fromkeys(row["mode"] for row in rows):
@@ -112,7 +128,9 @@ def _exact(args: argparse.Namespace) -> int:
     eps = args.eps or list(exact.EPS_LADDER)
     if args.out and not args.out.parent.is_dir():
         raise InputError(f"{args.out}: its folder does not exist")
-    audits = {model: audit_of(model, asked, args.temperature, args.top_p, progress=not args.quiet) for model in args.models}
+    audits = {
+        model: audit_of(model, asked, args.temperature, args.top_p, progress=not args.quiet) for model in args.models
+    }
     base = audit_of(args.base, asked, args.temperature, args.top_p, progress=not args.quiet) if args.base else None
     shown = ({args.base: base} if base else {}) | audits
     print(
@@ -159,7 +177,9 @@ def _build_base(args: argparse.Namespace) -> int:
     recipe = base.Recipe(**changed)
     model, tokenizer = base.pretrain(recipe)
     text = card.write(recipe, model, tokenizer)
-    base.save(model, tokenizer, args.out, {"README.md": text, "recipe.json": json.dumps(asdict(recipe), indent=1) + "\n"})
+    base.save(
+        model, tokenizer, args.out, {"README.md": text, "recipe.json": json.dumps(asdict(recipe), indent=1) + "\n"}
+    )
     print(text, file=sys.stdout)
     print(f"written: {args.out}")
     return 0

@@ -29,7 +29,9 @@ def reported(command: str, how_to_go_on: str) -> Iterator[Outcome]:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         where = f" ({error.filename})" if error.filename else ""
-        print(f"{command}: stopped: the disk is full{where}; free some room\n{command}: {how_to_go_on}", file=sys.stderr)
+        print(
+            f"{command}: stopped: the disk is full{where}; free some room\n{command}: {how_to_go_on}", file=sys.stderr
+        )
         outcome.code = 1
     except KeyboardInterrupt:
         print(f"{command}: interrupted; {how_to_go_on}", file=sys.stderr)

@@ -23,11 +23,19 @@ A killed command goes on where it stopped when it is given again. Both sides of 
     parser.add_argument("--temperature", type=float, default=1.0)
     parser.add_argument("--top-p", type=float, default=1.0)
     parser.add_argument("--max-tokens", type=int, default=1024, help="response budget in tokens (default 1024)")
-    parser.add_argument("--seed", type=int, default=0, help="of the whole file; each completion's own seed is made from it (default 0)")
-    parser.add_argument("--template", default="none", help="chat, qwen-boxed, r1, plain, none, or a file with a {prompt} slot")
-    parser.add_argument("--stop", action="append", default=[], help="a stop string, besides the end token; may be repeated")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of the whole file; each completion's own seed is made from it (default 0)"
+    )
+    parser.add_argument(
+        "--template", default="none", help="chat, qwen-boxed, r1, plain, none, or a file with a {prompt} slot"
+    )
+    parser.add_argument(
+        "--stop", action="append", default=[], help="a stop string, besides the end token; may be repeated"
+    )
     parser.add_argument("--format", help="adapter of the problem file by name; found from its columns otherwise")
-    parser.add_argument("--verifier-options", default="{}", metavar="JSON", help='verifier -> options: {"math": {"extract": "boxed"}}')
+    parser.add_argument(
+        "--verifier-options", default="{}", metavar="JSON", help='verifier -> options: {"math": {"extract": "boxed"}}'
+    )
     parser.add_argument("--limit", type=int, help="only the first so many problems")
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
     parser.add_argument("--actors", type=int, default=1, help="engines that share the work")
@@ -45,7 +53,9 @@ def read_options(text: str) -> dict[str, dict[str, Any]]:
     except ValueError as error:
         raise InputError(f"--verifier-options: not JSON: {error}") from None
     if not isinstance(options, dict) or not all(isinstance(value, dict) for value in options.values()):
-        raise InputError('--verifier-options: expected a mapping of verifiers to options, such as {"math": {"extract": "boxed"}}')
+        raise InputError(
+            '--verifier-options: expected a mapping of verifiers to options, such as {"math": {"extract": "boxed"}}'
+        )
     return options
 
 
@@ -64,7 +74,12 @@ def run(args: argparse.Namespace) -> int:
     at_least_1("tensor_parallel", args.tensor_parallel)
     with reported("explore-rl sample", "what is complete is kept; give the command again to go on") as outcome:
         with VerifierPool(settings.verifier_options) as pool:
-            counts = sample(settings, args.out, engines(settings, args.actors, args.tensor_parallel, args.device, args.ray_address), pool)
+            counts = sample(
+                settings,
+                args.out,
+                engines(settings, args.actors, args.tensor_parallel, args.device, args.ray_address),
+                pool,
+            )
         total = sum(counts.values())
         print(
             f"{args.out}: {total} completions: "

@@ -15,9 +15,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help="a Hugging Face checkpoint folder, or lab:base")
     parser.add_argument("--problems", required=True, help="the problem file or spec that the texts belong to")
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--samples", type=Path, help="score the completions of this file (as explore-rl sample writes it)")
+    what.add_argument(
+        "--samples", type=Path, help="score the completions of this file (as explore-rl sample writes it)"
+    )
     what.add_argument("--traces", action="store_true", help="score the traces that the problems carry")
-    parser.add_argument("--at", choices=("raw", "own"), default="raw", help="raw: temperature 1, top-p 1 (default); own: each sample's own")
+    parser.add_argument(
+        "--at",
+        choices=("raw", "own"),
+        default="raw",
+        help="raw: temperature 1, top-p 1 (default); own: each sample's own",
+    )
     parser.add_argument("--template", default="none", help="chat, qwen-boxed, r1, plain, none, or a file")
     parser.add_argument("--out", required=True, type=Path, help="the Parquet file to write")
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
@@ -39,10 +46,16 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("--device cuda: there is no GPU here")
     device = args.device if args.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
     with reported("explore-rl score", "nothing was written; give the command again") as outcome:
-        records = scoring.run(args.model, args.samples, args.problems, args.at, args.template, args.out, args.dtype, device)
+        records = scoring.run(
+            args.model, args.samples, args.problems, args.at, args.template, args.out, args.dtype, device
+        )
     if outcome.code:
         return outcome.code
-    at = "each sample's own temperature and top-p" if args.at == "own" and args.samples else "temperature 1 and top-p 1 (raw)"
+    at = (
+        "each sample's own temperature and top-p"
+        if args.at == "own" and args.samples
+        else "temperature 1 and top-p 1 (raw)"
+    )
     perplexity = [r["perplexity"] for r in records if r["perplexity"] is not None]
     print(f"{args.out}: {len(records)} texts under {records[0]['model']}, at {at}")
     if perplexity:

@@ -15,12 +15,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 Finished runs are not run again and stopped ones are resumed: after a kill, give the same command again."""
     parser.add_argument("sweep", type=Path, help="a YAML file with base, seeds, output and runs")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings for all runs, before those of the file")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="settings for all runs, before those of the file"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", help="instead of the file's")
     parser.add_argument("--output", help="instead of the file's")
     parser.add_argument("--no-compare", action="store_true", help="only train")
-    parser.add_argument("--samples", type=int, default=256, help="completions a problem of the sampled audits (default 256)")
-    parser.add_argument("--problems", help="audit problems of the samples; default: the recipe's run.exact_problems, 100 of them")
+    parser.add_argument(
+        "--samples", type=int, default=256, help="completions a problem of the sampled audits (default 256)"
+    )
+    parser.add_argument(
+        "--problems", help="audit problems of the samples; default: the recipe's run.exact_problems, 100 of them"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

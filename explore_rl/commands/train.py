@@ -17,7 +17,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", nargs="?", help="a YAML file of settings, see configs/")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings that go before the recipe's")
     parser.add_argument("--resume", action="store_true", help="go on from the run's last complete checkpoint")
-    parser.add_argument("--check", action="store_true", help="only read and check settings, model and problems, and say what would run")
+    parser.add_argument(
+        "--check", action="store_true", help="only read and check settings, model and problems, and say what would run"
+    )
     parser.add_argument("--fields", action="store_true", help="list every setting and exit")
 
 
@@ -43,7 +45,9 @@ def run(args: argparse.Namespace) -> int:
     if args.check:
         print(summary(config, check(config, resume=args.resume)))
         return 0
-    with reported("explore-rl train", f"what is complete is in {output_folder(config)}; go on with --resume") as outcome:
+    with reported(
+        "explore-rl train", f"what is complete is in {output_folder(config)}; go on with --resume"
+    ) as outcome:
         path = run_once(config, resume=args.resume)
         print(f"run:         {path}\nfinal model: {path / 'final'}\ncurves:      {path / 'figures'}")
     return outcome.code

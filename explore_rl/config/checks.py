@@ -60,7 +60,9 @@ def check(config: Config, where: str) -> None:
     for key, choices in CHOICES.items():
         if _get(config, key) not in choices:
             near = difflib.get_close_matches(str(_get(config, key)), [str(c) for c in choices], n=1)
-            refuse(key, f"expected one of {', '.join(map(str, choices))}" + (f"; did you mean {near[0]}?" if near else ""))
+            refuse(
+                key, f"expected one of {', '.join(map(str, choices))}" + (f"; did you mean {near[0]}?" if near else "")
+            )
     for key in field_docs():
         if isinstance(value := _get(config, key), float) and not math.isfinite(value):
             refuse(key, "expected a finite number")
@@ -78,9 +80,15 @@ def check(config: Config, where: str) -> None:
     if a.group_size < 2:
         refuse("algorithm.group_size", "a group of one has no baseline and so no signal; expected at least 2")
     if a.prompts_per_step % a.minibatches:
-        refuse("algorithm.minibatches", f"must divide algorithm.prompts_per_step={a.prompts_per_step}: mini-batches are whole groups")
+        refuse(
+            "algorithm.minibatches",
+            f"must divide algorithm.prompts_per_step={a.prompts_per_step}: mini-batches are whole groups",
+        )
     if a.kl != "none" and a.kl_coefficient == 0:
-        refuse("algorithm.kl_coefficient", f"algorithm.kl={a.kl} has no effect with a coefficient of 0; set one, or algorithm.kl=none")
+        refuse(
+            "algorithm.kl_coefficient",
+            f"algorithm.kl={a.kl} has no effect with a coefficient of 0; set one, or algorithm.kl=none",
+        )
     if a.kl == "none" and a.kl_coefficient != 0:
         refuse("algorithm.kl_coefficient", "has no effect with algorithm.kl=none; choose k2 or k3")
     if a.kl == "k1" and a.kl_place == "loss":
@@ -109,9 +117,14 @@ def check(config: Config, where: str) -> None:
     if lr.offload_optimizer and lr.zero_stage == 0:
         refuse("learner.offload_optimizer", "DeepSpeed offloads optimizer states at learner.zero_stage 1, 2 or 3 only")
     if lr.zero_stage == 0 and config.model.dtype == "bfloat16":
-        refuse("learner.zero_stage", "DeepSpeed keeps no fp32 accumulation for bfloat16 at stage 0; use stage 1, 2 or 3")
+        refuse(
+            "learner.zero_stage", "DeepSpeed keeps no fp32 accumulation for bfloat16 at stage 0; use stage 1, 2 or 3"
+        )
     if config.model.attention == "flash_attention_2" and config.model.dtype == "float32":
-        refuse("model.attention", "flash attention computes in half precision only; set model.dtype=bfloat16, or model.attention=sdpa")
+        refuse(
+            "model.attention",
+            "flash attention computes in half precision only; set model.dtype=bfloat16, or model.attention=sdpa",
+        )
     if not 0 < r.gpu_memory_utilization <= 1:
         refuse("rollout.gpu_memory_utilization", "expected in (0, 1]")
     for i, strategy in enumerate(config.strategies):

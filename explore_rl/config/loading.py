@@ -73,7 +73,9 @@ def to_yaml(config: Config) -> str:
 def _one_line(error: object) -> str:
     """OmegaConf's and YAML's messages go over several lines; the ones that repeat key and type are left out."""
     hidden = ("full_key", "object_type", "reference_type")
-    return " ".join(line.strip() for line in str(error).splitlines() if line.strip() and not line.strip().startswith(hidden))
+    return " ".join(
+        line.strip() for line in str(error).splitlines() if line.strip() and not line.strip().startswith(hidden)
+    )
 
 
 def _refuse_unknown(layer: DictConfig, schema: type, where: str, prefix: str = "") -> None:
@@ -89,7 +91,9 @@ def _refuse_unknown(layer: DictConfig, schema: type, where: str, prefix: str = "
         section = known[key].default_factory if callable(known[key].default_factory) else None
         value = layer._get_node(key)
         if callable(section) and isinstance(section(), list) and isinstance(value, DictConfig):
-            raise InputError(f"{where}: {prefix}{key} is a list, given as a whole: expected [...], got {OmegaConf.to_container(value)}")
+            raise InputError(
+                f"{where}: {prefix}{key} is a list, given as a whole: expected [...], got {OmegaConf.to_container(value)}"
+            )
         if isinstance(section, type) and is_dataclass(section):
             if not isinstance(value, DictConfig):
                 raise InputError(f"{where}: {prefix}{key} is a section: expected a mapping, got {value}")

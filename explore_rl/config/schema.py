@@ -19,14 +19,20 @@ class ModelConfig:
     dtype: str = "float32"  # of learner and engines: float32 | bfloat16
     template: str = "none"  # prompt template: chat | qwen-boxed | r1 | plain | none | a file with a {prompt} slot
     max_prompt_tokens: int = 512  # a longer prompt is an error, never cut
-    attention: str = "sdpa"  # attention of the learner: sdpa | flash_attention_2 (GPUs; install flash-attn yourself) | eager
+    attention: str = (
+        "sdpa"  # attention of the learner: sdpa | flash_attention_2 (GPUs; install flash-attn yourself) | eager
+    )
 
 
 @dataclass
 class ProblemsConfig:
     train: str = "lab:countdown?level=3&split=train"  # problem file or spec to train on
-    heldout: str | None = "lab:countdown?level=3&split=heldout&size=100"  # problems of the pass@k evaluation during training; null: none
-    format: str | None = None  # adapter of the training file by name; null: found from its columns (held-out files always are)
+    heldout: str | None = (
+        "lab:countdown?level=3&split=heldout&size=100"  # problems of the pass@k evaluation during training; null: none
+    )
+    format: str | None = (
+        None  # adapter of the training file by name; null: found from its columns (held-out files always are)
+    )
     limit: int | None = None  # only the first so many training problems
 
 
@@ -34,7 +40,9 @@ class ProblemsConfig:
 class DevicesConfig:
     device: str = "auto"  # cpu | cuda | auto: cuda where there is a GPU
     colocate: bool = False  # engines and ranks share the same GPUs, vLLM sleeping while the learner works (CUDA only)
-    ray_address: str = "local"  # local: a cluster of this process's own; auto: join the cluster that `ray start` made (multi-node)
+    ray_address: str = (
+        "local"  # local: a cluster of this process's own; auto: join the cluster that `ray start` made (multi-node)
+    )
     start_timeout_s: float = 300.0  # how long to wait for actors to be placed and to load
     step_timeout_s: float = 3600.0  # how long any one stage of a step may take in all
     stall_timeout_s: float = 45.0  # an actor that neither answers nor makes progress for so long is stuck
@@ -72,7 +80,9 @@ class LearnerConfig:
     max_grad_norm: float = 1.0  # global norm; 0: no clipping
     micro_batch_tokens: int = 16384  # tokens (padding included) of one forward and backward pass
     packing: bool = True  # several sequences in one row of a micro-batch instead of padding
-    share_prompts: bool = True  # sequences with one prompt compute it once (only with sdpa attention, no sliding window)
+    share_prompts: bool = (
+        True  # sequences with one prompt compute it once (only with sdpa attention, no sliding window)
+    )
     threads: int = 1  # CPU threads of a rank (on the CPU, and for learner.offload_optimizer)
 
 
@@ -92,8 +102,12 @@ class AlgorithmConfig:
     kl_coefficient: float = 0.0
     kl_place: str = "loss"  # loss | reward
     entropy_coefficient: float = 0.0  # bonus on the full-vocabulary token entropy, in the loss
-    dynamic_sampling_rounds: int = 0  # DAPO: groups without signal are drawn again with new prompts, at most so many rounds
-    importance_cap: float | None = 2.0  # truncated importance sampling between engine and trainer (per token); null: off
+    dynamic_sampling_rounds: int = (
+        0  # DAPO: groups without signal are drawn again with new prompts, at most so many rounds
+    )
+    importance_cap: float | None = (
+        2.0  # truncated importance sampling between engine and trainer (per token); null: off
+    )
     mask_truncated: bool = False  # DAPO's overlong filter: truncated samples teach nothing
 
 
@@ -140,7 +154,9 @@ class Config:
     algorithm: AlgorithmConfig = field(default_factory=AlgorithmConfig)
     rewards: RewardsConfig = field(default_factory=RewardsConfig)
     verifiers: VerifierConfig = field(default_factory=VerifierConfig)
-    strategies: list[Any] = field(default_factory=list)  # exploration: a list of {name: ..., parameters}; empty: plain GRPO
+    strategies: list[Any] = field(
+        default_factory=list
+    )  # exploration: a list of {name: ..., parameters}; empty: plain GRPO
     run: RunConfig = field(default_factory=RunConfig)
 
 

@@ -59,7 +59,9 @@ def build(folders: Sequence[Path], controls_of: str = "grpo") -> dict[str, Any]:
     for folder, config in configs.items():
         entries.append(Entry(config.name, config.seed, final_audit(folder, asked, temperature)))
         if config.name == controls_of:
-            entries += [Entry(f"{config.name} at T={hot:g}", config.seed, audit_of(folder / "final", asked, hot)) for hot in HOT]
+            entries += [
+                Entry(f"{config.name} at T={hot:g}", config.seed, audit_of(folder / "final", asked, hot)) for hot in HOT
+            ]
     draws = [matched_draws(folder, len(asked)) for folder, config in configs.items() if config.name == controls_of]
     if draws:
         entries.insert(1, Entry("base, compute matched", None, base, float(np.mean(draws))))
@@ -99,7 +101,9 @@ def figures(entry: Entry, base: exact.ExactAudit) -> dict[str, Any]:
     ks = [k + entry.extra_draws for k in KS]
     success = entry.audit.success
     with np.errstate(divide="ignore"):
-        passes = {f"pass@{k}": float(np.mean(-np.expm1(real * np.log1p(-success)))) for k, real in zip(KS, ks, strict=True)}
+        passes = {
+            f"pass@{k}": float(np.mean(-np.expm1(real * np.log1p(-success)))) for k, real in zip(KS, ks, strict=True)
+        }
     found = exact.compare(base, entry.audit)
     row: dict[str, Any] = {"method": entry.method, "seed": entry.seed, "extra_draws": entry.extra_draws, **passes}
     for unit in ("problem", "mode"):
@@ -117,12 +121,16 @@ def summary(method: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
 
     A rate without a denominator is None in its run; where all runs lack it, so is the figure.
     """
-    names = [name for name, value in runs[0].items() if name != "seed" and (value is None or isinstance(value, (int, float)))]
+    names = [
+        name for name, value in runs[0].items() if name != "seed" and (value is None or isinstance(value, (int, float)))
+    ]
     row: dict[str, Any] = {"method": method, "runs": len(runs)}
     for name in names:
         values = [r[name] for r in runs if r[name] is not None]
         row[name] = (
-            {"mean": float(np.mean(values)), "low": float(min(values)), "high": float(max(values)), "runs": len(values)} if values else None
+            {"mean": float(np.mean(values)), "low": float(min(values)), "high": float(max(values)), "runs": len(values)}
+            if values
+            else None
         )
     return row
 
@@ -144,7 +152,9 @@ def cells(row: dict[str, Any]) -> list[str]:
             found.append("-")
         elif row["runs"] > 1:
             of = f", {value['runs']} runs" if value["runs"] < row["runs"] else ""
-            found.append(f"{form.format(value['mean'])} [{form.format(value['low'])}, {form.format(value['high'])}{of}]")
+            found.append(
+                f"{form.format(value['mean'])} [{form.format(value['low'])}, {form.format(value['high'])}{of}]"
+            )
         else:
             found.append(form.format(value["mean"]))
     return found
@@ -159,9 +169,15 @@ def markdown(board: dict[str, Any]) -> str:
 def text_table(board: dict[str, Any]) -> str:
     """For the terminal: means only, so that it fits a screen."""
     rows = [["method", *(heading for heading, _, _ in COLUMNS)]]
-    rows += [[row["method"], *("-" if row[n] is None else f.format(row[n]["mean"]) for _, n, f in COLUMNS)] for row in board["rows"]]
+    rows += [
+        [row["method"], *("-" if row[n] is None else f.format(row[n]["mean"]) for _, n, f in COLUMNS)]
+        for row in board["rows"]
+    ]
     widths = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))]
-    return "\n".join("  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(r, widths, strict=True))) for r in rows)
+    return "\n".join(
+        "  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(r, widths, strict=True)))
+        for r in rows
+    )
 
 
 def draw(board: dict[str, Any], target: Path) -> None:
@@ -179,16 +195,27 @@ def draw(board: dict[str, Any], target: Path) -> None:
         ks = sorted(runs[0], key=int)
         values = np.array([[run[k] for k in ks] for run in runs])
         x = [int(k) for k in ks]
-        curves.plot(x, values.mean(0), color=colour, linestyle="--" if name == "base" else "-", label=name, linewidth=1.8)
+        curves.plot(
+            x, values.mean(0), color=colour, linestyle="--" if name == "base" else "-", label=name, linewidth=1.8
+        )
         curves.fill_between(x, values.min(0), values.max(0), color=colour, alpha=0.15, linewidth=0)
     curves.set(xscale="log", xlabel="k", title="exact pass@k (shade: range over seeds)")
     curves.legend(fontsize=7)
     methods = [row for row in rows if row["method"] != "base"][::-1]
     for name, sign, shade in (("mode_shrunk", -1, "tab:red"), ("mode_expanded", 1, "tab:green")):
         means = np.array([row[name]["mean"] for row in methods])
-        ends = np.abs(np.array([[row[name]["mean"] - row[name]["low"], row[name]["high"] - row[name]["mean"]] for row in methods]).T)
+        ends = np.abs(
+            np.array(
+                [[row[name]["mean"] - row[name]["low"], row[name]["high"] - row[name]["mean"]] for row in methods]
+            ).T
+        )
         support.barh(
-            [row["method"] for row in methods], sign * means, color=shade, xerr=ends if sign > 0 else ends[::-1], ecolor="grey", capsize=2
+            [row["method"] for row in methods],
+            sign * means,
+            color=shade,
+            xerr=ends if sign > 0 else ends[::-1],
+            ecolor="grey",
+            capsize=2,
         )
     support.axvline(0, color="black", linewidth=0.8)
     support.set(xlabel="solution modes", title=f"lost (red) and gained (green), eps = {board['settings']['eps']:.4f}")

@@ -17,7 +17,7 @@ from explore_rl.config.loading import load_config
 from explore_rl.config.schema import Config
 from explore_rl.experiments import board
 from explore_rl.problems import load_problems
-from explore_rl.rollout.engines import RolloutGroup
+from explore_rl.rollout.engines import Engines
 from explore_rl.rollout.sampling import SamplingSettings, at_least_1, engines, sample
 from explore_rl.training.actors import Actors
 from explore_rl.verifiers.pool import VerifierPool
@@ -48,7 +48,9 @@ class Comparison:
         wanted = [self.settings(config, config.model.path) for config in configs]
         for config, other in zip(configs, wanted, strict=True):
             if differing := [f.name for f in fields(other) if getattr(other, f.name) != getattr(wanted[0], f.name)]:
-                said = ", ".join(f"{name} {getattr(wanted[0], name)!r} against {getattr(other, name)!r}" for name in differing)
+                said = ", ".join(
+                    f"{name} {getattr(wanted[0], name)!r} against {getattr(other, name)!r}" for name in differing
+                )
                 runs = " and ".join(f"{c.name}, seed {c.seed}" for c in (configs[0], config))
                 raise InputError(
                     f"runs {runs} would be sampled differently ({said}), and no one base stands against both; compare them apart"
@@ -80,13 +82,13 @@ class Comparison:
         """Draws a run's audit samples from the engines that its training left behind, and the base's, once."""
         (settings, out), *bases = self.wanted(config, folder)
         if not out.exists():
-            self._sample(settings, out, nullcontext(actors.rollouts), actors.verifiers)
+            self._sample(settings, out, nullcontext(actors.engines), actors.verifiers)
         bases = [(settings, out) for settings, out in bases if not out.exists()]
         if bases:
             actors.reset(config, base_model=False)
             actors.weights.send(0)
         for settings, out in bases:
-            self._sample(settings, out, nullcontext(actors.rollouts), actors.verifiers)
+            self._sample(settings, out, nullcontext(actors.engines), actors.verifiers)
 
     def sample_missing(self, folders: Sequence[Path]) -> None:
         """The same for runs whose engines are gone: starts engines for each model that has no samples yet."""
@@ -95,11 +97,15 @@ class Comparison:
             missing = [(settings, out) for settings, out in self.wanted(config, folder) if not out.exists()]
             if missing:
                 v = config.verifiers
-                with VerifierPool(v.options, workers=v.workers, time_limit_s=v.time_limit_s, memory_limit_mb=v.memory_limit_mb) as pool:
+                with VerifierPool(
+                    v.options, workers=v.workers, time_limit_s=v.time_limit_s, memory_limit_mb=v.memory_limit_mb
+                ) as pool:
                     for settings, out in missing:
                         self._sample(settings, out, engines(settings), pool)
 
-    def _sample(self, settings: SamplingSettings, out: Path, drawing: AbstractContextManager[RolloutGroup], pool: VerifierPool) -> None:
+    def _sample(
+        self, settings: SamplingSettings, out: Path, drawing: AbstractContextManager[Engines], pool: VerifierPool
+    ) -> None:
         counts = sample(settings, out, drawing, pool)
         log.info("%s: %s", out, ", ".join(f"{name} {count}" for name, count in sorted(counts.items())))
 
@@ -111,14 +117,20 @@ class Comparison:
         base = readers.load([str(drawn)], name="base")
         methods: dict[str, list] = {"base, drawn again": [readers.load([str(again)], name="base, drawn again")]}
         for folder, config in configs.items():
-            methods.setdefault(config.name, []).append(readers.load([str(files[folder][0])], name=f"{config.name}, seed {config.seed}"))
-        warnings = dict.fromkeys(line for runs in methods.values() for run in runs for line in readers.align(base, run)[2])
+            methods.setdefault(config.name, []).append(
+                readers.load([str(files[folder][0])], name=f"{config.name}, seed {config.seed}")
+            )
+        warnings = dict.fromkeys(
+            line for runs in methods.values() for run in runs for line in readers.align(base, run)[2]
+        )
         document = compare(base, methods, warnings=list(warnings), progress=lambda line: log.info("auditing %s", line))
         if board.is_laboratory(configs[folders[0]]):
             exact = board.build(folders)
             board.write(exact, self.output)
             document["exact"] = exact
-            print(f"\nexact, on {exact['settings']['problems']}, support at eps = {board.EPS:.4f}:\n\n{board.text_table(exact)}")
+            print(
+                f"\nexact, on {exact['settings']['problems']}, support at eps = {board.EPS:.4f}:\n\n{board.text_table(exact)}"
+            )
         write_comparison(document, self.output)
         print(f"\nreport: {self.output / 'report.html'}")
         return document

@@ -33,7 +33,17 @@ def _training(folder: RunFolder, metrics: list[dict]) -> Path:
         ("share of groups", ["signal/groups_without"]),
         ("gradient norm", ["update/gradient_norm"]),
         ("engine against learner, mean |log-probability|", ["engine/logprob_difference_mean"]),
-        ("seconds a step", ["seconds/generate", "seconds/verify", "seconds/score", "seconds/train", "seconds/transfer", "seconds/other"]),
+        (
+            "seconds a step",
+            [
+                "seconds/generate",
+                "seconds/verify",
+                "seconds/score",
+                "seconds/train",
+                "seconds/transfer",
+                "seconds/other",
+            ],
+        ),
     ]
     figure, axes = plt.subplots(2, 3, figsize=(13, 6.5), layout="constrained")
     for axis, (title, names) in zip(axes.flat, panels, strict=True):
@@ -68,7 +78,9 @@ def _support(folder: RunFolder, exact: list[dict]) -> Path:
     for unit, style in (("mode", "-"), ("problem", "--")):
         rows = [min(r["support"][unit], key=lambda row: abs(row["eps"] - EPS_SHOWN)) for r in exact]
         axes[1].plot(steps, [-row["shrunk"] for row in rows], style, color="tab:red", marker=".", label=f"{unit}s lost")
-        axes[1].plot(steps, [row["expanded"] for row in rows], style, color="tab:green", marker=".", label=f"{unit}s gained")
+        axes[1].plot(
+            steps, [row["expanded"] for row in rows], style, color="tab:green", marker=".", label=f"{unit}s gained"
+        )
     axes[1].axhline(0, color="grey", linewidth=0.8)
     axes[1].set_title(f"exact support against the base, eps = {EPS_SHOWN:.4f}")
     for name in exact[0]["regions"]:

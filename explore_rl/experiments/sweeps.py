@@ -42,7 +42,9 @@ class Sweep:
     configs: list[Config]
 
 
-def load_sweep(path: Path, overrides: list[str] = (), seeds: list[int] | None = None, output: str | None = None) -> Sweep:
+def load_sweep(
+    path: Path, overrides: list[str] = (), seeds: list[int] | None = None, output: str | None = None
+) -> Sweep:
     """Reads and checks every run of a sweep before any starts. overrides go last, to all runs. Raises InputError."""
     data = _read(path)
     folder = Path(output or data.get("output") or f"runs/{path.stem}")
@@ -57,12 +59,18 @@ def load_sweep(path: Path, overrides: list[str] = (), seeds: list[int] | None = 
 
 # key -> (whether a value is right, what would be)
 TEXT = (lambda value: isinstance(value, str) and value != "", "text")
-TEXTS = (lambda value: isinstance(value, list) and all(isinstance(v, str) for v in value), 'a list of texts such as ["run.steps=40"]')
+TEXTS = (
+    lambda value: isinstance(value, list) and all(isinstance(v, str) for v in value),
+    'a list of texts such as ["run.steps=40"]',
+)
 SEEDS = (
     lambda value: isinstance(value, list) and value and all(type(v) is int for v in value),
     "a list of whole numbers such as [0, 1, 2]",
 )
-RUNS = (lambda value: isinstance(value, list) and value and all(isinstance(v, dict) for v in value), "a list of {name, recipe, overrides}")
+RUNS = (
+    lambda value: isinstance(value, list) and value and all(isinstance(v, dict) for v in value),
+    "a list of {name, recipe, overrides}",
+)
 SWEEP_KEYS = {"base": TEXT, "seeds": SEEDS, "output": TEXT, "overrides": TEXTS, "runs": RUNS}
 RUN_KEYS = {"name": TEXT, "recipe": TEXT, "overrides": TEXTS}
 
@@ -88,7 +96,9 @@ def _read(path: Path) -> dict[str, Any]:
     return data
 
 
-def _check_keys(where: str, given: dict[str, Any], known: dict[str, tuple[Callable[[Any], Any], str]], needed: str) -> None:
+def _check_keys(
+    where: str, given: dict[str, Any], known: dict[str, tuple[Callable[[Any], Any], str]], needed: str
+) -> None:
     if unknown := given.keys() - known:
         raise InputError(f"{where}: unknown key {min(map(str, unknown))}; known: {', '.join(known)}")
     if needed not in given:
@@ -115,7 +125,9 @@ def finished(config: Config) -> bool:
             f"{path}: was {'finished' if is_final else 'begun'} under other settings; choose another --output ({error})"
         ) from None
     done = [record["step"] + 1 for record in folder.records("metrics.jsonl")[-1:]]
-    return is_final and done == [steps]  # a run that was taken up again for more steps has the final model of fewer until its end
+    return is_final and done == [
+        steps
+    ]  # a run that was taken up again for more steps has the final model of fewer until its end
 
 
 def check_runs(configs: list[Config]) -> list[Needs]:

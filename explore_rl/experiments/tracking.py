@@ -61,7 +61,9 @@ class WandbTracker:
     def __init__(self, folder: RunFolder, name: str, config: dict[str, Any]):
         import wandb
 
-        mode = os.environ.get("WANDB_MODE") or ("online" if os.environ.get("WANDB_API_KEY") or _has_netrc_key() else "offline")
+        mode = os.environ.get("WANDB_MODE") or (
+            "online" if os.environ.get("WANDB_API_KEY") or _has_netrc_key() else "offline"
+        )
         run_id = hashlib.sha256(str(folder.path.resolve()).encode()).hexdigest()[:12]
         offline = mode == "offline"
         if offline:
@@ -87,7 +89,10 @@ class WandbTracker:
 
 def history(folder: RunFolder) -> Iterator[tuple[int, dict[str, float]]]:
     """What the run's records tell, in order. A tracker begins with it, so that a resumed run has no step twice and none missing."""
-    rows = [(r["step"] + 1, {k: v for k, v in r.items() if k != "step" and v is not None}) for r in folder.records("metrics.jsonl")]
+    rows = [
+        (r["step"] + 1, {k: v for k, v in r.items() if k != "step" and v is not None})
+        for r in folder.records("metrics.jsonl")
+    ]
     rows += [(r["step"], of_evaluation(r)) for r in folder.records("evaluations.jsonl")]
     rows += [(r["step"], of_audit(r)) for r in folder.records("exact.jsonl")]
     yield from sorted(rows, key=lambda row: row[0])

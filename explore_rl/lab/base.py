@@ -83,11 +83,11 @@ def new_model(recipe: Recipe, codes: PreTrainedTokenizerFast) -> Qwen2ForCausalL
 def batch_of(rows: list[tuple[str, str]], codes: PreTrainedTokenizerFast) -> tuple[torch.Tensor, torch.Tensor]:
     """Token ids [B, L], padded right, and labels [B, L]: -100 everywhere but on the expression and its end token."""
     prompts = [codes(prompt).input_ids for prompt, _ in rows]
-    wholes = [ids + codes(text).input_ids + [codes.eos_token_id] for ids, (_, text) in zip(prompts, rows)]
+    wholes = [ids + codes(text).input_ids + [codes.eos_token_id] for ids, (_, text) in zip(prompts, rows, strict=True)]
     length = max(map(len, wholes))
     tokens = torch.full((len(rows), length), codes.pad_token_id)
     labels = torch.full((len(rows), length), -100)
-    for row, (prompt_ids, ids) in enumerate(zip(prompts, wholes)):
+    for row, (prompt_ids, ids) in enumerate(zip(prompts, wholes, strict=True)):
         tokens[row, : len(ids)] = torch.tensor(ids)
         labels[row, len(prompt_ids) : len(ids)] = tokens[row, len(prompt_ids) : len(ids)]
     return tokens, labels
@@ -100,9 +100,14 @@ def pretrain(recipe: Recipe) -> tuple[Qwen2ForCausalLM, PreTrainedTokenizerFast]
     model = new_model(recipe, codes)
     # The smallest eps: the gradient of a token that never occurs shrinks with its probability, and Adam must keep following it
     # far down, or the region that was left out keeps a mass of 1e-6.
-    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.98), eps=1e-15, weight_decay=0.0)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.98), eps=1e-15, weight_decay=0.0
+    )
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min((step + 1) / recipe.warmup, max(0.0, (recipe.steps - step) / max(1, recipe.steps - recipe.warmup)))
+        optimizer,
+        lambda step: min(
+            (step + 1) / recipe.warmup, max(0.0, (recipe.steps - step) / max(1, recipe.steps - recipe.warmup))
+        ),
     )
     stream = documents(recipe)
     progress = tqdm(range(recipe.steps), desc="pre-training", unit="step")
@@ -115,7 +120,9 @@ def pretrain(recipe: Recipe) -> tuple[Qwen2ForCausalLM, PreTrainedTokenizerFast]
         for tokens, labels in halves:  # short and long rows apart: less padding, the same gradient
             logits = model(tokens, use_cache=False).logits[:, :-1]
             loss = (
-                torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels[:, 1:].flatten(), ignore_index=-100, reduction="sum")
+                torch.nn.functional.cross_entropy(
+                    logits.flatten(0, 1), labels[:, 1:].flatten(), ignore_index=-100, reduction="sum"
+                )
                 / predicted
             )
             loss.backward()

@@ -87,7 +87,13 @@ def _expressions(numbers: tuple[int, ...]) -> tuple[tuple[str, Fraction, str], .
                     found.append((SUM, left_value + right_value, f"{left}+{right}"))
                 found.append((SUM, left_value - right_value, f"{left}-{bracketed if right_kind == SUM else right}"))
                 if right_kind != PRODUCT:  # a*(b*c) and a*(b/c) have spare brackets
-                    found.append((PRODUCT, left_value * right_value, f"{left_factor}*{bracketed if right_kind == SUM else right}"))
+                    found.append(
+                        (
+                            PRODUCT,
+                            left_value * right_value,
+                            f"{left_factor}*{bracketed if right_kind == SUM else right}",
+                        )
+                    )
                 if right_value:
                     divisor = right if right_kind == NUMBER else bracketed
                     found.append((PRODUCT, left_value / right_value, f"{left_factor}/{divisor}"))
@@ -99,7 +105,12 @@ def _splits(numbers: tuple[int, ...]) -> list[tuple[tuple[int, ...], tuple[int, 
     found = set()
     for mask in range(1, 2 ** len(numbers) - 1):
         chosen = [mask >> i & 1 for i in range(len(numbers))]
-        found.add((tuple(itertools.compress(numbers, chosen)), tuple(n for n, c in zip(numbers, chosen) if not c)))
+        found.add(
+            (
+                tuple(itertools.compress(numbers, chosen)),
+                tuple(n for n, c in zip(numbers, chosen, strict=True) if not c),
+            )
+        )
     return sorted(found)
 
 
@@ -137,7 +148,11 @@ def _values(numbers: tuple[int, ...]) -> frozenset[Fraction]:
 
 def targets(numbers: Sequence[int], level: Level) -> list[int]:
     """The level's targets that the numbers can reach, in ascending order."""
-    return sorted(int(value) for value in _values(tuple(sorted(numbers))) if value.denominator == 1 and 0 < value <= level.max_target)
+    return sorted(
+        int(value)
+        for value in _values(tuple(sorted(numbers)))
+        if value.denominator == 1 and 0 < value <= level.max_target
+    )
 
 
 # --- downwards: one answer -------------------------------------------------------------------------------------------
@@ -292,7 +307,9 @@ def _apply(operator: str, left: Fraction, right: Fraction | None) -> Fraction | 
 # --- at random: what a base model is pre-trained on --------------------------------------------------------------------
 
 
-def random_expression(numbers: Sequence[int], operators: dict[str, float], rng: random.Random) -> tuple[str, int | None]:
+def random_expression(
+    numbers: Sequence[int], operators: dict[str, float], rng: random.Random
+) -> tuple[str, int | None]:
     """One random expression over the numbers in minimal writing, and its value (None unless whole and positive).
 
     numbers: any order; a random order and a random binary tree are drawn. operators: relative weight of each of "+", "-", "*".
@@ -303,7 +320,9 @@ def random_expression(numbers: Sequence[int], operators: dict[str, float], rng: 
     return writing, value if value > 0 else None
 
 
-def _random_tree(numbers: list[int], names: tuple[str, ...], weights: list[float], rng: random.Random) -> tuple[str, int, str]:
+def _random_tree(
+    numbers: list[int], names: tuple[str, ...], weights: list[float], rng: random.Random
+) -> tuple[str, int, str]:
     if len(numbers) == 1:
         return NUMBER, numbers[0], str(numbers[0])
     cut = rng.randrange(1, len(numbers))

@@ -75,7 +75,9 @@ def sequences(problems: Sequence[Problem], tokenizer: Any) -> tuple[list[tuple[l
             problem_of.append(position)
             mode_of.append(known[mode])
     regions = tuple(countdown.region(mode) for mode in modes)
-    return pairs, Index(tuple(answers), np.array(problem_of), np.array(mode_of), tuple(modes), np.array(mode_problem), regions)
+    return pairs, Index(
+        tuple(answers), np.array(problem_of), np.array(mode_of), tuple(modes), np.array(mode_problem), regions
+    )
 
 
 def _check_one_to_one(tokenizer: Any) -> None:
@@ -153,14 +155,18 @@ class ExactAudit:
             "settings": self.settings,
             "pass_at_k": self.pass_at_k(),
             "regions": self.regions(),
-            "problems": [{"id": name, "success": float(p)} for name, p in zip(self.problem_ids, self.success)],
+            "problems": [
+                {"id": name, "success": float(p)} for name, p in zip(self.problem_ids, self.success, strict=True)
+            ],
             "modes": [
                 {"problem": int(problem), "mode": mode, "region": region, "probability": float(p)}
-                for problem, mode, region, p in zip(self.index.mode_problem, self.index.modes, self.index.regions, self.mode_probabilities)
+                for problem, mode, region, p in zip(
+                    self.index.mode_problem, self.index.modes, self.index.regions, self.mode_probabilities, strict=True
+                )
             ],
             "answers": [
                 {"mode": int(mode), "answer": answer, "logprob": float(logprob) if np.isfinite(logprob) else None}
-                for mode, answer, logprob in zip(self.index.mode, self.index.answers, self.logprobs)
+                for mode, answer, logprob in zip(self.index.mode, self.index.answers, self.logprobs, strict=True)
             ],
         }
         write_json(path, data)
@@ -195,7 +201,9 @@ def write_json(path: Path, data: Any) -> None:
     os.replace(aside, path)
 
 
-def summarise(problems: Sequence[Problem], index: Index, logprobs: Sequence[float], settings: dict[str, Any] | None = None) -> ExactAudit:
+def summarise(
+    problems: Sequence[Problem], index: Index, logprobs: Sequence[float], settings: dict[str, Any] | None = None
+) -> ExactAudit:
     """The audit from the log-probability of each sequence that `sequences` gave, in its order.
 
     Raises ValueError if their number differs, one is NaN, or some problem's answers have more than probability 1 together.
@@ -207,7 +215,9 @@ def summarise(problems: Sequence[Problem], index: Index, logprobs: Sequence[floa
         raise ValueError(f"the log-probability of {index.answers[int(np.isnan(logprobs).argmax())]!r} is NaN")
     total = np.bincount(index.problem, np.exp(logprobs), minlength=len(problems))
     if (total > 1 + 1e-4).any():  # float32 logits leave about 1e-6
-        raise ValueError(f"the answers of {problems[int(total.argmax())].id} have probability {total.max():.6f} together")
+        raise ValueError(
+            f"the answers of {problems[int(total.argmax())].id} have probability {total.max():.6f} together"
+        )
     return ExactAudit(tuple(problem.id for problem in problems), index, logprobs, dict(settings or {}))
 
 

@@ -20,7 +20,9 @@ def load_model(path: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFa
     if not (path / "config.json").is_file():
         raise InputError(f"{path}: no Hugging Face checkpoint there (config.json is missing)")
     try:
-        return AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval(), AutoTokenizer.from_pretrained(path)
+        return AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval(), AutoTokenizer.from_pretrained(
+            path
+        )
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{path}: cannot be read as a Hugging Face checkpoint: {error}") from error
 

@@ -46,8 +46,13 @@ def load(name: str) -> list[Problem]:
     pool = _pool(int(level), split)
     size = options.get("size", str(min(SIZES[split], len(pool))))
     if size != "all" and (not size.isdigit() or int(size) == 0 or int(size) > len(pool)):
-        raise InputError(f"{name}: size={size}: must be all or a whole number from 1 to {len(pool)}, which is what this split holds")
-    return [_problem(numbers, target, int(level), split) for numbers, target in (pool if size == "all" else pool[: int(size)])]
+        raise InputError(
+            f"{name}: size={size}: must be all or a whole number from 1 to {len(pool)}, which is what this split holds"
+        )
+    return [
+        _problem(numbers, target, int(level), split)
+        for numbers, target in (pool if size == "all" else pool[: int(size)])
+    ]
 
 
 def _parse_query(name: str, query: str) -> dict[str, str]:

@@ -86,13 +86,16 @@ class Check:
 
 
 def check(
-    drawn: Sequence[Counter[tuple[int, ...]]], tokenizer: PreTrainedTokenizerFast, problems: Sequence[Problem], audit: ExactAudit
+    drawn: Sequence[Counter[tuple[int, ...]]],
+    tokenizer: PreTrainedTokenizerFast,
+    problems: Sequence[Problem],
+    audit: ExactAudit,
 ) -> Check:
     """Compare what `draw_all` drew with the audit, which has to be at temperature 1 and the same top-p."""
     verifier = CountdownVerifier()
     result = Check()
     variance = 0.0
-    for position, (problem, counts) in enumerate(zip(problems, drawn)):
+    for position, (problem, counts) in enumerate(zip(problems, drawn, strict=True)):
         mine = np.flatnonzero(audit.index.problem == position)
         listed = {audit.index.answers[i]: float(audit.answer_probabilities[i]) for i in mine}
         seen: Counter[str] = Counter()

@@ -17,7 +17,9 @@ def build() -> PreTrainedTokenizerFast:
 
     Characters that are not in CHARACTERS are dropped.
     """
-    vocabulary = {character.replace(" ", "Ġ"): index for index, character in enumerate(CHARACTERS)}  # byte-level BPE's space
+    vocabulary = {
+        character.replace(" ", "Ġ"): index for index, character in enumerate(CHARACTERS)
+    }  # byte-level BPE's space
     vocabulary |= {END: len(vocabulary), PAD: len(vocabulary) + 1}
     return Qwen2Tokenizer(
         vocab=vocabulary,

@@ -63,7 +63,9 @@ def load(rank: Saved, folder: Path) -> int:
         raise InputError(f"{folder}: not a checkpoint of the learner ({error})") from None
     for key, now in rank.layout.items():
         if saved.get(key) != now:
-            raise InputError(f"{folder}: was saved with {key}={saved.get(key)}, the learner now has {now}; resume with the same")
+            raise InputError(
+                f"{folder}: was saved with {key}={saved.get(key)}, the learner now has {now}; resume with the same"
+            )
     path, state = rank.engine.load_checkpoint(str(folder), tag=TAG)
     if path is None:
         raise InputError(f"{folder}: DeepSpeed found no state there; expected {folder / TAG}")
@@ -76,7 +78,9 @@ def load(rank: Saved, folder: Path) -> int:
     return state["steps_taken"]
 
 
-def save_pretrained(model: torch.nn.Module, folder: Path, *, tokenizer: Any, is_first: bool, tick: Callable[[], None]) -> None:
+def save_pretrained(
+    model: torch.nn.Module, folder: Path, *, tokenizer: Any, is_first: bool, tick: Callable[[], None]
+) -> None:
     """A Hugging Face checkpoint with its tokenizer: written by rank 0, whole or not at all; ZeRO-3 shards are gathered on all ranks.
 
     model: the transformers module.

@@ -33,14 +33,18 @@ def collate(sequences: list[Sequence], batch: MicroBatch, device: torch.device) 
     ids = np.zeros((max(len(batch), 1), width), dtype=np.int64)
     positions = np.zeros_like(ids)
     positions[:] = np.arange(width)
-    owner = np.zeros((2, *ids.shape), dtype=np.int32)  # of each token: its bundle, and in it its sequence (0: the prompt of all)
+    owner = np.zeros(
+        (2, *ids.shape), dtype=np.int32
+    )  # of each token: its bundle, and in it its sequence (0: the prompt of all)
     at, targets, temperature, order, counts = [], [], [], [], []
     for row, line in enumerate(batch):
         end = 0
         for number, bundle in enumerate(line):
             start, prompt = end, sequences[bundle[0]].prompt_length
             ids[row, start : start + prompt] = sequences[bundle[0]].tokens[:prompt]
-            positions[row, start:] = np.arange(width - start)  # padding behind the last sequence of a line goes on counting
+            positions[row, start:] = np.arange(
+                width - start
+            )  # padding behind the last sequence of a line goes on counting
             owner[0, row, start:], owner[1, row, start:] = number, 0
             end = start + prompt
             for branch, i in enumerate(bundle, 1):
@@ -59,14 +63,22 @@ def collate(sequences: list[Sequence], batch: MicroBatch, device: torch.device) 
                 counts.append(len(kept))
                 end += len(completion)
     if not sum(counts):
-        at, targets, temperature = [np.zeros(1, dtype=np.int64)], [np.zeros(1, dtype=np.int64)], [np.ones(1, dtype=np.float32)]
+        at, targets, temperature = (
+            [np.zeros(1, dtype=np.int64)],
+            [np.zeros(1, dtype=np.int64)],
+            [np.ones(1, dtype=np.float32)],
+        )
 
     def tensor(array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(array).to(device)
 
     shared = any(len(bundle) > 1 for line in batch for bundle in line)
     chosen = (np.concatenate(at), np.concatenate(targets).astype(np.int64), np.concatenate(temperature))
-    return Tokens(tensor(ids), tensor(positions), *map(tensor, chosen), mask=_visible(*tensor(owner)) if shared else None), order, counts
+    return (
+        Tokens(tensor(ids), tensor(positions), *map(tensor, chosen), mask=_visible(*tensor(owner)) if shared else None),
+        order,
+        counts,
+    )
 
 
 def _visible(bundle: torch.Tensor, branch: torch.Tensor) -> torch.Tensor:

@@ -17,7 +17,7 @@ from explore_rl.cluster.faults import ActorFault, gather, kill
 from explore_rl.cluster.placement import Layout, with_environment
 from explore_rl.config.schema import Config
 from explore_rl.learner.device import learner_environment
-from explore_rl.learner.messages import TokenScores, UpdateReport
+from explore_rl.learner.messages import TokenLogprobs, UpdateReport
 from explore_rl.learner.packing import Shard, bundle_length, bundles, plan, shards
 from explore_rl.objectives.terms import ENTROPY, LossTerm
 from explore_rl.types import Row
@@ -57,7 +57,7 @@ class RankActor:
         return self.rank.progress if self.rank is not None else 0
 
 
-class LearnerGroup:
+class Learner:
     """config.learner.ranks DeepSpeed ranks, placed by `layout`.
 
     needs_frozen: also keep a frozen copy of the initial model, scored as "base". Raises InputError, or ActorFault if the ranks do not
@@ -75,7 +75,10 @@ class LearnerGroup:
         start_s = config.devices.start_timeout_s
         try:
             address = self._ask([self.actors[0]], "address", [()], "find a port", start_s, stall=False)[0]
-            places = [(i, len(self.actors), layout.kind, address, config.devices.step_timeout_s) for i in range(len(self.actors))]
+            places = [
+                (i, len(self.actors), layout.kind, address, config.devices.step_timeout_s)
+                for i in range(len(self.actors))
+            ]
             self.processes = self._ask(self.actors, "start", places, "join the other ranks", start_s, stall=False)
             self.reset(config, needs_frozen)
         except BaseException:
@@ -88,13 +91,19 @@ class LearnerGroup:
             raise ValueError(f"reset to learner.ranks={config.learner.ranks}, but {len(self.actors)} ranks are running")
         self.config = config
         answers = self._all(
-            "reset", [(config, needs_frozen)] * len(self.actors), "load the model", config.devices.start_timeout_s, stall=False
+            "reset",
+            [(config, needs_frozen)] * len(self.actors),
+            "load the model",
+            config.devices.start_timeout_s,
+            stall=False,
         )
         self.hidden_size = answers[0]
 
     # --- work ---------------------------------------------------------------------------------------------------------
 
-    def score(self, sequences: list[tuple[np.ndarray, int, float]], model: str = "policy", entropy: bool = False) -> list[TokenScores]:
+    def logprobs(
+        self, sequences: list[tuple[np.ndarray, int, float]], model: str = "policy", entropy: bool = False
+    ) -> list[TokenLogprobs]:
         """Scores of (token ids [L], prompt length, temperature) each: log-probability of every completion token, and entropy if asked for.
 
         The distribution is softmax(logits / temperature). model: "policy", as it is now, or "base", as it was at the start. Order is
@@ -104,16 +113,19 @@ class LearnerGroup:
 
         if not sequences:
             return []
-        items = [Sequence(np.asarray(tokens, dtype=np.int32), prompt, temperature) for tokens, prompt, temperature in sequences]
+        items = [
+            Sequence(np.asarray(tokens, dtype=np.int32), prompt, temperature)
+            for tokens, prompt, temperature in sequences
+        ]
         for item in items:
             if item.prompt_length < 1:
                 raise ValueError("a sequence needs at least one prompt token before the first that is scored")
         parts = self._shards(items)
-        answers = self._all("score", [(part, model, entropy) for part in parts], f"score {len(items)} sequences")
+        answers = self._all("logprobs", [(part, model, entropy) for part in parts], f"score {len(items)} sequences")
         found: list[Any] = [None] * len(items)
         for part, answer in zip(parts, answers, strict=True):
-            for i, score in zip(part.places, answer, strict=True):
-                found[i] = score
+            for i, scored in zip(part.places, answer, strict=True):
+                found[i] = scored
         return found
 
     def update(self, minibatches: list[list[Row]], terms: list[LossTerm]) -> list[UpdateReport]:
@@ -143,7 +155,9 @@ class LearnerGroup:
     def apply(self, function: Callable[..., Any], *args: Any) -> list[Any]:
         """function(rank, *args) on every LearnerRank; the answers in the order of the ranks."""
         refs = [actor.apply.remote(function, *args) for _, actor in self.actors]
-        return self._gather(self.actors, refs, getattr(function, "__name__", "a function"), self.config.devices.step_timeout_s)
+        return self._gather(
+            self.actors, refs, getattr(function, "__name__", "a function"), self.config.devices.step_timeout_s
+        )
 
     # --- states -------------------------------------------------------------------------------------------------------
 
@@ -167,18 +181,26 @@ class LearnerGroup:
 
     # --- asking -------------------------------------------------------------------------------------------------------
 
-    def _all(self, method: str, arguments: list[tuple], doing: str, timeout_s: float | None = None, stall: bool = True) -> list[Any]:
+    def _all(
+        self, method: str, arguments: list[tuple], doing: str, timeout_s: float | None = None, stall: bool = True
+    ) -> list[Any]:
         refs = [actor.call.remote(method, *args) for (_, actor), args in zip(self.actors, arguments, strict=True)]
         return self._gather(self.actors, refs, doing, timeout_s, stall)
 
-    def _ask(self, actors: list, method: str, arguments: list[tuple], doing: str, timeout_s: float, stall: bool) -> list[Any]:
+    def _ask(
+        self, actors: list, method: str, arguments: list[tuple], doing: str, timeout_s: float, stall: bool
+    ) -> list[Any]:
         refs = [getattr(actor, method).remote(*args) for (_, actor), args in zip(actors, arguments, strict=True)]
         return self._gather(actors, refs, doing, timeout_s, stall)
 
-    def _gather(self, actors: list, refs: list, doing: str, timeout_s: float | None = None, stall: bool = True) -> list[Any]:
+    def _gather(
+        self, actors: list, refs: list, doing: str, timeout_s: float | None = None, stall: bool = True
+    ) -> list[Any]:
         waits = self.config.devices
         try:
-            return gather(actors, refs, doing, timeout_s or waits.step_timeout_s, waits.stall_timeout_s if stall else None)
+            return gather(
+                actors, refs, doing, timeout_s or waits.step_timeout_s, waits.stall_timeout_s if stall else None
+            )
         except ActorFault:
             self.close()
             raise
@@ -207,11 +229,15 @@ class LearnerGroup:
 def _check(row: Row, terms: dict[str, LossTerm]) -> None:
     completion = len(row.tokens) - row.prompt_length
     if row.prompt_length < 1 or completion < 1 or len(row.mask) != completion:
-        raise ValueError(f"a row of {len(row.tokens)} tokens with prompt_length={row.prompt_length} and a mask of {len(row.mask)}")
+        raise ValueError(
+            f"a row of {len(row.tokens)} tokens with prompt_length={row.prompt_length} and a mask of {len(row.mask)}"
+        )
     for name in row.terms:
         if name not in terms:
             raise ValueError(f"a row feeds the loss term {name!r}; declared are {', '.join(terms)}")
         for column in terms[name].columns:
             if column != ENTROPY and (column not in row.columns or len(row.columns[column]) != completion):
                 has = ", ".join(sorted(row.columns))
-                raise ValueError(f"loss term {name!r} reads the column {column!r} of {completion} tokens; the row has {has}")
+                raise ValueError(
+                    f"loss term {name!r} reads the column {column!r} of {completion} tokens; the row has {has}"
+                )

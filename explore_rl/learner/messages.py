@@ -8,7 +8,7 @@ import numpy as np
 
 
 @dataclass
-class TokenScores:
+class TokenLogprobs:
     """Of one sequence: log-probability of each completion token and entropy of the distribution it was drawn from (nats), float32 [T]."""
 
     logprob: np.ndarray

@@ -15,7 +15,9 @@ def make_optimizer(config: LearnerConfig, parameters: Iterable[torch.nn.Paramete
     """AdamW, or plain SGD. PyTorch's own: a resumed run continues bit for bit, which DeepSpeed's CPU Adam does not."""
     if config.optimizer == "sgd":
         return torch.optim.SGD(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
-    return torch.optim.AdamW(parameters, lr=config.learning_rate, betas=tuple(config.betas), weight_decay=config.weight_decay)
+    return torch.optim.AdamW(
+        parameters, lr=config.learning_rate, betas=tuple(config.betas), weight_decay=config.weight_decay
+    )
 
 
 def learning_rate(config: Config, step: int) -> float:
@@ -57,7 +59,11 @@ def deepspeed_settings(config: Config, kind: str, model: torch.nn.Module) -> dic
         },
     }
     if config.model.dtype == "bfloat16":
-        settings |= {"bf16": {"enabled": True}, "data_types": {"grad_accum_dtype": "fp32"}, "communication_data_type": "fp32"}
+        settings |= {
+            "bf16": {"enabled": True},
+            "data_types": {"grad_accum_dtype": "fp32"},
+            "communication_data_type": "fp32",
+        }
     return settings
 
 

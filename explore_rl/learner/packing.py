@@ -38,7 +38,9 @@ class Shard(Generic[Item]):
     padding_fraction: float
 
 
-def bundles(prompts: list[Hashable], prompt_lengths: list[int], lengths: list[int], hidden_size: int, budget: int) -> list[Bundle]:
+def bundles(
+    prompts: list[Hashable], prompt_lengths: list[int], lengths: list[int], hidden_size: int, budget: int
+) -> list[Bundle]:
     """Sequences with equal `prompts` together, as many as save work: a bundle spares prompts and pays for a wider attention.
 
     lengths: of the whole sequences, prompt included. With prompt P, completions of C tokens in all, and a transformer's usual matrices
@@ -114,7 +116,9 @@ def plan(lengths: list[int], budget: int, ranks: int, packing: bool, single_line
     return [batches[rank::ranks] for rank in range(ranks)]
 
 
-def shards(items: list[Item], together: list[Bundle], plans: list[list[Lines]], lengths: list[int]) -> list[Shard[Item]]:
+def shards(
+    items: list[Item], together: list[Bundle], plans: list[list[Lines]], lengths: list[int]
+) -> list[Shard[Item]]:
     """Each rank's own items, with its plan in terms of them. plans: of the bundles `together`, whose lengths are `lengths`."""
     area = sum(_area(batch, lengths) for batches in plans for batch in batches)
     padding = 1 - sum(lengths) / area if area else 0.0

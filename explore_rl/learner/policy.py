@@ -43,7 +43,9 @@ class _ChunkedLogprob(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, hidden: Tensor, weight: Tensor, targets: Tensor, temperature: Tensor, with_entropy: bool) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx, hidden: Tensor, weight: Tensor, targets: Tensor, temperature: Tensor, with_entropy: bool
+    ) -> tuple[Tensor, Tensor]:
         precision = torch.promote_types(hidden.dtype, torch.float32)
         logprob = torch.empty(len(hidden), dtype=precision, device=hidden.device)
         entropy = torch.zeros_like(logprob)
@@ -90,7 +92,9 @@ class LogprobHead(nn.Module):
         super().__init__()
         self.weight = projection.weight
 
-    def forward(self, hidden: Tensor, targets: Tensor, temperature: Tensor, with_entropy: bool) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, hidden: Tensor, targets: Tensor, temperature: Tensor, with_entropy: bool
+    ) -> tuple[Tensor, Tensor]:
         temperature = temperature.to(torch.promote_types(hidden.dtype, torch.float32))
         return _ChunkedLogprob.apply(hidden, self.weight, targets, temperature, with_entropy)
 
@@ -109,7 +113,11 @@ class Policy(nn.Module):
         """Whether a mask of ours may replace the model's own: PyTorch's attention, and every layer sees all that is before a token."""
         config = self.model.config
         kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-        return config._attn_implementation == "sdpa" and kinds == {"full_attention"} and getattr(config, "sliding_window", None) is None
+        return (
+            config._attn_implementation == "sdpa"
+            and kinds == {"full_attention"}
+            and getattr(config, "sliding_window", None) is None
+        )
 
     def forward(self, tokens: Tokens, with_entropy: bool = False) -> tuple[Tensor, Tensor]:
         """Log-probability and entropy (zeros unless asked for) of the chosen tokens, float32 [N] each."""
@@ -117,7 +125,9 @@ class Policy(nn.Module):
         hidden = self.model.base_model(
             input_ids=tokens.input_ids, attention_mask=tokens.mask, position_ids=tokens.position_ids, use_cache=False
         ).last_hidden_state  # fmt: skip
-        return self.model.get_output_embeddings()(hidden.flatten(0, 1)[tokens.at], tokens.targets, tokens.temperature, with_entropy)
+        return self.model.get_output_embeddings()(
+            hidden.flatten(0, 1)[tokens.at], tokens.targets, tokens.temperature, with_entropy
+        )
 
 
 def load_policy(path: Path, dtype: str, attention: str, sharded: bool = False) -> Policy:
@@ -130,7 +140,9 @@ def load_policy(path: Path, dtype: str, attention: str, sharded: bool = False) -
         setattr(config, name, 0.0)
     try:
         with _sharded_from_the_start(dtype) if sharded else nullcontext():
-            model = AutoModelForCausalLM.from_pretrained(path, config=config, dtype=getattr(torch, dtype), attn_implementation=attention)
+            model = AutoModelForCausalLM.from_pretrained(
+                path, config=config, dtype=getattr(torch, dtype), attn_implementation=attention
+            )
     except (OSError, ValueError, ImportError) as error:
         raise InputError(f"model.path={path}: cannot be loaded: {str(error).splitlines()[0]}") from error
     return Policy(model)
@@ -163,4 +175,6 @@ def _refuse_unusual_head(model: nn.Module) -> None:
     unusual = [key for key in settings if getattr(model.config, key, None) not in (None, 1, 1.0)]
     if not isinstance(projection, nn.Linear) or projection.bias is not None or unusual:
         what = ", ".join(unusual) or "its output projection is not a plain matrix"
-        raise InputError(f"model.path: {type(model).__name__} changes its logits after the projection ({what}): not supported")
+        raise InputError(
+            f"model.path: {type(model).__name__} changes its logits after the projection ({what}): not supported"
+        )

@@ -25,7 +25,7 @@ from explore_rl.cluster.faults import alive
 from explore_rl.config.schema import Config
 from explore_rl.learner import checkpoints, device
 from explore_rl.learner.collate import Sequence, collate
-from explore_rl.learner.messages import TokenScores, UpdateReport
+from explore_rl.learner.messages import TokenLogprobs, UpdateReport
 from explore_rl.learner.optimizer import deepspeed_settings, learning_rate, make_optimizer
 from explore_rl.learner.packing import Shard
 from explore_rl.learner.policy import Policy, load_policy
@@ -61,7 +61,9 @@ class LearnerRank:
         if self.kind == "cpu":
             device.without_compiled_collectives()
             device.name_interface(address)
-        deepspeed.init_distributed(device.distributed_backend(self.kind), verbose=False, timeout=datetime.timedelta(seconds=timeout_s))
+        deepspeed.init_distributed(
+            device.distributed_backend(self.kind), verbose=False, timeout=datetime.timedelta(seconds=timeout_s)
+        )
         self.progress += 1
 
     def reset(self, config: Config, needs_frozen: bool) -> int | None:
@@ -91,12 +93,16 @@ class LearnerRank:
         if needs_frozen:
             self.frozen = self._load(path).eval().requires_grad_(False)
             if config.learner.zero_stage == 3:  # its shards are made whole layer by layer too
-                self.frozen, *_ = deepspeed.initialize(model=self.frozen, config=deepspeed_settings(config, self.kind, self.frozen))
+                self.frozen, *_ = deepspeed.initialize(
+                    model=self.frozen, config=deepspeed_settings(config, self.kind, self.frozen)
+                )
         return policy.model.config.hidden_size if policy.takes_masks else None
 
     def _load(self, path: Path) -> Policy:
         model = self.config.model
-        policy = load_policy(path, model.dtype, model.attention, sharded=self.config.learner.zero_stage == 3).to(self.device)
+        policy = load_policy(path, model.dtype, model.attention, sharded=self.config.learner.zero_stage == 3).to(
+            self.device
+        )
         self._tick(policy)
         self.progress += 1
         return policy
@@ -132,19 +138,23 @@ class LearnerRank:
     # --- scoring ------------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def score(self, shard: Shard[Sequence], model: str, entropy: bool) -> list[TokenScores]:
+    def logprobs(self, shard: Shard[Sequence], model: str, entropy: bool) -> list[TokenLogprobs]:
         """The shard's sequences under "policy" or "base", in its order."""
         if model == "base" and self.frozen is None:
-            raise ValueError('scores under "base" were not announced: start or reset the learner with needs_frozen=True')
+            raise ValueError(
+                'scores under "base" were not announced: start or reset the learner with needs_frozen=True'
+            )
         forward = self.frozen if model == "base" else self.engine
         forward.eval()
-        found: list[TokenScores] = [TokenScores(np.empty(0, np.float32), np.empty(0, np.float32) if entropy else None) for _ in shard.items]
+        found: list[TokenLogprobs] = [
+            TokenLogprobs(np.empty(0, np.float32), np.empty(0, np.float32) if entropy else None) for _ in shard.items
+        ]
         for batch in shard.micro_batches:
             tokens, order, counts = collate(shard.items, batch, self.device)
             logprob, entropies = (x.float().cpu().numpy() for x in forward(tokens, entropy))
             ends = np.cumsum(counts)
             for i, begin, end in zip(order, ends - counts, ends, strict=True):
-                found[i] = TokenScores(logprob[begin:end].copy(), entropies[begin:end].copy() if entropy else None)
+                found[i] = TokenLogprobs(logprob[begin:end].copy(), entropies[begin:end].copy() if entropy else None)
             self.progress += 1
         device.release_unused_memory(self.config, self.kind)
         return found
@@ -166,7 +176,9 @@ class LearnerRank:
         self.engine.train()
         finite, sums = self._accumulate(shard, terms)
         on_cpu = device.computes_on_cpu(self.config, self.kind)
-        with alive(self) if on_cpu else nullcontext():  # billions of parameters take the CPU longer than a rank may stand still
+        with (
+            alive(self) if on_cpu else nullcontext()
+        ):  # billions of parameters take the CPU longer than a rank may stand still
             norm = self._step() if finite else self._discard()
         if math.isfinite(norm):
             self.steps_taken += 1
@@ -190,7 +202,9 @@ class LearnerRank:
         for batch in shard.micro_batches:
             tokens, order, counts = collate(sequences, batch, self.device)
             logprob, entropy = self.engine(tokens, with_entropy)
-            loss = logprob.sum() * 0 + entropy.sum() * 0  # a rank without tokens takes part in the backward pass all the same
+            loss = (
+                logprob.sum() * 0 + entropy.sum() * 0
+            )  # a rank without tokens takes part in the backward pass all the same
             if sum(counts):
                 rows = [shard.items[i] for i in order]
                 loss = loss + self._loss(rows, counts, logprob, entropy, terms, sums)
@@ -207,7 +221,13 @@ class LearnerRank:
         return True, sums
 
     def _loss(
-        self, rows: list[Row], counts: list[int], logprob: torch.Tensor, entropy: torch.Tensor, terms: dict[str, LossTerm], sums: Counter
+        self,
+        rows: list[Row],
+        counts: list[int],
+        logprob: torch.Tensor,
+        entropy: torch.Tensor,
+        terms: dict[str, LossTerm],
+        sums: Counter,
     ) -> torch.Tensor:
         """Sum over rows, terms and tokens of  weight x mask x loss; figures are added to `sums`."""
         total = logprob.new_zeros(())
@@ -227,7 +247,9 @@ class LearnerRank:
             weight = column(lambda i: rows[i].terms[name] * rows[i].mask[kept[i]].astype(np.float64))
             inputs = [logprob[at]]
             for key in term.columns:
-                inputs.append(entropy[at] if key == ENTROPY else column(lambda i, key=key: rows[i].columns[key][kept[i]]))
+                inputs.append(
+                    entropy[at] if key == ENTROPY else column(lambda i, key=key: rows[i].columns[key][kept[i]])
+                )
             part = (weight * term.function(*inputs, **term.params)).sum()
             total = total + part
             sums[f"{name}/loss"] += part.item()
@@ -246,7 +268,9 @@ class LearnerRank:
             return norm if self.engine.was_step_applied() and math.isfinite(norm) else math.nan
         self.engine.buffered_allreduce_fallback()
         gradients = [p.grad for p in self.engine.module.parameters() if p.grad is not None]
-        norm = float(torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g, dtype=torch.float64) for g in gradients])))
+        norm = float(
+            torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g, dtype=torch.float64) for g in gradients]))
+        )
         if not math.isfinite(norm):
             self.engine.zero_grad()
             return math.nan

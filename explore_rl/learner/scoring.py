@@ -78,7 +78,9 @@ def from_samples(path: Path, problems: list[Problem], template: Any, tokenizer: 
             tokens = tokens[:-1] if row.get("finish_reason") == "length" else tokens
         temperature, top_p = _own_settings(row, where) if settings == "own" else (1.0, 1.0)
         kept = {name: row.get(name) for name in KEPT} | {"written_by": row.get("model"), "template": used}
-        texts.append(Text(problem.id, tuple(template.encode(problem, tokenizer)), tuple(tokens), temperature, top_p, kept))
+        texts.append(
+            Text(problem.id, tuple(template.encode(problem, tokenizer)), tuple(tokens), temperature, top_p, kept)
+        )
     return texts
 
 
@@ -126,7 +128,14 @@ def from_traces(problems: list[Problem], template: Any, tokenizer: Any) -> list[
                 "region": trace.region,
             }
             texts.append(
-                Text(problem.id, prompt, tuple(template.encode_completion(trace.text, tokenizer)), 1.0, 1.0, kept | {"template": used})
+                Text(
+                    problem.id,
+                    prompt,
+                    tuple(template.encode_completion(trace.text, tokenizer)),
+                    1.0,
+                    1.0,
+                    kept | {"template": used},
+                )
             )
     if not texts:
         raise InputError("none of the problems carries a trace; give --samples, or problems with traces")
@@ -134,13 +143,17 @@ def from_traces(problems: list[Problem], template: Any, tokenizer: Any) -> list[
 
 
 @torch.inference_mode()
-def score(model_path: str, texts: list[Text], dtype: str, device: str, tokens_per_batch: int = 8192) -> list[dict[str, Any]]:
+def score(
+    model_path: str, texts: list[Text], dtype: str, device: str, tokens_per_batch: int = 8192
+) -> list[dict[str, Any]]:
     """One record a text (analysis.records.SCORE_COLUMNS), in order: logprob (nats, whole text), mean token entropy, perplexity.
 
     Perplexity is exp(-logprob / tokens) (arXiv 2504.13837). Log-probabilities are taken in float64 from the logits at completion
     positions; a token that top-p cuts off makes the text's log-probability null in the record, and perplexity with it.
     """
-    model = AutoModelForCausalLM.from_pretrained(resolve_model(model_path), dtype=getattr(torch, dtype)).eval().to(device)
+    model = (
+        AutoModelForCausalLM.from_pretrained(resolve_model(model_path), dtype=getattr(torch, dtype)).eval().to(device)
+    )
     identity = model_identity(resolve_model(model_path))
     records: list[dict[str, Any]] = [{} for _ in texts]
     order = sorted(range(len(texts)), key=lambda i: len(texts[i].prompt) + len(texts[i].tokens))
@@ -185,12 +198,23 @@ def _batches(order: list[int], texts: list[Text], tokens_per_batch: int):
 
 
 def run(
-    model: str, samples: Path | None, problems_path: str, at: str, template_name: str, out: Path, dtype: str, device: str
+    model: str,
+    samples: Path | None,
+    problems_path: str,
+    at: str,
+    template_name: str,
+    out: Path,
+    dtype: str,
+    device: str,
 ) -> list[dict[str, Any]]:
     """Reads, scores and writes; returns the records. Raises InputError."""
     tokenizer, template = load_tokenizer(model), load_template(template_name)
     problems = load_problems(problems_path)
-    texts = from_samples(samples, problems, template, tokenizer, at) if samples else from_traces(problems, template, tokenizer)
+    texts = (
+        from_samples(samples, problems, template, tokenizer, at)
+        if samples
+        else from_traces(problems, template, tokenizer)
+    )
     records = score(model, texts, dtype, device)
     write_scores(out, records)
     return records

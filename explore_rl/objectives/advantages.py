@@ -54,7 +54,9 @@ def rloo(rewards: np.ndarray, counts: np.ndarray | None = None, divide_by_std: b
 ADVANTAGES = {"grpo": grpo, "dr_grpo": dr_grpo, "rloo": rloo}
 
 
-def group_advantages(name: str, rewards: np.ndarray, counts: np.ndarray | None = None, divide_by_std: bool | None = None) -> np.ndarray:
+def group_advantages(
+    name: str, rewards: np.ndarray, counts: np.ndarray | None = None, divide_by_std: bool | None = None
+) -> np.ndarray:
     """The advantage called `name`; divide_by_std None: as its paper has it.
 
     >>> group_advantages("dr_grpo", np.array([1.0, 0.0])).tolist()

@@ -31,7 +31,9 @@ def ppo_clip(logprob: Tensor, old_logprob: Tensor, advantage: Tensor, clip_low: 
     return torch.maximum(-advantage * ratio, -advantage * ratio.clamp(1 - clip_low, 1 + clip_high))
 
 
-def ppo_clip_metrics(logprob: Tensor, old_logprob: Tensor, advantage: Tensor, clip_low: float, clip_high: float) -> dict[str, Tensor]:
+def ppo_clip_metrics(
+    logprob: Tensor, old_logprob: Tensor, advantage: Tensor, clip_low: float, clip_high: float
+) -> dict[str, Tensor]:
     """Per token: whether clipping took the gradient away (above, below, either), the ratio, and k3 of the policy against the old one.
 
     >>> old, new = torch.tensor([0.5, 0.5]).log(), torch.tensor([0.75, 0.75]).log()
@@ -47,7 +49,9 @@ def ppo_clip_metrics(logprob: Tensor, old_logprob: Tensor, advantage: Tensor, cl
         "clip_fraction_high": high,
         "clip_fraction_low": low,
         "ratio": ratio,
-        "kl_old": torch.exp(log_ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)) - log_ratio - 1,  # samples come from the old policy
+        "kl_old": torch.exp(log_ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO))
+        - log_ratio
+        - 1,  # samples come from the old policy
     }
 
 

@@ -57,7 +57,11 @@ class RolloutActor(Receiver):
         self.tokenizer = AutoTokenizer.from_pretrained(self.settings.model)
         self.llm = vllm_compat.make_engine(self.settings)
         self._warm_up()
-        return {"pid": os.getpid(), "node": ray.get_runtime_context().get_node_id(), "context": vllm_compat.context_length(self.llm)}
+        return {
+            "pid": os.getpid(),
+            "node": ray.get_runtime_context().get_node_id(),
+            "context": vllm_compat.context_length(self.llm),
+        }
 
     def _warm_up(self) -> None:
         """The first steps compile kernels, seconds to a minute in which an engine would look stuck."""
@@ -72,12 +76,19 @@ class RolloutActor(Receiver):
         drawn: list[Any] = [None] * len(requests)
         for i, sampled, logprobs, reason in self.compat.draw(self.llm, requests, self.settings, self._step):
             prefix = requests[i].prefix_ids
-            drawn[i] = (prefix + sampled, np.concatenate([np.full(len(prefix), np.nan, dtype=np.float32), logprobs]), reason)
+            drawn[i] = (
+                prefix + sampled,
+                np.concatenate([np.full(len(prefix), np.nan, dtype=np.float32), logprobs]),
+                reason,
+            )
         if self.abandon:
             return None
         tokens_of = [tokens for tokens, _, _ in drawn]
         texts = self.tokenizer.batch_decode(tokens_of, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return [(tokens, text, reason, logprobs, self.version) for (tokens, logprobs, reason), text in zip(drawn, texts, strict=True)]
+        return [
+            (tokens, text, reason, logprobs, self.version)
+            for (tokens, logprobs, reason), text in zip(drawn, texts, strict=True)
+        ]
 
     def _step(self, moved: bool) -> bool:
         self.steps += moved  # an engine that spins without getting on makes no progress

@@ -41,7 +41,7 @@ class Engine:
     context: int = 0
 
 
-class RolloutGroup:
+class Engines:
     """Starts the engines of `layout` and draws from them.
 
     needs_base: also start engines with the frozen weights of the checkpoint. model_path: instead of config.model.path.
@@ -50,13 +50,20 @@ class RolloutGroup:
     """
 
     def __init__(
-        self, config: Config, layout: Layout, needs_base: bool = False, model_path: str | Path | None = None, load_format: str = "dummy"
+        self,
+        config: Config,
+        layout: Layout,
+        needs_base: bool = False,
+        model_path: str | Path | None = None,
+        load_format: str = "dummy",
     ):
         self.config, self.layout = config, layout
         self.transfer = transfer_backend(config, layout.kind)
         environment = engine_environment(config, layout.kind)
         model = str(resolve_model(str(model_path or config.model.path)))
-        turn_end = load_template(config.model.template).end_id(load_tokenizer(model))  # a base model's config often names another one
+        turn_end = load_template(config.model.template).end_id(
+            load_tokenizer(model)
+        )  # a base model's config often names another one
         common = {
             "model": model, "dtype": config.model.dtype, "max_num_seqs": config.rollout.max_num_seqs, "stop": tuple(config.rollout.stop),
             "end_tokens": tuple(dict.fromkeys((*end_token_ids(model), turn_end))), "device": engine_settings(config, layout.kind),
@@ -66,13 +73,18 @@ class RolloutGroup:
         if layout.kind == "cuda":  # base engines have their GPUs to themselves
             base["device"] = common["device"] | {"enable_sleep_mode": False}
         self.families = {
-            "policy": [Engine(f"rollout engine {i}", with_environment(o, environment), policy) for i, o in enumerate(layout.policy)],
+            "policy": [
+                Engine(f"rollout engine {i}", with_environment(o, environment), policy)
+                for i, o in enumerate(layout.policy)
+            ],
             "base": [
                 Engine(f"base engine {i}", with_environment(o, environment), base)
                 for i, o in enumerate(layout.base if needs_base else [])
             ],
         }
-        self.membership = 0  # grows when an engine is replaced: whoever holds a connection to the engines has to make it anew
+        self.membership = (
+            0  # grows when an engine is replaced: whoever holds a connection to the engines has to make it anew
+        )
         self.awaits_weights = load_format == "dummy"
         self.suspects: set[str] = set()
         self.asleep: set[str] = set()
@@ -97,7 +109,9 @@ class RolloutGroup:
             engine.handle = RolloutActor.options(**engine.options).remote(engine.settings)
         refs = [e.handle.load.remote() for e in engines]
         try:
-            loaded = gather([(e.name, e.handle) for e in engines], refs, "load the model", self.config.devices.start_timeout_s)
+            loaded = gather(
+                [(e.name, e.handle) for e in engines], refs, "load the model", self.config.devices.start_timeout_s
+            )
         except RayTaskError as error:
             raise ActorFault.of_error("a rollout engine", "load the model", error) from error
         for engine, found in zip(engines, loaded, strict=True):
@@ -119,10 +133,14 @@ class RolloutGroup:
         shares = []
         for family, engines in self.families.items():
             members = [i for i, r in enumerate(requests) if r.engine == family]
-            shares += [(e, share) for e, share in zip(engines, split(requests, members, len(engines)), strict=True) if share]
+            shares += [
+                (e, share) for e, share in zip(engines, split(requests, members, len(engines)), strict=True) if share
+            ]
         refs = [engine.handle.generate.remote([requests[i] for i in share]) for engine, share in shares]
         rollouts: list[Any] = [None] * len(requests)
-        for (_, share), drawn in zip(shares, self._gather([e for e, _ in shares], refs, f"draw {len(requests)} completions"), strict=True):
+        for (_, share), drawn in zip(
+            shares, self._gather([e for e, _ in shares], refs, f"draw {len(requests)} completions"), strict=True
+        ):
             for i, (tokens, text, reason, logprobs, version) in zip(share, drawn, strict=True):
                 rollouts[i] = Rollout(requests[i], tokens, text, reason, logprobs, version)
         self.sleep()
@@ -149,7 +167,9 @@ class RolloutGroup:
         """The results, or ActorFault; then the other engines are told to give up, so that they are free for the next attempt."""
         waits = self.config.devices
         try:
-            return gather([(e.name, e.handle) for e in engines], refs, doing, waits.step_timeout_s, waits.stall_timeout_s)
+            return gather(
+                [(e.name, e.handle) for e in engines], refs, doing, waits.step_timeout_s, waits.stall_timeout_s
+            )
         except ActorFault as fault:
             self.suspects |= set(fault.who.split(", "))
             told = [e.handle.abort.remote() for e in self.engines if e.name not in self.suspects]

@@ -29,7 +29,7 @@ from explore_rl.files import write_atomic
 from explore_rl.models import load_tokenizer, model_identity, resolve_model
 from explore_rl.problems import load_problems, load_template
 from explore_rl.problems.templates import check_lengths, template_hash
-from explore_rl.rollout.engines import RolloutGroup
+from explore_rl.rollout.engines import Engines
 from explore_rl.rollout.seeds import hashed_seed
 from explore_rl.types import Problem, Request, Rollout, Status, Verdict
 from explore_rl.verifiers.pool import Item, VerifierPool
@@ -82,7 +82,9 @@ def at_least_1(name: str, value: int) -> None:
         raise InputError(f"--{name.replace('_', '-')}={value}: expected at least 1")
 
 
-def engine_config(settings: SamplingSettings, actors: int, tensor_parallel: int, device: str, ray_address: str) -> Config:
+def engine_config(
+    settings: SamplingSettings, actors: int, tensor_parallel: int, device: str, ray_address: str
+) -> Config:
     """A config with engines alone, no learner."""
     config = Config(name="sample", seed=settings.seed)
     config.model = ModelConfig(path=settings.model, dtype=settings.dtype, template=settings.template)
@@ -97,20 +99,26 @@ def engine_config(settings: SamplingSettings, actors: int, tensor_parallel: int,
 
 @contextmanager
 def engines(
-    settings: SamplingSettings, actors: int = 1, tensor_parallel: int = 1, device: str = "auto", ray_address: str = "local"
-) -> Iterator[RolloutGroup]:
+    settings: SamplingSettings,
+    actors: int = 1,
+    tensor_parallel: int = 1,
+    device: str = "auto",
+    ray_address: str = "local",
+) -> Iterator[Engines]:
     """Engines that hold the settings' model, for as long as the block lasts."""
     config = engine_config(settings, actors, tensor_parallel, device, ray_address)
     layout = placement.start(config, 0)
     try:
-        group = RolloutGroup(config, layout, needs_base=False, load_format="auto")
+        group = Engines(config, layout, needs_base=False, load_format="auto")
         yield group
         group.close()
     finally:
         layout.close()
 
 
-def sample(settings: SamplingSettings, out: Path, drawing: AbstractContextManager[RolloutGroup], pool: VerifierPool) -> dict[str, int]:
+def sample(
+    settings: SamplingSettings, out: Path, drawing: AbstractContextManager[Engines], pool: VerifierPool
+) -> dict[str, int]:
     """Draws what is missing of `settings` into out (Parquet). Returns counts by verdict. Raises InputError, ActorFault.
 
     drawing: gives the engines that hold the model (`engines`, or ones that a training run keeps up); entered only if something is missing.
@@ -132,9 +140,14 @@ def sample(settings: SamplingSettings, out: Path, drawing: AbstractContextManage
     prompts = [tuple(template.encode(p, tokenizer)) for p in problems]
     if missing:
         there = total - sum(len(spans[i]) for i in missing)
-        with drawing as group, tqdm(total=total, initial=there, desc=f"sampling {out.stem}", unit="completion", dynamic_ncols=True) as bar:
+        with (
+            drawing as group,
+            tqdm(total=total, initial=there, desc=f"sampling {out.stem}", unit="completion", dynamic_ncols=True) as bar,
+        ):
             for i in missing:
-                drawn = group.generate([_request(settings, identity, problems, prompts, position) for position in spans[i]])
+                drawn = group.generate(
+                    [_request(settings, identity, problems, prompts, position) for position in spans[i]]
+                )
                 verdicts = pool.verify_all([Item(problems[r.request.group], r.text, r.truncated) for r in drawn])
                 rows = [
                     _row(problems[r.request.group], p % settings.n, r, v, settings, made)
@@ -145,7 +158,9 @@ def sample(settings: SamplingSettings, out: Path, drawing: AbstractContextManage
     return _merge(parts, len(spans), out)
 
 
-def _request(settings: SamplingSettings, identity: str, problems: list[Problem], prompts: list[tuple[int, ...]], position: int) -> Request:
+def _request(
+    settings: SamplingSettings, identity: str, problems: list[Problem], prompts: list[tuple[int, ...]], position: int
+) -> Request:
     index, draw = divmod(position, settings.n)
     problem = problems[index]
     seed = hashed_seed(settings.seed, "sample", identity, problem.benchmark, problem.id, draw)
@@ -181,7 +196,9 @@ def _open_parts(out: Path, settings: SamplingSettings, identity: str) -> Path:
         there = json.loads(mark.read_text())
         if there != wanted:
             changed = [k for k in wanted["settings"] if there["settings"].get(k) != wanted["settings"][k]] or ["model"]
-            raise InputError(f"{parts}: holds parts drawn with another {changed[0]}; finish them as they began, or remove the folder")
+            raise InputError(
+                f"{parts}: holds parts drawn with another {changed[0]}; finish them as they began, or remove the folder"
+            )
     else:
         parts.mkdir(parents=True, exist_ok=True)
         write_atomic(mark, json.dumps(wanted, indent=2))

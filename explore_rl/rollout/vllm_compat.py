@@ -115,7 +115,11 @@ def draw(
     for i, request in enumerate(requests):
         name = f"{next(_names)}"
         index[name] = i
-        engine.add_request(name, {"prompt_token_ids": list(request.prompt_ids + request.prefix_ids)}, sampling_params(request, settings))
+        engine.add_request(
+            name,
+            {"prompt_token_ids": list(request.prompt_ids + request.prefix_ids)},
+            sampling_params(request, settings),
+        )
     try:
         tokens = 0
         while engine.has_unfinished_requests():

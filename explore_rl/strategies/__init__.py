@@ -30,7 +30,9 @@ def make(settings: list[dict[str, Any]]) -> list[Strategy]:
         if ":" not in target:
             near = difflib.get_close_matches(name, STRATEGIES, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
-            raise InputError(f"{where}.name: no strategy {name!r}{hint} Known: {', '.join(STRATEGIES)}, or module:Class of your own")
+            raise InputError(
+                f"{where}.name: no strategy {name!r}{hint} Known: {', '.join(STRATEGIES)}, or module:Class of your own"
+            )
         module_name, _, class_name = target.partition(":")
         try:
             kind = getattr(importlib.import_module(module_name), class_name)

@@ -27,13 +27,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Score:
-    """A column of log-probabilities that the learner fills in for every sample of a step, from its own forward pass.
+class Column:
+    """Log-probabilities that the learner fills in for every sample of a step, from its own forward pass.
 
-    column: its name in Sample.columns. model: "policy" (weights at the start of the step) or "base" (frozen). temperature: of the softmax.
+    name: of the column in Sample.columns.
+    model: "policy" (weights at the start of the step) or "base" (frozen).
+    temperature: of the softmax.
     """
 
-    column: str
+    name: str
     model: str
     temperature: float
 
@@ -42,15 +44,15 @@ class Score:
 class Needs:
     """What a strategy needs, read before any actor starts.
 
-    base_engine: an engine with the frozen base model, to draw from. scores: columns for the learner to fill.
+    base_engine: an engine with the frozen base model, to draw from. columns: for the learner to fill.
     """
 
     base_engine: bool = False
-    scores: tuple[Score, ...] = ()
+    columns: tuple[Column, ...] = ()
 
     @property
     def base_model(self) -> bool:
-        return any(score.model == "base" for score in self.scores)
+        return any(column.model == "base" for column in self.columns)
 
 
 @dataclass
@@ -59,7 +61,7 @@ class StepContext:
 
     number: the step, from 0. rng: seeded by run, step and strategy, the same after a resume. config: of the run.
     encode_prompt(problem) -> ids and encode_completion(text) -> ids with the end token: the policy's own template, used once.
-    verify(problem, text) -> Verdict. score(sequences, model) as LearnerGroup.score. metrics: what is put here is logged under the
+    verify(problem, text) -> Verdict. logprobs(sequences, model) as Learner.logprobs. metrics: what is put here is logged under the
     strategy's name.
     """
 
@@ -69,7 +71,7 @@ class StepContext:
     encode_prompt: Callable[[Problem], tuple[int, ...]]
     encode_completion: Callable[[str], tuple[int, ...]]
     verify: Callable[[list[tuple[Problem, str]]], list[Verdict]]
-    score: Callable[..., list]
+    logprobs: Callable[..., list]
     metrics: dict[str, float] = field(default_factory=dict)
 
 
@@ -88,7 +90,7 @@ class Strategy:
         """Loss terms of its own, besides "policy_gradient"."""
         return []
 
-    def plan(self, requests: list[Request], groups: list[Group], round: int, step: StepContext) -> list[Request]:
+    def plan(self, requests: list[Request], groups: list[Group], round: int, context: StepContext) -> list[Request]:
         """Round 0: `requests` are the draft, group_size a problem from the policy; returns what to draw in its place.
 
         Round 1 and on: `requests` is empty and every `groups[i].samples` is what has come back for the problem so far; returns what to
@@ -96,13 +98,13 @@ class Strategy:
         """
         return requests
 
-    def inject(self, groups: list[Group], step: StepContext) -> None:
+    def inject(self, groups: list[Group], context: StepContext) -> None:
         """Adds samples to the groups (or takes some out). A sample of one's own names its source in rollout.request.source."""
 
-    def reward(self, groups: list[Group], step: StepContext) -> None:
-        """Changes Sample.reward, before the group is normalised. Columns are scored by now."""
+    def reward(self, groups: list[Group], context: StepContext) -> None:
+        """Changes Sample.reward, before the group is normalised. Columns are filled by now."""
 
-    def advantage(self, groups: list[Group], step: StepContext) -> None:
+    def advantage(self, groups: list[Group], context: StepContext) -> None:
         """Changes Sample.advantage or Sample.weight, after normalisation."""
 
     def state(self) -> dict[str, Any]:
@@ -116,10 +118,10 @@ class Strategy:
 def needs_of(strategies: list[Strategy], config: Config) -> Needs:
     """Everything that config and strategies need, merged: read before any actor starts."""
     wanted = [s.needs(config) for s in strategies]
-    scores = [score for need in wanted for score in need.scores]
+    columns = [column for need in wanted for column in need.columns]
     if config.algorithm.kl != "none":
-        scores.append(Score("base_logprob", "base", config.rollout.temperature))
-    return Needs(base_engine=any(n.base_engine for n in wanted), scores=tuple(dict.fromkeys(scores)))
+        columns.append(Column("base_logprob", "base", config.rollout.temperature))
+    return Needs(base_engine=any(n.base_engine for n in wanted), columns=tuple(dict.fromkeys(columns)))
 
 
 def given(
@@ -133,5 +135,7 @@ def given(
     in_baseline: bool = True,
 ) -> Rollout:
     """A rollout that nobody drew: a trace or a replay of `tokens` (end token included), to be put into a group."""
-    request = replace(like, problem=problem.id, group=group, prompt_ids=prompt_ids, source=source, seed=0, in_baseline=in_baseline)
+    request = replace(
+        like, problem=problem.id, group=group, prompt_ids=prompt_ids, source=source, seed=0, in_baseline=in_baseline
+    )
     return Rollout(request=request, tokens=tokens, text=text, finish_reason="stop")

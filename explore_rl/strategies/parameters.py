@@ -14,9 +14,17 @@ def whole(name: str, value: Any, least: int) -> int:
 
 def number(name: str, value: Any, above: float = -math.inf, below: float = math.inf) -> float:
     """A finite number, strictly between `above` and `below`."""
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not (math.isfinite(value) and above < value < below):
+    if (
+        not isinstance(value, (int, float))
+        or isinstance(value, bool)
+        or not (math.isfinite(value) and above < value < below)
+    ):
         bounds = (
-            "" if above == -math.inf else f" above {above:g}" if below == math.inf else f" between {above:g} and {below:g}, both excluded"
+            ""
+            if above == -math.inf
+            else f" above {above:g}"
+            if below == math.inf
+            else f" between {above:g} and {below:g}, both excluded"
         )
         raise ValueError(f"{name}={value!r}: expected a finite number{bounds}")
     return float(value)

@@ -48,22 +48,31 @@ class TraceSource:
 
     def of(self, problem: Problem) -> list[Trace]:
         traces = problem.traces if self.from_file is None else self.from_file.get(problem.id, ())
-        return [t for t in traces if (self.regions is None or t.region in self.regions) and t.region not in (self.leave_out or ())]
+        return [
+            t
+            for t in traces
+            if (self.regions is None or t.region in self.regions) and t.region not in (self.leave_out or ())
+        ]
 
-    def prepare(self, problems: list[Problem], step: StepContext) -> None:
+    def prepare(self, problems: list[Problem], context: StepContext) -> None:
         """Tokenises and verifies the traces of problems not met before."""
         fresh = [p for p in problems if p.id not in self.usable or p.id in self.asked_again]
-        found = [(p, t, tokens) for p in fresh for t in self.of(p) if (tokens := self._encode(p, t, step)) is not None]
-        fitting = [entry for entry in found if len(entry[2]) <= step.config.rollout.max_new_tokens]
+        found = [
+            (p, t, tokens) for p in fresh for t in self.of(p) if (tokens := self._encode(p, t, context)) is not None
+        ]
+        fitting = [entry for entry in found if len(entry[2]) <= context.config.rollout.max_new_tokens]
         self.too_long += len(found) - len(fitting)
-        verdicts = step.verify([(p, t.text) for p, t, _ in fitting])
+        verdicts = context.verify([(p, t.text) for p, t, _ in fitting])
         again: set[str] = set()
         for problem in fresh:
             self.usable[problem.id] = []
         for (problem, trace, tokens), verdict in zip(fitting, verdicts, strict=True):
             if verdict.status is Status.CORRECT:
                 self.usable[problem.id].append((trace, tokens, verdict))
-            elif verdict.status in (Status.TIMEOUT, Status.ERROR):  # says nothing about the trace: asked again at the next visit
+            elif verdict.status in (
+                Status.TIMEOUT,
+                Status.ERROR,
+            ):  # says nothing about the trace: asked again at the next visit
                 self.unverified += 1
                 again.add(problem.id)
             else:
@@ -77,29 +86,46 @@ class TraceSource:
                 )
         self.asked_again = self.asked_again - {p.id for p in fresh} | again
 
-    def _encode(self, problem: Problem, trace: Trace, step: StepContext) -> tuple[int, ...] | None:
+    def _encode(self, problem: Problem, trace: Trace, context: StepContext) -> tuple[int, ...] | None:
         try:
-            return step.encode_completion(trace.text)
+            return context.encode_completion(trace.text)
         except InputError as error:
             self.unwritable += 1
             log.warning("problem %s: a trace from %s is left out: %s", problem.id, trace.source, error)
             return None
 
-    def pick(self, group: Group, count: int, step: StepContext) -> list[tuple[Trace, tuple[int, ...], Verdict]]:
+    def pick(self, group: Group, count: int, context: StepContext) -> list[tuple[Trace, tuple[int, ...], Verdict]]:
         usable = self.usable[group.problem.id]
         if self.which == "uniform" or len(usable) <= count:
-            order = step.rng.permutation(len(usable))
+            order = context.rng.permutation(len(usable))
         else:
-            prompt = step.encode_prompt(group.problem)
-            sequences = [(np.array(prompt + t, dtype=np.int32), len(prompt), step.config.rollout.temperature) for _, t, _ in usable]
-            order = np.argsort([s.logprob.sum() for s in step.score(sequences)], kind="stable")
+            prompt = context.encode_prompt(group.problem)
+            sequences = [
+                (np.array(prompt + t, dtype=np.int32), len(prompt), context.config.rollout.temperature)
+                for _, t, _ in usable
+            ]
+            order = np.argsort([s.logprob.sum() for s in context.logprobs(sequences)], kind="stable")
         return [usable[i] for i in order[:count]]
 
     def sample(
-        self, group: Group, index: int, trace: Trace, tokens: tuple[int, ...], verdict: Verdict, step: StepContext, in_baseline: bool
+        self,
+        group: Group,
+        index: int,
+        trace: Trace,
+        tokens: tuple[int, ...],
+        verdict: Verdict,
+        context: StepContext,
+        in_baseline: bool,
     ) -> Sample:
-        prompt = step.encode_prompt(group.problem)
-        like = Request(group.problem.id, index, prompt, 0, step.config.rollout.max_new_tokens, temperature=step.config.rollout.temperature)
+        prompt = context.encode_prompt(group.problem)
+        like = Request(
+            group.problem.id,
+            index,
+            prompt,
+            0,
+            context.config.rollout.max_new_tokens,
+            temperature=context.config.rollout.temperature,
+        )
         rollout = given(group.problem, index, prompt, tokens, trace.text, "trace", like, in_baseline)
         return Sample(rollout, verdict, reward=verdict.score)
 
@@ -129,9 +155,9 @@ def drop_for_traces(requests: list[Request], replaced: dict[int, int]) -> list[R
     return kept[::-1]
 
 
-def chosen_groups(groups: list[Group], rate: float, step: StepContext) -> list[bool]:
+def chosen_groups(groups: list[Group], rate: float, context: StepContext) -> list[bool]:
     """Which groups get a trace: each with probability `rate`, the same draw for the same step after a resume."""
-    return list(step.rng.random(len(groups)) < rate)
+    return list(context.rng.random(len(groups)) < rate)
 
 
 def check_budget(name: str, per_group: int, config: Config) -> None:

@@ -86,7 +86,12 @@ class Evaluations:
             enough = drawn >= k
             if enough.any():
                 found[f"pass@{k}"] = float(np.mean(pass_at_k(drawn[enough], correct[enough], k)))
-        return {"problems": len(self.heldout), "samples": int(drawn.sum()), "excluded": int(n * len(self.heldout) - drawn.sum()), **found}
+        return {
+            "problems": len(self.heldout),
+            "samples": int(drawn.sum()),
+            "excluded": int(n * len(self.heldout) - drawn.sum()),
+            **found,
+        }
 
 
 class ExactAudits:
@@ -103,7 +108,9 @@ class ExactAudits:
     def audit(self, step: int) -> dict[str, Any]:
         """Exact pass@k, region masses, and what of the base's support is preserved, lost and gained at each threshold, after `step` steps."""
         temperature = self.config.rollout.temperature
-        sequences = [(np.array(prompt + answer, dtype=np.int32), len(prompt), temperature) for prompt, answer in self.pairs]
+        sequences = [
+            (np.array(prompt + answer, dtype=np.int32), len(prompt), temperature) for prompt, answer in self.pairs
+        ]
         logprobs = [score.logprob.sum(dtype=np.float64) for score in self.means.logprobs(sequences)]
         now = self.lab.summarise(self.problems, self.index, logprobs)
         if self.base is None:

@@ -58,7 +58,9 @@ def of_groups(kept: list[Group], dropped: list[Group], free: set[str]) -> dict[s
         return metrics
     rewards = [s.reward for s in flat if s.reward is not None]
     metrics["reward/mean"] = float(np.mean(rewards)) if rewards else float("nan")
-    evidence = [[s for s in samples if s.verdict.is_evidence or s.verdict.status is Status.NO_ANSWER] for samples in ours]
+    evidence = [
+        [s for s in samples if s.verdict.is_evidence or s.verdict.status is Status.NO_ANSWER] for samples in ours
+    ]
     right = [[s.verdict.status is Status.CORRECT for s in samples] for samples in evidence if samples]
     if right:
         metrics["pass@1"] = float(np.mean([np.mean(r) for r in right]))
@@ -72,7 +74,11 @@ def of_groups(kept: list[Group], dropped: list[Group], free: set[str]) -> dict[s
     entropies = [s.columns["entropy"] for s in flat if "entropy" in s.columns]
     if entropies:  # mean over tokens within a sequence, then over sequences (arXiv 2507.14843, section 5.1)
         metrics["entropy/token"] = float(np.mean([e.mean() for e in entropies if len(e)]))
-    gaps = [s.columns["old_logprob"] - s.rollout.logprobs for s in flat if "old_logprob" in s.columns and s.rollout.logprobs is not None]
+    gaps = [
+        s.columns["old_logprob"] - s.rollout.logprobs
+        for s in flat
+        if "old_logprob" in s.columns and s.rollout.logprobs is not None
+    ]
     if gaps:
         gap = np.concatenate(gaps)
         gap = gap[~np.isnan(gap)]  # given tokens have no engine log-probability
@@ -80,7 +86,11 @@ def of_groups(kept: list[Group], dropped: list[Group], free: set[str]) -> dict[s
             metrics["engine/logprob_difference_mean"] = float(np.abs(gap).mean())
             metrics["engine/logprob_difference_max"] = float(np.abs(gap).max())
             metrics["engine/ratio_mean"] = float(np.exp(np.clip(gap, -20, 20)).mean())
-    kl = [s.columns["old_logprob"] - s.columns["base_logprob"] for s in flat if "base_logprob" in s.columns and "old_logprob" in s.columns]
+    kl = [
+        s.columns["old_logprob"] - s.columns["base_logprob"]
+        for s in flat
+        if "base_logprob" in s.columns and "old_logprob" in s.columns
+    ]
     if kl:  # k3 is an unbiased, non-negative estimate of KL(policy || base) per token
         d = np.concatenate(kl)
         metrics["kl/base"] = float((np.exp(-np.clip(d, -20, 20)) + d - 1).mean())

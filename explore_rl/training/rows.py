@@ -20,8 +20,21 @@ from explore_rl.types import Group, Row, Sample
 
 def base_terms(config: AlgorithmConfig) -> list[LossTerm]:
     """The loss terms of GRPO itself: the clipped policy gradient and, where asked for, KL and entropy on the same rows."""
-    clip = {"clip_low": config.clip_low, "clip_high": config.clip_high} if config.clip else {"clip_low": 1.0, "clip_high": math.inf}
-    terms = [LossTerm("policy_gradient", losses.ppo_clip, ("old_logprob", "advantage"), clip, "policy_gradient", losses.ppo_clip_metrics)]
+    clip = (
+        {"clip_low": config.clip_low, "clip_high": config.clip_high}
+        if config.clip
+        else {"clip_low": 1.0, "clip_high": math.inf}
+    )
+    terms = [
+        LossTerm(
+            "policy_gradient",
+            losses.ppo_clip,
+            ("old_logprob", "advantage"),
+            clip,
+            "policy_gradient",
+            losses.ppo_clip_metrics,
+        )
+    ]
     if config.kl != "none" and config.kl_place == "loss":
         terms.append(LossTerm("kl", getattr(divergences, config.kl), ("base_logprob",), {}, "policy_gradient"))
     if config.entropy_coefficient:
@@ -101,6 +114,8 @@ def _token_advantage(sample: Sample, algorithm: AlgorithmConfig) -> np.ndarray:
     advantage = np.full(len(sample.rollout.tokens), sample.advantage * sample.weight, dtype=np.float32)
     drawn = sample.rollout.logprobs is not None and sample.rollout.request.source == "policy"
     if algorithm.importance_cap is not None and drawn:
-        ratio = corrections.truncated_importance(sample.columns["old_logprob"], sample.rollout.logprobs, algorithm.importance_cap)
+        ratio = corrections.truncated_importance(
+            sample.columns["old_logprob"], sample.rollout.logprobs, algorithm.importance_cap
+        )
         advantage *= np.where(np.isnan(ratio), 1.0, ratio).astype(np.float32)
     return advantage

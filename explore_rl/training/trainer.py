@@ -1,6 +1,6 @@
 """The training step, written out. Top to bottom this file is
 
-    Problem -> plan -> Request -> vLLM -> Rollout -> verify -> Verdict -> inject -> Group -> score -> objective -> Row -> DeepSpeed -> weights
+    Problem -> plan -> Request -> vLLM -> Rollout -> verify -> Verdict -> inject -> Group -> columns -> objective -> Row -> DeepSpeed -> weights
 
 and holds no algorithm: advantages and losses are in objectives/, exploration in strategies/, rows in rows.py.
 """
@@ -22,7 +22,7 @@ from explore_rl.objectives import advantages, divergences
 from explore_rl.problems.templates import load_template
 from explore_rl.rollout.records import rollout_columns
 from explore_rl.rollout.seeds import hashed_seed
-from explore_rl.strategies.base import Score, StepContext, Strategy, needs_of
+from explore_rl.strategies.base import Column, StepContext, Strategy, needs_of
 from explore_rl.training import metrics as metrics_of
 from explore_rl.training import rows
 from explore_rl.training.actors import Actors
@@ -41,7 +41,13 @@ class Trainer:
     """One run. `run()` goes to the last step; `step(number)` is the algorithm."""
 
     def __init__(
-        self, config: Config, problems: list[Problem], heldout: list[Problem], strategies: list[Strategy], actors: Actors, folder: RunFolder
+        self,
+        config: Config,
+        problems: list[Problem],
+        heldout: list[Problem],
+        strategies: list[Strategy],
+        actors: Actors,
+        folder: RunFolder,
     ):
         self.config, self.strategies, self.actors, self.folder = config, strategies, actors, folder
         self.data = DataOrder(problems, config.seed)
@@ -55,7 +61,7 @@ class Trainer:
             encode_prompt=self.encode_prompt,
             generate=self.generate,
             verify=actors.verifiers.verify_all,
-            logprobs=actors.learner.score,
+            logprobs=actors.learner.logprobs,
             append=folder.append,
         )
         self.evaluations = Evaluations(config, heldout, means)
@@ -72,7 +78,7 @@ class Trainer:
 
         groups, dropped = self.draw_with_signal(number, contexts, clock)
         with clock("score"):
-            self.score(groups)
+            self.fill_columns(groups)
         self.reward(groups, contexts)
         self.advantage(groups, contexts)
 
@@ -86,7 +92,9 @@ class Trainer:
         self.folder.write_rollouts(number, rollout_columns(groups, dropped, number))
         free = {term.name for term in self.terms if "advantage" not in term.columns}
         metrics = metrics_of.of_groups(groups, dropped, free) | self.update_metrics(reports) | clock.metrics()
-        metrics["tokens_per_second"] = sum(len(s.rollout.tokens) for g in groups + dropped for s in g.samples) / metrics["seconds/step"]
+        metrics["tokens_per_second"] = (
+            sum(len(s.rollout.tokens) for g in groups + dropped for s in g.samples) / metrics["seconds/step"]
+        )
         metrics["transfer/gather_seconds"], metrics["transfer/send_seconds"] = sent["gather_s"], sent["transfer_s"]
         metrics["data/epoch"] = self.data.epoch
         for strategy, context in contexts.items():
@@ -114,11 +122,19 @@ class Trainer:
                 break
         if kept:
             return kept, dropped
-        return groups, [g for g in dropped if g not in groups]  # without any signal it is still a step: counted, and too many stop the run
+        return groups, [
+            g for g in dropped if g not in groups
+        ]  # without any signal it is still a step: counted, and too many stop the run
 
-    def draw(self, problems: list[Problem], number: int, attempt: int, contexts: dict, clock: metrics_of.StageClock) -> list[Group]:
+    def draw(
+        self, problems: list[Problem], number: int, attempt: int, contexts: dict, clock: metrics_of.StageClock
+    ) -> list[Group]:
         groups = [Group(problem, []) for problem in problems]
-        requests = [self.request(p, g, i, number, attempt) for g, p in enumerate(problems) for i in range(self.config.algorithm.group_size)]
+        requests = [
+            self.request(p, g, i, number, attempt)
+            for g, p in enumerate(problems)
+            for i in range(self.config.algorithm.group_size)
+        ]
         for round in range(MAX_PLAN_ROUNDS):
             for strategy in self.strategies:
                 requests = strategy.plan(requests, groups, round, contexts[strategy])
@@ -131,7 +147,9 @@ class Trainer:
                     groups[rollout.request.group].samples.append(Sample(rollout, verdict, self.base_reward(verdict)))
             requests = []
         else:
-            log.warning("step %d: strategies still asked for draws after %d rounds; going on without", number, MAX_PLAN_ROUNDS)
+            log.warning(
+                "step %d: strategies still asked for draws after %d rounds; going on without", number, MAX_PLAN_ROUNDS
+            )
         for strategy in self.strategies:
             strategy.inject(groups, contexts[strategy])
         return groups
@@ -148,19 +166,21 @@ class Trainer:
         """Draws, again if an engine dies: the seeds are in the requests, so a second attempt draws the same."""
         for retry in range(ENGINE_RETRIES + 1):
             try:
-                return self.actors.rollouts.generate(requests)
+                return self.actors.engines.generate(requests)
             except ActorFault as fault:
                 if retry == ENGINE_RETRIES:
                     raise
                 log.warning("%s; starting it anew and drawing the step again", fault)
-                replaced = self.actors.rollouts.restart_dead()
+                replaced = self.actors.engines.restart_dead()
                 if not replaced:
                     raise
                 self.actors.weights.send(self.version)
         raise AssertionError("unreachable")
 
     def verify(self, groups: list[Group], rollouts: list[Rollout]) -> list[Verdict]:
-        return self.actors.verifiers.verify_all([Item(groups[r.request.group].problem, r.text, r.truncated) for r in rollouts])
+        return self.actors.verifiers.verify_all(
+            [Item(groups[r.request.group].problem, r.text, r.truncated) for r in rollouts]
+        )
 
     def base_reward(self, verdict: Verdict) -> float | None:
         """A verdict's reward before any bonus. None leaves the sample out of its group: an error is never a reward of 0."""
@@ -168,27 +188,35 @@ class Trainer:
         special = {Status.NO_ANSWER: rewards.no_answer, Status.TIMEOUT: rewards.timeout, Status.ERROR: rewards.error}
         return special.get(verdict.status, verdict.score)
 
-    # --- score, reward, advantage -------------------------------------------------------------------------------------
+    # --- columns, reward, advantage -----------------------------------------------------------------------------------
 
-    def score(self, groups: list[Group]) -> None:
+    def fill_columns(self, groups: list[Group]) -> None:
         """Fills the columns: the policy's log-probability and entropy at the start of the step, and what else was said to be needed."""
         samples = [s for g in groups for s in g.samples if len(s.rollout.tokens)]
         ids = [
-            (np.array(s.rollout.request.prompt_ids + s.rollout.tokens, dtype=np.int32), len(s.rollout.request.prompt_ids)) for s in samples
+            (
+                np.array(s.rollout.request.prompt_ids + s.rollout.tokens, dtype=np.int32),
+                len(s.rollout.request.prompt_ids),
+            )
+            for s in samples
         ]
         training = self.config.rollout.temperature
-        for wanted in (Score("old_logprob", "policy", training), *self.needs.scores):
-            is_old = wanted.column == "old_logprob"
-            scores = self.actors.learner.score([(*pair, wanted.temperature) for pair in ids], model=wanted.model, entropy=is_old)
-            for sample, found in zip(samples, scores, strict=True):
-                sample.columns[wanted.column] = found.logprob
+        for wanted in (Column("old_logprob", "policy", training), *self.needs.columns):
+            is_old = wanted.name == "old_logprob"
+            answers = self.actors.learner.logprobs(
+                [(*pair, wanted.temperature) for pair in ids], model=wanted.model, entropy=is_old
+            )
+            for sample, found in zip(samples, answers, strict=True):
+                sample.columns[wanted.name] = found.logprob
                 if is_old:
                     sample.columns["entropy"] = found.entropy
 
     def reward(self, groups: list[Group], contexts: dict[Strategy, StepContext]) -> None:
         algorithm = self.config.algorithm
         if algorithm.kl != "none" and algorithm.kl_place == "reward":
-            for sample in (s for g in groups for s in g.samples if s.reward is not None and s.rollout.request.source == "policy"):
+            for sample in (
+                s for g in groups for s in g.samples if s.reward is not None and s.rollout.request.source == "policy"
+            ):
                 sample.reward -= algorithm.kl_coefficient * divergences.in_reward(
                     algorithm.kl, sample.columns["old_logprob"], sample.columns["base_logprob"]
                 )
@@ -200,7 +228,9 @@ class Trainer:
         for group in groups:
             rewarded = [s for s in group.samples if s.reward is not None]
             compared = [s for s in rewarded if s.rollout.request.in_baseline]
-            if len(compared) < self.config.rewards.min_group:  # too few to compare with: only what needs no comparison stays
+            if (
+                len(compared) < self.config.rewards.min_group
+            ):  # too few to compare with: only what needs no comparison stays
                 for sample in rewarded:
                     if any("advantage" in self.columns[name] for name in sample.terms):
                         sample.reward = None
@@ -218,7 +248,13 @@ class Trainer:
     def context(self, strategy: Strategy, number: int) -> StepContext:
         rng = np.random.default_rng(hashed_seed(self.config.seed, "strategy", strategy.name, number))
         return StepContext(
-            number, rng, self.config, self.encode_prompt, self.encode_completion, self.verify_texts, self.actors.learner.score
+            number,
+            rng,
+            self.config,
+            self.encode_prompt,
+            self.encode_completion,
+            self.verify_texts,
+            self.actors.learner.logprobs,
         )
 
     def encode_prompt(self, problem: Problem) -> tuple[int, ...]:
@@ -280,7 +316,8 @@ class Trainer:
         while self.next_step < config.steps:
             metrics = self.step(self.next_step)
             self.folder.append(
-                "metrics.jsonl", {"step": self.next_step} | {k: (v if math.isfinite(v) else None) for k, v in metrics.items()}
+                "metrics.jsonl",
+                {"step": self.next_step} | {k: (v if math.isfinite(v) else None) for k, v in metrics.items()},
             )
             self.next_step += 1
             on_step(self.next_step - 1, metrics)

@@ -14,7 +14,13 @@ PACK_BYTES = 256 * 2**20  # parameters that travel together between GPUs; each s
 
 
 def trainer_half(
-    backend: str, rank: int, client: Any, source: WeightSource, rendezvous: tuple[str, int], workers: int, load_threads: int
+    backend: str,
+    rank: int,
+    client: Any,
+    source: WeightSource,
+    rendezvous: tuple[str, int],
+    workers: int,
+    load_threads: int,
 ) -> TrainerWeightTransferEngine:
     """The trainer's half of `backend`, after its handshake with the engines behind `client`. Called on every rank, in lockstep.
 
@@ -27,7 +33,11 @@ def trainer_half(
 
         address, port = rendezvous
         info: TrainerInitInfo = NCCLTrainerInitInfo(
-            master_address=address, master_port=port, world_size=1 + workers, packed_buffer_size_bytes=PACK_BYTES, rank=rank
+            master_address=address,
+            master_port=port,
+            world_size=1 + workers,
+            packed_buffer_size_bytes=PACK_BYTES,
+            rank=rank,
         )
     elif backend == "ipc":
         from vllm.distributed.weight_transfer.ipc_engine import IPCTrainerInitInfo

@@ -83,7 +83,9 @@ class ObjectStoreEngine(WeightTransferEngine[ObjectStoreInitInfo, ObjectStoreUpd
         arrays = ray.get(update_info.data[0], timeout=FETCH_TIMEOUT_S)
         self.model.load_weights(
             (name, torch.from_numpy(array).view(getattr(torch, dtype)).reshape(shape))
-            for name, dtype, shape, array in zip(update_info.names, update_info.dtype_names, update_info.shapes, arrays, strict=True)
+            for name, dtype, shape, array in zip(
+                update_info.names, update_info.dtype_names, update_info.shapes, arrays, strict=True
+            )
         )
 
     def finish_weight_update(self) -> None:
@@ -99,7 +101,9 @@ class ObjectStoreTrainer(TrainerWeightTransferEngine[ObjectStoreTrainerInfo]):
     init_info_cls = ObjectStoreTrainerInfo
 
     @classmethod
-    def trainer_init(cls, init_info: ObjectStoreTrainerInfo, *, client: Any, source: WeightSource | None = None) -> ObjectStoreTrainer:
+    def trainer_init(
+        cls, init_info: ObjectStoreTrainerInfo, *, client: Any, source: WeightSource | None = None
+    ) -> ObjectStoreTrainer:
         if source is None:
             raise ValueError("the object_store backend needs a WeightSource")
         engine = cls(client=client, source=source, is_sender=init_info.is_sender)

@@ -51,6 +51,8 @@ class Receiver:
         """Ends the update and drops every cached key and value of the old weights."""
         self.llm.finish_weight_update(str(version))
         if not self.llm.reset_prefix_cache():
-            raise RuntimeError("the key-value cache of the old weights could not be dropped: requests are still running")
+            raise RuntimeError(
+                "the key-value cache of the old weights could not be dropped: requests are still running"
+            )
         self.version, self.updating = version, False
         self.steps += 1

@@ -34,7 +34,13 @@ class Connection:
         rendezvous = ray.util.get_node_ip_address(), _free_port()
         try:
             self.half = trainer_half(
-                endpoints.backend, rank.index, self.client, self.source, rendezvous, endpoints.workers, endpoints.load_threads
+                endpoints.backend,
+                rank.index,
+                self.client,
+                self.source,
+                rendezvous,
+                endpoints.workers,
+                endpoints.load_threads,
             )
         except RuntimeError as error:  # of the rendezvous, for which an engine did not turn up
             if self.client.fault in (None, error):
@@ -102,7 +108,9 @@ class EngineClient:
 
     def shutdown_weight_transfer_engine(self) -> None:
         if self.is_sender:
-            self._connected([h.shutdown_weight_transfer_engine.remote() for _, h in self.endpoints.engines], "end an old connection")
+            self._connected(
+                [h.shutdown_weight_transfer_engine.remote() for _, h in self.endpoints.engines], "end an old connection"
+            )
 
     def start_weight_update(self) -> None:
         self._update("start_weight_update", "prepare for new weights")
@@ -133,7 +141,9 @@ class LearnerSource(WeightSource):
         return [ParamMeta(name, p.dtype, tuple(getattr(p, "ds_shape", p.shape))) for name, p in self._parameters()]
 
     def __iter__(self) -> Iterator[tuple[str, torch.Tensor]]:
-        device.finish_queued_work(self.rank.kind)  # vLLM reads on streams of its own, which do not wait for the optimizer's
+        device.finish_queued_work(
+            self.rank.kind
+        )  # vLLM reads on streams of its own, which do not wait for the optimizer's
         for bucket in _buckets(self._parameters()):
             if not hasattr(bucket[0][1], "ds_id"):
                 yield from ((name, p.data) for name, p in bucket)

@@ -18,8 +18,8 @@ from explore_rl.transfer.endpoints import Endpoints
 from explore_rl.transfer.on_ranks import send_from_rank
 
 if TYPE_CHECKING:
-    from explore_rl.learner.learner import LearnerGroup
-    from explore_rl.rollout.engines import RolloutGroup
+    from explore_rl.learner.learner import Learner
+    from explore_rl.rollout.engines import Engines
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +29,8 @@ RETRIES = 2  # how often weights are sent again after an engine had to be replac
 class WeightSync:
     """Sends the learner's weights to all policy engines."""
 
-    def __init__(self, learner: LearnerGroup, rollouts: RolloutGroup):
-        self.learner, self.rollouts = learner, rollouts
+    def __init__(self, learner: Learner, engines: Engines):
+        self.learner, self.engines = learner, engines
 
     def send(self, version: int) -> dict[str, float]:
         """Every policy engine draws from the learner's present weights when this returns, and stamps rollouts with `version`.
@@ -39,31 +39,31 @@ class WeightSync:
         replaced and all are sent to again; raises ActorFault if that fails RETRIES times, or if a rank fails.
         """
         began = time.perf_counter()
-        if self.rollouts.transfer != "object_store":
-            self.rollouts.restart_dead()  # NCCL would wait for a lost engine for ever; the object store finds it on the way
+        if self.engines.transfer != "object_store":
+            self.engines.restart_dead()  # NCCL would wait for a lost engine for ever; the object store finds it on the way
         for retry in range(RETRIES + 1):
-            self.rollouts.wake(["weights"])
+            self.engines.wake(["weights"])
             try:
                 answers = self.learner.apply(send_from_rank, self._endpoints(), version)
             except ActorFault as fault:  # the learner is lost; say so if it was an engine that left it waiting
-                if silent := self.rollouts.silent():
+                if silent := self.engines.silent():
                     raise ActorFault(", ".join(silent), "load new weights", f"no answer, and so {fault}") from fault
                 raise
             fault = next((a.fault for a in answers if a.fault is not None), None)
             if fault is None:
                 break
-            if retry == RETRIES or not self.rollouts.restart_dead():
+            if retry == RETRIES or not self.engines.restart_dead():
                 raise fault
             log.warning("%s; the weights are sent again", fault)
-        self.rollouts.weights_arrived()
+        self.engines.weights_arrived()
         gather_s = max(a.gather_s for a in answers)
         return {"gather_s": gather_s, "transfer_s": time.perf_counter() - began - gather_s}
 
     def _endpoints(self) -> Endpoints:
-        config, policy = self.rollouts.config, [(e.name, e.handle) for e in self.rollouts.families["policy"]]
+        config, policy = self.engines.config, [(e.name, e.handle) for e in self.engines.families["policy"]]
         waits = config.devices
         threads = config.rollout.threads + config.learner.ranks * config.learner.threads // len(policy)
         return Endpoints(
-            self.rollouts.transfer, policy, self.rollouts.membership, len(policy) * config.rollout.tensor_parallel, threads,
+            self.engines.transfer, policy, self.engines.membership, len(policy) * config.rollout.tensor_parallel, threads,
             waits.start_timeout_s, waits.step_timeout_s, waits.stall_timeout_s,
         )  # fmt: skip

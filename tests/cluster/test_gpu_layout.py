@@ -49,7 +49,10 @@ class Process:
 def place(layout):
     """Every process of the layout with an engine's environment, all alive at once."""
     environment = engine_environment(Config(), "cuda")
-    options = {role: [placement.with_environment(o, environment) for o in getattr(layout, role)] for role in ("learner", "policy", "base")}
+    options = {
+        role: [placement.with_environment(o, environment) for o in getattr(layout, role)]
+        for role in ("learner", "policy", "base")
+    }
     return {role: [Process.options(**o).remote() for o in of_role] for role, of_role in options.items()}
 
 

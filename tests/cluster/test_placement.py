@@ -59,16 +59,24 @@ def test_cuda_without_a_gpu(monkeypatch):
     with pytest.raises(InputError, match="no GPU that torch can use"):
         placement.resolve(config(devices__device="cuda"))
     assert placement.resolve(config(devices__device="auto")) == "cpu"
-    assert placement.resolve(config(devices__device="cuda", devices__ray_address="auto")) == "cuda"  # the head node may have none
+    assert (
+        placement.resolve(config(devices__device="cuda", devices__ray_address="auto")) == "cuda"
+    )  # the head node may have none
 
 
 def test_shared_gpus_need_one_rank_for_every_engine_worker():
-    with pytest.raises(InputError, match=r"learner.ranks=2 must equal rollout.actors x rollout.tensor_parallel = 2 x 2"):
-        placement._check(config(devices__colocate=True, learner__ranks=2, rollout__actors=2, rollout__tensor_parallel=2), "cuda")
+    with pytest.raises(
+        InputError, match=r"learner.ranks=2 must equal rollout.actors x rollout.tensor_parallel = 2 x 2"
+    ):
+        placement._check(
+            config(devices__colocate=True, learner__ranks=2, rollout__actors=2, rollout__tensor_parallel=2), "cuda"
+        )
 
 
 def test_no_cluster_at_the_address():
-    with pytest.raises(InputError, match=r"devices.ray_address=127.0.0.1:9: no Ray cluster answers there.*launch_ray_cluster.sh"):
+    with pytest.raises(
+        InputError, match=r"devices.ray_address=127.0.0.1:9: no Ray cluster answers there.*launch_ray_cluster.sh"
+    ):
         placement.start(config(devices__device="cpu", devices__ray_address="127.0.0.1:9"), 0)
 
 
@@ -85,11 +93,15 @@ def test_gpus_apart():
     assert gpus(bundles) == [1] * 10  # vLLM refuses to put the workers of an engine on a bundle of several GPUs
     assert [(s.bundle, s.gpus) for s in place["learner"]] == [(i, 1) for i in range(4)]
     engines = place["policy"] + place["base"]
-    assert [(s.bundle, s.gpus, s.worker_bundles, s.worker_gpus) for s in engines] == [(i, 0, (i, i + 1), 1) for i in (4, 6, 8)]
+    assert [(s.bundle, s.gpus, s.worker_bundles, s.worker_gpus) for s in engines] == [
+        (i, 0, (i, i + 1), 1) for i in (4, 6, 8)
+    ]
     assert settings.engine_settings(c, "cuda")["distributed_executor_backend"] == "ray"
     c.rollout.tensor_parallel = 1
     _, place = placement._bundles(c, "cuda", base_engines=1)
-    assert [(s.bundle, s.gpus, s.worker_bundles) for s in place["policy"] + place["base"]] == [(i, 1, ()) for i in (4, 5, 6)]
+    assert [(s.bundle, s.gpus, s.worker_bundles) for s in place["policy"] + place["base"]] == [
+        (i, 1, ()) for i in (4, 5, 6)
+    ]
     assert "distributed_executor_backend" not in settings.engine_settings(c, "cuda")
 
 
@@ -106,7 +118,10 @@ def test_shared_gpus_put_every_engine_worker_beside_a_rank():
     bundles, place = placement._bundles(c, "cuda", base_engines=0)
     for bundle in range(4):
         there = [s for role in place.values() for s in role if s.bundle == bundle]
-        assert sum(s.gpus for s in there) <= bundles[bundle]["GPU"] and sum(s.cpus for s in there) <= bundles[bundle]["CPU"]
+        assert (
+            sum(s.gpus for s in there) <= bundles[bundle]["GPU"]
+            and sum(s.cpus for s in there) <= bundles[bundle]["CPU"]
+        )
 
 
 def test_what_an_optimizer_on_the_cpu_takes():
@@ -147,7 +162,10 @@ def test_actors_get_the_environment_of_their_role(small_cluster):
     asked_for = config(devices__device="cpu", rollout__threads=2)
     layout = placement.start(asked_for, 0)
     of_engine, of_rank = settings.engine_environment(asked_for, "cpu"), device.learner_environment(asked_for, "cpu")
-    places = [placement.with_environment(layout.policy[0], of_engine), placement.with_environment(layout.learner[0], of_rank)]
+    places = [
+        placement.with_environment(layout.policy[0], of_engine),
+        placement.with_environment(layout.learner[0], of_rank),
+    ]
 
     @ray.remote
     def environment():
@@ -166,7 +184,9 @@ def test_actors_get_the_environment_of_their_role(small_cluster):
 
 
 def test_gloo_takes_the_interface_of_the_address_and_not_of_the_hosts_name(monkeypatch):
-    own = {a.address: name for name, found in psutil.net_if_addrs().items() for a in found if a.family == socket.AF_INET}
+    own = {
+        a.address: name for name, found in psutil.net_if_addrs().items() for a in found if a.family == socket.AF_INET
+    }
     assert "127.0.0.1" in own
     for address, name in own.items():
         with monkeypatch.context() as patch:

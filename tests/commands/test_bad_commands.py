@@ -49,7 +49,17 @@ def test_sample(capsys, tmp_path, words, said):
 
 def scored(tmp_path, table, *words):
     pq.write_table(pa.table(table), tmp_path / "samples.parquet")
-    return ["score", "lab:base", "--problems", PROBLEMS, "--samples", tmp_path / "samples.parquet", "--out", tmp_path / "out.parquet", *words]
+    return [
+        "score",
+        "lab:base",
+        "--problems",
+        PROBLEMS,
+        "--samples",
+        tmp_path / "samples.parquet",
+        "--out",
+        tmp_path / "out.parquet",
+        *words,
+    ]
 
 
 def test_score_refuses_samples_that_it_cannot_score(capsys, tmp_path):
@@ -61,7 +71,16 @@ def test_score_refuses_samples_that_it_cannot_score(capsys, tmp_path):
     row = {"problem_id": [problem], "completion": ["1+2"], "temperature": [0.0]}
     none = template_hash(load_template("none"), load_tokenizer("lab:base"))
     plain = template_hash(load_template("plain"), load_tokenizer("lab:base"))
-    missing = ["score", "lab:base", "--problems", PROBLEMS, "--samples", tmp_path / "no.parquet", "--out", tmp_path / "out.parquet"]
+    missing = [
+        "score",
+        "lab:base",
+        "--problems",
+        PROBLEMS,
+        "--samples",
+        tmp_path / "no.parquet",
+        "--out",
+        tmp_path / "out.parquet",
+    ]
     assert "no.parquet: no such file" in refused(capsys, *missing)
     (tmp_path / "no.parquet").write_text("text")
     assert "expected a Parquet file" in refused(capsys, *missing)
@@ -69,7 +88,9 @@ def test_score_refuses_samples_that_it_cannot_score(capsys, tmp_path):
     assert "holds no rows" in refused(capsys, *scored(tmp_path, {"problem_id": pa.array([], pa.string())}))
     assert "row 1: problem_id 'x'" in refused(capsys, *scored(tmp_path, row | {"problem_id": ["x"]}))
     assert "row 1: temperature 0: a greedy text" in refused(capsys, *scored(tmp_path, row, "--at", "own"))
-    assert f"drawn with template {plain}, and none is {none}" in refused(capsys, *scored(tmp_path, row | {"template": [plain]}))
+    assert f"drawn with template {plain}, and none is {none}" in refused(
+        capsys, *scored(tmp_path, row | {"template": [plain]})
+    )
     assert not (tmp_path / "out.parquet").exists()
 
 
@@ -79,12 +100,24 @@ def test_scores_keep_how_their_texts_were_drawn(tmp_path):
     from explore_rl.problems.templates import template_hash
 
     template = template_hash(load_template("none"), load_tokenizer("lab:base"))
-    drawn = {"problem_id": [load_problems(PROBLEMS)[0].id], "completion": ["1+2"], "model": ["me"], "max_tokens": [24], "finish_reason": ["length"]}
+    drawn = {
+        "problem_id": [load_problems(PROBLEMS)[0].id],
+        "completion": ["1+2"],
+        "model": ["me"],
+        "max_tokens": [24],
+        "finish_reason": ["length"],
+    }
     words = scored(tmp_path, drawn | {"template": [template]})
     assert main([str(word) for word in words]) == 0
     [record] = pq.read_table(tmp_path / "out.parquet").to_pylist()
     kept = {name: record[name] for name in ("template", "finish_reason", "max_tokens", "written_by", "num_tokens")}
-    assert kept == {"template": template, "finish_reason": "length", "max_tokens": 24, "written_by": "me", "num_tokens": 3}
+    assert kept == {
+        "template": template,
+        "finish_reason": "length",
+        "max_tokens": 24,
+        "written_by": "me",
+        "num_tokens": 3,
+    }
 
 
 RUNS = [{"name": "a", "recipe": "configs/lab/grpo.yaml"}]
@@ -141,7 +174,10 @@ def test_a_full_disk_is_one_line(capsys):
     with reported("explore-rl sample", "give the command again") as outcome:
         raise OSError(errno.ENOSPC, "No space left on device")
     assert outcome.code == 1
-    assert capsys.readouterr().err == "explore-rl sample: stopped: the disk is full; free some room\nexplore-rl sample: give the command again\n"
+    assert (
+        capsys.readouterr().err
+        == "explore-rl sample: stopped: the disk is full; free some room\nexplore-rl sample: give the command again\n"
+    )
     with pytest.raises(FileNotFoundError), reported("explore-rl sample", ""):
         open("/no/such/file")
 
@@ -156,7 +192,12 @@ def test_an_audit_leaves_with_all_it_had_to_say(tmp_path, command):
         files = ["--base", "good.csv", "--tuned", tuned, "--out", "out", "--no-report"]
         environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
         return subprocess.run(
-            [sys.executable, *command, "audit", *files], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
+            [sys.executable, *command, "audit", *files],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
         )
 
     done, refused = audit("good.csv"), audit("bad.csv")

@@ -72,7 +72,10 @@ def test_bad_overrides_are_refused_with_what_would_be_right(override, said):
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.sampled_from(sorted([*field_docs(), "learner", "x", "strategies.0.name"])), st.text("ab01[]{}:,.${}'\"?!&*|> \n\t%@", max_size=8))
+@given(
+    st.sampled_from(sorted([*field_docs(), "learner", "x", "strategies.0.name"])),
+    st.text("ab01[]{}:,.${}'\"?!&*|> \n\t%@", max_size=8),
+)
 def test_any_override_is_a_config_or_one_line(key, value):
     try:
         assert isinstance(load_config(None, [f"{key}={value}"]), Config)
@@ -94,11 +97,17 @@ MIXTURE = "strategies=[{name: mixture_policy}]"
         (["algorithm.clip_high=0.28"], ["algorithm.clip_high=0.28", "algorithm.minibatches=2"]),
         (["algorithm.clip_low=0.1"], ["algorithm.clip_low=0.1", "algorithm.epochs=2"]),
         (["algorithm.clip=false"], ["algorithm.clip=false", "algorithm.minibatches=2"]),
-        (["algorithm.clip_high=0.28", "algorithm.clip=false", "algorithm.minibatches=2"], ["algorithm.clip_high=0.28", "algorithm.minibatches=2"]),
+        (
+            ["algorithm.clip_high=0.28", "algorithm.clip=false", "algorithm.minibatches=2"],
+            ["algorithm.clip_high=0.28", "algorithm.minibatches=2"],
+        ),
         (["rollout.base_actors=2"], ["rollout.base_actors=2", MIXTURE]),
         (["run.evaluate_samples=4"], ["run.evaluate_samples=4", "run.evaluate_every=5"]),
         (["run.exact_problems=lab:countdown"], ["run.exact_problems=lab:countdown", "run.exact_every=5"]),
-        (["algorithm.kl_place=reward"], ["algorithm.kl_place=reward", "algorithm.kl=k3", "algorithm.kl_coefficient=0.1"]),
+        (
+            ["algorithm.kl_place=reward"],
+            ["algorithm.kl_place=reward", "algorithm.kl=k3", "algorithm.kl_coefficient=0.1"],
+        ),
         (["learner.warmup_steps=100"], ["learner.warmup_steps=100", "algorithm.epochs=2"]),
     ],
 )
@@ -125,7 +134,9 @@ def test_k1_in_the_loss_has_no_gradient_and_is_refused():
 def test_unknown_key_in_a_recipe_names_the_file(tmp_path):
     recipe = tmp_path / "mine.yaml"
     recipe.write_text("algorithm:\n  group_sizes: 4\n")
-    with pytest.raises(InputError, match=r"mine\.yaml: unknown key algorithm\.group_sizes; did you mean algorithm\.group_size\?"):
+    with pytest.raises(
+        InputError, match=r"mine\.yaml: unknown key algorithm\.group_sizes; did you mean algorithm\.group_size\?"
+    ):
         load_config(recipe)
 
 
@@ -154,7 +165,13 @@ def test_the_resolved_config_reads_back_as_itself(tmp_path):
 
 
 def test_every_setting_says_what_it_does():
-    undocumented = [name for name, (_, doc) in field_docs().items() if not doc and name.split(".")[-1] not in ("name", "seed", "learning_rate", "betas", "weight_decay", "steps", "output", "kl_coefficient")]
+    undocumented = [
+        name
+        for name, (_, doc) in field_docs().items()
+        if not doc
+        and name.split(".")[-1]
+        not in ("name", "seed", "learning_rate", "betas", "weight_decay", "steps", "output", "kl_coefficient")
+    ]
     assert undocumented == []
 
 

@@ -63,7 +63,9 @@ def test_matched_draws_by_hand(tmp_path):
 
 def test_a_rate_without_denominator_is_left_out_of_the_mean_and_said():
     nothing = audit(0.001, 0.001, 0.0, 0.0)
-    without = board.figures(board.Entry("m", 0, TUNED), nothing)  # this base holds nothing, so nothing could be retained
+    without = board.figures(
+        board.Entry("m", 0, TUNED), nothing
+    )  # this base holds nothing, so nothing could be retained
     assert without["mode_srr"] is None and without["mode_ndr"] == 1.0
     row = board.summary("m", [without])
     assert row["mode_srr"] is None and board.cells(row)[4] == "-"
@@ -76,24 +78,40 @@ def test_a_rate_without_denominator_is_left_out_of_the_mean_and_said():
 
 
 def test_mean_and_range_by_hand():
-    row = board.summary("m", [{"method": "m", "seed": seed, "pass@1": value} for seed, value in enumerate((0.2, 0.7, 0.3))])
+    row = board.summary(
+        "m", [{"method": "m", "seed": seed, "pass@1": value} for seed, value in enumerate((0.2, 0.7, 0.3))]
+    )
     assert row == {"method": "m", "runs": 3, "pass@1": {"mean": pytest.approx(0.4), "low": 0.2, "high": 0.7, "runs": 3}}
 
 
 def test_rows_in_order_with_seeds_put_together(tmp_path, monkeypatch):
-    monkeypatch.setattr(board, "audit_of", lambda model, asked, temperature: BASE if "base_model" in str(model) else TUNED)
+    monkeypatch.setattr(
+        board, "audit_of", lambda model, asked, temperature: BASE if "base_model" in str(model) else TUNED
+    )
     folders = []
     for seed in (0, 1):
         for name, draws in (("grpo", 20 + 20 * seed), ("other", 7)):
             folder = tmp_path / f"{name}-seed{seed}"
             put_rollouts(folder, draws)
             small = "run.exact_problems=lab:countdown?level=3&split=audit&size=10"
-            (folder / "config.yaml").write_text(to_yaml(load_config("configs/lab/grpo.yaml", [f"name={name}", f"seed={seed}", small])))
+            (folder / "config.yaml").write_text(
+                to_yaml(load_config("configs/lab/grpo.yaml", [f"name={name}", f"seed={seed}", small]))
+            )
             folders.append(folder)
     found = board.build(folders)
     rows = {row["method"]: row["runs"] for row in found["rows"]}
     hot = {"base at T=1.25": 1, "base at T=1.5": 1}
-    assert list(rows.items()) == list({"base": 1, "base, compute matched": 1, **hot, "grpo": 2, "grpo at T=1.25": 2, "grpo at T=1.5": 2, "other": 2}.items())
+    assert list(rows.items()) == list(
+        {
+            "base": 1,
+            "base, compute matched": 1,
+            **hot,
+            "grpo": 2,
+            "grpo at T=1.25": 2,
+            "grpo at T=1.5": 2,
+            "other": 2,
+        }.items()
+    )
     assert found["rows"][1]["extra_draws"]["mean"] == 5 * 30 / 10
     board.write(found, tmp_path)
     assert len((tmp_path / "board.csv").read_text().splitlines()) == 1 + len(found["runs"]) == 13

@@ -59,7 +59,10 @@ def test_rewinding_drops_what_lies_past_the_checkpoint_and_half_lines(folder):
     folder.rewind(2)
     assert [r["step"] for r in folder.records("metrics.jsonl")] == [0, 1]
     assert [r["step"] for r in folder.records("exact.jsonl")] == [0, 2]  # after two steps: belongs to the checkpoint
-    assert sorted(p.name for p in (folder.path / "rollouts").iterdir()) == ["step-000000.parquet", "step-000001.parquet"]
+    assert sorted(p.name for p in (folder.path / "rollouts").iterdir()) == [
+        "step-000000.parquet",
+        "step-000001.parquet",
+    ]
 
 
 def test_the_environment_names_versions_commit_and_seed():

@@ -54,7 +54,13 @@ def test_a_begun_run_of_other_settings_is_refused_before_any_run_starts(tmp_path
         sweeps.finished(config_of(tmp_path, "algorithm.group_size=4"))
 
 
-@pytest.mark.parametrize("bad", ["strategies=[{name: trace_injektion}]", "strategies=[{name: trace_injection, leave_out: [division, product_of_sum, common]}]"])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "strategies=[{name: trace_injektion}]",
+        "strategies=[{name: trace_injection, leave_out: [division, product_of_sum, common]}]",
+    ],
+)
 def test_a_bad_second_run_is_found_before_the_first_trains(tmp_path, monkeypatch, bad):
     monkeypatch.setattr(sweeps, "Actors", lambda *_, **__: pytest.fail("actors were started"))
     second = dataclasses.replace(config_of(tmp_path, bad), name="second")
@@ -66,7 +72,9 @@ def test_a_sweep_samples_what_a_kill_left_without_samples(tmp_path, monkeypatch)
     from explore_rl.cli import main
 
     folder = put_run(load_config(GRPO, ["run.steps=3", "name=a", f"run.output={tmp_path}/a-seed0"]), steps_done=3)
-    (tmp_path / "sweep.yaml").write_text(json.dumps({"base": GRPO, "output": str(tmp_path), "overrides": ["run.steps=3"], "runs": [{"name": "a"}]}))
+    (tmp_path / "sweep.yaml").write_text(
+        json.dumps({"base": GRPO, "output": str(tmp_path), "overrides": ["run.steps=3"], "runs": [{"name": "a"}]})
+    )
     calls = []
     monkeypatch.setattr(Comparison, "sample_missing", lambda self, folders: calls.append(("sample", list(folders))))
     monkeypatch.setattr(Comparison, "write", lambda self, folders: calls.append(("write", list(folders))))
@@ -112,16 +120,25 @@ def test_the_recipes_format_reads_its_own_problems(tmp_path):
 
 
 def test_runs_of_other_sampling_settings_are_not_held_against_one_base(tmp_path):
-    runs = [config_of(tmp_path), config_of(tmp_path, "seed=1"), config_of(tmp_path, "name=cold", "rollout.temperature=0.6")]
+    runs = [
+        config_of(tmp_path),
+        config_of(tmp_path, "seed=1"),
+        config_of(tmp_path, "name=cold", "rollout.temperature=0.6"),
+    ]
     Comparison(tmp_path, 4).check(runs[:2])
-    with pytest.raises(InputError, match=r"and cold, seed 0 would be sampled differently \(temperature 1.0 against 0.6\)"):
+    with pytest.raises(
+        InputError, match=r"and cold, seed 0 would be sampled differently \(temperature 1.0 against 0.6\)"
+    ):
         Comparison(tmp_path, 4).check(runs)
 
 
 SETTINGS = SamplingSettings("lab:base", "lab:countdown", n=4)
 
 
-@pytest.mark.parametrize("change", [{"problems": "x"}, {"temperature": 0.5}, {"template": "plain"}, {"seed": 1}, {"verifier_options": {"math": {}}}])
+@pytest.mark.parametrize(
+    "change",
+    [{"problems": "x"}, {"temperature": 0.5}, {"template": "plain"}, {"seed": 1}, {"verifier_options": {"math": {}}}],
+)
 def test_the_digest_follows_what_decides_the_samples(change):
     assert dataclasses.replace(SETTINGS, **change).digest() != SETTINGS.digest()
 
@@ -133,5 +150,8 @@ def test_the_digest_does_not_follow_where_the_model_lies(tmp_path):
 
 def test_two_models_are_drawn_from_independently():
     problems = [Problem(id="p", prompt="1 2 3", answer="6", verifier="math")]
-    seeds = {model: [_request(SETTINGS, model, problems, [(1,)], draw).seed for draw in range(4)] for model in ("base@1", "tuned@2")}
+    seeds = {
+        model: [_request(SETTINGS, model, problems, [(1,)], draw).seed for draw in range(4)]
+        for model in ("base@1", "tuned@2")
+    }
     assert len({seed for side in seeds.values() for seed in side}) == 8

@@ -15,7 +15,13 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     out = tmp_path_factory.mktemp("tiny")
-    subprocess.run([sys.executable, "scripts/make_tiny_math.py", "--out", str(out), "--problems", "16"], cwd=REPOSITORY, check=True, capture_output=True, timeout=300)
+    subprocess.run(
+        [sys.executable, "scripts/make_tiny_math.py", "--out", str(out), "--problems", "16"],
+        cwd=REPOSITORY,
+        check=True,
+        capture_output=True,
+        timeout=300,
+    )
     command = [
         sys.executable, "-m", "explore_rl.cli", "train", "configs/math/tiny.yaml", f"model.path={out}/model", f"problems.train={out}/train.jsonl",
         f"problems.heldout={out}/heldout.jsonl", f"run.output={out}/run", "run.steps=2", "rollout.max_new_tokens=128",
@@ -50,4 +56,8 @@ def test_engine_and_learner_agree_and_no_verdict_is_an_error(folder):
     metrics = [json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
     assert len(metrics) == 2
     for m in metrics:
-        assert m["engine/logprob_difference_mean"] < 1e-4 and m["verdict/error"] == m["verdict/timeout"] == 0 and m["update/gradient_norm"] > 0
+        assert (
+            m["engine/logprob_difference_mean"] < 1e-4
+            and m["verdict/error"] == m["verdict/timeout"] == 0
+            and m["update/gradient_norm"] > 0
+        )

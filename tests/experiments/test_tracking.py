@@ -85,5 +85,9 @@ def test_a_tracker_holds_every_step_once_over_a_resume(actors, small_settings, t
     assert sorted(step for key, step in at if key == "reward/mean") == [1, 2, 3, 4]
     assert sorted(step for key, step in at if key == "heldout/pass@1") == [0, 1, 2, 3, 4]
     assert sorted(step for key, step in at if key == "exact/pass@1") == [0, 2, 4]
-    expected = {(key, done): value for done, metrics in tracking.history(tracking.RunFolder.open(folder)) for key, value in metrics.items()}
+    expected = {
+        (key, done): value
+        for done, metrics in tracking.history(tracking.RunFolder.open(folder))
+        for key, value in metrics.items()
+    }
     assert {(key, step): value for key, step, value in found} == pytest.approx(expected, rel=1e-6)

@@ -61,7 +61,12 @@ def make_rows(count=12, seed=0):
         if i % 4 == 1 and length > 3:  # a given prefix, of which nobody knows a log-probability
             mask[:2] = 0
             columns["old_logprob"][:2] = np.nan
-        kinds = [{"policy_gradient": 1.0}, {"policy_gradient": 1.0, "kl": 0.3, "entropy": 0.2}, {"shaped_trace": 1.0}, {"likelihood": 0.5}]
+        kinds = [
+            {"policy_gradient": 1.0},
+            {"policy_gradient": 1.0, "kl": 0.3, "entropy": 0.2},
+            {"shaped_trace": 1.0},
+            {"likelihood": 0.5},
+        ]
         tokens = rng.integers(0, VOCABULARY, prompt + length).astype(np.int32)
         if i % 2:
             prompt = rows[-1].prompt_length
@@ -78,7 +83,9 @@ def make_rows(count=12, seed=0):
 
 def plain_scores(model, tokens, prompt_length, temperature):
     """Log-probability and entropy of every completion token, from the logits of the whole sequence."""
-    logits = model(torch.tensor(np.asarray(tokens, dtype=np.int64))[None], use_cache=False).logits[0, prompt_length - 1 : -1]
+    logits = model(torch.tensor(np.asarray(tokens, dtype=np.int64))[None], use_cache=False).logits[
+        0, prompt_length - 1 : -1
+    ]
     log_p = torch.log_softmax(logits / temperature, dim=-1)
     chosen = log_p.gather(1, torch.tensor(np.asarray(tokens[prompt_length:], dtype=np.int64))[:, None])[:, 0]
     return chosen, -(log_p.exp() * log_p).sum(1)
@@ -95,8 +102,16 @@ def plain_gradient(model, rows, terms=TERMS, max_norm=0.0):
         loss = logprob.sum() * 0
         for name, weight in row.terms.items():
             term = by_name[name]
-            columns = [entropy[kept] if c == "entropy" else torch.from_numpy(row.columns[c]).to(logprob.dtype)[kept] for c in term.columns]
-            loss = loss + (weight * torch.from_numpy(row.mask)[kept] * term.function(logprob[kept], *columns, **term.params)).sum()
+            columns = [
+                entropy[kept] if c == "entropy" else torch.from_numpy(row.columns[c]).to(logprob.dtype)[kept]
+                for c in term.columns
+            ]
+            loss = (
+                loss
+                + (
+                    weight * torch.from_numpy(row.mask)[kept] * term.function(logprob[kept], *columns, **term.params)
+                ).sum()
+            )
         loss.backward()
         total += loss.item()
     gradient = {name: p.grad.double().numpy().copy() for name, p in model.named_parameters()}

@@ -120,7 +120,9 @@ def test_verifier_accepts_exactly_the_enumeration_over_all_short_texts():
     assert accepted == {3: {"6/2"}, 4: {"6-2"}}
 
 
-@pytest.mark.parametrize("numbers, target", [((2, 3, 6), 9), ((1, 2, 12), 24), ((4, 4, 8), 8), ((1, 5, 5), 24), ((3, 4, 7), 49)])
+@pytest.mark.parametrize(
+    "numbers, target", [((2, 3, 6), 9), ((1, 2, 12), 24), ((4, 4, 8), 8), ((1, 5, 5), 24), ((3, 4, 7), 49)]
+)
 def test_verifier_equals_enumeration_on_all_edits_and_all_bracketed_trees(numbers, target):
     answers = set(countdown.enumerate_answers(numbers, target))
     assert answers
@@ -267,15 +269,28 @@ def test_problems_are_the_same_every_time_and_small_sizes_begin_large_ones():
     assert len(large) == 300 and len({one.id for one in large}) == 300
     assert load("lab:countdown?split=train&size=20") == large[:20]
     first = large[0]
-    assert (first.id, first.prompt) == ("countdown-3-3.5.10-8", "5 3 10=8:")  # a change here would change every published number
+    assert (first.id, first.prompt) == (
+        "countdown-3-3.5.10-8",
+        "5 3 10=8:",
+    )  # a change here would change every published number
     assert {trace.source for trace in first.traces} == {"enumerator"}
     for one in large:
         assert [trace.text for trace in one.traces] == countdown.enumerate_answers(**one.answer)
     assert all(not one.traces for one in load("lab:countdown?split=audit"))
 
 
-@pytest.mark.parametrize("name", ["lab:chess", "lab:countdown?level=9", "lab:countdown?split=test", "lab:countdown?size=0",
-                                  "lab:countdown?size=100000", "lab:countdown?levl=3", "lab:countdown?size"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "lab:chess",
+        "lab:countdown?level=9",
+        "lab:countdown?split=test",
+        "lab:countdown?size=0",
+        "lab:countdown?size=100000",
+        "lab:countdown?levl=3",
+        "lab:countdown?size",
+    ],
+)
 def test_bad_names_are_refused_with_what_would_be_right(name):
     from analysis.errors import InputError
 

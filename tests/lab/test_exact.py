@@ -64,7 +64,9 @@ def test_probabilities_of_all_sequences_add_up_to_one(random_model, temperature,
     others = [token for token in range(len(codes)) if token != end]
     completions = [list(head) + [end] for length in range(3) for head in itertools.product(others, repeat=length)]
     completions += [list(all_three) for all_three in itertools.product(others, repeat=3)]
-    found = logprobs.completion_logprobs(model, [(prompt, completion) for completion in completions], temperature, top_p)
+    found = logprobs.completion_logprobs(
+        model, [(prompt, completion) for completion in completions], temperature, top_p
+    )
     assert np.exp(found).sum() == pytest.approx(1, abs=1e-6)
     assert np.isneginf(found).any() == (top_p < 1)
 
@@ -77,7 +79,7 @@ def test_scores_equal_one_by_one_computation_with_transformers_own_top_p(random_
     pairs = pairs[:: max(1, len(pairs) // 12)]
     found = logprobs.completion_logprobs(model, pairs, temperature, top_p, tokens_per_batch=200)
     warp = TopPLogitsWarper(top_p)
-    for (prompt, completion), logprob in zip(pairs, found):
+    for (prompt, completion), logprob in zip(pairs, found, strict=True):
         expected = 0.0
         for step, token in enumerate(completion):
             with torch.no_grad():
@@ -110,8 +112,12 @@ def test_summary_by_hand():
     audit = audit_with({"2*3*4": 0.25, "4*3*2": 0.25, "6/(1*2)": 0.0625, "6/2/1": 0.0625, "6/2*1": 0.125})
     assert audit.success.tolist() == pytest.approx([0.5, 0.25])
     assert audit.pass_at_k([1, 2])[2] == pytest.approx((1 - 0.5**2 + 1 - 0.75**2) / 2)
-    by_mode = dict(zip(audit.index.modes, audit.mode_probabilities))
-    assert by_mode["2*3*4"] == pytest.approx(0.5) and by_mode["6/1/2"] == pytest.approx(0.125) and by_mode["1*6/2"] == pytest.approx(0.125)
+    by_mode = dict(zip(audit.index.modes, audit.mode_probabilities, strict=True))
+    assert (
+        by_mode["2*3*4"] == pytest.approx(0.5)
+        and by_mode["6/1/2"] == pytest.approx(0.125)
+        and by_mode["1*6/2"] == pytest.approx(0.125)
+    )
     assert audit.regions()["division"]["mass"] == pytest.approx(0.125)
     assert audit.regions()["common"]["mass_where_present"] == pytest.approx(0.25)  # 6-2-1 is common too
 
@@ -145,7 +151,11 @@ def test_published_counts_give_published_rates():
 def test_summary_refuses_what_cannot_be():
     audit = audit_with({})
     asked = [problems._problem((2, 3, 4), 24, 3, "audit"), problems._problem((1, 2, 6), 3, 3, "audit")]
-    for wrong, message in [(np.zeros(3), "came"), (np.full(len(audit.logprobs), np.nan), "NaN"), (np.zeros(len(audit.logprobs)), "together")]:
+    for wrong, message in [
+        (np.zeros(3), "came"),
+        (np.full(len(audit.logprobs), np.nan), "NaN"),
+        (np.zeros(len(audit.logprobs)), "together"),
+    ]:
         with pytest.raises(ValueError, match=message):
             exact.summarise(asked, audit.index, wrong)
 
@@ -164,7 +174,7 @@ def test_audits_survive_the_disk_and_files_of_another_kind_are_refused(tmp_path)
 
 def test_the_mode_of_all_writings_lies_in_one_region():
     _, index = exact.sequences(problems.load("lab:countdown?level=4&split=heldout&size=40"), tokenizer.build())
-    for answer, mode in zip(index.answers, index.mode):
+    for answer, mode in zip(index.answers, index.mode, strict=True):
         assert countdown.region(answer) == index.regions[mode]
 
 
@@ -200,7 +210,9 @@ def test_exact_probabilities_fit_draws(embedded):
 @pytest.mark.slow
 def test_a_build_is_the_same_when_it_is_repeated(tmp_path):
     recipe = base.Recipe(seed=11, steps=3, batch_size=16, threads=1)
-    first, second, other = (base.pretrain(one)[0].state_dict() for one in (recipe, recipe, base.Recipe(12, 3, 16, threads=1)))
+    first, second, other = (
+        base.pretrain(one)[0].state_dict() for one in (recipe, recipe, base.Recipe(12, 3, 16, threads=1))
+    )
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert not all(torch.equal(first[name], other[name]) for name in first)
 
@@ -218,7 +230,25 @@ def test_the_command_compares_a_checkpoint_with_a_saved_audit(capsys, tmp_path):
     saved = tmp_path / "base.json"
     assert main(["lab", "exact", str(LAB_BASE), "--size", "5", "--quiet", "--out", str(saved)]) == 0
     out = tmp_path / "comparison.json"
-    assert main(["lab", "exact", str(LAB_BASE), "--base", str(saved), "--size", "5", "--quiet", "--eps", "1/64,3/1024", "--out", str(out)]) == 0
+    assert (
+        main(
+            [
+                "lab",
+                "exact",
+                str(LAB_BASE),
+                "--base",
+                str(saved),
+                "--size",
+                "5",
+                "--quiet",
+                "--eps",
+                "1/64,3/1024",
+                "--out",
+                str(out),
+            ]
+        )
+        == 0
+    )
     support = json.loads(out.read_text())["comparisons"][str(LAB_BASE)]["support"]
     assert [row["eps"] for row in support["mode"]] == [1 / 64, 3 / 1024]
     assert all(row["shrunk"] == row["expanded"] == 0 for row in support["answer"])

@@ -28,7 +28,7 @@ from learner_kit import (
 from analysis.errors import InputError
 from explore_rl.cluster import placement
 from explore_rl.cluster.faults import ActorFault
-from explore_rl.learner.learner import LearnerGroup
+from explore_rl.learner.learner import Learner
 
 pytestmark = [pytest.mark.slow, pytest.mark.engine]
 
@@ -39,8 +39,13 @@ SGD = {"optimizer": "sgd", "learning_rate": 1.0, "max_grad_norm": 0.5}
 def layout(tiny_model):
     """One cluster, with room for two ranks and a lone one (in the place of an engine)."""
     layout = placement.start(learner_config(tiny_model, ranks=2), base_engines=0)
-    environment = {"env_vars": layout.learner[0]["runtime_env"]["env_vars"] | {"PYTHONPATH": str(Path(__file__).parents[1] / "kits")}}  # for learner_kit
-    layout.learner, layout.policy = ([o | {"runtime_env": environment} for o in options] for options in (layout.learner, layout.policy))
+    environment = {
+        "env_vars": layout.learner[0]["runtime_env"]["env_vars"]
+        | {"PYTHONPATH": str(Path(__file__).parents[1] / "kits")}
+    }  # for learner_kit
+    layout.learner, layout.policy = (
+        [o | {"runtime_env": environment} for o in options] for options in (layout.learner, layout.policy)
+    )
     yield layout
     layout.close()
 
@@ -50,8 +55,8 @@ def groups(layout, tiny_model):
     """{ranks: learner}, started once; each test resets the ranks in place."""
     started = {}
     try:
-        started[2] = LearnerGroup(learner_config(tiny_model, ranks=2), layout)
-        started[1] = LearnerGroup(learner_config(tiny_model, ranks=1), placement.Layout(layout.kind, layout.policy, [], []))
+        started[2] = Learner(learner_config(tiny_model, ranks=2), layout)
+        started[1] = Learner(learner_config(tiny_model, ranks=1), placement.Layout(layout.kind, layout.policy, [], []))
         yield started
     finally:
         for group in started.values():
@@ -77,24 +82,46 @@ def test_gradient_is_the_plain_one(groups, tiny_model, ranks, stage, budget, pac
     rows = make_rows()
     expected, norm, loss = plain_gradient(load_plain(tiny_model), rows, max_norm=0.5)
     assert norm > 1, "clipping has to be on"
-    config = learner_config(tiny_model, ranks=ranks, zero_stage=stage, micro_batch_tokens=budget, packing=packing, share_prompts=share, **SGD)
+    config = learner_config(
+        tiny_model,
+        ranks=ranks,
+        zero_stage=stage,
+        micro_batch_tokens=budget,
+        packing=packing,
+        share_prompts=share,
+        **SGD,
+    )
     found, [report] = gradient_of(groups[ranks], config, [rows])
     assert relative_error(found, expected) < 1e-5
-    assert report.finite and report.grad_norm == pytest.approx(norm, rel=1e-5) and report.loss == pytest.approx(loss, rel=1e-5)
+    assert (
+        report.finite
+        and report.grad_norm == pytest.approx(norm, rel=1e-5)
+        and report.loss == pytest.approx(loss, rel=1e-5)
+    )
     assert report.tokens == sum(int((row.mask != 0).sum()) for row in rows)
 
 
 def test_rows_with_one_prompt_share_it_unless_told_not_to(groups, tiny_model):
     def shared(**learner):
         groups[1].reset(learner_config(tiny_model, **learner))
-        return [bundle for batch in groups[1]._shards(make_rows())[0].micro_batches for line in batch for bundle in line if len(bundle) > 1]
+        return [
+            bundle
+            for batch in groups[1]._shards(make_rows())[0].micro_batches
+            for line in batch
+            for bundle in line
+            if len(bundle) > 1
+        ]
 
     assert shared() and not shared(share_prompts=False)
 
 
 @pytest.mark.parametrize("stage", [0, 2, 3])
 def test_several_minibatches_are_several_steps(groups, tiny_model, stage):
-    minibatches = [make_rows(5, seed=1), make_rows(3, seed=2), make_rows(1, seed=3)]  # the last one leaves a rank without a row
+    minibatches = [
+        make_rows(5, seed=1),
+        make_rows(3, seed=2),
+        make_rows(1, seed=3),
+    ]  # the last one leaves a rank without a row
     model = load_plain(tiny_model)
     for rows in minibatches:
         gradient, _, _ = plain_gradient(model, rows, max_norm=0.5)
@@ -102,7 +129,9 @@ def test_several_minibatches_are_several_steps(groups, tiny_model, stage):
             for name, p in model.named_parameters():
                 p -= torch.from_numpy(gradient[name]).float()
     before = dict(load_plain(tiny_model).named_parameters())
-    expected = {name: (before[name].detach().double() - p.detach().double()).numpy() for name, p in model.named_parameters()}
+    expected = {
+        name: (before[name].detach().double() - p.detach().double()).numpy() for name, p in model.named_parameters()
+    }
     config = learner_config(tiny_model, ranks=2, zero_stage=stage, micro_batch_tokens=50, **SGD)
     found, reports = gradient_of(groups[2], config, minibatches)
     assert [r.finite for r in reports] == [True] * 3
@@ -113,7 +142,9 @@ def test_several_minibatches_are_several_steps(groups, tiny_model, stage):
 def test_activation_checkpointing_changes_nothing(groups, tiny_model, stage):
     rows = make_rows()
     expected, _, _ = plain_gradient(load_plain(tiny_model), rows, max_norm=0.5)
-    config = learner_config(tiny_model, ranks=2, zero_stage=stage, micro_batch_tokens=64, activation_checkpointing=True, **SGD)
+    config = learner_config(
+        tiny_model, ranks=2, zero_stage=stage, micro_batch_tokens=64, activation_checkpointing=True, **SGD
+    )
     found, _ = gradient_of(groups[2], config, [rows])
     assert relative_error(found, expected) < 1e-5
 
@@ -155,15 +186,17 @@ def test_scores_are_those_of_transformers(groups, tiny_model, ranks, stage):
     with torch.no_grad():
         expected = [plain_scores(model, *sequence) for sequence in sequences]
     for name in ("policy", "base"):
-        for found, (logprob, entropy) in zip(groups[ranks].score(sequences, name, entropy=True), expected, strict=True):
+        for found, (logprob, entropy) in zip(
+            groups[ranks].logprobs(sequences, name, entropy=True), expected, strict=True
+        ):
             np.testing.assert_allclose(found.logprob, logprob.numpy(), atol=2e-5)
             np.testing.assert_allclose(found.entropy, entropy.numpy(), atol=2e-5)
     groups[ranks].update([rows], TERMS)
-    moved = groups[ranks].score(sequences)
-    frozen = groups[ranks].score(sequences, "base")
+    moved = groups[ranks].logprobs(sequences)
+    frozen = groups[ranks].logprobs(sequences, "base")
     assert all(m.entropy is None for m in moved)
-    assert max(np.abs(m.logprob - e[0].numpy()).max() for m, e in zip(moved, expected)) > 1e-3
-    assert max(np.abs(f.logprob - e[0].numpy()).max() for f, e in zip(frozen, expected)) < 2e-5
+    assert max(np.abs(m.logprob - e[0].numpy()).max() for m, e in zip(moved, expected, strict=True)) > 1e-3
+    assert max(np.abs(f.logprob - e[0].numpy()).max() for f, e in zip(frozen, expected, strict=True)) < 2e-5
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -175,7 +208,7 @@ def test_zero_3_holds_shards_from_the_start(groups, tiny_model, dtype):
         assert held == pytest.approx(0.5, abs=0.01)
         assert types == {getattr(torch, dtype), torch.float32}  # the rotary frequencies stay in float32
     groups[2].reset(config, needs_frozen=True)
-    groups[2].score([(row.tokens, row.prompt_length, 1.0) for row in make_rows(4)], "base")
+    groups[2].logprobs([(row.tokens, row.prompt_length, 1.0) for row in make_rows(4)], "base")
     assert groups[2].apply(held_of_base) == pytest.approx([0.5, 0.5], abs=0.01)
 
 
@@ -185,7 +218,9 @@ def test_bfloat16_scores_the_same_in_shards(groups, tiny_model):
         config = learner_config(tiny_model, ranks=2, zero_stage=stage)
         config.model.dtype = "bfloat16"
         groups[2].reset(config, needs_frozen=True)
-        found[stage] = [np.concatenate([s.logprob for s in groups[2].score(sequences, name)]) for name in ("policy", "base")]
+        found[stage] = [
+            np.concatenate([s.logprob for s in groups[2].logprobs(sequences, name)]) for name in ("policy", "base")
+        ]
     np.testing.assert_array_equal(found[1], found[3])
 
 
@@ -235,7 +270,9 @@ def test_bfloat16_resumes_bit_for_bit(groups, tiny_model, tmp_path):
 
 @pytest.mark.parametrize("stage, offload", [(0, False), (1, False), (2, False), (3, False), (2, True)])
 def test_nan_in_one_row_skips_the_step_on_all_ranks(groups, tiny_model, stage, offload):
-    config = learner_config(tiny_model, ranks=2, zero_stage=stage, offload_optimizer=offload, micro_batch_tokens=40, **SGD)
+    config = learner_config(
+        tiny_model, ranks=2, zero_stage=stage, offload_optimizer=offload, micro_batch_tokens=40, **SGD
+    )
     good, bad = make_rows(), make_rows()
     shortest = min(range(len(bad)), key=lambda i: len(bad[i].tokens))
     bad[shortest].terms = {"policy_gradient": 1.0}  # in the last micro-batch: others are accumulated by then
@@ -258,7 +295,9 @@ def test_gradient_that_is_not_finite_makes_no_step(groups, tiny_model, stage):
     assert [r.finite for r in reports] == [False, False]
     assert all((change == 0).all() for change in found.values())
     [report] = groups[2].update([good], TERMS)
-    assert report.finite and report.grad_norm == pytest.approx(plain_gradient(load_plain(tiny_model), good)[1], rel=1e-5)
+    assert report.finite and report.grad_norm == pytest.approx(
+        plain_gradient(load_plain(tiny_model), good)[1], rel=1e-5
+    )
 
 
 def test_bfloat16_skips_nan_too(groups, tiny_model):
@@ -289,10 +328,12 @@ def test_saved_model_is_an_ordinary_checkpoint(groups, tiny_model, tmp_path, sta
     group.save_pretrained(tmp_path / "final")
     rows = make_rows(4, seed=7)
     model = load_plain(tmp_path / "final")
-    found = group.score([(row.tokens, row.prompt_length, 1.0) for row in rows])
+    found = group.logprobs([(row.tokens, row.prompt_length, 1.0) for row in rows])
     with torch.no_grad():
         for row, scores in zip(rows, found, strict=True):
-            np.testing.assert_allclose(scores.logprob, plain_scores(model, row.tokens, row.prompt_length, 1.0)[0].numpy(), atol=2e-5)
+            np.testing.assert_allclose(
+                scores.logprob, plain_scores(model, row.tokens, row.prompt_length, 1.0)[0].numpy(), atol=2e-5
+            )
     assert AutoTokenizer.from_pretrained(tmp_path / "final").eos_token == "<end>"
     assert model.generation_config.eos_token_id == 19
     assert not (tmp_path / "final.partial").exists()
@@ -351,7 +392,7 @@ def alive(pid):
 
 
 def test_a_killed_rank_is_named(groups, tiny_model, layout):
-    group = groups[2] = LearnerGroup(learner_config(tiny_model, ranks=2, **SGD), layout)
+    group = groups[2] = Learner(learner_config(tiny_model, ranks=2, **SGD), layout)
     os.kill(group.processes[1][0], signal.SIGKILL)
     with pytest.raises(ActorFault, match="learner rank 1.*died"):
         group.update([make_rows()], TERMS)

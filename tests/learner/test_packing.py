@@ -15,14 +15,15 @@ def alone(items):
 
 
 @given(
-    prompts=st.lists(st.tuples(st.integers(0, 3), st.integers(1, 40)), max_size=40), hidden_size=st.sampled_from([1, 64, 4096]),
+    prompts=st.lists(st.tuples(st.integers(0, 3), st.integers(1, 40)), max_size=40),
+    hidden_size=st.sampled_from([1, 64, 4096]),
     budget=st.integers(1, 300),
 )
 @settings(max_examples=200, deadline=None)
 def test_bundles_hold_every_sequence_once_with_one_prompt_within_budget(prompts, hidden_size, budget):
     kinds, completions = [p for p, _ in prompts], [c for _, c in prompts]
     prompt_lengths = [10 + 5 * kind for kind in kinds]
-    lengths = [p + c for p, c in zip(prompt_lengths, completions)]
+    lengths = [p + c for p, c in zip(prompt_lengths, completions, strict=True)]
     found = bundles(kinds, prompt_lengths, lengths, hidden_size, budget)
     assert sorted(i for bundle in found for i in bundle) == list(range(len(prompts)))
     for bundle in found:
@@ -37,13 +38,18 @@ def test_bundles_spare_prompts_where_they_outweigh_the_attention():
 
 
 @given(
-    lengths=st.lists(st.integers(2, 60), max_size=40), budget=st.integers(1, 300), ranks=st.integers(1, 5), packing=st.booleans(),
+    lengths=st.lists(st.integers(2, 60), max_size=40),
+    budget=st.integers(1, 300),
+    ranks=st.integers(1, 5),
+    packing=st.booleans(),
     single_line=st.booleans(),
 )
 @settings(max_examples=200, deadline=None)
 def test_every_sequence_once_within_budget_and_ranks_in_step(lengths, budget, ranks, packing, single_line):
     plans = plan(lengths, budget, ranks, packing, single_line)
-    assert sorted(i for batches in plans for batch in batches for line in batch for i in line) == list(range(len(lengths)))
+    assert sorted(i for batches in plans for batch in batches for line in batch for i in line) == list(
+        range(len(lengths))
+    )
     assert len(plans) == ranks and len({len(batches) for batches in plans}) == 1
     for batch in (b for batches in plans for b in batches):
         assert len(batch) * width(batch, lengths) <= budget or sum(len(line) for line in batch) == 1
@@ -57,7 +63,9 @@ def test_every_sequence_once_within_budget_and_ranks_in_step(lengths, budget, ra
 def test_little_padding_on_lengths_from_10_to_1000(ranks, seed):
     lengths = np.random.default_rng(seed).integers(10, 1001, 256).tolist()
     parts = shards(lengths, alone(lengths), plan(lengths, 16384, ranks, packing=True), lengths)
-    computed = sum(len(b) * max(sum(part.items[i] for [i] in line) for line in b) for part in parts for b in part.micro_batches)
+    computed = sum(
+        len(b) * max(sum(part.items[i] for [i] in line) for line in b) for part in parts for b in part.micro_batches
+    )
     assert parts[0].padding_fraction == pytest.approx(1 - sum(lengths) / computed)
     assert parts[0].padding_fraction < 0.05
 
@@ -71,6 +79,9 @@ def test_work_is_spread_evenly_over_ranks():
 def test_shards_hold_their_own_items_in_their_own_numbers():
     items, lengths = ["a", "b", "c"], [5, 4, 3]
     parts = shards(items, alone(items), plan(lengths, 5, 2, packing=False), lengths)
-    assert [[part.items[i] for batch in part.micro_batches for line in batch for [i] in line] for part in parts] == [["a", "c"], ["b"]]
+    assert [[part.items[i] for batch in part.micro_batches for line in batch for [i] in line] for part in parts] == [
+        ["a", "c"],
+        ["b"],
+    ]
     assert [len(part.micro_batches) for part in parts] == [2, 2]
     assert parts[0].padding_fraction == 0

@@ -18,8 +18,15 @@ CPU = torch.device("cpu")
 def sequences(count=7, seed=0):
     """Of different lengths and temperatures; two of three have one prompt."""
     rng = np.random.default_rng(seed)
-    lengths, prompts, temperatures = rng.integers(6, 30, count), rng.integers(1, 5, count), rng.choice([0.5, 1, 2], count)
-    found = [Sequence(rng.integers(0, 120, n).astype(np.int32), int(p), float(t)) for n, p, t in zip(lengths, prompts, temperatures)]
+    lengths, prompts, temperatures = (
+        rng.integers(6, 30, count),
+        rng.integers(1, 5, count),
+        rng.choice([0.5, 1, 2], count),
+    )
+    found = [
+        Sequence(rng.integers(0, 120, n).astype(np.int32), int(p), float(t))
+        for n, p, t in zip(lengths, prompts, temperatures, strict=True)
+    ]
     for i, item in enumerate(found):
         if i % 3:
             item.prompt_length = 4
@@ -39,7 +46,7 @@ def scores_in_batches(policy, items, budget, packing, single_line=False, hidden_
     for batch in shard.micro_batches:
         tokens, order, counts = collate([items[i] for i in shard.items], batch, CPU)
         logprob, entropy = policy(tokens, True)
-        for i, l, e in zip(order, logprob.split(counts), entropy.split(counts)):
+        for i, l, e in zip(order, logprob.split(counts), entropy.split(counts), strict=True):
             found[shard.items[i]] = (l, e)
     return found
 
@@ -54,13 +61,17 @@ def test_scores_do_not_depend_on_batching(tmp_path, tied, attention, budget, pac
     items = sequences()
     policy, model = load_policy(path, "float32", attention).eval(), load_plain(path)
     with torch.no_grad():
-        for item, (logprob, entropy) in zip(items, scores_in_batches(policy, items, budget, packing, single_line), strict=True):
+        for item, (logprob, entropy) in zip(
+            items, scores_in_batches(policy, items, budget, packing, single_line), strict=True
+        ):
             expected = plain_scores(model, item.tokens, item.prompt_length, item.temperature)
             torch.testing.assert_close(logprob, expected[0], atol=1e-5, rtol=1e-5)
             torch.testing.assert_close(entropy, expected[1], atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("budget, packing, hidden_size", [(1000, True, 96), (1000, True, 60), (1000, False, 96), (60, True, 96)])
+@pytest.mark.parametrize(
+    "budget, packing, hidden_size", [(1000, True, 96), (1000, True, 60), (1000, False, 96), (60, True, 96)]
+)
 def test_scores_do_not_depend_on_shared_prompts(tmp_path, budget, packing, hidden_size):
     path = make_model(tmp_path / "model")
     items = sequences(12)
@@ -68,7 +79,9 @@ def test_scores_do_not_depend_on_shared_prompts(tmp_path, budget, packing, hidde
     policy, model = load_policy(path, "float32", "sdpa").eval(), load_plain(path)
     assert policy.takes_masks
     with torch.no_grad():
-        for item, found in zip(items, scores_in_batches(policy, items, budget, packing, hidden_size=hidden_size), strict=True):
+        for item, found in zip(
+            items, scores_in_batches(policy, items, budget, packing, hidden_size=hidden_size), strict=True
+        ):
             expected = plain_scores(model, item.tokens, item.prompt_length, item.temperature)
             kept = slice(None) if item.keep is None else item.keep
             for got, wanted in zip(found, expected, strict=True):
@@ -79,7 +92,12 @@ def test_models_with_masks_of_their_own_share_no_prompts(tiny_model, tmp_path):
     assert not load_policy(tiny_model, "float32", "eager").takes_masks
     path = shutil.copytree(tiny_model, tmp_path / "window")
     config = json.loads((path / "config.json").read_text())
-    windowed = {"use_sliding_window": True, "sliding_window": 8, "max_window_layers": 1, "layer_types": ["full_attention", "sliding_attention"]}
+    windowed = {
+        "use_sliding_window": True,
+        "sliding_window": 8,
+        "max_window_layers": 1,
+        "layer_types": ["full_attention", "sliding_attention"],
+    }
     (path / "config.json").write_text(json.dumps(config | windowed))
     assert not load_policy(path, "float32", "sdpa").takes_masks
 
@@ -95,7 +113,10 @@ def test_head_gradients_by_finite_differences(monkeypatch):
         head.weight.data = weight.data
         return module._ChunkedLogprob.apply(hidden, weight, targets, temperature, True)
 
-    hidden, weight = torch.randn(5, 4, dtype=torch.float64, requires_grad=True), torch.randn(13, 4, dtype=torch.float64, requires_grad=True)
+    hidden, weight = (
+        torch.randn(5, 4, dtype=torch.float64, requires_grad=True),
+        torch.randn(13, 4, dtype=torch.float64, requires_grad=True),
+    )
     assert torch.autograd.gradcheck(scores, (hidden, weight))
     logprob, entropy = head(hidden, targets, temperature, True)
     log_p = torch.log_softmax(hidden @ head.weight.T / temperature[:, None], 1)
@@ -136,14 +157,20 @@ def test_a_shared_prompt_stands_once():
     assert (order, counts) == ([0, 1], [2, 1])
     assert tokens.input_ids.tolist() == [[1, 2, 3, 4, 5]] and tokens.position_ids.tolist() == [[0, 1, 2, 3, 2]]
     assert tokens.at.tolist() == [1, 2, 1] and tokens.targets.tolist() == [3, 4, 5]
-    assert tokens.mask[0, 0].int().tolist() == [[1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [1, 1, 1, 0, 0], [1, 1, 1, 1, 0], [1, 1, 0, 0, 1]]
+    assert tokens.mask[0, 0].int().tolist() == [
+        [1, 0, 0, 0, 0],
+        [1, 1, 0, 0, 0],
+        [1, 1, 1, 0, 0],
+        [1, 1, 1, 1, 0],
+        [1, 1, 0, 0, 1],
+    ]
 
 
 def test_same_input_same_bits(tiny_model):
     policy, items = load_policy(tiny_model, "float32", "sdpa").eval(), sequences()
     with torch.no_grad():
         first, second = (scores_in_batches(policy, items, 60, True, hidden_size=96) for _ in range(2))
-    assert all(torch.equal(a[0], b[0]) and torch.equal(a[1], b[1]) for a, b in zip(first, second))
+    assert all(torch.equal(a[0], b[0]) and torch.equal(a[1], b[1]) for a, b in zip(first, second, strict=True))
 
 
 def test_dropout_is_off_while_training(tiny_model, tmp_path):
@@ -152,7 +179,7 @@ def test_dropout_is_off_while_training(tiny_model, tmp_path):
     (path / "config.json").write_text(json.dumps(config | {"attention_dropout": 0.5}))
     policy, items = load_policy(path, "float32", "eager").train(), sequences(3)
     first, second = (scores_in_batches(policy, items, 60, True) for _ in range(2))
-    assert all(torch.equal(a[0], b[0]) for a, b in zip(first, second))
+    assert all(torch.equal(a[0], b[0]) for a, b in zip(first, second, strict=True))
 
 
 def test_models_that_change_their_logits_are_refused(tiny_model, tmp_path):

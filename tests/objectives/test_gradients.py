@@ -13,7 +13,13 @@ def columns(seed=0, count=64):
         return scale * torch.randn(count, generator=generator, dtype=torch.float64) + shift
 
     old = -torch.rand(count, generator=generator, dtype=torch.float64) * 3 - 0.05
-    return {"old": old, "logprob": old + draw(0.3), "advantage": draw(), "reference": old + draw(0.3), "entropy": draw().abs()}
+    return {
+        "old": old,
+        "logprob": old + draw(0.3),
+        "advantage": draw(),
+        "reference": old + draw(0.3),
+        "entropy": draw().abs(),
+    }
 
 
 def cases():
@@ -25,9 +31,13 @@ def cases():
     yield "likelihood", losses.likelihood, everywhere
     yield "shaped_trace", lambda x: losses.shaped_trace(x, c["advantage"], 0.1), everywhere
     shaped = c["logprob"].exp() / (c["logprob"].exp() + 0.1)
-    yield "shaped_trace clipped", lambda x: losses.shaped_trace(x, c["advantage"], 0.1, clip=0.7), (shaped - 0.7).abs() > 1e-3
+    yield (
+        "shaped_trace clipped",
+        lambda x: losses.shaped_trace(x, c["advantage"], 0.1, clip=0.7),
+        (shaped - 0.7).abs() > 1e-3,
+    )
     for name in ("k1", "k2", "k3"):
-        yield name, lambda x, f=getattr(divergences, name): f(x, c["reference"]), everywhere
+        yield name, lambda x, function=name: getattr(divergences, function)(x, c["reference"]), everywhere
 
 
 @pytest.mark.parametrize("name, loss, smooth", cases(), ids=lambda x: x if isinstance(x, str) else "")

@@ -174,7 +174,9 @@ def test_a_spread_of_rounding_size_is_no_spread():
 
 
 def test_truncated_importance_keeps_given_tokens_apart():
-    found = corrections.truncated_importance(np.log([0.5, 0.5, 0.1]), np.array([np.log(0.25), np.nan, np.log(0.2)]), 1.5)
+    found = corrections.truncated_importance(
+        np.log([0.5, 0.5, 0.1]), np.array([np.log(0.25), np.nan, np.log(0.2)]), 1.5
+    )
     assert found[0] == 1.5 and np.isnan(found[1]) and found[2] == pytest.approx(0.5)
 
 
@@ -210,7 +212,7 @@ def test_weights_reproduce_the_aggregations(aggregation):
     }[aggregation]
     weights = row_weights(lengths, aggregation, limit)
     assert weights[1] == 0
-    assert sum(w * x.sum() for w, x in zip(weights, losses_of_tokens)) == pytest.approx(expected)
+    assert sum(w * x.sum() for w, x in zip(weights, losses_of_tokens, strict=True)) == pytest.approx(expected)
 
 
 def test_nothing_to_learn_from_is_no_division_by_zero():

@@ -1,4 +1,4 @@
-"""Real engines behind a RolloutGroup, fed by a rank that holds a transformers model. One cluster and three engines for the whole file."""
+"""Real engines behind a Engines, fed by a rank that holds a transformers model. One cluster and three engines for the whole file."""
 
 import os
 import signal
@@ -15,9 +15,9 @@ from analysis.errors import InputError
 from explore_rl.cluster import placement
 from explore_rl.cluster.faults import ActorFault
 from explore_rl.config.schema import Config
-from explore_rl.learner.learner import LearnerGroup
+from explore_rl.learner.learner import Learner
 from explore_rl.models import end_token_ids, load_tokenizer, resolve_model
-from explore_rl.rollout.engines import RolloutGroup
+from explore_rl.rollout.engines import Engines
 from explore_rl.rollout.seeds import hashed_seed
 from explore_rl.transfer.sync import WeightSync
 from explore_rl.types import Request
@@ -34,8 +34,8 @@ class House:
         self.config.rollout.actors, self.config.rollout.stop, self.config.rollout.kv_cache_gib = 2, [STOP], 0.1
         self.config.learner.ranks = 2
         self.layout = placement.start(self.config, base_engines=1)
-        self.learner = LearnerGroup(self.config, self.layout)
-        self.group = RolloutGroup(self.config, self.layout, needs_base=True)
+        self.learner = Learner(self.config, self.layout)
+        self.group = Engines(self.config, self.layout, needs_base=True)
         self.sync = WeightSync(self.learner, self.group)
         self.version = -1
         self.tokenizer = load_tokenizer("lab:base")
@@ -119,7 +119,11 @@ def test_new_weights_replace_old_ones_with_tied_embeddings(house, stage, disturb
 
 def test_the_base_engine_keeps_the_frozen_weights(house):
     frozen = AutoModelForCausalLM.from_pretrained(resolve_model("lab:base"), dtype=torch.float32)
-    mixed = [r for pair in zip(house.requests(12), house.requests(12, engine="base", source="base")) for r in pair]
+    mixed = [
+        r
+        for pair in zip(house.requests(12), house.requests(12, engine="base", source="base"), strict=True)
+        for r in pair
+    ]
     rollouts = house.group.generate(mixed)
     assert [r.request for r in rollouts] == mixed
     assert house.gap([r for r in rollouts if r.request.engine == "base"], frozen) < 1e-5
@@ -181,7 +185,11 @@ def test_log_probabilities_are_within_the_nucleus(house):
     model = house.learned()
     for r in rollouts[:6]:
         with torch.no_grad():
-            logits = model(torch.tensor([r.request.prompt_ids + r.tokens])).logits[0, len(r.request.prompt_ids) - 1 : -1].double()
+            logits = (
+                model(torch.tensor([r.request.prompt_ids + r.tokens]))
+                .logits[0, len(r.request.prompt_ids) - 1 : -1]
+                .double()
+            )
         p, order = torch.softmax(logits, -1).sort(dim=-1, descending=True)
         kept = torch.where(p.cumsum(-1) - p < 0.5, p, 0)
         inside = torch.zeros_like(kept).scatter(1, order, kept / kept.sum(-1, keepdim=True))
@@ -227,7 +235,10 @@ def test_an_engine_that_gets_stuck_while_weights_arrive_is_replaced(house, monke
     os.kill(pids[1], signal.SIGSTOP)
     with caplog.at_level("WARNING"):
         house.send()
-    assert "rollout engine 1, asked to prepare for new weights: no progress for 5 s (stuck); the weights are sent again" in caplog.text
+    assert (
+        "rollout engine 1, asked to prepare for new weights: no progress for 5 s (stuck); the weights are sent again"
+        in caplog.text
+    )
     # The other engine had begun the update: its weights were neither old nor new, so it was replaced too.
     assert not set(pids) & {e.pid for e in house.group.engines}
     rollouts = house.group.generate(house.requests(32))

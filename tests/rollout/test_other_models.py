@@ -37,20 +37,23 @@ def untied(tmp_path_factory):
 
 @pytest.mark.parametrize(("dtype", "stage", "gap"), [("float32", 0, 1e-5), ("bfloat16", 1, 2e-2)])
 def test_learner_and_engine_agree(untied, dtype, stage, gap):
-    config = load_config(None, [f"model.path={untied}", f"model.dtype={dtype}", f"learner.zero_stage={stage}", "rollout.kv_cache_gib=0.1"])
+    config = load_config(
+        None,
+        [f"model.path={untied}", f"model.dtype={dtype}", f"learner.zero_stage={stage}", "rollout.kv_cache_gib=0.1"],
+    )
     requests = [Request("p", 0, (3, 5, 7 + i % 4), i, 24) for i in range(32)]
     assert gap < PARITY[dtype]
     with Actors(config) as actors:
-        actors.rollouts.weights_arrived()  # as if: these are drawn from the random weights that the engine started with
+        actors.engines.weights_arrived()  # as if: these are drawn from the random weights that the engine started with
         with pytest.raises(ParityError):
-            actors.check_parity(actors.rollouts.generate(requests))
+            actors.check_parity(actors.engines.generate(requests))
         actors.weights.send(0)
-        assert actors.check_parity(actors.rollouts.generate(requests))["mean"] < gap
+        assert actors.check_parity(actors.engines.generate(requests))["mean"] < gap
         actors.learner.apply(negate_the_output)
         with pytest.raises(ParityError):
-            actors.check_parity(actors.rollouts.generate(requests))
+            actors.check_parity(actors.engines.generate(requests))
         actors.weights.send(1)
-        rollouts = actors.rollouts.generate(requests)
+        rollouts = actors.engines.generate(requests)
         assert actors.check_parity(rollouts)["mean"] < gap
         assert np.isfinite(np.concatenate([r.logprobs for r in rollouts])).all()
 

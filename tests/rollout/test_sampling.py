@@ -18,13 +18,15 @@ def engines(actors, small_settings):
     """The shared engines with the base model's weights."""
     actors.reset(load_config("configs/lab/grpo.yaml", small_settings), base_model=False)
     actors.weights.send(0)
-    return actors.rollouts
+    return actors.engines
 
 
 def settings(**changes):
     from explore_rl.rollout.sampling import SamplingSettings
 
-    return SamplingSettings(**{"model": "lab:base", "problems": PROBLEMS, "n": 20, "max_tokens": 24, "part": 32} | changes)
+    return SamplingSettings(
+        **{"model": "lab:base", "problems": PROBLEMS, "n": 20, "max_tokens": 24, "part": 32} | changes
+    )
 
 
 @contextmanager
@@ -78,7 +80,9 @@ def test_another_seed_draws_others(engines, actors, tmp_path):
 
 
 @pytest.mark.parametrize(("temperature", "top_p"), [(1.0, 1.0), (1.5, 1.0), (0.8, 0.9)])
-def test_scores_at_the_samples_own_settings_are_the_engines_log_probabilities(engines, actors, tmp_path, temperature, top_p):
+def test_scores_at_the_samples_own_settings_are_the_engines_log_probabilities(
+    engines, actors, tmp_path, temperature, top_p
+):
     from explore_rl.learner import scoring
     from explore_rl.rollout.sampling import sample
 

@@ -9,7 +9,9 @@ from explore_rl.strategies.methods.diversity_bonus import DiversityBonus
 from explore_rl.types import Group, Status
 
 
-@pytest.mark.parametrize(("visits", "expected"), [(0, 0.5), (1, 0.5), (2, math.sqrt(1 / 2) - 0.5), (4, 0.0), (16, -0.25)])
+@pytest.mark.parametrize(
+    ("visits", "expected"), [(0, 0.5), (1, 0.5), (2, math.sqrt(1 / 2) - 0.5), (4, 0.0), (16, -0.25)]
+)
 def test_worked_bonus_of_the_constant_baseline(visits, expected):
     strategy = DiversityBonus(coefficient=1.0)
     strategy.counts = {"p": {"a": visits}} if visits else {}
@@ -56,7 +58,10 @@ def test_no_answer_and_errors_earn_none(problems, sample_of, step, status):
 
 def test_a_restored_state_goes_on_as_it_was(problems, sample_of, step):
     def one_more(strategy):
-        groups = [Group(p, [sample_of(p, g, "1+1", Status.WRONG), sample_of(p, g, "2+2", Status.WRONG)]) for g, p in enumerate(problems)]
+        groups = [
+            Group(p, [sample_of(p, g, "1+1", Status.WRONG), sample_of(p, g, "2+2", Status.WRONG)])
+            for g, p in enumerate(problems)
+        ]
         strategy.advantage(groups, step())
         return [s.advantage for g in groups for s in g.samples]
 

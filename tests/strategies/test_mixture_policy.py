@@ -46,7 +46,11 @@ def expected_gradient(exponent, aggregation="constant", advantage="rloo", size=3
     fixed, chances = mixture.allocation(size, at_least)
     parameters = tiny_logits(0).requires_grad_()
     policy = logprobs(parameters)
-    q = {"policy": policy.detach().numpy(), "base": logprobs(tiny_logits(1)).numpy(), "hot": logprobs(tiny_logits(0), 1.5).numpy()}
+    q = {
+        "policy": policy.detach().numpy(),
+        "base": logprobs(tiny_logits(1)).numpy(),
+        "hot": logprobs(tiny_logits(0), 1.5).numpy(),
+    }
     weight = mixture_weight(q["policy"], np.stack(list(q.values())), np.array(list(MOSTLY_POLICY.values()))) ** exponent
     request = Request("p", 0, (1,), 1, MAX_NEW_TOKENS)
     in_baseline = {name: mixture.drawn_by(name, request).in_baseline for name in chances}
@@ -92,7 +96,14 @@ def test_components_all_drawn_at_random_would_be_biased_by_the_groups_without_ba
 
 @pytest.mark.parametrize(
     "change",
-    [{"exponent": 0.5}, {"exponent": 0.0}, {"aggregation": "token"}, {"aggregation": "sequence"}, {"advantage": "dr_grpo"}, {"advantage": "grpo"}],
+    [
+        {"exponent": 0.5},
+        {"exponent": 0.0},
+        {"aggregation": "token"},
+        {"aggregation": "sequence"},
+        {"advantage": "dr_grpo"},
+        {"advantage": "grpo"},
+    ],
 )
 def test_powers_below_one_and_what_is_refused_with_exact_weights_are_biased(change):
     assert (expected_gradient(**{"exponent": 1.0} | change) - true_gradient()).abs().max() > 1e-3
@@ -119,7 +130,9 @@ def test_weights_are_the_balance_heuristic_of_whole_sequences_and_bounded(proble
     strategy().advantage(groups, context)
     sample = groups[0].samples[0]
     length = len(sample.rollout.tokens)
-    mixture = 0.5 * np.exp(-1.0 * length) + 0.3 * np.exp(-0.5 * length) + 0.2 * np.exp(np.float32(-1.2) * np.float64(length))
+    mixture = (
+        0.5 * np.exp(-1.0 * length) + 0.3 * np.exp(-0.5 * length) + 0.2 * np.exp(np.float32(-1.2) * np.float64(length))
+    )
     assert sample.weight == pytest.approx(np.exp(-1.0 * length) / mixture, rel=1e-6)
     assert all(0 < s.weight <= 2 for g in groups for s in g.samples)
     assert 0 < context.metrics["effective_sample_size"] <= 1
@@ -166,7 +179,13 @@ def test_weight_none_leaves_the_advantage_as_it_is(problems, sample_of, step):
 
 
 def test_combinations_that_would_bias_exact_weights_are_refused():
-    right = {"advantage": "rloo", "aggregation": "constant", "importance_cap": "null", "mask_truncated": "false", "dynamic_sampling_rounds": "0"}
+    right = {
+        "advantage": "rloo",
+        "aggregation": "constant",
+        "importance_cap": "null",
+        "mask_truncated": "false",
+        "dynamic_sampling_rounds": "0",
+    }
 
     def config(**changes):
         return load_config(None, [f"algorithm.{key}={value}" for key, value in (right | changes).items()])

@@ -30,9 +30,15 @@ def test_a_trace_takes_the_place_of_a_draw_in_every_group(problems, draft, step)
     assert len(kept) == len(draft) - len(problems)
     for group in groups:
         (sample,) = group.samples
-        assert sample.rollout.request.source == "trace" and sample.verdict.status is Status.CORRECT and sample.reward == 1.0
+        assert (
+            sample.rollout.request.source == "trace"
+            and sample.verdict.status is Status.CORRECT
+            and sample.reward == 1.0
+        )
         assert sample.terms == {"shaped_trace": 1.0} and sample.rollout.tokens[-1] == 19
-        assert sample.rollout.text in countdown.enumerate_answers(group.problem.answer["numbers"], group.problem.answer["target"])
+        assert sample.rollout.text in countdown.enumerate_answers(
+            group.problem.answer["numbers"], group.problem.answer["target"]
+        )
 
 
 def test_switched_off_it_changes_nothing(problems, draft, step):
@@ -41,7 +47,10 @@ def test_switched_off_it_changes_nothing(problems, draft, step):
 
 
 def test_the_same_step_injects_the_same_traces_again(problems, draft, step):
-    texts = [[s.rollout.text for g in run_step(TraceInjection(rate=0.5), problems, draft, step(3))[0] for s in g.samples] for _ in range(2)]
+    texts = [
+        [s.rollout.text for g in run_step(TraceInjection(rate=0.5), problems, draft, step(3))[0] for s in g.samples]
+        for _ in range(2)
+    ]
     assert texts[0] == texts[1] and 0 < len(texts[0]) < len(problems)
 
 
@@ -51,7 +60,9 @@ def test_only_groups_without_success_get_one_if_so_asked(problems, draft, failed
     failed_groups[0].samples.append(sample_of(problems[0], 0, "1+1", Status.CORRECT))
     assert strategy.plan(draft, failed_groups, 0, context) == draft
     strategy.inject(failed_groups, context)
-    assert [sum(s.rollout.request.source == "trace" for s in g.samples) for g in failed_groups] == [0] + [1] * (len(problems) - 1)
+    assert [sum(s.rollout.request.source == "trace" for s in g.samples) for g in failed_groups] == [0] + [1] * (
+        len(problems) - 1
+    )
 
 
 def test_statistics_over_on_policy_samples_only(problems, draft, step):
@@ -85,7 +96,7 @@ def test_a_region_can_be_left_out(problems, draft, step):
 def test_the_least_likely_trace(problems, draft, step):
     seen = {}
 
-    def score(sequences):
+    def logprobs(sequences):
         class Found:
             def __init__(self, total):
                 self.logprob = np.array([total])
@@ -94,11 +105,15 @@ def test_the_least_likely_trace(problems, draft, step):
         seen.update({tuple(t[p:]): f.logprob[0] for (t, p, _), f in zip(sequences, found, strict=True)})
         return found
 
-    groups, _ = run_step(TraceInjection(which="least_likely"), problems, draft, step(score=score))
+    groups, _ = run_step(TraceInjection(which="least_likely"), problems, draft, step(logprobs=logprobs))
     several = [g for g in groups if len(g.problem.traces) > 1]
     for group in several:
         chosen = group.samples[0].rollout.tokens
-        rivals = [v for tokens, v in seen.items() if any(tokens == (*(step().encode_completion(t.text)),) for t in group.problem.traces)]
+        rivals = [
+            v
+            for tokens, v in seen.items()
+            if any(tokens == (*(step().encode_completion(t.text)),) for t in group.problem.traces)
+        ]
         assert seen[chosen] == min(rivals)
 
 

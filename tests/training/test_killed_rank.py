@@ -46,7 +46,13 @@ def mortal(where):
 def test_the_resumed_run_equals_the_uninterrupted_one(small_settings, tmp_path, monkeypatch):
     def config(name):
         recipe = REPOSITORY / "configs" / "lab" / "grpo.yaml"
-        settings = [*small_settings, "learner.ranks=2", "learner.zero_stage=2", f"name={name}", f"run.output={tmp_path}/{name}"]
+        settings = [
+            *small_settings,
+            "learner.ranks=2",
+            "learner.zero_stage=2",
+            f"name={name}",
+            f"run.output={tmp_path}/{name}",
+        ]
         return load_config(recipe, settings)
 
     def weights(folder):

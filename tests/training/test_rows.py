@@ -12,7 +12,9 @@ PROBLEM = Problem(id="p", prompt="", answer=None, verifier="countdown")
 
 def sample(length, advantage=1.0, source="policy", gap=0.0, truncated=False, prefix=0, terms=None):
     request = Request("p", 0, (1, 2, 3), 0, 24, source=source, prefix_ids=(9,) * prefix)
-    rollout = Rollout(request, tuple(range(length)), "", "length" if truncated else "stop", logprobs=np.full(length, -1.0, np.float32))
+    rollout = Rollout(
+        request, tuple(range(length)), "", "length" if truncated else "stop", logprobs=np.full(length, -1.0, np.float32)
+    )
     made = Sample(rollout, Verdict(Status.CORRECT, 1.0), reward=1.0, advantage=advantage)
     made.columns = {"old_logprob": np.full(length, -1.0 + gap, np.float32)}
     made.terms = terms or made.terms
@@ -34,7 +36,9 @@ def test_weights_by_aggregation(aggregation, expected):
 
 
 def test_kl_and_entropy_go_with_policy_rows_times_their_coefficients():
-    found = rows_of([sample(4)], "algorithm.kl=k3", "algorithm.kl_coefficient=0.1", "algorithm.entropy_coefficient=0.01")[0]
+    found = rows_of(
+        [sample(4)], "algorithm.kl=k3", "algorithm.kl_coefficient=0.1", "algorithm.entropy_coefficient=0.01"
+    )[0]
     assert found.terms == pytest.approx({"policy_gradient": 1 / 4, "kl": 0.1 / 4, "entropy": 0.01 / 4})
 
 
@@ -50,7 +54,9 @@ def test_truncated_samples_teach_nothing_if_so_asked():
 
 def test_the_engine_correction_is_truncated_and_only_for_what_the_policy_drew():
     (close, far, base) = rows_of([sample(2, gap=np.log(1.5)), sample(2, gap=5.0), sample(2, gap=5.0, source="base")])
-    assert close.columns["advantage"] == pytest.approx([1.5, 1.5]) and far.columns["advantage"] == pytest.approx([2.0, 2.0])
+    assert close.columns["advantage"] == pytest.approx([1.5, 1.5]) and far.columns["advantage"] == pytest.approx(
+        [2.0, 2.0]
+    )
     assert base.columns["advantage"] == pytest.approx([1.0, 1.0])
     off = rows_of([sample(2, gap=5.0)], "algorithm.importance_cap=null")
     assert off[0].columns["advantage"] == pytest.approx([1.0, 1.0])
@@ -60,14 +66,22 @@ def test_a_sample_that_left_its_group_makes_no_row_and_no_weight():
     config = load_config(None, ["algorithm.prompts_per_step=1"])
     left = sample(8)
     left.reward = None
-    (found,) = rows.make_minibatches([Group(PROBLEM, [sample(4), left])], rows.base_terms(config.algorithm), config, step=0)
+    (found,) = rows.make_minibatches(
+        [Group(PROBLEM, [sample(4), left])], rows.base_terms(config.algorithm), config, step=0
+    )
     assert len(found) == 1 and found[0].terms["policy_gradient"] == pytest.approx(1 / 4)
 
 
 def test_minibatches_are_whole_groups_dealt_out_from_the_seed():
     config = load_config(None, ["algorithm.prompts_per_step=4", "algorithm.minibatches=2", "algorithm.epochs=2"])
     groups = [Group(PROBLEM, [sample(2 + g, advantage=g) for _ in range(3)]) for g in range(4)]
-    dealt = [[[r.columns["advantage"][0] for r in rows] for rows in rows.make_minibatches(groups, rows.base_terms(config.algorithm), config, step)] for step in (0, 0, 1)]
+    dealt = [
+        [
+            [r.columns["advantage"][0] for r in rows]
+            for rows in rows.make_minibatches(groups, rows.base_terms(config.algorithm), config, step)
+        ]
+        for step in (0, 0, 1)
+    ]
     assert dealt[0] == dealt[1] and dealt[0] != dealt[2]
     for epoch in (dealt[0][:2], dealt[0][2:]):
         assert sorted(a for rows in epoch for a in rows) == sorted([0.0, 1.0, 2.0, 3.0] * 3)

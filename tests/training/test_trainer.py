@@ -33,7 +33,10 @@ def settings(small_settings):
 
 
 def small(tmp_path, name, *overrides):
-    return load_config(REPOSITORY / "configs" / "lab" / "grpo.yaml", [*SMALL, f"name={name}", f"run.output={tmp_path}/{name}", *overrides])
+    return load_config(
+        REPOSITORY / "configs" / "lab" / "grpo.yaml",
+        [*SMALL, f"name={name}", f"run.output={tmp_path}/{name}", *overrides],
+    )
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +49,15 @@ def run(actors):
 @pytest.fixture(scope="module")
 def plain(run, tmp_path_factory):
     """Four steps of GRPO, evaluated and audited on the way: what the other tests compare with."""
-    return run(small(tmp_path_factory.mktemp("plain"), "plain", "run.evaluate_every=2", "run.evaluate_samples=4", "run.exact_every=2"))
+    return run(
+        small(
+            tmp_path_factory.mktemp("plain"),
+            "plain",
+            "run.evaluate_every=2",
+            "run.evaluate_samples=4",
+            "run.exact_every=2",
+        )
+    )
 
 
 def weights(folder):
@@ -67,7 +78,9 @@ def test_a_run_leaves_everything_behind(plain):
     for m in metrics:
         stages = sum(m[f"seconds/{stage}"] for stage in ("generate", "verify", "score", "train", "transfer", "other"))
         assert stages == pytest.approx(m["seconds/step"], rel=1e-6)
-        assert m["transfer/gather_seconds"] == 0 and 0 < m["transfer/send_seconds"] <= m["seconds/transfer"]  # no shards
+        assert (
+            m["transfer/gather_seconds"] == 0 and 0 < m["transfer/send_seconds"] <= m["seconds/transfer"]
+        )  # no shards
         assert m["engine/logprob_difference_mean"] < 1e-4 and 0 <= m["pass@1"] <= m["pass@group"] <= 1
         assert m["verdict/correct"] + m["verdict/wrong"] + m["verdict/no_answer"] == pytest.approx(1)
     assert [e["step"] for e in records(plain, "evaluations.jsonl")] == [0, 2, 4]
@@ -83,7 +96,10 @@ def test_every_rollout_is_recorded_with_its_tokens_and_version(plain):
     for step in range(4):
         table = pq.read_table(plain / "rollouts" / f"step-{step:06d}.parquet").to_pydict()
         assert len(table["step"]) == 16 and set(table["step"]) == {step} and set(table["weight_version"]) == {step}
-        assert all(len(t) == len(p) == len(o) for t, p, o in zip(table["tokens"], table["logprobs"], table["old_logprobs"], strict=True))
+        assert all(
+            len(t) == len(p) == len(o)
+            for t, p, o in zip(table["tokens"], table["logprobs"], table["old_logprobs"], strict=True)
+        )
         assert len(set(table["seed"])) == 16 and set(table["source"]) == {"policy"}
         for group in range(4):
             rewards = [r for r, g in zip(table["reward"], table["group"], strict=True) if g == group]
@@ -97,7 +113,10 @@ def test_the_final_model_is_an_ordinary_checkpoint_and_moved(plain):
 
     from explore_rl.models import resolve_model
 
-    model, tokenizer = AutoModelForCausalLM.from_pretrained(plain / "final"), AutoTokenizer.from_pretrained(plain / "final")
+    model, tokenizer = (
+        AutoModelForCausalLM.from_pretrained(plain / "final"),
+        AutoTokenizer.from_pretrained(plain / "final"),
+    )
     assert model(**tokenizer("1 2 3=6:", return_tensors="pt")).logits.isfinite().all()
     before = AutoModelForCausalLM.from_pretrained(resolve_model("lab:base"))
     moved = [(a - b).abs().max().item() for a, b in zip(model.parameters(), before.parameters(), strict=True)]
@@ -132,7 +151,11 @@ def test_strategies_compose_and_each_leaves_its_mark(run, tmp_path):
     table = pq.read_table(folder / "rollouts" / "step-000000.parquet").to_pydict()
     assert table["source"].count("trace") == 4 and table["source"].count("policy") == 12
     metrics = records(folder, "metrics.jsonl")[0]
-    assert metrics["trace_injection/injected"] == 4 and metrics["diversity_bonus/revisited"] == 0 and metrics["diversity_bonus/rewarded"] > 0
+    assert (
+        metrics["trace_injection/injected"] == 4
+        and metrics["diversity_bonus/revisited"] == 0
+        and metrics["diversity_bonus/rewarded"] > 0
+    )
 
 
 def test_a_mixture_draws_from_the_base_and_a_hotter_policy(run, tmp_path):
@@ -153,10 +176,14 @@ def test_likelihood_alone_trains_on_traces_and_draws_nothing(run, tmp_path):
 
 
 def test_the_strategy_of_the_readme_runs_as_it_stands(run, tmp_path, monkeypatch):
-    code = re.search(r"```python\n# short_answers\.py\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.DOTALL).group(1)
+    code = re.search(
+        r"```python\n# short_answers\.py\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.DOTALL
+    ).group(1)
     (tmp_path / "short_answers.py").write_text(code)
     monkeypatch.syspath_prepend(str(tmp_path))
-    folder = run(small(tmp_path, "short", "strategies=[{name: 'short_answers:ShortAnswers', size: 0.2}]", "run.steps=1"))
+    folder = run(
+        small(tmp_path, "short", "strategies=[{name: 'short_answers:ShortAnswers', size: 0.2}]", "run.steps=1")
+    )
     table = pq.read_table(folder / "rollouts" / "step-000000.parquet").to_pydict()
     right = [r for r, v in zip(table["reward"], table["verdict"], strict=True) if v == "correct"]
     assert right and all(1.0 < r < 1.2 for r in right)
@@ -173,7 +200,12 @@ WATCHED = ["run.evaluate_every=1", "run.evaluate_samples=2", "run.exact_every=1"
     "settings",
     [
         ["strategies=[{name: diversity_bonus}, {name: trace_injection, which: least_likely}]", *WATCHED],
-        ["algorithm.minibatches=2", "algorithm.epochs=2", "learner.schedule=cosine", "algorithm.dynamic_sampling_rounds=2"],
+        [
+            "algorithm.minibatches=2",
+            "algorithm.epochs=2",
+            "learner.schedule=cosine",
+            "algorithm.dynamic_sampling_rounds=2",
+        ],
         [MIXTURE.replace("share_base", "weight: none, share_base"), "algorithm.importance_cap=null"],
     ],
     ids=["bonus and traces, watched", "several updates, dynamic sampling", "mixture"],
@@ -213,7 +245,7 @@ def test_an_engine_that_dies_is_replaced_and_the_run_ends_as_if_it_had_not(plain
 
     def kills_once(self, requests):
         if self.next_step == 1 and not killed:
-            killed.append(actors.rollouts.families["policy"][0].pid)
+            killed.append(actors.engines.families["policy"][0].pid)
             os.kill(killed[0], signal.SIGKILL)
         return real(self, requests)
 
@@ -223,7 +255,14 @@ def test_an_engine_that_dies_is_replaced_and_the_run_ends_as_if_it_had_not(plain
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_with_its_state_saved(run, tmp_path):
-    config = small(tmp_path, "diverges", "learner.learning_rate=1e30", "learner.max_grad_norm=0", "run.steps=12", "run.max_bad_steps=2")
+    config = small(
+        tmp_path,
+        "diverges",
+        "learner.learning_rate=1e30",
+        "learner.max_grad_norm=0",
+        "run.steps=12",
+        "run.max_bad_steps=2",
+    )
     with pytest.raises(RunStopped, match="not finite in 2 steps in a row"):
         run(config)
     assert any((tmp_path / "diverges" / "checkpoints").glob("*/COMPLETE"))
@@ -231,11 +270,21 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_its_state_saved(run, tmp_p
 
 def test_groups_without_signal_for_many_steps_stop_the_run(run, tmp_path):
     path = tmp_path / "impossible.jsonl"
-    lines = [{"id": f"p{i}", "prompt": f"{i} 1 1=60:", "answer": {"numbers": [i, 1, 1], "target": 60}, "verifier": "countdown"} for i in range(1, 9)]
+    lines = [
+        {
+            "id": f"p{i}",
+            "prompt": f"{i} 1 1=60:",
+            "answer": {"numbers": [i, 1, 1], "target": 60},
+            "verifier": "countdown",
+        }
+        for i in range(1, 9)
+    ]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     with pytest.raises(RunStopped, match="no group had any signal in 2 steps"):
         run(small(tmp_path, "silent", f"problems.train={path}", "run.max_silent_steps=2"))
-    assert (tmp_path / "silent" / "checkpoints").exists() and any((tmp_path / "silent" / "checkpoints").glob("*/COMPLETE"))
+    assert (tmp_path / "silent" / "checkpoints").exists() and any(
+        (tmp_path / "silent" / "checkpoints").glob("*/COMPLETE")
+    )
 
 
 def test_a_run_killed_before_its_first_checkpoint_starts_again_without_a_trace(run, tmp_path, monkeypatch):
@@ -247,7 +296,11 @@ def test_a_run_killed_before_its_first_checkpoint_starts_again_without_a_trace(r
         run(config)
     monkeypatch.undo()
     folder = run(config, resume=True)
-    assert [r["step"] for r in records(folder, "exact.jsonl")] == [r["step"] for r in records(folder, "evaluations.jsonl")] == [0, 1, 2, 3, 4]
+    assert (
+        [r["step"] for r in records(folder, "exact.jsonl")]
+        == [r["step"] for r in records(folder, "evaluations.jsonl")]
+        == [0, 1, 2, 3, 4]
+    )
 
 
 def test_a_finished_run_can_be_made_longer_and_its_final_model_is_the_longer_one(plain, run, tmp_path):
@@ -272,8 +325,20 @@ def test_training_and_heldout_problems_may_share_ids(run, tmp_path):
         line = {"id": "0", "prompt": prompt, "answer": {"numbers": numbers, "target": target}, "verifier": "countdown"}
         (tmp_path / f"{name}.jsonl").write_text(json.dumps(line) + "\n")
     files = [f"problems.train={tmp_path}/train.jsonl", f"problems.heldout={tmp_path}/heldout.jsonl"]
-    folder = run(small(tmp_path, "ids", *files, "algorithm.prompts_per_step=1", "run.steps=2", "run.evaluate_every=1", "run.evaluate_samples=2"))
-    prompts = {tuple(p) for p in pq.read_table(folder / "rollouts" / "step-000001.parquet")["prompt_tokens"].to_pylist()}
+    folder = run(
+        small(
+            tmp_path,
+            "ids",
+            *files,
+            "algorithm.prompts_per_step=1",
+            "run.steps=2",
+            "run.evaluate_every=1",
+            "run.evaluate_samples=2",
+        )
+    )
+    prompts = {
+        tuple(p) for p in pq.read_table(folder / "rollouts" / "step-000001.parquet")["prompt_tokens"].to_pylist()
+    }
     (only,) = prompts
     assert records(folder, "evaluations.jsonl")[0]["problems"] == 1
     from explore_rl.models import load_tokenizer
@@ -309,13 +374,28 @@ def test_bad_input_is_one_line_and_leaves_no_folder(run, tmp_path, override, sai
 
 
 def command(name, folder):
-    return [sys.executable, "-m", "explore_rl.cli", "train", "configs/lab/grpo.yaml", *SMALL, f"name={name}", f"run.output={folder}"]
+    return [
+        sys.executable,
+        "-m",
+        "explore_rl.cli",
+        "train",
+        "configs/lab/grpo.yaml",
+        *SMALL,
+        f"name={name}",
+        f"run.output={folder}",
+    ]
 
 
 def test_a_killed_process_resumes_to_the_weights_of_one_never_interrupted(plain, run, tmp_path):
     """SIGKILL of a real `explore-rl train`, whenever it comes."""
     folder = tmp_path / "killed"
-    process = subprocess.Popen(command("killed", folder), cwd=REPOSITORY, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        command("killed", folder),
+        cwd=REPOSITORY,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
     deadline = time.monotonic() + 240
     while not any((folder / "checkpoints").glob("*/COMPLETE")):
         assert process.poll() is None, process.stderr.read().decode()[-2000:]
@@ -324,7 +404,10 @@ def test_a_killed_process_resumes_to_the_weights_of_one_never_interrupted(plain,
     os.killpg(process.pid, signal.SIGKILL)
     process.wait(timeout=30)
     process.stderr.close()
-    resumed = run(load_config(REPOSITORY / "configs" / "lab" / "grpo.yaml", [*SMALL, "name=killed", f"run.output={folder}"]), resume=True)
+    resumed = run(
+        load_config(REPOSITORY / "configs" / "lab" / "grpo.yaml", [*SMALL, "name=killed", f"run.output={folder}"]),
+        resume=True,
+    )
     assert same(weights(plain), weights(resumed))
     assert [m["step"] for m in records(resumed, "metrics.jsonl")] == [0, 1, 2, 3]
 
@@ -338,7 +421,9 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_when_there_is_room(plain, r
     if done.returncode:
         pytest.skip(f"no tmpfs can be mounted here: {done.stderr.decode().strip()}")
     try:
-        ended = subprocess.run(command("full", mount / "full"), cwd=REPOSITORY, capture_output=True, text=True, timeout=400)
+        ended = subprocess.run(
+            command("full", mount / "full"), cwd=REPOSITORY, capture_output=True, text=True, timeout=400
+        )
         assert ended.returncode == 1 and "the disk is full" in ended.stderr and "Traceback" not in ended.stderr
         subprocess.run(["mount", "-o", "remount,size=100m", str(mount)], check=True)
         assert same(weights(plain), weights(run(small(mount, "full"), resume=True)))

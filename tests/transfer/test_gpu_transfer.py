@@ -20,7 +20,7 @@ from explore_rl.cluster import placement
 from explore_rl.cluster.faults import ActorFault
 from explore_rl.config.schema import Config
 from explore_rl.models import load_tokenizer
-from explore_rl.rollout.engines import RolloutGroup
+from explore_rl.rollout.engines import Engines
 from explore_rl.rollout.seeds import hashed_seed
 from explore_rl.transfer.sync import WeightSync
 from explore_rl.types import Request
@@ -38,22 +38,29 @@ def small_buffers(rank):
 
 class House:
     def __init__(self, ranks, actors, base_engines, colocate):
-        from explore_rl.training.actors import LearnerGroup  # as the rehearsal has it
+        from explore_rl.training.actors import Learner  # as the rehearsal has it
 
         self.config = Config()
         self.config.learner.ranks, self.config.devices.colocate = ranks, colocate
-        self.config.rollout.actors, self.config.rollout.tensor_parallel, self.config.rollout.kv_cache_gib = actors, 2, 0.1
+        self.config.rollout.actors, self.config.rollout.tensor_parallel, self.config.rollout.kv_cache_gib = (
+            actors,
+            2,
+            0.1,
+        )
         self.layout = placement.start(self.config, base_engines)
-        self.learner = LearnerGroup(self.config, self.layout)
+        self.learner = Learner(self.config, self.layout)
         self.learner.apply(small_buffers)
-        self.group = RolloutGroup(self.config, self.layout, needs_base=base_engines > 0)
+        self.group = Engines(self.config, self.layout, needs_base=base_engines > 0)
         self.sync = WeightSync(self.learner, self.group)
         prompt = tuple(load_tokenizer("lab:base").encode("3 5 7=22:"))
         self.requests = [Request("p", 0, prompt, hashed_seed("t", i), 16) for i in range(32)]
 
     def gap(self, rollouts):
-        sequences = [(np.array(r.request.prompt_ids + r.tokens, dtype=np.int32), len(r.request.prompt_ids), 1.0) for r in rollouts]
-        learner = np.concatenate([s.logprob for s in self.learner.score(sequences)])
+        sequences = [
+            (np.array(r.request.prompt_ids + r.tokens, dtype=np.int32), len(r.request.prompt_ids), 1.0)
+            for r in rollouts
+        ]
+        learner = np.concatenate([s.logprob for s in self.learner.logprobs(sequences)])
         return float(np.abs(learner - np.concatenate([r.logprobs for r in rollouts])).mean())
 
     def workers(self):

@@ -38,11 +38,15 @@ class DiversityBonus(Strategy):
         self.b0 = parameters.share("b0", 0.5 if b0 is None else b0)
         self.counts: dict[str, Counter[str]] = {}  # problem -> answer -> times given, before the current batch
 
-    def advantage(self, groups: list[Group], step: StepContext) -> None:
+    def advantage(self, groups: list[Group], context: StepContext) -> None:
         earned = []
         revisited = sum(g.problem.id in self.counts for g in groups) / len(groups)
         for group in groups:
-            answered = [s for s in group.samples if s.reward is not None and answer_of(s) is not None and s.rollout.logprobs is not None]
+            answered = [
+                s
+                for s in group.samples
+                if s.reward is not None and answer_of(s) is not None and s.rollout.logprobs is not None
+            ]
             here = Counter(answer_of(s) for s in answered)
             for sample in answered:
                 bonus = self.bonus(group.problem.id, answer_of(sample), here[answer_of(sample)], len(group.samples))
@@ -51,7 +55,11 @@ class DiversityBonus(Strategy):
         for group in groups:  # only now: counts exclude the current batch
             drawn = [s for s in group.samples if answer_of(s) is not None and s.rollout.logprobs is not None]
             self.counts.setdefault(group.problem.id, Counter()).update(answer_of(s) for s in drawn)
-        step.metrics |= {"revisited": revisited, "bonus_mean": sum(earned) / len(earned) if earned else 0.0, "rewarded": float(len(earned))}
+        context.metrics |= {
+            "revisited": revisited,
+            "bonus_mean": sum(earned) / len(earned) if earned else 0.0,
+            "rewarded": float(len(earned)),
+        }
 
     def bonus(self, problem: str, answer: str, in_group: int, group_size: int) -> float:
         """b of one sample. in_group: samples of its group with the same answer, itself included; group_size: n."""

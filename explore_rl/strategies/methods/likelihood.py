@@ -57,20 +57,22 @@ class Likelihood(Strategy):
     def terms(self, config: Config) -> list[LossTerm]:
         return [LossTerm("likelihood", losses.likelihood, (), {}, normaliser="likelihood")]
 
-    def plan(self, requests: list[Request], groups: list[Group], round: int, step: StepContext) -> list[Request]:
+    def plan(self, requests: list[Request], groups: list[Group], round: int, context: StepContext) -> list[Request]:
         return [] if self.only else requests
 
-    def inject(self, groups: list[Group], step: StepContext) -> None:
-        self.source.prepare([g.problem for g in groups], step)
-        chosen = chosen_groups(groups, self.rate, step)
+    def inject(self, groups: list[Group], context: StepContext) -> None:
+        self.source.prepare([g.problem for g in groups], context)
+        chosen = chosen_groups(groups, self.rate, context)
         injected = 0
         for index, group in enumerate(groups):
             if not chosen[index] or (self.when == "no_success" and not without_success(group)):
                 continue
-            for trace, tokens, verdict in self.source.pick(group, self.per_group, step):
-                sample = self.source.sample(group, index, trace, tokens, verdict, step, in_baseline=False)
+            for trace, tokens, verdict in self.source.pick(group, self.per_group, context):
+                sample = self.source.sample(group, index, trace, tokens, verdict, context, in_baseline=False)
                 sample.terms = {"likelihood": self.coefficient}
                 group.samples.append(sample)
                 injected += 1
-        step.metrics["injected"] = step.metrics.get("injected", 0.0) + injected  # over the rounds of dynamic sampling
-        step.metrics |= self.source.metrics()
+        context.metrics["injected"] = (
+            context.metrics.get("injected", 0.0) + injected
+        )  # over the rounds of dynamic sampling
+        context.metrics |= self.source.metrics()

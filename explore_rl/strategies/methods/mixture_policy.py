@@ -26,7 +26,7 @@ from analysis.errors import InputError
 from explore_rl.config.schema import Config
 from explore_rl.objectives.corrections import mixture_weight
 from explore_rl.strategies import parameters
-from explore_rl.strategies.base import Needs, Score, StepContext, Strategy
+from explore_rl.strategies.base import Column, Needs, StepContext, Strategy
 from explore_rl.types import Group, Problem, Request
 
 WEIGHTS = ("exact", "power", "none")
@@ -60,15 +60,21 @@ class MixturePolicy(Strategy):
         if power is not None and weight != "power":
             raise ValueError(f"power={power!r} has no effect with weight={weight}; for w^lambda use weight=power")
         self.shares = {name: share for name, share in shares.items() if share > 0}
-        self.hot_temperature = parameters.number("hot_temperature", 1.5 if hot_temperature is None else hot_temperature, above=0)
-        self.exponent = {"exact": 1.0, "power": parameters.number("power", 0.5 if power is None else power, above=0, below=1), "none": 0.0}[
-            weight
-        ]
+        self.hot_temperature = parameters.number(
+            "hot_temperature", 1.5 if hot_temperature is None else hot_temperature, above=0
+        )
+        self.exponent = {
+            "exact": 1.0,
+            "power": parameters.number("power", 0.5 if power is None else power, above=0, below=1),
+            "none": 0.0,
+        }[weight]
 
     def check(self, config: Config, problems: list[Problem]) -> None:
         algorithm = config.algorithm
         if algorithm.importance_cap is not None:
-            raise InputError("strategies: mixture_policy: its weight is the whole correction; set algorithm.importance_cap=null")
+            raise InputError(
+                "strategies: mixture_policy: its weight is the whole correction; set algorithm.importance_cap=null"
+            )
         own, least = self.shares["policy"] * algorithm.group_size, config.rewards.min_group
         if own < least - 1e-9:
             raise InputError(
@@ -95,14 +101,14 @@ class MixturePolicy(Strategy):
             )
 
     def needs(self, config: Config) -> Needs:
-        scores = []
+        columns = []
         if "base" in self.shares:
-            scores.append(Score("base_logprob", "base", config.rollout.temperature))
+            columns.append(Column("base_logprob", "base", config.rollout.temperature))
         if "hot" in self.shares:
-            scores.append(Score("hot_logprob", "policy", self.hot_temperature))
-        return Needs(base_engine="base" in self.shares, scores=tuple(scores))
+            columns.append(Column("hot_logprob", "policy", self.hot_temperature))
+        return Needs(base_engine="base" in self.shares, columns=tuple(columns))
 
-    def plan(self, requests: list[Request], groups: list[Group], round: int, step: StepContext) -> list[Request]:
+    def plan(self, requests: list[Request], groups: list[Group], round: int, context: StepContext) -> list[Request]:
         if round > 0:
             return requests
         places: dict[int, list[int]] = {}
@@ -110,16 +116,20 @@ class MixturePolicy(Strategy):
             places.setdefault(request.group, []).append(i)
         components = ["policy"] * len(requests)
         for group in places.values():
-            fixed, chances = self.allocation(len(group), step.config.rewards.min_group)
+            fixed, chances = self.allocation(len(group), context.config.rewards.min_group)
             if free := group[fixed:]:
-                for i, name in zip(free, step.rng.choice(list(chances), size=len(free), p=list(chances.values())), strict=True):
+                for i, name in zip(
+                    free, context.rng.choice(list(chances), size=len(free), p=list(chances.values())), strict=True
+                ):
                     components[i] = str(name)
         return [self.drawn_by(component, request) for component, request in zip(components, requests, strict=True)]
 
     def allocation(self, size: int, at_least: int) -> tuple[int, dict[str, float]]:
         """Of a group of `size`: how many draws are the policy's own for sure, and the chances of the components for each of the others."""
         fixed = min(at_least, int(size * self.shares["policy"] + 1e-9))
-        left = {name: max(0.0, size * share - (fixed if name == "policy" else 0)) for name, share in self.shares.items()}
+        left = {
+            name: max(0.0, size * share - (fixed if name == "policy" else 0)) for name, share in self.shares.items()
+        }
         return fixed, {name: amount / max(sum(left.values()), 1e-9) for name, amount in left.items()}
 
     def drawn_by(self, component: str, request: Request) -> Request:
@@ -130,24 +140,31 @@ class MixturePolicy(Strategy):
             return replace(request, source="hot", temperature=self.hot_temperature, in_baseline=False)
         return request
 
-    def advantage(self, groups: list[Group], step: StepContext) -> None:
+    def advantage(self, groups: list[Group], context: StepContext) -> None:
         samples = [
-            s for g in groups for s in g.samples if s.reward is not None and s.rollout.logprobs is not None and "old_logprob" in s.columns
+            s
+            for g in groups
+            for s in g.samples
+            if s.reward is not None and s.rollout.logprobs is not None and "old_logprob" in s.columns
         ]
         if not samples:
             return
         columns = {"policy": "old_logprob", "base": "base_logprob", "hot": "hot_logprob"}
-        totals = {name: np.array([s.columns[columns[name]].sum(dtype=np.float64) for s in samples]) for name in self.shares}
+        totals = {
+            name: np.array([s.columns[columns[name]].sum(dtype=np.float64) for s in samples]) for name in self.shares
+        }
         exact = mixture_weight(
-            totals["policy"], np.stack([totals[n] for n in self.shares]), np.array([self.shares[n] for n in self.shares])
+            totals["policy"],
+            np.stack([totals[n] for n in self.shares]),
+            np.array([self.shares[n] for n in self.shares]),
         )
         used = exact**self.exponent
         for sample, weight in zip(samples, used, strict=True):
             sample.weight = float(weight)
         # Of the exact weights, whatever the exponent: how well these draws stand for the policy's own.
-        step.metrics["effective_sample_size"] = float(exact.sum() ** 2 / (exact**2).sum() / len(exact))
+        context.metrics["effective_sample_size"] = float(exact.sum() ** 2 / (exact**2).sum() / len(exact))
         for name in self.shares:
             of_source = np.array([s.rollout.request.source == name for s in samples])
             if of_source.any():
-                step.metrics[f"exact_weight_{name}"] = float(exact[of_source].mean())
-                step.metrics[f"weight_{name}"] = float(used[of_source].mean())
+                context.metrics[f"exact_weight_{name}"] = float(exact[of_source].mean())
+                context.metrics[f"weight_{name}"] = float(used[of_source].mean())

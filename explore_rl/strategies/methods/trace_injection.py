@@ -14,7 +14,14 @@ from explore_rl.objectives import losses
 from explore_rl.objectives.terms import LossTerm
 from explore_rl.strategies import parameters
 from explore_rl.strategies.base import StepContext, Strategy
-from explore_rl.strategies.traces import WHEN, TraceSource, check_budget, chosen_groups, drop_for_traces, without_success
+from explore_rl.strategies.traces import (
+    WHEN,
+    TraceSource,
+    check_budget,
+    chosen_groups,
+    drop_for_traces,
+    without_success,
+)
 from explore_rl.types import Group, Problem, Request
 
 
@@ -45,7 +52,9 @@ class TraceInjection(Strategy):
         self.when = parameters.choice("when", when, WHEN)
         self.statistics = parameters.choice("statistics", statistics, ("all", "on_policy"))
         self.gamma = parameters.number("gamma", gamma, above=0)
-        self.clip = None if clip is None else parameters.number("clip", clip, above=0, below=1)  # f(p) < 1: a higher cap would never bind
+        self.clip = (
+            None if clip is None else parameters.number("clip", clip, above=0, below=1)
+        )  # f(p) < 1: a higher cap would never bind
         regions, leave_out = parameters.labels("regions", regions), parameters.labels("leave_out", leave_out)
         self.source = TraceSource(parameters.text("traces", traces), which, regions, leave_out)
         self.room: list[int] = []  # traces that each group of the draw gets
@@ -58,26 +67,32 @@ class TraceInjection(Strategy):
         shape = {"gamma": self.gamma, "clip": self.clip}
         return [LossTerm("shaped_trace", losses.shaped_trace, ("advantage",), shape, normaliser="policy_gradient")]
 
-    def plan(self, requests: list[Request], groups: list[Group], round: int, step: StepContext) -> list[Request]:
+    def plan(self, requests: list[Request], groups: list[Group], round: int, context: StepContext) -> list[Request]:
         if round > 0 or self.when != "always":
             return requests
-        self.source.prepare([g.problem for g in groups], step)
-        chosen = chosen_groups(groups, self.rate, step)
-        room = {i: min(self.per_group, len(self.source.usable[g.problem.id])) for i, g in enumerate(groups) if chosen[i]}
+        self.source.prepare([g.problem for g in groups], context)
+        chosen = chosen_groups(groups, self.rate, context)
+        room = {
+            i: min(self.per_group, len(self.source.usable[g.problem.id])) for i, g in enumerate(groups) if chosen[i]
+        }
         self.room = [room.get(i, 0) for i in range(len(groups))]
         return drop_for_traces(requests, room)
 
-    def inject(self, groups: list[Group], step: StepContext) -> None:
+    def inject(self, groups: list[Group], context: StepContext) -> None:
         if self.when == "no_success":
-            self.source.prepare([g.problem for g in groups], step)
-            chosen = chosen_groups(groups, self.rate, step)
+            self.source.prepare([g.problem for g in groups], context)
+            chosen = chosen_groups(groups, self.rate, context)
             self.room = [self.per_group if chosen[i] and without_success(g) else 0 for i, g in enumerate(groups)]
         injected = 0
         for index, group in enumerate(groups):
-            for trace, tokens, verdict in self.source.pick(group, self.room[index], step):
-                sample = self.source.sample(group, index, trace, tokens, verdict, step, in_baseline=self.statistics == "all")
+            for trace, tokens, verdict in self.source.pick(group, self.room[index], context):
+                sample = self.source.sample(
+                    group, index, trace, tokens, verdict, context, in_baseline=self.statistics == "all"
+                )
                 sample.terms = {"shaped_trace": 1.0}
                 group.samples.append(sample)
                 injected += 1
-        step.metrics["injected"] = step.metrics.get("injected", 0.0) + injected  # over the rounds of dynamic sampling
-        step.metrics |= self.source.metrics()
+        context.metrics["injected"] = (
+            context.metrics.get("injected", 0.0) + injected
+        )  # over the rounds of dynamic sampling
+        context.metrics |= self.source.metrics()
