@@ -1,4 +1,5 @@
-"""Light core: what `analysis` needs, no torch. Extras add the rest; requirements/*.lock pin everything (see scripts/setup_env.sh)."""
+"""Light core: what `analysis` needs, no torch. Extras add the rest; requirements/*.lock pin everything
+(see scripts/setup_env.sh)."""
 
 from setuptools import find_packages, setup
 
@@ -22,16 +23,30 @@ TRAIN = [  # vLLM itself is left to the lock files: its CPU build names packages
     "tensorboard>=2.21",
 ]
 VERIFY = ["math-verify==0.9.0", "reasoning-gym==0.1.25", "pyseccomp>=0.1.2"]
-DEV = ["pytest>=9", "pytest-timeout>=2.4", "hypothesis>=6.100", "playwright>=1.60"]
+DEV = [
+    "pytest>=9",
+    "pytest-timeout>=2.4",
+    "hypothesis>=6.100",
+    "playwright>=1.60",
+    "ruff==0.17.6",  # lint and format, settings in pyproject.toml
+    "basedpyright==1.40.2",  # pyright from PyPI alone: the original fetches itself from npm
+]
 
 setup(
     name="explore-rl",
     version="0.1.0",
+    license="Apache-2.0",
     description="Exploration-augmented RLVR on Ray, DeepSpeed and vLLM, and an honest measure of what it did",
     python_requires=">=3.11",
-    packages=find_packages(include=["explore_rl", "explore_rl.*", "analysis", "analysis.*"]),
+    packages=[*find_packages(include=["explore_rl", "explore_rl.*", "analysis", "analysis.*"]), "explore_rl.configs"],
+    package_dir={"explore_rl.configs": "configs"},  # so that `explore-rl train lab/grpo` works anywhere
     include_package_data=True,
-    package_data={"explore_rl.lab": ["base_model/*"], "analysis": ["report/*.html", "report/*.css", "report/*.js"]},
+    package_data={
+        "explore_rl": ["py.typed"],
+        "explore_rl.lab": ["base_model/*"],
+        "explore_rl.configs": ["*/*.yaml"],
+        "analysis": ["py.typed", "report/*.html", "report/*.css", "report/*.js"],
+    },
     install_requires=CORE,
     extras_require={
         "verify": VERIFY,

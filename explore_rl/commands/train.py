@@ -25,11 +25,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from explore_rl.config.loading import load_config
-    from explore_rl.config.schema import field_docs
+    from explore_rl.config.schema import all_settings
 
     if args.fields:
-        for name, (default, doc) in field_docs().items():
-            print(f"{name:38} {default!s:24} {doc}")
+        for name, known in all_settings().items():
+            allowed = f" [{known.allowed}]" if known.allowed else ""
+            print(f"{name:38} {known.default!s:24} {known.doc}{allowed}")
         return 0
     if args.recipe is None:
         from analysis.errors import InputError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -13,16 +14,23 @@ from omegaconf.errors import OmegaConfBaseException
 
 from analysis.errors import InputError
 from explore_rl.config.checks import check
-from explore_rl.config.schema import Config, field_docs
+from explore_rl.config.recipes import find
+from explore_rl.config.schema import Config, all_settings
 
-# What OmegaConf and YAML raise for text that is no setting: TypeError where containers do not fit, IndexError for a key like "[".
+# What OmegaConf and YAML raise for text that is no setting:
+# TypeError where containers do not fit, IndexError for a key like "[".
 UNREADABLE = (OmegaConfBaseException, yaml.YAMLError, TypeError, ValueError, IndexError)
 
 
-def load_config(recipe: str | Path | None, overrides: list[str] = ()) -> Config:
-    """Defaults <- recipe <- overrides ("learner.ranks=2"), checked. Raises InputError that names file, key and the nearest right key."""
+def load_config(recipe: str | Path | None, overrides: Sequence[str] = ()) -> Config:
+    """Defaults <- recipe <- overrides, checked. Later ones win.
+
+    recipe: a file, or the name of one that comes with the project, such as "lab/grpo".
+    overrides: such as "learner.ranks=2".
+    Raises InputError that names the file, the key and the nearest right key.
+    """
     merged = OmegaConf.structured(Config)
-    layers = _recipe_layers(Path(recipe), ()) if recipe is not None else []
+    layers = _recipe_layers(find(recipe), ()) if recipe is not None else []
     where = str(recipe) if recipe else "config"
     try:
         for override in overrides:
@@ -53,7 +61,7 @@ def _override(text: str) -> DictConfig:
 def _recipe_layers(path: Path, below: tuple[Path, ...]) -> list[tuple[str, Any]]:
     """The recipe at `path` after the one that its `base` key names (relative to it), as (where, settings)."""
     if not path.is_file():
-        raise InputError(f"{path}: no such recipe; see configs/ for the ones that come with the project")
+        raise InputError(f"{path}: no such recipe")
     if path.resolve() in below:
         raise InputError(f"{path}: base: recipes name each other in a circle")
     try:
@@ -82,17 +90,17 @@ def _refuse_unknown(layer: DictConfig, schema: type, where: str, prefix: str = "
     known = {f.name: f for f in fields(schema)}
     for key in layer:
         if key not in known:
-            everywhere = list(field_docs())
-            nearest = difflib.get_close_matches(f"{prefix}{key}", everywhere, n=1, cutoff=0.5) or [
-                name for name in everywhere if name.split(".")[-1] == str(key)
-            ]
+            everywhere = list(all_settings())
+            nearest = difflib.get_close_matches(f"{prefix}{key}", everywhere, n=1, cutoff=0.5)
+            nearest = nearest or [name for name in everywhere if name.split(".")[-1] == str(key)]
             hint = f"; did you mean {nearest[0]}?" if nearest else f"; known here: {', '.join(known)}"
             raise InputError(f"{where}: unknown key {_one_line(f'{prefix}{key}')}{hint}")
-        section = known[key].default_factory if callable(known[key].default_factory) else None
+        section = known[key].default_factory
         value = layer._get_node(key)
-        if callable(section) and isinstance(section(), list) and isinstance(value, DictConfig):
+        if isinstance(value, DictConfig) and callable(section) and isinstance(section(), list):
             raise InputError(
-                f"{where}: {prefix}{key} is a list, given as a whole: expected [...], got {OmegaConf.to_container(value)}"
+                f"{where}: {prefix}{key} is a list, given as a whole: expected [...], "
+                f"got {OmegaConf.to_container(value)}"
             )
         if isinstance(section, type) and is_dataclass(section):
             if not isinstance(value, DictConfig):

@@ -11,7 +11,8 @@ from explore_rl import strategies
 from explore_rl.cluster import placement
 from explore_rl.config.checks import warnings
 from explore_rl.config.loading import load_config, to_yaml
-from explore_rl.config.schema import Config, field_docs
+from explore_rl.config.recipes import names
+from explore_rl.config.schema import Config, all_settings
 from explore_rl.strategies.base import needs_of
 
 ROOT = Path(__file__).parents[2]
@@ -73,7 +74,7 @@ def test_bad_overrides_are_refused_with_what_would_be_right(override, said):
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.sampled_from(sorted([*field_docs(), "learner", "x", "strategies.0.name"])),
+    st.sampled_from(sorted([*all_settings(), "learner", "x", "strategies.0.name"])),
     st.text("ab01[]{}:,.${}'\"?!&*|> \n\t%@", max_size=8),
 )
 def test_any_override_is_a_config_or_one_line(key, value):
@@ -165,14 +166,29 @@ def test_the_resolved_config_reads_back_as_itself(tmp_path):
 
 
 def test_every_setting_says_what_it_does():
-    undocumented = [
-        name
-        for name, (_, doc) in field_docs().items()
-        if not doc
-        and name.split(".")[-1]
-        not in ("name", "seed", "learning_rate", "betas", "weight_decay", "steps", "output", "kl_coefficient")
-    ]
-    assert undocumented == []
+    assert [name for name, known in all_settings().items() if not known.doc] == []
+
+
+def test_every_bound_and_choice_refuses_what_is_outside():
+    for name, known in all_settings().items():
+        if known.least is not None:
+            with pytest.raises(InputError, match=rf"{name}=.*: expected at least"):
+                load_config(None, [f"{name}={known.least - 1}"])
+        if known.choices:
+            wrong = 99 if isinstance(known.default, int) else "nonsense"
+            with pytest.raises(InputError, match=rf"{name}=.*: expected one of {known.choices[0]}"):
+                load_config(None, [f"{name}={wrong}"])
+
+
+def test_a_recipe_of_the_project_has_a_name_that_works_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert (
+        load_config("lab/grpo").learner.learning_rate
+        == load_config(ROOT / "configs" / "lab" / "grpo.yaml").learner.learning_rate
+    )
+    with pytest.raises(InputError, match=r"lab/gpro: no such recipe; did you mean lab/grpo\?"):
+        load_config("lab/gpro")
+    assert "ablations/trace_rate" in names()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,59 @@
+"""A setting: its default, what it does, and which values are right, said once, where the field stands."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is known of one field of the configuration.
+
+    default: its value where nobody gives another.
+    doc: what it does, one line.
+    choices: the values it may have, if they are few.
+    least: the smallest number it may be.
+    device: "cpu" or "cuda" where it acts on that device only.
+    """
+
+    default: Any
+    doc: str
+    choices: tuple[Any, ...] = ()
+    least: float | None = None
+    device: str | None = None
+
+    @property
+    def allowed(self) -> str:
+        """The right values in words; empty where the type says all."""
+        if self.choices:
+            return " | ".join(map(str, self.choices))
+        return "" if self.least is None else f"at least {self.least:g}"
+
+
+def setting(default: Any, doc: str, **known: Any) -> Any:
+    """A dataclass field with its `Setting`. known: choices, least, device.
+
+    >>> @dataclass
+    ... class Ranks:
+    ...     ranks: int = setting(1, "DeepSpeed ranks", least=1)
+    >>> Ranks().ranks
+    1
+    >>> dict(settings_of(Ranks))["ranks"].allowed
+    'at least 1'
+    """
+    described = {"setting": Setting(default, doc, **known)}
+    if isinstance(default, list | dict):
+        return field(default_factory=lambda: copy.deepcopy(default), metadata=described)
+    return field(default=default, metadata=described)
+
+
+def settings_of(schema: type, prefix: str = "") -> Iterator[tuple[str, Setting]]:
+    """Dotted name and Setting of every field of a dataclass and of its sections, in their order."""
+    for one in fields(schema):
+        if isinstance(one.default_factory, type) and is_dataclass(one.default_factory):
+            yield from settings_of(one.default_factory, f"{prefix}{one.name}.")
+        else:
+            yield prefix + one.name, one.metadata["setting"]
