@@ -1,4 +1,5 @@
-"""Gathers batches of sample rows into one `ModelSamples`, by code arrays of a few bytes a draw. Counts: analysis.count_rows."""
+"""Gathers batches of sample rows into one `ModelSamples`, by code arrays of a few bytes a draw. Counts:
+analysis.count_rows."""
 
 from __future__ import annotations
 
@@ -25,7 +26,9 @@ class Problems:
 
     def code(self, batch: Batch, source: Source) -> np.ndarray:
         """int32 [rows]."""
-        problem = _encoded(column(batch, source, "problem_id", pa.string(), missing_ok=False), source, batch, "problem_id")
+        problem = _encoded(
+            column(batch, source, "problem_id", pa.string(), missing_ok=False), source, batch, "problem_id"
+        )
         benchmark = column(batch, source, "benchmark", pa.string())
         names = ["" if v is None else v for v in problem.dictionary.to_pylist()]
         if "" in names and (empty := np.asarray(problem.indices) == names.index("")).any():
@@ -67,7 +70,8 @@ def _encoded(array: pa.Array, source: Source, batch: Batch, name: str) -> pa.Dic
 
 
 class SampleRows:
-    """Rows of samples. Per draw it keeps problem code, verdict, and index, seed, log-probability and length where given."""
+    """Rows of samples. Per draw it keeps problem code, verdict, and index, seed, log-probability and length where
+    given."""
 
     WANTED = set(SAMPLE_COLUMNS) - {"completion"} | {"lm_eval_filter"}
 
@@ -105,12 +109,16 @@ class SampleRows:
         for name, kind in (("sample", np.int32), ("seed", np.int64)):
             if got[name] is not None and not got[name].null_count:
                 self.kept[name].append(
-                    np.asarray(got[name]).astype(kind)[evidence] if not evidence.all() else np.asarray(got[name]).astype(kind)
+                    np.asarray(got[name]).astype(kind)[evidence]
+                    if not evidence.all()
+                    else np.asarray(got[name]).astype(kind)
                 )
             else:
                 self.kept[name].append(np.full(int(evidence.sum()), -1, dtype=kind))
         for name in ("logprob", "num_tokens"):
-            values = np.full(rows, np.nan, dtype=np.float32) if got[name] is None else _floats(got[name]).astype(np.float32)
+            values = (
+                np.full(rows, np.nan, dtype=np.float32) if got[name] is None else _floats(got[name]).astype(np.float32)
+            )
             self.kept[name].append(values[evidence])
         self.kept["code"].append(code[evidence])
         self.kept["correct"].append(correct[evidence].astype(np.uint8))
@@ -148,7 +156,9 @@ class SampleRows:
             raise InputError(f"{source.at(batch.number(int(missing.argmax())))}: correct is missing")
         if (clash := ~absent & ~unknown & (value != said) & (evidence | value)).any():
             i = int(clash.argmax())
-            raise InputError(f"{source.at(batch.number(i))}: correct is {bool(value[i])} but verdict is {verdict[i].as_py()!r}")
+            raise InputError(
+                f"{source.at(batch.number(i))}: correct is {bool(value[i])} but verdict is {verdict[i].as_py()!r}"
+            )
         return np.where(absent, said, value) & evidence, evidence
 
     def _check_ranges(self, got: dict[str, pa.Array | None], batch: Batch, source: Source) -> None:
@@ -166,7 +176,9 @@ class SampleRows:
                     i = int(bad.argmax())
                     raise InputError(f"{source.at(batch.number(i))}: {name} is {values[i]:g}; it should be {meaning}")
 
-    def _add_sums(self, code: np.ndarray, correct: np.ndarray, evidence: np.ndarray, got: dict[str, pa.Array | None]) -> None:
+    def _add_sums(
+        self, code: np.ndarray, correct: np.ndarray, evidence: np.ndarray, got: dict[str, pa.Array | None]
+    ) -> None:
         size = len(self.problems.codes)
 
         def add(name: str, at: np.ndarray, weights: np.ndarray | None = None) -> None:
@@ -194,12 +206,16 @@ class SampleRows:
                 add(f"{name} rows", code[there])
                 add(name, code[there], values[there])
 
-    def _add_answers(self, code: np.ndarray, correct: np.ndarray, evidence: np.ndarray, got: dict[str, pa.Array | None]) -> None:
+    def _add_answers(
+        self, code: np.ndarray, correct: np.ndarray, evidence: np.ndarray, got: dict[str, pa.Array | None]
+    ) -> None:
         if got["answer"] is None and got["mode"] is None:
             return
         rows = len(code)
         columns = {"problem": pa.array(code), "correct": pa.array(correct)}
-        columns |= {n: pa.nulls(rows, pa.string()) if got[n] is None else got[n].cast(pa.string()) for n in ("answer", "mode")}
+        columns |= {
+            n: pa.nulls(rows, pa.string()) if got[n] is None else got[n].cast(pa.string()) for n in ("answer", "mode")
+        }
         table = pa.table(columns)
         table = table if evidence.all() else table.filter(pa.array(evidence))
         table = table.append_column("count", pa.array(np.ones(table.num_rows, dtype=np.int64)))
@@ -210,7 +226,9 @@ class SampleRows:
     def _add_settings(self, got: dict[str, pa.Array | None], batch: Batch, source: Source) -> None:
         for name in SETTINGS:
             if got[name] is not None and len(self.settings.setdefault(name, set())) <= MOST_SETTINGS:
-                self.settings[name] |= {v for v in pc.unique(got[name]).to_pylist()[: MOST_SETTINGS + 1] if v is not None}
+                self.settings[name] |= {
+                    v for v in pc.unique(got[name]).to_pylist()[: MOST_SETTINGS + 1] if v is not None
+                }
         if len(models := self.settings.get("model", ())) > 1:
             raise InputError(several_models(source, models))
         if "lm_eval_filter" in batch.table.column_names:
@@ -245,13 +263,16 @@ class SampleRows:
         partly = [
             name
             for name, rows in self.given.items()
-            if rows < self.seen and name in ("finish_reason", "cot_correct", "token_entropy", "num_tokens", "answer", "mode")
+            if rows < self.seen
+            and name in ("finish_reason", "cot_correct", "token_entropy", "num_tokens", "answer", "mode")
         ]
         if partly:
             warnings.append(f"column {', '.join(sorted(partly))} is there in some files only and is left out")
         cot = per_problem("cot_correct")
         if cot is not None and self.unjudged:
-            warnings.append(f"cot_correct is missing for {self.unjudged:,} correct draws, so CoT-Pass@K is not computed")
+            warnings.append(
+                f"cot_correct is missing for {self.unjudged:,} correct draws, so CoT-Pass@K is not computed"
+            )
             cot = None
         whole = lambda x, column: None if x is None or column in partly else x  # noqa: E731
         integer = lambda x: None if x is None else x.astype(np.int64)  # noqa: E731
@@ -270,7 +291,9 @@ class SampleRows:
             num_tokens=whole(mean("num_tokens"), "num_tokens"),
             answers=self._answers(place) if has_answers else None,
             draws=self._draws(place, n, keys, sources),
-            settings={name: sorted(values) for name, values in self.settings.items() if 0 < len(values) <= MOST_SETTINGS},
+            settings={
+                name: sorted(values) for name, values in self.settings.items() if 0 < len(values) <= MOST_SETTINGS
+            },
             warnings=warnings,
         )
 
@@ -279,7 +302,9 @@ class SampleRows:
         problem = place[np.asarray(table["problem"])]
         order = np.argsort(problem, kind="stable")
         texts = [np.array([*table[name].to_pylist(), None], dtype=object)[:-1][order] for name in ("answer", "mode")]
-        return AnswerCounts(problem[order], *texts, np.asarray(table["count"])[order], np.asarray(table["correct"])[order])
+        return AnswerCounts(
+            problem[order], *texts, np.asarray(table["count"])[order], np.asarray(table["correct"])[order]
+        )
 
     def _draws(self, place: np.ndarray, n: np.ndarray, keys: list[tuple[str, str]], sources: list[Source]) -> Draws:
         code = place[self._joined("code")].astype(np.int32)
@@ -318,10 +343,19 @@ class SampleRows:
         )
 
     def _refuse_duplicate(
-        self, first: int, second: int, key: tuple[str, str], sample: np.ndarray, seed: np.ndarray | None, sources: list[Source]
+        self,
+        first: int,
+        second: int,
+        key: tuple[str, str],
+        sample: np.ndarray,
+        seed: np.ndarray | None,
+        sources: list[Source],
     ) -> None:
         starts = np.cumsum([0, *(rows for _, rows in self.kept["file"])])
-        files = [sources[self.kept["file"][int(np.searchsorted(starts, at, side="right")) - 1][0]].path for at in sorted((first, second))]
+        files = [
+            sources[self.kept["file"][int(np.searchsorted(starts, at, side="right")) - 1][0]].path
+            for at in sorted((first, second))
+        ]
         shown = f"problem {key[1]!r}, sample {sample[first]}" + ("" if seed is None else f", seed {seed[first]}")
         raise InputError(
             f"{files[1]}: {shown} is there twice{'' if files[0] == files[1] else f' (also in {files[0]})'};"

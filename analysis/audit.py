@@ -1,6 +1,6 @@
 """One base against one tuned model: everything this package knows to say, as one JSON document.
 
-    document = audit(base, tuned)          # ModelSamples from analysis.readers.load and align
+document = audit(base, tuned)          # ModelSamples from analysis.readers.load and align
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ POOLED = "all"
 
 @dataclass(frozen=True)
 class AuditSettings:
-    """k: values of k (None: the powers of two up to n, and n; the support is read at the largest). eps: threshold of certified support
-    (None: ln(20 M)/n).
+    """k: values of k (None: the powers of two up to n, and n; the support is read at the largest). eps: threshold of
+    certified support (None: ln(20 M)/n).
 
-    confidence: of every interval and certificate. level, margin: the verdict's (see analysis.verdict). replicates: of the bootstrap.
-    maj_repeats: draws behind each maj@k. seed: of all that is random here.
+    confidence: of every interval and certificate. level, margin: the verdict's (see analysis.verdict). replicates: of
+    the bootstrap. maj_repeats: draws behind each maj@k. seed: of all that is random here.
     """
 
     k: tuple[int, ...] | None = None
@@ -67,10 +67,11 @@ def audit(
     settings: AuditSettings = AuditSettings(),
     warnings: list[str] = (),
 ) -> dict[str, Any]:
-    """The audit document (docs/analysis.md describes every key): JSON-ready, null where the input cannot give a statistic.
+    """The audit document (docs/analysis.md describes every key): JSON-ready, null where the input cannot give a
+    statistic.
 
-    base, tuned, redraw: aligned (same problems in the same order, every n >= 1); redraw is a second, independent draw of the base.
-    warnings: lines of `align`, repeated in the document. Raises InputError where k is above n.
+    base, tuned, redraw: aligned (same problems in the same order, every n >= 1); redraw is a second, independent draw
+    of the base. warnings: lines of `align`, repeated in the document. Raises InputError where k is above n.
     """
     names = sorted(set(base.benchmarks))
     if POOLED in names:
@@ -96,7 +97,9 @@ def audit(
         if len(names) == 1 and name == POOLED:  # the same problems: the same numbers, in their own copy
             document["benchmarks"][POOLED] = document["benchmarks"][names[0]]
             continue
-        pair = _Pair(base.subset(index), tuned.subset(index), None if redraw is None else redraw.subset(index), scores, settings)
+        pair = _Pair(
+            base.subset(index), tuned.subset(index), None if redraw is None else redraw.subset(index), scores, settings
+        )
         pair_bounds = tuple(None if b is None else b[index] for b in (bounds["base"], bounds["tuned"]))
         section, certificate, plan = _section(pair, nulls[name], pair_bounds)
         section["verdict"] = judged[name].verdict
@@ -108,15 +111,22 @@ def audit(
             len(names) > 1 and name != POOLED,
             {label: by[name] for label, by in other.items()},
         )
-        section["verdict_detail"] = _plain(asdict(judged[name]) | {"other_readings": {label: by[name] for label, by in other.items()}})
+        section["verdict_detail"] = _plain(
+            asdict(judged[name]) | {"other_readings": {label: by[name] for label, by in other.items()}}
+        )
         document["benchmarks"][name] = section
         if name != POOLED:
             for row, problem in zip(_problem_rows(pair, certificate, plan), index, strict=True):
                 details[problem] = row
     document["problems_detail"] = details
-    document["inputs"] = {side: s.files for side, s in (("base", base), ("tuned", tuned), ("redraw", redraw)) if s is not None}
+    document["inputs"] = {
+        side: s.files for side, s in (("base", base), ("tuned", tuned), ("redraw", redraw)) if s is not None
+    }
     document["inputs"] |= {"scores": scores.files} if scores is not None else {}
-    document["models"] = {"base": {"name": base.name, "settings": base.settings}, "tuned": {"name": tuned.name, "settings": tuned.settings}}
+    document["models"] = {
+        "base": {"name": base.name, "settings": base.settings},
+        "tuned": {"name": tuned.name, "settings": tuned.settings},
+    }
     document["settings"] = asdict(settings)
     document["versions"] = {
         "document": DOCUMENT_VERSION, "schema": SCHEMA_VERSION, "python": platform.python_version(),
@@ -159,7 +169,8 @@ class _Pair:
 
 
 def _section(pair: _Pair, null: Null, bounds: tuple):
-    """The document of one benchmark but for its verdict, with the certificate and the sampling plan (None where n is too small)."""
+    """The document of one benchmark but for its verdict, with the certificate and the sampling plan (None where n is
+    too small)."""
     settings, problems = pair.settings, len(pair)
     eps = settings.eps or default_eps(pair.largest, problems, settings.confidence)
     certificate = None if eps is None else certify(pair.b, pair.t, eps, settings.confidence, bounds)
@@ -193,14 +204,18 @@ def _section(pair: _Pair, null: Null, bounds: tuple):
     return section, certificate, plan
 
 
-def _judge_groups(nulls: dict[str, Null], groups: dict[str, np.ndarray], names: list[str], rules: Rules) -> dict[str, Judgement]:
+def _judge_groups(
+    nulls: dict[str, Null], groups: dict[str, np.ndarray], names: list[str], rules: Rules
+) -> dict[str, Judgement]:
     each = judge_all([nulls[name] for name in names], [len(groups[name]) for name in names], rules)
     return dict(zip(names, each, strict=True)) | {POOLED: judge(nulls[POOLED], len(groups[POOLED]), rules)}
 
 
-def _other_readings(base: ModelSamples, tuned: ModelSamples, groups: dict, names: list[str], rules: Rules) -> dict[str, dict[str, str]]:
-    """Verdicts under another reading of the same draws: label -> benchmark -> verdict. Only readings that differ in their data are
-    there."""
+def _other_readings(
+    base: ModelSamples, tuned: ModelSamples, groups: dict, names: list[str], rules: Rules
+) -> dict[str, dict[str, str]]:
+    """Verdicts under another reading of the same draws: label -> benchmark -> verdict. Only readings that differ in
+    their data are there."""
 
     def verdicts(keep: np.ndarray, n_base: np.ndarray, n_tuned: np.ndarray) -> dict[str, str]:
         left = {name: index[keep[index]] for name, index in groups.items()}
@@ -211,7 +226,9 @@ def _other_readings(base: ModelSamples, tuned: ModelSamples, groups: dict, names
     flips = suspicious_flips((base.n, base.correct), (tuned.n, tuned.correct))
     keep = ~flips
     if flips.any() and all(keep[index].any() for index in groups.values()):
-        label = f"without the {flips.sum()} suspicious flip{'s' * bool(flips.sum() > 1)} (0 of n to nearly all, or back)"
+        label = (
+            f"without the {flips.sum()} suspicious flip{'s' * bool(flips.sum() > 1)} (0 of n to nearly all, or back)"
+        )
         readings[label] = verdicts(keep, base.n, tuned.n)
     if (excluded := int(base.excluded.sum() + tuned.excluded.sum())) > 0:
         readings[f"with the {excluded} draws that the verifier could not judge counted as wrong"] = verdicts(
@@ -230,8 +247,20 @@ def _problem_rows(pair: _Pair, certificate, plan) -> list[dict[str, Any]]:
         {
             "problem_id": base.problem_ids[i],
             "benchmark": base.benchmarks[i],
-            "base": {"n": base.n[i], "correct": base.correct[i], "p": base.correct[i] / base.n[i], "low": low_b[i], "high": high_b[i]},
-            "tuned": {"n": tuned.n[i], "correct": tuned.correct[i], "p": tuned.correct[i] / tuned.n[i], "low": low_t[i], "high": high_t[i]},
+            "base": {
+                "n": base.n[i],
+                "correct": base.correct[i],
+                "p": base.correct[i] / base.n[i],
+                "low": low_b[i],
+                "high": high_b[i],
+            },
+            "tuned": {
+                "n": tuned.n[i],
+                "correct": tuned.correct[i],
+                "p": tuned.correct[i] / tuned.n[i],
+                "low": low_t[i],
+                "high": high_t[i],
+            },
             "category": CATEGORIES[category[i]],
             "certified": None if certificate is None else CERTIFIED[certificate.category[i]],
             "further_draws": None if plan is None else {"base": plan["base"][i], "tuned": plan["tuned"][i]},

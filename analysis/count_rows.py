@@ -26,7 +26,9 @@ class CountRows:
             name: column(batch, source, name, kind, missing_ok=name not in ("problem_id", "n", "correct"))
             for name, (kind, _) in COUNT_COLUMNS.items()
         }
-        lists = {name: [None] * batch.table.num_rows if array is None else array.to_pylist() for name, array in got.items()}
+        lists = {
+            name: [None] * batch.table.num_rows if array is None else array.to_pylist() for name, array in got.items()
+        }
         for i in range(batch.table.num_rows):
             row = {name: values[i] for name, values in lists.items()}
             at = source.at(batch.number(i))

@@ -31,8 +31,8 @@ def grid_up_to(limit: int, points: int = 256) -> np.ndarray:
 
 
 def crossings(grid: np.ndarray, curves: np.ndarray) -> np.ndarray:
-    """Of each curve of differences, tuned minus base, [B, K] on grid [K] (ascending): the last point with the tuned model ahead,
-    interpolated in ln k.
+    """Of each curve of differences, tuned minus base, [B, K] on grid [K] (ascending): the last point with the tuned
+    model ahead, interpolated in ln k.
 
     inf where the base does not lead at the end, 0 where the tuned model is nowhere ahead.
     """
@@ -56,9 +56,9 @@ def find_crossing(
 ) -> Crossing:
     """Crossing of one curve of differences with its bootstrap interval.
 
-    grid: [K]; value: [K]; replicates: [B, K]. exact(k [J]) -> [J] gives the difference at integers k, to settle the value between two
-    points of the grid; None keeps it as interpolated (a budget in tokens). Replicates are read between grid points (at most 5 % apart)
-    by interpolation.
+    grid: [K]; value: [K]; replicates: [B, K]. exact(k [J]) -> [J] gives the difference at integers k, to settle the
+    value between two points of the grid; None keeps it as interpolated (a budget in tokens). Replicates are read
+    between grid points (at most 5 % apart) by interpolation.
     """
     point = float(crossings(grid, value[None, :])[0])
     crossed = 0 < point < np.inf
@@ -77,4 +77,6 @@ def find_crossing(
         low, high = min(low, point), max(high, point)
     whole = int if exact is not None else float
     high = None if np.isinf(high) else whole(high)
-    return Crossing(whole(point) if crossed else None, whole(low), high, float(np.mean((found > 0) & np.isfinite(found))))
+    return Crossing(
+        whole(point) if crossed else None, whole(low), high, float(np.mean((found > 0) & np.isfinite(found)))
+    )

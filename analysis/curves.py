@@ -1,4 +1,5 @@
-"""The sections of the audit document that are curves: over k, over tokens, and beyond the draws. `pair` as in analysis.sections."""
+"""The sections of the audit document that are curves: over k, over tokens, and beyond the draws. `pair` as in
+analysis.sections."""
 
 from __future__ import annotations
 
@@ -22,8 +23,8 @@ EDGE = 0.005  # budgets that this share of the replicates could not reach are le
 
 
 def curves(pair) -> dict[str, Any]:
-    """pass@k of both sides and their difference at the asked k, on a grid for drawing, with the crossing; Delta_SE; first k of n; the
-    draws-only interval.
+    """pass@k of both sides and their difference at the asked k, on a grid for drawing, with the crossing; Delta_SE;
+    first k of n; the draws-only interval.
     """
     grid = np.union1d(grid_up_to(pair.largest), pair.k)
     base, tuned = pass_at_k(*pair.b, grid), pass_at_k(*pair.t, grid)
@@ -37,7 +38,10 @@ def curves(pair) -> dict[str, Any]:
             table[name] |= {"band_low": band[0], "band_high": band[1]}
     at = np.searchsorted(grid, pair.k)
     columns = {
-        name: {str(k): triple(*(entry[key][i] for key in ("value", "low", "high"))) for k, i in zip(pair.k, at, strict=True)}
+        name: {
+            str(k): triple(*(entry[key][i] for key in ("value", "low", "high")))
+            for k, i in zip(pair.k, at, strict=True)
+        }
         for name, entry in table.items()
     }
 
@@ -63,8 +67,8 @@ def _crossing(crossing: Crossing) -> dict[str, Any] | None:
 
 
 def _crossing_detail(crossing: Crossing, grid: np.ndarray, band: tuple[np.ndarray, np.ndarray]) -> dict[str, Any]:
-    """Share of replicates that cross, the interval whether or not the point crosses, and where each side is ahead beyond its
-    simultaneous band."""
+    """Share of replicates that cross, the interval whether or not the point crosses, and where each side is ahead
+    beyond its simultaneous band."""
     tuned_ahead, base_ahead = grid[band[0] > 0], grid[band[1] < 0]
     return {
         "share": crossing.share,
@@ -80,11 +84,13 @@ def _crossing_detail(crossing: Crossing, grid: np.ndarray, band: tuple[np.ndarra
 def _fixed_problems(pair) -> dict[str, Any]:
     """The second, named interval: the problem set is what it is, only the draws are uncertain."""
     sides = [
-        (pass_at_k(n, c, pair.k).mean(axis=0), *draws_only_interval(n, c, pair.k, pair.settings.confidence)) for n, c in (pair.b, pair.t)
+        (pass_at_k(n, c, pair.k).mean(axis=0), *draws_only_interval(n, c, pair.k, pair.settings.confidence))
+        for n, c in (pair.b, pair.t)
     ]
     sides.append((sides[1][0] - sides[0][0], *difference_interval(*sides)))
     return {
-        name: {str(k): triple(*row) for k, *row in zip(pair.k, *side, strict=True)} for (name, _), side in zip(SIDES, sides, strict=True)
+        name: {str(k): triple(*row) for k, *row in zip(pair.k, *side, strict=True)}
+        for (name, _), side in zip(SIDES, sides, strict=True)
     }
 
 
@@ -110,7 +116,8 @@ def _delta_se(pair, k: int) -> dict[str, Any]:
 
 
 def token_budget(pair) -> dict[str, Any]:
-    """pass@tokens: both curves against tokens spent a problem, and where they cross; and the mean completion lengths behind them."""
+    """pass@tokens: both curves against tokens spent a problem, and where they cross; and the mean completion lengths
+    behind them."""
     lengths = (pair.base.num_tokens, pair.tuned.num_tokens)
     result: dict[str, Any] = {
         "num_tokens": sides_of(pair, *lengths),
@@ -118,7 +125,11 @@ def token_budget(pair) -> dict[str, Any]:
         "crossing_tokens": None,
         "crossing_tokens_detail": None,
     }
-    curve = None if lengths[0] is None or lengths[1] is None else pass_at_tokens(pair.b, pair.t, lengths, pair.largest, pair.bootstrap)
+    curve = (
+        None
+        if lengths[0] is None or lengths[1] is None
+        else pass_at_tokens(pair.b, pair.t, lengths, pair.largest, pair.bootstrap)
+    )
     if curve is None:
         return result
     table, replicates = curve
@@ -134,12 +145,13 @@ def token_budget(pair) -> dict[str, Any]:
 def pass_at_tokens(
     base: tuple, tuned: tuple, lengths: tuple, largest: int, bootstrap: Bootstrap, points: int = TOKEN_POINTS
 ) -> tuple[dict[str, Any], np.ndarray] | None:
-    """Curves over a token budget a problem: k is the budget over the model's mean completion length, which is an estimate as well.
+    """Curves over a token budget a problem: k is the budget over the model's mean completion length, which is an
+    estimate as well.
 
-    base, tuned: (n, c), int [M] each; lengths: two [M], a problem's mean completion length, NaN for nothing; largest: the draws that
-    every problem has. Every replicate resamples a problem's counts together with its length, so it reads its own pass@k curve at its own
-    k. Returns the table ("tokens" [T], "mean_tokens", and "base", "tuned", "difference" as value, low, high) and the difference's
-    replicates [B, T]; None where the sides share no range of budgets.
+    base, tuned: (n, c), int [M] each; lengths: two [M], a problem's mean completion length, NaN for nothing; largest:
+    the draws that every problem has. Every replicate resamples a problem's counts together with its length, so it reads
+    its own pass@k curve at its own k. Returns the table ("tokens" [T], "mean_tokens", and "base", "tuned", "difference"
+    as value, low, high) and the difference's replicates [B, T]; None where the sides share no range of budgets.
     """
     means = [np.nanmean(x) if np.isfinite(x).any() else np.nan for x in lengths]
     if not (np.isfinite(means).all() and min(means) > 0):
@@ -159,14 +171,16 @@ def pass_at_tokens(
         curve = bootstrap.means(-np.expm1(log_miss(n[:, None], c[:, None], k)), pseudo)  # [B, 2 points], smooth in ln k
         at = np.log(budget)[None, :] - np.log(length)[:, None]
         replicates.append(np.stack([np.interp(x, np.log(k), row) for x, row in zip(at, curve, strict=True)]))
-    for (name, _), value, rows in zip(SIDES, (*values, values[1] - values[0]), (*replicates, replicates[1] - replicates[0]), strict=True):
+    for (name, _), value, rows in zip(
+        SIDES, (*values, values[1] - values[0]), (*replicates, replicates[1] - replicates[0]), strict=True
+    ):
         table[name] = triple(value, *bootstrap.interval(rows))
     return table, replicates[1] - replicates[0]
 
 
 def extrapolation(pair) -> dict[str, Any]:
-    """pass@k beyond n: an extrapolation by a fitted model, not an estimate. `zero` is the share of problems that the model takes for
-    impossible."""
+    """pass@k beyond n: an extrapolation by a fitted model, not an estimate. `zero` is the share of problems that the
+    model takes for impossible."""
     k = pair.largest * np.array(BEYOND)
     note = "extrapolated by a zero-inflated beta-binomial fitted to the counts; the interval does not know whether the model holds"
     result: dict[str, Any] = {"note": note}

@@ -1,4 +1,5 @@
-"""Estimates as the document writes them: {"value", "low", "high"}, with the bootstrap over the problems of one pair of models."""
+"""Estimates as the document writes them: {"value", "low", "high"}, with the bootstrap over the problems of one pair of
+models."""
 
 from __future__ import annotations
 
@@ -32,12 +33,17 @@ def total_of(pair, values: np.ndarray, pseudo: np.ndarray) -> dict[str, float]:
 
 
 def sides_of(pair, base: np.ndarray | None, tuned: np.ndarray | None, bounded: bool = False) -> dict[str, Any] | None:
-    """base, tuned, and their paired difference (tuned minus base), each [M] with NaN for nothing. bounded: values in [0, 1]."""
+    """base, tuned, and their paired difference (tuned minus base), each [M] with NaN for nothing. bounded: values in
+    [0, 1]."""
     if base is None and tuned is None:
         return None
     if base is None or tuned is None:
         one = {"base": base, "tuned": tuned}
-        return {side: None if values is None else mean_of(pair, values) for side, values in one.items()} | {"difference": None}
+        return {side: None if values is None else mean_of(pair, values) for side, values in one.items()} | {
+            "difference": None
+        }
     pseudo = (PSEUDO_BASE, PSEUDO_TUNED, PSEUDO_DIFFERENCE) if bounded else (None, None, None)
     values = (base, tuned, tuned - base)
-    return {name: mean_of(pair, x, p) for name, x, p in zip(("base", "tuned", "difference"), values, pseudo, strict=True)}
+    return {
+        name: mean_of(pair, x, p) for name, x, p in zip(("base", "tuned", "difference"), values, pseudo, strict=True)
+    }

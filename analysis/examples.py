@@ -13,17 +13,24 @@ from analysis.files import TEXT_BATCH_ROWS, Batch, Source, batches, column, find
 from analysis.records import DEFAULT_BENCHMARK, ModelSamples
 
 
-def examples(samples: ModelSamples, problems: Sequence[int], each: int = 2, characters: int = 6000) -> dict[int, list[dict[str, Any]]]:
-    """Rows to read, for the problems at these indices: up to `each` correct and `each` wrong ones a problem, cut at `characters`.
+def examples(
+    samples: ModelSamples, problems: Sequence[int], each: int = 2, characters: int = 6000
+) -> dict[int, list[dict[str, Any]]]:
+    """Rows to read, for the problems at these indices: up to `each` correct and `each` wrong ones a problem, cut at
+    `characters`.
 
-    Rows are dicts of all their columns, unknown ones too, with `correct` as a bool. Empty where the files have no completions. Of Parquet
-    only row groups with a wanted row have their texts decoded.
+    Rows are dicts of all their columns, unknown ones too, with `correct` as a bool. Empty where the files have no
+    completions. Of Parquet only row groups with a wanted row have their texts decoded.
     """
     wanted = {(samples.benchmarks[i], samples.problem_ids[i]): int(i) for i in problems}
     found: dict[int, list[dict[str, Any]]] = {i: [] for i in wanted.values()}
     room = {(i, correct): each for i in found for correct in (True, False)}
     only = samples.benchmarks[0] if len(set(samples.benchmarks)) == 1 else None
-    sources = find_sources([f["path"] + (f"::{f['select']}" if f.get("select") else "") for f in samples.files]) if wanted else []
+    sources = (
+        find_sources([f["path"] + (f"::{f['select']}" if f.get("select") else "") for f in samples.files])
+        if wanted
+        else []
+    )
     for source in sources:
         if source.kind != "samples" or (not source.adapter and "completion" not in source.columns):
             continue
@@ -35,14 +42,20 @@ def examples(samples: ModelSamples, problems: Sequence[int], each: int = 2, char
                     continue
                 room[at, correct] -= 1
                 row = {name: batch.table[name][i].as_py() for name in batch.table.column_names}
-                cut = text if len(text) <= characters else f"{text[:characters]}\n[... {len(text) - characters:,} more characters]"
+                cut = (
+                    text
+                    if len(text) <= characters
+                    else f"{text[:characters]}\n[... {len(text) - characters:,} more characters]"
+                )
                 found[at].append(row | {"completion": cut, "correct": correct})
         if not any(room.values()):
             break
     return found
 
 
-def _batches_with(source: Source, wanted: set[tuple[str, str]], only: str | None, each: int) -> Iterator[tuple[Batch, list]]:
+def _batches_with(
+    source: Source, wanted: set[tuple[str, str]], only: str | None, each: int
+) -> Iterator[tuple[Batch, list]]:
     """Batches that hold wanted rows, and which: (row in the batch, (benchmark, problem), correct)."""
     if source.format != "parquet" or source.adapter:
         for batch in batches(source, None, rows=TEXT_BATCH_ROWS):

@@ -1,8 +1,8 @@
 """pass@k beyond the draws there are: an extrapolation, and named so wherever it is shown.
 
-Success probabilities are taken to be 0 with probability `zero` and Beta(a, b) otherwise; the counts are then zero-inflated beta-binomial,
-and the three parameters are fitted by maximum likelihood. A plain beta (Kazdan et al., arXiv 2510.05197) has no mass at 0, so its pass@k
-always climbs to 1; here it climbs to 1 - zero at most.
+Success probabilities are taken to be 0 with probability `zero` and Beta(a, b) otherwise; the counts are then
+zero-inflated beta-binomial, and the three parameters are fitted by maximum likelihood. A plain beta (Kazdan et al.,
+arXiv 2510.05197) has no mass at 0, so its pass@k always climbs to 1; here it climbs to 1 - zero at most.
 """
 
 from __future__ import annotations
@@ -32,10 +32,14 @@ class ZeroInflatedBeta:
 
 
 def fit(
-    n: np.ndarray, c: np.ndarray, weights: np.ndarray | None = None, start: ZeroInflatedBeta | None = None, inflated: bool = True
+    n: np.ndarray,
+    c: np.ndarray,
+    weights: np.ndarray | None = None,
+    start: ZeroInflatedBeta | None = None,
+    inflated: bool = True,
 ) -> ZeroInflatedBeta:
-    """Maximum likelihood of (zero, a, b) given counts n, c [M], each weighted (bootstrap counts) by weights [M]; from `start`, or
-    several starts.
+    """Maximum likelihood of (zero, a, b) given counts n, c [M], each weighted (bootstrap counts) by weights [M]; from
+    `start`, or several starts.
 
     inflated=False holds `zero` at nothing: a plain beta, whose posterior leaves every unsolved problem some chance.
     """
@@ -62,12 +66,15 @@ def fit(
     else:
         unsolved = np.clip(mass[none].sum() / mass.sum(), 0.02, 0.98)
         starts = [
-            (special.logit(unsolved * part), np.log(a), np.log(b)) for part in (0.05, 0.9) for a, b in ((0.3, 0.3), (0.3, 3.0), (1.0, 1.0))
+            (special.logit(unsolved * part), np.log(a), np.log(b))
+            for part in (0.05, 0.9)
+            for a, b in ((0.3, 0.3), (0.3, 3.0), (1.0, 1.0))
         ]
     options = {"ftol": 1e-7} if start is not None else {}
     bounds = BOUNDS if inflated else [(-40.0, -40.0), *BOUNDS[1:]]
     best = min(
-        (optimize.minimize(loss, x, jac=True, method="L-BFGS-B", bounds=bounds, options=options) for x in starts), key=lambda r: r.fun
+        (optimize.minimize(loss, x, jac=True, method="L-BFGS-B", bounds=bounds, options=options) for x in starts),
+        key=lambda r: r.fun,
     )
     return ZeroInflatedBeta(float(special.expit(best.x[0])), float(np.exp(best.x[1])), float(np.exp(best.x[2])))
 
@@ -77,8 +84,8 @@ def extrapolate(
 ) -> tuple[ZeroInflatedBeta, np.ndarray, np.ndarray, np.ndarray, tuple[float, float]]:
     """Fitted model and its pass@k with an interval: (fit, value [K], low [K], high [K], interval of `zero`), for any k.
 
-    n, c: [M]; resamples: bootstrap counts of the problems [B, M], to each of which the model is fitted again. The interval is that of
-    the fit, and knows nothing of whether the model holds.
+    n, c: [M]; resamples: bootstrap counts of the problems [B, M], to each of which the model is fitted again. The
+    interval is that of the fit, and knows nothing of whether the model holds.
     """
     whole = fit(n, c)
     refits = [fit(n, c, weights, whole) for weights in resamples]

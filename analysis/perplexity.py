@@ -1,7 +1,8 @@
 """Perplexity of whole traces, by what became of their problems.
 
-Formula (arXiv 2504.13837, sec. 4.3): PPL_m(Y | x) = exp(-(1/T) sum_t ln P_m(y_t | x, y_<t)) = exp(-logprob / num_tokens). Aggregation,
-which the papers leave open: mean over a problem's traces, then over the problems of a category.
+Formula (arXiv 2504.13837, sec. 4.3): PPL_m(Y | x) = exp(-(1/T) sum_t ln P_m(y_t | x, y_<t)) = exp(-logprob /
+num_tokens). Aggregation, which the papers leave open: mean over a problem's traces, then over the problems of a
+category.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ def _problem_means(problem: np.ndarray, values: np.ndarray, problems: int) -> tu
 
 
 def of_draws(draws: Draws | None) -> tuple[np.ndarray, int] | None:
-    """Mean perplexity of each problem's own samples under the model that drew them, float64 [M], and how many; None without
-    log-probabilities.
+    """Mean perplexity of each problem's own samples under the model that drew them, float64 [M], and how many; None
+    without log-probabilities.
     """
     if draws is None or draws.logprob is None or draws.num_tokens is None:
         return None
@@ -41,7 +42,8 @@ def of_draws(draws: Draws | None) -> tuple[np.ndarray, int] | None:
 
 
 def of_scores(scores: Scores, scored_by: ModelSamples) -> dict[tuple[str, float, float], tuple[np.ndarray, int]]:
-    """(author, temperature, top-p) -> (mean perplexity of each problem's texts under `scored_by`, float64 [M]; number of texts)."""
+    """(author, temperature, top-p) -> (mean perplexity of each problem's texts under `scored_by`, float64 [M]; number
+    of texts)."""
     mine, problem = rows_of(scores, scored_by), problem_index(scores, scored_by)
     values = of_traces(scores["logprob"], scores["num_tokens"])
     columns = [

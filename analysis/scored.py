@@ -26,12 +26,14 @@ def problem_index(scores: Scores, samples: ModelSamples) -> np.ndarray:
     return np.array([where.get(key, -1) for key in keys], dtype=np.int64)
 
 
-def lower_bounds(scores: Scores, samples: ModelSamples, by: str | None = None) -> tuple[dict | np.ndarray | None, str | None]:
+def lower_bounds(
+    scores: Scores, samples: ModelSamples, by: str | None = None
+) -> tuple[dict | np.ndarray | None, str | None]:
     """Sum of the probabilities of distinct correct token sequences, under the very distribution that was sampled from.
 
-    by None: float64 [M], of a correct answer to each problem; "answer" or "mode": dict (problem index, name) -> probability. Returns
-    (bounds, None), or (None, why not): the scores have to say which texts are correct and which token sequences are the same, and have
-    to be taken at the samples' own temperature and top-p, both stated.
+    by None: float64 [M], of a correct answer to each problem; "answer" or "mode": dict (problem index, name) ->
+    probability. Returns (bounds, None), or (None, why not): the scores have to say which texts are correct and which
+    token sequences are the same, and have to be taken at the samples' own temperature and top-p, both stated.
     """
     mine = rows_of(scores, samples)
     if not mine.any():
@@ -44,11 +46,17 @@ def lower_bounds(scores: Scores, samples: ModelSamples, by: str | None = None) -
         if len(drawn) != 1:
             return None, f"the samples of {samples.name} do not state one {column}"
         scored = scores[column]
-        mine &= np.isclose(1.0 if scored is None else np.array([1.0 if x is None else x for x in scored], dtype=float), float(drawn[0]))
+        mine &= np.isclose(
+            1.0 if scored is None else np.array([1.0 if x is None else x for x in scored], dtype=float), float(drawn[0])
+        )
         if not mine.any():
             return None, f"the scores by {samples.name} were not taken at its samples' {column} of {drawn[0]:g}"
     problem = problem_index(scores, samples)
-    mine &= (problem >= 0) & np.array([bool(x) for x in scores["correct"]]) & np.array([x is not None for x in scores["sequence"]])
+    mine &= (
+        (problem >= 0)
+        & np.array([bool(x) for x in scores["correct"]])
+        & np.array([x is not None for x in scores["sequence"]])
+    )
     seen: set[tuple[int, str]] = set()
     total: dict = {}
     for row in np.flatnonzero(mine):

@@ -1,5 +1,5 @@
-"""The sections of the audit document, one function each; those that are curves are in analysis.curves. `pair` is the two sides of one
-benchmark (analysis.audit._Pair). A section that the input cannot give is None."""
+"""The sections of the audit document, one function each; those that are curves are in analysis.curves. `pair` is the
+two sides of one benchmark (analysis.audit._Pair). A section that the input cannot give is None."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ from analysis.support import (
     suspicious_flips,
 )
 
-PSEUDO_SUPPORT = np.array([[0, 0, 0, 1], [0, 0, 1, 0], [0, 1, 0, 0], [1, 0, 0, 0]], dtype=float)  # pseudo-problems as rows of P, S, E, O
+PSEUDO_SUPPORT = np.array(
+    [[0, 0, 0, 1], [0, 0, 1, 0], [0, 1, 0, 0], [1, 0, 0, 0]], dtype=float
+)  # pseudo-problems as rows of P, S, E, O
 G_PASS_K, TAUS = 16, (0.25, 0.5, 0.75, 1.0)
 COVER_TAUS = (0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 
@@ -50,7 +52,8 @@ def draws(samples: ModelSamples) -> dict[str, Any]:
 
 
 def support(pair) -> dict[str, Any]:
-    """P, S, E, O at the largest k with SRR, NDR, SDS, NSCR, their intervals, the same at every k (expected counts), and McNemar's test."""
+    """P, S, E, O at the largest k with SRR, NDR, SDS, NSCR, their intervals, the same at every k (expected counts), and
+    McNemar's test."""
     k = int(pair.k[-1])
     full = bool((pair.base.n == k).all() and (pair.tuned.n == k).all())
     p_value = reason = None
@@ -79,12 +82,15 @@ def _metrics(counts: SupportCounts) -> dict[str, float | None]:
 
 
 def _support_intervals(pair, other: tuple, counts: SupportCounts, k: int) -> dict[str, Any]:
-    """Exact and Wilson intervals for P, S, E, O, SRR and NDR (proportions), bootstrap ones for SDS and NSCR (not proportions).
+    """Exact and Wilson intervals for P, S, E, O, SRR and NDR (proportions), bootstrap ones for SDS and NSCR (not
+    proportions).
 
-    Of P, S, E, O: in numbers of problems, as many drawn from the same population would give. Expected counts (k < n) vary less than
-    whole ones, so the exact interval is then too wide rather than too narrow.
+    Of P, S, E, O: in numbers of problems, as many drawn from the same population would give. Expected counts (k < n)
+    vary less than whole ones, so the exact interval is then too wide rather than too narrow.
     """
-    found = [(name, getattr(counts, name), len(pair), len(pair)) for name in CATEGORIES]  # name, hits, of how many, unit
+    found = [
+        (name, getattr(counts, name), len(pair), len(pair)) for name in CATEGORIES
+    ]  # name, hits, of how many, unit
     found += [
         ("srr", counts.preserved, counts.preserved + counts.shrunk, 1),
         ("ndr", counts.expanded, counts.preserved + counts.expanded, 1),
@@ -96,7 +102,11 @@ def _support_intervals(pair, other: tuple, counts: SupportCounts, k: int) -> dic
             continue
         low, high = (unit * x for x in clopper_pearson(hits, total, pair.settings.confidence))
         w_low, w_high = (unit * x for x in wilson(hits, total, pair.settings.confidence))
-        result[name] = {**triple(unit * hits / total, low, high), "method": "Clopper-Pearson", "wilson": [w_low, w_high]}
+        result[name] = {
+            **triple(unit * hits / total, low, high),
+            "method": "Clopper-Pearson",
+            "wilson": [w_low, w_high],
+        }
     rows = pair.bootstrap.problems @ memberships(pair.b, other, k) + pair.bootstrap.pseudo @ PSEUDO_SUPPORT
     return result | _ratio_intervals(pair, counts, rows, ("sds", "nscr"))
 
@@ -105,10 +115,17 @@ def _ratio_intervals(pair, counts: SupportCounts, rows: np.ndarray, names: tuple
     """Bootstrap intervals of metrics, from replicates [B, 3 or more] of P, S and E."""
     p, s, e = rows[:, 0], rows[:, 1], rows[:, 2]
     with np.errstate(divide="ignore", invalid="ignore"):
-        replicates = {"srr": p / (p + s), "ndr": e / (p + e), "sds": 2 * p * e / (p * p + 2 * p * e + e * s), "nscr": (e - s) / (p + e + s)}
+        replicates = {
+            "srr": p / (p + s),
+            "ndr": e / (p + e),
+            "sds": 2 * p * e / (p * p + 2 * p * e + e * s),
+            "nscr": (e - s) / (p + e + s),
+        }
     found = {name: (getattr(counts, name), replicates[name]) for name in names}
     return {
-        name: None if value is None else {**triple(value, *pair.bootstrap.interval(r)), "method": "bootstrap over problems"}
+        name: None
+        if value is None
+        else {**triple(value, *pair.bootstrap.interval(r)), "method": "bootstrap over problems"}
         for name, (value, r) in found.items()
     }
 
@@ -124,13 +141,15 @@ def certified(pair, certificate, plan, bounds: tuple) -> dict[str, Any] | None:
         "ladder": certification.ladder(pair.b, pair.t, certificate.eps, certificate.confidence, bounds),
         "plan": {key: plan[key] for key in ("total_base", "total_tuned", "beyond")},
         "from_scores": {
-            side: None if b is None else int((b > certificate.eps).sum()) for side, b in zip(("base", "tuned"), bounds, strict=True)
+            side: None if b is None else int((b > certificate.eps).sum())
+            for side, b in zip(("base", "tuned"), bounds, strict=True)
         },
     }
 
 
 def redraw(pair) -> dict[str, Any] | None:
-    """What a second draw of the base shows against the first: the same table and the same null as for the tuned model."""
+    """What a second draw of the base shows against the first: the same table and the same null as for the tuned
+    model."""
     if pair.redraw is None:
         return None
     again = (pair.redraw.n, pair.redraw.correct)
@@ -159,7 +178,10 @@ def published_metrics(pair) -> dict[str, Any]:
     result: dict[str, Any] = {
         "avg_at_n": both(lambda n, c: c / n),
         "pass_all_k": {str(k): both(lambda n, c, k=k: pass_all_k(n, c, k)) for k in n},
-        "g_pass_at_k": {"k": g_k, **{str(tau): both(lambda n, c, tau=tau: g_pass_at_k(n, c, g_k, tau)) for tau in TAUS}},
+        "g_pass_at_k": {
+            "k": g_k,
+            **{str(tau): both(lambda n, c, tau=tau: g_pass_at_k(n, c, g_k, tau)) for tau in TAUS},
+        },
         "mg_pass_at_k": {"k": g_k, **both(lambda n, c: mg_pass_at_k(n, c, g_k))} if g_k > 1 else None,
         "cover_at": {str(tau): both(lambda n, c, tau=tau: cover_at(n, c, tau)[:, 0]) for tau in COVER_TAUS},
         "bayes_at_n": {side: _bayes(pair, *x) for side, x in (("base", b), ("tuned", t))},
@@ -168,11 +190,17 @@ def published_metrics(pair) -> dict[str, Any]:
     }
     if pair.base.cot_correct is not None and pair.tuned.cot_correct is not None:
         cot = [pass_at_k(s.n, s.cot_correct, pair.k) for s in (pair.base, pair.tuned)]
-        result["cot_pass_at_k"] = {str(k): sides_of(pair, cot[0][:, i], cot[1][:, i], bounded=True) for i, k in enumerate(pair.k)}
+        result["cot_pass_at_k"] = {
+            str(k): sides_of(pair, cot[0][:, i], cot[1][:, i], bounded=True) for i, k in enumerate(pair.k)
+        }
     if pair.base.answers is not None and pair.tuned.answers is not None:
         k = pair.k[pair.k <= 1024] if pair.settings.k is None else pair.k
-        votes = [majority_at_k(s.answers, len(pair), k, pair.rng, pair.settings.maj_repeats) for s in (pair.base, pair.tuned)]
-        result["maj_at_k"] = {str(step): sides_of(pair, votes[0][:, i], votes[1][:, i], bounded=True) for i, step in enumerate(k)}
+        votes = [
+            majority_at_k(s.answers, len(pair), k, pair.rng, pair.settings.maj_repeats) for s in (pair.base, pair.tuned)
+        ]
+        result["maj_at_k"] = {
+            str(step): sides_of(pair, votes[0][:, i], votes[1][:, i], bounded=True) for i, step in enumerate(k)
+        }
     return result
 
 
@@ -184,8 +212,8 @@ def _bayes(pair, n: np.ndarray, c: np.ndarray) -> dict[str, float]:
 
 
 def entropies(pair) -> dict[str, Any] | None:
-    """Token entropy; entropy of answers (plug-in as published, and bias-corrected), their number, and the same for modes; in nats, means
-    over problems.
+    """Token entropy; entropy of answers (plug-in as published, and bias-corrected), their number, and the same for
+    modes; in nats, means over problems.
     """
     result = {"unit": "nats", "token": sides_of(pair, pair.base.token_entropy, pair.tuned.token_entropy)}
     for by in ("answer", "mode"):
@@ -207,8 +235,8 @@ def _answer_statistics(answers: AnswerCounts | None, by: str, problems: int) -> 
 
 
 def perplexities(pair) -> dict[str, Any] | None:
-    """Perplexity by category of problem (shrinkage, expansion, neither solves, and preserved), of traces by whoever wrote them under
-    base and tuned."""
+    """Perplexity by category of problem (shrinkage, expansion, neither solves, and preserved), of traces by whoever
+    wrote them under base and tuned."""
     category = categories(pair.base.correct, pair.tuned.correct)
     sources: list[dict[str, Any]] = []
     for side, samples in (("base", pair.base), ("tuned", pair.tuned)):
@@ -225,7 +253,9 @@ def perplexities(pair) -> dict[str, Any] | None:
             )
         if pair.scores is not None:
             for (author, temperature, top_p), values in perplexity_of.of_scores(pair.scores, samples).items():
-                sources.append({"written_by": author, "under": side, "temperature": temperature, "top_p": top_p, "values": values})
+                sources.append(
+                    {"written_by": author, "under": side, "temperature": temperature, "top_p": top_p, "values": values}
+                )
     if not sources:
         return None
     rows = []
@@ -234,13 +264,15 @@ def perplexities(pair) -> dict[str, Any] | None:
         for index, name in enumerate(CATEGORIES):
             here = np.where(category == index, values, np.nan)
             if not np.isnan(here).all():
-                rows.append({**source, "category": name, **mean_of(pair, here), "problems": int((~np.isnan(here)).sum())})
+                rows.append(
+                    {**source, "category": name, **mean_of(pair, here), "problems": int((~np.isnan(here)).sum())}
+                )
     return {"formula": perplexity_of.FORMULA, "rows": rows}
 
 
 def answers(pair, by: str, eps: float | None) -> dict[str, Any] | None:
-    """Support per distinct correct answer or mode instead of per problem, and its certified version. "out" is null: answers never seen
-    cannot be counted."""
+    """Support per distinct correct answer or mode instead of per problem, and its certified version. "out" is null:
+    answers never seen cannot be counted."""
     sides = (pair.base.answers, pair.tuned.answers)
     if any(side is None or (by == "mode" and all(m is None for m in side.mode)) for side in sides):
         return None
@@ -249,11 +281,18 @@ def answers(pair, by: str, eps: float | None) -> dict[str, Any] | None:
     seen = [np.array([row[i] for row in table], dtype=np.int64) for i in (2, 3)]
     certificate = None
     if eps is not None and table:
-        bounds = [lower_bounds(pair.scores, s, by)[0] if pair.scores is not None else None for s in (pair.base, pair.tuned)]
+        bounds = [
+            lower_bounds(pair.scores, s, by)[0] if pair.scores is not None else None for s in (pair.base, pair.tuned)
+        ]
         bounds = [None if b is None else np.array([b.get((row[0], row[1]), 0.0) for row in table]) for b in bounds]
         asked = max(len(table), int(len(pair) / eps))  # at most 1 / eps answers of a problem can lie above eps
         certificate = certification.certify(
-            (pair.base.n[problem], seen[0]), (pair.tuned.n[problem], seen[1]), eps, pair.settings.confidence, tuple(bounds), asked
+            (pair.base.n[problem], seen[0]),
+            (pair.tuned.n[problem], seen[1]),
+            eps,
+            pair.settings.confidence,
+            tuple(bounds),
+            asked,
         )
     return {
         "correct_answers_seen": len(table),
@@ -293,8 +332,8 @@ def halves(pair) -> dict[str, Any] | None:
 
 
 def flips(pair) -> list[dict[str, Any]]:
-    """Problems from 0 of n to nearly all, or back, to be read first; with the answers that speak for a matter of format, where they are
-    recorded."""
+    """Problems from 0 of n to nearly all, or back, to be read first; with the answers that speak for a matter of
+    format, where they are recorded."""
     rows = []
     for i in np.flatnonzero(suspicious_flips(pair.b, pair.t)):
         row = {

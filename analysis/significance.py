@@ -7,7 +7,8 @@ from scipy import stats
 
 
 def mcnemar(expanded: int, shrunk: int) -> float:
-    """Exact two-sided McNemar test of E against S: a fair coin tossed E + S times; 1 where both are 0. Needs equal n on both sides."""
+    """Exact two-sided McNemar test of E against S: a fair coin tossed E + S times; 1 where both are 0. Needs equal n on
+    both sides."""
     return float(stats.binomtest(expanded, expanded + shrunk, 0.5).pvalue) if expanded + shrunk else 1.0
 
 

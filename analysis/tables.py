@@ -30,7 +30,8 @@ LATEX = {
 
 @dataclass
 class Table:
-    """name: file name. columns: headings; a column named "x_low" or "x_high" follows its "x" and is folded into it outside CSV.
+    """name: file name. columns: headings; a column named "x_low" or "x_high" follows its "x" and is folded into it
+    outside CSV.
 
     rows: values (str, int, float, None). digits: decimals of floats outside CSV.
     """
@@ -68,13 +69,17 @@ class Table:
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(self.columns)
-        writer.writerows(["" if v is None else repr(v) if isinstance(v, float) else v for v in row] for row in self.rows)
+        writer.writerows(
+            ["" if v is None else repr(v) if isinstance(v, float) else v for v in row] for row in self.rows
+        )
         return out.getvalue()
 
     def markdown(self) -> str:
         columns, rows = self.folded()
         lines = [columns, ["---"] * len(columns), *rows]
-        return f"{self.title}\n\n" + "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+        return f"{self.title}\n\n" + "".join(
+            f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines
+        )
 
     def latex(self) -> str:
         columns, rows = self.folded()
@@ -94,11 +99,14 @@ def escape(text: str) -> str:
 
 
 def write_tables(tables: list[Table], folder: Path) -> list[Path]:
-    """NAME.csv, NAME.md and NAME.tex of each table (of `problems`, which is long, the CSV alone); each written aside, then renamed."""
+    """NAME.csv, NAME.md and NAME.tex of each table (of `problems`, which is long, the CSV alone); each written aside,
+    then renamed."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for table in tables:
-        texts = {"csv": table.csv()} | ({} if table.name == "problems" else {"md": table.markdown(), "tex": table.latex()})
+        texts = {"csv": table.csv()} | (
+            {} if table.name == "problems" else {"md": table.markdown(), "tex": table.latex()}
+        )
         for ending, text in texts.items():
             write_text(folder / f"{table.name}.{ending}", text)
             written.append(folder / f"{table.name}.{ending}")
@@ -131,12 +139,17 @@ def blocks(document: dict) -> dict[str, dict]:
 
 
 def audit_tables(document: dict) -> list[Table]:
-    """Every table of an audit: support with verdicts, support by k, pass@k, metrics, certified, entropy, perplexity, problems."""
+    """Every table of an audit: support with verdicts, support by k, pass@k, metrics, certified, entropy, perplexity,
+    problems."""
     by = blocks(document)
     level = f"{round(100 * document['settings']['confidence'], 6):g}%"
     tables = [support_table(by), support_at_k_table(by), pass_at_k_table(by, level), metrics_table(by, level)]
-    if rows := [[name, *_ladder_row(step)] for name, b in by.items() if b.get("certified") for step in b["certified"]["ladder"]]:
-        tables.append(Table("certified", "Certified support by eps", ["benchmark", "eps", *CATEGORIES, "undetermined"], rows))
+    if rows := [
+        [name, *_ladder_row(step)] for name, b in by.items() if b.get("certified") for step in b["certified"]["ladder"]
+    ]:
+        tables.append(
+            Table("certified", "Certified support by eps", ["benchmark", "eps", *CATEGORIES, "undetermined"], rows)
+        )
     if rows := [
         [name, key, *triple(e["base"]), *triple(e["tuned"]), *triple(e["difference"])]
         for name, b in by.items()
@@ -238,7 +251,12 @@ def support_table(by: dict[str, dict]) -> Table:
         "McNemar p",
         "verdict",
     ]
-    return Table("support", "Support: preserved (P), shrunk (S), expanded (E), out (O), against one model drawn twice", columns, rows)
+    return Table(
+        "support",
+        "Support: preserved (P), shrunk (S), expanded (E), out (O), against one model drawn twice",
+        columns,
+        rows,
+    )
 
 
 def support_at_k_table(by: dict[str, dict]) -> Table:
@@ -250,7 +268,10 @@ def support_at_k_table(by: dict[str, dict]) -> Table:
     ]
     columns = ["benchmark", "k", *(c for key in ("P", "S", "E", "O", "SRR", "NDR", "SDS", "NSCR") for c in trio(key))]
     return Table(
-        "support_at_k", "Support in k draws a side: numbers of problems expected over which k of the draws are taken", columns, rows
+        "support_at_k",
+        "Support in k draws a side: numbers of problems expected over which k of the draws are taken",
+        columns,
+        rows,
     )
 
 

@@ -1,13 +1,14 @@
 """The rules of the verdict, all of them. A verdict is about one checkpoint against its base.
 
-gain      E, problems solved by the tuned model only, is above what one model drawn twice would show (exact null): one-sided p <= level
-loss      S, problems solved by the base only, is above it: one-sided p <= level
-expanded  gain and no loss          shrank    loss and no gain          traded    both
-held      neither, and the one-sided 95 % upper bounds (Clopper-Pearson) of S / M and of E / M, each less what its null expects (and at
+gain      E, problems solved by the tuned model only, is above what one model drawn twice would show (exact null):
+one-sided p <= level loss      S, problems solved by the base only, is above it: one-sided p <= level expanded  gain and
+no loss          shrank    loss and no gain          traded    both held      neither, and the one-sided 95 % upper
+bounds (Clopper-Pearson) of S / M and of E / M, each less what its null expects (and at
           least the bound for no change at all), are below `margin`
 inconclusive  none of these
 
-Over several benchmarks the p-values of each direction are adjusted by Holm; the pooled problems ("all") are one question and are not.
+Over several benchmarks the p-values of each direction are adjusted by Holm; the pooled problems ("all") are one
+question and are not.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ class Rules:
 
 @dataclass(frozen=True)
 class Judgement:
-    """verdict: one of VERDICTS. p_gain, p_loss: as compared with the level (Holm-adjusted where several benchmarks are). upper_*: upper
-    bounds of the rates."""
+    """verdict: one of VERDICTS. p_gain, p_loss: as compared with the level (Holm-adjusted where several benchmarks
+    are). upper_*: upper bounds of the rates."""
 
     verdict: str
     p_gain: float
@@ -47,7 +48,9 @@ class Judgement:
     upper_loss: float
 
 
-def judge(null: Null, problems: int, rules: Rules = Rules(), p_gain: float | None = None, p_loss: float | None = None) -> Judgement:
+def judge(
+    null: Null, problems: int, rules: Rules = Rules(), p_gain: float | None = None, p_loss: float | None = None
+) -> Judgement:
     """Verdict of one table of `problems` problems. p_gain, p_loss replace the null's own where they were adjusted."""
     p_gain = null.p_expanded if p_gain is None else p_gain
     p_loss = null.p_shrunk if p_loss is None else p_loss
@@ -64,11 +67,11 @@ def judge(null: Null, problems: int, rules: Rules = Rules(), p_gain: float | Non
 
 
 def upper_rate(observed: int, expected: float, problems: int, rules: Rules) -> float:
-    """Upper bound of the share of problems that changed sides beyond the null: Clopper-Pearson's of the observed count, less the
-    expected share.
+    """Upper bound of the share of problems that changed sides beyond the null: Clopper-Pearson's of the observed count,
+    less the expected share.
 
-    Never below the bound that no change in `problems` problems would give (about 3 / M): fewer changes than expected are luck, not
-    knowledge.
+    Never below the bound that no change in `problems` problems would give (about 3 / M): fewer changes than expected
+    are luck, not knowledge.
     """
     bound = clopper_pearson(np.array([observed, 0]), problems, 2 * rules.bound - 1)[1]
     return float(max(bound[0] - expected / problems, bound[1]))
@@ -77,7 +80,9 @@ def upper_rate(observed: int, expected: float, problems: int, rules: Rules) -> f
 def judge_all(nulls: list[Null], problems: list[int], rules: Rules = Rules()) -> list[Judgement]:
     """Verdicts of several benchmarks, p-values adjusted over them by Holm."""
     gains, losses = holm(np.array([n.p_expanded for n in nulls])), holm(np.array([n.p_shrunk for n in nulls]))
-    return [judge(*row) for row in zip(nulls, problems, [rules] * len(nulls), gains.tolist(), losses.tolist(), strict=True)]
+    return [
+        judge(*row) for row in zip(nulls, problems, [rules] * len(nulls), gains.tolist(), losses.tolist(), strict=True)
+    ]
 
 
 def judge_counts(base: tuple, tuned: tuple, rules: Rules = Rules()) -> Judgement:
@@ -85,9 +90,11 @@ def judge_counts(base: tuple, tuned: tuple, rules: Rules = Rules()) -> Judgement
     return judge(exact_null(*base, *tuned), len(base[0]), rules)
 
 
-def evidence(null: Null, judgement: Judgement, problems: int, rules: Rules, adjusted: bool, others: dict[str, str]) -> str:
-    """The verdict in sentences that a person can check. others: label -> verdict under another reading ("without the 1 suspicious flip":
-    "shrank")."""
+def evidence(
+    null: Null, judgement: Judgement, problems: int, rules: Rules, adjusted: bool, others: dict[str, str]
+) -> str:
+    """The verdict in sentences that a person can check. others: label -> verdict under another reading ("without the 1
+    suspicious flip": "shrank")."""
     holm_note = " after Holm" if adjusted else ""
     text = (
         f"Of {problems} problem{'s' * (problems != 1)}, {null.observed_shrunk} {'was' if null.observed_shrunk == 1 else 'were'} solved "

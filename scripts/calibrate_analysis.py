@@ -1,4 +1,5 @@
-"""Are the intervals, certificates and verdicts of `analysis` as sure as they say? Simulated models with known success probabilities.
+"""Are the intervals, certificates and verdicts of `analysis` as sure as they say? Simulated models with known success
+probabilities.
 
     python scripts/calibrate_analysis.py > docs/calibration.md    # the full run, some minutes
     python scripts/calibrate_analysis.py --simulations 100        # a quick look
@@ -32,17 +33,22 @@ from analysis.verdict import VERDICTS, judge_counts
 SHAPES = {
     "half zero, half Beta(.3, 2)": lambda rng, size: np.where(rng.random(size) < 0.5, 0.0, rng.beta(0.3, 2, size)),
     "U-shaped Beta(.2, .2)": lambda rng, size: rng.beta(0.2, 0.2, size),
-    "rare: 90 % zero, else Beta(.5, 20)": lambda rng, size: np.where(rng.random(size) < 0.9, 0.0, rng.beta(0.5, 20, size)),
+    "rare: 90 % zero, else Beta(.5, 20)": lambda rng, size: np.where(
+        rng.random(size) < 0.9, 0.0, rng.beta(0.5, 20, size)
+    ),
     "very rare: 97 % zero, else uniform": lambda rng, size: np.where(rng.random(size) < 0.97, 0.0, rng.random(size)),
     "near zero Beta(.1, 10)": lambda rng, size: rng.beta(0.1, 10, size),
     "near one Beta(5, .1)": lambda rng, size: rng.beta(5, 0.1, size),
     "around .01: log-uniform, .003 to .03": lambda rng, size: 0.01 * 3 ** rng.uniform(-1, 1, size),
-    "like MATH500: 3 % zero, else Beta(.8, .5)": lambda rng, size: np.where(rng.random(size) < 0.03, 0.0, rng.beta(0.8, 0.5, size)),
+    "like MATH500: 3 % zero, else Beta(.8, .5)": lambda rng, size: np.where(
+        rng.random(size) < 0.03, 0.0, rng.beta(0.8, 0.5, size)
+    ),
 }
 
 
 def sharpened(p: np.ndarray, power: float = 2.0) -> np.ndarray:
-    """A tuned model that is surer of what the base half knows and loses its rare successes: odds to a power, about p = 0.2."""
+    """A tuned model that is surer of what the base half knows and loses its rare successes: odds to a power, about p =
+    0.2."""
     with np.errstate(divide="ignore"):
         odds = (p / np.maximum(1 - p, 1e-12) / 0.25) ** power * 0.25
     return odds / (1 + odds)
@@ -75,7 +81,8 @@ SCENARIOS = {
 
 @dataclass
 class Line:
-    """One cell of a table: a share that was found in `trials` simulations, and the target it has to keep (None: stated, not judged)."""
+    """One cell of a table: a share that was found in `trials` simulations, and the target it has to keep (None: stated,
+    not judged)."""
 
     row: str
     column: str
@@ -94,9 +101,11 @@ class Line:
         return self.share < target - slack if self.at_least is not None else self.share > target + slack
 
 
-def coverage(shape: str, problems: int, simulations: int, rng: np.random.Generator, n: int = 128, ks=(1, 16, 128)) -> list[Line]:
-    """How often intervals hold the truth: bootstrap of pass@k, of a paired difference and of the crossing (population of problems), and
-    draws only.
+def coverage(
+    shape: str, problems: int, simulations: int, rng: np.random.Generator, n: int = 128, ks=(1, 16, 128)
+) -> list[Line]:
+    """How often intervals hold the truth: bootstrap of pass@k, of a paired difference and of the crossing (population
+    of problems), and draws only.
     """
     draw, ks = SHAPES[shape], np.array(ks)
     many = draw(rng, 2_000_000)
@@ -113,7 +122,9 @@ def coverage(shape: str, problems: int, simulations: int, rng: np.random.Generat
     gap = tuned_truth - truth
     ahead = np.flatnonzero(gap > 0)
     crossing = int(every[ahead[-1]]) if len(ahead) and gap[-1] < 0 else None
-    hits = {"crossing": 0.0, "exact": 0.0} | {name: np.zeros(len(ks)) for name in ("base", "difference", "fixed", "fixed difference")}
+    hits = {"crossing": 0.0, "exact": 0.0} | {
+        name: np.zeros(len(ks)) for name in ("base", "difference", "fixed", "fixed difference")
+    }
     table, grid = pass_at_k(n, np.arange(n + 1), every), np.union1d(np.geomspace(1, n, 24).round().astype(int), ks)
     fixed_trials = max(simulations // 4, 1)
     for i in range(simulations):
@@ -134,30 +145,42 @@ def coverage(shape: str, problems: int, simulations: int, rng: np.random.Generat
             found = find_crossing(grid, difference.mean(axis=0), replicates)
             hits["crossing"] += found.low <= crossing + 1 and (found.high is None or crossing <= found.high)
         if i < fixed_trials:
-            one, two = (-np.expm1(ks * np.log1p(-np.minimum(x, 1 - 1e-15))[:, None]).mean(axis=0) for x in (p, sharpened(p)))
+            one, two = (
+                -np.expm1(ks * np.log1p(-np.minimum(x, 1 - 1e-15))[:, None]).mean(axis=0) for x in (p, sharpened(p))
+            )
             sides = [(table[x][:, ks - 1].mean(axis=0), *draws_only_interval(counts, x, ks)) for x in (c, other)]
             hits["fixed"] += (sides[0][1] <= one) & (one <= sides[0][2])
             low, high = difference_interval(*sides)
             hits["fixed difference"] += (low <= two - one) & (two - one <= high)
     row = f"{shape}; {problems}"
-    lines = [Line(row, f"pass@{k}", x / simulations, simulations, at_least=0.93) for k, x in zip(ks, hits["base"], strict=True)]
+    lines = [
+        Line(row, f"pass@{k}", x / simulations, simulations, at_least=0.93)
+        for k, x in zip(ks, hits["base"], strict=True)
+    ]
     lines += [
-        Line(row, f"difference@{k}", x / simulations, simulations, at_least=0.93) for k, x in zip(ks, hits["difference"], strict=True)
+        Line(row, f"difference@{k}", x / simulations, simulations, at_least=0.93)
+        for k, x in zip(ks, hits["difference"], strict=True)
     ]
     lines += [Line(row, "solved, exact", hits["exact"] / simulations, simulations, at_least=0.95)]
     for name, key in (("draws only", "fixed"), ("draws only, difference", "fixed difference")):
-        lines += [Line(row, f"{name}@{k}", x / fixed_trials, fixed_trials, at_least=0.93) for k, x in zip(ks, hits[key], strict=True)]
+        lines += [
+            Line(row, f"{name}@{k}", x / fixed_trials, fixed_trials, at_least=0.93)
+            for k, x in zip(ks, hits[key], strict=True)
+        ]
     if crossing is not None:
         lines += [Line(row, "crossing", hits["crossing"] / simulations, simulations)]
     return lines
 
 
 def token_coverage(shape: str, problems: int, simulations: int, rng: np.random.Generator, n: int = 128) -> list[Line]:
-    """How often the intervals of pass@tokens hold the truth, where the lengths are estimates too: harder problems have longer
-    completions."""
+    """How often the intervals of pass@tokens hold the truth, where the lengths are estimates too: harder problems have
+    longer completions."""
     draw, many = SHAPES[shape], 2_000_000
     p = draw(rng, many)
-    spent = [(1 - p) * 600 + 400, (1 - sharpened(p)) * 900 + 300]  # mean length of a problem's completions, before its own luck
+    spent = [
+        (1 - p) * 600 + 400,
+        (1 - sharpened(p)) * 900 + 300,
+    ]  # mean length of a problem's completions, before its own luck
     lengths, luck = [x.mean() for x in spent], 0.7  # the luck of a problem: log-normal with mean 1
     rates = [np.quantile(x, (np.arange(20_000) + 0.5) / 20_000) for x in (p, sharpened(p))]
     hits = np.zeros((3, 3))
@@ -175,7 +198,9 @@ def token_coverage(shape: str, problems: int, simulations: int, rng: np.random.G
             -np.expm1(found["tokens"][at] / length * np.log1p(-np.minimum(x, 1 - 1e-15))[:, None]).mean(axis=0)
             for x, length in zip(rates, lengths, strict=True)
         ]
-        for j, (side, value) in enumerate((("base", truth[0]), ("tuned", truth[1]), ("difference", truth[1] - truth[0]))):
+        for j, (side, value) in enumerate(
+            (("base", truth[0]), ("tuned", truth[1]), ("difference", truth[1] - truth[0]))
+        ):
             hits[j] += (found[side]["low"][at] <= value) & (value <= found[side]["high"][at])
     return [
         Line(f"{shape}; {problems}", f"{side}, {where}", hits[j, i] / simulations, simulations, at_least=0.93)
@@ -184,7 +209,9 @@ def token_coverage(shape: str, problems: int, simulations: int, rng: np.random.G
     ]
 
 
-def false_verdicts(shape: str, problems: int, audits: int, rng: np.random.Generator, n: int = 128, n_tuned: int | None = None) -> Line:
+def false_verdicts(
+    shape: str, problems: int, audits: int, rng: np.random.Generator, n: int = 128, n_tuned: int | None = None
+) -> Line:
     """How often two draws of one and the same model are called expanded, shrank or traded."""
     wrong = 0
     for _ in range(audits):
@@ -211,7 +238,10 @@ def certified_errors(
             claimed = certificate.category == category
             wrong[category] += (truth[claimed] != category).mean() if claimed.any() else 0.0
     names = ("preserved", "shrunk", "expanded", "out")
-    return [Line(f"{shape}; {scenario}", name, w / simulations, simulations, at_most=0.05) for name, w in zip(names, wrong, strict=True)]
+    return [
+        Line(f"{shape}; {scenario}", name, w / simulations, simulations, at_most=0.05)
+        for name, w in zip(names, wrong, strict=True)
+    ]
 
 
 def verdict_shares(
@@ -259,30 +289,46 @@ NOTES = {
 
 
 def run_job(job: tuple, seed: np.random.SeedSequence):
-    """One cell of the tables, with its own random numbers: job is (function, its arguments but for rng, which comes fourth)."""
+    """One cell of the tables, with its own random numbers: job is (function, its arguments but for rng, which comes
+    fourth)."""
     function, what, size, simulations, *more = job
     return function(what, size, simulations, np.random.default_rng(seed), *more)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--simulations", type=int, default=1000, help="simulated data sets, and audits, a row (default: 1000)")
-    parser.add_argument("--seed", type=int, default=0, help="of all simulations, whatever the number of workers (default: 0)")
+    parser.add_argument(
+        "--simulations", type=int, default=1000, help="simulated data sets, and audits, a row (default: 1000)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of all simulations, whatever the number of workers (default: 0)"
+    )
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: one a core)")
     args = parser.parse_args()
     simulations, began = args.simulations, time.monotonic()
     last = list(SHAPES)[-1]
     hard = ["half zero, half Beta(.3, 2)", "near zero Beta(.1, 10)", "around .01: log-uniform, .003 to .03"]
     backgrounds = [last, "half zero, half Beta(.3, 2)"]
-    jobs = {("intervals", shape, problems): (coverage, shape, problems, simulations) for problems in (500, 100) for shape in SHAPES}
+    jobs = {
+        ("intervals", shape, problems): (coverage, shape, problems, simulations)
+        for problems in (500, 100)
+        for shape in SHAPES
+    }
     jobs |= {
         ("tokens", shape, problems): (token_coverage, shape, problems, simulations // 4)
         for problems in (500, 100)
         for shape in (hard[0], last)
     }
-    jobs |= {("false", shape, problems): (false_verdicts, shape, problems, simulations) for problems in (30, 500) for shape in SHAPES}
+    jobs |= {
+        ("false", shape, problems): (false_verdicts, shape, problems, simulations)
+        for problems in (30, 500)
+        for shape in SHAPES
+    }
     jobs |= {("false", last, "unequal"): (false_verdicts, last, 500, simulations, 512, 128)}
-    jobs |= {("certified", shape): (certified_errors, shape, "trade: 5 % gained, 5 % lost", simulations // 2) for shape in hard}
+    jobs |= {
+        ("certified", shape): (certified_errors, shape, "trade: 5 % gained, 5 % lost", simulations // 2)
+        for shape in hard
+    }
     jobs |= {("power", b, s): (verdict_shares, b, s, simulations // 2) for b in backgrounds for s in SCENARIOS}
     seeds = np.random.SeedSequence(args.seed).spawn(len(jobs))
     with ProcessPoolExecutor(args.workers) as pool:
@@ -297,9 +343,13 @@ def main() -> int:
     shares = {key[1:]: done[key] for key in jobs if key[0] == "power"}
     gain = next(iter(SCENARIOS))
     called = {b: sum(shares[b, gain].get(v, 0) for v in ("expanded", "traded")) for b in backgrounds}
-    found = [Line(b, "called expanded or traded", share, simulations // 2, at_least=0.95) for b, share in called.items()]
+    found = [
+        Line(b, "called expanded or traded", share, simulations // 2, at_least=0.95) for b, share in called.items()
+    ]
     size = "500 problems, 1,024 draws a side"
-    power = [Line(f"{b}; {s}", v, row.get(v, 0.0), simulations // 2) for (b, s), row in shares.items() for v in VERDICTS]
+    power = [
+        Line(f"{b}; {s}", v, row.get(v, 0.0), simulations // 2) for (b, s), row in shares.items() for v in VERDICTS
+    ]
     lines = [PREAMBLE]
     lines += table("Coverage of 95 % intervals, 128 draws a problem", NOTES["intervals"], intervals)
     lines += table("Coverage over a budget of tokens, 128 draws a problem", NOTES["tokens"], tokens)
@@ -309,7 +359,9 @@ def main() -> int:
     lines += table(f"Power: share of each verdict, {size}", NOTES["power"], power)
     print("\n".join(lines))
     missed = [line for line in intervals + tokens + false + certified + found if line.missed]
-    print(f"\nSeed {args.seed}, {simulations} simulations, {time.monotonic() - began:.0f} s; targets missed: {len(missed)}.")
+    print(
+        f"\nSeed {args.seed}, {simulations} simulations, {time.monotonic() - began:.0f} s; targets missed: {len(missed)}."
+    )
     return 1 if missed else 0
 
 

@@ -1,6 +1,8 @@
-"""HumanEval-style result lines: {"task_id": ..., "completion": ..., "passed": true, "result": "passed"}, one line a completion.
+"""HumanEval-style result lines: {"task_id": ..., "completion": ..., "passed": true, "result": "passed"}, one line a
+completion.
 
-A line whose result is "timed out" is a program that ran too long: for code that is a wrong answer, not a fault of the grader.
+A line whose result is "timed out" is a program that ran too long: for code that is a wrong answer, not a fault of the
+grader.
 """
 
 from __future__ import annotations

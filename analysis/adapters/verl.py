@@ -1,9 +1,11 @@
-"""verl's rollout and validation dumps (trainer.rollout_data_dir, trainer.validation_data_dir): one file a step, one line a completion.
+"""verl's rollout and validation dumps (trainer.rollout_data_dir, trainer.validation_data_dir): one file a step, one
+line a completion.
 
     {"input": prompt, "output": completion, "gts": reference, "score": 1.0, "step": 20, "acc": ...}
 
-Correct is `acc` where the reward function reported it; else the score, if it is one of 0, 1 and -1 (a shaped reward is refused: it does
-not say what is correct). The problem is known by its prompt and reference. Each step is another model: a side is one step.
+Correct is `acc` where the reward function reported it; else the score, if it is one of 0, 1 and -1 (a shaped reward is
+refused: it does not say what is correct). The problem is known by its prompt and reference. Each step is another model:
+a side is one step.
 """
 
 from __future__ import annotations
@@ -38,4 +40,8 @@ def convert(row: dict[str, Any], path: Path, select: str | None, at: str) -> Ite
         known["benchmark"] = str(row["data_source"])
     if row.get("step") is not None:
         known["model"] = f"step {row['step']}"
-    yield {k: v for k, v in row.items() if k not in ("input", "output", "acc", "pred", "score")} | {"verl_score": score} | known
+    yield (
+        {k: v for k, v in row.items() if k not in ("input", "output", "acc", "pred", "score")}
+        | {"verl_score": score}
+        | known
+    )

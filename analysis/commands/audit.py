@@ -1,4 +1,5 @@
-"""audit: one base against one tuned model, from files of samples or counts to audit.json, report, tables and figures."""
+"""audit: one base against one tuned model, from files of samples or counts to audit.json, report, tables and
+figures."""
 
 from __future__ import annotations
 
@@ -19,30 +20,55 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog, parser.formatter_class = EPILOG, argparse.RawDescriptionHelpFormatter
     parser.add_argument("--base", nargs="+", required=True, metavar="FILE", help="samples or counts of the base model")
     parser.add_argument(
-        "--tuned", nargs="+", required=True, metavar="FILE", help="samples or counts of the tuned model, on the same problems"
+        "--tuned",
+        nargs="+",
+        required=True,
+        metavar="FILE",
+        help="samples or counts of the tuned model, on the same problems",
     )
     add_settings(parser)
-    parser.add_argument("--out", required=True, metavar="DIR", help="where audit.json, report.html, tables and figures go")
+    parser.add_argument(
+        "--out", required=True, metavar="DIR", help="where audit.json, report.html, tables and figures go"
+    )
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
     """The options that audit and compare share."""
     parser.add_argument(
-        "--redraw", nargs="+", metavar="FILE", help="a second, independent draw of the base: what no change at all looks like"
+        "--redraw",
+        nargs="+",
+        metavar="FILE",
+        help="a second, independent draw of the base: what no change at all looks like",
     )
-    parser.add_argument("--scores", nargs="+", metavar="FILE", help="log-probabilities of texts under the models (explore-rl score)")
     parser.add_argument(
-        "--k", nargs="+", type=int, help="values of k (default: powers of two up to n, and n); the support is read at the largest"
+        "--scores", nargs="+", metavar="FILE", help="log-probabilities of texts under the models (explore-rl score)"
     )
     parser.add_argument(
-        "--eps", type=float, help="threshold of certified support (default: ln(20 M)/n for M problems, the least that can be certified)"
+        "--k",
+        nargs="+",
+        type=int,
+        help="values of k (default: powers of two up to n, and n); the support is read at the largest",
+    )
+    parser.add_argument(
+        "--eps",
+        type=float,
+        help="threshold of certified support (default: ln(20 M)/n for M problems, the least that can be certified)",
     )
     parser.add_argument("--confidence", type=float, default=0.95, help="of intervals and certificates (default: 0.95)")
-    parser.add_argument("--level", type=float, default=0.025, help="one-sided error of gain and of loss in the verdict (default: 0.025)")
-    parser.add_argument("--margin", type=float, default=0.02, help="share of problems below which a change does not matter (default: 0.02)")
+    parser.add_argument(
+        "--level", type=float, default=0.025, help="one-sided error of gain and of loss in the verdict (default: 0.025)"
+    )
+    parser.add_argument(
+        "--margin",
+        type=float,
+        default=0.02,
+        help="share of problems below which a change does not matter (default: 0.02)",
+    )
     parser.add_argument("--replicates", type=int, default=2000, help="bootstrap replicates (default: 2000)")
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap and of maj@k (default: 0)")
-    parser.add_argument("--common", action="store_true", help="drop problems that not all sides have, instead of refusing them")
+    parser.add_argument(
+        "--common", action="store_true", help="drop problems that not all sides have, instead of refusing them"
+    )
     parser.add_argument("--no-report", action="store_true", help="write the JSON document only")
 
 
@@ -52,13 +78,19 @@ def settings_of(args: argparse.Namespace):
 
     k = tuple(args.k) if args.k else None
     return AuditSettings(
-        k=k, eps=args.eps, confidence=args.confidence, level=args.level, margin=args.margin, replicates=args.replicates, seed=args.seed
+        k=k,
+        eps=args.eps,
+        confidence=args.confidence,
+        level=args.level,
+        margin=args.margin,
+        replicates=args.replicates,
+        seed=args.seed,
     )
 
 
 def align_redraw(base, files: list[str], common: bool) -> tuple:
-    """Base and its redraw with the same problems, and the warnings. Problems of the redraw alone do not matter; one that it lacks raises
-    InputError, unless `common`, which drops it. So does a redraw that is the base's own file.
+    """Base and its redraw with the same problems, and the warnings. Problems of the redraw alone do not matter; one
+    that it lacks raises InputError, unless `common`, which drops it. So does a redraw that is the base's own file.
     """
     from analysis.errors import InputError
     from analysis.readers import align, load
@@ -69,7 +101,9 @@ def align_redraw(base, files: list[str], common: bool) -> tuple:
     before = len(base)
     base, redraw, warnings = align(base, redraw, common=True)
     if len(base) < before and not common:
-        raise InputError(f"{files[0]}: lacks {before - len(base)} of the {before} problems of the other sides; --common drops them")
+        raise InputError(
+            f"{files[0]}: lacks {before - len(base)} of the {before} problems of the other sides; --common drops them"
+        )
     return base, redraw, warnings
 
 

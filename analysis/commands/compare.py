@@ -27,7 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a method and its runs, one FILE a run; repeatable",
     )
     add_settings(parser)
-    parser.add_argument("--out", required=True, metavar="DIR", help="where compare.json, the report and the audits of all runs go")
+    parser.add_argument(
+        "--out", required=True, metavar="DIR", help="where compare.json, the report and the audits of all runs go"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -87,4 +89,9 @@ def align_all(base, redraw_files: list[str] | None, methods: dict[str, list], co
     if redraw_files:
         base, redraw, more = align_redraw(base, redraw_files, common)
         warnings += [line for line in more if line not in warnings]
-    return base, redraw, {name: [align(base, run_, common=True)[1] for run_ in runs] for name, runs in methods.items()}, warnings
+    return (
+        base,
+        redraw,
+        {name: [align(base, run_, common=True)[1] for run_ in runs] for name, runs in methods.items()},
+        warnings,
+    )

@@ -1,4 +1,5 @@
-"""Charts of the report, as Plotly specifications. Colours are names ("--base", "--base/0.15") that the page replaces by its theme's."""
+"""Charts of the report, as Plotly specifications. Colours are names ("--base", "--base/0.15") that the page replaces by
+its theme's."""
 
 from __future__ import annotations
 
@@ -17,15 +18,29 @@ UNDETERMINED = {"label": "undetermined", "colour": "--undetermined"}
 RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.25, 0.5, 0.75, 0.9, 0.97, 0.99, 0.999)
 
 
-def figure(id: str, title: str, caption: str, data: list[dict], layout: dict, width: int = 12, height: int = 380) -> dict[str, Any]:
-    return {"id": id, "title": title, "caption": caption, "width": width, "height": height, "spec": {"data": data, "layout": layout}}
+def figure(
+    id: str, title: str, caption: str, data: list[dict], layout: dict, width: int = 12, height: int = 380
+) -> dict[str, Any]:
+    return {
+        "id": id,
+        "title": title,
+        "caption": caption,
+        "width": width,
+        "height": height,
+        "spec": {"data": data, "layout": layout},
+    }
 
 
 def flow(block: dict, names: tuple[str, str]) -> dict[str, Any]:
     s = block["support"]
     links = [(0, 2, "preserved"), (0, 3, "shrunk"), (1, 2, "expanded"), (1, 3, "out")]
     links = [(a, b, name) for a, b, name in links if s[name] > 0]
-    solved = [s["preserved"] + s["shrunk"], s["expanded"] + s["out"], s["preserved"] + s["expanded"], s["shrunk"] + s["out"]]
+    solved = [
+        s["preserved"] + s["shrunk"],
+        s["expanded"] + s["out"],
+        s["preserved"] + s["expanded"],
+        s["shrunk"] + s["out"],
+    ]
     labels = [f"{names[0]}: solved", f"{names[0]}: not solved", f"{names[1]}: solved", f"{names[1]}: not solved"]
     data = {
         "type": "sankey",
@@ -53,8 +68,12 @@ def flow(block: dict, names: tuple[str, str]) -> dict[str, Any]:
         used = sorted({n for a, b, _ in links for n in (a, b)})
         if len(used) < 4:
             data["node"].pop(key)
-    caption = f"Solved: at least one of {s['k']:,} samples is correct. Read the thin streams against the null beside them."
-    return figure("flow", "Support, from base to tuned", caption, [data], {"margin": {"l": 8, "r": 8, "t": 18, "b": 18}}, 7, 330)
+    caption = (
+        f"Solved: at least one of {s['k']:,} samples is correct. Read the thin streams against the null beside them."
+    )
+    return figure(
+        "flow", "Support, from base to tuned", caption, [data], {"margin": {"l": 8, "r": 8, "t": 18, "b": 18}}, 7, 330
+    )
 
 
 def null(block: dict) -> dict[str, Any]:
@@ -99,9 +118,7 @@ def null(block: dict) -> dict[str, Any]:
         "bargap": 0.35,
         "margin": {"l": 130, "r": 12, "t": 14, "b": 46},
     }
-    caption = (
-        "What relabelling the draws within each problem would give, exactly: some problems seem lost or gained though nothing changed."
-    )
+    caption = "What relabelling the draws within each problem would give, exactly: some problems seem lost or gained though nothing changed."
     return figure("null", "Lost and gained, against the null", caption, data, layout, 5, 330)
 
 
@@ -111,7 +128,9 @@ def logit(correct: np.ndarray, n: np.ndarray) -> np.ndarray:
 
 
 def scatter(rows: list[dict], eps: float | None, names: tuple[str, str]) -> dict[str, Any]:
-    sides = [(np.array([r[s]["n"] for r in rows]), np.array([r[s]["correct"] for r in rows])) for s in ("base", "tuned")]
+    sides = [
+        (np.array([r[s]["n"] for r in rows]), np.array([r[s]["correct"] for r in rows])) for s in ("base", "tuned")
+    ]
     rng = np.random.default_rng(0)
     x, y = (logit(c, n) + rng.uniform(-0.07, 0.07, len(rows)) for n, c in sides)
     ends = float(max(np.abs(logit(np.zeros(1), np.array([n.max()])))[0] for n, _ in sides)) + 0.4
@@ -130,7 +149,8 @@ def scatter(rows: list[dict], eps: float | None, names: tuple[str, str]) -> dict
         if not at:
             continue
         text = [
-            f"{rows[i]['problem_id']}: " + " → ".join(f"{rows[i][side]['correct']}/{rows[i][side]['n']}" for side in ("base", "tuned"))
+            f"{rows[i]['problem_id']}: "
+            + " → ".join(f"{rows[i][side]['correct']}/{rows[i][side]['n']}" for side in ("base", "tuned"))
             for i in at
         ]
         flips = [bool(rows[i].get("suspicious_flip")) for i in at]
@@ -258,7 +278,12 @@ def dots(
                 "hovertemplate": "%{text}<extra></extra>",
             }
         )
-    yaxis = {"tickvals": list(range(len(rows))), "ticktext": [row[0] for row in rows], "zeroline": False, "range": [len(rows) - 0.5, -0.5]}
+    yaxis = {
+        "tickvals": list(range(len(rows))),
+        "ticktext": [row[0] for row in rows],
+        "zeroline": False,
+        "range": [len(rows) - 0.5, -0.5],
+    }
     layout = {
         "xaxis": {"title": {"text": unit}, "rangemode": "tozero" if from_zero else "normal"},
         "yaxis": yaxis,

@@ -1,4 +1,5 @@
-"""The page of a comparison: methods and seeds against one base; where the laboratory gives them, exact figures beside the sampled ones."""
+"""The page of a comparison: methods and seeds against one base; where the laboratory gives them, exact figures beside
+the sampled ones."""
 
 from __future__ import annotations
 
@@ -17,13 +18,15 @@ COLOURS = 8  # --m0 to --m7
 
 
 def comparison_page(document: dict) -> dict[str, Any]:
-    """The page's data, from the document of `analysis.compare.compare` (docs/analysis.md), with "exact" where it is there."""
+    """The page's data, from the document of `analysis.compare.compare` (docs/analysis.md), with "exact" where it is
+    there."""
     names = [name for name in document["benchmarks"] if name != "all"]
     shown = ["all", *names] if len(names) > 1 else ["all"]
     exact = document.get("exact")
     every = [*document["methods"], *(row["method"] for row in (exact or {}).get("rows", []))]
     colours = {
-        name: f"--m{i % COLOURS}" for i, name in enumerate(name for name in dict.fromkeys(every) if name != "base" and not is_control(name))
+        name: f"--m{i % COLOURS}"
+        for i, name in enumerate(name for name in dict.fromkeys(every) if name != "base" and not is_control(name))
     }
     pages = []
     for name in shown:
@@ -76,7 +79,14 @@ def sampled_sections(document: dict, benchmark: str, colours: dict[str, str]) ->
     lead = "Each run has its own verdict against the base; S counts problems that only the base solved, E those that only the run solved."
     out = [section("verdicts", "Verdicts", lead, [verdict_table(document, audits, benchmark)])]
     lead = "Curves are means over the runs of a method; their shade is the range of its runs, not an interval."
-    out.append(section("curves", "What the samples show", lead, [curves_chart(document, audits, colours), support_chart(audits, colours)]))
+    out.append(
+        section(
+            "curves",
+            "What the samples show",
+            lead,
+            [curves_chart(document, audits, colours), support_chart(audits, colours)],
+        )
+    )
     if document["pairs"]:
         lead = "Difference of the means over runs, with an interval over problems for the runs at hand."
         lead += " A p-value over runs appears only with five or more runs a side."
@@ -143,7 +153,19 @@ def verdict_table(document: dict, audits: dict[str, list[dict]], benchmark: str)
                 None,
             ],
         )
-    columns = ["run", "verdict", "S / null", "p(S)", "E / null", "p(E)", "SRR", "NDR", "pass@1", f"pass@{int(k):,}", "crossing k"]
+    columns = [
+        "run",
+        "verdict",
+        "S / null",
+        "p(S)",
+        "E / null",
+        "p(E)",
+        "SRR",
+        "NDR",
+        "pass@1",
+        f"pass@{int(k):,}",
+        "crossing k",
+    ]
     return {
         "columns": columns,
         "rows": rows,
@@ -168,7 +190,9 @@ def support_chart(audits: dict[str, list[dict]], colours: dict[str, str]) -> dic
                 "hovertemplate": f"{name}: %{{x}} lost, %{{y}} gained<extra></extra>",
             }
         )
-    expected = [[b["null"][f"expected_{key}"] for blocks in audits.values() for b in blocks] for key in ("shrunk", "expanded")]
+    expected = [
+        [b["null"][f"expected_{key}"] for blocks in audits.values() for b in blocks] for key in ("shrunk", "expanded")
+    ]
     x, y = (float(np.mean(e)) for e in expected)
     data.append(
         {
@@ -180,14 +204,28 @@ def support_chart(audits: dict[str, list[dict]], colours: dict[str, str]) -> dic
             "hovertemplate": "null: %{x:.2f}, %{y:.2f}<extra></extra>",
         }
     )
-    line = {"type": "line", "x0": 0, "y0": 0, "x1": top * 1.1, "y1": top * 1.1, "line": {"color": "--line", "width": 1.2}, "layer": "below"}
+    line = {
+        "type": "line",
+        "x0": 0,
+        "y0": 0,
+        "x1": top * 1.1,
+        "y1": top * 1.1,
+        "line": {"color": "--line", "width": 1.2},
+        "layer": "below",
+    }
     layout = {
         "xaxis": {"title": {"text": "problems lost (S)"}, "range": [-0.06 * top, 1.12 * top]},
         "yaxis": {"title": {"text": "problems gained (E)"}, "range": [-0.06 * top, 1.12 * top]},
         "shapes": [line],
     }
     return charts.figure(
-        "lost-gained", "Lost and gained by each run", "One dot a run. Above the line more was gained than lost.", data, layout, 5, 420
+        "lost-gained",
+        "Lost and gained by each run",
+        "One dot a run. Above the line more was gained than lost.",
+        data,
+        layout,
+        5,
+        420,
     )
 
 
@@ -207,7 +245,9 @@ def curves_chart(document: dict, audits: dict[str, list[dict]], colours: dict[st
         "xaxis": curves.power_ticks(1, k[-1]) | {"title": {"text": "k (samples a problem)"}},
         "yaxis": {"title": {"text": "pass@k"}, "tickformat": ".0%"},
     }
-    return charts.figure("pass-at-k", "pass@k of every method", "Unbiased estimates. Dashed: the base.", data, layout, 7, 420)
+    return charts.figure(
+        "pass-at-k", "pass@k of every method", "Unbiased estimates. Dashed: the base.", data, layout, 7, 420
+    )
 
 
 def pairs_table(document: dict, benchmark: str) -> dict[str, Any]:
@@ -249,7 +289,9 @@ def provenance(document: dict) -> list[Any]:
         for run in method["runs"]
         for f in run["files"]
     ]
-    out: list[Any] = [{"caption": "Files", "columns": ["side", "path", "rows", "sha256"], "rows": files, "text_columns": [1, 3]}]
+    out: list[Any] = [
+        {"caption": "Files", "columns": ["side", "path", "rows", "sha256"], "rows": files, "text_columns": [1, 3]}
+    ]
     parts = {
         "settings": document.get("settings"),
         "versions": document.get("versions"),
@@ -267,7 +309,8 @@ def provenance(document: dict) -> list[Any]:
     ]
 
 
-# --- tables ---------------------------------------------------------------------------------------------------------------
+# --- tables
+# ---------------------------------------------------------------------------------------------------------------
 
 
 def comparison_tables(document: dict) -> list[Table]:
@@ -319,13 +362,20 @@ def comparison_tables(document: dict) -> list[Table]:
             [
                 row["method"],
                 row["runs"],
-                *(x for key in keys for x in ([row[key][c] for c in ("mean", "low", "high")] if row.get(key) else [None] * 3)),
+                *(
+                    x
+                    for key in keys
+                    for x in ([row[key][c] for c in ("mean", "low", "high")] if row.get(key) else [None] * 3)
+                ),
             ]
             for row in exact["rows"]
         ]
         out.append(
             Table(
-                "exact", "Exact figures: mean over runs and their range", ["method", "runs", *(c for key in keys for c in trio(key))], rows
+                "exact",
+                "Exact figures: mean over runs and their range",
+                ["method", "runs", *(c for key in keys for c in trio(key))],
+                rows,
             )
         )
     return out

@@ -28,10 +28,21 @@ def short(number: float) -> str:
     return f"{number:g}"
 
 
-def banded(x: list, entry: dict[str, list], name: str, colour: str, unit: str = "k", dash: str = "solid") -> list[dict[str, Any]]:
+def banded(
+    x: list, entry: dict[str, list], name: str, colour: str, unit: str = "k", dash: str = "solid"
+) -> list[dict[str, Any]]:
     """A line with its interval as a band; one legend entry."""
-    hover = f"{name}<br>{unit} = %{{x:,.0f}}: %{{y:.1%}} (%{{customdata[0]:.1%}} to %{{customdata[1]:.1%}})<extra></extra>"
-    shared = {"x": x, "legendgroup": name, "hoverinfo": "skip", "showlegend": False, "mode": "lines", "line": {"width": 0}}
+    hover = (
+        f"{name}<br>{unit} = %{{x:,.0f}}: %{{y:.1%}} (%{{customdata[0]:.1%}} to %{{customdata[1]:.1%}})<extra></extra>"
+    )
+    shared = {
+        "x": x,
+        "legendgroup": name,
+        "hoverinfo": "skip",
+        "showlegend": False,
+        "mode": "lines",
+        "line": {"width": 0},
+    }
     return [
         {**shared, "y": entry["low"]},
         {**shared, "y": entry["high"], "fill": "tonexty", "fillcolor": f"{colour}/0.16"},
@@ -98,7 +109,11 @@ def crossing_words(crossing: dict | None, unit: str = "k") -> str:
 def pass_at_k(block: dict, names: tuple[str, str], level: str) -> dict[str, Any]:
     curves = block["curves"]
     k = curves["k"]
-    data = [trace for side, name in zip(("base", "tuned"), names, strict=True) for trace in banded(k, curves[side], name, f"--{side}")]
+    data = [
+        trace
+        for side, name in zip(("base", "tuned"), names, strict=True)
+        for trace in banded(k, curves[side], name, f"--{side}")
+    ]
     for side, name in zip(("base", "tuned"), names, strict=True):
         if extra := (block.get("extrapolation") or {}).get(side):
             beyond = extra["pass_at_k"]
@@ -138,7 +153,12 @@ def difference(block: dict, level: str) -> dict[str, Any]:
             )
     layout = {
         "xaxis": power_ticks(1, k[-1]) | {"title": {"text": "k (samples a problem)"}},
-        "yaxis": {"title": {"text": "difference in pass@k"}, "tickformat": "+.0%", "zeroline": True, "zerolinewidth": 1.5},
+        "yaxis": {
+            "title": {"text": "difference in pass@k"},
+            "tickformat": "+.0%",
+            "zeroline": True,
+            "zerolinewidth": 1.5,
+        },
         **crossing_marks(block.get("crossing_k"), k[-1], ""),
     }
     caption = f"Above zero the tuned model is ahead. Paired {level} intervals at each k, and a band that holds at all k together."
@@ -166,7 +186,9 @@ def tokens(block: dict, names: tuple[str, str]) -> dict[str, Any] | None:
 
 
 def tokens_words(entry: dict) -> str:
-    return f"{entry['value']:,.0f} tokens" + ("" if entry["low"] is None else f" ({entry['low']:,.0f} to {entry['high']:,.0f})")
+    return f"{entry['value']:,.0f} tokens" + (
+        "" if entry["low"] is None else f" ({entry['low']:,.0f} to {entry['high']:,.0f})"
+    )
 
 
 def mixing(advice: list[dict], names: tuple[str, str]) -> dict[str, Any]:

@@ -1,4 +1,5 @@
-"""Exact figures of the laboratory on the page of a comparison: docs/analysis.md, section compare.json, describes the data."""
+"""Exact figures of the laboratory on the page of a comparison: docs/analysis.md, section compare.json, describes the
+data."""
 
 from __future__ import annotations
 
@@ -16,11 +17,20 @@ def is_control(name: str) -> bool:
     return " at T=" in name or "matched" in name
 
 
-def ranged(x: list, runs: np.ndarray, name: str, colour: str, hover: str, dash: str = "solid", **more: Any) -> list[dict]:
+def ranged(
+    x: list, runs: np.ndarray, name: str, colour: str, hover: str, dash: str = "solid", **more: Any
+) -> list[dict]:
     """Mean of runs [R, K] as a line, their range as a band."""
     out = []
     if len(runs) > 1:
-        shared = {"x": x, "legendgroup": name, "hoverinfo": "skip", "showlegend": False, "mode": "lines", "line": {"width": 0}}
+        shared = {
+            "x": x,
+            "legendgroup": name,
+            "hoverinfo": "skip",
+            "showlegend": False,
+            "mode": "lines",
+            "line": {"width": 0},
+        }
         out += [
             {**shared, "y": runs.min(axis=0).tolist()},
             {**shared, "y": runs.max(axis=0).tolist(), "fill": "tonexty", "fillcolor": f"{colour}/0.15"},
@@ -51,10 +61,18 @@ def exact_sections(exact: dict, colours: dict[str, str]) -> list[dict]:
             "exact",
             "Exact figures",
             lead,
-            [exact_table(exact, "figures"), exact_curves(exact, colours), exact_masses(exact, colours), exact_table(exact, "masses")],
+            [
+                exact_table(exact, "figures"),
+                exact_curves(exact, colours),
+                exact_masses(exact, colours),
+                exact_table(exact, "masses"),
+            ],
         )
     ]
-    parts = [exact_ladder(exact, colours, unit, "shrunk", "lost"), exact_ladder(exact, colours, unit, "expanded", "gained")]
+    parts = [
+        exact_ladder(exact, colours, unit, "shrunk", "lost"),
+        exact_ladder(exact, colours, unit, "expanded", "gained"),
+    ]
     out.append(
         section(
             "exact-ladder",
@@ -63,7 +81,10 @@ def exact_sections(exact: dict, colours: dict[str, str]) -> list[dict]:
             parts,
         )
     )
-    steps = [exact_steps(exact, colours, unit, eps, "shrunk", "lost"), exact_steps(exact, colours, unit, eps, "expanded", "gained")]
+    steps = [
+        exact_steps(exact, colours, unit, eps, "shrunk", "lost"),
+        exact_steps(exact, colours, unit, eps, "expanded", "gained"),
+    ]
     out.append(
         section(
             "exact-training",
@@ -81,10 +102,16 @@ def exact_table(exact: dict, which: str) -> dict[str, Any] | None:
         wanted = [(f"pass@{k}", f"pass@{k}", ".3f") for k in (1, 16, 1024)]
         for unit in ("mode", "problem"):
             wanted += [(f"{key.upper()} {unit}", f"{unit}_{key}", ".3f") for key in ("srr", "ndr")]
-            wanted += [(f"{letter} {unit}", f"{unit}_{key}", ".4g") for letter, key in (("S", "shrunk"), ("E", "expanded"))]
+            wanted += [
+                (f"{letter} {unit}", f"{unit}_{key}", ".4g") for letter, key in (("S", "shrunk"), ("E", "expanded"))
+            ]
         note = "Mean over runs, and their range. S, E: lost and gained."
     else:
-        wanted = [(name.removeprefix("mass_").replace("_", " "), name, ".2e") for name in exact["rows"][0] if name.startswith("mass_")]
+        wanted = [
+            (name.removeprefix("mass_").replace("_", " "), name, ".2e")
+            for name in exact["rows"][0]
+            if name.startswith("mass_")
+        ]
         note = "Probability that one draw is a correct answer of the region. Mean over runs, and their range."
     wanted = [w for w in wanted if any(row.get(w[1]) for row in exact["rows"])]
     rows = []
@@ -96,11 +123,18 @@ def exact_table(exact: dict, which: str) -> dict[str, Any] | None:
             cells.append(
                 None
                 if not v
-                else {"text": format(v["mean"], form), "sub": f"{format(v['low'], form)} to {format(v['high'], form)}" if several else ""}
+                else {
+                    "text": format(v["mean"], form),
+                    "sub": f"{format(v['low'], form)} to {format(v['high'], form)}" if several else "",
+                }
             )
         rows.append(cells)
     caption = "Exact pass@k and support" if which == "figures" else "Mass of each region"
-    return {"caption": caption, "columns": ["method", *(heading for heading, *_ in wanted)], "rows": rows, "note": note} if wanted else None
+    return (
+        {"caption": caption, "columns": ["method", *(heading for heading, *_ in wanted)], "rows": rows, "note": note}
+        if wanted
+        else None
+    )
 
 
 def by_method(exact: dict) -> dict[str, list[dict]]:
@@ -136,7 +170,13 @@ def exact_curves(exact: dict, colours: dict[str, str]) -> dict[str, Any] | None:
         "yaxis": {"title": {"text": "exact pass@k"}, "tickformat": ".0%"},
     }
     return charts.figure(
-        "exact-pass-at-k", "Exact pass@k", "Dashed: the base. Raised temperatures are in the legend, to be clicked.", data, layout, 7, 440
+        "exact-pass-at-k",
+        "Exact pass@k",
+        "Dashed: the base. Raised temperatures are in the legend, to be clicked.",
+        data,
+        layout,
+        7,
+        440,
     )
 
 
@@ -170,12 +210,23 @@ def exact_masses(exact: dict, colours: dict[str, str]) -> dict[str, Any] | None:
             }
         )
     layout = {
-        "xaxis": {"type": "log", "dtick": 1, "title": {"text": "mass of correct answers in the region"}, "exponentformat": "power"},
+        "xaxis": {
+            "type": "log",
+            "dtick": 1,
+            "title": {"text": "mass of correct answers in the region"},
+            "exponentformat": "power",
+        },
         "yaxis": {"type": "category"},
         "margin": {"l": 110, "r": 12, "t": 14, "b": 46},
     }
     return charts.figure(
-        "exact-masses", "Mass of each region", "Mean over runs and their range; the scale is logarithmic.", data, layout, 5, 440
+        "exact-masses",
+        "Mass of each region",
+        "Mean over runs and their range; the scale is logarithmic.",
+        data,
+        layout,
+        5,
+        440,
     )
 
 
@@ -193,19 +244,33 @@ def exact_ladder(exact: dict, colours: dict[str, str], unit: str, key: str, word
             f"eps = %{{x:.2g}}: %{{y:.4g}} {word}",
         )
     layout = {
-        "xaxis": {"type": "log", "title": {"text": "eps"}, "autorange": "reversed", "dtick": 1, "exponentformat": "power"},
+        "xaxis": {
+            "type": "log",
+            "title": {"text": "eps"},
+            "autorange": "reversed",
+            "dtick": 1,
+            "exponentformat": "power",
+        },
         "yaxis": {"title": {"text": f"{BIG_UNITS[unit]} {word}"}, "rangemode": "tozero"},
     }
     return (
         charts.figure(
-            f"exact-{key}", f"{word.capitalize()}, by eps", "Further right, rarer answers count as support.", data, layout, 6, 340
+            f"exact-{key}",
+            f"{word.capitalize()}, by eps",
+            "Further right, rarer answers count as support.",
+            data,
+            layout,
+            6,
+            340,
         )
         if data
         else None
     )
 
 
-def exact_steps(exact: dict, colours: dict[str, str], unit: str, eps: float | None, key: str, word: str) -> dict[str, Any] | None:
+def exact_steps(
+    exact: dict, colours: dict[str, str], unit: str, eps: float | None, key: str, word: str
+) -> dict[str, Any] | None:
     groups: dict[str, list[list[tuple[int, float]]]] = {}
     for run in exact.get("training") or []:
         points = []
@@ -228,7 +293,13 @@ def exact_steps(exact: dict, colours: dict[str, str], unit: str, eps: float | No
     }
     return (
         charts.figure(
-            f"steps-{key}", f"{word.capitalize()}, over training", "Mean over runs; the shade is their range.", data, layout, 6, 340
+            f"steps-{key}",
+            f"{word.capitalize()}, over training",
+            "Mean over runs; the shade is their range.",
+            data,
+            layout,
+            6,
+            340,
         )
         if data
         else None

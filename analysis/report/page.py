@@ -41,7 +41,9 @@ def audit_page(document: dict, base: ModelSamples | None, tuned: ModelSamples | 
                 "benchmark": None if name == "all" else name,
                 "verdict": verdict(block),
                 "tiles": tiles(block),
-                "sections": sections(name, block, by, [r for r in rows if name in ("all", r["benchmark"])], short, level),
+                "sections": sections(
+                    name, block, by, [r for r in rows if name in ("all", r["benchmark"])], short, level
+                ),
             }
             for name, block in pooled_first.items()
         ],
@@ -99,7 +101,12 @@ def provenance(document: dict) -> list[Any]:
         for f in (list_ if isinstance(list_, list) else list_.get("files", []))
     ]
     out: list[Any] = [
-        {"caption": "Files", "columns": ["side", "path", "model", "rows", "sha256"], "rows": files, "text_columns": [1, 2, 4]}
+        {
+            "caption": "Files",
+            "columns": ["side", "path", "model", "rows", "sha256"],
+            "rows": files,
+            "text_columns": [1, 2, 4],
+        }
     ]
     for key in ("models", "settings", "versions"):
         if document.get(key):

@@ -9,7 +9,9 @@ from analysis.report.words import cell, counted, interval, number, percent, shar
 from analysis.tables import metric_rows
 
 
-def sections(name: str, block: dict, by: dict[str, dict], rows: list[dict], names: tuple[str, str], level: str) -> list[dict[str, Any]]:
+def sections(
+    name: str, block: dict, by: dict[str, dict], rows: list[dict], names: tuple[str, str], level: str
+) -> list[dict[str, Any]]:
     """name, block: the benchmark; by: all of them; rows: its problems; level: of the intervals, as written ("95%")."""
     out = []
     if name == "all" and len(by) > 1:
@@ -33,14 +35,35 @@ def sections(name: str, block: dict, by: dict[str, dict], rows: list[dict], name
         lead += f"Beyond the band that holds at all k at once, {' and '.join(ahead) or 'neither side is ahead'}."
     parts = [curves.pass_at_k(block, names, level), curves.difference(block, level)] if block.get("curves") else []
     out.append(
-        section("curves", "How many problems within k samples", lead, [*parts, curves.tokens(block, names), pass_table(block, names)])
+        section(
+            "curves",
+            "How many problems within k samples",
+            lead,
+            [*parts, curves.tokens(block, names), pass_table(block, names)],
+        )
     )
-    out.append(section("support", "Support", support_lead(block), [charts.flow(block, names), charts.null(block), support_table(block)]))
+    out.append(
+        section(
+            "support",
+            "Support",
+            support_lead(block),
+            [charts.flow(block, names), charts.null(block), support_table(block)],
+        )
+    )
     certified = block.get("certified")
-    parts = [charts.scatter(rows, certified and certified["eps"], names), charts.ladder(certified) if certified else None]
-    out.append(section("per-problem", "Problem by problem, and what can be certified", certified_lead(certified), parts))
+    parts = [
+        charts.scatter(rows, certified and certified["eps"], names),
+        charts.ladder(certified) if certified else None,
+    ]
+    out.append(
+        section("per-problem", "Problem by problem, and what can be certified", certified_lead(certified), parts)
+    )
     out.append(answer_section(block, names))
-    out.append(section("entropy", "Entropy and perplexity", None, [*entropy_parts(block, names), *perplexity_parts(block, names)]))
+    out.append(
+        section(
+            "entropy", "Entropy and perplexity", None, [*entropy_parts(block, names), *perplexity_parts(block, names)]
+        )
+    )
     out.append(
         section(
             "metrics",
@@ -50,7 +73,14 @@ def sections(name: str, block: dict, by: dict[str, dict], rows: list[dict], name
         )
     )
     if advice := block.get("advice"):
-        out.append(section("use", "If you have K samples to spend", None, [curves.mixing(advice, names), advice_table(advice, names)]))
+        out.append(
+            section(
+                "use",
+                "If you have K samples to spend",
+                None,
+                [curves.mixing(advice, names), advice_table(advice, names)],
+            )
+        )
     if halves := block.get("split_halves"):
         out.append(section("selection", "What selection is worth", halves_words(halves), []))
     return [s for s in out if s and (s["parts"] or (s["id"] == "selection"))]
@@ -214,10 +244,16 @@ def entropy_parts(block: dict, names: tuple[str, str]) -> list[dict]:
     rows = [(label, entries[key]["base"], entries[key]["tuned"]) for key, label in labels.items() if entries.get(key)]
     counts = {"answer_distinct": "distinct answers", "mode_distinct": "distinct modes"}
     more = [(label, entries[key]["base"], entries[key]["tuned"]) for key, label in counts.items() if entries.get(key)]
-    caption = "Means over problems. Tokens: of the next-token distribution. Answers: of the distribution of final answers"
+    caption = (
+        "Means over problems. Tokens: of the next-token distribution. Answers: of the distribution of final answers"
+    )
     caption += " (no answer is a class), and corrected for answers not yet seen."
     out = [charts.dots("entropy", "Entropy", caption, rows, names, "nats", 7)] if rows else []
-    return out + ([charts.dots("distinct", "Distinct answers seen", "Means over problems.", more, names, "a problem", 5)] if more else [])
+    return out + (
+        [charts.dots("distinct", "Distinct answers seen", "Means over problems.", more, names, "a problem", 5)]
+        if more
+        else []
+    )
 
 
 def perplexity_parts(block: dict, names: tuple[str, str]) -> list[dict]:
@@ -231,9 +267,7 @@ def perplexity_parts(block: dict, names: tuple[str, str]) -> list[dict]:
         (f"{category}, by {author}", by.get("base"), by.get("tuned"))
         for (_, category, author), by in sorted(groups.items(), key=lambda item: (item[0][0], str(item[0][2])))
     ]
-    caption = (
-        f"{entry['formula']}. Rows: what became of the problem, and who wrote the traces; colour: the model under which they are measured."
-    )
+    caption = f"{entry['formula']}. Rows: what became of the problem, and who wrote the traces; colour: the model under which they are measured."
     chart = charts.dots("perplexity", "Perplexity of traces", caption, rows, names, "perplexity", 12, from_zero=False)
     chart["spec"]["layout"]["margin"]["l"] = 240
     return [chart]
@@ -242,7 +276,9 @@ def perplexity_parts(block: dict, names: tuple[str, str]) -> list[dict]:
 def metrics_part(block: dict, names: tuple[str, str]) -> dict[str, Any] | None:
     rows = [[name, interval(b), interval(t), interval(d, sign=True)] for name, b, t, d in metric_rows(block)]
     if se := block.get("delta_se") or block.get("delta_se_at_largest_k"):
-        rows.append([f"sampling-efficiency gap: base's pass@{se['k']} less tuned pass@1", None, None, interval(se, sign=True)])
+        rows.append(
+            [f"sampling-efficiency gap: base's pass@{se['k']} less tuned pass@1", None, None, interval(se, sign=True)]
+        )
     return {"columns": ["metric", names[0], names[1], "difference"], "rows": rows} if rows else None
 
 
@@ -268,7 +304,8 @@ def advice_table(advice: list[dict], names: tuple[str, str]) -> dict[str, Any]:
 def halves_words(h: dict) -> str:
     i = h["intervals"]
     gain, loss = (
-        f"{i[key]['value']:+.1f} problems ({i[key]['low']:+.1f} to {i[key]['high']:+.1f})" for key in ("corrected_gain", "corrected_loss")
+        f"{i[key]['value']:+.1f} problems ({i[key]['low']:+.1f} to {i[key]['high']:+.1f})"
+        for key in ("corrected_gain", "corrected_loss")
     )
     return (
         f"Choosing problems because the base missed them in one half of its draws ({h['draws_per_half']['base']:,}) makes any model look"
