@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from analysis.counts import Counts
 from analysis.significance import benjamini_hochberg
 
 CERTIFIED = ("preserved", "shrunk", "expanded", "out", "undetermined")
 FAR = 10**9  # a plan of more draws than this says only that they are too many
 
 
-def default_eps(draws: int, problems: int, confidence: float = 0.95) -> float | None:
+def default_eps(draws: int, problems: int, *, confidence: float = 0.95) -> float | None:
     """The smallest round eps that n draws of M problems can certify: ln(M / (1 - confidence)) / n, which is ln(20 M) /
     n at 95 %.
 
@@ -33,7 +34,7 @@ def default_eps(draws: int, problems: int, confidence: float = 0.95) -> float | 
 
 
 def side_p_values(
-    n: np.ndarray, c: np.ndarray, eps: float, lower_bound: np.ndarray | None = None
+    n: np.ndarray, c: np.ndarray, eps: float, *, lower_bound: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """One-sided exact p-values of one side, [M] each: of "p <= eps" (small: in the support) and of "p >= eps" (small:
     out of it).
@@ -41,10 +42,12 @@ def side_p_values(
     lower_bound [M]: probabilities known from scored token sequences (0 where unknown); above eps they settle the
     question without a draw.
     """
-    p_in, p_out = stats.binom.sf(np.asarray(c) - 1, n, eps), stats.binom.cdf(c, n, eps)
+    p_in = stats.binom.sf(np.asarray(c) - 1, n, eps)
+    p_out = stats.binom.cdf(c, n, eps)
     if lower_bound is not None:
         known = lower_bound > eps
-        p_in, p_out = np.where(known, 0.0, p_in), np.where(known, 1.0, p_out)
+        p_in = np.where(known, 0.0, p_in)
+        p_out = np.where(known, 1.0, p_out)
     return p_in, p_out
 
 
@@ -63,40 +66,44 @@ class Certificate:
 
 
 def certify(
-    base: tuple,
-    tuned: tuple,
+    base: Counts,
+    tuned: Counts,
     eps: float,
+    *,
     confidence: float = 0.95,
     bounds: tuple = (None, None),
     hypotheses: int | None = None,
 ) -> Certificate:
     """Certified categories of M problems or answers at `eps`.
 
-    base, tuned: (n, c), int [M] each. bounds: lower bounds [M] of base and tuned probabilities from scores, or None.
-    hypotheses: how many there are in all when not all were seen: over answers up to 1 / eps a problem can lie above
-    eps.
+    base, tuned: draws and correct ones of each side.
+    eps: the success probability that separates in from out.
+    confidence: 1 - confidence is the expected share of wrong members of a category.
+    bounds: lower bounds [M] of base and tuned probabilities from scores, or None.
+    hypotheses: number of hypotheses, unseen ones included. At most 1 / eps answers of a problem can have probability
+    above eps.
     """
-    in_b, out_b = side_p_values(*base, eps, bounds[0])
-    in_t, out_t = side_p_values(*tuned, eps, bounds[1])
+    in_b, out_b = side_p_values(*base, eps, lower_bound=bounds[0])
+    in_t, out_t = side_p_values(*tuned, eps, lower_bound=bounds[1])
     p = np.stack(
         [np.maximum(in_b, in_t), np.maximum(in_b, out_t), np.maximum(out_b, in_t), np.maximum(out_b, out_t)], axis=1
     )
     category = np.full(len(p), 4)
     for column in range(4):
-        category[benjamini_hochberg(p[:, column], 1 - confidence, hypotheses)] = column
+        category[benjamini_hochberg(p[:, column], 1 - confidence, hypotheses=hypotheses)] = column
     return Certificate(eps, confidence, category, p)
 
 
 def ladder(
-    base: tuple, tuned: tuple, start: float, confidence: float = 0.95, bounds: tuple = (None, None)
+    base: Counts, tuned: Counts, start: float, *, confidence: float = 0.95, bounds: tuple = (None, None)
 ) -> list[dict[str, Any]]:
     """Certified counts at eps = start x 1/4, 1/2, 1, 2, 4, ... below 1: [{"eps", categories...}]; the leash at every
     depth."""
     steps = [start * 2.0**power for power in range(-2, 12) if start * 2.0**power < 1]
-    return [{"eps": eps, **certify(base, tuned, eps, confidence, bounds).counts()} for eps in steps]
+    return [{"eps": eps, **certify(base, tuned, eps, confidence=confidence, bounds=bounds).counts()} for eps in steps]
 
 
-def further_draws(n: np.ndarray, c: np.ndarray, eps: float, confidence: float, problems: int) -> np.ndarray:
+def further_draws(n: np.ndarray, c: np.ndarray, *, eps: float, confidence: float, problems: int) -> np.ndarray:
     """Draws of one side still missing until it is certified in or out of the support: float64 [M], 0 where it is, inf
     where more than 10^9.
 
@@ -114,7 +121,7 @@ def further_draws(n: np.ndarray, c: np.ndarray, eps: float, confidence: float, p
     return np.where(np.minimum(*side_p_values(n, c, eps)) <= level, 0.0, needed)
 
 
-def sampling_plan(base: tuple, tuned: tuple, certificate: Certificate) -> dict[str, Any]:
+def sampling_plan(base: Counts, tuned: Counts, certificate: Certificate) -> dict[str, Any]:
     """Further draws that would settle the undetermined problems: per problem float64 [M] for "base" and "tuned" (0 for
     settled ones), and totals.
 
@@ -122,7 +129,9 @@ def sampling_plan(base: tuple, tuned: tuple, certificate: Certificate) -> dict[s
     """
     undecided = certificate.category == 4
     sides = [
-        np.where(undecided, further_draws(n, c, certificate.eps, certificate.confidence, len(n)), 0.0)
+        np.where(
+            undecided, further_draws(n, c, eps=certificate.eps, confidence=certificate.confidence, problems=len(n)), 0.0
+        )
         for n, c in (base, tuned)
     ]
     beyond = ~np.isfinite(sides[0]) | ~np.isfinite(sides[1])

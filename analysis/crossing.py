@@ -40,8 +40,10 @@ def crossings(grid: np.ndarray, curves: np.ndarray) -> np.ndarray:
     last = np.where(ahead.any(axis=1), len(grid) - 1 - np.argmax(ahead[:, ::-1], axis=1), -1)
     result = np.zeros(len(curves))
     inside = (last >= 0) & (last < len(grid) - 1)
-    rows, i = np.flatnonzero(inside), last[inside]
-    d0, d1 = curves[rows, i], np.minimum(curves[rows, i + 1], 0.0)
+    rows = np.flatnonzero(inside)
+    i = last[inside]
+    d0 = curves[rows, i]
+    d1 = np.minimum(curves[rows, i + 1], 0.0)
     result[inside] = np.exp(np.log(grid[i]) + np.log(grid[i + 1] / grid[i]) * d0 / (d0 - d1))
     result[curves[:, -1] >= -TINY] = np.inf
     return result
@@ -51,6 +53,7 @@ def find_crossing(
     grid: np.ndarray,
     value: np.ndarray,
     replicates: np.ndarray,
+    *,
     exact: Callable[[np.ndarray], np.ndarray] | None = None,
     confidence: float = 0.95,
 ) -> Crossing:
@@ -70,11 +73,13 @@ def find_crossing(
     tail = (1 - confidence) / 2
     low, high = np.quantile(found, [tail, 1 - tail], method="inverted_cdf")
     if exact is not None:
-        low, high = np.floor(low), np.floor(high)
+        low = np.floor(low)
+        high = np.floor(high)
     if np.isinf(low):
         low = grid[-1]
     if crossed:  # the percentiles of a skewed statistic may leave its own value out
-        low, high = min(low, point), max(high, point)
+        low = min(low, point)
+        high = max(high, point)
     whole = int if exact is not None else float
     high = None if np.isinf(high) else whole(high)
     return Crossing(

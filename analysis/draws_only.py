@@ -18,7 +18,7 @@ from analysis.pass_at_k import pass_at_k, unique_counts
 FAR = 9.0  # standard deviations of the overlap beyond which its probability is nothing
 
 
-def draw_moments(n: int, c: np.ndarray, k: int, a: float, b: float) -> tuple[np.ndarray, np.ndarray]:
+def draw_moments(n: int, c: np.ndarray, *, k: int, a: float, b: float) -> tuple[np.ndarray, np.ndarray]:
     """1 - mean, and variance, of the unbiased pass@k over n draws, given a success probability of posterior Beta(a + c,
     b + n - c): [U] -> two [U].
 
@@ -26,9 +26,11 @@ def draw_moments(n: int, c: np.ndarray, k: int, a: float, b: float) -> tuple[np.
     draws that share j are all wrong with probability (1 - p)^(2k - j), and j is hypergeometric; so it is sum_j P(j) (1
     - p)^(2k - j) - (1 - p)^(2k), whose powers have closed expectations under a beta.
     """
-    middle, spread = k * k / n, FAR * k * (n - k) / n / max(n - 1, 1) ** 0.5 + 1
+    middle = k * k / n
+    spread = FAR * k * (n - k) / n / max(n - 1, 1) ** 0.5 + 1
     j = np.arange(max(0, 2 * k - n, int(middle - spread)), min(k, int(middle + spread) + 1) + 1)
-    after_a, after_b = a + c, b + n - c
+    after_a = a + c
+    after_b = b + n - c
 
     def power(m: np.ndarray) -> np.ndarray:  # E (1 - p)^m
         return np.exp(
@@ -40,7 +42,7 @@ def draw_moments(n: int, c: np.ndarray, k: int, a: float, b: float) -> tuple[np.
 
 
 def draws_only_interval(
-    n: np.ndarray, c: np.ndarray, k: np.ndarray, confidence: float = 0.95
+    n: np.ndarray, c: np.ndarray, k: np.ndarray, *, confidence: float = 0.95
 ) -> tuple[np.ndarray, np.ndarray]:
     """Interval of mean pass@k with the problems held fixed: (low [K], high [K]). n, c: int [M]; k: int [K], each at
     most every n.
@@ -48,24 +50,28 @@ def draws_only_interval(
     Problems that were never (or always) solved leave room of their own: no success in all their draws still allows a
     rate of 1 - tail^(1 / draws).
     """
-    k, tail = np.atleast_1d(k), (1 - confidence) / 2
+    k = np.atleast_1d(k)
+    tail = (1 - confidence) / 2
     prior = fit(n, c, inflated=False)
     unique_n, unique_c, where = unique_counts(n, c)
     weight = np.bincount(where, minlength=len(unique_n))
     value = pass_at_k(n, c, k).mean(axis=0)
-    never, always = c == 0, c == n
+    never = c == 0
+    always = c == n
     rate_never, rate_always = (1 - tail ** (1 / max(int(n[rows].sum()), 1)) for rows in (never, always))
-    low, high = np.empty(len(k)), np.empty(len(k))
+    low = np.empty(len(k))
+    high = np.empty(len(k))
     for i, draws in enumerate(k.tolist()):
         miss = variance = 0.0
         for size in np.unique(unique_n).tolist():
             rows = unique_n == size
-            misses, variances = draw_moments(size, unique_c[rows], draws, prior.a, prior.b)
-            miss, variance = miss + weight[rows] @ misses / len(n), variance + weight[rows] @ variances / len(n) ** 2
+            misses, variances = draw_moments(size, unique_c[rows], k=draws, a=prior.a, b=prior.b)
+            miss = miss + weight[rows] @ misses / len(n)
+            variance = variance + weight[rows] @ variances / len(n) ** 2
         effective = max(
             miss * (1 - miss) / max(variance, 1e-300), len(n)
         )  # tosses of one coin that vary as much; no fewer than problems
-        low[i], high[i] = clopper_pearson(value[i] * effective, effective, confidence)
+        low[i], high[i] = clopper_pearson(value[i] * effective, effective, confidence=confidence)
         high[i] = max(high[i], min(value[i] - never.mean() * np.expm1(draws * np.log1p(-rate_never)), 1.0))
         low[i] = min(low[i], max(value[i] - always.mean() * rate_always, 0.0))
     return low, high

@@ -51,7 +51,8 @@ def chao_wang_jost(problem: np.ndarray, count: np.ndarray, problems: int) -> np.
     )
     ones = np.bincount(problem[count == 1], minlength=problems)
     twos = np.bincount(problem[count == 2], minlength=problems)
-    f1, f2 = ones.astype(float), twos.astype(float)
+    f1 = ones.astype(float)
+    f2 = twos.astype(float)
     with np.errstate(divide="ignore", invalid="ignore"):
         a = np.where(f2 > 0, 2 * f2 / ((n - 1) * f1 + 2 * f2), 2 / ((n - 1) * (f1 - 1) + 2))
     unseen = (ones > 0) & (n > 1) & (a < 1)

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from analysis.intervals import PSEUDO_BASE, PSEUDO_DIFFERENCE, PSEUDO_TUNED
+from analysis.pair import Pair
 
 
-def triple(value, low, high) -> dict[str, Any]:
+def triple(value: Any, low: Any, high: Any) -> dict[str, Any]:
     return {"value": value, "low": low, "high": high}
 
 
-def mean_of(pair, values: np.ndarray, pseudo: np.ndarray | None = None) -> dict[str, Any] | None:
+def mean_of(pair: Pair, values: np.ndarray, *, pseudo: np.ndarray | None = None) -> dict[str, Any] | None:
     """Mean over problems with its bootstrap interval; None where no problem has a value.
 
     values: [M], NaN for nothing. A single problem says nothing of others: without pseudo-problems its interval is null.
@@ -27,12 +28,14 @@ def mean_of(pair, values: np.ndarray, pseudo: np.ndarray | None = None) -> dict[
     return triple(np.nanmean(values), *pair.bootstrap.interval(pair.bootstrap.means(values, pseudo)))
 
 
-def total_of(pair, values: np.ndarray, pseudo: np.ndarray) -> dict[str, float]:
+def total_of(pair: Pair, values: np.ndarray, pseudo: np.ndarray) -> dict[str, float]:
     """Sum over these problems; its interval is what as many problems of the same population would give."""
-    return {key: len(pair) * value for key, value in mean_of(pair, values, pseudo).items()}
+    return {key: len(pair) * value for key, value in (mean_of(pair, values, pseudo=pseudo) or {}).items()}
 
 
-def sides_of(pair, base: np.ndarray | None, tuned: np.ndarray | None, bounded: bool = False) -> dict[str, Any] | None:
+def sides_of(
+    pair: Pair, base: np.ndarray | None, tuned: np.ndarray | None, *, bounded: bool = False
+) -> dict[str, Any] | None:
     """base, tuned, and their paired difference (tuned minus base), each [M] with NaN for nothing. bounded: values in
     [0, 1]."""
     if base is None and tuned is None:
@@ -45,5 +48,6 @@ def sides_of(pair, base: np.ndarray | None, tuned: np.ndarray | None, bounded: b
     pseudo = (PSEUDO_BASE, PSEUDO_TUNED, PSEUDO_DIFFERENCE) if bounded else (None, None, None)
     values = (base, tuned, tuned - base)
     return {
-        name: mean_of(pair, x, p) for name, x, p in zip(("base", "tuned", "difference"), values, pseudo, strict=True)
+        name: mean_of(pair, x, pseudo=p)
+        for name, x, p in zip(("base", "tuned", "difference"), values, pseudo, strict=True)
     }

@@ -34,6 +34,7 @@ class ZeroInflatedBeta:
 def fit(
     n: np.ndarray,
     c: np.ndarray,
+    *,
     weights: np.ndarray | None = None,
     start: ZeroInflatedBeta | None = None,
     inflated: bool = True,
@@ -48,7 +49,9 @@ def fit(
     none = c == 0
 
     def loss(x: np.ndarray) -> tuple[float, np.ndarray]:
-        zero, a, b = special.expit(x[0]), np.exp(x[1]), np.exp(x[2])
+        zero = special.expit(x[0])
+        a = np.exp(x[1])
+        b = np.exp(x[2])
         log_f = special.betaln(a + c, b + n - c) - special.betaln(a, b) + np.log1p(-zero)
         log_zero = np.where(none, np.log(zero), -np.inf)
         log_p = np.logaddexp(log_f, log_zero)
@@ -80,7 +83,7 @@ def fit(
 
 
 def extrapolate(
-    n: np.ndarray, c: np.ndarray, k: np.ndarray, resamples: np.ndarray, confidence: float = 0.95
+    n: np.ndarray, c: np.ndarray, k: np.ndarray, resamples: np.ndarray, *, confidence: float = 0.95
 ) -> tuple[ZeroInflatedBeta, np.ndarray, np.ndarray, np.ndarray, tuple[float, float]]:
     """Fitted model and its pass@k with an interval: (fit, value [K], low [K], high [K], interval of `zero`), for any k.
 
@@ -88,7 +91,7 @@ def extrapolate(
     interval is that of the fit, and knows nothing of whether the model holds.
     """
     whole = fit(n, c)
-    refits = [fit(n, c, weights, whole) for weights in resamples]
+    refits = [fit(n, c, weights=weights, start=whole) for weights in resamples]
     tails = [(1 - confidence) / 2, (1 + confidence) / 2]
     low, high = np.quantile([model.pass_at_k(k) for model in refits], tails, axis=0)
     zero = np.quantile([model.zero for model in refits], tails)

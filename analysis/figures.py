@@ -14,7 +14,8 @@ from matplotlib.ticker import FuncFormatter, PercentFormatter
 from analysis.tables import blocks
 
 COLUMN = 3.35  # inches: one column of a two-column page
-BASE, TUNED = "#1f63b0", "#d2600c"
+BASE = "#1f63b0"
+TUNED = "#d2600c"
 COLOURS = {
     "preserved": "#8b97a5",
     "shrunk": "#b03a97",
@@ -23,7 +24,7 @@ COLOURS = {
     "undetermined": "#ecd9a2",
 }
 METHODS = ("#1f63b0", "#d2600c", "#0f8a5f", "#b03a97", "#8a6d00", "#4b4fb5", "#a83232", "#37808c")
-STYLE = {
+STYLE: Any = {
     "font.size": 7.5,
     "axes.linewidth": 0.6,
     "axes.spines.top": False,

@@ -14,13 +14,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.csv
+import pyarrow.compute
+import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from analysis.adapters import ADAPTERS, Adapter
 from analysis.errors import InputError
 from analysis.records import COUNT_COLUMNS, SAMPLE_COLUMNS, SCORE_COLUMNS
+
+pc: Any = pyarrow.compute  # its functions are made when it is imported, which no type checker sees
 
 READERS = {
     ".csv": "csv",
@@ -114,7 +116,8 @@ def _identify(source: Source) -> None:
     suffix = _suffix(source.path)
     if suffix not in READERS:
         raise InputError(
-            f"{source.path}: unknown kind of file {suffix or '(no ending)'}; readable are {', '.join(READERS)}, also gzipped (.gz)"
+            f"{source.path}: unknown kind of file {suffix or '(no ending)'}; readable are "
+            f"{', '.join(READERS)}, also gzipped (.gz)"
         )
     source.format = READERS[suffix]
     if source.path.stat().st_size == 0:
@@ -130,8 +133,10 @@ def _identify(source: Source) -> None:
         source.adapter = next((adapter for adapter in ADAPTERS if adapter.fits(columns)), None)
         if source.adapter is None:
             raise InputError(
-                f"{source.path}: neither samples (problem_id and correct or verdict), nor counts (problem_id, n, correct),"
-                f" nor a known format ({', '.join(a.name for a in ADAPTERS)}); its columns are {', '.join(source.columns) or 'none'}"
+                f"{source.path}: neither samples (problem_id and correct or verdict), nor counts "
+                "(problem_id, n, correct),"
+                f" nor a known format ({', '.join(a.name for a in ADAPTERS)}); its columns are "
+                f"{', '.join(source.columns) or 'none'}"
             )
         source.kind = source.adapter.kind
 
@@ -166,7 +171,7 @@ def _head(source: Source) -> list[str]:
     return list(names)
 
 
-def batches(source: Source, wanted: set[str] | None = None, rows: int = BATCH_ROWS) -> Iterator[Batch]:
+def batches(source: Source, wanted: set[str] | None = None, *, rows: int = BATCH_ROWS) -> Iterator[Batch]:
     """The rows of a file in our columns, adapted where the file is another project's. wanted: only these columns (all
     where None)."""
     read = {"parquet": _parquet_batches, "csv": _csv_batches, "json": _json_batches}[source.format]
@@ -243,22 +248,22 @@ def _parquet_batches(source: Source, wanted: set[str] | None, rows: int) -> Iter
 
 
 def _csv_batches(source: Source, wanted: set[str] | None, rows: int) -> Iterator[Batch]:
-    refused: list[pa.csv.InvalidRow] = []
+    refused: list[pa_csv.InvalidRow] = []
 
-    def refuse(row: pa.csv.InvalidRow) -> str:
+    def refuse(row: pa_csv.InvalidRow) -> str:
         refused.append(row)
         return "error"
 
     names = source.columns
     first = 1
     try:
-        reader = pa.csv.open_csv(
+        reader = pa_csv.open_csv(
             _open(source),
-            read_options=pa.csv.ReadOptions(column_names=names, skip_rows=1, block_size=16 << 20, use_threads=False),
-            parse_options=pa.csv.ParseOptions(
+            read_options=pa_csv.ReadOptions(column_names=names, skip_rows=1, block_size=16 << 20, use_threads=False),
+            parse_options=pa_csv.ParseOptions(
                 delimiter=_delimiter(source), newlines_in_values=True, invalid_row_handler=refuse
             ),
-            convert_options=pa.csv.ConvertOptions(
+            convert_options=pa_csv.ConvertOptions(
                 column_types={name: pa.string() for name in names},
                 include_columns=None if wanted is None else [n for n in names if n in wanted],
                 strings_can_be_null=True,
@@ -329,7 +334,8 @@ def _json_batches(source: Source, wanted: set[str] | None, rows: int) -> Iterato
         numbers.append(number)
         if len(held) == TEXT_BATCH_ROWS:
             yield flush()
-            held, numbers = [], []
+            held = []
+            numbers = []
     if held:
         yield flush()
 
@@ -338,7 +344,8 @@ def _json_batches(source: Source, wanted: set[str] | None, rows: int) -> Iterato
 # -----------------------------------------------------------
 
 
-TRUE, FALSE = ["true", "1", "1.0", "yes"], ["false", "0", "0.0", "no"]
+TRUE = ["true", "1", "1.0", "yes"]
+FALSE = ["false", "0", "0.0", "no"]
 MEANING = {
     pa.bool_(): "true or false (or 1 or 0)",
     pa.int64(): "a whole number",
@@ -347,7 +354,7 @@ MEANING = {
 }
 
 
-def column(batch: Batch, source: Source, name: str, kind: pa.DataType, missing_ok: bool = True) -> pa.Array | None:
+def column(batch: Batch, source: Source, name: str, kind: pa.DataType, *, missing_ok: bool = True) -> pa.Array | None:
     """Column `name` of a batch as `kind`, None where the batch has none.
 
     Raises InputError naming the first row that is not `kind`, or is missing.

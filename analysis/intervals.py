@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import special, stats
 
 # what the four pseudo-problems (weight one half each) say to a statistic in [0, 1] of the base, of the tuned model, and
@@ -21,7 +22,7 @@ PSEUDO_TUNED = np.array([0.0, 1.0, 0.0, 1.0])
 PSEUDO_DIFFERENCE = PSEUDO_TUNED - PSEUDO_BASE
 
 
-def clopper_pearson(x: np.ndarray, n: np.ndarray, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+def clopper_pearson(x: ArrayLike, n: ArrayLike, *, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
     """Exact two-sided interval of a proportion, x successes of n. Broadcasts; (0, 1) where n = 0. Source: Clopper and
     Pearson 1934."""
     x, n = np.broadcast_arrays(np.asarray(x, dtype=float), np.asarray(n, dtype=float))
@@ -31,9 +32,10 @@ def clopper_pearson(x: np.ndarray, n: np.ndarray, confidence: float = 0.95) -> t
     return low, high
 
 
-def wilson(x: np.ndarray, n: np.ndarray, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+def wilson(x: ArrayLike, n: ArrayLike, *, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
     """Wilson's score interval of a proportion, x successes of n > 0. Broadcasts. Source: Wilson 1927."""
-    x, n = np.asarray(x, dtype=float), np.asarray(n, dtype=float)
+    x = np.asarray(x, dtype=float)
+    n = np.asarray(n, dtype=float)
     z = stats.norm.ppf((1 + confidence) / 2)
     middle = (x + z * z / 2) / (n + z * z)
     half = z / (n + z * z) * np.sqrt(x * (n - x) / n + z * z / 4)
@@ -53,7 +55,7 @@ class Bootstrap:
     confidence: float = 0.95
 
     @staticmethod
-    def draw(problems: int, replicates: int, rng: np.random.Generator, confidence: float = 0.95) -> Bootstrap:
+    def draw(problems: int, replicates: int, rng: np.random.Generator, *, confidence: float = 0.95) -> Bootstrap:
         counts = np.zeros((replicates, problems + 4), dtype=np.float32)
         for row in range(replicates):
             slot = rng.integers(2 * problems + 4, size=problems + 2)  # a problem owns two slots, a pseudo-problem one
@@ -73,10 +75,13 @@ class Bootstrap:
         if known.all() and values.ndim == 2:
             size = size[:, None]
         if pseudo is not None:
-            extra, extra_size = self.pseudo @ pseudo, self.pseudo.sum(axis=1)
+            extra = self.pseudo @ pseudo
+            extra_size = self.pseudo.sum(axis=1)
             if values.ndim == 2:
-                extra, extra_size = extra[:, None], extra_size[:, None]
-            total, size = total + extra, size + extra_size
+                extra = extra[:, None]
+                extra_size = extra_size[:, None]
+            total = total + extra
+            size = size + extra_size
         return np.where(size > 0, total / np.maximum(size, 1e-9), np.nan)
 
     def interval(self, replicates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

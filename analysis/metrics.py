@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from analysis.counts import Counts
 from analysis.errors import InputError
 from analysis.pass_at_k import check_counts, pass_at_k
 from analysis.records import AnswerCounts
 
 
-def avg_at_n(n: np.ndarray, c: np.ndarray) -> np.ndarray:
+def avg_at_n(n: ArrayLike, c: ArrayLike) -> np.ndarray:
     """avg@n of each problem: c / n, which is also its unbiased pass@1. n, c: int [M]; returns [M]."""
     check_counts(n, c)
     return np.asarray(c) / np.asarray(n)
 
 
-def cover_at(n: np.ndarray, c: np.ndarray, tau: np.ndarray) -> np.ndarray:
+def cover_at(n: ArrayLike, c: ArrayLike, tau: ArrayLike) -> np.ndarray:
     """Whether each problem's success rate c / n is at least tau; the mean over problems is Cover@tau. n, c: [M]; tau:
     [T]; returns float64 [M, T].
 
@@ -25,20 +27,21 @@ def cover_at(n: np.ndarray, c: np.ndarray, tau: np.ndarray) -> np.ndarray:
     return ((np.asarray(c) / np.asarray(n))[:, None] >= np.atleast_1d(tau) - 1e-12).astype(float)
 
 
-def bayes_at_n(n: np.ndarray, c: np.ndarray) -> tuple[float, float]:
+def bayes_at_n(n: ArrayLike, c: ArrayLike) -> tuple[float, float]:
     """Bayes@N with a uniform prior: posterior mean mu of the mean success rate over these problems, and its standard
     deviation sigma.
 
     mu = (1/M) sum (c + 1)/(n + 2); sigma^2 = (1/M^2) sum [nu (1 - nu) / (n + 3)], nu = (c + 1)/(n + 2). The problems
     are held fixed. n, c: [M]. Source: arXiv 2510.04265 (binary case, prior D = 0).
     """
-    n, c = np.asarray(n, dtype=float), np.asarray(c, dtype=float)
+    n = np.asarray(n, dtype=float)
+    c = np.asarray(c, dtype=float)
     check_counts(n, c)
     nu = (c + 1) / (n + 2)
     return float(nu.mean()), float(np.sqrt((nu * (1 - nu) / (n + 3)).sum()) / len(nu))
 
 
-def delta_se(base: tuple, tuned: tuple, k: int = 256) -> np.ndarray:
+def delta_se(base: Counts, tuned: Counts, *, k: int = 256) -> np.ndarray:
     """Sampling-efficiency gap of each problem: pass@k of the base minus pass@1 of the tuned model; its mean is Delta_SE
     (lower is better).
 
@@ -49,7 +52,7 @@ def delta_se(base: tuple, tuned: tuple, k: int = 256) -> np.ndarray:
 
 
 def majority_at_k(
-    answers: AnswerCounts, problems: int, k: np.ndarray, rng: np.random.Generator, repeats: int = 50
+    answers: AnswerCounts, problems: int, k: np.ndarray, rng: np.random.Generator, *, repeats: int = 50
 ) -> np.ndarray:
     """maj@k of each problem: the chance that the most frequent answer among k of its draws is correct; ties are broken
     at random.
@@ -68,7 +71,9 @@ def majority_at_k(
         rows = order[bounds[i] : bounds[i + 1]]
         if not len(rows):
             continue
-        count, correct, voting = answers.count[rows], answers.correct[rows], votes[rows]
+        count = answers.count[rows]
+        correct = answers.correct[rows]
+        voting = votes[rows]
         n = int(count.sum())
         if k.max() > n:
             raise InputError(f"maj@{k.max()} of a problem with {n} draws; k must be at most n")

@@ -1,10 +1,9 @@
 """What one model drawn twice would show: the exact null of the support table, without a fit.
 
 If both sides were the same model, the n_b + n_t draws of a problem are exchangeable, and which of them are called
-"base" is a matter of relabelling. So, given that c of them are correct in all, the probabilities that all the correct
-ones fall on one side are hypergeometric. They also bound the one-sided hypotheses: where the tuned model is nowhere
-worse, S is stochastically no larger than this null says, so "shrank" cannot be concluded from gains elsewhere (and
-likewise E).
+"base" is a matter of relabelling. Given c correct draws in total, the chance that all of them carry the same label is
+hypergeometric. The null also covers the one-sided hypothesis: if the tuned model is nowhere worse, S is
+stochastically no larger than the null says, so gains elsewhere can never be read as a loss (and likewise for E).
 """
 
 from __future__ import annotations
@@ -76,7 +75,9 @@ def exact_null(n_base: np.ndarray, c_base: np.ndarray, n_tuned: np.ndarray, c_tu
 
     All int [M]; sides may differ in n.
     """
-    c_base, c_tuned = np.asarray(c_base), np.asarray(c_tuned)
+    c_base = np.asarray(c_base)
+    c_tuned = np.asarray(c_tuned)
     shrunk, expanded = relabelling_probabilities(n_base, n_tuned, c_base + c_tuned)
-    s, e = int(((c_base > 0) & (c_tuned == 0)).sum()), int(((c_base == 0) & (c_tuned > 0)).sum())
+    s = int(((c_base > 0) & (c_tuned == 0)).sum())
+    e = int(((c_base == 0) & (c_tuned > 0)).sum())
     return Null(float(shrunk.sum()), float(expanded.sum()), s, e, upper_tail(shrunk, s), upper_tail(expanded, e))

@@ -7,14 +7,16 @@ it stays exact for n up to 10^6. M is the number of problems, K the number of va
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import special, stats
 
+from analysis.counts import Counts
 from analysis.errors import InputError
 
-FEW = 64  # up to so many factors, the product is taken factor by factor; beyond it, Stirling's series is exact to rounding
+FEW = 64  # up to so many factors the product is taken; beyond it, Stirling's series is exact to rounding
 
 
-def check_counts(n: np.ndarray, c: np.ndarray, k: np.ndarray | float = 1) -> None:
+def check_counts(n: ArrayLike, c: ArrayLike, k: ArrayLike = 1) -> None:
     """Raises InputError unless 0 <= c <= n and 1 <= k <= n everywhere."""
     n, c, k = np.broadcast_arrays(n, c, k)
     if not (np.isfinite(n).all() and np.isfinite(c).all() and np.isfinite(k).all()):
@@ -27,7 +29,8 @@ def check_counts(n: np.ndarray, c: np.ndarray, k: np.ndarray | float = 1) -> Non
     if (k > n).any():
         i = np.flatnonzero((k > n).ravel())[0]
         raise InputError(
-            f"k = {k.ravel()[i]:g} is above n = {n.ravel()[i]}: pass@k has no unbiased estimate from fewer than k draws "
+            f"k = {k.ravel()[i]:g} is above n = {n.ravel()[i]}: pass@k has no unbiased estimate from "
+            "fewer than k draws "
             "(draw more, ask for a smaller k, or use the extrapolation in analysis.extrapolate)"
         )
 
@@ -36,13 +39,14 @@ def _log_factorial_over(x: np.ndarray, n: np.ndarray) -> np.ndarray:
     """ln x! - [(x + 1/2) ln n - x + ln(2 pi)/2] for 0 <= x <= n: what is left of ln x! once the parts that cancel in
     `log_miss` are gone.
     """
-    small, y = np.minimum(x, 16), 1 / np.maximum(x, 16)
+    small = np.minimum(x, 16)
+    y = 1 / np.maximum(x, 16)
     direct = special.gammaln(small + 1) - (small + 0.5) * np.log(n) + small - 0.5 * np.log(2 * np.pi)
     series = (x + 0.5) * np.log1p((np.maximum(x, 16) - n) / n) + y / 12 - y**3 / 360 + y**5 / 1260
     return np.where(x < 16, direct, series)
 
 
-def unique_counts(n: np.ndarray, c: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def unique_counts(n: ArrayLike, c: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Distinct pairs of n and c, and where each problem's pair is among them: (n [U], c [U], int64 in the common shape
     of n and c)."""
     n, c = np.broadcast_arrays(n, c)
@@ -54,7 +58,7 @@ def unique_counts(n: np.ndarray, c: np.ndarray) -> tuple[np.ndarray, np.ndarray,
     return *np.divmod(keys, int(n.max(initial=0)) + 1), where.reshape(n.shape)
 
 
-def log_miss(n: np.ndarray, c: np.ndarray, k: np.ndarray) -> np.ndarray:
+def log_miss(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> np.ndarray:
     """ln [C(n - c, k) / C(n, k)]: log-probability that k draws taken without replacement from n, c of them correct,
     hold no correct one.
 
@@ -67,14 +71,18 @@ def log_miss(n: np.ndarray, c: np.ndarray, k: np.ndarray) -> np.ndarray:
     possible = k <= n - c
     by_product = possible & ((c <= FEW) | ((k <= FEW) & (k == np.floor(k))))
     swap = by_product & (c > FEW)  # few draws, many correct: the same product with the two swapped
-    s, l = np.where(swap, k, c)[by_product], np.where(swap, c, k)[by_product]
-    total, rest = np.zeros(s.shape), n[by_product]
+    s = np.where(swap, k, c)[by_product]
+    l = np.where(swap, c, k)[by_product]
+    total = np.zeros(s.shape)
+    rest = n[by_product]
     for j in range(int(s.max(initial=0))):
         live = j < s
         total[live] += np.log1p(-l[live] / (rest[live] - j))
     result[by_product] = total
     series = possible & ~by_product
-    a, b, d = n[series], c[series], k[series]
+    a = n[series]
+    b = c[series]
+    d = k[series]
     result[series] = (
         _log_factorial_over(a - b, a)
         + _log_factorial_over(a - d, a)
@@ -84,7 +92,7 @@ def log_miss(n: np.ndarray, c: np.ndarray, k: np.ndarray) -> np.ndarray:
     return result
 
 
-def pass_at_k(n: np.ndarray, c: np.ndarray, k: np.ndarray) -> np.ndarray:
+def pass_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> np.ndarray:
     """Unbiased pass@k of each problem: 1 - C(n - c, k) / C(n, k), the chance that k of the n draws hold a correct one.
 
     n, c: [M] (or anything that broadcasts); k: scalar gives [M], an array [K] gives [M, K]. k <= n or InputError.
@@ -94,9 +102,12 @@ def pass_at_k(n: np.ndarray, c: np.ndarray, k: np.ndarray) -> np.ndarray:
     >>> float(pass_at_k(4, 1, 2))
     0.5
     """
-    n, c, k = np.asarray(n), np.asarray(c), np.asarray(k)
+    n = np.asarray(n)
+    c = np.asarray(c)
+    k = np.asarray(k)
     if k.ndim:
-        n, c = n[..., None], c[..., None]
+        n = n[..., None]
+        c = c[..., None]
     check_counts(n, c, k)
     if k.ndim == 1 and n.size > 64:  # many problems share their counts
         unique_n, unique_c, where = unique_counts(n[..., 0], c[..., 0])
@@ -112,7 +123,8 @@ def first_k(correct: np.ndarray, start: np.ndarray, k: np.ndarray) -> np.ndarray
     float64 [M, K]. Source: reverse-engineered from Table 14 of arXiv 2507.14843, whose values are multiples of 1 /
     problems at every k.
     """
-    n, k = np.diff(start), np.atleast_1d(k)
+    n = np.diff(start)
+    k = np.atleast_1d(k)
     check_counts(n[:, None], 0 * n[:, None], k)
     first = np.full(len(n), np.inf)
     hits = np.flatnonzero(correct)
@@ -121,17 +133,20 @@ def first_k(correct: np.ndarray, start: np.ndarray, k: np.ndarray) -> np.ndarray
     return (first[:, None] < k).astype(np.float64)
 
 
-def pass_all_k(n: np.ndarray, c: np.ndarray, k: np.ndarray) -> np.ndarray:
+def pass_all_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> np.ndarray:
     """pass^k: the chance that all of k draws are correct, C(c, k) / C(n, k). Shapes as `pass_at_k`. Source: tau-bench
     (arXiv 2406.12045), sec. 3."""
-    n, c, k = np.asarray(n), np.asarray(c), np.asarray(k)
+    n = np.asarray(n)
+    c = np.asarray(c)
+    k = np.asarray(k)
     if k.ndim:
-        n, c = n[..., None], c[..., None]
+        n = n[..., None]
+        c = c[..., None]
     check_counts(n, c, k)
     return np.exp(log_miss(n, n - c, k))
 
 
-def g_pass_at_k(n: np.ndarray, c: np.ndarray, k: int, tau: float) -> np.ndarray:
+def g_pass_at_k(n: ArrayLike, c: ArrayLike, k: int, tau: float) -> np.ndarray:
     """G-Pass@k_tau: the chance that at least ceil(tau k) of k draws are correct, sum_{j >= ceil(tau k)} C(c, j) C(n -
     c, k - j) / C(n, k).
 
@@ -140,22 +155,24 @@ def g_pass_at_k(n: np.ndarray, c: np.ndarray, k: int, tau: float) -> np.ndarray:
     """
     if not 0 <= tau <= 1:
         raise InputError(f"tau = {tau}; it must lie in [0, 1]")
-    n, c = np.asarray(n), np.asarray(c)
+    n = np.asarray(n)
+    c = np.asarray(c)
     check_counts(n, c, k)
     needed = max(1, int(np.ceil(tau * k - 1e-9)))  # 0.7 * 10 is 7.000000000000001 only in binary
     return stats.hypergeom.sf(needed - 1, n, c, k)
 
 
-def mg_pass_at_k(n: np.ndarray, c: np.ndarray, k: int) -> np.ndarray:
+def mg_pass_at_k(n: ArrayLike, c: ArrayLike, k: int) -> np.ndarray:
     """mG-Pass@k = 2 int_{1/2}^{1} G-Pass@k_tau dtau, as published: (2 / k) sum_{i = ceil(k/2) + 1}^{k} G-Pass@k_{i/k}.
     Source: arXiv 2412.13147, eq. 7."""
-    n, c = np.asarray(n), np.asarray(c)
+    n = np.asarray(n)
+    c = np.asarray(c)
     check_counts(n, c, k)
     needed = np.arange(int(np.ceil(k / 2)) + 1, k + 1)
     return 2 / k * stats.hypergeom.sf(needed - 1, n[..., None], c[..., None], k).sum(axis=-1)
 
 
-def mixed_pass_at_k(base: tuple, tuned: tuple, k_base: np.ndarray, k_tuned: np.ndarray) -> np.ndarray:
+def mixed_pass_at_k(base: Counts, tuned: Counts, k_base: np.ndarray, k_tuned: np.ndarray) -> np.ndarray:
     """Unbiased pass@(k1, k2): the chance that k1 draws of the base or k2 draws of the tuned model hold a correct one.
 
     1 - [C(n_b - c_b, k1) / C(n_b, k1)] [C(n_t - c_t, k2) / C(n_t, k2)], unbiased since the two sides are drawn
@@ -163,7 +180,9 @@ def mixed_pass_at_k(base: tuple, tuned: tuple, k_base: np.ndarray, k_tuned: np.n
     """
     total = 0.0
     for (n, c), k in ((base, k_base), (tuned, k_tuned)):
-        n, c, k = np.asarray(n)[:, None], np.asarray(c)[:, None], np.atleast_1d(k)
+        n = np.asarray(n)[:, None]
+        c = np.asarray(c)[:, None]
+        k = np.atleast_1d(k)
         check_counts(n, c, np.maximum(k, 1))
         total = total + log_miss(n, c, k)
     return -np.expm1(total)

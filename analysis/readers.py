@@ -36,7 +36,8 @@ def load(paths: Sequence[str], name: str | None = None) -> ModelSamples:
     sources = find_sources(_expand(paths))
     if sources[0].kind == "scores":
         raise InputError(
-            f"{sources[0].path}: holds scores of texts, not samples (no column correct or verdict); give it with --scores"
+            f"{sources[0].path}: holds scores of texts, not samples (no column correct or verdict); "
+            "give it with --scores"
         )
     rows = CountRows() if sources[0].kind == "counts" else SampleRows()
     files = []
@@ -88,7 +89,8 @@ def load_scores(paths: Sequence[str]) -> Scores:
     """Scores of texts under models (SCORE_COLUMNS). Raises InputError naming file and row."""
     sources = find_sources(_expand(paths))
     parts: dict[str, list[np.ndarray]] = {name: [] for name in SCORE_COLUMNS}
-    files, total = [], 0
+    files = []
+    total = 0
     for source in sources:
         if missing := [c for c in ("problem_id", "model", "logprob", "num_tokens") if c not in source.columns]:
             raise InputError(f"{source.path}: scores need column {missing[0]}; it has {', '.join(source.columns)}")
@@ -105,7 +107,8 @@ def load_scores(paths: Sequence[str]) -> Scores:
             if positive.any():
                 i = int(positive.argmax())
                 raise InputError(
-                    f"{source.at(batch.number(i))}: logprob is {parts['logprob'][-1][i]}; the logarithm of a probability is at most 0"
+                    f"{source.at(batch.number(i))}: logprob is {parts['logprob'][-1][i]}; the "
+                    "logarithm of a probability is at most 0"
                 )
         files.append(
             {"path": str(source.path), "sha256": sha256(source.path), "rows": total - before, "format": source.format}
@@ -120,7 +123,7 @@ def load_scores(paths: Sequence[str]) -> Scores:
 
 
 def align(
-    base: ModelSamples, tuned: ModelSamples, common: bool = False
+    base: ModelSamples, tuned: ModelSamples, *, common: bool = False
 ) -> tuple[ModelSamples, ModelSamples, list[str]]:
     """Both sides with the same problems in the same order, and lines of warning about what makes them hard to compare.
 
@@ -141,7 +144,8 @@ def align(
         )
         if not common:
             raise InputError(
-                f"the two sides hold different problems: {text} [{base.files[0]['path']} against {tuned.files[0]['path']}];"
+                f"the two sides hold different problems: {text} [{base.files[0]['path']} against "
+                f"{tuned.files[0]['path']}];"
                 " --common drops them"
             )
         warnings.append(f"dropped, as they are on one side only: {text}")
@@ -154,7 +158,8 @@ def align(
     if len(kept) < len(shared):
         lost = [key for key in shared if key not in set(kept)]
         warnings.append(
-            f"{len(lost)} problems left out, as one side has no draw of them that is evidence ({', '.join(_called(k) for k in lost[:3])})"
+            f"{len(lost)} problems left out, as one side has no draw of them that is evidence "
+            f"({', '.join(_called(k) for k in lost[:3])})"
         )
         if not kept:
             raise InputError("no problem has a draw that is evidence on both sides")
@@ -204,17 +209,18 @@ def _differences(base: ModelSamples, tuned: ModelSamples) -> list[str]:
     out = []
     sides = (base, tuned)
     for key in sorted((base.settings.keys() | tuned.settings.keys()) - set(UNPAIRED_SETTINGS)):
-        values = [side.settings.get(key) for side in sides]
-        if values[0] != values[1] and all(v is not None for v in values):
+        values = [side.settings.get(key) or [] for side in sides]
+        if values[0] != values[1] and all(values):
             out.append(f"{key} differs: {base.name} has {_list(values[0])}, {tuned.name} has {_list(values[1])}")
         for side, value in zip(sides, values, strict=True):
-            if value and len(value) > 1:
+            if len(value) > 1:
                 out.append(f"{side.name} mixes draws with {key} {_list(value)}")
     if base.truncated is not None and tuned.truncated is not None:
-        rates = [side.truncated.sum() / side.n.sum() for side in sides]
+        rates = [base.truncated.sum() / base.n.sum(), tuned.truncated.sum() / tuned.n.sum()]
         if abs(rates[0] - rates[1]) > TRUNCATION_MARGIN:
             out.append(
-                f"truncation differs: {rates[0]:.1%} of {base.name}'s and {rates[1]:.1%} of {tuned.name}'s completions were cut off"
+                f"truncation differs: {rates[0]:.1%} of {base.name}'s and {rates[1]:.1%} of "
+                f"{tuned.name}'s completions were cut off"
             )
     for side in sides:
         asked = side.n + side.excluded
@@ -223,12 +229,14 @@ def _differences(base: ModelSamples, tuned: ModelSamples) -> list[str]:
         if side.excluded.any():
             share = side.excluded.sum() / (side.n.sum() + side.excluded.sum())
             out.append(
-                f"{side.excluded.sum():,} draws of {side.name} ({share:.2%}) have verdict timeout or error and are left out"
+                f"{side.excluded.sum():,} draws of {side.name} ({share:.2%}) have verdict timeout or "
+                "error and are left out"
             )
     asked = [side.n + side.excluded for side in sides]
     if set(asked[0].tolist()) != set(asked[1].tolist()):
         out.append(
-            f"the sides differ in draws a problem: {base.name} has {_span(asked[0])}, {tuned.name} has {_span(asked[1])}"
+            f"the sides differ in draws a problem: {base.name} has {_span(asked[0])}, {tuned.name} has "
+            f"{_span(asked[1])}"
         )
     if {(f["sha256"], f.get("select")) for f in base.files} & {(f["sha256"], f.get("select")) for f in tuned.files}:
         out.append("the same file is on both sides: a model is compared with its own draws, so nothing can differ")

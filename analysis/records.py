@@ -23,8 +23,9 @@ DEFAULT_BENCHMARK = "default"
 VERDICTS = ("correct", "wrong", "no_answer", "timeout", "error")
 NO_EVIDENCE = ("timeout", "error")  # verdicts that say nothing about the model: such draws are left out of n
 
+Schema = dict[str, tuple[pa.DataType, str]]
 # column -> (Arrow type, meaning). One row a completion. Required: problem_id, and correct or verdict.
-SAMPLE_COLUMNS: dict[str, tuple[pa.DataType, str]] = {
+SAMPLE_COLUMNS: Schema = {
     "problem_id": (pa.string(), "the problem, unique within its benchmark"),
     "correct": (pa.bool_(), "whether the verifier accepted the completion; null where the verdict is timeout or error"),
     "benchmark": (pa.string(), "the set of problems it belongs to"),
@@ -53,7 +54,7 @@ SAMPLE_COLUMNS: dict[str, tuple[pa.DataType, str]] = {
 }
 
 # One row a problem. Required: problem_id, n, correct.
-COUNT_COLUMNS: dict[str, tuple[pa.DataType, str]] = {
+COUNT_COLUMNS: Schema = {
     "problem_id": (pa.string(), "the problem, unique within its benchmark"),
     "n": (pa.int64(), "draws that are evidence"),
     "correct": (pa.int64(), "how many of them were correct"),
@@ -66,7 +67,7 @@ COUNT_COLUMNS: dict[str, tuple[pa.DataType, str]] = {
 }
 
 # One row a text that some model scored. Required: problem_id, model, logprob, num_tokens.
-SCORE_COLUMNS: dict[str, tuple[pa.DataType, str]] = {
+SCORE_COLUMNS: Schema = {
     "problem_id": (pa.string(), "the problem, unique within its benchmark"),
     "model": (pa.string(), "name or path of the model that scored the text"),
     "logprob": (
@@ -176,14 +177,19 @@ class ModelSamples:
             )
             draws = Draws(
                 np.concatenate([[0], np.cumsum(self.n[index])]),
-                *(None if x is None else x[rows] for x in (d.correct, d.logprob, d.num_tokens)),
+                d.correct[rows],
+                logprob=None if d.logprob is None else d.logprob[rows],
+                num_tokens=None if d.num_tokens is None else d.num_tokens[rows],
             )
-        per_problem = {
+        optional = {
             name: None if (x := getattr(self, name)) is None else x[index]
-            for name in ("n", "correct", "excluded", "truncated", "cot_correct", "token_entropy", "num_tokens")
+            for name in ("truncated", "cot_correct", "token_entropy", "num_tokens")
         }
         return ModelSamples(
             name=self.name,
+            n=self.n[index],
+            correct=self.correct[index],
+            excluded=self.excluded[index],
             problem_ids=[self.problem_ids[i] for i in index],
             benchmarks=[self.benchmarks[i] for i in index],
             answers=answers,
@@ -192,7 +198,7 @@ class ModelSamples:
             files=self.files,
             extra_columns=self.extra_columns,
             warnings=self.warnings,
-            **per_problem,
+            **optional,
         )
 
 
@@ -208,13 +214,19 @@ class Scores:
     files: list[dict[str, Any]]
 
     def __len__(self) -> int:
-        return len(self.columns["problem_id"])
+        return len(self.of("problem_id"))
 
     def __getitem__(self, column: str) -> np.ndarray | None:
         return self.columns[column]
 
+    def of(self, column: str) -> np.ndarray:
+        """A column that has to be there."""
+        if (found := self.columns[column]) is None:
+            raise InputError(f"the scores have no column {column}")
+        return found
 
-def conform(table: pa.Table, columns: dict[str, tuple[pa.DataType, str]]) -> pa.Table:
+
+def conform(table: pa.Table, columns: Schema) -> pa.Table:
     """`table` with the schema's columns first and cast to their types; unknown columns are kept behind them.
 
     Raises InputError where a column cannot be cast.
@@ -244,10 +256,13 @@ def write_scores(path: str | os.PathLike, table: pa.Table | list[dict[str, Any]]
     _write(Path(path), table, SCORE_COLUMNS, required=("problem_id", "model", "logprob", "num_tokens"))
 
 
-def _write(path: Path, table: pa.Table | list[dict[str, Any]], columns: dict, required: tuple[str, ...]) -> None:
-    if not isinstance(table, pa.Table):
-        names = dict.fromkeys(name for row in table for name in row)
-        table = pa.table({name: [row.get(name) for row in table] for name in names})
+def _table_of(rows: list[dict[str, Any]]) -> pa.Table:
+    names = dict.fromkeys(name for row in rows for name in row)
+    return pa.table({name: [row.get(name) for row in rows] for name in names})
+
+
+def _write(path: Path, rows: pa.Table | list[dict[str, Any]], columns: Schema, required: tuple[str, ...]) -> None:
+    table: pa.Table = rows if isinstance(rows, pa.Table) else _table_of(rows)
     if missing := [name for name in required if name not in table.column_names]:
         raise InputError(f"{path}: cannot be written without column {missing[0]}; have {', '.join(table.column_names)}")
     if columns is SAMPLE_COLUMNS and not {"correct", "verdict"} & set(table.column_names):

@@ -22,7 +22,7 @@ def holm(p: np.ndarray) -> np.ndarray:
     return result
 
 
-def benjamini_hochberg(p: np.ndarray, level: float, hypotheses: int | None = None) -> np.ndarray:
+def benjamini_hochberg(p: np.ndarray, level: float, *, hypotheses: int | None = None) -> np.ndarray:
     """Which of p [H] are rejected at false discovery rate `level`: bool [H]. Source: Benjamini and Hochberg 1995.
 
     hypotheses: how many were asked in all, when those not listed have p = 1 (at least H).

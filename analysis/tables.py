@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from analysis.published import metric_rows
+
 CATEGORIES = ("preserved", "shrunk", "expanded", "out")
 LATEX = {
     "&": r"\&",
@@ -51,9 +53,9 @@ class Table:
             cells = []
             for i in keep:
                 text = self.shown(row[i])
-                low, high = at.get(f"{self.columns[i]}_low"), at.get(f"{self.columns[i]}_high")
-                if low is not None and row[i] is not None and (row[low] is not None or row[high] is not None):
-                    text += f" [{self.shown(row[low])}, {self.shown(row[high]) or '∞'}]"
+                low, high = (row[at[name]] if name in at else None for name in trio(self.columns[i])[1:])
+                if row[i] is not None and (low is not None or high is not None):
+                    text += f" [{self.shown(low)}, {self.shown(high) or '∞'}]"
                 cells.append(text)
             rows.append(cells)
         return [self.columns[i] for i in keep], rows
@@ -220,7 +222,8 @@ def _ladder_row(step: dict) -> list[Any]:
 def support_table(by: dict[str, dict]) -> Table:
     rows = []
     for name, b in by.items():
-        s, n = b["support"], b["null"]
+        s = b["support"]
+        n = b["null"]
         counts = [x for key in CATEGORIES for x in (s[key], *triple(s["intervals"][key])[1:])]
         rates = [x for key in ("srr", "ndr", "sds", "nscr") for x in triple(s["intervals"][key])]
         rows.append(
@@ -287,36 +290,6 @@ def pass_at_k_table(by: dict[str, dict], level: str) -> Table:
         ["benchmark", "k", *trio("base"), *trio("tuned"), *trio("difference")],
         rows,
     )
-
-
-def metric_rows(b: dict) -> list[tuple[str, dict | None, dict | None, dict | None]]:
-    """(name, base, tuned, difference) of the published relatives of pass@k, each value, low, high or None."""
-    m, out = b.get("metrics") or {}, []
-
-    def add(name: str, entry: dict | None) -> None:
-        if entry:
-            out.append((name, entry.get("base"), entry.get("tuned"), entry.get("difference")))
-
-    add("avg@n", m.get("avg_at_n"))
-    for key, name in (("maj_at_k", "maj@{}"), ("cot_pass_at_k", "CoT-Pass@{}"), ("pass_all_k", "pass^{}")):
-        steps = list((m.get(key) or {}).items())
-        steps = [s for s in steps if key != "pass_all_k" or int(s[0]) in (2, 4, 8, 16, 32)]
-        for k, entry in steps:
-            add(name.format(k), entry)
-    if g := m.get("g_pass_at_k"):
-        for tau, entry in g.items():
-            if tau != "k":
-                add(f"G-Pass@{g['k']}, tau = {tau}", entry)
-    if g := m.get("mg_pass_at_k"):
-        add(f"mG-Pass@{g['k']}", g)
-    for tau, entry in (m.get("cover_at") or {}).items():
-        add(f"Cover@{tau}", entry)
-    if y := m.get("bayes_at_n"):
-        add(
-            "Bayes@N (fixed problems)",
-            {s: {"value": y[s]["mu"], "low": y[s]["low"], "high": y[s]["high"]} for s in ("base", "tuned")},
-        )
-    return out
 
 
 def metrics_table(by: dict[str, dict], level: str) -> Table:

@@ -23,13 +23,15 @@ def fits(columns: set[str]) -> bool:
 
 
 def convert(row: dict[str, Any], path: Path, select: str | None, at: str) -> Iterator[dict[str, Any]]:
-    score, accuracy = row.get("score"), row.get("acc")
+    score = row.get("score")
+    accuracy = row.get("acc")
     if row.get("input") is None or (score is None and accuracy is None):
         raise InputError(f"{at}: {'input' if row.get('input') is None else 'score'} is missing")
     correct = accuracy if accuracy is not None else score
     if correct not in (0, 1, -1):
         raise InputError(
-            f"{at}: {'acc' if accuracy is not None else 'score'} is {correct!r}, neither 0, 1 nor -1, so it does not say"
+            f"{at}: {'acc' if accuracy is not None else 'score'} is {correct!r}, neither 0, 1 nor -1, "
+            "so it does not say"
             " whether the completion is correct; let the reward function report acc"
         )
     identity = hashlib.sha256(f"{row['input']}\x00{row.get('gts')}".encode()).hexdigest()[:16]

@@ -19,7 +19,7 @@ RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.25, 0.5, 0.75, 0.9, 0.97, 0.99, 0.999)
 
 
 def figure(
-    id: str, title: str, caption: str, data: list[dict], layout: dict, width: int = 12, height: int = 380
+    id: str, title: str, *, caption: str, data: list[dict], layout: dict, width: int = 12, height: int = 380
 ) -> dict[str, Any]:
     return {
         "id": id,
@@ -72,12 +72,19 @@ def flow(block: dict, names: tuple[str, str]) -> dict[str, Any]:
         f"Solved: at least one of {s['k']:,} samples is correct. Read the thin streams against the null beside them."
     )
     return figure(
-        "flow", "Support, from base to tuned", caption, [data], {"margin": {"l": 8, "r": 8, "t": 18, "b": 18}}, 7, 330
+        "flow",
+        "Support, from base to tuned",
+        caption=caption,
+        data=[data],
+        layout={"margin": {"l": 8, "r": 8, "t": 18, "b": 18}},
+        width=7,
+        height=330,
     )
 
 
 def null(block: dict) -> dict[str, Any]:
-    n, again = block["null"], block.get("redraw")
+    n = block["null"]
+    again = block.get("redraw")
     rows = [("lost (base only)", "shrunk"), ("gained (tuned only)", "expanded")]
     labels = [label for label, _ in rows]
     bar = {"type": "bar", "orientation": "h", "y": labels, "textposition": "outside", "cliponaxis": False}
@@ -118,8 +125,13 @@ def null(block: dict) -> dict[str, Any]:
         "bargap": 0.35,
         "margin": {"l": 130, "r": 12, "t": 14, "b": 46},
     }
-    caption = "What relabelling the draws within each problem would give, exactly: some problems seem lost or gained though nothing changed."
-    return figure("null", "Lost and gained, against the null", caption, data, layout, 5, 330)
+    caption = (
+        "What relabelling the draws within each problem would give, exactly: some problems seem lost or "
+        "gained though nothing changed."
+    )
+    return figure(
+        "null", "Lost and gained, against the null", caption=caption, data=data, layout=layout, width=5, height=330
+    )
 
 
 def logit(correct: np.ndarray, n: np.ndarray) -> np.ndarray:
@@ -191,7 +203,8 @@ def scatter(rows: list[dict], eps: float | None, names: tuple[str, str]) -> dict
     }
     layout["xaxis"]["tickangle"] = 0
     if eps is not None:
-        at, line = math.log(eps / (1 - eps)), {"color": "--neutral", "width": 1.2, "dash": "dash"}
+        at = math.log(eps / (1 - eps))
+        line = {"color": "--neutral", "width": 1.2, "dash": "dash"}
         layout["shapes"] = [
             {"type": "line", "x0": at, "x1": at, "y0": -ends, "y1": ends, "line": line},
             {"type": "line", "x0": -ends, "x1": ends, "y0": at, "y1": at, "line": line},
@@ -207,8 +220,13 @@ def scatter(rows: list[dict], eps: float | None, names: tuple[str, str]) -> dict
                 "font": {"color": "--muted"},
             }
         ]
-    caption = "One dot a problem, on a logit scale, slightly shaken apart; diamonds are suspicious flips. Dashed: eps of certified support."
-    return figure("scatter", "Success rate of each problem", caption, data, layout, 7, 560)
+    caption = (
+        "One dot a problem, on a logit scale, slightly shaken apart; diamonds are suspicious flips. "
+        "Dashed: eps of certified support."
+    )
+    return figure(
+        "scatter", "Success rate of each problem", caption=caption, data=data, layout=layout, width=7, height=560
+    )
 
 
 def ladder(certified: dict) -> dict[str, Any]:
@@ -234,9 +252,20 @@ def ladder(certified: dict) -> dict[str, Any]:
         "bargap": 0.25,
         "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "traceorder": "normal"},
     }
-    caption = f"What can be said with {certified['confidence']:.0%} confidence: is the success probability above eps or below it,"
+    caption = (
+        f"What can be said with {certified['confidence']:.0%} confidence: is the success probability above "
+        "eps or below it,"
+    )
     caption += " on each side? The rest would need more draws."
-    return figure("ladder", "Certified support, for a ladder of eps", caption, data, layout, 5, 560)
+    return figure(
+        "ladder",
+        "Certified support, for a ladder of eps",
+        caption=caption,
+        data=data,
+        layout=layout,
+        width=5,
+        height=560,
+    )
 
 
 def dot_words(entry: dict) -> str:
@@ -246,8 +275,9 @@ def dot_words(entry: dict) -> str:
 def dots(
     id: str,
     title: str,
+    *,
     caption: str,
-    rows: list[tuple[str, dict, dict]],
+    rows: list[tuple[str, dict | None, dict | None]],
     names: tuple[str, str],
     unit: str,
     width: int = 6,
@@ -255,8 +285,9 @@ def dots(
 ) -> dict[str, Any]:
     """Base and tuned values with intervals, one row a quantity."""
     data = []
-    for side, name, column, shift in (("base", names[0], 1, -0.11), ("tuned", names[1], 2, 0.11)):
-        there = [(i, row[0], row[column]) for i, row in enumerate(rows) if row[column]]
+    sides = (("base", names[0], [row[1] for row in rows], -0.11), ("tuned", names[1], [row[2] for row in rows], 0.11))
+    for side, name, entries, shift in sides:
+        there = [(i, rows[i][0], entry) for i, entry in enumerate(entries) if entry]
         values = [v["value"] for *_, v in there]
         data.append(
             {
@@ -289,4 +320,4 @@ def dots(
         "yaxis": yaxis,
         "margin": {"l": 150, "r": 16, "t": 14, "b": 46},
     }
-    return figure(id, title, caption, data, layout, width, 130 + 48 * len(rows))
+    return figure(id, title, caption=caption, data=data, layout=layout, width=width, height=130 + 48 * len(rows))

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from analysis.report import charts, curves
+import analysis.report.charts as charts
+import analysis.report.curves as curves
 from analysis.report.parts import section
 
 BIG_UNITS = {"mode": "solution modes", "problem": "problems"}
@@ -18,7 +19,7 @@ def is_control(name: str) -> bool:
 
 
 def ranged(
-    x: list, runs: np.ndarray, name: str, colour: str, hover: str, dash: str = "solid", **more: Any
+    x: list, runs: np.ndarray, *, name: str, colour: str, hover: str, dash: str = "solid", **more: Any
 ) -> list[dict]:
     """Mean of runs [R, K] as a line, their range as a band."""
     out = []
@@ -53,7 +54,10 @@ def ranged(
 
 def exact_sections(exact: dict, colours: dict[str, str]) -> list[dict]:
     eps = (exact.get("settings") or {}).get("eps")
-    lead = "Where all correct answers can be listed, their probabilities are computed, not sampled: the range shown is over runs. "
+    lead = (
+        "Where all correct answers can be listed, their probabilities are computed, not sampled: the "
+        "range shown is over runs. "
+    )
     lead += f"Support at eps = {eps:.3g}." if eps else ""
     unit = "mode" if any("mode" in run.get("support", {}) for run in exact["runs"]) else "problem"
     out = [
@@ -70,8 +74,8 @@ def exact_sections(exact: dict, colours: dict[str, str]) -> list[dict]:
         )
     ]
     parts = [
-        exact_ladder(exact, colours, unit, "shrunk", "lost"),
-        exact_ladder(exact, colours, unit, "expanded", "gained"),
+        exact_ladder(exact, colours, unit=unit, key="shrunk", word="lost"),
+        exact_ladder(exact, colours, unit=unit, key="expanded", word="gained"),
     ]
     out.append(
         section(
@@ -82,8 +86,8 @@ def exact_sections(exact: dict, colours: dict[str, str]) -> list[dict]:
         )
     )
     steps = [
-        exact_steps(exact, colours, unit, eps, "shrunk", "lost"),
-        exact_steps(exact, colours, unit, eps, "expanded", "gained"),
+        exact_steps(exact, colours, unit=unit, eps=eps, key="shrunk", word="lost"),
+        exact_steps(exact, colours, unit=unit, eps=eps, key="expanded", word="gained"),
     ]
     out.append(
         section(
@@ -150,17 +154,18 @@ def exact_curves(exact: dict, colours: dict[str, str]) -> dict[str, Any] | None:
         if is_control(name) and "matched" in name:
             continue  # the base's own curve, shifted
         k = sorted(int(step) for step in runs[0]["pass_at_k"])
-        values = np.array([[{int(a): b for a, b in run["pass_at_k"].items()}[step] for step in k] for run in runs])
+        by_k = [{int(step): value for step, value in run["pass_at_k"].items()} for run in runs]
+        values = np.array([[values[step] for step in k] for values in by_k])
         control = is_control(name)
         parent = name.split(" at T=")[0]
         colour = "--text" if parent == "base" else colours.get(parent, "--neutral")
         data += ranged(
             k,
             values,
-            name,
-            colour,
-            "k = %{x:,}: %{y:.2%}",
-            "dot" if control else "dash" if name == "base" else "solid",
+            name=name,
+            colour=colour,
+            hover="k = %{x:,}: %{y:.2%}",
+            dash="dot" if control else "dash" if name == "base" else "solid",
             **({"visible": "legendonly"} if control else {}),
         )
     if not data:
@@ -172,11 +177,11 @@ def exact_curves(exact: dict, colours: dict[str, str]) -> dict[str, Any] | None:
     return charts.figure(
         "exact-pass-at-k",
         "Exact pass@k",
-        "Dashed: the base. Raised temperatures are in the legend, to be clicked.",
-        data,
-        layout,
-        7,
-        440,
+        caption="Dashed: the base. Raised temperatures are in the legend, to be clicked.",
+        data=data,
+        layout=layout,
+        width=7,
+        height=440,
     )
 
 
@@ -222,15 +227,15 @@ def exact_masses(exact: dict, colours: dict[str, str]) -> dict[str, Any] | None:
     return charts.figure(
         "exact-masses",
         "Mass of each region",
-        "Mean over runs and their range; the scale is logarithmic.",
-        data,
-        layout,
-        5,
-        440,
+        caption="Mean over runs and their range; the scale is logarithmic.",
+        data=data,
+        layout=layout,
+        width=5,
+        height=440,
     )
 
 
-def exact_ladder(exact: dict, colours: dict[str, str], unit: str, key: str, word: str) -> dict[str, Any] | None:
+def exact_ladder(exact: dict, colours: dict[str, str], *, unit: str, key: str, word: str) -> dict[str, Any] | None:
     data = []
     for name, runs in by_method(exact).items():
         if name == "base" or is_control(name) or not all(unit in run.get("support", {}) for run in runs):
@@ -239,9 +244,9 @@ def exact_ladder(exact: dict, colours: dict[str, str], unit: str, key: str, word
         data += ranged(
             eps,
             np.array([[row[key] for row in run["support"][unit]] for run in runs], dtype=float),
-            name,
-            colours[name],
-            f"eps = %{{x:.2g}}: %{{y:.4g}} {word}",
+            name=name,
+            colour=colours[name],
+            hover=f"eps = %{{x:.2g}}: %{{y:.4g}} {word}",
         )
     layout = {
         "xaxis": {
@@ -257,11 +262,11 @@ def exact_ladder(exact: dict, colours: dict[str, str], unit: str, key: str, word
         charts.figure(
             f"exact-{key}",
             f"{word.capitalize()}, by eps",
-            "Further right, rarer answers count as support.",
-            data,
-            layout,
-            6,
-            340,
+            caption="Further right, rarer answers count as support.",
+            data=data,
+            layout=layout,
+            width=6,
+            height=340,
         )
         if data
         else None
@@ -269,7 +274,7 @@ def exact_ladder(exact: dict, colours: dict[str, str], unit: str, key: str, word
 
 
 def exact_steps(
-    exact: dict, colours: dict[str, str], unit: str, eps: float | None, key: str, word: str
+    exact: dict, colours: dict[str, str], *, unit: str, eps: float | None, key: str, word: str
 ) -> dict[str, Any] | None:
     groups: dict[str, list[list[tuple[int, float]]]] = {}
     for run in exact.get("training") or []:
@@ -277,7 +282,8 @@ def exact_steps(
         for record in run["steps"]:
             ladder = (record.get("support") or {}).get(unit)
             if ladder:
-                row = min(ladder, key=lambda r: abs(r["eps"] - (eps or ladder[len(ladder) // 2]["eps"])))
+                near = eps or ladder[len(ladder) // 2]["eps"]
+                row = min(ladder, key=lambda r, near=near: abs(r["eps"] - near))
                 points.append((record["step"], row[key]))
         if points:
             groups.setdefault(run["method"], []).append(points)
@@ -286,7 +292,9 @@ def exact_steps(
         steps = sorted(set.intersection(*({step for step, _ in points} for points in runs)))
         if steps:
             values = np.array([[dict(points)[step] for step in steps] for points in runs], dtype=float)
-            data += ranged(steps, values, name, colours.get(name, "--neutral"), f"step %{{x}}: %{{y:.4g}} {word}")
+            data += ranged(
+                steps, values, name=name, colour=colours.get(name, "--neutral"), hover=f"step %{{x}}: %{{y:.4g}} {word}"
+            )
     layout = {
         "xaxis": {"title": {"text": "training step"}},
         "yaxis": {"title": {"text": f"{BIG_UNITS[unit]} {word}"}, "rangemode": "tozero"},
@@ -295,11 +303,11 @@ def exact_steps(
         charts.figure(
             f"steps-{key}",
             f"{word.capitalize()}, over training",
-            "Mean over runs; the shade is their range.",
-            data,
-            layout,
-            6,
-            340,
+            caption="Mean over runs; the shade is their range.",
+            data=data,
+            layout=layout,
+            width=6,
+            height=340,
         )
         if data
         else None

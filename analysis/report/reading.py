@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
+import analysis.report.charts as charts
 from analysis.examples import examples
 from analysis.records import DEFAULT_BENCHMARK, ModelSamples
-from analysis.report import charts
 
-READ_CHANGED, READ_OTHERS = 150, 20  # problems of a category whose completions go into the page
+READ_CHANGED = 150
+READ_OTHERS = 20  # problems of a category whose completions go into the page
 READ_EACH = 2  # correct and wrong completions to read, a problem and side
 
 
@@ -77,17 +78,15 @@ def completions(rows: list[dict], base: ModelSamples, tuned: ModelSamples) -> di
             left[rows[i]["category"]] -= bool(left[rows[i]["category"]])
             wanted.append(i)
     sides = {
-        "base": examples(base, wanted, READ_EACH, CHARACTERS),
-        "tuned": examples(tuned, wanted, READ_EACH, CHARACTERS),
+        "base": examples(base, wanted, each=READ_EACH, characters=CHARACTERS),
+        "tuned": examples(tuned, wanted, each=READ_EACH, characters=CHARACTERS),
     }
-    shown = {
-        i: {
-            side: [reading(row) for row in sorted(found[i], key=lambda row: not row["correct"])]
-            for side, found in sides.items()
-        }
-        for i in wanted
-    }
-    return {str(i): texts for i, texts in shown.items() if texts["base"] or texts["tuned"]}
+    shown: dict[str, dict[str, list]] = {}
+    for i in wanted:
+        correct_first = {side: sorted(found[i], key=lambda row: not row["correct"]) for side, found in sides.items()}
+        if any(correct_first.values()):
+            shown[str(i)] = {side: [reading(row) for row in rows] for side, rows in correct_first.items()}
+    return shown
 
 
 def reading(row: dict) -> dict[str, Any]:

@@ -9,14 +9,14 @@ def number(x: float) -> str:
     return f"{x:,.0f}" if abs(x - round(x)) < 0.05 else f"{x:,.1f}"
 
 
-def interval(entry: dict | None, sign: bool = False, percent: bool = True) -> str:
+def interval(entry: dict | None, sign: bool = False, *, percent: bool = True) -> str:
     if not entry or entry["value"] is None:
         return "–"
     kind = ("+" if sign else "") + (".1%" if percent else ".3f")
     value, low, high = (
-        None if entry.get(key) is None else signed(format(entry[key], kind)) for key in ("value", "low", "high")
+        "" if entry.get(key) is None else signed(format(entry[key], kind)) for key in ("value", "low", "high")
     )
-    return value if low is None else f"{value} ({low} to {high})"
+    return value if not low else f"{value} ({low} to {high})"
 
 
 def signed(text: str) -> str:

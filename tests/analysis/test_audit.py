@@ -15,7 +15,7 @@ from analysis.errors import InputError
 from analysis.null import Null
 from analysis.readers import align, load, load_scores
 from analysis.records import ModelSamples, write_samples, write_scores
-from analysis.verdict import judge, judge_all
+from analysis.verdict import Rules, judge, judge_all
 
 PAIR = str(Path(__file__).parents[2] / "examples" / "simplerl_math500.csv")
 FAST = AuditSettings(replicates=200, maj_repeats=20)
@@ -182,8 +182,6 @@ def test_unequal_n():
         {"eps": 0.0},
         {"eps": 1.5},
         {"confidence": 1.0},
-        {"level": 0.0},
-        {"margin": 2.0},
         {"replicates": 3},
     ],
     ids=lambda bad: next(iter(bad)),
@@ -191,6 +189,12 @@ def test_unequal_n():
 def test_settings_without_meaning_are_refused(bad):
     with pytest.raises(InputError):
         AuditSettings(**bad)
+
+
+@pytest.mark.parametrize("bad", [{"level": 0.0}, {"margin": 2.0}, {"bound": 1.0}], ids=lambda bad: next(iter(bad)))
+def test_rules_without_meaning_are_refused(bad):
+    with pytest.raises(InputError):
+        Rules(**bad)
 
 
 def test_several_benchmarks_are_judged_with_holm_and_pooled_alone():
@@ -255,20 +259,30 @@ def test_the_sampling_plan_is_enough_and_not_idle():
     eps, problems = 0.01, 100
     for rate in (0.0, 0.002, 0.05):
         n = 100
-        more = further_draws(np.array([n]), np.array([round(rate * n)]), eps, 0.95, problems)[0]
+        more = further_draws(np.array([n]), np.array([round(rate * n)]), eps=eps, confidence=0.95, problems=problems)[0]
         total = int(n + more)
         assert (
-            further_draws(np.array([total]), np.array([round((round(rate * n) / n) * total)]), eps, 0.95, problems)[0]
+            further_draws(
+                np.array([total]),
+                np.array([round((round(rate * n) / n) * total)]),
+                eps=eps,
+                confidence=0.95,
+                problems=problems,
+            )[0]
             <= 0.05 * total
         )
         assert (
             further_draws(
-                np.array([total // 2]), np.array([round((round(rate * n) / n) * (total // 2))]), eps, 0.95, problems
+                np.array([total // 2]),
+                np.array([round((round(rate * n) / n) * (total // 2))]),
+                eps=eps,
+                confidence=0.95,
+                problems=problems,
             )[0]
             > 0
         )
     assert np.isinf(
-        further_draws(np.array([100]), np.array([1]), eps, 0.95, problems)[0]
+        further_draws(np.array([100]), np.array([1]), eps=eps, confidence=0.95, problems=problems)[0]
     )  # at eps itself no number is enough
 
 

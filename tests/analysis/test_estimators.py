@@ -166,7 +166,7 @@ def test_majority_vote():
     for drawn in combinations(rows, 3):
         a, b = drawn.count("a"), drawn.count("b")
         shares.append(0.0 if a + b == 0 else 0.5 if a == b else float(a > b))
-    assert majority_at_k(votes, 4, 3, rng, 20_000)[0, 0] == pytest.approx(np.mean(shares), abs=0.02)
+    assert majority_at_k(votes, 4, 3, rng, repeats=20_000)[0, 0] == pytest.approx(np.mean(shares), abs=0.02)
 
 
 def test_null_by_writing_out_every_relabelling():
@@ -256,7 +256,8 @@ def test_benjamini_hochberg_and_holm():
     p = np.random.default_rng(1).random(200) ** 4
     assert (benjamini_hochberg(p, 0.05) == (stats.false_discovery_control(p) <= 0.05)).all()
     assert (
-        benjamini_hochberg(p, 0.05, 1000) == (stats.false_discovery_control(np.append(p, np.ones(800)))[:200] <= 0.05)
+        benjamini_hochberg(p, 0.05, hypotheses=1000)
+        == (stats.false_discovery_control(np.append(p, np.ones(800)))[:200] <= 0.05)
     ).all()
     assert holm(np.array([0.01, 0.04, 0.03])) == pytest.approx([0.03, 0.06, 0.06])
 
@@ -271,7 +272,7 @@ def test_variance_of_the_draws_by_writing_out_every_count():
                 - (1 - (1 - p) ** k) ** 2
             )
         )
-        miss, found = draw_moments(n, np.array([c]), k, a, b)
+        miss, found = draw_moments(n, np.array([c]), k=k, a=a, b=b)
         assert found[0] == pytest.approx(variance, abs=1e-8) and miss[0] == pytest.approx(
             after.expect(lambda p: (1 - p) ** k), abs=1e-8
         )
@@ -301,14 +302,16 @@ def test_token_budgets_know_that_lengths_are_estimates():
     bootstrap = Bootstrap.draw(200, 500, rng)
     width = {}
     for name, lengths in (("even", even), ("uneven", uneven)):
-        table, _ = pass_at_tokens((n, c), (n, c), (lengths, even), 64, bootstrap, points=32)
+        table, _ = pass_at_tokens((n, c), (n, c), lengths=(lengths, even), largest=64, bootstrap=bootstrap, points=32)
         at = int(np.searchsorted(table["tokens"], 8000))
         k = table["tokens"][at] / 1000
         assert table["base"]["value"][at] == pytest.approx(-np.expm1(log_miss(n, c, np.full(200, k))).mean())
         width[name] = table["difference"]["high"][at] - table["difference"]["low"][at]
     assert width["uneven"] > 1.5 * width["even"]  # the same models: only the lengths differ, and are known or not
-    assert pass_at_tokens((n, c), (n, c), (even, np.full(200, np.nan)), 64, bootstrap) is None
-    assert pass_at_tokens((n, c), (n, c), (even, 100 * even), 64, bootstrap) is None  # no budget that both can spend
+    assert pass_at_tokens((n, c), (n, c), lengths=(even, np.full(200, np.nan)), largest=64, bootstrap=bootstrap) is None
+    assert (
+        pass_at_tokens((n, c), (n, c), lengths=(even, 100 * even), largest=64, bootstrap=bootstrap) is None
+    )  # no budget that both can spend
 
 
 def test_bootstrap_is_paired_and_honest_at_the_edge():
@@ -355,7 +358,7 @@ def test_crossing_is_the_last_k_with_the_tuned_model_ahead():
     assert grid[0] == 1 and grid[-1] == 8192 and np.diff(np.log(grid[40:])).max() < 0.05
     gap = lambda k: 0.2 - 0.03 * np.log2(k)  # noqa: E731  zero at 2^(20/3) = 101.6
     noise = np.random.default_rng(0).normal(0, 0.01, (400, 1))
-    found = find_crossing(grid, gap(grid), gap(grid) + noise, gap)
+    found = find_crossing(grid, gap(grid), gap(grid) + noise, exact=gap)
     assert (
         found.value == 101
         and isinstance(found.value, int)
@@ -363,7 +366,7 @@ def test_crossing_is_the_last_k_with_the_tuned_model_ahead():
         and 120 < found.high < 200
         and found.share == 1.0
     )
-    beyond = find_crossing(grid, gap(grid) + 0.18, gap(grid) + 0.18 + noise, lambda k: gap(k) + 0.18)
+    beyond = find_crossing(grid, gap(grid) + 0.18, gap(grid) + 0.18 + noise, exact=lambda k: gap(k) + 0.18)
     assert beyond.high is None and 0.05 < beyond.share < 0.9
     never = find_crossing(grid, np.full(len(grid), 0.1), np.full((50, len(grid)), 0.1))
     assert never.value is None and never.share == 0 and never.high is None and never.low == 8192

@@ -32,7 +32,10 @@ def rows(model, rates, seed, benchmarks=("aime24", "math500")):
         for s in range(N):
             correct = bool(rng.random() < p)
             answer = "7" if correct else str(rng.integers(0, 4))
-            text = f"<img src=x onerror=alert(1)> problem {i}, draw {s} of {model} </script><b>bold</b> \\boxed{{{answer}}}"
+            text = (
+                f"<img src=x onerror=alert(1)> problem {i}, draw {s} of {model} </script><b>bold</b> "
+                f"\\boxed{{{answer}}}"
+            )
             out.append(
                 {
                     "problem_id": f"p{i}",
