@@ -1,4 +1,5 @@
-"""`python -m analysis audit ...` and `python -m analysis compare ...`: the measuring half alone, without the training dependencies."""
+"""`python -m analysis audit ...` and `python -m analysis compare ...`: the measuring half alone, without the training
+dependencies."""
 
 from __future__ import annotations
 
@@ -17,7 +18,9 @@ COMMANDS = {
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m analysis", description="Did the tuned model break the leash, and how sure are we?")
+    parser = argparse.ArgumentParser(
+        prog="python -m analysis", description="Did the tuned model break the leash, and how sure are we?"
+    )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, (module, summary) in COMMANDS.items():
         importlib.import_module(module).add_arguments(commands.add_parser(name, help=summary, description=summary))
@@ -32,8 +35,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def leave(code: int) -> NoReturn:
-    """Ends the process without taking the interpreter down: Arrow's reading threads now and then abort one that is taken down right behind
-    them (apache/arrow 43604)."""
+    """Ends the process without taking the interpreter down: Arrow's reading threads now and then abort one that is
+    taken down right behind them (apache/arrow 43604)."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:

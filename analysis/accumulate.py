@@ -1,14 +1,19 @@
-"""Gathers batches of sample rows into one `ModelSamples`, by code arrays of a few bytes a draw. Counts: analysis.count_rows."""
+"""Gathers batches of sample rows into one `ModelSamples`, by code arrays of a few bytes a draw. Counts:
+analysis.count_rows."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.compute
 
 from analysis.errors import InputError
 from analysis.files import Batch, Source, column, natural_key
 from analysis.records import DEFAULT_BENCHMARK, NO_EVIDENCE, SAMPLE_COLUMNS, VERDICTS, AnswerCounts, Draws, ModelSamples
+
+pc: Any = pyarrow.compute  # its functions are made when it is imported, which no type checker sees
 
 SETTINGS = ("model", "temperature", "top_p", "max_tokens", "template", "seed")
 MOST_SETTINGS = 20  # distinct values that are listed (a seed of its own for every draw is not a setting)
@@ -25,14 +30,17 @@ class Problems:
 
     def code(self, batch: Batch, source: Source) -> np.ndarray:
         """int32 [rows]."""
-        problem = _encoded(column(batch, source, "problem_id", pa.string(), missing_ok=False), source, batch, "problem_id")
+        problem = _encoded(
+            column(batch, source, "problem_id", pa.string(), missing_ok=False), source, batch, "problem_id"
+        )
         benchmark = column(batch, source, "benchmark", pa.string())
         names = ["" if v is None else v for v in problem.dictionary.to_pylist()]
         if "" in names and (empty := np.asarray(problem.indices) == names.index("")).any():
             raise InputError(f"{source.at(batch.number(int(empty.argmax())))}: problem_id is empty")
         index = np.asarray(problem.indices)
         if benchmark is None:
-            sets, pair = [DEFAULT_BENCHMARK], index
+            sets = [DEFAULT_BENCHMARK]
+            pair = index
         else:
             encoded = _encoded(
                 benchmark.fill_null(DEFAULT_BENCHMARK) if not pa.types.is_dictionary(benchmark.type) else benchmark,
@@ -67,7 +75,8 @@ def _encoded(array: pa.Array, source: Source, batch: Batch, name: str) -> pa.Dic
 
 
 class SampleRows:
-    """Rows of samples. Per draw it keeps problem code, verdict, and index, seed, log-probability and length where given."""
+    """Rows of samples. Per draw it keeps problem code, verdict, and index, seed, log-probability and length where
+    given."""
 
     WANTED = set(SAMPLE_COLUMNS) - {"completion"} | {"lm_eval_filter"}
 
@@ -103,14 +112,15 @@ class SampleRows:
         self._add_answers(code, correct, evidence, got)
         self._add_settings(got, batch, source)
         for name, kind in (("sample", np.int32), ("seed", np.int64)):
-            if got[name] is not None and not got[name].null_count:
-                self.kept[name].append(
-                    np.asarray(got[name]).astype(kind)[evidence] if not evidence.all() else np.asarray(got[name]).astype(kind)
-                )
+            if (values := got[name]) is not None and not values.null_count:
+                drawn = np.asarray(values).astype(kind)
+                self.kept[name].append(drawn if evidence.all() else drawn[evidence])
             else:
                 self.kept[name].append(np.full(int(evidence.sum()), -1, dtype=kind))
         for name in ("logprob", "num_tokens"):
-            values = np.full(rows, np.nan, dtype=np.float32) if got[name] is None else _floats(got[name]).astype(np.float32)
+            values = (
+                np.full(rows, np.nan, dtype=np.float32) if got[name] is None else _floats(got[name]).astype(np.float32)
+            )
             self.kept[name].append(values[evidence])
         self.kept["code"].append(code[evidence])
         self.kept["correct"].append(correct[evidence].astype(np.uint8))
@@ -120,7 +130,8 @@ class SampleRows:
     def _verdicts(self, got: dict[str, pa.Array | None], batch: Batch, source: Source) -> tuple[np.ndarray, np.ndarray]:
         """correct (False where it is no evidence) and evidence, bool [rows]."""
         rows = batch.table.num_rows
-        correct, verdict = got["correct"], got["verdict"]
+        correct = got["correct"]
+        verdict = got["verdict"]
         if correct is None and verdict is None:
             raise InputError(f"{source.at(batch.number(0))}: neither correct nor verdict is there")
         if verdict is None:
@@ -135,7 +146,8 @@ class SampleRows:
                 at = np.flatnonzero(index == words.index(bad[0]))
                 if len(at):
                     raise InputError(
-                        f"{source.at(batch.number(int(at[0])))}: verdict is {bad[0]!r}; it should be one of {', '.join(VERDICTS)}"
+                        f"{source.at(batch.number(int(at[0])))}: verdict is {bad[0]!r}; it should be "
+                        f"one of {', '.join(VERDICTS)}"
                     )
             evidence = ~np.array([word in NO_EVIDENCE for word in words] + [False])[index]
             said = np.array([word == "correct" for word in words] + [False])[index]
@@ -148,7 +160,9 @@ class SampleRows:
             raise InputError(f"{source.at(batch.number(int(missing.argmax())))}: correct is missing")
         if (clash := ~absent & ~unknown & (value != said) & (evidence | value)).any():
             i = int(clash.argmax())
-            raise InputError(f"{source.at(batch.number(i))}: correct is {bool(value[i])} but verdict is {verdict[i].as_py()!r}")
+            raise InputError(
+                f"{source.at(batch.number(i))}: correct is {bool(value[i])} but verdict is {words[index[i]]!r}"
+            )
         return np.where(absent, said, value) & evidence, evidence
 
     def _check_ranges(self, got: dict[str, pa.Array | None], batch: Batch, source: Source) -> None:
@@ -166,10 +180,12 @@ class SampleRows:
                     i = int(bad.argmax())
                     raise InputError(f"{source.at(batch.number(i))}: {name} is {values[i]:g}; it should be {meaning}")
 
-    def _add_sums(self, code: np.ndarray, correct: np.ndarray, evidence: np.ndarray, got: dict[str, pa.Array | None]) -> None:
+    def _add_sums(
+        self, code: np.ndarray, correct: np.ndarray, evidence: np.ndarray, got: dict[str, pa.Array | None]
+    ) -> None:
         size = len(self.problems.codes)
 
-        def add(name: str, at: np.ndarray, weights: np.ndarray | None = None) -> None:
+        def add(name: str, at: np.ndarray, *, weights: np.ndarray | None = None) -> None:
             total = np.bincount(at, weights, minlength=size).astype(np.float64)
             if (old := self.sums.get(name)) is not None:
                 total[: len(old)] += old
@@ -192,14 +208,18 @@ class SampleRows:
                 values = _floats(got[name])
                 there = evidence & np.isfinite(values)
                 add(f"{name} rows", code[there])
-                add(name, code[there], values[there])
+                add(name, code[there], weights=values[there])
 
-    def _add_answers(self, code: np.ndarray, correct: np.ndarray, evidence: np.ndarray, got: dict[str, pa.Array | None]) -> None:
+    def _add_answers(
+        self, code: np.ndarray, correct: np.ndarray, evidence: np.ndarray, got: dict[str, pa.Array | None]
+    ) -> None:
         if got["answer"] is None and got["mode"] is None:
             return
         rows = len(code)
         columns = {"problem": pa.array(code), "correct": pa.array(correct)}
-        columns |= {n: pa.nulls(rows, pa.string()) if got[n] is None else got[n].cast(pa.string()) for n in ("answer", "mode")}
+        for name in ("answer", "mode"):
+            texts = got[name]
+            columns[name] = pa.nulls(rows, pa.string()) if texts is None else texts.cast(pa.string())
         table = pa.table(columns)
         table = table if evidence.all() else table.filter(pa.array(evidence))
         table = table.append_column("count", pa.array(np.ones(table.num_rows, dtype=np.int64)))
@@ -210,7 +230,9 @@ class SampleRows:
     def _add_settings(self, got: dict[str, pa.Array | None], batch: Batch, source: Source) -> None:
         for name in SETTINGS:
             if got[name] is not None and len(self.settings.setdefault(name, set())) <= MOST_SETTINGS:
-                self.settings[name] |= {v for v in pc.unique(got[name]).to_pylist()[: MOST_SETTINGS + 1] if v is not None}
+                self.settings[name] |= {
+                    v for v in pc.unique(got[name]).to_pylist()[: MOST_SETTINGS + 1] if v is not None
+                }
         if len(models := self.settings.get("model", ())) > 1:
             raise InputError(several_models(source, models))
         if "lm_eval_filter" in batch.table.column_names:
@@ -236,41 +258,55 @@ class SampleRows:
             out[place[: len(self.sums[name])]] = self.sums[name]
             return out
 
+        def counted(name: str) -> np.ndarray:
+            found = per_problem(name)
+            return np.zeros(count) if found is None else found
+
         def mean(name: str) -> np.ndarray | None:
             if (total := per_problem(name)) is None:
                 return None
-            rows = per_problem(f"{name} rows")
+            rows = counted(f"{name} rows")
             return np.divide(total, rows, out=np.full(count, np.nan), where=rows > 0)
 
         partly = [
             name
             for name, rows in self.given.items()
-            if rows < self.seen and name in ("finish_reason", "cot_correct", "token_entropy", "num_tokens", "answer", "mode")
+            if rows < self.seen
+            and name in ("finish_reason", "cot_correct", "token_entropy", "num_tokens", "answer", "mode")
         ]
         if partly:
             warnings.append(f"column {', '.join(sorted(partly))} is there in some files only and is left out")
         cot = per_problem("cot_correct")
         if cot is not None and self.unjudged:
-            warnings.append(f"cot_correct is missing for {self.unjudged:,} correct draws, so CoT-Pass@K is not computed")
+            warnings.append(
+                f"cot_correct is missing for {self.unjudged:,} correct draws, so CoT-Pass@K is not computed"
+            )
             cot = None
-        whole = lambda x, column: None if x is None or column in partly else x  # noqa: E731
-        integer = lambda x: None if x is None else x.astype(np.int64)  # noqa: E731
-        n = integer(per_problem("n"))
+
+        def whole(values: np.ndarray | None, column: str) -> np.ndarray | None:
+            return None if column in partly else values
+
+        def integer(values: np.ndarray | None) -> np.ndarray | None:
+            return None if values is None else values.astype(np.int64)
+
+        n = counted("n").astype(np.int64)
         has_answers = bool(self.answers) and not {"answer", "mode"} & set(partly)
         return ModelSamples(
             name="",
             problem_ids=[key[1] for key in keys],
             benchmarks=[key[0] for key in keys],
             n=n,
-            correct=integer(per_problem("correct")),
-            excluded=integer(per_problem("excluded")),
+            correct=counted("correct").astype(np.int64),
+            excluded=counted("excluded").astype(np.int64),
             truncated=integer(whole(per_problem("truncated"), "finish_reason")),
             cot_correct=integer(whole(cot, "cot_correct")),
             token_entropy=whole(mean("token_entropy"), "token_entropy"),
             num_tokens=whole(mean("num_tokens"), "num_tokens"),
             answers=self._answers(place) if has_answers else None,
             draws=self._draws(place, n, keys, sources),
-            settings={name: sorted(values) for name, values in self.settings.items() if 0 < len(values) <= MOST_SETTINGS},
+            settings={
+                name: sorted(values) for name, values in self.settings.items() if 0 < len(values) <= MOST_SETTINGS
+            },
             warnings=warnings,
         )
 
@@ -278,8 +314,12 @@ class SampleRows:
         table = _counted(self.answers)
         problem = place[np.asarray(table["problem"])]
         order = np.argsort(problem, kind="stable")
-        texts = [np.array([*table[name].to_pylist(), None], dtype=object)[:-1][order] for name in ("answer", "mode")]
-        return AnswerCounts(problem[order], *texts, np.asarray(table["count"])[order], np.asarray(table["correct"])[order])
+
+        def texts(name: str) -> np.ndarray:
+            return np.array([*table[name].to_pylist(), None], dtype=object)[:-1][order]  # None keeps it one-dimensional
+
+        count = np.asarray(table["count"])[order]
+        return AnswerCounts(problem[order], texts("answer"), texts("mode"), count, np.asarray(table["correct"])[order])
 
     def _draws(self, place: np.ndarray, n: np.ndarray, keys: list[tuple[str, str]], sources: list[Source]) -> Draws:
         code = place[self._joined("code")].astype(np.int32)
@@ -300,10 +340,10 @@ class SampleRows:
                     self._refuse_duplicate(
                         order[int(same.argmax())],
                         order[int(same.argmax()) + 1],
-                        keys[code[order[int(same.argmax())]]],
-                        sample,
-                        seed,
-                        sources,
+                        key=keys[code[order[int(same.argmax())]]],
+                        sample=sample,
+                        seed=seed,
+                        sources=sources,
                     )
             else:
                 order = slice(None)
@@ -318,10 +358,20 @@ class SampleRows:
         )
 
     def _refuse_duplicate(
-        self, first: int, second: int, key: tuple[str, str], sample: np.ndarray, seed: np.ndarray | None, sources: list[Source]
+        self,
+        first: int,
+        second: int,
+        *,
+        key: tuple[str, str],
+        sample: np.ndarray,
+        seed: np.ndarray | None,
+        sources: list[Source],
     ) -> None:
         starts = np.cumsum([0, *(rows for _, rows in self.kept["file"])])
-        files = [sources[self.kept["file"][int(np.searchsorted(starts, at, side="right")) - 1][0]].path for at in sorted((first, second))]
+        files = [
+            sources[self.kept["file"][int(np.searchsorted(starts, at, side="right")) - 1][0]].path
+            for at in sorted((first, second))
+        ]
         shown = f"problem {key[1]!r}, sample {sample[first]}" + ("" if seed is None else f", seed {seed[first]}")
         raise InputError(
             f"{files[1]}: {shown} is there twice{'' if files[0] == files[1] else f' (also in {files[0]})'};"
@@ -336,7 +386,8 @@ class SampleRows:
 
 def several_models(source: Source, models: set[str]) -> str:
     shown = sorted(models)
-    return f"{source.path}: one side holds several models ({', '.join(shown[:4])}); choose one, as in {source.path}::{shown[0]}"
+    some = ", ".join(shown[:4])
+    return f"{source.path}: one side holds several models ({some}); choose one, as in {source.path}::{shown[0]}"
 
 
 def _counted(tables: list[pa.Table]) -> pa.Table:

@@ -6,19 +6,20 @@ from typing import Any
 
 import numpy as np
 
+from analysis.counts import Counts
 from analysis.intervals import PSEUDO_BASE, PSEUDO_TUNED, Bootstrap
 from analysis.pass_at_k import mixed_pass_at_k
 
 PSEUDO_EITHER = np.maximum(PSEUDO_BASE, PSEUDO_TUNED)
 
 
-def advise(base: tuple, tuned: tuple, budgets: np.ndarray, bootstrap: Bootstrap) -> list[dict[str, Any]]:
-    """For each budget K: pass@K of the base alone, of the tuned model alone, and of the best split (k1 of the base, K - k1 of the tuned
-    model).
+def advise(base: Counts, tuned: Counts, budgets: np.ndarray, bootstrap: Bootstrap) -> list[dict[str, Any]]:
+    """For each budget K: pass@K of the base alone, of the tuned model alone, and of the best split (k1 of the base, K -
+    k1 of the tuned model).
 
-    base, tuned: (n, c), int [M] each; budgets: [J], each at most every n. Splits tried: all, or 33 evenly spaced ones. The split is
-    chosen and measured on the same problems; `gain_over_best_alone` has its interval from choosing the split, and the better single
-    model, anew in every bootstrap replicate.
+    base, tuned: (n, c), int [M] each; budgets: [J], each at most every n. Splits tried: all, or 33 evenly spaced ones.
+    The split is chosen and measured on the same problems; `gain_over_best_alone` has its interval from choosing the
+    split, and the better single model, anew in every bootstrap replicate.
     """
     result = []
     for budget in np.atleast_1d(budgets):
@@ -33,7 +34,7 @@ def advise(base: tuple, tuned: tuple, budgets: np.ndarray, bootstrap: Bootstrap)
         low, high = bootstrap.interval(replicates)
         gain_low, gain_high = bootstrap.interval(replicates.max(axis=1) - alone)
 
-        def entry(column: int, low=low, high=high, mean=mean) -> dict[str, float]:
+        def entry(column: int, low=low, *, high=high, mean=mean) -> dict[str, float]:
             return {"value": float(mean[column]), "low": float(low[column]), "high": float(high[column])}
 
         result.append(

@@ -1,9 +1,10 @@
-"""Certified support: what can be said of each problem (or answer) with stated confidence, given a threshold eps on its success probability.
+"""Certified support: what can be said of each problem (or answer) with stated confidence, given a threshold eps on its
+success probability.
 
-"Solved in k draws" confuses p = 0 with bad luck. Here a side is *in* the support where p <= eps is refuted, *out* of it where p >= eps
-is, each by an exact one-sided binomial test. A category needs both sides, so its p-value is the larger of its two (a union-intersection
-test, valid without a correction). Within each category Benjamini-Hochberg over the problems keeps the expected share of wrong members at
-1 - confidence. What no category certifies is undetermined.
+"Solved in k draws" confuses p = 0 with bad luck. Here a side is *in* the support where p <= eps is refuted, *out* of it
+where p >= eps is, each by an exact one-sided binomial test. A category needs both sides, so its p-value is the larger
+of its two (a union-intersection test, valid without a correction). Within each category Benjamini-Hochberg over the
+problems keeps the expected share of wrong members at 1 - confidence. What no category certifies is undetermined.
 """
 
 from __future__ import annotations
@@ -14,30 +15,39 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from analysis.counts import Counts
 from analysis.significance import benjamini_hochberg
 
 CERTIFIED = ("preserved", "shrunk", "expanded", "out", "undetermined")
 FAR = 10**9  # a plan of more draws than this says only that they are too many
 
 
-def default_eps(draws: int, problems: int, confidence: float = 0.95) -> float | None:
-    """The smallest round eps that n draws of M problems can certify: ln(M / (1 - confidence)) / n, which is ln(20 M) / n at 95 %.
+def default_eps(draws: int, problems: int, *, confidence: float = 0.95) -> float | None:
+    """The smallest round eps that n draws of M problems can certify: ln(M / (1 - confidence)) / n, which is ln(20 M) /
+    n at 95 %.
 
-    At it a problem never seen in n draws is out of the support even after Bonferroni. None where n is too small for any eps below 1.
+    At it a problem never seen in n draws is out of the support even after Bonferroni. None where n is too small for any
+    eps below 1.
     """
     eps = float(np.log(problems / (1 - confidence)) / draws)
     return eps if eps < 1 else None
 
 
-def side_p_values(n: np.ndarray, c: np.ndarray, eps: float, lower_bound: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """One-sided exact p-values of one side, [M] each: of "p <= eps" (small: in the support) and of "p >= eps" (small: out of it).
+def side_p_values(
+    n: np.ndarray, c: np.ndarray, eps: float, *, lower_bound: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """One-sided exact p-values of one side, [M] each: of "p <= eps" (small: in the support) and of "p >= eps" (small:
+    out of it).
 
-    lower_bound [M]: probabilities known from scored token sequences (0 where unknown); above eps they settle the question without a draw.
+    lower_bound [M]: probabilities known from scored token sequences (0 where unknown); above eps they settle the
+    question without a draw.
     """
-    p_in, p_out = stats.binom.sf(np.asarray(c) - 1, n, eps), stats.binom.cdf(c, n, eps)
+    p_in = stats.binom.sf(np.asarray(c) - 1, n, eps)
+    p_out = stats.binom.cdf(c, n, eps)
     if lower_bound is not None:
         known = lower_bound > eps
-        p_in, p_out = np.where(known, 0.0, p_in), np.where(known, 1.0, p_out)
+        p_in = np.where(known, 0.0, p_in)
+        p_out = np.where(known, 1.0, p_out)
     return p_in, p_out
 
 
@@ -56,51 +66,80 @@ class Certificate:
 
 
 def certify(
-    base: tuple, tuned: tuple, eps: float, confidence: float = 0.95, bounds: tuple = (None, None), hypotheses: int | None = None
+    base: Counts,
+    tuned: Counts,
+    eps: float,
+    *,
+    confidence: float = 0.95,
+    bounds: tuple = (None, None),
+    hypotheses: int | None = None,
 ) -> Certificate:
     """Certified categories of M problems or answers at `eps`.
 
-    base, tuned: (n, c), int [M] each. bounds: lower bounds [M] of base and tuned probabilities from scores, or None. hypotheses: how many
-    there are in all when not all were seen: over answers up to 1 / eps a problem can lie above eps.
+    base, tuned: draws and correct ones of each side.
+    eps: the success probability that separates in from out.
+    confidence: 1 - confidence is the expected share of wrong members of a category.
+    bounds: lower bounds [M] of base and tuned probabilities from scores, or None.
+    hypotheses: number of hypotheses, unseen ones included. At most 1 / eps answers of a problem can have probability
+    above eps.
     """
-    in_b, out_b = side_p_values(*base, eps, bounds[0])
-    in_t, out_t = side_p_values(*tuned, eps, bounds[1])
-    p = np.stack([np.maximum(in_b, in_t), np.maximum(in_b, out_t), np.maximum(out_b, in_t), np.maximum(out_b, out_t)], axis=1)
+    in_b, out_b = side_p_values(*base, eps, lower_bound=bounds[0])
+    in_t, out_t = side_p_values(*tuned, eps, lower_bound=bounds[1])
+    p = np.stack(
+        [np.maximum(in_b, in_t), np.maximum(in_b, out_t), np.maximum(out_b, in_t), np.maximum(out_b, out_t)], axis=1
+    )
     category = np.full(len(p), 4)
     for column in range(4):
-        category[benjamini_hochberg(p[:, column], 1 - confidence, hypotheses)] = column
+        category[benjamini_hochberg(p[:, column], 1 - confidence, hypotheses=hypotheses)] = column
     return Certificate(eps, confidence, category, p)
 
 
-def ladder(base: tuple, tuned: tuple, start: float, confidence: float = 0.95, bounds: tuple = (None, None)) -> list[dict[str, Any]]:
-    """Certified counts at eps = start x 1/4, 1/2, 1, 2, 4, ... below 1: [{"eps", categories...}]; the leash at every depth."""
+def ladder(
+    base: Counts, tuned: Counts, start: float, *, confidence: float = 0.95, bounds: tuple = (None, None)
+) -> list[dict[str, Any]]:
+    """Certified counts at eps = start x 1/4, 1/2, 1, 2, 4, ... below 1: [{"eps", categories...}]; the leash at every
+    depth."""
     steps = [start * 2.0**power for power in range(-2, 12) if start * 2.0**power < 1]
-    return [{"eps": eps, **certify(base, tuned, eps, confidence, bounds).counts()} for eps in steps]
+    return [{"eps": eps, **certify(base, tuned, eps, confidence=confidence, bounds=bounds).counts()} for eps in steps]
 
 
-def further_draws(n: np.ndarray, c: np.ndarray, eps: float, confidence: float, problems: int) -> np.ndarray:
-    """Draws of one side still missing until it is certified in or out of the support: float64 [M], 0 where it is, inf where more than 10^9.
+def further_draws(n: np.ndarray, c: np.ndarray, *, eps: float, confidence: float, problems: int) -> np.ndarray:
+    """Draws of one side still missing until it is certified in or out of the support: float64 [M], 0 where it is, inf
+    where more than 10^9.
 
-    If the success rate stays at c / n, the test's p-value falls like exp(-n KL(c/n, eps)) (Chernoff), and has to fall below (1 -
-    confidence) / M, which passes Benjamini-Hochberg however the other problems turn out.
+    If the success rate stays at c / n, the test's p-value falls like exp(-n KL(c/n, eps)) (Chernoff), and has to fall
+    below (1 - confidence) / M, which passes Benjamini-Hochberg however the other problems turn out.
     """
     level = (1 - confidence) / problems
     rate = np.asarray(c) / np.asarray(n)
     with np.errstate(divide="ignore", invalid="ignore"):
-        divergence = np.where(rate > 0, rate * np.log(rate / eps), 0) + np.where(rate < 1, (1 - rate) * np.log((1 - rate) / (1 - eps)), 0)
+        divergence = np.where(rate > 0, rate * np.log(rate / eps), 0) + np.where(
+            rate < 1, (1 - rate) * np.log((1 - rate) / (1 - eps)), 0
+        )
         needed = np.ceil(-np.log(level) / np.maximum(divergence, 1e-300))
     needed = np.where(needed > FAR, np.inf, np.maximum(needed - n, 1))
     return np.where(np.minimum(*side_p_values(n, c, eps)) <= level, 0.0, needed)
 
 
-def sampling_plan(base: tuple, tuned: tuple, certificate: Certificate) -> dict[str, Any]:
-    """Further draws that would settle the undetermined problems: per problem float64 [M] for "base" and "tuned" (0 for settled ones),
-    and totals.
+def sampling_plan(base: Counts, tuned: Counts, certificate: Certificate) -> dict[str, Any]:
+    """Further draws that would settle the undetermined problems: per problem float64 [M] for "base" and "tuned" (0 for
+    settled ones), and totals.
 
     "beyond" counts problems whose success rate is too near eps to be settled in 10^9 draws; they are not in the totals.
     """
     undecided = certificate.category == 4
-    sides = [np.where(undecided, further_draws(n, c, certificate.eps, certificate.confidence, len(n)), 0.0) for n, c in (base, tuned)]
+    sides = [
+        np.where(
+            undecided, further_draws(n, c, eps=certificate.eps, confidence=certificate.confidence, problems=len(n)), 0.0
+        )
+        for n, c in (base, tuned)
+    ]
     beyond = ~np.isfinite(sides[0]) | ~np.isfinite(sides[1])
     totals = [int(side[~beyond].sum()) for side in sides]
-    return {"base": sides[0], "tuned": sides[1], "total_base": totals[0], "total_tuned": totals[1], "beyond": int(beyond.sum())}
+    return {
+        "base": sides[0],
+        "tuned": sides[1],
+        "total_base": totals[0],
+        "total_tuned": totals[1],
+        "beyond": int(beyond.sum()),
+    }

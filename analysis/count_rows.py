@@ -26,7 +26,9 @@ class CountRows:
             name: column(batch, source, name, kind, missing_ok=name not in ("problem_id", "n", "correct"))
             for name, (kind, _) in COUNT_COLUMNS.items()
         }
-        lists = {name: [None] * batch.table.num_rows if array is None else array.to_pylist() for name, array in got.items()}
+        lists = {
+            name: [None] * batch.table.num_rows if array is None else array.to_pylist() for name, array in got.items()
+        }
         for i in range(batch.table.num_rows):
             row = {name: values[i] for name, values in lists.items()}
             at = source.at(batch.number(i))
@@ -39,15 +41,18 @@ class CountRows:
                 raise InputError(several_models(source, self.models))
             if row["n"] < 0 or row["correct"] < 0:
                 raise InputError(
-                    f"{at}: {'n' if row['n'] < 0 else 'correct'} is {min(row['n'], row['correct'])}; it should not be negative"
+                    f"{at}: {'n' if row['n'] < 0 else 'correct'} is {min(row['n'], row['correct'])}; "
+                    "it should not be negative"
                 )
             if row["correct"] > row["n"]:
                 raise InputError(f"{at}: correct is {row['correct']} of n = {row['n']}; it should be at most n")
             if key in self.where:
                 raise InputError(
-                    f"{at}: problem {key[1]!r} is there twice (also {self.where[key]}); add the counts up if they are separate draws"
+                    f"{at}: problem {key[1]!r} is there twice (also {self.where[key]}); add the counts "
+                    "up if they are separate draws"
                 )
-            self.rows[key], self.where[key] = row, at
+            self.rows[key] = row
+            self.where[key] = at
         self.seen += batch.table.num_rows
 
     def finish(self, sources: list[Source]) -> ModelSamples:
@@ -55,19 +60,22 @@ class CountRows:
             raise InputError(f"{sources[0].path}: no rows")
         keys = sorted(self.rows, key=lambda key: (key[0], natural_key(key[1])))
 
-        def values(name: str, kind: type, default: float | None = None) -> np.ndarray | None:
+        def values(name: str, kind: type) -> np.ndarray | None:
             found = [self.rows[key][name] for key in keys]
-            if default is None and any(v is None for v in found):
+            if any(v is None for v in found):
                 return None
-            return np.array([default if v is None else v for v in found], dtype=kind)
+            return np.array(found, dtype=kind)
+
+        def required(name: str) -> np.ndarray:
+            return np.array([self.rows[key][name] or 0 for key in keys], dtype=np.int64)
 
         return ModelSamples(
             name="",
             problem_ids=[key[1] for key in keys],
             benchmarks=[key[0] for key in keys],
-            n=values("n", np.int64),
-            correct=values("correct", np.int64),
-            excluded=values("excluded", np.int64, 0),
+            n=required("n"),
+            correct=required("correct"),
+            excluded=required("excluded"),
             truncated=values("truncated", np.int64),
             num_tokens=values("num_tokens", np.float64),
             token_entropy=values("token_entropy", np.float64),

@@ -31,8 +31,8 @@ def grid_up_to(limit: int, points: int = 256) -> np.ndarray:
 
 
 def crossings(grid: np.ndarray, curves: np.ndarray) -> np.ndarray:
-    """Of each curve of differences, tuned minus base, [B, K] on grid [K] (ascending): the last point with the tuned model ahead,
-    interpolated in ln k.
+    """Of each curve of differences, tuned minus base, [B, K] on grid [K] (ascending): the last point with the tuned
+    model ahead, interpolated in ln k.
 
     inf where the base does not lead at the end, 0 where the tuned model is nowhere ahead.
     """
@@ -40,8 +40,10 @@ def crossings(grid: np.ndarray, curves: np.ndarray) -> np.ndarray:
     last = np.where(ahead.any(axis=1), len(grid) - 1 - np.argmax(ahead[:, ::-1], axis=1), -1)
     result = np.zeros(len(curves))
     inside = (last >= 0) & (last < len(grid) - 1)
-    rows, i = np.flatnonzero(inside), last[inside]
-    d0, d1 = curves[rows, i], np.minimum(curves[rows, i + 1], 0.0)
+    rows = np.flatnonzero(inside)
+    i = last[inside]
+    d0 = curves[rows, i]
+    d1 = np.minimum(curves[rows, i + 1], 0.0)
     result[inside] = np.exp(np.log(grid[i]) + np.log(grid[i + 1] / grid[i]) * d0 / (d0 - d1))
     result[curves[:, -1] >= -TINY] = np.inf
     return result
@@ -51,14 +53,15 @@ def find_crossing(
     grid: np.ndarray,
     value: np.ndarray,
     replicates: np.ndarray,
+    *,
     exact: Callable[[np.ndarray], np.ndarray] | None = None,
     confidence: float = 0.95,
 ) -> Crossing:
     """Crossing of one curve of differences with its bootstrap interval.
 
-    grid: [K]; value: [K]; replicates: [B, K]. exact(k [J]) -> [J] gives the difference at integers k, to settle the value between two
-    points of the grid; None keeps it as interpolated (a budget in tokens). Replicates are read between grid points (at most 5 % apart)
-    by interpolation.
+    grid: [K]; value: [K]; replicates: [B, K]. exact(k [J]) -> [J] gives the difference at integers k, to settle the
+    value between two points of the grid; None keeps it as interpolated (a budget in tokens). Replicates are read
+    between grid points (at most 5 % apart) by interpolation.
     """
     point = float(crossings(grid, value[None, :])[0])
     crossed = 0 < point < np.inf
@@ -70,11 +73,15 @@ def find_crossing(
     tail = (1 - confidence) / 2
     low, high = np.quantile(found, [tail, 1 - tail], method="inverted_cdf")
     if exact is not None:
-        low, high = np.floor(low), np.floor(high)
+        low = np.floor(low)
+        high = np.floor(high)
     if np.isinf(low):
         low = grid[-1]
     if crossed:  # the percentiles of a skewed statistic may leave its own value out
-        low, high = min(low, point), max(high, point)
+        low = min(low, point)
+        high = max(high, point)
     whole = int if exact is not None else float
     high = None if np.isinf(high) else whole(high)
-    return Crossing(whole(point) if crossed else None, whole(low), high, float(np.mean((found > 0) & np.isfinite(found))))
+    return Crossing(
+        whole(point) if crossed else None, whole(low), high, float(np.mean((found > 0) & np.isfinite(found)))
+    )

@@ -1,4 +1,5 @@
-"""The sections of the audit document that are curves: over k, over tokens, and beyond the draws. `pair` as in analysis.sections."""
+"""The sections of the audit document that are curves: over k, over tokens, and beyond the draws. `pair` as in
+analysis.sections."""
 
 from __future__ import annotations
 
@@ -6,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from analysis.counts import Counts
 from analysis.crossing import Crossing, find_crossing, grid_up_to
 from analysis.draws_only import difference_interval, draws_only_interval
 from analysis.estimates import mean_of, sides_of, triple
 from analysis.extrapolate import extrapolate
 from analysis.intervals import PSEUDO_BASE, PSEUDO_DIFFERENCE, PSEUDO_TUNED, Bootstrap, clopper_pearson
 from analysis.metrics import delta_se
+from analysis.pair import Pair
 from analysis.pass_at_k import first_k, log_miss, pass_at_k
 
 SIDES = (("base", PSEUDO_BASE), ("tuned", PSEUDO_TUNED), ("difference", PSEUDO_DIFFERENCE))
@@ -21,31 +24,36 @@ TOKEN_POINTS = 128  # of the curves over tokens
 EDGE = 0.005  # budgets that this share of the replicates could not reach are left out
 
 
-def curves(pair) -> dict[str, Any]:
-    """pass@k of both sides and their difference at the asked k, on a grid for drawing, with the crossing; Delta_SE; first k of n; the
-    draws-only interval.
+def curves(pair: Pair) -> dict[str, Any]:
+    """pass@k of both sides and their difference at the asked k, on a grid for drawing, with the crossing; Delta_SE;
+    first k of n; the draws-only interval.
     """
     grid = np.union1d(grid_up_to(pair.largest), pair.k)
-    base, tuned = pass_at_k(*pair.b, grid), pass_at_k(*pair.t, grid)
-    table, band, difference_replicates = {}, None, None
+    base = pass_at_k(*pair.b, grid)
+    tuned = pass_at_k(*pair.t, grid)
+    table = {}
+    replicates = np.empty((0, len(grid)))
     for (name, pseudo), values in zip(SIDES, (base, tuned, tuned - base), strict=True):
         replicates = pair.bootstrap.means(values, pseudo)
         table[name] = triple(values.mean(axis=0), *pair.bootstrap.interval(replicates))
-        if name == "difference":
-            difference_replicates = replicates
-            band = pair.bootstrap.simultaneous(table[name]["value"], replicates)
-            table[name] |= {"band_low": band[0], "band_high": band[1]}
+    # the last side of SIDES is the difference, whose replicates also give its band and the crossing
+    band = pair.bootstrap.simultaneous(table["difference"]["value"], replicates)
+    table["difference"] |= {"band_low": band[0], "band_high": band[1]}
     at = np.searchsorted(grid, pair.k)
-    columns = {
-        name: {str(k): triple(*(entry[key][i] for key in ("value", "low", "high"))) for k, i in zip(pair.k, at, strict=True)}
-        for name, entry in table.items()
-    }
+
+    def at_asked_k(entry: dict[str, Any]) -> dict[str, Any]:
+        columns = (entry[key][at] for key in ("value", "low", "high"))
+        return {str(k): triple(*row) for k, *row in zip(pair.k, *columns, strict=True)}
+
+    columns = {name: at_asked_k(entry) for name, entry in table.items()}
 
     def exact(k: np.ndarray) -> np.ndarray:
         parts = np.array_split(k, max(1, len(k) // 256))
         return np.concatenate([(pass_at_k(*pair.t, part) - pass_at_k(*pair.b, part)).mean(axis=0) for part in parts])
 
-    crossing = find_crossing(grid, table["difference"]["value"], difference_replicates, exact, pair.settings.confidence)
+    crossing = find_crossing(
+        grid, table["difference"]["value"], replicates, exact=exact, confidence=pair.settings.confidence
+    )
     return {
         "pass_at_k": columns,
         "pass_at_k_fixed_problems": _fixed_problems(pair),
@@ -63,9 +71,10 @@ def _crossing(crossing: Crossing) -> dict[str, Any] | None:
 
 
 def _crossing_detail(crossing: Crossing, grid: np.ndarray, band: tuple[np.ndarray, np.ndarray]) -> dict[str, Any]:
-    """Share of replicates that cross, the interval whether or not the point crosses, and where each side is ahead beyond its
-    simultaneous band."""
-    tuned_ahead, base_ahead = grid[band[0] > 0], grid[band[1] < 0]
+    """Share of replicates that cross, the interval whether or not the point crosses, and where each side is ahead
+    beyond its simultaneous band."""
+    tuned_ahead = grid[band[0] > 0]
+    base_ahead = grid[band[1] < 0]
     return {
         "share": crossing.share,
         "low": crossing.low,
@@ -77,52 +86,63 @@ def _crossing_detail(crossing: Crossing, grid: np.ndarray, band: tuple[np.ndarra
     }
 
 
-def _fixed_problems(pair) -> dict[str, Any]:
+def _fixed_problems(pair: Pair) -> dict[str, Any]:
     """The second, named interval: the problem set is what it is, only the draws are uncertain."""
     sides = [
-        (pass_at_k(n, c, pair.k).mean(axis=0), *draws_only_interval(n, c, pair.k, pair.settings.confidence)) for n, c in (pair.b, pair.t)
+        (pass_at_k(n, c, pair.k).mean(axis=0), *draws_only_interval(n, c, pair.k, confidence=pair.settings.confidence))
+        for n, c in (pair.b, pair.t)
     ]
     sides.append((sides[1][0] - sides[0][0], *difference_interval(*sides)))
     return {
-        name: {str(k): triple(*row) for k, *row in zip(pair.k, *side, strict=True)} for (name, _), side in zip(SIDES, sides, strict=True)
+        name: {str(k): triple(*row) for k, *row in zip(pair.k, *side, strict=True)}
+        for (name, _), side in zip(SIDES, sides, strict=True)
     }
 
 
-def _first_k(pair) -> dict[str, Any] | None:
+def _first_k(pair: Pair) -> dict[str, Any] | None:
     """First k of n instead of the unbiased estimate, to replicate tables made that way; needs the order of the draws.
 
     A side's value is a proportion of problems and has an exact interval; the difference has the bootstrap's.
     """
     if pair.base.draws is None or pair.tuned.draws is None:
         return None
-    solved = [first_k(s.draws.correct, s.draws.start, pair.k) for s in (pair.base, pair.tuned)]
+    solved = [first_k(draws.correct, draws.start, pair.k) for draws in (pair.base.draws, pair.tuned.draws)]
     result: dict[str, Any] = {"base": {}, "tuned": {}, "difference": {}}
     for i, k in enumerate(pair.k):
         for side, values in zip(("base", "tuned"), solved, strict=True):
-            low, high = clopper_pearson(values[:, i].sum(), len(pair), pair.settings.confidence)
+            low, high = clopper_pearson(values[:, i].sum(), len(pair), confidence=pair.settings.confidence)
             result[side][str(k)] = triple(values[:, i].mean(), low, high)
-        result["difference"][str(k)] = mean_of(pair, solved[1][:, i] - solved[0][:, i], PSEUDO_DIFFERENCE)
+        result["difference"][str(k)] = mean_of(pair, solved[1][:, i] - solved[0][:, i], pseudo=PSEUDO_DIFFERENCE)
     return result
 
 
-def _delta_se(pair, k: int) -> dict[str, Any]:
-    return {"k": k, **mean_of(pair, delta_se(pair.b, pair.t, k), -PSEUDO_DIFFERENCE)}
+def _delta_se(pair: Pair, k: int) -> dict[str, Any]:
+    return {"k": k} | (mean_of(pair, delta_se(pair.b, pair.t, k=k), pseudo=-PSEUDO_DIFFERENCE) or {})
 
 
-def token_budget(pair) -> dict[str, Any]:
-    """pass@tokens: both curves against tokens spent a problem, and where they cross; and the mean completion lengths behind them."""
-    lengths = (pair.base.num_tokens, pair.tuned.num_tokens)
+def token_budget(pair: Pair) -> dict[str, Any]:
+    """pass@tokens: both curves against tokens spent a problem, and where they cross; and the mean completion lengths
+    behind them."""
+    first = pair.base.num_tokens
+    second = pair.tuned.num_tokens
     result: dict[str, Any] = {
-        "num_tokens": sides_of(pair, *lengths),
+        "num_tokens": sides_of(pair, first, second),
         "pass_at_tokens": None,
         "crossing_tokens": None,
         "crossing_tokens_detail": None,
     }
-    curve = None if lengths[0] is None or lengths[1] is None else pass_at_tokens(pair.b, pair.t, lengths, pair.largest, pair.bootstrap)
+    both = None if first is None or second is None else (first, second)
+    curve = (
+        None
+        if both is None
+        else pass_at_tokens(pair.b, pair.t, lengths=both, largest=pair.largest, bootstrap=pair.bootstrap)
+    )
     if curve is None:
         return result
     table, replicates = curve
-    crossing = find_crossing(table["tokens"], table["difference"]["value"], replicates, None, pair.settings.confidence)
+    crossing = find_crossing(
+        table["tokens"], table["difference"]["value"], replicates, exact=None, confidence=pair.settings.confidence
+    )
     band = pair.bootstrap.simultaneous(table["difference"]["value"], replicates)
     return result | {
         "pass_at_tokens": table,
@@ -132,16 +152,23 @@ def token_budget(pair) -> dict[str, Any]:
 
 
 def pass_at_tokens(
-    base: tuple, tuned: tuple, lengths: tuple, largest: int, bootstrap: Bootstrap, points: int = TOKEN_POINTS
+    base: Counts,
+    tuned: Counts,
+    *,
+    lengths: tuple[np.ndarray, np.ndarray],
+    largest: int,
+    bootstrap: Bootstrap,
+    points: int = TOKEN_POINTS,
 ) -> tuple[dict[str, Any], np.ndarray] | None:
-    """Curves over a token budget a problem: k is the budget over the model's mean completion length, which is an estimate as well.
+    """Curves over a token budget a problem: k is the budget over the model's mean completion length, which is an
+    estimate as well.
 
-    base, tuned: (n, c), int [M] each; lengths: two [M], a problem's mean completion length, NaN for nothing; largest: the draws that
-    every problem has. Every replicate resamples a problem's counts together with its length, so it reads its own pass@k curve at its own
-    k. Returns the table ("tokens" [T], "mean_tokens", and "base", "tuned", "difference" as value, low, high) and the difference's
-    replicates [B, T]; None where the sides share no range of budgets.
+    base, tuned: (n, c), int [M] each; lengths: two [M], a problem's mean completion length, NaN for nothing; largest:
+    the draws that every problem has. Every replicate resamples a problem's counts together with its length, so it reads
+    its own pass@k curve at its own k. Returns the table ("tokens" [T], "mean_tokens", and "base", "tuned", "difference"
+    as value, low, high) and the difference's replicates [B, T]; None where the sides share no range of budgets.
     """
-    means = [np.nanmean(x) if np.isfinite(x).any() else np.nan for x in lengths]
+    means = [float(np.nanmean(x)) if np.isfinite(x).any() else float("nan") for x in lengths]
     if not (np.isfinite(means).all() and min(means) > 0):
         return None
     resampled = [bootstrap.means(x) for x in lengths]
@@ -152,27 +179,33 @@ def pass_at_tokens(
         return None
     budget = np.geomspace(least, most * (1 - 1e-9), points)
     table: dict[str, Any] = {"tokens": budget, "mean_tokens": dict(zip(("base", "tuned"), means, strict=True))}
-    values, replicates = [], []
+    values = []
+    replicates = []
     for (n, c), mean, length, (_, pseudo) in zip((base, tuned), means, resampled, SIDES, strict=False):
         values.append(-np.expm1(log_miss(n[:, None], c[:, None], budget / mean)).mean(axis=0))
         k = np.geomspace(min(budget[0] / length.max(), 1.0), largest, 2 * points)
         curve = bootstrap.means(-np.expm1(log_miss(n[:, None], c[:, None], k)), pseudo)  # [B, 2 points], smooth in ln k
         at = np.log(budget)[None, :] - np.log(length)[:, None]
         replicates.append(np.stack([np.interp(x, np.log(k), row) for x, row in zip(at, curve, strict=True)]))
-    for (name, _), value, rows in zip(SIDES, (*values, values[1] - values[0]), (*replicates, replicates[1] - replicates[0]), strict=True):
+    for (name, _), value, rows in zip(
+        SIDES, (*values, values[1] - values[0]), (*replicates, replicates[1] - replicates[0]), strict=True
+    ):
         table[name] = triple(value, *bootstrap.interval(rows))
     return table, replicates[1] - replicates[0]
 
 
-def extrapolation(pair) -> dict[str, Any]:
-    """pass@k beyond n: an extrapolation by a fitted model, not an estimate. `zero` is the share of problems that the model takes for
-    impossible."""
+def extrapolation(pair: Pair) -> dict[str, Any]:
+    """pass@k beyond n: an extrapolation by a fitted model, not an estimate. `zero` is the share of problems that the
+    model takes for impossible."""
     k = pair.largest * np.array(BEYOND)
-    note = "extrapolated by a zero-inflated beta-binomial fitted to the counts; the interval does not know whether the model holds"
+    note = (
+        "extrapolated by a zero-inflated beta-binomial fitted to the counts; the interval does not know "
+        "whether the model holds"
+    )
     result: dict[str, Any] = {"note": note}
     resamples = pair.bootstrap.problems[: int(REFITS * pair.settings.replicates)]
     for side, (n, c) in (("base", pair.b), ("tuned", pair.t)):
-        model, value, low, high, zero = extrapolate(n, c, k, resamples, pair.settings.confidence)
+        model, value, low, high, zero = extrapolate(n, c, k, resamples, confidence=pair.settings.confidence)
         result[side] = {
             "zero": triple(model.zero, *zero),
             "a": model.a,

@@ -1,8 +1,9 @@
 """The second interval of pass@k: these very problems are what is asked about, and only the draws are uncertain.
 
-The variance of the mean over problems is that of their draws, given an empirical-Bayes posterior of each success probability; the
-interval is Clopper-Pearson's at the effective sample size that this variance implies (Korn and Graubard 1998, Survey Methodology 24),
-which stays honest where the mean is near 0 or 1 and a normal one does not. docs/calibration.md shows the coverage.
+The variance of the mean over problems is that of their draws, given an empirical-Bayes posterior of each success
+probability; the interval is Clopper-Pearson's at the effective sample size that this variance implies (Korn and
+Graubard 1998, Survey Methodology 24), which stays honest where the mean is near 0 or 1 and a normal one does not.
+docs/calibration.md shows the coverage.
 """
 
 from __future__ import annotations
@@ -17,58 +18,71 @@ from analysis.pass_at_k import pass_at_k, unique_counts
 FAR = 9.0  # standard deviations of the overlap beyond which its probability is nothing
 
 
-def draw_moments(n: int, c: np.ndarray, k: int, a: float, b: float) -> tuple[np.ndarray, np.ndarray]:
-    """1 - mean, and variance, of the unbiased pass@k over n draws, given a success probability of posterior Beta(a + c, b + n - c): [U]
-    -> two [U].
+def draw_moments(n: int, c: np.ndarray, *, k: int, a: float, b: float) -> tuple[np.ndarray, np.ndarray]:
+    """1 - mean, and variance, of the unbiased pass@k over n draws, given a success probability of posterior Beta(a + c,
+    b + n - c): [U] -> two [U].
 
-    The variance is that of the draws, at each probability, averaged over the posterior. Two sets of k out of the same n draws that share
-    j are all wrong with probability (1 - p)^(2k - j), and j is hypergeometric; so it is sum_j P(j) (1 - p)^(2k - j) - (1 - p)^(2k),
-    whose powers have closed expectations under a beta.
+    The variance is that of the draws, at each probability, averaged over the posterior. Two sets of k out of the same n
+    draws that share j are all wrong with probability (1 - p)^(2k - j), and j is hypergeometric; so it is sum_j P(j) (1
+    - p)^(2k - j) - (1 - p)^(2k), whose powers have closed expectations under a beta.
     """
-    middle, spread = k * k / n, FAR * k * (n - k) / n / max(n - 1, 1) ** 0.5 + 1
+    middle = k * k / n
+    spread = FAR * k * (n - k) / n / max(n - 1, 1) ** 0.5 + 1
     j = np.arange(max(0, 2 * k - n, int(middle - spread)), min(k, int(middle + spread) + 1) + 1)
-    after_a, after_b = a + c, b + n - c
+    after_a = a + c
+    after_b = b + n - c
 
     def power(m: np.ndarray) -> np.ndarray:  # E (1 - p)^m
-        return np.exp(special.betaln(after_a[:, None], after_b[:, None] + m) - special.betaln(after_a, after_b)[:, None])
+        return np.exp(
+            special.betaln(after_a[:, None], after_b[:, None] + m) - special.betaln(after_a, after_b)[:, None]
+        )
 
     alone = power(np.array([k, 2.0 * k]))
     return alone[:, 0], np.maximum(power(2.0 * k - j) @ stats.hypergeom.pmf(j, n, k, k) - alone[:, 1], 0.0)
 
 
-def draws_only_interval(n: np.ndarray, c: np.ndarray, k: np.ndarray, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
-    """Interval of mean pass@k with the problems held fixed: (low [K], high [K]). n, c: int [M]; k: int [K], each at most every n.
+def draws_only_interval(
+    n: np.ndarray, c: np.ndarray, k: np.ndarray, *, confidence: float = 0.95
+) -> tuple[np.ndarray, np.ndarray]:
+    """Interval of mean pass@k with the problems held fixed: (low [K], high [K]). n, c: int [M]; k: int [K], each at
+    most every n.
 
-    Problems that were never (or always) solved leave room of their own: no success in all their draws still allows a rate of 1 - tail^(1
-    / draws).
+    Problems that were never (or always) solved leave room of their own: no success in all their draws still allows a
+    rate of 1 - tail^(1 / draws).
     """
-    k, tail = np.atleast_1d(k), (1 - confidence) / 2
+    k = np.atleast_1d(k)
+    tail = (1 - confidence) / 2
     prior = fit(n, c, inflated=False)
     unique_n, unique_c, where = unique_counts(n, c)
     weight = np.bincount(where, minlength=len(unique_n))
     value = pass_at_k(n, c, k).mean(axis=0)
-    never, always = c == 0, c == n
+    never = c == 0
+    always = c == n
     rate_never, rate_always = (1 - tail ** (1 / max(int(n[rows].sum()), 1)) for rows in (never, always))
-    low, high = np.empty(len(k)), np.empty(len(k))
+    low = np.empty(len(k))
+    high = np.empty(len(k))
     for i, draws in enumerate(k.tolist()):
         miss = variance = 0.0
         for size in np.unique(unique_n).tolist():
             rows = unique_n == size
-            misses, variances = draw_moments(size, unique_c[rows], draws, prior.a, prior.b)
-            miss, variance = miss + weight[rows] @ misses / len(n), variance + weight[rows] @ variances / len(n) ** 2
-        effective = max(miss * (1 - miss) / max(variance, 1e-300), len(n))  # tosses of one coin that vary as much; no fewer than problems
-        low[i], high[i] = clopper_pearson(value[i] * effective, effective, confidence)
+            misses, variances = draw_moments(size, unique_c[rows], k=draws, a=prior.a, b=prior.b)
+            miss = miss + weight[rows] @ misses / len(n)
+            variance = variance + weight[rows] @ variances / len(n) ** 2
+        effective = max(
+            miss * (1 - miss) / max(variance, 1e-300), len(n)
+        )  # tosses of one coin that vary as much; no fewer than problems
+        low[i], high[i] = clopper_pearson(value[i] * effective, effective, confidence=confidence)
         high[i] = max(high[i], min(value[i] - never.mean() * np.expm1(draws * np.log1p(-rate_never)), 1.0))
         low[i] = min(low[i], max(value[i] - always.mean() * rate_always, 0.0))
     return low, high
 
 
 def difference_interval(base: tuple, tuned: tuple) -> tuple[np.ndarray, np.ndarray]:
-    """Interval of tuned minus base from the sides' own, which are independent: (low [K], high [K]). base, tuned: (value, low, high), [K]
-    each.
+    """Interval of tuned minus base from the sides' own, which are independent: (low [K], high [K]). base, tuned:
+    (value, low, high), [K] each.
 
-    Source: Newcombe 1998 (method 10) and Zou and Donner 2008 ("MOVER"): each limit is as far from the difference as the sides' limits
-    add up in squares.
+    Source: Newcombe 1998 (method 10) and Zou and Donner 2008 ("MOVER"): each limit is as far from the difference as the
+    sides' limits add up in squares.
     """
     (b, b_low, b_high), (t, t_low, t_high) = base, tuned
     return t - b - np.hypot(t - t_low, b_high - b), t - b + np.hypot(t_high - t, b - b_low)

@@ -4,6 +4,6 @@
 class InputError(Exception):
     """What the user gave cannot be used.
 
-    The message is one line and says what is wrong, where (file, line or row, key) and what would be right. Command lines print it
-    without a traceback and exit with code 2.
+    The message is one line and says what is wrong, where (file, line or row, key) and what would be right. Command
+    lines print it without a traceback and exit with code 2.
     """

@@ -1,4 +1,5 @@
-"""Estimates as the document writes them: {"value", "low", "high"}, with the bootstrap over the problems of one pair of models."""
+"""Estimates as the document writes them: {"value", "low", "high"}, with the bootstrap over the problems of one pair of
+models."""
 
 from __future__ import annotations
 
@@ -7,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from analysis.intervals import PSEUDO_BASE, PSEUDO_DIFFERENCE, PSEUDO_TUNED
+from analysis.pair import Pair
 
 
-def triple(value, low, high) -> dict[str, Any]:
+def triple(value: Any, low: Any, high: Any) -> dict[str, Any]:
     return {"value": value, "low": low, "high": high}
 
 
-def mean_of(pair, values: np.ndarray, pseudo: np.ndarray | None = None) -> dict[str, Any] | None:
+def mean_of(pair: Pair, values: np.ndarray, *, pseudo: np.ndarray | None = None) -> dict[str, Any] | None:
     """Mean over problems with its bootstrap interval; None where no problem has a value.
 
     values: [M], NaN for nothing. A single problem says nothing of others: without pseudo-problems its interval is null.
@@ -26,18 +28,26 @@ def mean_of(pair, values: np.ndarray, pseudo: np.ndarray | None = None) -> dict[
     return triple(np.nanmean(values), *pair.bootstrap.interval(pair.bootstrap.means(values, pseudo)))
 
 
-def total_of(pair, values: np.ndarray, pseudo: np.ndarray) -> dict[str, float]:
+def total_of(pair: Pair, values: np.ndarray, pseudo: np.ndarray) -> dict[str, float]:
     """Sum over these problems; its interval is what as many problems of the same population would give."""
-    return {key: len(pair) * value for key, value in mean_of(pair, values, pseudo).items()}
+    return {key: len(pair) * value for key, value in (mean_of(pair, values, pseudo=pseudo) or {}).items()}
 
 
-def sides_of(pair, base: np.ndarray | None, tuned: np.ndarray | None, bounded: bool = False) -> dict[str, Any] | None:
-    """base, tuned, and their paired difference (tuned minus base), each [M] with NaN for nothing. bounded: values in [0, 1]."""
+def sides_of(
+    pair: Pair, base: np.ndarray | None, tuned: np.ndarray | None, *, bounded: bool = False
+) -> dict[str, Any] | None:
+    """base, tuned, and their paired difference (tuned minus base), each [M] with NaN for nothing. bounded: values in
+    [0, 1]."""
     if base is None and tuned is None:
         return None
     if base is None or tuned is None:
         one = {"base": base, "tuned": tuned}
-        return {side: None if values is None else mean_of(pair, values) for side, values in one.items()} | {"difference": None}
+        return {side: None if values is None else mean_of(pair, values) for side, values in one.items()} | {
+            "difference": None
+        }
     pseudo = (PSEUDO_BASE, PSEUDO_TUNED, PSEUDO_DIFFERENCE) if bounded else (None, None, None)
     values = (base, tuned, tuned - base)
-    return {name: mean_of(pair, x, p) for name, x, p in zip(("base", "tuned", "difference"), values, pseudo, strict=True)}
+    return {
+        name: mean_of(pair, x, pseudo=p)
+        for name, x, p in zip(("base", "tuned", "difference"), values, pseudo, strict=True)
+    }

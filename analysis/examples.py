@@ -7,23 +7,32 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.compute
 
 from analysis.files import TEXT_BATCH_ROWS, Batch, Source, batches, column, find_sources, one_model, parquet
 from analysis.records import DEFAULT_BENCHMARK, ModelSamples
 
+pc: Any = pyarrow.compute  # its functions are made when it is imported, which no type checker sees
 
-def examples(samples: ModelSamples, problems: Sequence[int], each: int = 2, characters: int = 6000) -> dict[int, list[dict[str, Any]]]:
-    """Rows to read, for the problems at these indices: up to `each` correct and `each` wrong ones a problem, cut at `characters`.
 
-    Rows are dicts of all their columns, unknown ones too, with `correct` as a bool. Empty where the files have no completions. Of Parquet
-    only row groups with a wanted row have their texts decoded.
+def examples(
+    samples: ModelSamples, problems: Sequence[int], *, each: int = 2, characters: int = 6000
+) -> dict[int, list[dict[str, Any]]]:
+    """Rows to read, for the problems at these indices: up to `each` correct and `each` wrong ones a problem, cut at
+    `characters`.
+
+    Rows are dicts of all their columns, unknown ones too, with `correct` as a bool. Empty where the files have no
+    completions. Of Parquet only row groups with a wanted row have their texts decoded.
     """
     wanted = {(samples.benchmarks[i], samples.problem_ids[i]): int(i) for i in problems}
     found: dict[int, list[dict[str, Any]]] = {i: [] for i in wanted.values()}
     room = {(i, correct): each for i in found for correct in (True, False)}
     only = samples.benchmarks[0] if len(set(samples.benchmarks)) == 1 else None
-    sources = find_sources([f["path"] + (f"::{f['select']}" if f.get("select") else "") for f in samples.files]) if wanted else []
+    sources = (
+        find_sources([f["path"] + (f"::{f['select']}" if f.get("select") else "") for f in samples.files])
+        if wanted
+        else []
+    )
     for source in sources:
         if source.kind != "samples" or (not source.adapter and "completion" not in source.columns):
             continue
@@ -35,26 +44,33 @@ def examples(samples: ModelSamples, problems: Sequence[int], each: int = 2, char
                     continue
                 room[at, correct] -= 1
                 row = {name: batch.table[name][i].as_py() for name in batch.table.column_names}
-                cut = text if len(text) <= characters else f"{text[:characters]}\n[... {len(text) - characters:,} more characters]"
+                cut = (
+                    text
+                    if len(text) <= characters
+                    else f"{text[:characters]}\n[... {len(text) - characters:,} more characters]"
+                )
                 found[at].append(row | {"completion": cut, "correct": correct})
         if not any(room.values()):
             break
     return found
 
 
-def _batches_with(source: Source, wanted: set[tuple[str, str]], only: str | None, each: int) -> Iterator[tuple[Batch, list]]:
+def _batches_with(
+    source: Source, wanted: set[tuple[str, str]], only: str | None, each: int
+) -> Iterator[tuple[Batch, list]]:
     """Batches that hold wanted rows, and which: (row in the batch, (benchmark, problem), correct)."""
     if source.format != "parquet" or source.adapter:
         for batch in batches(source, None, rows=TEXT_BATCH_ROWS):
             batch = one_model(batch, source)
-            if chosen := _choose(batch, source, wanted, only, each):
+            if chosen := _choose(batch, source, wanted=wanted, only=only, each=each):
                 yield batch, chosen
         return
-    file, first = parquet(source), 1
+    file = parquet(source)
+    first = 1
     light = [name for name in ("problem_id", "benchmark", "correct", "verdict", "model") if name in source.columns]
     for group in range(file.num_row_groups):
         table = file.read_row_group(group, columns=light)
-        chosen = _choose(Batch(table, lambda i, first=first: first + i), source, wanted, only, each)
+        chosen = _choose(Batch(table, lambda i, first=first: first + i), source, wanted=wanted, only=only, each=each)
         first += table.num_rows
         start = 0
         for batch in file.iter_batches(TEXT_BATCH_ROWS, row_groups=[group]) if chosen else ():
@@ -67,13 +83,13 @@ def _batches_with(source: Source, wanted: set[tuple[str, str]], only: str | None
 
 
 def _choose(
-    batch: Batch, source: Source, wanted: set[tuple[str, str]], only: str | None, each: int
+    batch: Batch, source: Source, *, wanted: set[tuple[str, str]], only: str | None, each: int
 ) -> list[tuple[int, tuple[str, str], bool]]:
     """The first `each` correct and wrong rows of every wanted problem in the batch, in the batch's order."""
     if not batch.table.num_rows:
         return []
     ids = pa.array(sorted({problem for _, problem in wanted}), pa.string())
-    problem = column(batch, source, "problem_id", pa.string()).cast(pa.string())
+    problem = pc.cast(column(batch, source, "problem_id", pa.string()), pa.string())
     rows = np.asarray(pc.is_in(problem, value_set=ids))
     if source.select and not source.adapter:
         rows &= np.asarray(pc.equal(batch.table["model"].cast(pa.string()), source.select).fill_null(False))

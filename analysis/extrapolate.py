@@ -1,8 +1,8 @@
 """pass@k beyond the draws there are: an extrapolation, and named so wherever it is shown.
 
-Success probabilities are taken to be 0 with probability `zero` and Beta(a, b) otherwise; the counts are then zero-inflated beta-binomial,
-and the three parameters are fitted by maximum likelihood. A plain beta (Kazdan et al., arXiv 2510.05197) has no mass at 0, so its pass@k
-always climbs to 1; here it climbs to 1 - zero at most.
+Success probabilities are taken to be 0 with probability `zero` and Beta(a, b) otherwise; the counts are then
+zero-inflated beta-binomial, and the three parameters are fitted by maximum likelihood. A plain beta (Kazdan et al.,
+arXiv 2510.05197) has no mass at 0, so its pass@k always climbs to 1; here it climbs to 1 - zero at most.
 """
 
 from __future__ import annotations
@@ -32,10 +32,15 @@ class ZeroInflatedBeta:
 
 
 def fit(
-    n: np.ndarray, c: np.ndarray, weights: np.ndarray | None = None, start: ZeroInflatedBeta | None = None, inflated: bool = True
+    n: np.ndarray,
+    c: np.ndarray,
+    *,
+    weights: np.ndarray | None = None,
+    start: ZeroInflatedBeta | None = None,
+    inflated: bool = True,
 ) -> ZeroInflatedBeta:
-    """Maximum likelihood of (zero, a, b) given counts n, c [M], each weighted (bootstrap counts) by weights [M]; from `start`, or
-    several starts.
+    """Maximum likelihood of (zero, a, b) given counts n, c [M], each weighted (bootstrap counts) by weights [M]; from
+    `start`, or several starts.
 
     inflated=False holds `zero` at nothing: a plain beta, whose posterior leaves every unsolved problem some chance.
     """
@@ -44,7 +49,9 @@ def fit(
     none = c == 0
 
     def loss(x: np.ndarray) -> tuple[float, np.ndarray]:
-        zero, a, b = special.expit(x[0]), np.exp(x[1]), np.exp(x[2])
+        zero = special.expit(x[0])
+        a = np.exp(x[1])
+        b = np.exp(x[2])
         log_f = special.betaln(a + c, b + n - c) - special.betaln(a, b) + np.log1p(-zero)
         log_zero = np.where(none, np.log(zero), -np.inf)
         log_p = np.logaddexp(log_f, log_zero)
@@ -62,26 +69,29 @@ def fit(
     else:
         unsolved = np.clip(mass[none].sum() / mass.sum(), 0.02, 0.98)
         starts = [
-            (special.logit(unsolved * part), np.log(a), np.log(b)) for part in (0.05, 0.9) for a, b in ((0.3, 0.3), (0.3, 3.0), (1.0, 1.0))
+            (special.logit(unsolved * part), np.log(a), np.log(b))
+            for part in (0.05, 0.9)
+            for a, b in ((0.3, 0.3), (0.3, 3.0), (1.0, 1.0))
         ]
     options = {"ftol": 1e-7} if start is not None else {}
     bounds = BOUNDS if inflated else [(-40.0, -40.0), *BOUNDS[1:]]
     best = min(
-        (optimize.minimize(loss, x, jac=True, method="L-BFGS-B", bounds=bounds, options=options) for x in starts), key=lambda r: r.fun
+        (optimize.minimize(loss, x, jac=True, method="L-BFGS-B", bounds=bounds, options=options) for x in starts),
+        key=lambda r: r.fun,
     )
     return ZeroInflatedBeta(float(special.expit(best.x[0])), float(np.exp(best.x[1])), float(np.exp(best.x[2])))
 
 
 def extrapolate(
-    n: np.ndarray, c: np.ndarray, k: np.ndarray, resamples: np.ndarray, confidence: float = 0.95
+    n: np.ndarray, c: np.ndarray, k: np.ndarray, resamples: np.ndarray, *, confidence: float = 0.95
 ) -> tuple[ZeroInflatedBeta, np.ndarray, np.ndarray, np.ndarray, tuple[float, float]]:
     """Fitted model and its pass@k with an interval: (fit, value [K], low [K], high [K], interval of `zero`), for any k.
 
-    n, c: [M]; resamples: bootstrap counts of the problems [B, M], to each of which the model is fitted again. The interval is that of
-    the fit, and knows nothing of whether the model holds.
+    n, c: [M]; resamples: bootstrap counts of the problems [B, M], to each of which the model is fitted again. The
+    interval is that of the fit, and knows nothing of whether the model holds.
     """
     whole = fit(n, c)
-    refits = [fit(n, c, weights, whole) for weights in resamples]
+    refits = [fit(n, c, weights=weights, start=whole) for weights in resamples]
     tails = [(1 - confidence) / 2, (1 + confidence) / 2]
     low, high = np.quantile([model.pass_at_k(k) for model in refits], tails, axis=0)
     zero = np.quantile([model.zero for model in refits], tails)

@@ -14,10 +14,17 @@ from matplotlib.ticker import FuncFormatter, PercentFormatter
 from analysis.tables import blocks
 
 COLUMN = 3.35  # inches: one column of a two-column page
-BASE, TUNED = "#1f63b0", "#d2600c"
-COLOURS = {"preserved": "#8b97a5", "shrunk": "#b03a97", "expanded": "#0f8a5f", "out": "#ced4dc", "undetermined": "#ecd9a2"}
+BASE = "#1f63b0"
+TUNED = "#d2600c"
+COLOURS = {
+    "preserved": "#8b97a5",
+    "shrunk": "#b03a97",
+    "expanded": "#0f8a5f",
+    "out": "#ced4dc",
+    "undetermined": "#ecd9a2",
+}
 METHODS = ("#1f63b0", "#d2600c", "#0f8a5f", "#b03a97", "#8a6d00", "#4b4fb5", "#a83232", "#37808c")
-STYLE = {
+STYLE: Any = {
     "font.size": 7.5,
     "axes.linewidth": 0.6,
     "axes.spines.top": False,
@@ -37,7 +44,8 @@ STYLE = {
 
 
 def write_figures(document: dict[str, Any], names: tuple[str, str], folder: Path) -> list[Path]:
-    """pass_at_k, support, scatter, certified and, where recorded, entropy, pooled; and pass_at_k of each benchmark. Returns the paths."""
+    """pass_at_k, support, scatter, certified and, where recorded, entropy, pooled; and pass_at_k of each benchmark.
+    Returns the paths."""
     folder.mkdir(parents=True, exist_ok=True)
     by = blocks(document)
     figures: dict[str, Figure] = {}
@@ -74,7 +82,9 @@ def write_comparison_figures(document: dict[str, Any], folder: Path) -> list[Pat
         return [
             path
             for name, methods in figures.items()
-            for path in save(methods_figure(methods, "exact pass@k" if name.startswith("exact") else "pass@k"), folder / name)
+            for path in save(
+                methods_figure(methods, "exact pass@k" if name.startswith("exact") else "pass@k"), folder / name
+            )
         ]
 
 
@@ -89,10 +99,14 @@ def methods_figure(methods: dict[str, list[tuple]], label: str) -> Figure:
             axes.fill_between(k, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.15, linewidth=0)
         axes.plot(k, values.mean(axis=0), color=colour, label=name, linestyle="--" if i == 0 else "-")
     axes.set_xscale("log", base=2)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda k, _: f"{k / 1024:g}k" if k >= 1024 and k % 1024 == 0 else f"{k:g}"))
+    axes.xaxis.set_major_formatter(
+        FuncFormatter(lambda k, _: f"{k / 1024:g}k" if k >= 1024 and k % 1024 == 0 else f"{k:g}")
+    )
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.set(xlabel="k", ylabel=label)
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=3, columnspacing=1, handlelength=1.4)
+    figure.legend(
+        *axes.get_legend_handles_labels(), loc="outside upper center", ncols=3, columnspacing=1, handlelength=1.4
+    )
     return figure
 
 
@@ -104,7 +118,12 @@ def save(figure: Figure, path: Path) -> list[Path]:
         aside = final.with_name(f".{final.name}.{os.getpid()}.partial")
         try:
             figure.savefig(
-                aside, format=ending, dpi=300, bbox_inches="tight", pad_inches=0.03, metadata={"Date": None} if ending == "svg" else None
+                aside,
+                format=ending,
+                dpi=300,
+                bbox_inches="tight",
+                pad_inches=0.03,
+                metadata={"Date": None} if ending == "svg" else None,
             )
             os.replace(aside, final)
         finally:
@@ -133,7 +152,9 @@ def pass_at_k(block: dict, names: tuple[str, str]) -> Figure:
         axes.axvspan(max(crossing["low"], 1), high, color="#4d5a68", alpha=0.1, linewidth=0)
         axes.axvline(crossing["value"], color="#4d5a68", linewidth=0.8, linestyle=":")
     axes.set_xscale("log", base=2)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda k, _: f"{k / 1024:g}k" if k >= 1024 and k % 1024 == 0 else f"{k:g}"))
+    axes.xaxis.set_major_formatter(
+        FuncFormatter(lambda k, _: f"{k / 1024:g}k" if k >= 1024 and k % 1024 == 0 else f"{k:g}")
+    )
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.set(xlabel="k", ylabel="pass@k")
     axes.legend(loc="lower right")
@@ -164,13 +185,17 @@ def support(by: dict[str, dict]) -> Figure:
     axes.set(xlim=(0, 1), xlabel="problems")
     axes.invert_yaxis()
     axes.grid(False)
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=4, handlelength=1, columnspacing=1)
+    figure.legend(
+        *axes.get_legend_handles_labels(), loc="outside upper center", ncols=4, handlelength=1, columnspacing=1
+    )
     return figure
 
 
 def scatter(rows: list[dict], eps: float | None, names: tuple[str, str]) -> Figure:
     figure, axes = panel(COLUMN)
-    sides = {s: (np.array([r[s]["n"] for r in rows]), np.array([r[s]["correct"] for r in rows])) for s in ("base", "tuned")}
+    sides = {
+        s: (np.array([r[s]["n"] for r in rows]), np.array([r[s]["correct"] for r in rows])) for s in ("base", "tuned")
+    }
     rates = {s: (c + 0.5) / (n + 1) for s, (n, c) in sides.items()}
     for category in ("preserved", "out", "shrunk", "expanded"):
         at = [i for i, r in enumerate(rows) if r["category"] == category]
@@ -198,7 +223,9 @@ def scatter(rows: list[dict], eps: float | None, names: tuple[str, str]) -> Figu
         axes.axvline(eps, color="#4d5a68", linewidth=0.7, linestyle="--")
         axes.axhline(eps, color="#4d5a68", linewidth=0.7, linestyle="--")
     axes.set(xlabel=f"success rate, {names[0]}", ylabel=f"success rate, {names[1]}")
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=2, handletextpad=0.2, columnspacing=1)
+    figure.legend(
+        *axes.get_legend_handles_labels(), loc="outside upper center", ncols=2, handletextpad=0.2, columnspacing=1
+    )
     return figure
 
 
@@ -214,7 +241,9 @@ def ladder(certified: dict) -> Figure:
     axes.invert_yaxis()
     axes.set(xlabel=f"problems, certified at {certified['confidence']:.0%}", ylabel="eps", xlim=(0, left.max()))
     axes.grid(False)
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=3, handlelength=1, columnspacing=1)
+    figure.legend(
+        *axes.get_legend_handles_labels(), loc="outside upper center", ncols=3, handlelength=1, columnspacing=1
+    )
     return figure
 
 

@@ -14,15 +14,25 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.csv
+import pyarrow.compute
+import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from analysis.adapters import ADAPTERS, Adapter
 from analysis.errors import InputError
 from analysis.records import COUNT_COLUMNS, SAMPLE_COLUMNS, SCORE_COLUMNS
 
-READERS = {".csv": "csv", ".tsv": "csv", ".jsonl": "json", ".ndjson": "json", ".json": "json", ".parquet": "parquet", ".pq": "parquet"}
+pc: Any = pyarrow.compute  # its functions are made when it is imported, which no type checker sees
+
+READERS = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".jsonl": "json",
+    ".ndjson": "json",
+    ".json": "json",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+}
 BATCH_ROWS = 1 << 19  # a batch of samples without texts is then about 20 MB
 TEXT_BATCH_ROWS = 1 << 13  # where each row may hold a completion of many kilobytes
 
@@ -52,7 +62,8 @@ class Batch:
 
 
 def find_sources(paths: list[str]) -> list[Source]:
-    """The files behind `paths`: files or folders (searched through, .json left aside), with "::NAME" where a file holds several models.
+    """The files behind `paths`: files or folders (searched through, .json left aside), with "::NAME" where a file holds
+    several models.
 
     Raises InputError for a path that is not there, of an unknown format, empty, or given twice.
     """
@@ -70,7 +81,9 @@ def find_sources(paths: list[str]) -> list[Source]:
                 and _suffix(p) != ".json"
             )
             if not found:
-                raise InputError(f"{path}: the folder holds no file of records ({', '.join(s for s in READERS if s != '.json')})")
+                raise InputError(
+                    f"{path}: the folder holds no file of records ({', '.join(s for s in READERS if s != '.json')})"
+                )
         elif path.is_file():
             found = [path]
         else:
@@ -103,20 +116,27 @@ def _identify(source: Source) -> None:
     suffix = _suffix(source.path)
     if suffix not in READERS:
         raise InputError(
-            f"{source.path}: unknown kind of file {suffix or '(no ending)'}; readable are {', '.join(READERS)}, also gzipped (.gz)"
+            f"{source.path}: unknown kind of file {suffix or '(no ending)'}; readable are "
+            f"{', '.join(READERS)}, also gzipped (.gz)"
         )
     source.format = READERS[suffix]
     if source.path.stat().st_size == 0:
         raise InputError(f"{source.path}: the file is empty")
     source.columns = _head(source)
     columns = set(source.columns)
-    source.kind = "scores" if {"logprob", "num_tokens", "model"} <= columns and not {"correct", "verdict"} & columns else _kind(columns)
+    source.kind = (
+        "scores"
+        if {"logprob", "num_tokens", "model"} <= columns and not {"correct", "verdict"} & columns
+        else _kind(columns)
+    )
     if not source.kind:
         source.adapter = next((adapter for adapter in ADAPTERS if adapter.fits(columns)), None)
         if source.adapter is None:
             raise InputError(
-                f"{source.path}: neither samples (problem_id and correct or verdict), nor counts (problem_id, n, correct),"
-                f" nor a known format ({', '.join(a.name for a in ADAPTERS)}); its columns are {', '.join(source.columns) or 'none'}"
+                f"{source.path}: neither samples (problem_id and correct or verdict), nor counts "
+                "(problem_id, n, correct),"
+                f" nor a known format ({', '.join(a.name for a in ADAPTERS)}); its columns are "
+                f"{', '.join(source.columns) or 'none'}"
             )
         source.kind = source.adapter.kind
 
@@ -151,8 +171,9 @@ def _head(source: Source) -> list[str]:
     return list(names)
 
 
-def batches(source: Source, wanted: set[str] | None = None, rows: int = BATCH_ROWS) -> Iterator[Batch]:
-    """The rows of a file in our columns, adapted where the file is another project's. wanted: only these columns (all where None)."""
+def batches(source: Source, wanted: set[str] | None = None, *, rows: int = BATCH_ROWS) -> Iterator[Batch]:
+    """The rows of a file in our columns, adapted where the file is another project's. wanted: only these columns (all
+    where None)."""
     read = {"parquet": _parquet_batches, "csv": _csv_batches, "json": _json_batches}[source.format]
     adapter = source.adapter
     for batch in read(source, wanted if adapter is None else None, rows if adapter is None else TEXT_BATCH_ROWS):
@@ -171,7 +192,8 @@ def batches(source: Source, wanted: set[str] | None = None, rows: int = BATCH_RO
 
 
 def one_model(batch: Batch, source: Source) -> Batch:
-    """Only the rows of the model that FILE::NAME asks for, where the file has a model column (adapters see to it themselves)."""
+    """Only the rows of the model that FILE::NAME asks for, where the file has a model column (adapters see to it
+    themselves)."""
     if not source.select or source.adapter or "model" not in batch.table.column_names:
         if source.select and not source.adapter:
             raise InputError(f"{source.path}: has no model column to choose {source.select!r} by")
@@ -188,7 +210,9 @@ def _from_rows(rows: list[dict[str, Any]]) -> pa.Table:
         try:
             columns[name] = pa.array(values)
         except (pa.ArrowInvalid, pa.ArrowTypeError):  # mixed types: as text, and whoever needs the column checks it
-            columns[name] = pa.array([v if v is None or isinstance(v, str) else json.dumps(v) for v in values], pa.string())
+            columns[name] = pa.array(
+                [v if v is None or isinstance(v, str) else json.dumps(v) for v in values], pa.string()
+            )
     return pa.table(columns)
 
 
@@ -207,7 +231,8 @@ def parquet(source: Source) -> pq.ParquetFile:
         raise InputError(f"{source.path}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
     texts = [f.name for f in file.schema_arrow if pa.types.is_string(f.type) or pa.types.is_large_string(f.type)]
     return pq.ParquetFile(
-        source.path, read_dictionary=[t for t in texts if t in SAMPLE_COLUMNS and t not in ("completion", "answer", "mode")]
+        source.path,
+        read_dictionary=[t for t in texts if t in SAMPLE_COLUMNS and t not in ("completion", "answer", "mode")],
     )
 
 
@@ -223,20 +248,22 @@ def _parquet_batches(source: Source, wanted: set[str] | None, rows: int) -> Iter
 
 
 def _csv_batches(source: Source, wanted: set[str] | None, rows: int) -> Iterator[Batch]:
-    refused: list[pa.csv.InvalidRow] = []
+    refused: list[pa_csv.InvalidRow] = []
 
-    def refuse(row: pa.csv.InvalidRow) -> str:
+    def refuse(row: pa_csv.InvalidRow) -> str:
         refused.append(row)
         return "error"
 
     names = source.columns
     first = 1
     try:
-        reader = pa.csv.open_csv(
+        reader = pa_csv.open_csv(
             _open(source),
-            read_options=pa.csv.ReadOptions(column_names=names, skip_rows=1, block_size=16 << 20, use_threads=False),
-            parse_options=pa.csv.ParseOptions(delimiter=_delimiter(source), newlines_in_values=True, invalid_row_handler=refuse),
-            convert_options=pa.csv.ConvertOptions(
+            read_options=pa_csv.ReadOptions(column_names=names, skip_rows=1, block_size=16 << 20, use_threads=False),
+            parse_options=pa_csv.ParseOptions(
+                delimiter=_delimiter(source), newlines_in_values=True, invalid_row_handler=refuse
+            ),
+            convert_options=pa_csv.ConvertOptions(
                 column_types={name: pa.string() for name in names},
                 include_columns=None if wanted is None else [n for n in names if n in wanted],
                 strings_can_be_null=True,
@@ -250,7 +277,9 @@ def _csv_batches(source: Source, wanted: set[str] | None, rows: int) -> Iterator
             first += batch.num_rows
     except pa.ArrowInvalid as error:
         if refused:
-            at = source.at() if refused[0].number is None else source.at(refused[0].number - 1)  # its numbers count the header
+            at = (
+                source.at() if refused[0].number is None else source.at(refused[0].number - 1)
+            )  # its numbers count the header
             columns = f"{refused[0].actual_columns} fields where the header has {refused[0].expected_columns}"
             raise InputError(f"{at}: {columns}: {refused[0].text[:80]!r}") from None
         if "Empty CSV file" not in str(error):
@@ -293,7 +322,11 @@ def _json_batches(source: Source, wanted: set[str] | None, rows: int) -> Iterato
     held: list[dict[str, Any]] = []
 
     def flush() -> Batch:
-        table = held if source.adapter else _from_rows([{k: v for k, v in r.items() if wanted is None or k in wanted} for r in held])
+        table = (
+            held
+            if source.adapter
+            else _from_rows([{k: v for k, v in r.items() if wanted is None or k in wanted} for r in held])
+        )
         return Batch(table, list(numbers).__getitem__)
 
     for number, row in _json_rows(source):
@@ -301,19 +334,27 @@ def _json_batches(source: Source, wanted: set[str] | None, rows: int) -> Iterato
         numbers.append(number)
         if len(held) == TEXT_BATCH_ROWS:
             yield flush()
-            held, numbers = [], []
+            held = []
+            numbers = []
     if held:
         yield flush()
 
 
-# --- columns of a wanted type, with errors that name the row -----------------------------------------------------------
+# --- columns of a wanted type, with errors that name the row
+# -----------------------------------------------------------
 
 
-TRUE, FALSE = ["true", "1", "1.0", "yes"], ["false", "0", "0.0", "no"]
-MEANING = {pa.bool_(): "true or false (or 1 or 0)", pa.int64(): "a whole number", pa.float64(): "a number", pa.string(): "text"}
+TRUE = ["true", "1", "1.0", "yes"]
+FALSE = ["false", "0", "0.0", "no"]
+MEANING = {
+    pa.bool_(): "true or false (or 1 or 0)",
+    pa.int64(): "a whole number",
+    pa.float64(): "a number",
+    pa.string(): "text",
+}
 
 
-def column(batch: Batch, source: Source, name: str, kind: pa.DataType, missing_ok: bool = True) -> pa.Array | None:
+def column(batch: Batch, source: Source, name: str, kind: pa.DataType, *, missing_ok: bool = True) -> pa.Array | None:
     """Column `name` of a batch as `kind`, None where the batch has none.
 
     Raises InputError naming the first row that is not `kind`, or is missing.
@@ -347,11 +388,16 @@ def column(batch: Batch, source: Source, name: str, kind: pa.DataType, missing_o
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or (pa.types.is_dictionary(kind) and _is_text(kind.value_type))
+    return (
+        pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or (pa.types.is_dictionary(kind) and _is_text(kind.value_type))
+    )
 
 
 def _cast(data: pa.Array, kind: pa.DataType) -> pa.Array | None:
-    """Cast; values that do not fit (2.5 as a whole number, NaN) become null, None where the types cannot be cast at all."""
+    """Cast; values that do not fit (2.5 as a whole number, NaN) become null, None where the types cannot be cast at
+    all."""
     if pa.types.is_integer(kind) and pa.types.is_floating(data.type):
         data = pc.if_else(pc.equal(pc.round(data), data), data, pa.scalar(None, data.type))
     if pa.types.is_floating(kind):
@@ -371,7 +417,9 @@ def _parse(data: pa.Array, kind: pa.DataType) -> pa.Array:
     number = r"^[+-]?\d+(\.0*)?$" if pa.types.is_integer(kind) else r"^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$"
     fits = pc.match_substring_regex(text, number)
     clean = pc.if_else(
-        fits, pc.replace_substring_regex(text, r"\.0*$", "") if pa.types.is_integer(kind) else text, pa.scalar(None, pa.string())
+        fits,
+        pc.replace_substring_regex(text, r"\.0*$", "") if pa.types.is_integer(kind) else text,
+        pa.scalar(None, pa.string()),
     )
     return pc.replace_substring_regex(clean, r"^\+", "").cast(kind)
 
@@ -383,7 +431,9 @@ def _shown(value: pa.Scalar) -> str:
 
 def natural_key(text: str) -> list[tuple[int, int | str]]:
     """Sorts "9" before "10"."""
-    return [(0, int(part)) if part.isdigit() and part.isascii() else (1, part) for part in re.split(r"(\d+)", text) if part]
+    return [
+        (0, int(part)) if part.isdigit() and part.isascii() else (1, part) for part in re.split(r"(\d+)", text) if part
+    ]
 
 
 KNOWN = {"samples": SAMPLE_COLUMNS, "counts": COUNT_COLUMNS, "scores": SCORE_COLUMNS}

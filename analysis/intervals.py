@@ -1,9 +1,10 @@
 """Intervals: exact and Wilson ones for proportions, and a paired bootstrap over problems for everything else.
 
-The estimand of the bootstrap is the population that the problems came from. The plain percentile bootstrap of a mean over problems covers
-too little when few problems are solved (and says [0, 0] when none is), so two pseudo-problems are added, half a one in each cell of the
-two-by-two table (solved or not by base and tuned), which is what Agresti and Min (2005, doi 10.1002/sim.1781) do for paired proportions.
-Each side alone then gets one problem never solved and one always solved (Agresti and Coull 1998). docs/calibration.md shows the coverage.
+The estimand of the bootstrap is the population that the problems came from. The plain percentile bootstrap of a mean
+over problems covers too little when few problems are solved (and says [0, 0] when none is), so two pseudo-problems are
+added, half a one in each cell of the two-by-two table (solved or not by base and tuned), which is what Agresti and Min
+(2005, doi 10.1002/sim.1781) do for paired proportions. Each side alone then gets one problem never solved and one
+always solved (Agresti and Coull 1998). docs/calibration.md shows the coverage.
 """
 
 from __future__ import annotations
@@ -11,16 +12,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import special, stats
 
-# what the four pseudo-problems (weight one half each) say to a statistic in [0, 1] of the base, of the tuned model, and to their difference
+# what the four pseudo-problems (weight one half each) say to a statistic in [0, 1] of the base, of the tuned model, and
+# to their difference
 PSEUDO_BASE = np.array([0.0, 0.0, 1.0, 1.0])
 PSEUDO_TUNED = np.array([0.0, 1.0, 0.0, 1.0])
 PSEUDO_DIFFERENCE = PSEUDO_TUNED - PSEUDO_BASE
 
 
-def clopper_pearson(x: np.ndarray, n: np.ndarray, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
-    """Exact two-sided interval of a proportion, x successes of n. Broadcasts; (0, 1) where n = 0. Source: Clopper and Pearson 1934."""
+def clopper_pearson(x: ArrayLike, n: ArrayLike, *, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+    """Exact two-sided interval of a proportion, x successes of n. Broadcasts; (0, 1) where n = 0. Source: Clopper and
+    Pearson 1934."""
     x, n = np.broadcast_arrays(np.asarray(x, dtype=float), np.asarray(n, dtype=float))
     tail = (1 - confidence) / 2
     low = np.where(x > 0, special.betaincinv(np.maximum(x, 1e-9), n - x + 1, tail), 0.0)
@@ -28,9 +32,10 @@ def clopper_pearson(x: np.ndarray, n: np.ndarray, confidence: float = 0.95) -> t
     return low, high
 
 
-def wilson(x: np.ndarray, n: np.ndarray, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+def wilson(x: ArrayLike, n: ArrayLike, *, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
     """Wilson's score interval of a proportion, x successes of n > 0. Broadcasts. Source: Wilson 1927."""
-    x, n = np.asarray(x, dtype=float), np.asarray(n, dtype=float)
+    x = np.asarray(x, dtype=float)
+    n = np.asarray(n, dtype=float)
     z = stats.norm.ppf((1 + confidence) / 2)
     middle = (x + z * z / 2) / (n + z * z)
     half = z / (n + z * z) * np.sqrt(x * (n - x) / n + z * z / 4)
@@ -41,8 +46,8 @@ def wilson(x: np.ndarray, n: np.ndarray, confidence: float = 0.95) -> tuple[np.n
 class Bootstrap:
     """Resamples of the problems, the same for every statistic of one pair of models (so that differences are paired).
 
-    problems: float32 [B, M], how often each problem was drawn; pseudo: float32 [B, 4], how often each pseudo-problem was. A row sums to
-    M + 2.
+    problems: float32 [B, M], how often each problem was drawn; pseudo: float32 [B, 4], how often each pseudo-problem
+    was. A row sums to M + 2.
     """
 
     problems: np.ndarray
@@ -50,7 +55,7 @@ class Bootstrap:
     confidence: float = 0.95
 
     @staticmethod
-    def draw(problems: int, replicates: int, rng: np.random.Generator, confidence: float = 0.95) -> Bootstrap:
+    def draw(problems: int, replicates: int, rng: np.random.Generator, *, confidence: float = 0.95) -> Bootstrap:
         counts = np.zeros((replicates, problems + 4), dtype=np.float32)
         for row in range(replicates):
             slot = rng.integers(2 * problems + 4, size=problems + 2)  # a problem owns two slots, a pseudo-problem one
@@ -60,8 +65,8 @@ class Bootstrap:
     def means(self, values: np.ndarray, pseudo: np.ndarray | None = None) -> np.ndarray:
         """Replicates of the mean over problems. values: [M] or [M, K]; returns [B] or [B, K].
 
-        pseudo: [4], what the pseudo-problems say (for statistics bounded by them), or None for a plain bootstrap (entropies, lengths).
-        NaN marks a problem that says nothing; a replicate without any value is NaN.
+        pseudo: [4], what the pseudo-problems say (for statistics bounded by them), or None for a plain bootstrap
+        (entropies, lengths). NaN marks a problem that says nothing; a replicate without any value is NaN.
         """
         values = np.asarray(values, dtype=np.float64)
         known = ~np.isnan(values)
@@ -70,10 +75,13 @@ class Bootstrap:
         if known.all() and values.ndim == 2:
             size = size[:, None]
         if pseudo is not None:
-            extra, extra_size = self.pseudo @ pseudo, self.pseudo.sum(axis=1)
+            extra = self.pseudo @ pseudo
+            extra_size = self.pseudo.sum(axis=1)
             if values.ndim == 2:
-                extra, extra_size = extra[:, None], extra_size[:, None]
-            total, size = total + extra, size + extra_size
+                extra = extra[:, None]
+                extra_size = extra_size[:, None]
+            total = total + extra
+            size = size + extra_size
         return np.where(size > 0, total / np.maximum(size, 1e-9), np.nan)
 
     def interval(self, replicates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -81,14 +89,18 @@ class Bootstrap:
         tail = (1 - self.confidence) / 2
         if np.isnan(replicates).all(axis=0).any():
             replicates = np.atleast_2d(replicates.T)
-            both = [np.quantile(r[~np.isnan(r)], [tail, 1 - tail]) if (~np.isnan(r)).any() else (np.nan, np.nan) for r in replicates]
+            both = [
+                np.quantile(r[~np.isnan(r)], [tail, 1 - tail]) if (~np.isnan(r)).any() else (np.nan, np.nan)
+                for r in replicates
+            ]
             low, high = np.array(both).T
             return (low, high) if len(low) > 1 else (low[0], high[0])
         low, high = np.nanquantile(replicates, [tail, 1 - tail], axis=0)
         return low, high
 
     def simultaneous(self, value: np.ndarray, replicates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Band that holds a whole curve at once (studentised maximum over K): value [K], replicates [B, K]; returns two [K]."""
+        """Band that holds a whole curve at once (studentised maximum over K): value [K], replicates [B, K]; returns two
+        [K]."""
         spread = replicates.std(axis=0)
         spread = np.where(spread > 0, spread, np.inf)
         reach = np.quantile(np.abs((replicates - replicates.mean(axis=0)) / spread).max(axis=1), self.confidence)

@@ -1,9 +1,9 @@
 """What one model drawn twice would show: the exact null of the support table, without a fit.
 
-If both sides were the same model, the n_b + n_t draws of a problem are exchangeable, and which of them are called "base" is a matter of
-relabelling. So, given that c of them are correct in all, the probabilities that all the correct ones fall on one side are hypergeometric.
-They also bound the one-sided hypotheses: where the tuned model is nowhere worse, S is stochastically no larger than this null says,
-so "shrank" cannot be concluded from gains elsewhere (and likewise E).
+If both sides were the same model, the n_b + n_t draws of a problem are exchangeable, and which of them are called
+"base" is a matter of relabelling. Given c correct draws in total, the chance that all of them carry the same label is
+hypergeometric. The null also covers the one-sided hypothesis: if the tuned model is nowhere worse, S is
+stochastically no larger than the null says, so gains elsewhere can never be read as a loss (and likewise for E).
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from analysis.pass_at_k import log_miss
 
 @dataclass(frozen=True)
 class Null:
-    """Counts of problems solved by one side only, against their exact null. Probabilities are one-sided, P(count >= observed)."""
+    """Counts of problems solved by one side only, against their exact null. Probabilities are one-sided, P(count >=
+    observed)."""
 
     expected_shrunk: float
     expected_expanded: float
@@ -27,8 +28,11 @@ class Null:
     p_expanded: float
 
 
-def relabelling_probabilities(n_base: np.ndarray, n_tuned: np.ndarray, correct: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """P(S_i), P(E_i) of each problem: with `correct` in all, C(n_b, c) / C(n_b + n_t, c) that all are the base's, and likewise n_t.
+def relabelling_probabilities(
+    n_base: np.ndarray, n_tuned: np.ndarray, correct: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """P(S_i), P(E_i) of each problem: with `correct` in all, C(n_b, c) / C(n_b + n_t, c) that all are the base's, and
+    likewise n_t.
 
     All int [M]; returns two float64 [M], 0 where nothing was correct.
     """
@@ -41,7 +45,8 @@ def relabelling_probabilities(n_base: np.ndarray, n_tuned: np.ndarray, correct: 
 
 
 def sum_of_bernoullis(p: np.ndarray) -> np.ndarray:
-    """Distribution of the number of successes of independent trials with probabilities p [M], by convolution: float64 [M' + 1].
+    """Distribution of the number of successes of independent trials with probabilities p [M], by convolution: float64
+    [M' + 1].
 
     Only terms added, none subtracted, so small tails keep their relative accuracy. M' counts the trials with p > 0.
     """
@@ -59,15 +64,20 @@ def upper_tail(p: np.ndarray, observed: int) -> float:
     if observed <= 0:
         return 1.0
     pmf = sum_of_bernoullis(p)
-    return float(min(1.0, pmf[observed:][::-1].sum()))  # smallest terms first; an observed count the null cannot reach has p = 0
+    return float(
+        min(1.0, pmf[observed:][::-1].sum())
+    )  # smallest terms first; an observed count the null cannot reach has p = 0
 
 
 def exact_null(n_base: np.ndarray, c_base: np.ndarray, n_tuned: np.ndarray, c_tuned: np.ndarray) -> Null:
-    """Expected and observed S (solved by the base only) and E (by the tuned model only) over all n draws, with exact one-sided p.
+    """Expected and observed S (solved by the base only) and E (by the tuned model only) over all n draws, with exact
+    one-sided p.
 
     All int [M]; sides may differ in n.
     """
-    c_base, c_tuned = np.asarray(c_base), np.asarray(c_tuned)
+    c_base = np.asarray(c_base)
+    c_tuned = np.asarray(c_tuned)
     shrunk, expanded = relabelling_probabilities(n_base, n_tuned, c_base + c_tuned)
-    s, e = int(((c_base > 0) & (c_tuned == 0)).sum()), int(((c_base == 0) & (c_tuned > 0)).sum())
+    s = int(((c_base > 0) & (c_tuned == 0)).sum())
+    e = int(((c_base == 0) & (c_tuned > 0)).sum())
     return Null(float(shrunk.sum()), float(expanded.sum()), s, e, upper_tail(shrunk, s), upper_tail(expanded, e))

@@ -1,7 +1,8 @@
 """Perplexity of whole traces, by what became of their problems.
 
-Formula (arXiv 2504.13837, sec. 4.3): PPL_m(Y | x) = exp(-(1/T) sum_t ln P_m(y_t | x, y_<t)) = exp(-logprob / num_tokens). Aggregation,
-which the papers leave open: mean over a problem's traces, then over the problems of a category.
+Formula (arXiv 2504.13837, sec. 4.3): PPL_m(Y | x) = exp(-(1/T) sum_t ln P_m(y_t | x, y_<t)) = exp(-logprob /
+num_tokens). Aggregation, which the papers leave open: mean over a problem's traces, then over the problems of a
+category.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ FORMULA = "exp(-logprob / num_tokens) of each trace; mean over a problem's trace
 
 def of_traces(logprob: np.ndarray, num_tokens: np.ndarray) -> np.ndarray:
     """exp(-logprob / num_tokens), [R] -> [R]; NaN where either is missing or there are no tokens."""
-    logprob, num_tokens = np.asarray(logprob, dtype=float), np.asarray(num_tokens, dtype=float)
+    logprob = np.asarray(logprob, dtype=float)
+    num_tokens = np.asarray(num_tokens, dtype=float)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(num_tokens > 0, np.exp(-logprob / num_tokens), np.nan)
 
@@ -29,8 +31,8 @@ def _problem_means(problem: np.ndarray, values: np.ndarray, problems: int) -> tu
 
 
 def of_draws(draws: Draws | None) -> tuple[np.ndarray, int] | None:
-    """Mean perplexity of each problem's own samples under the model that drew them, float64 [M], and how many; None without
-    log-probabilities.
+    """Mean perplexity of each problem's own samples under the model that drew them, float64 [M], and how many; None
+    without log-probabilities.
     """
     if draws is None or draws.logprob is None or draws.num_tokens is None:
         return None
@@ -41,13 +43,17 @@ def of_draws(draws: Draws | None) -> tuple[np.ndarray, int] | None:
 
 
 def of_scores(scores: Scores, scored_by: ModelSamples) -> dict[tuple[str, float, float], tuple[np.ndarray, int]]:
-    """(author, temperature, top-p) -> (mean perplexity of each problem's texts under `scored_by`, float64 [M]; number of texts)."""
-    mine, problem = rows_of(scores, scored_by), problem_index(scores, scored_by)
-    values = of_traces(scores["logprob"], scores["num_tokens"])
-    columns = [
-        [default if x is None else x for x in (scores[name] if scores[name] is not None else [None] * len(scores))]
-        for name, default in (("written_by", "unknown"), ("temperature", 1.0), ("top_p", 1.0))
-    ]
+    """(author, temperature, top-p) -> (mean perplexity of each problem's texts under `scored_by`, float64 [M]; number
+    of texts)."""
+    mine = rows_of(scores, scored_by)
+    problem = problem_index(scores, scored_by)
+    values = of_traces(scores.of("logprob"), scores.of("num_tokens"))
+
+    def known(name: str, default: str | float) -> list:
+        column = scores[name]
+        return [default] * len(scores) if column is None else [default if x is None else x for x in column]
+
+    columns = [known("written_by", "unknown"), known("temperature", 1.0), known("top_p", 1.0)]
     keys = list(zip(*columns, strict=True))
     result = {}
     for key in dict.fromkeys(k for k, own in zip(keys, mine, strict=True) if own):

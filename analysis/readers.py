@@ -2,8 +2,8 @@
 
     base = load(["runs/base/*.parquet"]);  tuned = load(["runs/grpo"]);  base, tuned, warnings = align(base, tuned)
 
-A path may be a CSV, JSON-lines or Parquet file or a folder of them, of samples or of counts (found from the columns), in our schema or in
-one that `analysis.adapters` knows; FILE::NAME takes one model out of a file that holds several.
+A path may be a CSV, JSON-lines or Parquet file or a folder of them, of samples or of counts (found from the columns),
+in our schema or in one that `analysis.adapters` knows; FILE::NAME takes one model out of a file that holds several.
 """
 
 from __future__ import annotations
@@ -28,13 +28,17 @@ UNPAIRED_SETTINGS = ("model", "seed")  # settings in which two sides should diff
 
 
 def load(paths: Sequence[str], name: str | None = None) -> ModelSamples:
-    """One model's samples or counts. name: how tables call it (default: its `model` column, else the first file's stem).
+    """One model's samples or counts. name: how tables call it (default: its `model` column, else the first file's
+    stem).
 
     Raises InputError, naming file and row, for what is missing, contradictory, not of its type, or there twice.
     """
     sources = find_sources(_expand(paths))
     if sources[0].kind == "scores":
-        raise InputError(f"{sources[0].path}: holds scores of texts, not samples (no column correct or verdict); give it with --scores")
+        raise InputError(
+            f"{sources[0].path}: holds scores of texts, not samples (no column correct or verdict); "
+            "give it with --scores"
+        )
     rows = CountRows() if sources[0].kind == "counts" else SampleRows()
     files = []
     with tqdm(total=None, desc="reading", unit=" rows", unit_scale=True, delay=3, disable=None) as bar:
@@ -47,7 +51,14 @@ def load(paths: Sequence[str], name: str | None = None) -> ModelSamples:
                     bar.update(batch.table.num_rows)
             if source.select and rows.seen == before:
                 raise InputError(f"{source.path}: no row belongs to {source.select!r}")
-            files.append({"path": str(source.path), "sha256": sha256(source.path), "rows": rows.seen - before, "format": source.format})
+            files.append(
+                {
+                    "path": str(source.path),
+                    "sha256": sha256(source.path),
+                    "rows": rows.seen - before,
+                    "format": source.format,
+                }
+            )
             files[-1] |= {"select": source.select} if source.select else {}
             files[-1] |= {"adapter": source.adapter.name} if source.adapter else {}
     hashes = {}
@@ -57,9 +68,20 @@ def load(paths: Sequence[str], name: str | None = None) -> ModelSamples:
     samples = rows.finish(sources)
     samples.files = files
     samples.extra_columns = sorted(
-        {c for s in sources if not s.adapter for c in s.columns if c not in SAMPLE_COLUMNS and c not in ("n", "excluded", "truncated")}
+        {
+            c
+            for s in sources
+            if not s.adapter
+            for c in s.columns
+            if c not in SAMPLE_COLUMNS and c not in ("n", "excluded", "truncated")
+        }
     )
-    samples.name = name or next(iter(samples.settings.get("model", [])), None) or sources[0].select or sources[0].path.name.split(".")[0]
+    samples.name = (
+        name
+        or next(iter(samples.settings.get("model", [])), None)
+        or sources[0].select
+        or sources[0].path.name.split(".")[0]
+    )
     return samples
 
 
@@ -67,7 +89,8 @@ def load_scores(paths: Sequence[str]) -> Scores:
     """Scores of texts under models (SCORE_COLUMNS). Raises InputError naming file and row."""
     sources = find_sources(_expand(paths))
     parts: dict[str, list[np.ndarray]] = {name: [] for name in SCORE_COLUMNS}
-    files, total = [], 0
+    files = []
+    total = 0
     for source in sources:
         if missing := [c for c in ("problem_id", "model", "logprob", "num_tokens") if c not in source.columns]:
             raise InputError(f"{source.path}: scores need column {missing[0]}; it has {', '.join(source.columns)}")
@@ -76,15 +99,20 @@ def load_scores(paths: Sequence[str]) -> Scores:
             for name, (kind, _) in SCORE_COLUMNS.items():
                 required = name in ("problem_id", "model", "logprob", "num_tokens")
                 array = column(batch, source, name, kind, missing_ok=not required)
-                parts[name].append(np.full(batch.table.num_rows, None, dtype=object) if array is None else _numpy(array))
+                parts[name].append(
+                    np.full(batch.table.num_rows, None, dtype=object) if array is None else _numpy(array)
+                )
             total += batch.table.num_rows
             positive = parts["logprob"][-1] > 1e-6
             if positive.any():
                 i = int(positive.argmax())
                 raise InputError(
-                    f"{source.at(batch.number(i))}: logprob is {parts['logprob'][-1][i]}; the logarithm of a probability is at most 0"
+                    f"{source.at(batch.number(i))}: logprob is {parts['logprob'][-1][i]}; the "
+                    "logarithm of a probability is at most 0"
                 )
-        files.append({"path": str(source.path), "sha256": sha256(source.path), "rows": total - before, "format": source.format})
+        files.append(
+            {"path": str(source.path), "sha256": sha256(source.path), "rows": total - before, "format": source.format}
+        )
     columns: dict[str, np.ndarray | None] = {}
     for name, pieces in parts.items():
         joined = np.concatenate(pieces)
@@ -94,11 +122,13 @@ def load_scores(paths: Sequence[str]) -> Scores:
     return Scores(columns, files)
 
 
-def align(base: ModelSamples, tuned: ModelSamples, common: bool = False) -> tuple[ModelSamples, ModelSamples, list[str]]:
+def align(
+    base: ModelSamples, tuned: ModelSamples, *, common: bool = False
+) -> tuple[ModelSamples, ModelSamples, list[str]]:
     """Both sides with the same problems in the same order, and lines of warning about what makes them hard to compare.
 
-    A problem on one side only raises InputError, unless `common`, which drops it and says so. Problems without a single draw that is
-    evidence are left out, with a warning.
+    A problem on one side only raises InputError, unless `common`, which drops it and says so. Problems without a single
+    draw that is evidence are left out, with a warning.
     """
     warnings = [f"{side.name}: {line}" for side in (base, tuned) for line in side.warnings]
     base, tuned = _same_benchmark_names(base, tuned)
@@ -114,22 +144,28 @@ def align(base: ModelSamples, tuned: ModelSamples, common: bool = False) -> tupl
         )
         if not common:
             raise InputError(
-                f"the two sides hold different problems: {text} [{base.files[0]['path']} against {tuned.files[0]['path']}];"
+                f"the two sides hold different problems: {text} [{base.files[0]['path']} against "
+                f"{tuned.files[0]['path']}];"
                 " --common drops them"
             )
         warnings.append(f"dropped, as they are on one side only: {text}")
     shared = [key for key in keys[0] if key in where[1]]
     if not shared:
-        raise InputError(f"the two sides have no problem in common [{base.files[0]['path']} against {tuned.files[0]['path']}]")
+        raise InputError(
+            f"the two sides have no problem in common [{base.files[0]['path']} against {tuned.files[0]['path']}]"
+        )
     kept = [key for key in shared if base.n[where[0][key]] and tuned.n[where[1][key]]]
     if len(kept) < len(shared):
         lost = [key for key in shared if key not in set(kept)]
         warnings.append(
-            f"{len(lost)} problems left out, as one side has no draw of them that is evidence ({', '.join(_called(k) for k in lost[:3])})"
+            f"{len(lost)} problems left out, as one side has no draw of them that is evidence "
+            f"({', '.join(_called(k) for k in lost[:3])})"
         )
         if not kept:
             raise InputError("no problem has a draw that is evidence on both sides")
-    base, tuned = (side.subset(np.array([at[key] for key in kept])) for side, at in zip((base, tuned), where, strict=True))
+    base, tuned = (
+        side.subset(np.array([at[key] for key in kept])) for side, at in zip((base, tuned), where, strict=True)
+    )
     return base, tuned, warnings + _differences(base, tuned)
 
 
@@ -137,7 +173,9 @@ def _expand(paths: Sequence[str]) -> list[str]:
     out = []
     for path in [paths] if isinstance(paths, (str, Path)) else paths:
         matches = (
-            sorted(glob.glob(str(path))) if any(c in str(path) for c in "*?[") and not Path(str(path).partition("::")[0]).exists() else []
+            sorted(glob.glob(str(path)))
+            if any(c in str(path) for c in "*?[") and not Path(str(path).partition("::")[0]).exists()
+            else []
         )
         out += matches or [str(path)]
     if not out:
@@ -171,29 +209,42 @@ def _differences(base: ModelSamples, tuned: ModelSamples) -> list[str]:
     out = []
     sides = (base, tuned)
     for key in sorted((base.settings.keys() | tuned.settings.keys()) - set(UNPAIRED_SETTINGS)):
-        values = [side.settings.get(key) for side in sides]
-        if values[0] != values[1] and all(v is not None for v in values):
+        values = [side.settings.get(key) or [] for side in sides]
+        if values[0] != values[1] and all(values):
             out.append(f"{key} differs: {base.name} has {_list(values[0])}, {tuned.name} has {_list(values[1])}")
         for side, value in zip(sides, values, strict=True):
-            if value and len(value) > 1:
+            if len(value) > 1:
                 out.append(f"{side.name} mixes draws with {key} {_list(value)}")
     if base.truncated is not None and tuned.truncated is not None:
-        rates = [side.truncated.sum() / side.n.sum() for side in sides]
+        rates = [base.truncated.sum() / base.n.sum(), tuned.truncated.sum() / tuned.n.sum()]
         if abs(rates[0] - rates[1]) > TRUNCATION_MARGIN:
-            out.append(f"truncation differs: {rates[0]:.1%} of {base.name}'s and {rates[1]:.1%} of {tuned.name}'s completions were cut off")
+            out.append(
+                f"truncation differs: {rates[0]:.1%} of {base.name}'s and {rates[1]:.1%} of "
+                f"{tuned.name}'s completions were cut off"
+            )
     for side in sides:
         asked = side.n + side.excluded
         if asked.min() < asked.max():
             out.append(f"{side.name} has between {asked.min():,} and {asked.max():,} draws a problem")
         if side.excluded.any():
             share = side.excluded.sum() / (side.n.sum() + side.excluded.sum())
-            out.append(f"{side.excluded.sum():,} draws of {side.name} ({share:.2%}) have verdict timeout or error and are left out")
+            out.append(
+                f"{side.excluded.sum():,} draws of {side.name} ({share:.2%}) have verdict timeout or "
+                "error and are left out"
+            )
     asked = [side.n + side.excluded for side in sides]
     if set(asked[0].tolist()) != set(asked[1].tolist()):
-        out.append(f"the sides differ in draws a problem: {base.name} has {_span(asked[0])}, {tuned.name} has {_span(asked[1])}")
+        out.append(
+            f"the sides differ in draws a problem: {base.name} has {_span(asked[0])}, {tuned.name} has "
+            f"{_span(asked[1])}"
+        )
     if {(f["sha256"], f.get("select")) for f in base.files} & {(f["sha256"], f.get("select")) for f in tuned.files}:
         out.append("the same file is on both sides: a model is compared with its own draws, so nothing can differ")
-    elif np.array_equal(base.correct, tuned.correct) and np.array_equal(base.n, tuned.n) and len(np.unique(base.correct)) > 2:
+    elif (
+        np.array_equal(base.correct, tuned.correct)
+        and np.array_equal(base.n, tuned.n)
+        and len(np.unique(base.correct)) > 2
+    ):
         out.append("both sides have the same counts on every problem: are they the same draws?")
     return out
 

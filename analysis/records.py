@@ -1,7 +1,7 @@
 """The record schema: what a file of samples, counts or scores has to hold, and the form in which the statistics see it.
 
-Whoever makes records (explore-rl's `sample` and `score`, or a script of yours) needs this file only. Reading them, from these
-columns or through an adapter from other projects' files, is `analysis.readers`.
+Whoever makes records (explore-rl's `sample` and `score`, or a script of yours) needs this file only. Reading them, from
+these columns or through an adapter from other projects' files, is `analysis.readers`.
 """
 
 from __future__ import annotations
@@ -23,17 +23,24 @@ DEFAULT_BENCHMARK = "default"
 VERDICTS = ("correct", "wrong", "no_answer", "timeout", "error")
 NO_EVIDENCE = ("timeout", "error")  # verdicts that say nothing about the model: such draws are left out of n
 
+Schema = dict[str, tuple[pa.DataType, str]]
 # column -> (Arrow type, meaning). One row a completion. Required: problem_id, and correct or verdict.
-SAMPLE_COLUMNS: dict[str, tuple[pa.DataType, str]] = {
+SAMPLE_COLUMNS: Schema = {
     "problem_id": (pa.string(), "the problem, unique within its benchmark"),
     "correct": (pa.bool_(), "whether the verifier accepted the completion; null where the verdict is timeout or error"),
     "benchmark": (pa.string(), "the set of problems it belongs to"),
-    "sample": (pa.int64(), "index of the draw within its problem; draws are ordered by it, and it may not repeat under one seed"),
+    "sample": (
+        pa.int64(),
+        "index of the draw within its problem; draws are ordered by it, and it may not repeat under one seed",
+    ),
     "answer": (pa.string(), "the extracted final answer; null where there was none"),
     "mode": (pa.string(), "canonical form of the answer: what counts as the same solution"),
     "verdict": (pa.string(), "correct, wrong, no_answer (both wrong), timeout or error (both no evidence)"),
     "completion": (pa.string(), "the text, shown in the report for people to read"),
-    "logprob": (pa.float64(), "log-probability of the whole completion under the model that drew it, at its temperature and top-p, nats"),
+    "logprob": (
+        pa.float64(),
+        "log-probability of the whole completion under the model that drew it, at its temperature and top-p, nats",
+    ),
     "num_tokens": (pa.int64(), "length of the completion in tokens, end token included"),
     "token_entropy": (pa.float64(), "mean entropy of the next-token distribution over the completion's tokens, nats"),
     "cot_correct": (pa.bool_(), "whether a judge found the reasoning itself correct"),
@@ -47,7 +54,7 @@ SAMPLE_COLUMNS: dict[str, tuple[pa.DataType, str]] = {
 }
 
 # One row a problem. Required: problem_id, n, correct.
-COUNT_COLUMNS: dict[str, tuple[pa.DataType, str]] = {
+COUNT_COLUMNS: Schema = {
     "problem_id": (pa.string(), "the problem, unique within its benchmark"),
     "n": (pa.int64(), "draws that are evidence"),
     "correct": (pa.int64(), "how many of them were correct"),
@@ -60,10 +67,13 @@ COUNT_COLUMNS: dict[str, tuple[pa.DataType, str]] = {
 }
 
 # One row a text that some model scored. Required: problem_id, model, logprob, num_tokens.
-SCORE_COLUMNS: dict[str, tuple[pa.DataType, str]] = {
+SCORE_COLUMNS: Schema = {
     "problem_id": (pa.string(), "the problem, unique within its benchmark"),
     "model": (pa.string(), "name or path of the model that scored the text"),
-    "logprob": (pa.float64(), "log-probability of the whole completion under `model`, at `temperature` and `top_p`, nats"),
+    "logprob": (
+        pa.float64(),
+        "log-probability of the whole completion under `model`, at `temperature` and `top_p`, nats",
+    ),
     "num_tokens": (pa.int64(), "tokens that were scored"),
     "benchmark": (pa.string(), "the set of problems it belongs to"),
     "sample": (pa.int64(), "index of the draw in the file that it was read from"),
@@ -84,10 +94,11 @@ SCORE_COLUMNS: dict[str, tuple[pa.DataType, str]] = {
 
 @dataclass
 class AnswerCounts:
-    """How often each distinct answer of each problem was drawn. A = number of distinct (problem, answer, mode, correct).
+    """How often each distinct answer of each problem was drawn. A = number of distinct (problem, answer, mode,
+    correct).
 
-    problem: int64 [A], index into the problems. answer, mode: object [A], str or None (None: no answer could be extracted).
-    count: int64 [A], draws. correct: bool [A].
+    problem: int64 [A], index into the problems. answer, mode: object [A], str or None (None: no answer could be
+    extracted). count: int64 [A], draws. correct: bool [A].
     """
 
     problem: np.ndarray
@@ -99,7 +110,8 @@ class AnswerCounts:
 
 @dataclass
 class Draws:
-    """Every draw that is evidence, problem by problem, in order of `sample` (of the file where there is none). N = n.sum().
+    """Every draw that is evidence, problem by problem, in order of `sample` (of the file where there is none). N =
+    n.sum().
 
     start: int64 [M + 1], the draws of problem i are [start[i]:start[i + 1]]. correct: uint8 [N].
     logprob, num_tokens: float32 [N] with NaN where a row had none, or None where the whole column is missing.
@@ -113,15 +125,16 @@ class Draws:
 
 @dataclass
 class ModelSamples:
-    """All that was drawn from one model. Arrays have one entry a problem (M), problems sorted by (benchmark, problem_id).
+    """All that was drawn from one model. Arrays have one entry a problem (M), problems sorted by (benchmark,
+    problem_id).
 
-    n: int64 [M], draws that are evidence. correct: int64 [M], how many were correct. excluded: int64 [M], draws whose verdict is timeout or
-    error. truncated: int64 [M] or None, draws of n that were cut off. cot_correct: int64 [M] or None, draws whose answer and
-    reasoning are both correct. token_entropy (nats), num_tokens: float64 [M] or None, means over a problem's draws, NaN where it has none.
-    answers, draws: None where the input had counts only (answers also where it had no answer column).
-    settings: column -> sorted distinct values, for model, temperature, top_p, max_tokens, template and seed where given (at most 20).
-    files: [{"path", "sha256", "rows", "format"}]. extra_columns: columns that the schema does not know (kept in `examples`).
-    warnings: lines worth telling the user.
+    n: int64 [M], draws that are evidence. correct: int64 [M], how many were correct. excluded: int64 [M], draws whose
+    verdict is timeout or error. truncated: int64 [M] or None, draws of n that were cut off. cot_correct: int64 [M] or
+    None, draws whose answer and reasoning are both correct. token_entropy (nats), num_tokens: float64 [M] or None,
+    means over a problem's draws, NaN where it has none. answers, draws: None where the input had counts only (answers
+    also where it had no answer column). settings: column -> sorted distinct values, for model, temperature, top_p,
+    max_tokens, template and seed where given (at most 20). files: [{"path", "sha256", "rows", "format"}].
+    extra_columns: columns that the schema does not know (kept in `examples`). warnings: lines worth telling the user.
     """
 
     name: str
@@ -153,19 +166,30 @@ class ModelSamples:
         if (a := self.answers) is not None:
             keep = new[a.problem] >= 0
             order = np.argsort(new[a.problem[keep]], kind="stable")
-            answers = AnswerCounts(new[a.problem[keep]][order], *(x[keep][order] for x in (a.answer, a.mode, a.count, a.correct)))
+            answers = AnswerCounts(
+                new[a.problem[keep]][order], *(x[keep][order] for x in (a.answer, a.mode, a.count, a.correct))
+            )
         if (d := self.draws) is not None:
-            rows = np.concatenate([np.arange(d.start[i], d.start[i + 1]) for i in index]) if len(index) else np.zeros(0, dtype=np.int64)
+            rows = (
+                np.concatenate([np.arange(d.start[i], d.start[i + 1]) for i in index])
+                if len(index)
+                else np.zeros(0, dtype=np.int64)
+            )
             draws = Draws(
                 np.concatenate([[0], np.cumsum(self.n[index])]),
-                *(None if x is None else x[rows] for x in (d.correct, d.logprob, d.num_tokens)),
+                d.correct[rows],
+                logprob=None if d.logprob is None else d.logprob[rows],
+                num_tokens=None if d.num_tokens is None else d.num_tokens[rows],
             )
-        per_problem = {
+        optional = {
             name: None if (x := getattr(self, name)) is None else x[index]
-            for name in ("n", "correct", "excluded", "truncated", "cot_correct", "token_entropy", "num_tokens")
+            for name in ("truncated", "cot_correct", "token_entropy", "num_tokens")
         }
         return ModelSamples(
             name=self.name,
+            n=self.n[index],
+            correct=self.correct[index],
+            excluded=self.excluded[index],
             problem_ids=[self.problem_ids[i] for i in index],
             benchmarks=[self.benchmarks[i] for i in index],
             answers=answers,
@@ -174,13 +198,14 @@ class ModelSamples:
             files=self.files,
             extra_columns=self.extra_columns,
             warnings=self.warnings,
-            **per_problem,
+            **optional,
         )
 
 
 @dataclass
 class Scores:
-    """Log-probabilities of texts under models, one entry a text (arrays [R]); columns as SCORE_COLUMNS, None where the file had none.
+    """Log-probabilities of texts under models, one entry a text (arrays [R]); columns as SCORE_COLUMNS, None where the
+    file had none.
 
     files as in ModelSamples.
     """
@@ -189,13 +214,19 @@ class Scores:
     files: list[dict[str, Any]]
 
     def __len__(self) -> int:
-        return len(self.columns["problem_id"])
+        return len(self.of("problem_id"))
 
     def __getitem__(self, column: str) -> np.ndarray | None:
         return self.columns[column]
 
+    def of(self, column: str) -> np.ndarray:
+        """A column that has to be there."""
+        if (found := self.columns[column]) is None:
+            raise InputError(f"the scores have no column {column}")
+        return found
 
-def conform(table: pa.Table, columns: dict[str, tuple[pa.DataType, str]]) -> pa.Table:
+
+def conform(table: pa.Table, columns: Schema) -> pa.Table:
     """`table` with the schema's columns first and cast to their types; unknown columns are kept behind them.
 
     Raises InputError where a column cannot be cast.
@@ -212,7 +243,8 @@ def conform(table: pa.Table, columns: dict[str, tuple[pa.DataType, str]]) -> pa.
 
 
 def write_samples(path: str | os.PathLike, table: pa.Table | list[dict[str, Any]]) -> None:
-    """Writes sample rows (an Arrow table or a list of dicts) that conform to SAMPLE_COLUMNS, as Parquet or, for .jsonl, JSON lines.
+    """Writes sample rows (an Arrow table or a list of dicts) that conform to SAMPLE_COLUMNS, as Parquet or, for .jsonl,
+    JSON lines.
 
     Written aside, then renamed. Raises InputError where a required column is missing or a type is wrong.
     """
@@ -224,14 +256,19 @@ def write_scores(path: str | os.PathLike, table: pa.Table | list[dict[str, Any]]
     _write(Path(path), table, SCORE_COLUMNS, required=("problem_id", "model", "logprob", "num_tokens"))
 
 
-def _write(path: Path, table: pa.Table | list[dict[str, Any]], columns: dict, required: tuple[str, ...]) -> None:
-    if not isinstance(table, pa.Table):
-        names = dict.fromkeys(name for row in table for name in row)
-        table = pa.table({name: [row.get(name) for row in table] for name in names})
+def _table_of(rows: list[dict[str, Any]]) -> pa.Table:
+    names = dict.fromkeys(name for row in rows for name in row)
+    return pa.table({name: [row.get(name) for row in rows] for name in names})
+
+
+def _write(path: Path, rows: pa.Table | list[dict[str, Any]], columns: Schema, required: tuple[str, ...]) -> None:
+    table: pa.Table = rows if isinstance(rows, pa.Table) else _table_of(rows)
     if missing := [name for name in required if name not in table.column_names]:
         raise InputError(f"{path}: cannot be written without column {missing[0]}; have {', '.join(table.column_names)}")
     if columns is SAMPLE_COLUMNS and not {"correct", "verdict"} & set(table.column_names):
-        raise InputError(f"{path}: cannot be written without column correct or verdict; have {', '.join(table.column_names)}")
+        raise InputError(
+            f"{path}: cannot be written without column correct or verdict; have {', '.join(table.column_names)}"
+        )
     table = conform(table, columns)
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
@@ -240,7 +277,9 @@ def _write(path: Path, table: pa.Table | list[dict[str, Any]], columns: dict, re
             with open(aside, "w", encoding="utf-8") as file:
                 for batch in table.to_batches(max_chunksize=4096):
                     for row in batch.to_pylist():
-                        file.write(json.dumps({k: v for k, v in row.items() if v is not None}, ensure_ascii=False) + "\n")
+                        file.write(
+                            json.dumps({k: v for k, v in row.items() if v is not None}, ensure_ascii=False) + "\n"
+                        )
         else:
             pq.write_table(table, aside, compression="zstd")
         os.replace(aside, path)

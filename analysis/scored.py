@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import numpy as np
 
 from analysis.records import ModelSamples, Scores
+
+Key = TypeVar("Key")
 
 
 def rows_of(scores: Scores, samples: ModelSamples) -> np.ndarray:
@@ -14,29 +19,47 @@ def rows_of(scores: Scores, samples: ModelSamples) -> np.ndarray:
     """
     names = {samples.name, *map(str, samples.settings.get("model", []))}
     short = names | {name.rstrip("/").rsplit("/", 1)[-1] for name in names}
-    return np.array([model in short or str(model).rstrip("/").rsplit("/", 1)[-1] in short for model in scores["model"]])
+    return np.array(
+        [model in short or str(model).rstrip("/").rsplit("/", 1)[-1] in short for model in scores.of("model")]
+    )
 
 
 def problem_index(scores: Scores, samples: ModelSamples) -> np.ndarray:
     """Index into the samples' problems of each row: int64 [R], -1 where the problem is none of them."""
     where = {key: i for i, key in enumerate(zip(samples.benchmarks, samples.problem_ids, strict=True))}
-    keys = zip(scores["benchmark"], scores["problem_id"], strict=True)
+    keys = zip(scores.of("benchmark"), scores.of("problem_id"), strict=True)
     if len(set(samples.benchmarks)) == 1:  # a file without benchmark names fits the only one there is
         return np.array([where.get((samples.benchmarks[0], problem), -1) for _, problem in keys], dtype=np.int64)
     return np.array([where.get(key, -1) for key in keys], dtype=np.int64)
 
 
-def lower_bounds(scores: Scores, samples: ModelSamples, by: str | None = None) -> tuple[dict | np.ndarray | None, str | None]:
+def lower_bounds(scores: Scores, samples: ModelSamples) -> tuple[np.ndarray | None, str | None]:
+    """Lower bound of each problem's probability of a correct answer, from scores: (float64 [M], None), or (None, why
+    not)."""
+    total, why = _sums(scores, samples, lambda row, problem: problem, ())
+    return None if total is None else np.array([total.get(i, 0.0) for i in range(len(samples))]), why
+
+
+def lower_bounds_by_name(
+    scores: Scores, samples: ModelSamples, by: str
+) -> tuple[dict[tuple[int, str], float] | None, str | None]:
+    """The same of each correct answer (by="answer") or mode (by="mode"): {(problem index, name): probability}."""
+    return _sums(scores, samples, lambda row, problem: (problem, str(scores.of(by)[row])), (by,))
+
+
+def _sums(
+    scores: Scores, samples: ModelSamples, key_of: Callable[[int, int], Key], columns: tuple[str, ...]
+) -> tuple[dict[Key, float] | None, str | None]:
     """Sum of the probabilities of distinct correct token sequences, under the very distribution that was sampled from.
 
-    by None: float64 [M], of a correct answer to each problem; "answer" or "mode": dict (problem index, name) -> probability. Returns
-    (bounds, None), or (None, why not): the scores have to say which texts are correct and which token sequences are the same, and have
+    key_of: what a row and its problem count towards. columns: what the scores need besides. Returns (sums, None), or
+    (None, why not): the scores have to say which texts are correct and which token sequences are the same, and have
     to be taken at the samples' own temperature and top-p, both stated.
     """
     mine = rows_of(scores, samples)
     if not mine.any():
         return None, f"no score is by {samples.name}"
-    for column in ("sequence", "correct") + ((by,) if by else ()):
+    for column in ("sequence", "correct", *columns):
         if scores[column] is None:
             return None, f"the scores have no column {column}"
     for column in ("temperature", "top_p"):
@@ -44,19 +67,23 @@ def lower_bounds(scores: Scores, samples: ModelSamples, by: str | None = None) -
         if len(drawn) != 1:
             return None, f"the samples of {samples.name} do not state one {column}"
         scored = scores[column]
-        mine &= np.isclose(1.0 if scored is None else np.array([1.0 if x is None else x for x in scored], dtype=float), float(drawn[0]))
+        mine &= np.isclose(
+            1.0 if scored is None else np.array([1.0 if x is None else x for x in scored], dtype=float), float(drawn[0])
+        )
         if not mine.any():
             return None, f"the scores by {samples.name} were not taken at its samples' {column} of {drawn[0]:g}"
     problem = problem_index(scores, samples)
-    mine &= (problem >= 0) & np.array([bool(x) for x in scores["correct"]]) & np.array([x is not None for x in scores["sequence"]])
+    mine &= (
+        (problem >= 0)
+        & np.array([bool(x) for x in scores.of("correct")])
+        & np.array([x is not None for x in scores.of("sequence")])
+    )
     seen: set[tuple[int, str]] = set()
-    total: dict = {}
+    total: dict[Key, float] = {}
     for row in np.flatnonzero(mine):
-        if (sequence := (int(problem[row]), str(scores["sequence"][row]))) in seen:
+        if (sequence := (int(problem[row]), str(scores.of("sequence")[row]))) in seen:
             continue
         seen.add(sequence)
-        key = (sequence[0], str(scores[by][row])) if by else sequence[0]
-        total[key] = total.get(key, 0.0) + float(np.exp(scores["logprob"][row]))
-    if by:
-        return total, None
-    return np.array([total.get(i, 0.0) for i in range(len(samples))]), None
+        key = key_of(int(row), sequence[0])
+        total[key] = total.get(key, 0.0) + float(np.exp(scores.of("logprob")[row]))
+    return total, None

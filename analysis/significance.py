@@ -7,7 +7,8 @@ from scipy import stats
 
 
 def mcnemar(expanded: int, shrunk: int) -> float:
-    """Exact two-sided McNemar test of E against S: a fair coin tossed E + S times; 1 where both are 0. Needs equal n on both sides."""
+    """Exact two-sided McNemar test of E against S: a fair coin tossed E + S times; 1 where both are 0. Needs equal n on
+    both sides."""
     return float(stats.binomtest(expanded, expanded + shrunk, 0.5).pvalue) if expanded + shrunk else 1.0
 
 
@@ -21,7 +22,7 @@ def holm(p: np.ndarray) -> np.ndarray:
     return result
 
 
-def benjamini_hochberg(p: np.ndarray, level: float, hypotheses: int | None = None) -> np.ndarray:
+def benjamini_hochberg(p: np.ndarray, level: float, *, hypotheses: int | None = None) -> np.ndarray:
     """Which of p [H] are rejected at false discovery rate `level`: bool [H]. Source: Benjamini and Hochberg 1995.
 
     hypotheses: how many were asked in all, when those not listed have p = 1 (at least H).

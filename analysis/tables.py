@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from analysis.published import metric_rows
+
 CATEGORIES = ("preserved", "shrunk", "expanded", "out")
 LATEX = {
     "&": r"\&",
@@ -30,7 +32,8 @@ LATEX = {
 
 @dataclass
 class Table:
-    """name: file name. columns: headings; a column named "x_low" or "x_high" follows its "x" and is folded into it outside CSV.
+    """name: file name. columns: headings; a column named "x_low" or "x_high" follows its "x" and is folded into it
+    outside CSV.
 
     rows: values (str, int, float, None). digits: decimals of floats outside CSV.
     """
@@ -50,9 +53,9 @@ class Table:
             cells = []
             for i in keep:
                 text = self.shown(row[i])
-                low, high = at.get(f"{self.columns[i]}_low"), at.get(f"{self.columns[i]}_high")
-                if low is not None and row[i] is not None and (row[low] is not None or row[high] is not None):
-                    text += f" [{self.shown(row[low])}, {self.shown(row[high]) or '∞'}]"
+                low, high = (row[at[name]] if name in at else None for name in trio(self.columns[i])[1:])
+                if row[i] is not None and (low is not None or high is not None):
+                    text += f" [{self.shown(low)}, {self.shown(high) or '∞'}]"
                 cells.append(text)
             rows.append(cells)
         return [self.columns[i] for i in keep], rows
@@ -68,13 +71,17 @@ class Table:
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(self.columns)
-        writer.writerows(["" if v is None else repr(v) if isinstance(v, float) else v for v in row] for row in self.rows)
+        writer.writerows(
+            ["" if v is None else repr(v) if isinstance(v, float) else v for v in row] for row in self.rows
+        )
         return out.getvalue()
 
     def markdown(self) -> str:
         columns, rows = self.folded()
         lines = [columns, ["---"] * len(columns), *rows]
-        return f"{self.title}\n\n" + "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+        return f"{self.title}\n\n" + "".join(
+            f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines
+        )
 
     def latex(self) -> str:
         columns, rows = self.folded()
@@ -94,11 +101,14 @@ def escape(text: str) -> str:
 
 
 def write_tables(tables: list[Table], folder: Path) -> list[Path]:
-    """NAME.csv, NAME.md and NAME.tex of each table (of `problems`, which is long, the CSV alone); each written aside, then renamed."""
+    """NAME.csv, NAME.md and NAME.tex of each table (of `problems`, which is long, the CSV alone); each written aside,
+    then renamed."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for table in tables:
-        texts = {"csv": table.csv()} | ({} if table.name == "problems" else {"md": table.markdown(), "tex": table.latex()})
+        texts = {"csv": table.csv()} | (
+            {} if table.name == "problems" else {"md": table.markdown(), "tex": table.latex()}
+        )
         for ending, text in texts.items():
             write_text(folder / f"{table.name}.{ending}", text)
             written.append(folder / f"{table.name}.{ending}")
@@ -131,12 +141,17 @@ def blocks(document: dict) -> dict[str, dict]:
 
 
 def audit_tables(document: dict) -> list[Table]:
-    """Every table of an audit: support with verdicts, support by k, pass@k, metrics, certified, entropy, perplexity, problems."""
+    """Every table of an audit: support with verdicts, support by k, pass@k, metrics, certified, entropy, perplexity,
+    problems."""
     by = blocks(document)
     level = f"{round(100 * document['settings']['confidence'], 6):g}%"
     tables = [support_table(by), support_at_k_table(by), pass_at_k_table(by, level), metrics_table(by, level)]
-    if rows := [[name, *_ladder_row(step)] for name, b in by.items() if b.get("certified") for step in b["certified"]["ladder"]]:
-        tables.append(Table("certified", "Certified support by eps", ["benchmark", "eps", *CATEGORIES, "undetermined"], rows))
+    if rows := [
+        [name, *_ladder_row(step)] for name, b in by.items() if b.get("certified") for step in b["certified"]["ladder"]
+    ]:
+        tables.append(
+            Table("certified", "Certified support by eps", ["benchmark", "eps", *CATEGORIES, "undetermined"], rows)
+        )
     if rows := [
         [name, key, *triple(e["base"]), *triple(e["tuned"]), *triple(e["difference"])]
         for name, b in by.items()
@@ -207,7 +222,8 @@ def _ladder_row(step: dict) -> list[Any]:
 def support_table(by: dict[str, dict]) -> Table:
     rows = []
     for name, b in by.items():
-        s, n = b["support"], b["null"]
+        s = b["support"]
+        n = b["null"]
         counts = [x for key in CATEGORIES for x in (s[key], *triple(s["intervals"][key])[1:])]
         rates = [x for key in ("srr", "ndr", "sds", "nscr") for x in triple(s["intervals"][key])]
         rows.append(
@@ -238,7 +254,12 @@ def support_table(by: dict[str, dict]) -> Table:
         "McNemar p",
         "verdict",
     ]
-    return Table("support", "Support: preserved (P), shrunk (S), expanded (E), out (O), against one model drawn twice", columns, rows)
+    return Table(
+        "support",
+        "Support: preserved (P), shrunk (S), expanded (E), out (O), against one model drawn twice",
+        columns,
+        rows,
+    )
 
 
 def support_at_k_table(by: dict[str, dict]) -> Table:
@@ -250,7 +271,10 @@ def support_at_k_table(by: dict[str, dict]) -> Table:
     ]
     columns = ["benchmark", "k", *(c for key in ("P", "S", "E", "O", "SRR", "NDR", "SDS", "NSCR") for c in trio(key))]
     return Table(
-        "support_at_k", "Support in k draws a side: numbers of problems expected over which k of the draws are taken", columns, rows
+        "support_at_k",
+        "Support in k draws a side: numbers of problems expected over which k of the draws are taken",
+        columns,
+        rows,
     )
 
 
@@ -266,36 +290,6 @@ def pass_at_k_table(by: dict[str, dict], level: str) -> Table:
         ["benchmark", "k", *trio("base"), *trio("tuned"), *trio("difference")],
         rows,
     )
-
-
-def metric_rows(b: dict) -> list[tuple[str, dict | None, dict | None, dict | None]]:
-    """(name, base, tuned, difference) of the published relatives of pass@k, each value, low, high or None."""
-    m, out = b.get("metrics") or {}, []
-
-    def add(name: str, entry: dict | None) -> None:
-        if entry:
-            out.append((name, entry.get("base"), entry.get("tuned"), entry.get("difference")))
-
-    add("avg@n", m.get("avg_at_n"))
-    for key, name in (("maj_at_k", "maj@{}"), ("cot_pass_at_k", "CoT-Pass@{}"), ("pass_all_k", "pass^{}")):
-        steps = list((m.get(key) or {}).items())
-        steps = [s for s in steps if key != "pass_all_k" or int(s[0]) in (2, 4, 8, 16, 32)]
-        for k, entry in steps:
-            add(name.format(k), entry)
-    if g := m.get("g_pass_at_k"):
-        for tau, entry in g.items():
-            if tau != "k":
-                add(f"G-Pass@{g['k']}, tau = {tau}", entry)
-    if g := m.get("mg_pass_at_k"):
-        add(f"mG-Pass@{g['k']}", g)
-    for tau, entry in (m.get("cover_at") or {}).items():
-        add(f"Cover@{tau}", entry)
-    if y := m.get("bayes_at_n"):
-        add(
-            "Bayes@N (fixed problems)",
-            {s: {"value": y[s]["mu"], "low": y[s]["low"], "high": y[s]["high"]} for s in ("base", "tuned")},
-        )
-    return out
 
 
 def metrics_table(by: dict[str, dict], level: str) -> Table:

@@ -1,4 +1,5 @@
-"""Makes 1,547 problems x 8,192 samples of a base and a tuned model as Parquet, and measures how long an audit takes and what it needs.
+"""Makes 1,547 problems x 8,192 samples of a base and a tuned model as Parquet, and measures how long an audit takes and
+what it needs.
 
 python scripts/benchmark_analysis.py --folder /tmp/benchmark_analysis            # 12.7 million rows a side
 python scripts/benchmark_analysis.py --samples 256 --read-only                   # smaller, reading alone
@@ -23,7 +24,8 @@ BENCHMARKS = {"aime24": 30, "aime25": 30, "amc23": 40, "math500": 500, "minerva"
 
 
 def make(path: Path, model: str, problems: int, samples: int, shift: float, seed: int) -> None:
-    """One row group a 64 problems: probabilities from Beta(0.4, 0.6) to the power `shift`, up to 60 distinct wrong answers a problem."""
+    """One row group a 64 problems: probabilities from Beta(0.4, 0.6) to the power `shift`, up to 60 distinct wrong
+    answers a problem."""
     rng = np.random.default_rng(seed)
     shared = np.random.default_rng(0)
     names = [(b, i) for b, size in BENCHMARKS.items() for i in range(size)][:problems]

@@ -1,4 +1,5 @@
-"""Are the intervals, certificates and verdicts of `analysis` as sure as they say? Simulated models with known success probabilities.
+"""Are the intervals, certificates and verdicts of `analysis` as sure as they say? Simulated models with known success
+probabilities.
 
     python scripts/calibrate_analysis.py > docs/calibration.md    # the full run, some minutes
     python scripts/calibrate_analysis.py --simulations 100        # a quick look
@@ -46,7 +47,8 @@ SHAPES = {
 
 
 def sharpened(p: np.ndarray, power: float = 2.0) -> np.ndarray:
-    """A tuned model that is surer of what the base half knows and loses its rare successes: odds to a power, about p = 0.2."""
+    """A tuned model that is surer of what the base half knows and loses its rare successes: odds to a power, about p =
+    0.2."""
     with np.errstate(divide="ignore"):
         odds = (p / np.maximum(1 - p, 1e-12) / 0.25) ** power * 0.25
     return odds / (1 + odds)
@@ -56,11 +58,16 @@ def planted(
     p: np.ndarray, rng: np.random.Generator, gained: float = 0.0, lost: float = 0.0, at: float = 0.05
 ) -> tuple[np.ndarray, np.ndarray]:
     """(base, tuned): shares of the problems go from 0 to `at`, and from `at` to 0; the rest stay as they are."""
-    order, size = rng.permutation(len(p)), len(p)
-    base, tuned = p.copy(), p.copy()
-    up, down = order[: round(gained * size)], order[round(gained * size) : round((gained + lost) * size)]
-    base[up], tuned[up] = 0.0, at
-    base[down], tuned[down] = at, 0.0
+    order = rng.permutation(len(p))
+    size = len(p)
+    base = p.copy()
+    tuned = p.copy()
+    up = order[: round(gained * size)]
+    down = order[round(gained * size) : round((gained + lost) * size)]
+    base[up] = 0.0
+    tuned[up] = at
+    base[down] = at
+    tuned[down] = 0.0
     return base, tuned
 
 
@@ -79,7 +86,8 @@ SCENARIOS = {
 
 @dataclass
 class Line:
-    """One cell of a table: a share that was found in `trials` simulations, and the target it has to keep (None: stated, not judged)."""
+    """One cell of a table: a share that was found in `trials` simulations, and the target it has to keep (None: stated,
+    not judged)."""
 
     row: str
     column: str
@@ -101,34 +109,39 @@ class Line:
 def coverage(
     shape: str, problems: int, simulations: int, rng: np.random.Generator, n: int = 128, ks=(1, 16, 128)
 ) -> list[Line]:
-    """How often intervals hold the truth: bootstrap of pass@k, of a paired difference and of the crossing (population of problems), and
-    draws only.
+    """How often intervals hold the truth: bootstrap of pass@k, of a paired difference and of the crossing (population
+    of problems), and draws only.
     """
-    draw, ks = SHAPES[shape], np.array(ks)
+    draw = SHAPES[shape]
+    ks = np.array(ks)
     many = draw(rng, 2_000_000)
     every = np.arange(1, n + 1)
 
     edges = np.concatenate([[0], np.geomspace(1e-9, 1, 20_000)])
 
     def curve(p: np.ndarray) -> np.ndarray:  # mean pass@k at every k, over bins of nearly equal p
-        share, total = np.histogram(p, bins=edges)[0] / len(p), np.histogram(p, bins=edges, weights=p)[0] / len(p)
+        share = np.histogram(p, bins=edges)[0] / len(p)
+        total = np.histogram(p, bins=edges, weights=p)[0] / len(p)
         mean = np.divide(total, share, out=np.zeros(len(share)), where=share > 0)
         return np.array([share @ -np.expm1(step * np.log1p(-np.minimum(mean, 1 - 1e-15))) for step in every])
 
-    truth, tuned_truth = curve(many), curve(sharpened(many))
+    truth = curve(many)
+    tuned_truth = curve(sharpened(many))
     gap = tuned_truth - truth
     ahead = np.flatnonzero(gap > 0)
     crossing = int(every[ahead[-1]]) if len(ahead) and gap[-1] < 0 else None
     hits = {"crossing": 0.0, "exact": 0.0} | {
         name: np.zeros(len(ks)) for name in ("base", "difference", "fixed", "fixed difference")
     }
-    table, grid = pass_at_k(n, np.arange(n + 1), every), np.union1d(np.geomspace(1, n, 24).round().astype(int), ks)
+    table = pass_at_k(n, np.arange(n + 1), every)
+    grid = np.union1d(np.geomspace(1, n, 24).round().astype(int), ks)
     fixed_trials = max(simulations // 4, 1)
     for i in range(simulations):
         if i % 20 == 0:  # the resampling noise is renewed now and then; the data every time
             bootstrap = Bootstrap.draw(problems, 500, rng)
         p = draw(rng, problems)
-        c, other = rng.binomial(n, p), rng.binomial(n, sharpened(p))
+        c = rng.binomial(n, p)
+        other = rng.binomial(n, sharpened(p))
         counts = np.full(problems, n)
         low, high = bootstrap.interval(bootstrap.means(table[c][:, ks - 1], PSEUDO_BASE))
         hits["base"] += (low <= truth[ks - 1]) & (truth[ks - 1] <= high)
@@ -170,25 +183,32 @@ def coverage(
 
 
 def token_coverage(shape: str, problems: int, simulations: int, rng: np.random.Generator, n: int = 128) -> list[Line]:
-    """How often the intervals of pass@tokens hold the truth, where the lengths are estimates too: harder problems have longer
-    completions."""
-    draw, many = SHAPES[shape], 2_000_000
+    """How often the intervals of pass@tokens hold the truth, where the lengths are estimates too: harder problems have
+    longer completions."""
+    draw = SHAPES[shape]
+    many = 2_000_000
     p = draw(rng, many)
     spent = [
         (1 - p) * 600 + 400,
         (1 - sharpened(p)) * 900 + 300,
     ]  # mean length of a problem's completions, before its own luck
-    lengths, luck = [x.mean() for x in spent], 0.7  # the luck of a problem: log-normal with mean 1
+    lengths = [x.mean() for x in spent]
+    luck = 0.7  # the luck of a problem: log-normal with mean 1
     rates = [np.quantile(x, (np.arange(20_000) + 0.5) / 20_000) for x in (p, sharpened(p))]
     hits = np.zeros((3, 3))
     for i in range(simulations):
         if i % 20 == 0:
             bootstrap = Bootstrap.draw(problems, 500, rng)
         p = draw(rng, problems)
-        counts, shared = np.full(problems, n), rng.lognormal(-(luck**2) / 2, luck, problems)
+        counts = np.full(problems, n)
+        shared = rng.lognormal(-(luck**2) / 2, luck, problems)
         sides = [(counts, rng.binomial(n, x)) for x in (p, sharpened(p))]
         found, _ = pass_at_tokens(
-            *sides, [((1 - p) * 600 + 400) * shared, ((1 - sharpened(p)) * 900 + 300) * shared], n, bootstrap, points=24
+            *sides,
+            lengths=[((1 - p) * 600 + 400) * shared, ((1 - sharpened(p)) * 900 + 300) * shared],
+            largest=n,
+            bootstrap=bootstrap,
+            points=24,
         )
         at = [2, 12, 21]  # of the budgets
         truth = [
@@ -229,7 +249,8 @@ def certified_errors(
         base, tuned = SCENARIOS[scenario](SHAPES[shape](rng, problems), rng)
         counts = np.full(problems, n)
         certificate = certify((counts, rng.binomial(n, base)), (counts, rng.binomial(n, tuned)), eps)
-        above_b, above_t = base > eps, tuned > eps
+        above_b = base > eps
+        above_t = tuned > eps
         truth = np.select([above_b & above_t, above_b, above_t], [0, 1, 2], 3)
         for category in range(4):
             claimed = certificate.category == category
@@ -257,7 +278,8 @@ def verdict_shares(
 def table(title: str, note: str, lines: list[Line]) -> list[str]:
     """Markdown, rows and columns in order of appearance; a cell that missed its target says so."""
     cells = {(line.row, line.column): f"{line.share:.1%}" + (" **missed**" if line.missed else "") for line in lines}
-    rows, columns = dict.fromkeys(line.row for line in lines), dict.fromkeys(line.column for line in lines)
+    rows = dict.fromkeys(line.row for line in lines)
+    columns = dict.fromkeys(line.column for line in lines)
     out = [f"\n## {title}\n", note, "", "| | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
     return out + [f"| {row} | " + " | ".join(cells.get((row, column), "") for column in columns) + " |" for row in rows]
 
@@ -268,14 +290,19 @@ Printed by `python scripts/calibrate_analysis.py`: models with known success pro
 samples is compared with what is true. A target counts as missed when it is missed by more than two standard errors of the simulation."""
 NOTES = {
     "intervals": (
-        "Share of simulations in which the interval holds the truth; rows name the shape of the success probabilities and the number of "
-        "problems. Targets: bootstrap (pass@k, and difference@k between the model and a sharpened copy) at least 93 %, exact at least "
-        "95 %. Differences are over-covered at small k: the two pseudo-problems that keep intervals honest at the edge cost width where "
-        "all differences are small. draws only: the problem set held fixed (Clopper-Pearson at the effective sample size), at least "
+        "Share of simulations in which the interval holds the truth; rows name the shape of the "
+        "success probabilities and the number of "
+        "problems. Targets: bootstrap (pass@k, and difference@k between the model and a sharpened "
+        "copy) at least 93 %, exact at least "
+        "95 %. Differences are over-covered at small k: the two pseudo-problems that keep intervals "
+        "honest at the edge cost width where "
+        "all differences are small. draws only: the problem set held fixed (Clopper-Pearson at the "
+        "effective sample size), at least "
         "93 %, in a quarter of the simulations. crossing has no target."
     ),
     "tokens": (
-        "The same for pass@tokens at a small, a middle and a large budget, where mean lengths are estimated from the same problems and "
+        "The same for pass@tokens at a small, a middle and a large budget, where mean lengths are "
+        "estimated from the same problems and "
         "harder problems have longer completions. Target: at least 93 %, in a quarter of the simulations."
     ),
     "false": "Share of audits with a false alarm; target at most 5 %. The exact test is conservative where few problems can change sides.",
@@ -286,7 +313,8 @@ NOTES = {
 
 
 def run_job(job: tuple, seed: np.random.SeedSequence):
-    """One cell of the tables, with its own random numbers: job is (function, its arguments but for rng, which comes fourth)."""
+    """One cell of the tables, with its own random numbers: job is (function, its arguments but for rng, which comes
+    fourth)."""
     function, what, size, simulations, *more = job
     return function(what, size, simulations, np.random.default_rng(seed), *more)
 
@@ -301,7 +329,8 @@ def main() -> int:
     )
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: one a core)")
     args = parser.parse_args()
-    simulations, began = args.simulations, time.monotonic()
+    simulations = args.simulations
+    began = time.monotonic()
     last = list(SHAPES)[-1]
     hard = ["half zero, half Beta(.3, 2)", "near zero Beta(.1, 10)", "around .01: log-uniform, .003 to .03"]
     backgrounds = [last, "half zero, half Beta(.3, 2)"]
@@ -356,7 +385,8 @@ def main() -> int:
     print("\n".join(lines))
     missed = [line for line in intervals + tokens + false + certified + found if line.missed]
     print(
-        f"\nSeed {args.seed}, {simulations} simulations, {time.monotonic() - began:.0f} s; targets missed: {len(missed)}."
+        f"\nSeed {args.seed}, {simulations} simulations, {time.monotonic() - began:.0f} s; targets "
+        f"missed: {len(missed)}."
     )
     return 1 if missed else 0
 

@@ -1,4 +1,5 @@
-"""Files that other projects leave behind, read as ours. One file a format, each a `fits` on column names and a `convert` of one row.
+"""Files that other projects leave behind, read as ours. One file a format, each a `fits` on column names and a
+`convert` of one row.
 
 To add one: write the file, name it in ADAPTERS.
 """
@@ -15,10 +16,11 @@ from analysis.adapters import humaneval, limit_of_rlvr, lm_eval, verl, wide_coun
 
 @dataclass(frozen=True)
 class Adapter:
-    """name: as errors say it. kind: samples or counts. fits(columns): whether a file with these columns is of this format.
+    """name: as errors say it. kind: samples or counts. fits(columns): whether a file with these columns is of this
+    format.
 
-    convert(row, path, select, at): our rows (as `records.SAMPLE_COLUMNS` or COUNT_COLUMNS) of one of its rows; unknown columns are kept;
-    `select` is what the user put behind "::", `at` the place that errors name. Raises InputError.
+    convert(row, path, select, at): our rows (as `records.SAMPLE_COLUMNS` or COUNT_COLUMNS) of one of its rows; unknown
+    columns are kept; `select` is what the user put behind "::", `at` the place that errors name. Raises InputError.
     one_draw_a_file: several files are further draws, though each numbers its own from 0.
     """
 

@@ -1,6 +1,8 @@
-"""HumanEval-style result lines: {"task_id": ..., "completion": ..., "passed": true, "result": "passed"}, one line a completion.
+"""HumanEval-style result lines: {"task_id": ..., "completion": ..., "passed": true, "result": "passed"}, one line a
+completion.
 
-A line whose result is "timed out" is a program that ran too long: for code that is a wrong answer, not a fault of the grader.
+A line whose result is "timed out" is a program that ran too long: for code that is a wrong answer, not a fault of the
+grader.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ def fits(columns: set[str]) -> bool:
 
 
 def convert(row: dict[str, Any], path: Path, select: str | None, at: str) -> Iterator[dict[str, Any]]:
-    task, passed = row.get("task_id"), row.get("passed")
+    task = row.get("task_id")
+    passed = row.get("passed")
     if task is None or passed is None:
         raise InputError(f"{at}: {'task_id' if task is None else 'passed'} is missing")
     known = {"problem_id": str(task), "correct": passed, "completion": row.get("completion", row.get("solution"))}

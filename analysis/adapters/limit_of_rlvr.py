@@ -1,9 +1,11 @@
-"""Result files of LeapLabTHU/limit-of-RLVR (and the SimpleRL and Qwen evaluations it comes from): one line a problem, lists over samples.
+"""Result files of LeapLabTHU/limit-of-RLVR (and the SimpleRL and Qwen evaluations it comes from): one line a problem,
+lists over samples.
 
-    {"idx": 0, "question": ..., "gt": ..., "code": [texts], "pred": [answers], "finish_reason": [...], "score": [true, false, ...]}
+    {"idx": 0, "question": ..., "gt": ..., "code": [texts], "pred": [answers], "finish_reason": [...], "score": [true,
+    false, ...]}
 
-The benchmark is the folder (.../aime24/test_qwen-boxed_-1_seed1_t0.6_s0_e-1.jsonl); template, seed and temperature stand in the
-file's name.
+The benchmark is the folder (.../aime24/test_qwen-boxed_-1_seed1_t0.6_s0_e-1.jsonl); template, seed and temperature
+stand in the file's name.
 """
 
 from __future__ import annotations
@@ -44,5 +46,7 @@ def convert(row: dict[str, Any], path: Path, select: str | None, at: str) -> Ite
     for sample, score in enumerate(scores):
         lists = {ours: row[theirs][sample] for theirs, ours in LISTS.items() if isinstance(row.get(theirs), list)}
         if "answer" in lists:
-            lists["answer"] = lists["answer"] or None  # an empty string is what their extraction leaves where it finds nothing
+            lists["answer"] = (
+                lists["answer"] or None
+            )  # an empty string is what their extraction leaves where it finds nothing
         yield common | lists | {"sample": sample, "correct": score}

@@ -3,9 +3,9 @@
     {"doc_id": 0, "doc": {...}, "target": ..., "resps": [[text]], "filtered_resps": [answer], "filter": "strict-match",
      "metrics": ["exact_match"], "exact_match": 1.0}
 
-One file is one draw of every document; several files of a task, made with different seeds, are several draws. Where a task has more than
-one filter, choose with FILE::FILTER. A document with several responses (`repeats`) has one metric for all of them, which says nothing about
-each, unless the metric itself is a list.
+One file is one draw of every document; several files of a task, made with different seeds, are several draws. Where a
+task has more than one filter, choose with FILE::FILTER. A document with several responses (`repeats`) has one metric
+for all of them, which says nothing about each, unless the metric itself is a list.
 """
 
 from __future__ import annotations
@@ -17,8 +17,29 @@ from typing import Any
 
 from analysis.errors import InputError
 
-METRICS = ("exact_match", "acc", "pass@1", "pass_at_1", "is_correct", "correct", "math_verify", "em")  # the first that is there
-PLAIN = ("doc_id", "doc", "target", "arguments", "resps", "filtered_resps", "filter", "metrics", "doc_hash", "prompt_hash", "target_hash")
+METRICS = (
+    "exact_match",
+    "acc",
+    "pass@1",
+    "pass_at_1",
+    "is_correct",
+    "correct",
+    "math_verify",
+    "em",
+)  # the first that is there
+PLAIN = (
+    "doc_id",
+    "doc",
+    "target",
+    "arguments",
+    "resps",
+    "filtered_resps",
+    "filter",
+    "metrics",
+    "doc_hash",
+    "prompt_hash",
+    "target_hash",
+)
 
 
 def fits(columns: set[str]) -> bool:
@@ -48,10 +69,17 @@ def convert(row: dict[str, Any], path: Path, select: str | None, at: str) -> Ite
     answers = row.get("filtered_resps") or []
     answers = answers[0] if len(answers) == 1 and isinstance(answers[0], list) else answers
     common = {k: v for k, v in row.items() if k not in (*PLAIN, *metrics)}
-    common |= {"problem_id": str(row["doc_id"]), "benchmark": _task(path), "metric": metric, "lm_eval_filter": row.get("filter", "none")}
+    common |= {
+        "problem_id": str(row["doc_id"]),
+        "benchmark": _task(path),
+        "metric": metric,
+        "lm_eval_filter": row.get("filter", "none"),
+    }
     for index, value in enumerate(values):
         if value not in (0, 1):
-            raise InputError(f"{at}: {metric} is {value!r}; 0 or 1 is wanted (a graded metric does not say what is correct)")
+            raise InputError(
+                f"{at}: {metric} is {value!r}; 0 or 1 is wanted (a graded metric does not say what is correct)"
+            )
         own = {"correct": value == 1, "sample": index}
         if drawn:
             own["completion"] = drawn[index]

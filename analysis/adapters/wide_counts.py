@@ -1,4 +1,5 @@
-"""Counts of several models side by side: problem, n, and one NAME_correct column a model. FILE::NAME says which one is meant."""
+"""Counts of several models side by side: problem, n, and one NAME_correct column a model. FILE::NAME says which one is
+meant."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""audit: one base against one tuned model, from files of samples or counts to audit.json, report, tables and figures."""
+"""audit: one base against one tuned model, from files of samples or counts to audit.json, report, tables and
+figures."""
 
 from __future__ import annotations
 
@@ -6,61 +7,91 @@ import argparse
 import json
 import os
 from pathlib import Path
+from typing import Any
+
+from analysis.errors import InputError
+from analysis.pair import DEFAULTS, AuditSettings
+from analysis.records import ModelSamples
+from analysis.verdict import Rules
 
 EPILOG = """example:
   %(prog)s --base base/*.parquet --tuned grpo/samples.parquet --out audits/grpo
   %(prog)s --base counts.csv::base --tuned counts.csv::grpo --k 1 16 128 --out audits/grpo
 
-FILE is CSV, JSON lines or Parquet, of samples (a row a completion) or counts (a row a problem), or a folder of them; FILE::NAME takes
-one model out of a file that holds several. docs/analysis.md lists the columns and every key of DIR/audit.json."""
+FILE is CSV, JSON lines or Parquet, of samples (a row a completion) or counts (a row a problem), or a folder of them;
+FILE::NAME takes one model out of a file that holds several. docs/analysis.md lists the columns and every key of DIR/audit.json."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.epilog, parser.formatter_class = EPILOG, argparse.RawDescriptionHelpFormatter
+    parser.epilog = EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--base", nargs="+", required=True, metavar="FILE", help="samples or counts of the base model")
     parser.add_argument(
-        "--tuned", nargs="+", required=True, metavar="FILE", help="samples or counts of the tuned model, on the same problems"
+        "--tuned",
+        nargs="+",
+        required=True,
+        metavar="FILE",
+        help="samples or counts of the tuned model, on the same problems",
     )
     add_settings(parser)
-    parser.add_argument("--out", required=True, metavar="DIR", help="where audit.json, report.html, tables and figures go")
+    parser.add_argument(
+        "--out", required=True, metavar="DIR", help="where audit.json, report.html, tables and figures go"
+    )
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
-    """The options that audit and compare share."""
+    """The options that audit and compare share. Their defaults stand in AuditSettings and Rules."""
+
+    def number(option: str, default: float, help: str) -> None:
+        parser.add_argument(option, type=type(default), default=default, help=f"{help} (default: {default:g})")
+
     parser.add_argument(
-        "--redraw", nargs="+", metavar="FILE", help="a second, independent draw of the base: what no change at all looks like"
+        "--redraw",
+        nargs="+",
+        metavar="FILE",
+        help="a second, independent draw of the base: what no change at all looks like",
     )
-    parser.add_argument("--scores", nargs="+", metavar="FILE", help="log-probabilities of texts under the models (explore-rl score)")
     parser.add_argument(
-        "--k", nargs="+", type=int, help="values of k (default: powers of two up to n, and n); the support is read at the largest"
+        "--scores", nargs="+", metavar="FILE", help="log-probabilities of texts under the models (explore-rl score)"
     )
     parser.add_argument(
-        "--eps", type=float, help="threshold of certified support (default: ln(20 M)/n for M problems, the least that can be certified)"
+        "--k",
+        nargs="+",
+        type=int,
+        help="values of k (default: powers of two up to n, and n); the support is read at the largest",
     )
-    parser.add_argument("--confidence", type=float, default=0.95, help="of intervals and certificates (default: 0.95)")
-    parser.add_argument("--level", type=float, default=0.025, help="one-sided error of gain and of loss in the verdict (default: 0.025)")
-    parser.add_argument("--margin", type=float, default=0.02, help="share of problems below which a change does not matter (default: 0.02)")
-    parser.add_argument("--replicates", type=int, default=2000, help="bootstrap replicates (default: 2000)")
-    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap and of maj@k (default: 0)")
-    parser.add_argument("--common", action="store_true", help="drop problems that not all sides have, instead of refusing them")
+    parser.add_argument(
+        "--eps",
+        type=float,
+        help="threshold of certified support (default: ln(20 M)/n for M problems, the least that can be certified)",
+    )
+    number("--confidence", DEFAULTS.confidence, "of intervals and certificates")
+    number("--level", DEFAULTS.rules.level, "one-sided error of gain and of loss in the verdict")
+    number("--margin", DEFAULTS.rules.margin, "share of problems below which a change does not matter")
+    number("--replicates", DEFAULTS.replicates, "bootstrap replicates")
+    number("--seed", DEFAULTS.seed, "of the bootstrap and of maj@k")
+    parser.add_argument(
+        "--common", action="store_true", help="drop problems that not all sides have, instead of refusing them"
+    )
     parser.add_argument("--no-report", action="store_true", help="write the JSON document only")
 
 
-def settings_of(args: argparse.Namespace):
+def settings_of(args: argparse.Namespace) -> AuditSettings:
     """AuditSettings from the shared options."""
-    from analysis.audit import AuditSettings
-
-    k = tuple(args.k) if args.k else None
     return AuditSettings(
-        k=k, eps=args.eps, confidence=args.confidence, level=args.level, margin=args.margin, replicates=args.replicates, seed=args.seed
+        k=tuple(args.k) if args.k else None,
+        eps=args.eps,
+        confidence=args.confidence,
+        rules=Rules(level=args.level, margin=args.margin),
+        replicates=args.replicates,
+        seed=args.seed,
     )
 
 
-def align_redraw(base, files: list[str], common: bool) -> tuple:
-    """Base and its redraw with the same problems, and the warnings. Problems of the redraw alone do not matter; one that it lacks raises
-    InputError, unless `common`, which drops it. So does a redraw that is the base's own file.
+def align_redraw(base: ModelSamples, files: list[str], common: bool) -> tuple[ModelSamples, ModelSamples, list[str]]:
+    """Base and its redraw with the same problems, and the warnings. Problems of the redraw alone do not matter; one
+    that it lacks raises InputError, unless `common`, which drops it. So does a redraw that is the base's own file.
     """
-    from analysis.errors import InputError
     from analysis.readers import align, load
 
     redraw = load(files, name="redraw of the base")
@@ -69,7 +100,9 @@ def align_redraw(base, files: list[str], common: bool) -> tuple:
     before = len(base)
     base, redraw, warnings = align(base, redraw, common=True)
     if len(base) < before and not common:
-        raise InputError(f"{files[0]}: lacks {before - len(base)} of the {before} problems of the other sides; --common drops them")
+        raise InputError(
+            f"{files[0]}: lacks {before - len(base)} of the {before} problems of the other sides; --common drops them"
+        )
     return base, redraw, warnings
 
 
@@ -79,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
     from analysis.readers import align, load, load_scores
 
     settings = settings_of(args)
-    base, tuned, warnings = align(load(args.base), load(args.tuned), args.common)
+    base, tuned, warnings = align(load(args.base), load(args.tuned), common=args.common)
     redraw = None
     if args.redraw:
         base, redraw, more = align_redraw(base, args.redraw, args.common)
@@ -102,10 +135,8 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def write_json(path: Path, document: dict) -> None:
+def write_json(path: Path, document: dict[str, Any]) -> None:
     """Written aside, then renamed. Raises InputError where the folder cannot be written."""
-    from analysis.errors import InputError
-
     aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

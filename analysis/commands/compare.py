@@ -8,15 +8,18 @@ from pathlib import Path
 
 from analysis.commands.audit import add_settings, align_redraw, settings_of, write_json
 from analysis.errors import InputError
+from analysis.records import ModelSamples
 
 EPILOG = """example:
-  %(prog)s --base base.parquet --method grpo grpo/seed0.parquet grpo/seed1.parquet --method mixture mix/seed0.parquet --out board
+  %(prog)s --base base.parquet --method grpo grpo/seed0.parquet grpo/seed1.parquet \\
+      --method mixture mix/seed0.parquet --out board
 
 Each FILE after a method's name is one run (a seed). FILE::NAME takes one model out of a file that holds several."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.epilog, parser.formatter_class = EPILOG, argparse.RawDescriptionHelpFormatter
+    parser.epilog = EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--base", nargs="+", required=True, metavar="FILE", help="samples or counts of the base model")
     parser.add_argument(
         "--method",
@@ -27,7 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a method and its runs, one FILE a run; repeatable",
     )
     add_settings(parser)
-    parser.add_argument("--out", required=True, metavar="DIR", help="where compare.json, the report and the audits of all runs go")
+    parser.add_argument(
+        "--out", required=True, metavar="DIR", help="where compare.json, the report and the audits of all runs go"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -37,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     from analysis.compare import compare
     from analysis.readers import load, load_scores
 
-    methods: dict[str, list] = {}
+    methods: dict[str, list[ModelSamples]] = {}
     for name, *files in args.method:
         if not files:
             raise InputError(f"--method {name}: no FILE after the name")
@@ -71,7 +76,9 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def align_all(base, redraw_files: list[str] | None, methods: dict[str, list], common: bool) -> tuple:
+def align_all(
+    base: ModelSamples, redraw_files: list[str] | None, methods: dict[str, list[ModelSamples]], common: bool
+) -> tuple[ModelSamples, ModelSamples | None, dict[str, list[ModelSamples]], list[str]]:
     """Base, its redraw (None without files) and every run with the same problems in the same order, and the warnings.
 
     Raises InputError where they differ, unless `common`.
@@ -81,10 +88,15 @@ def align_all(base, redraw_files: list[str] | None, methods: dict[str, list], co
     warnings: list[str] = []
     for runs in methods.values():  # first what is left of the base's problems, then every run against that
         for run_ in runs:
-            base, _, more = align(base, run_, common)
+            base, _, more = align(base, run_, common=common)
             warnings += [line for line in more if line not in warnings]
     redraw = None
     if redraw_files:
         base, redraw, more = align_redraw(base, redraw_files, common)
         warnings += [line for line in more if line not in warnings]
-    return base, redraw, {name: [align(base, run_, common=True)[1] for run_ in runs] for name, runs in methods.items()}, warnings
+    return (
+        base,
+        redraw,
+        {name: [align(base, run_, common=True)[1] for run_ in runs] for name, runs in methods.items()},
+        warnings,
+    )

@@ -1,4 +1,5 @@
-"""Writes what an audit found: report.html (one file, opens from disk), tables/ (CSV, Markdown, LaTeX), figures/ (SVG, PNG), audit.json."""
+"""Writes what an audit found: report.html (one file, opens from disk), tables/ (CSV, Markdown, LaTeX), figures/ (SVG,
+PNG), audit.json."""
 
 from __future__ import annotations
 
@@ -22,11 +23,14 @@ from analysis.tables import audit_tables, write_tables, write_text
 HERE = Path(__file__).parent
 
 
-def write(document: dict[str, Any], base: ModelSamples | None, tuned: ModelSamples | None, out_dir: str | os.PathLike) -> list[Path]:
-    """Writes audit.json, report.html, tables/ and figures/ of an audit document into `out_dir`, and returns their paths.
+def write(
+    document: dict[str, Any], base: ModelSamples | None, tuned: ModelSamples | None, out_dir: str | os.PathLike
+) -> list[Path]:
+    """Writes audit.json, report.html, tables/ and figures/ of an audit document into `out_dir`, and returns their
+    paths.
 
-    base, tuned: the aligned samples that were audited; their completions go into the page (None: no completions). Each file is written
-    aside, then renamed.
+    base, tuned: the aligned samples that were audited; their completions go into the page (None: no completions). Each
+    file is written aside, then renamed.
     """
     out = Path(out_dir)
     out.mkdir(parents=True, exist_ok=True)
@@ -41,7 +45,8 @@ def write(document: dict[str, Any], base: ModelSamples | None, tuned: ModelSampl
 
 
 def write_comparison(document: dict[str, Any], out_dir: str | os.PathLike) -> list[Path]:
-    """Writes compare.json, report.html, tables/ and figures/ of a comparison (`analysis.compare.compare`), and returns their paths.
+    """Writes compare.json, report.html, tables/ and figures/ of a comparison (`analysis.compare.compare`), and returns
+    their paths.
 
     An "exact" section in the document (docs/analysis.md) is shown beside the sampled figures.
     """
@@ -50,7 +55,10 @@ def write_comparison(document: dict[str, Any], out_dir: str | os.PathLike) -> li
     methods = list(document["methods"])
     heading = f"{', '.join(methods[:6])}{' …' if len(methods) > 6 else ''} against {document['base']['name']}"
     write_text(out / "compare.json", json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
-    write_text(out / "report.html", render(comparison_page(document), heading, "methods and runs against their base", "compare.json"))
+    write_text(
+        out / "report.html",
+        render(comparison_page(document), heading, "methods and runs against their base", "compare.json"),
+    )
     tables = write_tables(comparison_tables(document), out / "tables")
     figures = write_comparison_figures(document, out / "figures")
     return [out / "report.html", out / "compare.json", *tables, *figures]
@@ -58,7 +66,9 @@ def write_comparison(document: dict[str, Any], out_dir: str | os.PathLike) -> li
 
 def render(page: dict[str, Any], heading: str, kicker: str, json_name: str) -> str:
     """The page as one HTML file: style, script, Plotly and data inside."""
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(HERE), autoescape=True, undefined=jinja2.StrictUndefined)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE), autoescape=True, undefined=jinja2.StrictUndefined
+    )
     data = json.dumps(finite(page), allow_nan=False, ensure_ascii=False, separators=(",", ":")).replace(
         "<", "\\u003c"
     )  # no text can end the script

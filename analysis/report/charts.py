@@ -1,4 +1,5 @@
-"""Charts of the report, as Plotly specifications. Colours are names ("--base", "--base/0.15") that the page replaces by its theme's."""
+"""Charts of the report, as Plotly specifications. Colours are names ("--base", "--base/0.15") that the page replaces by
+its theme's."""
 
 from __future__ import annotations
 
@@ -17,15 +18,29 @@ UNDETERMINED = {"label": "undetermined", "colour": "--undetermined"}
 RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.25, 0.5, 0.75, 0.9, 0.97, 0.99, 0.999)
 
 
-def figure(id: str, title: str, caption: str, data: list[dict], layout: dict, width: int = 12, height: int = 380) -> dict[str, Any]:
-    return {"id": id, "title": title, "caption": caption, "width": width, "height": height, "spec": {"data": data, "layout": layout}}
+def figure(
+    id: str, title: str, *, caption: str, data: list[dict], layout: dict, width: int = 12, height: int = 380
+) -> dict[str, Any]:
+    return {
+        "id": id,
+        "title": title,
+        "caption": caption,
+        "width": width,
+        "height": height,
+        "spec": {"data": data, "layout": layout},
+    }
 
 
 def flow(block: dict, names: tuple[str, str]) -> dict[str, Any]:
     s = block["support"]
     links = [(0, 2, "preserved"), (0, 3, "shrunk"), (1, 2, "expanded"), (1, 3, "out")]
     links = [(a, b, name) for a, b, name in links if s[name] > 0]
-    solved = [s["preserved"] + s["shrunk"], s["expanded"] + s["out"], s["preserved"] + s["expanded"], s["shrunk"] + s["out"]]
+    solved = [
+        s["preserved"] + s["shrunk"],
+        s["expanded"] + s["out"],
+        s["preserved"] + s["expanded"],
+        s["shrunk"] + s["out"],
+    ]
     labels = [f"{names[0]}: solved", f"{names[0]}: not solved", f"{names[1]}: solved", f"{names[1]}: not solved"]
     data = {
         "type": "sankey",
@@ -53,12 +68,23 @@ def flow(block: dict, names: tuple[str, str]) -> dict[str, Any]:
         used = sorted({n for a, b, _ in links for n in (a, b)})
         if len(used) < 4:
             data["node"].pop(key)
-    caption = f"Solved: at least one of {s['k']:,} samples is correct. Read the thin streams against the null beside them."
-    return figure("flow", "Support, from base to tuned", caption, [data], {"margin": {"l": 8, "r": 8, "t": 18, "b": 18}}, 7, 330)
+    caption = (
+        f"Solved: at least one of {s['k']:,} samples is correct. Read the thin streams against the null beside them."
+    )
+    return figure(
+        "flow",
+        "Support, from base to tuned",
+        caption=caption,
+        data=[data],
+        layout={"margin": {"l": 8, "r": 8, "t": 18, "b": 18}},
+        width=7,
+        height=330,
+    )
 
 
 def null(block: dict) -> dict[str, Any]:
-    n, again = block["null"], block.get("redraw")
+    n = block["null"]
+    again = block.get("redraw")
     rows = [("lost (base only)", "shrunk"), ("gained (tuned only)", "expanded")]
     labels = [label for label, _ in rows]
     bar = {"type": "bar", "orientation": "h", "y": labels, "textposition": "outside", "cliponaxis": False}
@@ -100,9 +126,12 @@ def null(block: dict) -> dict[str, Any]:
         "margin": {"l": 130, "r": 12, "t": 14, "b": 46},
     }
     caption = (
-        "What relabelling the draws within each problem would give, exactly: some problems seem lost or gained though nothing changed."
+        "What relabelling the draws within each problem would give, exactly: some problems seem lost or "
+        "gained though nothing changed."
     )
-    return figure("null", "Lost and gained, against the null", caption, data, layout, 5, 330)
+    return figure(
+        "null", "Lost and gained, against the null", caption=caption, data=data, layout=layout, width=5, height=330
+    )
 
 
 def logit(correct: np.ndarray, n: np.ndarray) -> np.ndarray:
@@ -111,7 +140,9 @@ def logit(correct: np.ndarray, n: np.ndarray) -> np.ndarray:
 
 
 def scatter(rows: list[dict], eps: float | None, names: tuple[str, str]) -> dict[str, Any]:
-    sides = [(np.array([r[s]["n"] for r in rows]), np.array([r[s]["correct"] for r in rows])) for s in ("base", "tuned")]
+    sides = [
+        (np.array([r[s]["n"] for r in rows]), np.array([r[s]["correct"] for r in rows])) for s in ("base", "tuned")
+    ]
     rng = np.random.default_rng(0)
     x, y = (logit(c, n) + rng.uniform(-0.07, 0.07, len(rows)) for n, c in sides)
     ends = float(max(np.abs(logit(np.zeros(1), np.array([n.max()])))[0] for n, _ in sides)) + 0.4
@@ -130,7 +161,8 @@ def scatter(rows: list[dict], eps: float | None, names: tuple[str, str]) -> dict
         if not at:
             continue
         text = [
-            f"{rows[i]['problem_id']}: " + " → ".join(f"{rows[i][side]['correct']}/{rows[i][side]['n']}" for side in ("base", "tuned"))
+            f"{rows[i]['problem_id']}: "
+            + " → ".join(f"{rows[i][side]['correct']}/{rows[i][side]['n']}" for side in ("base", "tuned"))
             for i in at
         ]
         flips = [bool(rows[i].get("suspicious_flip")) for i in at]
@@ -171,7 +203,8 @@ def scatter(rows: list[dict], eps: float | None, names: tuple[str, str]) -> dict
     }
     layout["xaxis"]["tickangle"] = 0
     if eps is not None:
-        at, line = math.log(eps / (1 - eps)), {"color": "--neutral", "width": 1.2, "dash": "dash"}
+        at = math.log(eps / (1 - eps))
+        line = {"color": "--neutral", "width": 1.2, "dash": "dash"}
         layout["shapes"] = [
             {"type": "line", "x0": at, "x1": at, "y0": -ends, "y1": ends, "line": line},
             {"type": "line", "x0": -ends, "x1": ends, "y0": at, "y1": at, "line": line},
@@ -187,8 +220,13 @@ def scatter(rows: list[dict], eps: float | None, names: tuple[str, str]) -> dict
                 "font": {"color": "--muted"},
             }
         ]
-    caption = "One dot a problem, on a logit scale, slightly shaken apart; diamonds are suspicious flips. Dashed: eps of certified support."
-    return figure("scatter", "Success rate of each problem", caption, data, layout, 7, 560)
+    caption = (
+        "One dot a problem, on a logit scale, slightly shaken apart; diamonds are suspicious flips. "
+        "Dashed: eps of certified support."
+    )
+    return figure(
+        "scatter", "Success rate of each problem", caption=caption, data=data, layout=layout, width=7, height=560
+    )
 
 
 def ladder(certified: dict) -> dict[str, Any]:
@@ -214,9 +252,20 @@ def ladder(certified: dict) -> dict[str, Any]:
         "bargap": 0.25,
         "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "traceorder": "normal"},
     }
-    caption = f"What can be said with {certified['confidence']:.0%} confidence: is the success probability above eps or below it,"
+    caption = (
+        f"What can be said with {certified['confidence']:.0%} confidence: is the success probability above "
+        "eps or below it,"
+    )
     caption += " on each side? The rest would need more draws."
-    return figure("ladder", "Certified support, for a ladder of eps", caption, data, layout, 5, 560)
+    return figure(
+        "ladder",
+        "Certified support, for a ladder of eps",
+        caption=caption,
+        data=data,
+        layout=layout,
+        width=5,
+        height=560,
+    )
 
 
 def dot_words(entry: dict) -> str:
@@ -226,8 +275,9 @@ def dot_words(entry: dict) -> str:
 def dots(
     id: str,
     title: str,
+    *,
     caption: str,
-    rows: list[tuple[str, dict, dict]],
+    rows: list[tuple[str, dict | None, dict | None]],
     names: tuple[str, str],
     unit: str,
     width: int = 6,
@@ -235,8 +285,9 @@ def dots(
 ) -> dict[str, Any]:
     """Base and tuned values with intervals, one row a quantity."""
     data = []
-    for side, name, column, shift in (("base", names[0], 1, -0.11), ("tuned", names[1], 2, 0.11)):
-        there = [(i, row[0], row[column]) for i, row in enumerate(rows) if row[column]]
+    sides = (("base", names[0], [row[1] for row in rows], -0.11), ("tuned", names[1], [row[2] for row in rows], 0.11))
+    for side, name, entries, shift in sides:
+        there = [(i, rows[i][0], entry) for i, entry in enumerate(entries) if entry]
         values = [v["value"] for *_, v in there]
         data.append(
             {
@@ -258,10 +309,15 @@ def dots(
                 "hovertemplate": "%{text}<extra></extra>",
             }
         )
-    yaxis = {"tickvals": list(range(len(rows))), "ticktext": [row[0] for row in rows], "zeroline": False, "range": [len(rows) - 0.5, -0.5]}
+    yaxis = {
+        "tickvals": list(range(len(rows))),
+        "ticktext": [row[0] for row in rows],
+        "zeroline": False,
+        "range": [len(rows) - 0.5, -0.5],
+    }
     layout = {
         "xaxis": {"title": {"text": unit}, "rangemode": "tozero" if from_zero else "normal"},
         "yaxis": yaxis,
         "margin": {"l": 150, "r": 16, "t": 14, "b": 46},
     }
-    return figure(id, title, caption, data, layout, width, 130 + 48 * len(rows))
+    return figure(id, title, caption=caption, data=data, layout=layout, width=width, height=130 + 48 * len(rows))

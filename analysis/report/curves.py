@@ -28,10 +28,21 @@ def short(number: float) -> str:
     return f"{number:g}"
 
 
-def banded(x: list, entry: dict[str, list], name: str, colour: str, unit: str = "k", dash: str = "solid") -> list[dict[str, Any]]:
+def banded(
+    x: list, entry: dict[str, list], *, name: str, colour: str, unit: str = "k", dash: str = "solid"
+) -> list[dict[str, Any]]:
     """A line with its interval as a band; one legend entry."""
-    hover = f"{name}<br>{unit} = %{{x:,.0f}}: %{{y:.1%}} (%{{customdata[0]:.1%}} to %{{customdata[1]:.1%}})<extra></extra>"
-    shared = {"x": x, "legendgroup": name, "hoverinfo": "skip", "showlegend": False, "mode": "lines", "line": {"width": 0}}
+    hover = (
+        f"{name}<br>{unit} = %{{x:,.0f}}: %{{y:.1%}} (%{{customdata[0]:.1%}} to %{{customdata[1]:.1%}})<extra></extra>"
+    )
+    shared = {
+        "x": x,
+        "legendgroup": name,
+        "hoverinfo": "skip",
+        "showlegend": False,
+        "mode": "lines",
+        "line": {"width": 0},
+    }
     return [
         {**shared, "y": entry["low"]},
         {**shared, "y": entry["high"], "fill": "tonexty", "fillcolor": f"{colour}/0.16"},
@@ -98,12 +109,18 @@ def crossing_words(crossing: dict | None, unit: str = "k") -> str:
 def pass_at_k(block: dict, names: tuple[str, str], level: str) -> dict[str, Any]:
     curves = block["curves"]
     k = curves["k"]
-    data = [trace for side, name in zip(("base", "tuned"), names, strict=True) for trace in banded(k, curves[side], name, f"--{side}")]
+    data = [
+        trace
+        for side, name in zip(("base", "tuned"), names, strict=True)
+        for trace in banded(k, curves[side], name=name, colour=f"--{side}")
+    ]
     for side, name in zip(("base", "tuned"), names, strict=True):
         if extra := (block.get("extrapolation") or {}).get(side):
             beyond = extra["pass_at_k"]
             steps = {key: [v[key] for v in beyond.values()] for key in ("value", "low", "high")}
-            lines = banded([int(step) for step in beyond], steps, f"{name}, extrapolated", f"--{side}", dash="dash")
+            lines = banded(
+                [int(step) for step in beyond], steps, name=f"{name}, extrapolated", colour=f"--{side}", dash="dash"
+            )
             data += [line | {"visible": "legendonly"} for line in lines]
     layout = {
         "xaxis": power_ticks(1, k[-1]) | {"title": {"text": "k (samples a problem)"}},
@@ -115,13 +132,14 @@ def pass_at_k(block: dict, names: tuple[str, str], level: str) -> dict[str, Any]
         f"Unbiased estimates with {level} intervals over problems."
         " Dashed, when clicked in the legend: extrapolated beyond n by a fitted model."
     )
-    return figure("pass-at-k", "pass@k", caption, data, layout, 7, 400)
+    return figure("pass-at-k", "pass@k", caption=caption, data=data, layout=layout, width=7, height=400)
 
 
 def difference(block: dict, level: str) -> dict[str, Any]:
     curves = block["curves"]
-    k, entry = curves["k"], curves["difference"]
-    data = banded(k, entry, "tuned − base", "--neutral")
+    k = curves["k"]
+    entry = curves["difference"]
+    data = banded(k, entry, name="tuned − base", colour="--neutral")
     if "band_low" in entry:
         for key in ("band_low", "band_high"):
             data.append(
@@ -138,11 +156,19 @@ def difference(block: dict, level: str) -> dict[str, Any]:
             )
     layout = {
         "xaxis": power_ticks(1, k[-1]) | {"title": {"text": "k (samples a problem)"}},
-        "yaxis": {"title": {"text": "difference in pass@k"}, "tickformat": "+.0%", "zeroline": True, "zerolinewidth": 1.5},
+        "yaxis": {
+            "title": {"text": "difference in pass@k"},
+            "tickformat": "+.0%",
+            "zeroline": True,
+            "zerolinewidth": 1.5,
+        },
         **crossing_marks(block.get("crossing_k"), k[-1], ""),
     }
-    caption = f"Above zero the tuned model is ahead. Paired {level} intervals at each k, and a band that holds at all k together."
-    return figure("difference", "Tuned minus base", caption, data, layout, 5, 400)
+    caption = (
+        f"Above zero the tuned model is ahead. Paired {level} intervals at each k, and a band that holds "
+        "at all k together."
+    )
+    return figure("difference", "Tuned minus base", caption=caption, data=data, layout=layout, width=5, height=400)
 
 
 def tokens(block: dict, names: tuple[str, str]) -> dict[str, Any] | None:
@@ -151,7 +177,7 @@ def tokens(block: dict, names: tuple[str, str]) -> dict[str, Any] | None:
     data = [
         t
         for side, name in zip(("base", "tuned"), names, strict=True)
-        for t in banded(entry["tokens"], entry[side], name, f"--{side}", "tokens")
+        for t in banded(entry["tokens"], entry[side], name=name, colour=f"--{side}", unit="tokens")
     ]
     layout = {
         "xaxis": power_ticks(entry["tokens"][0], entry["tokens"][-1]) | {"title": {"text": "tokens spent a problem"}},
@@ -160,13 +186,18 @@ def tokens(block: dict, names: tuple[str, str]) -> dict[str, Any] | None:
     crossing = block.get("crossing_tokens")
     layout |= crossing_marks(crossing, entry["tokens"][-1], crossing_words(crossing, "tokens"))
     lengths = [tokens_words(block["num_tokens"][side]) for side in ("base", "tuned")]
-    caption = f"The same curves by cost: on average a completion of {names[0]} has {lengths[0]} and one of {names[1]} {lengths[1]}."
+    caption = (
+        f"The same curves by cost: on average a completion of {names[0]} has {lengths[0]} and one of "
+        f"{names[1]} {lengths[1]}."
+    )
     caption += " The intervals know that these lengths are estimates too."
-    return figure("tokens", "pass@k by tokens spent", caption, data, layout, 12, 340)
+    return figure("tokens", "pass@k by tokens spent", caption=caption, data=data, layout=layout, width=12, height=340)
 
 
 def tokens_words(entry: dict) -> str:
-    return f"{entry['value']:,.0f} tokens" + ("" if entry["low"] is None else f" ({entry['low']:,.0f} to {entry['high']:,.0f})")
+    return f"{entry['value']:,.0f} tokens" + (
+        "" if entry["low"] is None else f" ({entry['low']:,.0f} to {entry['high']:,.0f})"
+    )
 
 
 def mixing(advice: list[dict], names: tuple[str, str]) -> dict[str, Any]:
@@ -201,9 +232,9 @@ def mixing(advice: list[dict], names: tuple[str, str]) -> dict[str, Any]:
     return figure(
         "advice",
         "How to spend a budget of K samples",
-        "All on one model, or the split between both that solves most.",
-        data,
-        layout,
-        6,
-        340,
+        caption="All on one model, or the split between both that solves most.",
+        data=data,
+        layout=layout,
+        width=6,
+        height=340,
     )

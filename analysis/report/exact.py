@@ -1,4 +1,5 @@
-"""Exact figures of the laboratory on the page of a comparison: docs/analysis.md, section compare.json, describes the data."""
+"""Exact figures of the laboratory on the page of a comparison: docs/analysis.md, section compare.json, describes the
+data."""
 
 from __future__ import annotations
 
@@ -6,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from analysis.report import charts, curves
+import analysis.report.charts as charts
+import analysis.report.curves as curves
 from analysis.report.parts import section
 
 BIG_UNITS = {"mode": "solution modes", "problem": "problems"}
@@ -16,11 +18,20 @@ def is_control(name: str) -> bool:
     return " at T=" in name or "matched" in name
 
 
-def ranged(x: list, runs: np.ndarray, name: str, colour: str, hover: str, dash: str = "solid", **more: Any) -> list[dict]:
+def ranged(
+    x: list, runs: np.ndarray, *, name: str, colour: str, hover: str, dash: str = "solid", **more: Any
+) -> list[dict]:
     """Mean of runs [R, K] as a line, their range as a band."""
     out = []
     if len(runs) > 1:
-        shared = {"x": x, "legendgroup": name, "hoverinfo": "skip", "showlegend": False, "mode": "lines", "line": {"width": 0}}
+        shared = {
+            "x": x,
+            "legendgroup": name,
+            "hoverinfo": "skip",
+            "showlegend": False,
+            "mode": "lines",
+            "line": {"width": 0},
+        }
         out += [
             {**shared, "y": runs.min(axis=0).tolist()},
             {**shared, "y": runs.max(axis=0).tolist(), "fill": "tonexty", "fillcolor": f"{colour}/0.15"},
@@ -43,7 +54,10 @@ def ranged(x: list, runs: np.ndarray, name: str, colour: str, hover: str, dash: 
 
 def exact_sections(exact: dict, colours: dict[str, str]) -> list[dict]:
     eps = (exact.get("settings") or {}).get("eps")
-    lead = "Where all correct answers can be listed, their probabilities are computed, not sampled: the range shown is over runs. "
+    lead = (
+        "Where all correct answers can be listed, their probabilities are computed, not sampled: the "
+        "range shown is over runs. "
+    )
     lead += f"Support at eps = {eps:.3g}." if eps else ""
     unit = "mode" if any("mode" in run.get("support", {}) for run in exact["runs"]) else "problem"
     out = [
@@ -51,10 +65,18 @@ def exact_sections(exact: dict, colours: dict[str, str]) -> list[dict]:
             "exact",
             "Exact figures",
             lead,
-            [exact_table(exact, "figures"), exact_curves(exact, colours), exact_masses(exact, colours), exact_table(exact, "masses")],
+            [
+                exact_table(exact, "figures"),
+                exact_curves(exact, colours),
+                exact_masses(exact, colours),
+                exact_table(exact, "masses"),
+            ],
         )
     ]
-    parts = [exact_ladder(exact, colours, unit, "shrunk", "lost"), exact_ladder(exact, colours, unit, "expanded", "gained")]
+    parts = [
+        exact_ladder(exact, colours, unit=unit, key="shrunk", word="lost"),
+        exact_ladder(exact, colours, unit=unit, key="expanded", word="gained"),
+    ]
     out.append(
         section(
             "exact-ladder",
@@ -63,7 +85,10 @@ def exact_sections(exact: dict, colours: dict[str, str]) -> list[dict]:
             parts,
         )
     )
-    steps = [exact_steps(exact, colours, unit, eps, "shrunk", "lost"), exact_steps(exact, colours, unit, eps, "expanded", "gained")]
+    steps = [
+        exact_steps(exact, colours, unit=unit, eps=eps, key="shrunk", word="lost"),
+        exact_steps(exact, colours, unit=unit, eps=eps, key="expanded", word="gained"),
+    ]
     out.append(
         section(
             "exact-training",
@@ -81,10 +106,16 @@ def exact_table(exact: dict, which: str) -> dict[str, Any] | None:
         wanted = [(f"pass@{k}", f"pass@{k}", ".3f") for k in (1, 16, 1024)]
         for unit in ("mode", "problem"):
             wanted += [(f"{key.upper()} {unit}", f"{unit}_{key}", ".3f") for key in ("srr", "ndr")]
-            wanted += [(f"{letter} {unit}", f"{unit}_{key}", ".4g") for letter, key in (("S", "shrunk"), ("E", "expanded"))]
+            wanted += [
+                (f"{letter} {unit}", f"{unit}_{key}", ".4g") for letter, key in (("S", "shrunk"), ("E", "expanded"))
+            ]
         note = "Mean over runs, and their range. S, E: lost and gained."
     else:
-        wanted = [(name.removeprefix("mass_").replace("_", " "), name, ".2e") for name in exact["rows"][0] if name.startswith("mass_")]
+        wanted = [
+            (name.removeprefix("mass_").replace("_", " "), name, ".2e")
+            for name in exact["rows"][0]
+            if name.startswith("mass_")
+        ]
         note = "Probability that one draw is a correct answer of the region. Mean over runs, and their range."
     wanted = [w for w in wanted if any(row.get(w[1]) for row in exact["rows"])]
     rows = []
@@ -96,11 +127,18 @@ def exact_table(exact: dict, which: str) -> dict[str, Any] | None:
             cells.append(
                 None
                 if not v
-                else {"text": format(v["mean"], form), "sub": f"{format(v['low'], form)} to {format(v['high'], form)}" if several else ""}
+                else {
+                    "text": format(v["mean"], form),
+                    "sub": f"{format(v['low'], form)} to {format(v['high'], form)}" if several else "",
+                }
             )
         rows.append(cells)
     caption = "Exact pass@k and support" if which == "figures" else "Mass of each region"
-    return {"caption": caption, "columns": ["method", *(heading for heading, *_ in wanted)], "rows": rows, "note": note} if wanted else None
+    return (
+        {"caption": caption, "columns": ["method", *(heading for heading, *_ in wanted)], "rows": rows, "note": note}
+        if wanted
+        else None
+    )
 
 
 def by_method(exact: dict) -> dict[str, list[dict]]:
@@ -116,17 +154,18 @@ def exact_curves(exact: dict, colours: dict[str, str]) -> dict[str, Any] | None:
         if is_control(name) and "matched" in name:
             continue  # the base's own curve, shifted
         k = sorted(int(step) for step in runs[0]["pass_at_k"])
-        values = np.array([[{int(a): b for a, b in run["pass_at_k"].items()}[step] for step in k] for run in runs])
+        by_k = [{int(step): value for step, value in run["pass_at_k"].items()} for run in runs]
+        values = np.array([[values[step] for step in k] for values in by_k])
         control = is_control(name)
         parent = name.split(" at T=")[0]
         colour = "--text" if parent == "base" else colours.get(parent, "--neutral")
         data += ranged(
             k,
             values,
-            name,
-            colour,
-            "k = %{x:,}: %{y:.2%}",
-            "dot" if control else "dash" if name == "base" else "solid",
+            name=name,
+            colour=colour,
+            hover="k = %{x:,}: %{y:.2%}",
+            dash="dot" if control else "dash" if name == "base" else "solid",
             **({"visible": "legendonly"} if control else {}),
         )
     if not data:
@@ -136,7 +175,13 @@ def exact_curves(exact: dict, colours: dict[str, str]) -> dict[str, Any] | None:
         "yaxis": {"title": {"text": "exact pass@k"}, "tickformat": ".0%"},
     }
     return charts.figure(
-        "exact-pass-at-k", "Exact pass@k", "Dashed: the base. Raised temperatures are in the legend, to be clicked.", data, layout, 7, 440
+        "exact-pass-at-k",
+        "Exact pass@k",
+        caption="Dashed: the base. Raised temperatures are in the legend, to be clicked.",
+        data=data,
+        layout=layout,
+        width=7,
+        height=440,
     )
 
 
@@ -170,16 +215,27 @@ def exact_masses(exact: dict, colours: dict[str, str]) -> dict[str, Any] | None:
             }
         )
     layout = {
-        "xaxis": {"type": "log", "dtick": 1, "title": {"text": "mass of correct answers in the region"}, "exponentformat": "power"},
+        "xaxis": {
+            "type": "log",
+            "dtick": 1,
+            "title": {"text": "mass of correct answers in the region"},
+            "exponentformat": "power",
+        },
         "yaxis": {"type": "category"},
         "margin": {"l": 110, "r": 12, "t": 14, "b": 46},
     }
     return charts.figure(
-        "exact-masses", "Mass of each region", "Mean over runs and their range; the scale is logarithmic.", data, layout, 5, 440
+        "exact-masses",
+        "Mass of each region",
+        caption="Mean over runs and their range; the scale is logarithmic.",
+        data=data,
+        layout=layout,
+        width=5,
+        height=440,
     )
 
 
-def exact_ladder(exact: dict, colours: dict[str, str], unit: str, key: str, word: str) -> dict[str, Any] | None:
+def exact_ladder(exact: dict, colours: dict[str, str], *, unit: str, key: str, word: str) -> dict[str, Any] | None:
     data = []
     for name, runs in by_method(exact).items():
         if name == "base" or is_control(name) or not all(unit in run.get("support", {}) for run in runs):
@@ -188,31 +244,46 @@ def exact_ladder(exact: dict, colours: dict[str, str], unit: str, key: str, word
         data += ranged(
             eps,
             np.array([[row[key] for row in run["support"][unit]] for run in runs], dtype=float),
-            name,
-            colours[name],
-            f"eps = %{{x:.2g}}: %{{y:.4g}} {word}",
+            name=name,
+            colour=colours[name],
+            hover=f"eps = %{{x:.2g}}: %{{y:.4g}} {word}",
         )
     layout = {
-        "xaxis": {"type": "log", "title": {"text": "eps"}, "autorange": "reversed", "dtick": 1, "exponentformat": "power"},
+        "xaxis": {
+            "type": "log",
+            "title": {"text": "eps"},
+            "autorange": "reversed",
+            "dtick": 1,
+            "exponentformat": "power",
+        },
         "yaxis": {"title": {"text": f"{BIG_UNITS[unit]} {word}"}, "rangemode": "tozero"},
     }
     return (
         charts.figure(
-            f"exact-{key}", f"{word.capitalize()}, by eps", "Further right, rarer answers count as support.", data, layout, 6, 340
+            f"exact-{key}",
+            f"{word.capitalize()}, by eps",
+            caption="Further right, rarer answers count as support.",
+            data=data,
+            layout=layout,
+            width=6,
+            height=340,
         )
         if data
         else None
     )
 
 
-def exact_steps(exact: dict, colours: dict[str, str], unit: str, eps: float | None, key: str, word: str) -> dict[str, Any] | None:
+def exact_steps(
+    exact: dict, colours: dict[str, str], *, unit: str, eps: float | None, key: str, word: str
+) -> dict[str, Any] | None:
     groups: dict[str, list[list[tuple[int, float]]]] = {}
     for run in exact.get("training") or []:
         points = []
         for record in run["steps"]:
             ladder = (record.get("support") or {}).get(unit)
             if ladder:
-                row = min(ladder, key=lambda r: abs(r["eps"] - (eps or ladder[len(ladder) // 2]["eps"])))
+                near = eps or ladder[len(ladder) // 2]["eps"]
+                row = min(ladder, key=lambda r, near=near: abs(r["eps"] - near))
                 points.append((record["step"], row[key]))
         if points:
             groups.setdefault(run["method"], []).append(points)
@@ -221,14 +292,22 @@ def exact_steps(exact: dict, colours: dict[str, str], unit: str, eps: float | No
         steps = sorted(set.intersection(*({step for step, _ in points} for points in runs)))
         if steps:
             values = np.array([[dict(points)[step] for step in steps] for points in runs], dtype=float)
-            data += ranged(steps, values, name, colours.get(name, "--neutral"), f"step %{{x}}: %{{y:.4g}} {word}")
+            data += ranged(
+                steps, values, name=name, colour=colours.get(name, "--neutral"), hover=f"step %{{x}}: %{{y:.4g}} {word}"
+            )
     layout = {
         "xaxis": {"title": {"text": "training step"}},
         "yaxis": {"title": {"text": f"{BIG_UNITS[unit]} {word}"}, "rangemode": "tozero"},
     }
     return (
         charts.figure(
-            f"steps-{key}", f"{word.capitalize()}, over training", "Mean over runs; the shade is their range.", data, layout, 6, 340
+            f"steps-{key}",
+            f"{word.capitalize()}, over training",
+            caption="Mean over runs; the shade is their range.",
+            data=data,
+            layout=layout,
+            width=6,
+            height=340,
         )
         if data
         else None

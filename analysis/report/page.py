@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import analysis.report.charts as charts
 from analysis.records import ModelSamples
-from analysis.report import charts
 from analysis.report.parts import sections
 from analysis.report.reading import completions, problems
 from analysis.report.words import interval, number, plainly
@@ -25,7 +25,7 @@ def audit_page(document: dict, base: ModelSamples | None, tuned: ModelSamples | 
     models = document.get("models") or {}
     names = tuple(str((models.get(side) or {}).get("name") or side) for side in ("base", "tuned"))
     names = tuple(names) if names[0] != names[1] else (f"{names[0]} (base)", f"{names[1]} (tuned)")
-    short = tuple(name if len(name) <= 34 else "…" + name[-33:] for name in names)
+    short = (shortened(names[0]), shortened(names[1]))
     by = blocks(document)
     pooled_first = dict(sorted(by.items(), key=lambda item: item[0] != "all"))
     rows = document["problems_detail"]
@@ -41,16 +41,27 @@ def audit_page(document: dict, base: ModelSamples | None, tuned: ModelSamples | 
                 "benchmark": None if name == "all" else name,
                 "verdict": verdict(block),
                 "tiles": tiles(block),
-                "sections": sections(name, block, by, [r for r in rows if name in ("all", r["benchmark"])], short, level),
+                "sections": sections(
+                    name,
+                    block,
+                    by=by,
+                    rows=[r for r in rows if name in ("all", r["benchmark"])],
+                    names=short,
+                    level=level,
+                ),
             }
             for name, block in pooled_first.items()
         ],
         "problems": problems(rows, several, document),
-        "problems_lead": "Look at the data: suspicious flips come first, then what changed most. Open a problem to read completions"
-        " of both models, where they were recorded.",
+        "problems_lead": "Look at the data: suspicious flips come first, then what changed most. Open a problem to read"
+        " completions of both models, where they were recorded.",
         "completions": {} if base is None or tuned is None else completions(rows, base, tuned),
         "provenance": provenance(document),
     }
+
+
+def shortened(name: str) -> str:
+    return name if len(name) <= 34 else "…" + name[-33:]
 
 
 def verdict(block: dict) -> dict[str, Any]:
@@ -58,7 +69,9 @@ def verdict(block: dict) -> dict[str, Any]:
 
 
 def tiles(block: dict) -> list[dict[str, str | None]]:
-    s, n, p = block["support"], block["null"], block["pass_at_k"]
+    s = block["support"]
+    n = block["null"]
+    p = block["pass_at_k"]
     last = str(s["k"]) if str(s["k"]) in p["base"] else list(p["base"])[-1]
     first = "1" if "1" in p["base"] else list(p["base"])[0]
     draws = block.get("draws") or {}
@@ -66,10 +79,10 @@ def tiles(block: dict) -> list[dict[str, str | None]]:
     crossing = block.get("crossing_k")
     out = [
         tile("problems", f"{block['problems']:,}", f"{total} samples" if total else ""),
-        tile("preserved", number(s["preserved"]), "solved by both", "--preserved"),
-        tile("shrunk", number(s["shrunk"]), f"chance alone: {n['expected_shrunk']:.3g}", "--shrunk"),
-        tile("expanded", number(s["expanded"]), f"chance alone: {n['expected_expanded']:.3g}", "--expanded"),
-        tile("out", number(s["out"]), "solved by neither", "--out"),
+        tile("preserved", number(s["preserved"]), "solved by both", colour="--preserved"),
+        tile("shrunk", number(s["shrunk"]), f"chance alone: {n['expected_shrunk']:.3g}", colour="--shrunk"),
+        tile("expanded", number(s["expanded"]), f"chance alone: {n['expected_expanded']:.3g}", colour="--expanded"),
+        tile("out", number(s["out"]), "solved by neither", colour="--out"),
     ]
     for k in dict.fromkeys((first, last)):
         out.append(
@@ -79,16 +92,15 @@ def tiles(block: dict) -> list[dict[str, str | None]]:
                 f"difference {interval(p['difference'][k], sign=True)}",
             )
         )
-    words = (
-        "none up to k = " + f"{int(last):,}"
-        if not crossing
-        else f"{crossing['low']:,.0f} to {'beyond ' + last if crossing['high'] is None else format(crossing['high'], ',.0f')}"
-    )
+    words = f"none up to k = {int(last):,}"
+    if crossing:
+        end = f"beyond {last}" if crossing["high"] is None else f"{crossing['high']:,.0f}"
+        words = f"{crossing['low']:,.0f} to {end}"
     out.append(tile("curves cross at k", f"{crossing['value']:,.0f}" if crossing else "–", words))
     return out
 
 
-def tile(label: str, value: str, note: str, colour: str | None = None) -> dict[str, str | None]:
+def tile(label: str, value: str, note: str, *, colour: str | None = None) -> dict[str, str | None]:
     return {"label": label, "value": value, "note": note, "colour": colour}
 
 
@@ -99,7 +111,12 @@ def provenance(document: dict) -> list[Any]:
         for f in (list_ if isinstance(list_, list) else list_.get("files", []))
     ]
     out: list[Any] = [
-        {"caption": "Files", "columns": ["side", "path", "model", "rows", "sha256"], "rows": files, "text_columns": [1, 2, 4]}
+        {
+            "caption": "Files",
+            "columns": ["side", "path", "model", "rows", "sha256"],
+            "rows": files,
+            "text_columns": [1, 2, 4],
+        }
     ]
     for key in ("models", "settings", "versions"):
         if document.get(key):

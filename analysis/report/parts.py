@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from analysis.report import charts, curves
+import analysis.report.charts as charts
+import analysis.report.curves as curves
+from analysis.published import metric_rows
 from analysis.report.words import cell, counted, interval, number, percent, share, signed
-from analysis.tables import metric_rows
 
 
-def sections(name: str, block: dict, by: dict[str, dict], rows: list[dict], names: tuple[str, str], level: str) -> list[dict[str, Any]]:
+def sections(
+    name: str, block: dict, *, by: dict[str, dict], rows: list[dict], names: tuple[str, str], level: str
+) -> list[dict[str, Any]]:
     """name, block: the benchmark; by: all of them; rows: its problems; level: of the intervals, as written ("95%")."""
     out = []
     if name == "all" and len(by) > 1:
@@ -33,14 +36,35 @@ def sections(name: str, block: dict, by: dict[str, dict], rows: list[dict], name
         lead += f"Beyond the band that holds at all k at once, {' and '.join(ahead) or 'neither side is ahead'}."
     parts = [curves.pass_at_k(block, names, level), curves.difference(block, level)] if block.get("curves") else []
     out.append(
-        section("curves", "How many problems within k samples", lead, [*parts, curves.tokens(block, names), pass_table(block, names)])
+        section(
+            "curves",
+            "How many problems within k samples",
+            lead,
+            [*parts, curves.tokens(block, names), pass_table(block, names)],
+        )
     )
-    out.append(section("support", "Support", support_lead(block), [charts.flow(block, names), charts.null(block), support_table(block)]))
+    out.append(
+        section(
+            "support",
+            "Support",
+            support_lead(block),
+            [charts.flow(block, names), charts.null(block), support_table(block)],
+        )
+    )
     certified = block.get("certified")
-    parts = [charts.scatter(rows, certified and certified["eps"], names), charts.ladder(certified) if certified else None]
-    out.append(section("per-problem", "Problem by problem, and what can be certified", certified_lead(certified), parts))
+    parts = [
+        charts.scatter(rows, certified and certified["eps"], names),
+        charts.ladder(certified) if certified else None,
+    ]
+    out.append(
+        section("per-problem", "Problem by problem, and what can be certified", certified_lead(certified), parts)
+    )
     out.append(answer_section(block, names))
-    out.append(section("entropy", "Entropy and perplexity", None, [*entropy_parts(block, names), *perplexity_parts(block, names)]))
+    out.append(
+        section(
+            "entropy", "Entropy and perplexity", None, [*entropy_parts(block, names), *perplexity_parts(block, names)]
+        )
+    )
     out.append(
         section(
             "metrics",
@@ -50,7 +74,14 @@ def sections(name: str, block: dict, by: dict[str, dict], rows: list[dict], name
         )
     )
     if advice := block.get("advice"):
-        out.append(section("use", "If you have K samples to spend", None, [curves.mixing(advice, names), advice_table(advice, names)]))
+        out.append(
+            section(
+                "use",
+                "If you have K samples to spend",
+                None,
+                [curves.mixing(advice, names), advice_table(advice, names)],
+            )
+        )
     if halves := block.get("split_halves"):
         out.append(section("selection", "What selection is worth", halves_words(halves), []))
     return [s for s in out if s and (s["parts"] or (s["id"] == "selection"))]
@@ -63,7 +94,9 @@ def section(id: str, title: str, lead: str | None, parts: list) -> dict[str, Any
 def verdicts_table(by: dict[str, dict]) -> dict[str, Any]:
     rows = []
     for name, b in sorted(by.items(), key=lambda item: item[0] == "all"):
-        s, n, p = b["support"], b["null"], b["pass_at_k"]
+        s = b["support"]
+        n = b["null"]
+        p = b["pass_at_k"]
         k = list(p["base"])[-1]
         rows.append(
             [
@@ -96,7 +129,8 @@ def verdicts_table(by: dict[str, dict]) -> dict[str, Any]:
 
 
 def support_lead(block: dict) -> str:
-    s, p = block["support"], block.get("mcnemar_p")
+    s = block["support"]
+    p = block.get("mcnemar_p")
     exact = (
         f"Exact McNemar test of expanded against shrunk: p = {p:.2g}."
         if p is not None
@@ -108,7 +142,9 @@ def support_lead(block: dict) -> str:
 
 def support_table(block: dict) -> dict[str, Any]:
     """The metrics beside the null."""
-    s, n, i = block["support"], block["null"], block["support"]["intervals"]
+    s = block["support"]
+    n = block["null"]
+    i = block["support"]["intervals"]
     again = block.get("redraw")
     rows = [
         [
@@ -132,12 +168,15 @@ def support_table(block: dict) -> dict[str, Any]:
     ]
     columns = ["", f"observed at k = {s['k']:,}", "one model drawn twice", "one-sided p", "base drawn again"]
     if not again:
-        columns, rows = columns[:-1], [row[:-1] for row in rows]
+        columns = columns[:-1]
+        rows = [row[:-1] for row in rows]
     return {"caption": "The published metrics beside the null", "columns": columns, "rows": rows, "width": 12}
 
 
 def pass_table(block: dict, names: tuple[str, str]) -> dict[str, Any]:
-    p, fixed, first = block["pass_at_k"], block.get("pass_at_k_fixed_problems"), block.get("pass_at_first_k")
+    p = block["pass_at_k"]
+    fixed = block.get("pass_at_k_fixed_problems")
+    first = block.get("pass_at_first_k")
     columns = ["k", names[0], names[1], "difference"]
     rows = []
     for k in p["base"]:
@@ -154,7 +193,7 @@ def pass_table(block: dict, names: tuple[str, str]) -> dict[str, Any]:
         "caption": "pass@k",
         "columns": columns,
         "rows": rows,
-        "note": "Intervals are over problems; “these problems” holds the problem set fixed and asks only about the draws."
+        "note": "Intervals are over problems; “these problems” holds the problem set fixed, so only the draws are uncertain."
         if fixed
         else None,
     }
@@ -165,12 +204,16 @@ def certified_lead(certified: dict | None) -> str:
         return "Too few draws for anything to be certified."
     plan = certified.get("plan") or {}
     text = (
-        f"At eps = {certified['eps']:.3g} and {certified['confidence']:.0%} confidence: {certified['preserved']} preserved,"
+        f"At eps = {certified['eps']:.3g} and {certified['confidence']:.0%} confidence: "
+        f"{certified['preserved']} preserved,"
         f" {certified['shrunk']} shrunk, {certified['expanded']} expanded,"
         f" {certified['out']} out of support, {certified['undetermined']} undetermined."
     )
     if plan:
-        text += f" About {plan['total_base']:,} further draws of the base and {plan['total_tuned']:,} of the tuned model would settle them"
+        text += (
+            f" About {plan['total_base']:,} further draws of the base and {plan['total_tuned']:,} of the "
+            "tuned model would settle them"
+        )
         text += f", but for {plan['beyond']} whose rate is too near eps." if plan.get("beyond") else "."
     return text
 
@@ -214,10 +257,30 @@ def entropy_parts(block: dict, names: tuple[str, str]) -> list[dict]:
     rows = [(label, entries[key]["base"], entries[key]["tuned"]) for key, label in labels.items() if entries.get(key)]
     counts = {"answer_distinct": "distinct answers", "mode_distinct": "distinct modes"}
     more = [(label, entries[key]["base"], entries[key]["tuned"]) for key, label in counts.items() if entries.get(key)]
-    caption = "Means over problems. Tokens: of the next-token distribution. Answers: of the distribution of final answers"
+    caption = (
+        "Means over problems. Tokens: of the next-token distribution. Answers: of the distribution of final answers"
+    )
     caption += " (no answer is a class), and corrected for answers not yet seen."
-    out = [charts.dots("entropy", "Entropy", caption, rows, names, "nats", 7)] if rows else []
-    return out + ([charts.dots("distinct", "Distinct answers seen", "Means over problems.", more, names, "a problem", 5)] if more else [])
+    out = (
+        [charts.dots("entropy", "Entropy", caption=caption, rows=rows, names=names, unit="nats", width=7)]
+        if rows
+        else []
+    )
+    return out + (
+        [
+            charts.dots(
+                "distinct",
+                "Distinct answers seen",
+                caption="Means over problems.",
+                rows=more,
+                names=names,
+                unit="a problem",
+                width=5,
+            )
+        ]
+        if more
+        else []
+    )
 
 
 def perplexity_parts(block: dict, names: tuple[str, str]) -> list[dict]:
@@ -232,17 +295,31 @@ def perplexity_parts(block: dict, names: tuple[str, str]) -> list[dict]:
         for (_, category, author), by in sorted(groups.items(), key=lambda item: (item[0][0], str(item[0][2])))
     ]
     caption = (
-        f"{entry['formula']}. Rows: what became of the problem, and who wrote the traces; colour: the model under which they are measured."
+        f"{entry['formula']}. Rows: what became of the problem, and who wrote the traces; colour: the "
+        "model under which they are measured."
     )
-    chart = charts.dots("perplexity", "Perplexity of traces", caption, rows, names, "perplexity", 12, from_zero=False)
+    chart = charts.dots(
+        "perplexity",
+        "Perplexity of traces",
+        caption=caption,
+        rows=rows,
+        names=names,
+        unit="perplexity",
+        width=12,
+        from_zero=False,
+    )
     chart["spec"]["layout"]["margin"]["l"] = 240
     return [chart]
 
 
 def metrics_part(block: dict, names: tuple[str, str]) -> dict[str, Any] | None:
-    rows = [[name, interval(b), interval(t), interval(d, sign=True)] for name, b, t, d in metric_rows(block)]
+    rows: list[list[str | None]] = []
+    for name, base, tuned, difference in metric_rows(block):
+        rows.append([name, interval(base), interval(tuned), interval(difference, sign=True)])
     if se := block.get("delta_se") or block.get("delta_se_at_largest_k"):
-        rows.append([f"sampling-efficiency gap: base's pass@{se['k']} less tuned pass@1", None, None, interval(se, sign=True)])
+        rows.append(
+            [f"sampling-efficiency gap: base's pass@{se['k']} less tuned pass@1", None, None, interval(se, sign=True)]
+        )
     return {"columns": ["metric", names[0], names[1], "difference"], "rows": rows} if rows else None
 
 
@@ -268,13 +345,17 @@ def advice_table(advice: list[dict], names: tuple[str, str]) -> dict[str, Any]:
 def halves_words(h: dict) -> str:
     i = h["intervals"]
     gain, loss = (
-        f"{i[key]['value']:+.1f} problems ({i[key]['low']:+.1f} to {i[key]['high']:+.1f})" for key in ("corrected_gain", "corrected_loss")
+        f"{i[key]['value']:+.1f} problems ({i[key]['low']:+.1f} to {i[key]['high']:+.1f})"
+        for key in ("corrected_gain", "corrected_loss")
     )
     return (
-        f"Choosing problems because the base missed them in one half of its draws ({h['draws_per_half']['base']:,}) makes any model look"
-        f" better on them: of {h['base_unsolved']:.1f} such problems the tuned model then solves {h['tuned_then_solves']:.1f}, but the base"
+        "Choosing problems because the base missed them in one half of its draws "
+        f"({h['draws_per_half']['base']:,}) makes any model look"
+        f" better on them: of {h['base_unsolved']:.1f} such problems the tuned model then solves "
+        f"{h['tuned_then_solves']:.1f}, but the base"
         f" itself {h['base_then_solves']:.1f} on its other half. Corrected gain: {gain}. The other way round,"
-        f" of {h['tuned_unsolved']:.1f} missed by the tuned model the base solves {h['base_then_solves_lost']:.1f} and the tuned model"
+        f" of {h['tuned_unsolved']:.1f} missed by the tuned model the base solves "
+        f"{h['base_then_solves_lost']:.1f} and the tuned model"
         f" itself {h['tuned_then_solves_lost']:.1f}: corrected loss {loss}. About {h['expanded_again']:.1f} expanded"
         f" and {h['shrunk_again']:.1f} shrunk problems show the same on both halves."
     )

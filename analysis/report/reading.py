@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
+import analysis.report.charts as charts
 from analysis.examples import examples
 from analysis.records import DEFAULT_BENCHMARK, ModelSamples
-from analysis.report import charts
 
-READ_CHANGED, READ_OTHERS = 150, 20  # problems of a category whose completions go into the page
+READ_CHANGED = 150
+READ_OTHERS = 20  # problems of a category whose completions go into the page
 READ_EACH = 2  # correct and wrong completions to read, a problem and side
 
 
@@ -26,7 +27,11 @@ def reading_order(rows: list[dict]) -> list[int]:
     """Suspicious flips first, then shrunk and expanded, then by how much the success rate changed."""
     return sorted(
         range(len(rows)),
-        key=lambda i: (not rows[i].get("suspicious_flip"), rows[i]["category"] not in ("shrunk", "expanded"), -change(rows[i])),
+        key=lambda i: (
+            not rows[i].get("suspicious_flip"),
+            rows[i]["category"] not in ("shrunk", "expanded"),
+            -change(rows[i]),
+        ),
     )
 
 
@@ -36,7 +41,11 @@ def problems(rows: list[dict], several: bool, document: dict) -> list[dict[str, 
     for i in reading_order(rows):
         row = rows[i]
         more = row.get("further_draws") or {}
-        note = "".join(f" {more[side]:,.0f} further draws of the {side} would settle it." for side in ("base", "tuned") if more.get(side))
+        note = "".join(
+            f" {more[side]:,.0f} further draws of the {side} would settle it."
+            for side in ("base", "tuned")
+            if more.get(side)
+        )
         if (flip := flips.get((row["benchmark"], row["problem_id"]))) and flip.get("usual_wrong_answer") is not None:
             note += f" Usual wrong answer of the side that never solves it: {flip['usual_wrong_answer']};"
             note += f" usual right one of the other: {flip.get('usual_right_answer')}"
@@ -68,16 +77,24 @@ def completions(rows: list[dict], base: ModelSamples, tuned: ModelSamples) -> di
         if left[rows[i]["category"]] or rows[i].get("suspicious_flip"):
             left[rows[i]["category"]] -= bool(left[rows[i]["category"]])
             wanted.append(i)
-    sides = {"base": examples(base, wanted, READ_EACH, CHARACTERS), "tuned": examples(tuned, wanted, READ_EACH, CHARACTERS)}
-    shown = {
-        i: {side: [reading(row) for row in sorted(found[i], key=lambda row: not row["correct"])] for side, found in sides.items()}
-        for i in wanted
+    sides = {
+        "base": examples(base, wanted, each=READ_EACH, characters=CHARACTERS),
+        "tuned": examples(tuned, wanted, each=READ_EACH, characters=CHARACTERS),
     }
-    return {str(i): texts for i, texts in shown.items() if texts["base"] or texts["tuned"]}
+    shown: dict[str, dict[str, list]] = {}
+    for i in wanted:
+        correct_first = {side: sorted(found[i], key=lambda row: not row["correct"]) for side, found in sides.items()}
+        if any(correct_first.values()):
+            shown[str(i)] = {side: [reading(row) for row in rows] for side, rows in correct_first.items()}
+    return shown
 
 
 def reading(row: dict) -> dict[str, Any]:
-    parts = [f"{row[key]} {word}" for key, word in (("num_tokens", "tokens"), ("finish_reason", "")) if row.get(key) is not None]
+    parts = [
+        f"{row[key]} {word}"
+        for key, word in (("num_tokens", "tokens"), ("finish_reason", ""))
+        if row.get(key) is not None
+    ]
     parts += [f"sample {row['sample']}"] if row.get("sample") is not None else []
     return {
         "correct": row["correct"],

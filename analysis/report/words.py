@@ -9,12 +9,14 @@ def number(x: float) -> str:
     return f"{x:,.0f}" if abs(x - round(x)) < 0.05 else f"{x:,.1f}"
 
 
-def interval(entry: dict | None, sign: bool = False, percent: bool = True) -> str:
+def interval(entry: dict | None, sign: bool = False, *, percent: bool = True) -> str:
     if not entry or entry["value"] is None:
         return "–"
     kind = ("+" if sign else "") + (".1%" if percent else ".3f")
-    value, low, high = (None if entry.get(key) is None else signed(format(entry[key], kind)) for key in ("value", "low", "high"))
-    return value if low is None else f"{value} ({low} to {high})"
+    value, low, high = (
+        "" if entry.get(key) is None else signed(format(entry[key], kind)) for key in ("value", "low", "high")
+    )
+    return value if not low else f"{value} ({low} to {high})"
 
 
 def signed(text: str) -> str:
@@ -37,7 +39,11 @@ def counted(entry: dict) -> str:
 
 def share(x: float) -> str:
     """A share that is not quite 0 or 1 does not read as if it were."""
-    return ("more than 99.9%" if x > 0.999 else "fewer than 0.1%" if x < 0.001 else f"{x:.1%}") if 0 < x < 1 else ("all" if x else "none")
+    return (
+        ("more than 99.9%" if x > 0.999 else "fewer than 0.1%" if x < 0.001 else f"{x:.1%}")
+        if 0 < x < 1
+        else ("all" if x else "none")
+    )
 
 
 def percent(x: float | None) -> str:
@@ -48,6 +54,8 @@ def plainly(value: Any) -> str:
     """A setting as people write it."""
     if isinstance(value, dict):
         return "; ".join(
-            f"{key} {plainly(v)}" if not isinstance(v, dict) else plainly(v) for key, v in value.items() if v not in (None, {}, [])
+            f"{key} {plainly(v)}" if not isinstance(v, dict) else plainly(v)
+            for key, v in value.items()
+            if v not in (None, {}, [])
         )
     return ", ".join(map(plainly, value)) if isinstance(value, list) else str(value)

@@ -62,7 +62,13 @@ def test_lm_eval_refuses_what_does_not_say_which_draw_is_correct(tmp_path):
     listed = lm_eval_row(0, "1", True, resps=[["1", "2", "3"]], filtered_resps=[["1", "2", "3"]], exact_match=[1, 0, 0])
     assert load([lines(tmp_path / "samples_l.jsonl", [listed])]).n.tolist() == [3]
     choice = lm_eval_row(
-        0, "1", True, resps=[[[-1.0, True]], [[-2.0, False]]], filtered_resps=[[-1.0, True], [-2.0, False]], metrics=["acc"], acc=1.0
+        0,
+        "1",
+        True,
+        resps=[[[-1.0, True]], [[-2.0, False]]],
+        filtered_resps=[[-1.0, True], [-2.0, False]],
+        metrics=["acc"],
+        acc=1.0,
     )
     assert load([lines(tmp_path / "samples_c.jsonl", [choice])]).correct.tolist() == [1]
 
@@ -72,11 +78,17 @@ def verl_row(prompt, output, score, step=20, **more):
 
 
 def test_verl_dumps(tmp_path):
-    path = lines(tmp_path / "val" / "20.jsonl", [verl_row("2+2?", "4", 1.0), verl_row("2+2?", "5", 0.0), verl_row("1+3?", "4", 1.0)])
+    path = lines(
+        tmp_path / "val" / "20.jsonl",
+        [verl_row("2+2?", "4", 1.0), verl_row("2+2?", "5", 0.0), verl_row("1+3?", "4", 1.0)],
+    )
     got = load([path])
     assert sorted(got.n.tolist()) == [1, 2] and got.correct.sum() == 2 and got.name == "step 20"
     assert got.settings["model"] == ["step 20"]
-    dapo = lines(tmp_path / "dapo.jsonl", [verl_row("a", "x", -1.0, acc=False, pred="7"), verl_row("a", "y", 0.8, acc=True, pred="4")])
+    dapo = lines(
+        tmp_path / "dapo.jsonl",
+        [verl_row("a", "x", -1.0, acc=False, pred="7"), verl_row("a", "y", 0.8, acc=True, pred="4")],
+    )
     got = load([dapo])
     assert got.correct.tolist() == [1] and set(got.answers.answer) == {"4", "7"}
     with pytest.raises(InputError, match="line 1: score is 0.1, neither 0, 1 nor -1"):
@@ -84,7 +96,9 @@ def test_verl_dumps(tmp_path):
     lines(tmp_path / "val" / "40.jsonl", [verl_row("2+2?", "4", 1.0, step=40)])
     with pytest.raises(InputError, match=r"several models \(step 20, step 40\)"):
         load([str(tmp_path / "val")])
-    other = load([lines(tmp_path / "base.jsonl", [verl_row("2+2?", "4", 0.0, step=0), verl_row("1+3?", "4", 0.0, step=0)])])
+    other = load(
+        [lines(tmp_path / "base.jsonl", [verl_row("2+2?", "4", 0.0, step=0), verl_row("1+3?", "4", 0.0, step=0)])]
+    )
     assert len(align(other, load([path]))[0]) == 2  # the prompt is the identity, whatever the order
 
 
@@ -104,10 +118,18 @@ def test_limit_of_rlvr_results_of_two_seeds(tmp_path):
             }
             for i, s in enumerate(scores)
         ]
-        lines(tmp_path / f"run_seed{seed}/eval_results/global_step_0/aime24/test_qwen-boxed_-1_seed{seed}_t0.6_s0_e-1.jsonl", rows)
+        lines(
+            tmp_path
+            / f"run_seed{seed}/eval_results/global_step_0/aime24/test_qwen-boxed_-1_seed{seed}_t0.6_s0_e-1.jsonl",
+            rows,
+        )
     got = load([str(tmp_path)])
     assert got.benchmarks == ["aime24"] * 2 and got.n.tolist() == [4, 4] and got.correct.tolist() == [3, 1]
-    assert got.settings["temperature"] == [0.6] and got.settings["template"] == ["qwen-boxed"] and got.settings["seed"] == [1, 2]
+    assert (
+        got.settings["temperature"] == [0.6]
+        and got.settings["template"] == ["qwen-boxed"]
+        and got.settings["seed"] == [1, 2]
+    )
     assert got.truncated.tolist() == [2, 2] and None in got.answers.answer.tolist()
     with pytest.raises(InputError, match="line 1: pred has 1 entries, score has 2"):
         load([lines(tmp_path / "bad.jsonl", [{"idx": 0, "pred": ["1"], "score": [True, False]}])])

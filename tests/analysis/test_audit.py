@@ -15,7 +15,7 @@ from analysis.errors import InputError
 from analysis.null import Null
 from analysis.readers import align, load, load_scores
 from analysis.records import ModelSamples, write_samples, write_scores
-from analysis.verdict import judge, judge_all
+from analysis.verdict import Rules, judge, judge_all
 
 PAIR = str(Path(__file__).parents[2] / "examples" / "simplerl_math500.csv")
 FAST = AuditSettings(replicates=200, maj_repeats=20)
@@ -26,7 +26,15 @@ def model(n, correct, name="m", benchmarks=None, **more):
     correct = np.asarray(correct)
     n = np.broadcast_to(np.asarray(n), correct.shape).copy()
     ids = [str(i) for i in range(len(correct))]
-    return ModelSamples(name, ids, benchmarks or ["b"] * len(ids), n, correct, more.pop("excluded", np.zeros(len(ids), dtype=int)), **more)
+    return ModelSamples(
+        name,
+        ids,
+        benchmarks or ["b"] * len(ids),
+        n,
+        correct,
+        more.pop("excluded", np.zeros(len(ids), dtype=int)),
+        **more,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -44,16 +52,23 @@ def test_the_real_pair(real):
     assert [support[key] for key in ("k", "preserved", "shrunk", "expanded", "out")] == [128, 462, 19, 3, 16]
     assert support["srr"] == pytest.approx(462 / 481) and support["intervals"]["ndr"]["low"] > 0
     assert section["null"]["expected_shrunk"] == pytest.approx(5.19, abs=0.005)
-    assert section["verdict"] == "shrank" and "19 were solved by the base only" in section["evidence"] and "5.19" in section["evidence"]
+    assert (
+        section["verdict"] == "shrank"
+        and "19 were solved by the base only" in section["evidence"]
+        and "5.19" in section["evidence"]
+    )
     assert section["crossing_k"]["low"] <= section["crossing_k"]["value"] == 14 <= section["crossing_k"]["high"]
-    assert section["crossing_detail"]["tuned_significantly_ahead"] and section["crossing_detail"]["base_significantly_ahead"]
+    assert (
+        section["crossing_detail"]["tuned_significantly_ahead"]
+        and section["crossing_detail"]["base_significantly_ahead"]
+    )
     assert (
         section["delta_se"] is None and section["entropy"] is None and section["perplexity"] is None
     )  # n is 128, and there are counts only
     assert list(section["pass_at_k"]["base"]) == ["1", "2", "4", "8", "16", "32", "64", "128"]
-    assert section["pass_at_k"]["base"]["128"]["value"] == pytest.approx(0.962) and section["pass_at_k"]["tuned"]["128"][
-        "value"
-    ] == pytest.approx(0.93)
+    assert section["pass_at_k"]["base"]["128"]["value"] == pytest.approx(0.962) and section["pass_at_k"]["tuned"][
+        "128"
+    ]["value"] == pytest.approx(0.93)
     assert section["mcnemar_p"] == pytest.approx(0.000855, abs=1e-6)
     cover = section["metrics"]["cover_at"]["0.5"]["base"]
     assert cover["low"] < cover["value"] < cover["high"]
@@ -100,12 +115,18 @@ def test_every_estimate_has_an_interval_that_holds_it(real):
         assert entry["low"] - 1e-9 <= entry["value"] <= entry["high"] + 1e-9, path
     counts = {key: section["support"]["intervals"][key] for key in ("preserved", "shrunk", "expanded", "out")}
     assert all(counts[key]["value"] == pytest.approx(section["support"][key]) for key in counts)
-    assert 0 < counts["expanded"]["low"] < 1 and 8 < counts["expanded"]["high"] < 9  # Clopper-Pearson: 0.12 % and 1.74 % of 500
+    assert (
+        0 < counts["expanded"]["low"] < 1 and 8 < counts["expanded"]["high"] < 9
+    )  # Clopper-Pearson: 0.12 % and 1.74 % of 500
     assert section["metrics"]["bayes_at_n"]["base"]["low"] < section["metrics"]["bayes_at_n"]["base"]["mu"]
     gain = section["split_halves"]["intervals"]["corrected_loss"]
-    assert gain["low"] > 0 and gain["value"] == section["split_halves"]["corrected_loss"]  # lost beyond what selection explains
+    assert (
+        gain["low"] > 0 and gain["value"] == section["split_halves"]["corrected_loss"]
+    )  # lost beyond what selection explains
     nothing = audit(model(8, [4] * 100), model(8, [4] * 100), settings=FAST)["benchmarks"]["b"]["support"]["intervals"]
-    assert nothing["expanded"]["low"] == 0 and nothing["expanded"]["high"] == pytest.approx(100 * (1 - 0.025 ** (1 / 100)))
+    assert nothing["expanded"]["low"] == 0 and nothing["expanded"]["high"] == pytest.approx(
+        100 * (1 - 0.025 ** (1 / 100))
+    )
 
 
 @pytest.mark.parametrize(
@@ -131,7 +152,10 @@ def test_edges_give_a_document_and_a_verdict(base, tuned, verdict):
 
 def test_what_cannot_be_said_is_null_and_never_zero():
     document = audit(model(8, [0] * 30), model(8, [0] * 30), settings=FAST)["benchmarks"]["b"]
-    assert all(document["support"][key] is None for key in ("srr", "ndr", "sds", "nscr")) and document["crossing_k"] is None
+    assert (
+        all(document["support"][key] is None for key in ("srr", "ndr", "sds", "nscr"))
+        and document["crossing_k"] is None
+    )
     assert document["null"]["p_shrunk"] == 1.0 and document["mcnemar_p"] == 1.0
     assert (
         audit(model(1, [1, 0]), model(1, [0, 0]), settings=FAST)["benchmarks"]["b"]["certified"] is None
@@ -142,7 +166,9 @@ def test_unequal_n():
     base, tuned = model([40, 64, 64], [1, 0, 64]), model([16, 20, 16], [0, 5, 16])
     section = audit(base, tuned, settings=FAST)["benchmarks"]["b"]
     assert section["mcnemar_p"] is None and "differs" in section["mcnemar_why_null"]
-    assert section["support"]["k"] == 16 and section["support"]["shrunk"] == pytest.approx(16 / 40)  # 1 of 40 is among 16 that often
+    assert section["support"]["k"] == 16 and section["support"]["shrunk"] == pytest.approx(
+        16 / 40
+    )  # 1 of 40 is among 16 that often
     assert not section["support"]["whole_numbers"] and section["null"]["observed_shrunk"] == 1
     with pytest.raises(InputError, match="k = 32 is above n = 16"):
         audit(base, tuned, settings=AuditSettings(k=(1, 32)))
@@ -150,12 +176,25 @@ def test_unequal_n():
 
 @pytest.mark.parametrize(
     "bad",
-    [{"k": (0,)}, {"k": ()}, {"eps": 0.0}, {"eps": 1.5}, {"confidence": 1.0}, {"level": 0.0}, {"margin": 2.0}, {"replicates": 3}],
+    [
+        {"k": (0,)},
+        {"k": ()},
+        {"eps": 0.0},
+        {"eps": 1.5},
+        {"confidence": 1.0},
+        {"replicates": 3},
+    ],
     ids=lambda bad: next(iter(bad)),
 )
 def test_settings_without_meaning_are_refused(bad):
     with pytest.raises(InputError):
         AuditSettings(**bad)
+
+
+@pytest.mark.parametrize("bad", [{"level": 0.0}, {"margin": 2.0}, {"bound": 1.0}], ids=lambda bad: next(iter(bad)))
+def test_rules_without_meaning_are_refused(bad):
+    with pytest.raises(InputError):
+        Rules(**bad)
 
 
 def test_several_benchmarks_are_judged_with_holm_and_pooled_alone():
@@ -210,7 +249,9 @@ def test_certified_categories_at_the_edge_of_what_n_can_say():
     assert certify(*sides, eps, hypotheses=10**6).counts()["out"] == 0
     rungs = ladder(*sides, eps)
     assert [round(r["eps"] / eps, 2) for r in rungs[:3]] == [0.25, 0.5, 1.0] and rungs[2]["shrunk"] == 25
-    known = certify(*sides, eps, bounds=(np.full(problems, 0.5), None)).counts()  # scores say that the base can do all of them
+    known = certify(
+        *sides, eps, bounds=(np.full(problems, 0.5), None)
+    ).counts()  # scores say that the base can do all of them
     assert known["expanded"] == 0 and known["out"] == 0 and known["shrunk"] == 50
 
 
@@ -218,11 +259,31 @@ def test_the_sampling_plan_is_enough_and_not_idle():
     eps, problems = 0.01, 100
     for rate in (0.0, 0.002, 0.05):
         n = 100
-        more = further_draws(np.array([n]), np.array([round(rate * n)]), eps, 0.95, problems)[0]
+        more = further_draws(np.array([n]), np.array([round(rate * n)]), eps=eps, confidence=0.95, problems=problems)[0]
         total = int(n + more)
-        assert further_draws(np.array([total]), np.array([round((round(rate * n) / n) * total)]), eps, 0.95, problems)[0] <= 0.05 * total
-        assert further_draws(np.array([total // 2]), np.array([round((round(rate * n) / n) * (total // 2))]), eps, 0.95, problems)[0] > 0
-    assert np.isinf(further_draws(np.array([100]), np.array([1]), eps, 0.95, problems)[0])  # at eps itself no number is enough
+        assert (
+            further_draws(
+                np.array([total]),
+                np.array([round((round(rate * n) / n) * total)]),
+                eps=eps,
+                confidence=0.95,
+                problems=problems,
+            )[0]
+            <= 0.05 * total
+        )
+        assert (
+            further_draws(
+                np.array([total // 2]),
+                np.array([round((round(rate * n) / n) * (total // 2))]),
+                eps=eps,
+                confidence=0.95,
+                problems=problems,
+            )[0]
+            > 0
+        )
+    assert np.isinf(
+        further_draws(np.array([100]), np.array([1]), eps=eps, confidence=0.95, problems=problems)[0]
+    )  # at eps itself no number is enough
 
 
 SAMPLES = [
@@ -237,11 +298,16 @@ def test_samples_give_entropy_perplexity_votes_and_support_by_answer(tmp_path):
     write_samples(tmp_path / "base.parquet", SAMPLES)
     write_samples(
         tmp_path / "tuned.parquet",
-        [{**row, "model": "tuned", "num_tokens": 2 * row["num_tokens"], "logprob": -0.1 * row["num_tokens"]} for row in SAMPLES],
+        [
+            {**row, "model": "tuned", "num_tokens": 2 * row["num_tokens"], "logprob": -0.1 * row["num_tokens"]}
+            for row in SAMPLES
+        ],
     )
     base, tuned, _ = align(load([str(tmp_path / "base.parquet")]), load([str(tmp_path / "tuned.parquet")]))
     section = audit(base, tuned, settings=FAST)["benchmarks"]["default"]
-    assert section["entropy"]["answer"]["base"]["value"] == pytest.approx((0.5 * np.log(2) + 0.5 * np.log(4)) / 2)  # no answer is a class
+    assert section["entropy"]["answer"]["base"]["value"] == pytest.approx(
+        (0.5 * np.log(2) + 0.5 * np.log(4)) / 2
+    )  # no answer is a class
     assert section["entropy"]["token"]["tuned"]["value"] == pytest.approx(0.3)
     ppl = {(row["under"], row["category"]): row["value"] for row in section["perplexity"]["rows"]}
     assert ppl == pytest.approx(
@@ -254,7 +320,11 @@ def test_samples_give_entropy_perplexity_votes_and_support_by_answer(tmp_path):
     )
     assert section["metrics"]["maj_at_k"]["4"]["base"]["value"] == pytest.approx(0.5)
     assert section["metrics"]["cot_pass_at_k"]["1"]["base"]["value"] == pytest.approx(1 / 8)
-    assert {k: entry["value"] for k, entry in section["pass_at_first_k"]["base"].items()} == {"1": 0.5, "2": 0.5, "4": 0.5}
+    assert {k: entry["value"] for k, entry in section["pass_at_first_k"]["base"].items()} == {
+        "1": 0.5,
+        "2": 0.5,
+        "4": 0.5,
+    }
     assert section["answers"]["intervals"]["expanded"]["low"] == 0 < section["answers"]["intervals"]["expanded"]["high"]
     assert section["num_tokens"]["difference"]["value"] == pytest.approx(13.75)
     assert section["perplexity"]["rows"][0]["low"] is None  # one problem says nothing of others
@@ -281,10 +351,20 @@ def test_scores_certify_only_under_the_samples_own_distribution(tmp_path):
     write_scores(tmp_path / "good.parquet", rows)
     write_scores(tmp_path / "hot.parquet", [{**row, "temperature": 1.0} for row in rows])
     base, tuned, _ = align(load([str(tmp_path / "base.parquet")]), load([str(tmp_path / "tuned.parquet")]))
-    good = audit(base, tuned, scores=load_scores([str(tmp_path / "good.parquet")]), settings=AuditSettings(eps=0.8, replicates=200))
+    good = audit(
+        base,
+        tuned,
+        scores=load_scores([str(tmp_path / "good.parquet")]),
+        settings=AuditSettings(eps=0.8, replicates=200),
+    )
     assert good["benchmarks"]["default"]["certified"]["from_scores"] == {"base": 1, "tuned": None}
     assert any("no score is by tuned" in line for line in good["warnings"])
-    hot = audit(base, tuned, scores=load_scores([str(tmp_path / "hot.parquet")]), settings=AuditSettings(eps=0.8, replicates=200))
+    hot = audit(
+        base,
+        tuned,
+        scores=load_scores([str(tmp_path / "hot.parquet")]),
+        settings=AuditSettings(eps=0.8, replicates=200),
+    )
     assert hot["benchmarks"]["default"]["certified"]["from_scores"]["base"] is None
     assert any("were not taken at its samples' temperature of 0.6" in line for line in hot["warnings"])
     row = next(r for r in hot["benchmarks"]["default"]["perplexity"]["rows"] if r["temperature"] == 1.0)
@@ -317,7 +397,17 @@ def test_the_command_writes_the_document_and_refuses_in_one_line(tmp_path, capsy
 
 def test_compare_gives_every_run_its_verdict_and_no_p_over_few_runs(tmp_path, capsys):
     out = tmp_path / "board"
-    arguments = ["compare", "--base", PAIR + "::base", "--method", "simplerl", PAIR + "::simplerl", "--method", "none", PAIR + "::base"]
+    arguments = [
+        "compare",
+        "--base",
+        PAIR + "::base",
+        "--method",
+        "simplerl",
+        PAIR + "::simplerl",
+        "--method",
+        "none",
+        PAIR + "::base",
+    ]
     assert main([*arguments, "--replicates", "200", "--no-report", "--out", str(out)]) == 0
     document = json.loads((out / "compare.json").read_text())
     assert document["methods"]["simplerl"]["per_run"]["all"][0]["verdict"] == "shrank"
@@ -325,7 +415,9 @@ def test_compare_gives_every_run_its_verdict_and_no_p_over_few_runs(tmp_path, ca
     (pair,) = document["pairs"]
     row = pair["benchmarks"]["all"]["pass_at_k_difference"]["1"]
     assert row["p_over_runs"] is None and row["value"] == pytest.approx(0.613921875 - 0.779328125) and row["high"] < 0
-    assert pair["benchmarks"]["all"]["verdicts_run_by_run"] == [["expanded"]]  # seen from SimpleRL, the base solves more
+    assert pair["benchmarks"]["all"]["verdicts_run_by_run"] == [
+        ["expanded"]
+    ]  # seen from SimpleRL, the base solves more
 
 
 def test_compare_takes_a_redraw_and_scores(tmp_path, capsys):
@@ -334,19 +426,48 @@ def test_compare_takes_a_redraw_and_scores(tmp_path, capsys):
     draws = {name: rng.binomial(32, q) for name, q in (("base", p), ("again", p), ("tuned", np.clip(p + 0.2, 0, 1)))}
     for name, correct in draws.items():
         rows = [
-            {"problem_id": str(i), "sample": s, "correct": s < c, "model": name.replace("again", "base"), "temperature": 0.6, "top_p": 0.95}
+            {
+                "problem_id": str(i),
+                "sample": s,
+                "correct": s < c,
+                "model": name.replace("again", "base"),
+                "temperature": 0.6,
+                "top_p": 0.95,
+            }
             for i, c in enumerate(correct.tolist())
             for s in range(32)
         ]
         write_samples(tmp_path / f"{name}.parquet", rows)
-    score = {"problem_id": "50", "model": "base", "num_tokens": 5, "correct": True, "temperature": 0.6, "top_p": 0.95, "sequence": "a"}
+    score = {
+        "problem_id": "50",
+        "model": "base",
+        "num_tokens": 5,
+        "correct": True,
+        "temperature": 0.6,
+        "top_p": 0.95,
+        "sequence": "a",
+    }
     write_scores(tmp_path / "scores.parquet", [score | {"logprob": float(np.log(0.6))}])
     file = {name: str(tmp_path / f"{name}.parquet") for name in (*draws, "scores")}
-    arguments = ["compare", "--base", file["base"], "--method", "grpo", file["tuned"], "--scores", file["scores"], "--replicates", "100"]
+    arguments = [
+        "compare",
+        "--base",
+        file["base"],
+        "--method",
+        "grpo",
+        file["tuned"],
+        "--scores",
+        file["scores"],
+        "--replicates",
+        "100",
+    ]
     assert main([*arguments, "--redraw", file["again"], "--out", str(tmp_path / "out")]) == 0
     assert "scores do not certify the tuned's support" in capsys.readouterr().out  # the tuned model has none
     document = json.loads((tmp_path / "out" / "compare.json").read_text())
-    assert document["redraw"]["files"][0]["path"] == file["again"] and document["scores"]["files"][0]["path"] == file["scores"]
+    assert (
+        document["redraw"]["files"][0]["path"] == file["again"]
+        and document["scores"]["files"][0]["path"] == file["scores"]
+    )
     block = document["audits"]["grpo"][0]["benchmarks"]["all"]
     expected = ((draws["base"] > 0) & (draws["again"] == 0)).sum()
     assert block["redraw"]["shrunk"] == expected == block["redraw"]["intervals"]["shrunk"]["value"]
@@ -362,7 +483,15 @@ def test_five_runs_a_side_are_enough_for_a_test_over_runs():
     rng = np.random.default_rng(0)
     p = rng.beta(1, 1, 60)
     runs = lambda shift: [model(16, rng.binomial(16, np.clip(p + shift, 0, 1)), f"run{i}") for i in range(5)]  # noqa: E731
-    document = compare(model(16, rng.binomial(16, p), "base"), {"a": runs(0.0), "b": runs(0.1)}, AuditSettings(k=(1, 16), replicates=100))
+    document = compare(
+        model(16, rng.binomial(16, p), "base"),
+        {"a": runs(0.0), "b": runs(0.1)},
+        AuditSettings(k=(1, 16), replicates=100),
+    )
     row = document["pairs"][0]["benchmarks"]["all"]["pass_at_k_difference"]["1"]
-    assert row["p_over_runs"] < 0.001 and row["range"][0] <= row["value"] <= row["range"][1] and len(row["first_runs"]) == 5
+    assert (
+        row["p_over_runs"] < 0.001
+        and row["range"][0] <= row["value"] <= row["range"][1]
+        and len(row["first_runs"]) == 5
+    )
     assert document["methods"]["a"]["range"]["all"]["avg_at_n"]["runs"] == 5

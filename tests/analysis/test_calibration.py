@@ -1,5 +1,5 @@
-"""The short version of scripts/calibrate_analysis.py: fewer simulations of fewer shapes, the same targets within the simulation's own
-error.
+"""The short version of scripts/calibrate_analysis.py: fewer simulations of fewer shapes, the same targets within the
+simulation's own error.
 """
 
 from __future__ import annotations
@@ -40,14 +40,24 @@ def test_one_model_drawn_twice_is_seldom_called_changed(calibrate, problems):
 
 def test_certified_categories_and_planted_changes(calibrate):
     rng = np.random.default_rng(3)
-    assert not kept(calibrate.certified_errors("around .01: log-uniform, .003 to .03", "trade: 5 % gained, 5 % lost", 40, rng))
+    assert not kept(
+        calibrate.certified_errors("around .01: log-uniform, .003 to .03", "trade: 5 % gained, 5 % lost", 40, rng)
+    )
     background = "half zero, half Beta(.3, 2)"
-    assert calibrate.verdict_shares(background, "gain: 5 % of problems from 0 to .05", 40, rng).get("expanded", 0) >= 0.9
+    assert (
+        calibrate.verdict_shares(background, "gain: 5 % of problems from 0 to .05", 40, rng).get("expanded", 0) >= 0.9
+    )
     assert calibrate.verdict_shares(background, "loss: 5 % of problems from .05 to 0", 40, rng).get("shrank", 0) >= 0.9
     assert calibrate.verdict_shares(background, "trade: 5 % gained, 5 % lost", 40, rng).get("traded", 0) >= 0.9
     assert calibrate.verdict_shares(background, "nothing changed", 40, rng).get("held", 0) >= 0.6
 
 
 def test_a_missed_target_is_seen(calibrate):
-    assert calibrate.Line("x", "y", 0.90, 1000, at_least=0.93).missed and not calibrate.Line("x", "y", 0.92, 1000, at_least=0.93).missed
-    assert calibrate.Line("x", "y", 0.08, 1000, at_most=0.05).missed and not calibrate.Line("x", "y", 0.06, 1000, at_most=0.05).missed
+    assert (
+        calibrate.Line("x", "y", 0.90, 1000, at_least=0.93).missed
+        and not calibrate.Line("x", "y", 0.92, 1000, at_least=0.93).missed
+    )
+    assert (
+        calibrate.Line("x", "y", 0.08, 1000, at_most=0.05).missed
+        and not calibrate.Line("x", "y", 0.06, 1000, at_most=0.05).missed
+    )

@@ -21,7 +21,16 @@ from analysis.extrapolate import extrapolate, fit
 from analysis.intervals import PSEUDO_BASE, Bootstrap, clopper_pearson, wilson
 from analysis.metrics import cover_at, majority_at_k
 from analysis.null import exact_null, sum_of_bernoullis
-from analysis.pass_at_k import first_k, g_pass_at_k, log_miss, mg_pass_at_k, mixed_pass_at_k, pass_all_k, pass_at_k, unique_counts
+from analysis.pass_at_k import (
+    first_k,
+    g_pass_at_k,
+    log_miss,
+    mg_pass_at_k,
+    mixed_pass_at_k,
+    pass_all_k,
+    pass_at_k,
+    unique_counts,
+)
 from analysis.records import AnswerCounts
 from analysis.significance import benjamini_hochberg, holm
 from analysis.support import memberships, split_halves, suspicious_flips
@@ -86,7 +95,9 @@ def test_real_k_lies_between_its_neighbours():
     for c in (1, 5, 80, 100):
         curve = log_miss(100, c, k)
         assert (np.diff(curve[np.isfinite(curve)]) < 0).all()
-        assert np.allclose(np.exp(curve[::4]), [comb(100 - c, round(j)) / comb(100, round(j)) for j in k[::4]], rtol=1e-9, atol=1e-25)
+        assert np.allclose(
+            np.exp(curve[::4]), [comb(100 - c, round(j)) / comb(100, round(j)) for j in k[::4]], rtol=1e-9, atol=1e-25
+        )
 
 
 @given(st.lists(st.tuples(st.integers(1, 6), st.integers(0, 6)), min_size=1, max_size=100))
@@ -94,7 +105,11 @@ def test_real_k_lies_between_its_neighbours():
 def test_unique_counts_put_together_again(pairs):
     n, c = np.array([n for n, _ in pairs]), np.array([min(n, c) for n, c in pairs])
     u_n, u_c, where = unique_counts(n, c)
-    assert (u_n[where] == n).all() and (u_c[where] == c).all() and len(set(zip(u_n.tolist(), u_c.tolist()))) == len(u_n)
+    assert (
+        (u_n[where] == n).all()
+        and (u_c[where] == c).all()
+        and len(set(zip(u_n.tolist(), u_c.tolist(), strict=True))) == len(u_n)
+    )
 
 
 def test_first_k_of_n_reads_draws_in_order():
@@ -104,8 +119,10 @@ def test_first_k_of_n_reads_draws_in_order():
 
 def test_mixed_pass_at_k_over_all_pairs_of_subsets():
     base, tuned = (5, 1), (4, 2)
-    found = mixed_pass_at_k((np.array([5]), np.array([1])), (np.array([4]), np.array([2])), np.array([0, 2]), np.array([3, 1]))[0]
-    for value, k1, k2 in zip(found, (0, 2), (3, 1)):
+    found = mixed_pass_at_k(
+        (np.array([5]), np.array([1])), (np.array([4]), np.array([2])), np.array([0, 2]), np.array([3, 1])
+    )[0]
+    for value, k1, k2 in zip(found, (0, 2), (3, 1), strict=True):
         every = [any(a) or any(b) for a in combinations(draws(*base), k1) for b in combinations(draws(*tuned), k2)]
         assert value == pytest.approx(np.mean(every))
 
@@ -115,20 +132,33 @@ def test_cover_gives_pass_at_k_back():
     n = np.full(400, 1000)
     tau = np.linspace(0, 1, 20_001)[1:]
     for k in (1, 4, 32):
-        integral = integrate.trapezoid(k * (1 - tau) ** (k - 1) * cover_at(n, (p * 1000).round().astype(int), tau).mean(axis=0), tau)
+        integral = integrate.trapezoid(
+            k * (1 - tau) ** (k - 1) * cover_at(n, (p * 1000).round().astype(int), tau).mean(axis=0), tau
+        )
         assert integral == pytest.approx(np.mean(1 - (1 - p) ** k), abs=2e-3)
 
 
 def answers(*rows):
-    problem, answer, count, correct = zip(*rows)
+    problem, answer, count, correct = zip(*rows, strict=True)
     return AnswerCounts(
-        np.array(problem), np.array(answer, dtype=object), np.array([None] * len(rows), dtype=object), np.array(count), np.array(correct)
+        np.array(problem),
+        np.array(answer, dtype=object),
+        np.array([None] * len(rows), dtype=object),
+        np.array(count),
+        np.array(correct),
     )
 
 
 def test_majority_vote():
     rng = np.random.default_rng(0)
-    votes = answers((0, "a", 2, True), (0, "b", 2, False), (0, None, 3, False), (1, "x", 1, True), (1, "y", 6, False), (2, None, 7, False))
+    votes = answers(
+        (0, "a", 2, True),
+        (0, "b", 2, False),
+        (0, None, 3, False),
+        (1, "x", 1, True),
+        (1, "y", 6, False),
+        (2, None, 7, False),
+    )
     assert majority_at_k(votes, 4, 7, rng)[:3, 0].tolist() == [0.5, 0.0, 0.0]  # a tie; a clear loss; nobody votes
     assert np.isnan(majority_at_k(votes, 4, 7, rng)[3, 0])
     rows = ["a"] * 2 + ["b"] * 2 + [None] * 3
@@ -136,19 +166,19 @@ def test_majority_vote():
     for drawn in combinations(rows, 3):
         a, b = drawn.count("a"), drawn.count("b")
         shares.append(0.0 if a + b == 0 else 0.5 if a == b else float(a > b))
-    assert majority_at_k(votes, 4, 3, rng, 20_000)[0, 0] == pytest.approx(np.mean(shares), abs=0.02)
+    assert majority_at_k(votes, 4, 3, rng, repeats=20_000)[0, 0] == pytest.approx(np.mean(shares), abs=0.02)
 
 
 def test_null_by_writing_out_every_relabelling():
     base, tuned = [(3, 1), (3, 2), (3, 0)], [(2, 0), (2, 2), (2, 1)]  # unequal n
     s_pmf, e_pmf = np.zeros(4), np.zeros(4)
     every = [list(combinations(range(5), 3)) for _ in base]
-    pooled = [draws(5, b[1] + t[1]) for b, t in zip(base, tuned)]
+    pooled = [draws(5, b[1] + t[1]) for b, t in zip(base, tuned, strict=True)]
     for i in every[0]:
         for j in every[1]:
             for k in every[2]:
                 s = e = 0
-                for chosen, pool in zip((i, j, k), pooled):
+                for chosen, pool in zip((i, j, k), pooled, strict=True):
                     of_base = sum(pool[x] for x in chosen)
                     s += of_base > 0 and sum(pool) == of_base
                     e += of_base == 0 and sum(pool) > 0
@@ -157,7 +187,9 @@ def test_null_by_writing_out_every_relabelling():
     s_pmf, e_pmf = s_pmf / s_pmf.sum(), e_pmf / e_pmf.sum()
     null = exact_null(*np.array(base).T, *np.array(tuned).T)
     assert (null.observed_shrunk, null.observed_expanded) == (1, 1)
-    assert null.expected_shrunk == pytest.approx(s_pmf @ np.arange(4)) and null.expected_expanded == pytest.approx(e_pmf @ np.arange(4))
+    assert null.expected_shrunk == pytest.approx(s_pmf @ np.arange(4)) and null.expected_expanded == pytest.approx(
+        e_pmf @ np.arange(4)
+    )
     assert null.p_shrunk == pytest.approx(s_pmf[1:].sum()) and null.p_expanded == pytest.approx(e_pmf[1:].sum())
 
 
@@ -187,7 +219,9 @@ def test_split_halves_over_all_splits():
     assert found["base_then_solves"].sum() == pytest.approx(mean(lambda a, b, x, y: not a and b))
     assert found["expanded_again"].sum() == pytest.approx(mean(lambda a, b, x, y: not a and x and not b and y))
     assert found["shrunk_again"].sum() == pytest.approx(mean(lambda a, b, x, y: a and not x and b and not y))
-    assert found["corrected_loss"].sum() == pytest.approx(mean(lambda a, b, x, y: not x and b) - mean(lambda a, b, x, y: not x and y))
+    assert found["corrected_loss"].sum() == pytest.approx(
+        mean(lambda a, b, x, y: not x and b) - mean(lambda a, b, x, y: not x and y)
+    )
 
 
 def test_no_selection_effect_survives_the_split_of_one_model_drawn_twice():
@@ -221,7 +255,10 @@ def test_proportion_intervals_agree_with_scipy(x, n):
 def test_benjamini_hochberg_and_holm():
     p = np.random.default_rng(1).random(200) ** 4
     assert (benjamini_hochberg(p, 0.05) == (stats.false_discovery_control(p) <= 0.05)).all()
-    assert (benjamini_hochberg(p, 0.05, 1000) == (stats.false_discovery_control(np.append(p, np.ones(800)))[:200] <= 0.05)).all()
+    assert (
+        benjamini_hochberg(p, 0.05, hypotheses=1000)
+        == (stats.false_discovery_control(np.append(p, np.ones(800)))[:200] <= 0.05)
+    ).all()
     assert holm(np.array([0.01, 0.04, 0.03])) == pytest.approx([0.03, 0.06, 0.06])
 
 
@@ -230,10 +267,15 @@ def test_variance_of_the_draws_by_writing_out_every_count():
     for c in range(n + 1):
         after = stats.beta(a + c, b + n - c)
         variance = after.expect(
-            lambda p: pass_at_k(n, np.arange(n + 1), k) ** 2 @ stats.binom.pmf(np.arange(n + 1), n, p) - (1 - (1 - p) ** k) ** 2
+            lambda p: (
+                pass_at_k(n, np.arange(n + 1), k) ** 2 @ stats.binom.pmf(np.arange(n + 1), n, p)
+                - (1 - (1 - p) ** k) ** 2
+            )
         )
-        miss, found = draw_moments(n, np.array([c]), k, a, b)
-        assert found[0] == pytest.approx(variance, abs=1e-8) and miss[0] == pytest.approx(after.expect(lambda p: (1 - p) ** k), abs=1e-8)
+        miss, found = draw_moments(n, np.array([c]), k=k, a=a, b=b)
+        assert found[0] == pytest.approx(variance, abs=1e-8) and miss[0] == pytest.approx(
+            after.expect(lambda p: (1 - p) ** k), abs=1e-8
+        )
 
 
 def test_draws_only_interval_at_the_edge_is_the_exact_one_and_never_a_point():
@@ -260,14 +302,16 @@ def test_token_budgets_know_that_lengths_are_estimates():
     bootstrap = Bootstrap.draw(200, 500, rng)
     width = {}
     for name, lengths in (("even", even), ("uneven", uneven)):
-        table, _ = pass_at_tokens((n, c), (n, c), (lengths, even), 64, bootstrap, points=32)
+        table, _ = pass_at_tokens((n, c), (n, c), lengths=(lengths, even), largest=64, bootstrap=bootstrap, points=32)
         at = int(np.searchsorted(table["tokens"], 8000))
         k = table["tokens"][at] / 1000
         assert table["base"]["value"][at] == pytest.approx(-np.expm1(log_miss(n, c, np.full(200, k))).mean())
         width[name] = table["difference"]["high"][at] - table["difference"]["low"][at]
     assert width["uneven"] > 1.5 * width["even"]  # the same models: only the lengths differ, and are known or not
-    assert pass_at_tokens((n, c), (n, c), (even, np.full(200, np.nan)), 64, bootstrap) is None
-    assert pass_at_tokens((n, c), (n, c), (even, 100 * even), 64, bootstrap) is None  # no budget that both can spend
+    assert pass_at_tokens((n, c), (n, c), lengths=(even, np.full(200, np.nan)), largest=64, bootstrap=bootstrap) is None
+    assert (
+        pass_at_tokens((n, c), (n, c), lengths=(even, 100 * even), largest=64, bootstrap=bootstrap) is None
+    )  # no budget that both can spend
 
 
 def test_bootstrap_is_paired_and_honest_at_the_edge():
@@ -288,15 +332,25 @@ def test_extrapolation_finds_the_model_that_made_the_counts_and_knows_the_imposs
     n = np.full(3000, 256)
     model = fit(n, rng.binomial(256, p))
     assert (
-        model.zero == pytest.approx(0.3, abs=0.05) and model.a == pytest.approx(0.5, rel=0.15) and model.b == pytest.approx(2.0, rel=0.15)
+        model.zero == pytest.approx(0.3, abs=0.05)
+        and model.a == pytest.approx(0.5, rel=0.15)
+        and model.b == pytest.approx(2.0, rel=0.15)
     )
     assert model.pass_at_k(64) == pytest.approx(np.mean(1 - (1 - p) ** 64), abs=0.02)
     small = slice(0, 400)
     bootstrap = Bootstrap.draw(400, 60, rng)
-    _, value, low, high, zero = extrapolate(n[small], rng.binomial(256, p[small]), np.array([1024, 65536]), bootstrap.problems)
+    _, value, low, high, zero = extrapolate(
+        n[small], rng.binomial(256, p[small]), np.array([1024, 65536]), bootstrap.problems
+    )
     assert zero[0] <= 0.3 <= zero[1] < 0.5
     truth = np.mean(1 - (1 - p[:, None]) ** np.array([1024, 65536]), axis=0)
-    assert (low <= value).all() and (value <= high).all() and (low <= truth).all() and (truth <= high).all() and (high < 0.9).all()
+    assert (
+        (low <= value).all()
+        and (value <= high).all()
+        and (low <= truth).all()
+        and (truth <= high).all()
+        and (high < 0.9).all()
+    )
 
 
 def test_crossing_is_the_last_k_with_the_tuned_model_ahead():
@@ -304,9 +358,15 @@ def test_crossing_is_the_last_k_with_the_tuned_model_ahead():
     assert grid[0] == 1 and grid[-1] == 8192 and np.diff(np.log(grid[40:])).max() < 0.05
     gap = lambda k: 0.2 - 0.03 * np.log2(k)  # noqa: E731  zero at 2^(20/3) = 101.6
     noise = np.random.default_rng(0).normal(0, 0.01, (400, 1))
-    found = find_crossing(grid, gap(grid), gap(grid) + noise, gap)
-    assert found.value == 101 and isinstance(found.value, int) and 50 < found.low < 85 and 120 < found.high < 200 and found.share == 1.0
-    beyond = find_crossing(grid, gap(grid) + 0.18, gap(grid) + 0.18 + noise, lambda k: gap(k) + 0.18)
+    found = find_crossing(grid, gap(grid), gap(grid) + noise, exact=gap)
+    assert (
+        found.value == 101
+        and isinstance(found.value, int)
+        and 50 < found.low < 85
+        and 120 < found.high < 200
+        and found.share == 1.0
+    )
+    beyond = find_crossing(grid, gap(grid) + 0.18, gap(grid) + 0.18 + noise, exact=lambda k: gap(k) + 0.18)
     assert beyond.high is None and 0.05 < beyond.share < 0.9
     never = find_crossing(grid, np.full(len(grid), 0.1), np.full((50, len(grid)), 0.1))
     assert never.value is None and never.share == 0 and never.high is None and never.low == 8192
@@ -325,7 +385,9 @@ def test_answer_entropy_by_hand_and_its_correction_by_simulation():
     counts = rng.multinomial(32, p, size=800)
     where, kind = np.nonzero(counts)
     plain, corrected = (f(where, counts[where, kind], 800).mean() for f in (plug_in, chao_wang_jost))
-    assert truth - plain > 0.25 and abs(truth - corrected) < 0.08  # the plug-in is far too low, the correction nearly right
+    assert (
+        truth - plain > 0.25 and abs(truth - corrected) < 0.08
+    )  # the plug-in is far too low, the correction nearly right
 
 
 def test_chao_wang_jost_as_printed():

@@ -40,11 +40,17 @@ def test_metrics_of_the_leash_tables_follow_from_their_counts(row):
     if row["base_percent"]:
         total = counts.preserved + counts.shrunk + counts.expanded + counts.out
         # the same numbers through the counts of correct draws, at k = n
-        solved_b = np.repeat([1, 1, 0, 0], [int(counts.preserved), int(counts.shrunk), int(counts.expanded), int(counts.out)])
-        solved_t = np.repeat([1, 0, 1, 0], [int(counts.preserved), int(counts.shrunk), int(counts.expanded), int(counts.out)])
+        solved_b = np.repeat(
+            [1, 1, 0, 0], [int(counts.preserved), int(counts.shrunk), int(counts.expanded), int(counts.out)]
+        )
+        solved_t = np.repeat(
+            [1, 0, 1, 0], [int(counts.preserved), int(counts.shrunk), int(counts.expanded), int(counts.out)]
+        )
         n = np.full(int(total), 8192)
         assert support_counts((n, solved_b), (n, solved_t), 8192) == counts
-        assert printed(row["base_percent"], 100 * solved_b.mean() - 1e-7) and printed(row["tuned_percent"], 100 * solved_t.mean() - 1e-7)
+        assert printed(row["base_percent"], 100 * solved_b.mean() - 1e-7) and printed(
+            row["tuned_percent"], 100 * solved_t.mean() - 1e-7
+        )
 
 
 def test_aime24_index_lists_give_the_coverage_table():
@@ -53,12 +59,19 @@ def test_aime24_index_lists_give_the_coverage_table():
     assert (counts.preserved, counts.shrunk, counts.expanded, counts.out) == (19, 4, 0, 7)
     for name, key in (("preserved", "both"), ("shrunk", "base_only"), ("expanded", "tuned_only"), ("out", "neither")):
         assert getattr(counts, name) / 30 * 100 == pytest.approx(lists["percent"][key], abs=0.051)
-    assert counts.srr == pytest.approx(19 / 23) and counts.ndr == 0 and counts.sds == 0 and counts.nscr == pytest.approx(-4 / 23)
+    assert (
+        counts.srr == pytest.approx(19 / 23)
+        and counts.ndr == 0
+        and counts.sds == 0
+        and counts.nscr == pytest.approx(-4 / 23)
+    )
 
 
 def test_math500_row_of_the_coverage_table():
     row = YUE["math500"]
-    both, base_only, tuned_only, neither = (round(row["percent"][key] * 5) for key in ("both", "base_only", "tuned_only", "neither"))
+    both, base_only, tuned_only, neither = (
+        round(row["percent"][key] * 5) for key in ("both", "base_only", "tuned_only", "neither")
+    )
     base, tuned = np.arange(500) < both + base_only, (np.arange(500) < both) | (np.arange(500) >= 500 - tuned_only)
     n = np.full(500, 128)
     counts = support_counts((n, base.astype(int)), (n, tuned.astype(int)), 128)
@@ -68,23 +81,31 @@ def test_math500_row_of_the_coverage_table():
         5,
         15,
     ) and both + base_only + tuned_only + neither == 500
-    assert counts.srr == pytest.approx(0.9625) and counts.ndr == pytest.approx(5 / 467) and counts.nscr == pytest.approx(-13 / 485)
+    assert (
+        counts.srr == pytest.approx(0.9625)
+        and counts.ndr == pytest.approx(5 / 467)
+        and counts.nscr == pytest.approx(-13 / 485)
+    )
 
 
 def drawn_like(row: dict) -> pa.Table:
-    """256 samples a problem, written in reverse; the first correct one comes where the curve says, and then every third is."""
+    """256 samples a problem, written in reverse; the first correct one comes where the curve says, and then every third
+    is."""
     solved = [round(float(row[str(2**i)]) / 100 * int(row["problems"])) for i in range(9)]
     first = [0] * solved[0] + [2 ** (i - 1) for i in range(1, 9) for _ in range(solved[i] - solved[i - 1])]
     first = np.repeat(np.array(first + [256] * (int(row["problems"]) - solved[-1])), 256)
     sample = np.tile(np.arange(256)[::-1], int(row["problems"]))
     problem = np.repeat(np.arange(int(row["problems"])), 256).astype(str)
     correct = (sample >= first) & (sample % 3 == first % 3)
-    return pa.table({"problem_id": problem, "benchmark": [row["benchmark"]] * len(sample), "sample": sample, "correct": correct})
+    return pa.table(
+        {"problem_id": problem, "benchmark": [row["benchmark"]] * len(sample), "sample": sample, "correct": correct}
+    )
 
 
 @pytest.mark.parametrize("benchmark", dict.fromkeys(row["benchmark"] for row in TABLE_14))
 def test_first_k_of_n_replicates_the_leash_curves(benchmark, tmp_path):
-    """And the unbiased estimate from the same draws does not: at k = 1 it is the mean accuracy, not a share of problems."""
+    """And the unbiased estimate from the same draws does not: at k = 1 it is the mean accuracy, not a share of
+    problems."""
     rows = [row for row in TABLE_14 if row["benchmark"] == benchmark]
     for row in rows:
         write_samples(tmp_path / f"{row['model']}.parquet", drawn_like(row))
@@ -110,16 +131,22 @@ def test_bayes_at_n_and_relatives_as_its_authors_library_prints_them():
     published = RELATIVES["scorio"]
     n, c = np.array(published["n"]), np.array(published["c"])
     mu, sigma = bayes_at_n(n, c)
-    assert mu == pytest.approx(published["bayes"]["mu"], rel=1e-12) and sigma == pytest.approx(published["bayes"]["sigma"], rel=1e-12)
+    assert mu == pytest.approx(published["bayes"]["mu"], rel=1e-12) and sigma == pytest.approx(
+        published["bayes"]["sigma"], rel=1e-12
+    )
     assert avg_at_n(n, c).mean() == pytest.approx(published["avg"])
     for f, name in ((pass_at_k, "pass_at_k"), (pass_all_k, "pass_all_k"), (mg_pass_at_k, "mg_pass_at_k")):
         assert {k: f(n, c, int(k)).mean() for k in published[name]} == pytest.approx(published[name])
-    assert {tau: g_pass_at_k(n, c, 2, float(tau)).mean() for tau in published["g_pass_at_2"]} == pytest.approx(published["g_pass_at_2"])
+    assert {tau: g_pass_at_k(n, c, 2, float(tau)).mean() for tau in published["g_pass_at_2"]} == pytest.approx(
+        published["g_pass_at_2"]
+    )
 
 
 def test_livecodebench_lists():
     lists = YUE["livecodebench_400_450"]
-    assert lists["base"] == lists["preserved"] + len(lists["shrunk"]) and lists["tuned"] == lists["preserved"] + len(lists["expanded"])
+    assert lists["base"] == lists["preserved"] + len(lists["shrunk"]) and lists["tuned"] == lists["preserved"] + len(
+        lists["expanded"]
+    )
     assert SupportCounts(19, 4, 1, 26).nscr == pytest.approx(-3 / 24)
 
 
@@ -127,7 +154,9 @@ def test_livecodebench_lists():
 def test_delta_se_of_the_rl_algorithms(method):
     for column, gap in enumerate(YUE["delta_se_percent"][method]):
         base, tuned = YUE["pass_at_1_and_256"]["Qwen2.5-7B"][column], YUE["pass_at_1_and_256"][method][column]
-        solved = (np.arange(1000) < round(10 * base[1])).astype(int)  # base: that share solved in 256 draws; tuned: that mean accuracy
+        solved = (np.arange(1000) < round(10 * base[1])).astype(
+            int
+        )  # base: that share solved in 256 draws; tuned: that mean accuracy
         found = delta_se((np.full(1000, 256), solved), (np.full(1000, 1000), np.full(1000, round(10 * tuned[0]))))
         assert 100 * found.mean() == pytest.approx(gap, abs=0.051)
 
@@ -163,7 +192,9 @@ def test_the_real_pair_against_its_null():
     n, base, tuned = (np.array([int(row[name]) for row in rows]) for name in ("n", "base_correct", "simplerl_correct"))
     null = exact_null(n, base, n, tuned)
     assert (null.observed_shrunk, null.observed_expanded) == (19, 3)
-    assert null.expected_shrunk == pytest.approx(5.19, abs=0.005) and null.expected_expanded == pytest.approx(5.19, abs=0.005)
+    assert null.expected_shrunk == pytest.approx(5.19, abs=0.005) and null.expected_expanded == pytest.approx(
+        5.19, abs=0.005
+    )
     assert null.p_shrunk < 1e-10 and null.p_expanded == pytest.approx(0.942, abs=0.001)
 
 
@@ -182,5 +213,7 @@ def test_floor_of_shrinkage_between_identical_models():
 def test_bayes_at_n_by_hand():
     mu, sigma = bayes_at_n(np.array([2]), np.array([1]))  # posterior Beta(2, 2)
     assert mu == 0.5 and sigma**2 == pytest.approx(0.05)
-    mu, sigma = bayes_at_n(np.array([2, 2]), np.array([1, 2]))  # Beta(2, 2) and Beta(3, 1): means 1/2, 3/4, variances 1/20, 3/80
+    mu, sigma = bayes_at_n(
+        np.array([2, 2]), np.array([1, 2])
+    )  # Beta(2, 2) and Beta(3, 1): means 1/2, 3/4, variances 1/20, 3/80
     assert mu == pytest.approx(0.625) and sigma**2 == pytest.approx((1 / 20 + 3 / 80) / 4)

@@ -91,7 +91,10 @@ def test_every_format_gives_the_same_samples(tmp_path, ending):
     assert got.truncated.tolist() == [0, 1]
     assert got.token_entropy == pytest.approx([0.3, 0.1]) and got.num_tokens == pytest.approx([20, 20])
     answers = {
-        (int(p), a, bool(c)): int(n) for p, a, n, c in zip(got.answers.problem, got.answers.answer, got.answers.count, got.answers.correct)
+        (int(p), a, bool(c)): int(n)
+        for p, a, n, c in zip(
+            got.answers.problem, got.answers.answer, got.answers.count, got.answers.correct, strict=False
+        )
     }
     assert answers == {(0, "4", True): 2, (0, None, False): 1, (1, "5", False): 1}
     assert got.files[0]["rows"] == 4 and len(got.files[0]["sha256"]) == 64
@@ -119,7 +122,10 @@ def test_verdicts_of_timeout_and_error_are_no_evidence(tmp_path):
     rows = [{"problem_id": "a", "verdict": v} for v in ("correct", "wrong", "no_answer", "timeout", "error")]
     got = load([write(tmp_path / "a.jsonl", rows)])
     assert (got.n.tolist(), got.correct.tolist(), got.excluded.tolist()) == ([3], [1], [2])
-    rows = [{"problem_id": "a", "verdict": "timeout", "correct": False}, {"problem_id": "a", "verdict": "error", "correct": None}]
+    rows = [
+        {"problem_id": "a", "verdict": "timeout", "correct": False},
+        {"problem_id": "a", "verdict": "error", "correct": None},
+    ]
     rows.append({"problem_id": "a", "verdict": "wrong", "correct": False})
     assert load([write(tmp_path / "b.parquet", rows)]).n.tolist() == [1]
 
@@ -232,10 +238,17 @@ def counts(tmp_path, name, rows, **more):
 def test_align_refuses_or_drops_problems_of_one_side(tmp_path):
     base = counts(tmp_path, "base", [("a", 4, 1), ("b", 4, 2), ("c", 4, 3)])
     tuned = counts(tmp_path, "tuned", [("d", 4, 0), ("b", 4, 4)])
-    with pytest.raises(InputError, match=r"2 problems only in base \(a, c\); 1 problem only in tuned \(d\).*base.csv.*tuned.csv.*--common"):
+    with pytest.raises(
+        InputError,
+        match=r"2 problems only in base \(a, c\); 1 problem only in tuned \(d\).*base.csv.*tuned.csv.*--common",
+    ):
         align(base, tuned)
     left, right, warnings = align(base, tuned, common=True)
-    assert left.problem_ids == right.problem_ids == ["b"] and left.correct.tolist() == [2] and right.correct.tolist() == [4]
+    assert (
+        left.problem_ids == right.problem_ids == ["b"]
+        and left.correct.tolist() == [2]
+        and right.correct.tolist() == [4]
+    )
     assert any("dropped" in w for w in warnings)
 
 
@@ -247,8 +260,14 @@ def test_align_orders_answers_and_draws_with_their_problems(tmp_path):
     ]
     whole = load([write(tmp_path / "whole.parquet", rows)])
     part = whole.subset(np.array([2, 0]))
-    assert part.problem_ids == ["c", "a"] and part.draws.correct.tolist() == [1, 1, 0, 1, 0, 0] and part.draws.start.tolist() == [0, 3, 6]
-    assert sorted(zip(part.answers.problem.tolist(), part.answers.answer, part.answers.count.tolist())) == [
+    assert (
+        part.problem_ids == ["c", "a"]
+        and part.draws.correct.tolist() == [1, 1, 0, 1, 0, 0]
+        and part.draws.start.tolist() == [0, 3, 6]
+    )
+    assert sorted(
+        zip(part.answers.problem.tolist(), part.answers.answer, part.answers.count.tolist(), strict=True)
+    ) == [
         (0, "cFalse", 1),
         (0, "cTrue", 2),
         (1, "aFalse", 2),
@@ -281,7 +300,11 @@ def test_a_problem_without_evidence_is_left_out_and_said(tmp_path):
 
 
 def test_completions_to_read_come_for_the_asked_problems_with_unknown_columns(tmp_path):
-    rows = [{"problem_id": p, "correct": s % 2 == 0, "completion": f"{p}-{s} " + "x" * 50, "mine": s} for p in ("a", "b") for s in range(6)]
+    rows = [
+        {"problem_id": p, "correct": s % 2 == 0, "completion": f"{p}-{s} " + "x" * 50, "mine": s}
+        for p in ("a", "b")
+        for s in range(6)
+    ]
     for ending in ("jsonl", "parquet", "csv"):
         samples = load([write(tmp_path / f"texts.{ending}", rows)])
         got = examples(samples, [1], each=2, characters=10)
@@ -292,7 +315,10 @@ def test_completions_to_read_come_for_the_asked_problems_with_unknown_columns(tm
 
 
 def test_what_is_written_is_read_back(tmp_path):
-    rows = [{"problem_id": "a", "verdict": "wrong", "seed": 2**62}, {"problem_id": "a", "verdict": "correct", "seed": 3, "own": "kept"}]
+    rows = [
+        {"problem_id": "a", "verdict": "wrong", "seed": 2**62},
+        {"problem_id": "a", "verdict": "correct", "seed": 3, "own": "kept"},
+    ]
     for ending in ("parquet", "jsonl"):
         write_samples(tmp_path / f"s.{ending}", rows)
         got = load([str(tmp_path / f"s.{ending}")])
@@ -358,7 +384,7 @@ def test_counting_agrees_with_a_plain_loop(tmp_path_factory, rows):
     write(folder / "a.parquet", table)
     for name in ("a.csv", "a.parquet"):
         got = load([str(folder / name)])
-        assert list(zip(got.benchmarks, got.problem_ids)) == sorted(expected)
+        assert list(zip(got.benchmarks, got.problem_ids, strict=True)) == sorted(expected)
         for i, key in enumerate(sorted(expected)):
             draws = expected[key]
             assert got.n[i] == len(draws) and got.correct[i] == sum(c for c, _ in draws)

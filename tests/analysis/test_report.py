@@ -32,7 +32,10 @@ def rows(model, rates, seed, benchmarks=("aime24", "math500")):
         for s in range(N):
             correct = bool(rng.random() < p)
             answer = "7" if correct else str(rng.integers(0, 4))
-            text = f"<img src=x onerror=alert(1)> problem {i}, draw {s} of {model} </script><b>bold</b> \\boxed{{{answer}}}"
+            text = (
+                f"<img src=x onerror=alert(1)> problem {i}, draw {s} of {model} </script><b>bold</b> "
+                f"\\boxed{{{answer}}}"
+            )
             out.append(
                 {
                     "problem_id": f"p{i}",
@@ -80,7 +83,9 @@ def browser():
     if chromium is None:
         pytest.skip("no Chromium on this machine (apt-get install chromium)")
     with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=chromium, args=["--headless", "--no-sandbox", "--disable-gpu"])
+        started = playwright.chromium.launch(
+            executable_path=chromium, args=["--headless", "--no-sandbox", "--disable-gpu"]
+        )
         yield started
         started.close()
 
@@ -90,19 +95,37 @@ def opened(browser, path, scheme="light"):
     context = browser.new_context(viewport={"width": 1240, "height": 1000}, color_scheme=scheme, offline=True)
     page = context.new_page()
     complaints = []
-    page.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
+    page.on(
+        "console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None
+    )
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("dialog", lambda dialog: (complaints.append(f"dialog {dialog.message}"), dialog.dismiss()))
     page.on(
         "request",
-        lambda request: None if request.url.startswith(("file://", "data:", "blob:")) else complaints.append(f"asked for {request.url}"),
+        lambda request: (
+            None
+            if request.url.startswith(("file://", "data:", "blob:"))
+            else complaints.append(f"asked for {request.url}")
+        ),
     )
     page.goto(path.as_uri())
     page.wait_for_selector("#main section")
     return page, complaints
 
 
-FIGURES = ["pass-at-k", "difference", "tokens", "flow", "null", "scatter", "ladder", "entropy", "distinct", "perplexity", "advice"]
+FIGURES = [
+    "pass-at-k",
+    "difference",
+    "tokens",
+    "flow",
+    "null",
+    "scatter",
+    "ladder",
+    "entropy",
+    "distinct",
+    "perplexity",
+    "advice",
+]
 
 
 def drawn(page, name):
@@ -147,16 +170,24 @@ def test_the_category_filter_shows_the_problems_of_a_category_and_their_completi
         expected = sorted(row["problem_id"] for row in details if row["category"] == category)
         assert expected, "the example should have every category"
         page.locator(f'[data-filter="{category}"]').click()
-        assert sorted(page.eval_on_selector_all("#problem-list .problem", "rows => rows.map(r => r.dataset.id)")) == expected
+        assert (
+            sorted(page.eval_on_selector_all("#problem-list .problem", "rows => rows.map(r => r.dataset.id)"))
+            == expected
+        )
     page.locator('[data-filter="flip"]').click()
     flips = [row["problem_id"] for row in details if row["suspicious_flip"]]
-    assert flips == ["p0"] and page.eval_on_selector_all("#problem-list .problem", "rows => rows.map(r => r.dataset.id)") == flips
+    assert (
+        flips == ["p0"]
+        and page.eval_on_selector_all("#problem-list .problem", "rows => rows.map(r => r.dataset.id)") == flips
+    )
     shown.first.locator("summary").click()
     reading = shown.first.locator(".reading")
     reading.wait_for()
     text = reading.inner_text()
     assert "problem 0, draw" in text and "</script><b>bold</b>" in text  # shown as it is, not run
-    assert reading.locator(".completion").count() == 2 + 2  # the base has only wrong ones, the tuned model only correct ones
+    assert (
+        reading.locator(".completion").count() == 2 + 2
+    )  # the base has only wrong ones, the tuned model only correct ones
     page.locator('[data-filter="all"]').click()
     page.locator(".filters input").fill("p11")
     assert shown.count() == 1
@@ -177,7 +208,17 @@ def test_it_prints(browser, report, tmp_path):
 def exact_section():
     """The laboratory's figures, as `docs/analysis.md` describes them."""
     ladder = [
-        {"eps": eps, "preserved": 9, "shrunk": i, "expanded": 2 * i, "out": 1, "srr": 0.9, "ndr": 0.1, "sds": 0.18, "nscr": 0.0}
+        {
+            "eps": eps,
+            "preserved": 9,
+            "shrunk": i,
+            "expanded": 2 * i,
+            "out": 1,
+            "srr": 0.9,
+            "ndr": 0.1,
+            "sds": 0.18,
+            "nscr": 0.0,
+        }
         for i, eps in enumerate((0.0625, 0.003))
     ]
     runs = [
@@ -202,10 +243,12 @@ def exact_section():
             "high": max(r[key] for r in mine),
         }  # noqa: E731
         rows.append(
-            {"method": method, "runs": len(mine)} | {key: spread(key) for key in ("pass@1", "mode_srr", "mass_sum", "mass_division")}
+            {"method": method, "runs": len(mine)}
+            | {key: spread(key) for key in ("pass@1", "mode_srr", "mass_sum", "mass_division")}
         )
     training = [
-        {"method": "grpo", "seed": seed, "steps": [{"step": step, "support": {"mode": ladder}} for step in (0, 10)]} for seed in (0, 1)
+        {"method": "grpo", "seed": seed, "steps": [{"step": step, "support": {"mode": ladder}} for step in (0, 10)]}
+        for seed in (0, 1)
     ]
     return {"rows": rows, "runs": runs, "training": training, "settings": {"eps": 0.003}}
 
@@ -241,13 +284,20 @@ def test_tables_hold_the_documents_numbers_in_three_formats(report):
     folder, document = report
     support = {row["benchmark"]: row for row in csv.DictReader((folder / "tables" / "support.csv").open())}
     for name, block in document["benchmarks"].items():
-        assert [int(support[name][c]) for c in "PSEO"] == [block["support"][c] for c in ("preserved", "shrunk", "expanded", "out")]
-        assert float(support[name]["p(S)"]) == block["null"]["p_shrunk"] and support[name]["verdict"] == block["verdict"]
+        assert [int(support[name][c]) for c in "PSEO"] == [
+            block["support"][c] for c in ("preserved", "shrunk", "expanded", "out")
+        ]
+        assert (
+            float(support[name]["p(S)"]) == block["null"]["p_shrunk"] and support[name]["verdict"] == block["verdict"]
+        )
     curve = {(row["benchmark"], row["k"]): row for row in csv.DictReader((folder / "tables" / "pass_at_k.csv").open())}
     assert float(curve["all", "16"]["tuned_low"]) == document["benchmarks"]["all"]["pass_at_k"]["tuned"]["16"]["low"]
     value = document["benchmarks"]["aime24"]["pass_at_k"]["base"]["1"]
     text = f"{value['value']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"
-    assert text in (folder / "tables" / "pass_at_k.md").read_text() and text in (folder / "tables" / "pass_at_k.tex").read_text()
+    assert (
+        text in (folder / "tables" / "pass_at_k.md").read_text()
+        and text in (folder / "tables" / "pass_at_k.tex").read_text()
+    )
     problems = list(csv.DictReader((folder / "tables" / "problems.csv").open()))
     assert [row["problem_id"] for row in problems] == [row["problem_id"] for row in document["problems_detail"]]
     assert json.loads((folder / "audit.json").read_text()) == document
@@ -271,7 +321,12 @@ def test_latex_is_escaped_and_nothing_reads_as_zero():
         "t",
         "50 % of A & B_1",
         ["name", "x", "x_low", "x_high"],
-        [["a_b & 5%", 0.5, 0.25, None], ["none", None, None, None], ["tiny", 1e-7, None, None], ["less", -0.5, -0.75, -0.25]],
+        [
+            ["a_b & 5%", 0.5, 0.25, None],
+            ["none", None, None, None],
+            ["tiny", 1e-7, None, None],
+            ["less", -0.5, -0.75, -0.25],
+        ],
     )
     latex = table.latex()
     assert (
@@ -305,7 +360,9 @@ def test_counts_alone_make_a_report_and_nothing_half_written_stays(tmp_path):
     page = (tmp_path / "report.html").read_text()
     data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)[1])
     assert data["problems"][0]["id"] == "242" and data["problems"][0]["flip"]  # 0 to 126 of 128: to be read first
-    assert {s["id"] for s in data["pages"][0]["sections"]} >= {"curves", "support", "per-problem", "metrics"} and data["completions"] == {}
+    assert {s["id"] for s in data["pages"][0]["sections"]} >= {"curves", "support", "per-problem", "metrics"} and data[
+        "completions"
+    ] == {}
     assert not [s for s in data["pages"][0]["sections"] if s["id"] == "entropy"]  # counts cannot give it
     assert all(path.exists() for path in written) and not list(tmp_path.rglob("*.partial"))
 

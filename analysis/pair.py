@@ -1,0 +1,106 @@
+"""One benchmark of both sides: what every section of the audit document is computed from."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from analysis.counts import Counts
+from analysis.errors import InputError
+from analysis.intervals import Bootstrap
+from analysis.records import ModelSamples, Scores
+from analysis.verdict import Rules
+
+
+@dataclass(frozen=True)
+class AuditSettings:
+    """What an audit is asked to do.
+
+    k: values of k; None takes the powers of two up to n, and n. The support is read at the largest.
+    eps: threshold of certified support; None takes ln(20 M)/n.
+    confidence: of every interval and certificate.
+    rules: of the verdict, with their level and margin (analysis.verdict).
+    replicates: of the bootstrap.
+    maj_repeats: draws behind each maj@k.
+    seed: of all that is random here.
+    """
+
+    k: tuple[int, ...] | None = None
+    eps: float | None = None
+    confidence: float = 0.95
+    rules: Rules = Rules()
+    replicates: int = 2000
+    maj_repeats: int = 50
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.k is not None and (not self.k or min(self.k) < 1):
+            raise InputError(f"k = {list(self.k)}; give at least one k, each at least 1")
+        if self.eps is not None and not 0 < self.eps < 1:
+            raise InputError(f"eps = {self.eps}; it is a probability between 0 and 1")
+        if not 0 < self.confidence < 1:
+            raise InputError(f"confidence = {self.confidence}; it must lie between 0 and 1")
+        if self.replicates < 100:
+            raise InputError(f"replicates = {self.replicates}; an interval needs at least 100")
+
+    def document(self) -> dict[str, Any]:
+        """All settings, the rules' own beside the others."""
+        return {name: value for name, value in asdict(self).items() if name != "rules"} | asdict(self.rules)
+
+
+DEFAULTS = AuditSettings()
+
+
+def ks_up_to(largest: int) -> np.ndarray:
+    """The powers of two up to `largest`, and `largest`.
+
+    >>> ks_up_to(12).tolist()
+    [1, 2, 4, 8, 12]
+    """
+    return np.unique([2**power for power in range(largest.bit_length())] + [largest])
+
+
+@dataclass
+class Pair:
+    """One benchmark of base and tuned model (and of a second draw of the base, where there is one).
+
+    base, tuned, redraw: aligned samples of its M problems.
+    scores: log-probabilities of texts under the models.
+    b, t: draws and correct draws of base and tuned.
+    largest: the largest k that every problem of both sides allows.
+    k: values of k that are asked for, ascending.
+    rng, bootstrap: shared by all sections, so that differences are paired.
+    """
+
+    base: ModelSamples
+    tuned: ModelSamples
+    redraw: ModelSamples | None = None
+    scores: Scores | None = None
+    settings: AuditSettings = DEFAULTS
+
+    def __post_init__(self) -> None:
+        self.b = Counts(self.base.n, self.base.correct)
+        self.t = Counts(self.tuned.n, self.tuned.correct)
+        self.largest = int(min(self.base.n.min(), self.tuned.n.min()))
+        self.k = ks_up_to(self.largest) if self.settings.k is None else np.unique(self.settings.k)
+        if self.k[-1] > self.largest:
+            where = min((self.base, self.tuned), key=lambda side: side.n.min())
+            raise InputError(
+                f"k = {self.k[-1]} is above n = {self.largest}, "
+                f"the draws of problem {where.problem_ids[int(where.n.argmin())]!r} of {where.name}; "
+                "ask for a smaller k (extrapolations beyond n are in the document, as such)"
+            )
+        self.rng = np.random.default_rng(self.settings.seed)
+        self.bootstrap = Bootstrap.draw(
+            len(self.base), self.settings.replicates, self.rng, confidence=self.settings.confidence
+        )
+
+    def __len__(self) -> int:
+        return len(self.base)
+
+    @property
+    def sides(self) -> tuple[ModelSamples, ModelSamples]:
+        """Base and tuned."""
+        return self.base, self.tuned

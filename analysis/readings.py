@@ -1,0 +1,51 @@
+"""Verdicts of several benchmarks together, and under other readings of the same draws."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from analysis.counts import Counts
+from analysis.null import Null, exact_null
+from analysis.records import ModelSamples
+from analysis.support import suspicious_flips
+from analysis.verdict import Judgement, Rules, judge, judge_all
+
+POOLED = "all"  # the name of all problems together
+
+Groups = dict[str, np.ndarray]  # benchmark -> indices of its problems; the pooled problems are the last one
+
+
+def judge_groups(nulls: dict[str, Null], groups: Groups, rules: Rules) -> dict[str, Judgement]:
+    """Verdict of each benchmark, with Holm over them, and of the pooled problems, which are a question of their own."""
+    names = [name for name in groups if name != POOLED]
+    each = judge_all([nulls[name] for name in names], [len(groups[name]) for name in names], rules=rules)
+    pooled = judge(nulls[POOLED], len(groups[POOLED]), rules=rules)
+    return dict(zip(names, each, strict=True)) | {POOLED: pooled}
+
+
+def other_readings(base: ModelSamples, tuned: ModelSamples, groups: Groups, rules: Rules) -> dict[str, dict[str, str]]:
+    """Verdicts under another reading of the same draws: label -> benchmark -> verdict. Only readings that differ in
+    their data are there."""
+
+    def verdicts(b: Counts, t: Counts, keep: np.ndarray) -> dict[str, str]:
+        left = {name: index[keep[index]] for name, index in groups.items()}
+        nulls = {name: exact_null(*b.at(i), *t.at(i)) for name, i in left.items()}
+        return {name: judgement.verdict for name, judgement in judge_groups(nulls, left, rules).items()}
+
+    b = Counts(base.n, base.correct)
+    t = Counts(tuned.n, tuned.correct)
+    readings = {}
+
+    flips = suspicious_flips(b, t)
+    if flips.any() and all((~flips[index]).any() for index in groups.values()):
+        several = "s" * bool(flips.sum() > 1)
+        label = f"without the {flips.sum()} suspicious flip{several} (0 of n to nearly all, or back)"
+        readings[label] = verdicts(b, t, ~flips)
+
+    if (excluded := int(base.excluded.sum() + tuned.excluded.sum())) > 0:
+        label = f"with the {excluded} draws that the verifier could not judge counted as wrong"
+        everything = np.ones(len(base), dtype=bool)
+        more_b = Counts(base.n + base.excluded, base.correct)
+        more_t = Counts(tuned.n + tuned.excluded, tuned.correct)
+        readings[label] = verdicts(more_b, more_t, everything)
+    return readings
