@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
@@ -44,7 +44,7 @@ def load_config(recipe: str | Path | None, overrides: Sequence[str] = ()) -> Con
                 raise InputError(f"{where}: {min(missing)}: ??? stands for a value yet to be given; give one")
             merged = OmegaConf.merge(merged, layer)
         where = str(recipe) if recipe else "config"
-        config: Config = OmegaConf.to_object(merged)
+        config = cast(Config, OmegaConf.to_object(merged))
     except UNREADABLE as error:
         key = getattr(error, "full_key", None)
         raise InputError(f"{where}: " + (f"{key}: " if key else "") + _one_line(error)) from None
