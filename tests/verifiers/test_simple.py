@@ -150,7 +150,8 @@ def test_combine():
     assert combined("\\boxed{2}").score == pytest.approx(0.9) and combined("\\boxed{2}").status is C
     assert (combined(formatted, "3").status, combined(formatted, "3").score) == (W, pytest.approx(0.1))
     assert combined(formatted, "3", gate=True).score == 0
-    assert combined("<think>a</think><answer>b</answer>").status is N
+    assert combined("<think>a</think>").status is N
+    assert (combined("<think>a</think><answer>b</answer>").status, combined("<think>a</think><answer>b</answer>").score) == (W, pytest.approx(0.1))
     assert "format: <think> is there 0 times" in combined("\\boxed{2}").reason
 
 
