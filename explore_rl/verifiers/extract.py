@@ -98,6 +98,22 @@ def final_answer(text: str, how: Extraction = "lenient", *, of: Literal["value",
     return found if found and len(found) <= MAX_ANSWER else None
 
 
+def final_answers(text: str, how: Extraction = "lenient") -> list[str]:
+    """All that the levels find, the best first: a box that says nothing to the verifier does not hide an explicit answer."""
+    said = settled(text)
+    tagged = _tagged(said)
+    region = said if tagged is None else tagged
+    boxed = last_boxed(region)
+    if boxed == "":
+        return []
+    found = [boxed]
+    if how != "boxed":
+        found += [_after_hashes(region, "words"), _after_answer_is(region, "words")]
+        if tagged is not None:
+            found.insert(1, _inside(tagged, "words"))
+    return [answer for answer in dict.fromkeys(found) if answer and len(answer) <= MAX_ANSWER]
+
+
 def settled(text: str) -> str:
     """What the completion settles on: without its thought, and without its end token and what comes behind it.
 
