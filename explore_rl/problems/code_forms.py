@@ -53,11 +53,14 @@ def livecodebench(row: Row, options: Options) -> Problem:
         prompt = f"{prompt}\n\nBegin with:\n```python\n{starter}\n```"
     metadata = rest_of(row, "question_content", "public_test_cases", "private_test_cases", "metadata")
     metadata |= parsed(row, "metadata", dict, "an object") or {}
-    tests = row.first("private_test_cases", "public_test_cases") or "public_test_cases"
+    # the benchmark judges by both columns together
+    public, private = (row.values.get(key) or None for key in ("public_test_cases", "private_test_cases"))
+    key = "private_test_cases" if private else "public_test_cases"
+    tests = {"public": public, "private": private} if public and private else private or public
     return Problem(
         id=identity_of(row, "question_id", "id", prefix="livecodebench"),
         prompt=prompt,
-        answer=checked_answer(row, tests, row.values.get(tests), "code"),
+        answer=checked_answer(row, key, tests, "code"),
         verifier=options.verifier or "code",
         benchmark=options.benchmark or benchmark_of(row, "livecodebench"),
         metadata=metadata,

@@ -24,9 +24,11 @@ from typing import Any
 
 from analysis.errors import InputError
 from explore_rl.types import Problem, Status, Verdict
-from explore_rl.verifiers import code_tests
+from explore_rl.verifiers import code_prelude, code_tests
 from explore_rl.verifiers.base import Limits, correct, failed, no_answer, timed_out, wrong
+from explore_rl.verifiers.code_prelude import RECURSION_LIMIT, Interpreter
 from explore_rl.verifiers.code_tests import Asserts, Cases, read_tests
+from explore_rl.verifiers.extract import settled
 from explore_rl.verifiers.sandbox import (
     Isolation,
     NotPlainResult,
@@ -48,6 +50,9 @@ class CodeVerifier:
     scratch_mb, processes: see SandboxLimits. partial: the score of a wrong program is the share of its tests that held. float_tolerance:
     absolute, between printed or returned numbers of cases. isolation: "required" refuses to run programs on a machine that can hold them
     only weakly; "best_effort" runs them with what there is.
+
+    prelude: what runs before a program: "auto" (LiveCodeBench's star imports for cases of input and output, nothing for unit tests),
+    "none", or source of your own. recursion_limit: of Python; None: 50,000 for cases, Python's own for unit tests.
     """
 
     time_limit_s: float = 10.0
@@ -60,6 +65,8 @@ class CodeVerifier:
     partial: bool = False
     float_tolerance: float = 0.0
     isolation: str = "required"
+    prelude: str = "auto"
+    recursion_limit: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("time_limit_s", "wall_limit_s", "total_time_s", "memory_mb", "output_mb", "scratch_mb"):
@@ -73,6 +80,11 @@ class CodeVerifier:
                 raise InputError(f"verifier 'code': {name} must be a whole number from {least}, got {getattr(self, name)!r}")
         if self.isolation not in ("required", "best_effort"):
             raise InputError(f"verifier 'code': isolation must be required or best_effort, got {self.isolation!r}")
+        if not isinstance(self.prelude, str):
+            raise InputError(f"verifier 'code': prelude must be auto, none or source, got {self.prelude!r}")
+        least = 100
+        if self.recursion_limit is not None and (not isinstance(self.recursion_limit, int) or self.recursion_limit < least):
+            raise InputError(f"verifier 'code': recursion_limit must be a whole number from {least}, got {self.recursion_limit!r}")
         self.held_by = _held_by(self.isolation, self.processes)
         self.program_limits = SandboxLimits(
             self.time_limit_s, self.wall_limit_s, self.memory_mb, self.processes, output_mb=self.output_mb, scratch_mb=self.scratch_mb
@@ -96,10 +108,23 @@ class CodeVerifier:
             return no_answer("no code block, and the text is not a program")
         return verdict
 
+    def check(self, problem: Problem) -> None:
+        """Raises InputError if the problem has no tests."""
+        read_tests(problem)
+
+    def _interpreter(self, code: str, *, cases: bool) -> Interpreter:
+        prelude = self.prelude
+        if prelude in ("auto", "none"):
+            prelude = code_prelude.needed(code) if prelude == "auto" and cases else ""
+        limit = RECURSION_LIMIT if cases and self.recursion_limit is None else self.recursion_limit
+        return Interpreter(prelude, limit)
+
     # --- unit tests ---
 
     def _asserts(self, code: str, tests: Asserts) -> Verdict:
-        with Program(assemble(code, tests), "calls", self.program_limits, self.held_by) as program:
+        program_text = assemble(code, tests)
+        interpreter = self._interpreter(program_text, cases=False)
+        with Program(program_text, "calls", self.program_limits, self.held_by, interpreter) as program:
             try:
                 program.define()
             except (ProgramRaised, ProgramEnded) as error:
@@ -131,12 +156,13 @@ class CodeVerifier:
     def _one_case(self, code: str, tests: Cases, given: Any, expected: Any) -> str:
         """Why this case does not hold; empty if it does."""
         try:
+            interpreter = self._interpreter(code, cases=True)
             if tests.function is None:
-                done = run_script(code, given, self.program_limits, self.held_by)
+                done = run_script(code, given, self.program_limits, self.held_by, interpreter)
                 if done.exit_code:
                     return _last_line(done.stderr) or f"exit code {done.exit_code}"
                 return code_tests.compare_output(done.stdout, expected, self.float_tolerance)
-            with Program(code, "calls", self.program_limits, self.held_by) as program:
+            with Program(code, "calls", self.program_limits, self.held_by, interpreter) as program:
                 program.define()
                 return code_tests.compare_result(program.call(tests.function, tuple(given)), expected, self.float_tolerance)
         except NotPlainResult as error:
@@ -177,15 +203,16 @@ def extract_code(completion: str, entry_point: str | None = None) -> tuple[str, 
     >>> extract_code("Like this:\\n```python\\nx = 1\\n```\\nDone.")
     ('x = 1\\n', True)
     """
-    text = completion.rpartition("</think>")[2]
+    text = settled(completion)
     blocks, fence, indent = [], "", ""
-    for line in text.splitlines(keepends=True):
+    lines = text.splitlines(keepends=True)
+    for number, line in enumerate(lines):
         bare = line.strip()
         if not fence:
             if opening := OPENING.match(line):
                 indent, fence, tag = opening.groups()
                 blocks.append((tag.lower(), []))
-        elif set(bare) == {fence[0]} and len(bare) >= len(fence):
+        elif set(bare) == {fence[0]} and len(bare) >= 3 and (len(bare) >= len(fence) or not _closes(lines[number + 1 :], fence)):
             fence = ""
         else:
             blocks[-1][1].append(line.removeprefix(indent))
@@ -195,6 +222,11 @@ def extract_code(completion: str, entry_point: str | None = None) -> tuple[str, 
     programs = [program for program in programs if program.strip()]
     defining = [program for program in programs if entry_point and defines(program, entry_point)]
     return (defining or programs or [""])[-1], True
+
+
+def _closes(lines: list[str], fence: str) -> bool:
+    """Whether a fence is closed properly further on; where it is not, a shorter one is taken for its end."""
+    return any(set(line.strip()) == {fence[0]} and len(line.strip()) >= len(fence) for line in lines)
 
 
 def defines(code: str, name: str) -> bool:

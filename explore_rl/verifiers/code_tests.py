@@ -44,7 +44,7 @@ class Asserts:
         """The stub as a program of its own (imports, helpers, an empty entry point); empty if it is none."""
         for text in (self.stub, f"{self.stub}\n    pass\n"):
             try:
-                compile(text, "<stub>", "exec")
+                compile(text, "<stub>", "exec", dont_inherit=True)
                 return text
             except SyntaxError:
                 continue
@@ -73,9 +73,12 @@ def read_tests(problem: Problem) -> Asserts | Cases:
     {"test_list": [asserts], "setup": source} or [asserts]           MBPP; MBPP+ has further tests under metadata["test"]
     {"inputs": [...], "outputs": [...], "fn_name": name or absent}   APPS, TACO, verl's code sets
     [{"input": ..., "output": ..., "testtype": "stdin" | "functional"}, ...]   LiveCodeBench (metadata["func_name"]), or its packed text
+    {"public": cases, "private": cases}                              LiveCodeBench's two columns, which its benchmark joins
     Text is taken as JSON, as LiveCodeBench's packed private cases, or else as test source.
     """
     answer = _parsed(problem.answer)
+    if isinstance(answer, dict) and {"public", "private"} <= answer.keys():
+        answer = _joined_cases(answer, problem)
     if isinstance(answer, str) and "assert" in answer:
         answer = {"test": answer}
     if isinstance(answer, list) and answer and all(isinstance(item, str) for item in answer):
@@ -94,6 +97,16 @@ def read_tests(problem: Problem) -> Asserts | Cases:
         f"problem {problem.id!r}: no tests in its answer; expected test and entry_point, test_list, inputs and outputs, or a list of "
         "cases with input and output"
     )
+
+
+def _joined_cases(answer: dict, problem: Problem) -> list[dict]:
+    joined = []
+    for name in ("public", "private"):
+        cases = _parsed(answer[name]) if answer[name] else []
+        if not isinstance(cases, list):
+            raise InputError(f"problem {problem.id!r}: its {name} tests are no list of cases")
+        joined += cases
+    return joined
 
 
 def _parsed(answer: Any) -> Any:
@@ -115,7 +128,10 @@ class _TextOnly(pickle.Unpickler):
 
 
 def _livecodebench(cases: list[dict], problem: Problem) -> Cases:
-    if cases[0].get("testtype") != "functional":
+    kinds = {case.get("testtype", "stdin") for case in cases}
+    if kinds != {"functional"}:
+        if "functional" in kinds:
+            raise InputError(f"problem {problem.id!r}: some of its cases call a function and some do not")
         return Cases(tuple((str(case["input"]), str(case["output"])) for case in cases))
     name = problem.metadata.get("func_name") or problem.metadata.get("fn_name")
     if not isinstance(name, str):
@@ -246,13 +262,13 @@ def run_asserts(tests: Asserts, call: Callable, partial: bool) -> Outcome:
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             # helpers come from the stub itself, so that the tests never depend on the program's own version of them
-            exec(compile(tests.stub_program, "<stub>", "exec"), names)
-            exec(compile(tests.setup, "<setup>", "exec"), names)
+            exec(compile(tests.stub_program, "<stub>", "exec", dont_inherit=True), names)
+            exec(compile(tests.setup, "<setup>", "exec", dont_inherit=True), names)
             for name in _program_names(tree, names, tests.entry_point):
                 names[name] = calls.stand_in(name)
             if partial:
                 tree = ast.fix_missing_locations(_Counting().visit(tree))
-            exec(compile(tree, "<tests>", "exec"), names)
+            exec(compile(tree, "<tests>", "exec", dont_inherit=True), names)
             if tests.entry_point and callable(names.get("check")):
                 names["check"](names[tests.entry_point])
     except (NotPlain, Starved, SandboxFault) as error:

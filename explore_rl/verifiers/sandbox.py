@@ -23,11 +23,12 @@ import subprocess
 import sys
 import sysconfig
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from explore_rl.verifiers import sandbox_child
+from explore_rl.verifiers.code_prelude import Interpreter
 from explore_rl.verifiers.sandbox_child import pack, unpack
 from explore_rl.verifiers.seccomp import seccomp_filter
 
@@ -173,8 +174,11 @@ class Program:
     Raises SandboxFault when the sandbox cannot be set up.
     """
 
-    def __init__(self, text: str, mode: str, limits: SandboxLimits, held_by: Isolation):
+    def __init__(
+        self, text: str, mode: str, limits: SandboxLimits, held_by: Isolation, interpreter: Interpreter = Interpreter()
+    ):
         self.text, self.mode, self.limits, self.held_by = text, mode, limits, held_by
+        self.interpreter = interpreter
         self.cpu_s = 0.0  # used by all its processes, known when it has ended
         self._calls = 0
         self._buffer = bytearray()
@@ -226,6 +230,7 @@ class Program:
             "parent": os.getpid(),
             "mode": self.mode,
             "text": self.text,
+            "interpreter": asdict(self.interpreter),
             "namespaces": held_by.namespaces,
             "landlock": held_by.landlock,
             "seccomp": base64.b64encode(code).decode(),
@@ -374,12 +379,14 @@ class Finished:
     stderr: str
 
 
-def run_script(text: str, stdin: str, limits: SandboxLimits, held_by: Isolation) -> Finished:
+def run_script(
+    text: str, stdin: str, limits: SandboxLimits, held_by: Isolation, interpreter: Interpreter = Interpreter()
+) -> Finished:
     """Runs the program as a main program on this standard input.
 
     Raises ProgramEnded (a limit), Starved or SandboxFault.
     """
-    with Program(text, "script", limits, held_by) as program:
+    with Program(text, "script", limits, held_by, interpreter) as program:
         streams = program.process
         feed, written = memoryview(stdin.encode(errors="replace")), {"stdout": bytearray(), "stderr": bytearray()}
         for stream in (streams.stdin, streams.stdout, streams.stderr):

@@ -15,7 +15,9 @@ No expected value ever comes here: the program gets inputs and gives back plain 
 from __future__ import annotations
 
 import base64
+import builtins
 import ctypes
+import io
 import itertools
 import json
 import os
@@ -357,14 +359,42 @@ def program(setup: dict, parent: int, read_fd: int, write_fd: int) -> int:
         os._exit(1)
     send(write_fd, {"ready": True})
     sys.path.extend(setup["path"])
+    furnish(setup["interpreter"])
     if setup["mode"] == "calls":
-        return serve(setup["text"], read_fd, write_fd)
+        return serve(setup["text"], setup["interpreter"]["prelude"], read_fd, write_fd)
     os.close(read_fd)
     os.close(write_fd)
     if setup["mode"] == "script":
         sys.argv = ["program"]
-        exec(compile(setup["text"], "<program>", "exec"), module("__main__").__dict__)
+        run(setup["text"], setup["interpreter"]["prelude"], module("__main__").__dict__)
     return 0
+
+
+def furnish(interpreter: dict) -> None:
+    """What an ordinary interpreter has and this one, started without `site` and with an empty /dev, has not."""
+    if interpreter["recursion_limit"] is not None:
+        sys.setrecursionlimit(interpreter["recursion_limit"])
+    sys.set_int_max_str_digits(interpreter["max_digits"])
+    streams = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
+    plain_open = io.open
+
+    def leave(code: Any = None) -> None:
+        raise SystemExit(code)
+
+    def open_stream(file: Any, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(file, (str, bytes)) and (fd := streams.get(os.fsdecode(file))) is not None:
+            return plain_open(os.dup(fd), *args, **kwargs)
+        return plain_open(file, *args, **kwargs)
+
+    builtins.exit = builtins.quit = leave
+    builtins.open = io.open = open_stream
+
+
+def run(text: str, prelude: str, names: dict) -> None:
+    """The program, under the language rules of a file of its own (not this file's: `dont_inherit`)."""
+    if prelude:
+        exec(compile(prelude, "<prelude>", "exec", dont_inherit=True), names)
+    exec(compile(text, "<program>", "exec", dont_inherit=True), names)
 
 
 def module(name: str) -> types.ModuleType:
@@ -376,11 +406,11 @@ def module(name: str) -> types.ModuleType:
 # --- answering calls -------------------------------------------------------------------------------------------------
 
 
-def serve(text: str, read_fd: int, write_fd: int) -> int:
+def serve(text: str, prelude: str, read_fd: int, write_fd: int) -> int:
     """Defines the program, then answers calls of what it defines, one at a time, until nobody asks any more."""
     names = module("program").__dict__
     try:
-        exec(compile(text, "<program>", "exec"), names)
+        run(text, prelude, names)
         send(write_fd, {"defined": True})
         while (call := receive(read_fd)) is not None:
             send(write_fd, answer(names, call))
