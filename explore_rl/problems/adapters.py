@@ -101,6 +101,8 @@ def verl(row: Row, options: Options) -> Problem:
     extra = parsed(row, "extra_info", dict, "an object") or {}
     verifier = options.verifier or extra.get("verifier") or _verifier_of_source(row, source, row.values.get("ability"))
     truth = reward["ground_truth"]
+    if verifier == "text" and isinstance(truth, dict) and isinstance(truth.get("target"), (str, list)):
+        truth = truth["target"]  # Search-R1's form
     if extra.get("answer_json") is not None:  # what `writing` wrote comes back as it was
         truth = json_of(row, "extra_info", extra["answer_json"])
     index = extra.get("index")
@@ -235,9 +237,10 @@ def competition(row: Row, options: Options) -> Problem:
     r"""MATH, Minerva, AIME, AMC and the like: problem (or question); the answer under `answer`, or in the last \boxed{} of `solution`."""
     key = row.first("answer", "Answer", "expected_answer")
     solution_key = row.first("solution", "Solution")
-    solution = row.text(solution_key) if solution_key else None
+    solution = row.optional_text(solution_key) if solution_key else None
+    verifier = options.verifier or "math"
     if key is not None:
-        answer = math_answer(row, key, row.values[key])
+        answer = checked_answer(row, key, row.values[key], verifier)
     elif solution is None:
         raise row.error("answer", "missing, and there is no 'solution' to find it in")
     elif not (boxed := last_boxed(solution)):
@@ -247,12 +250,12 @@ def competition(row: Row, options: Options) -> Problem:
     benchmark = options.benchmark or benchmark_of(row, _competition_name(row))
     return Problem(
         id=identity_of(row, "unique_id", "id", "idx", "ID", prefix=benchmark),
-        prompt=row.text("problem", "question", "Problem"),
+        prompt=row.text("problem", "question", "Problem", "Question"),
         answer=answer,
-        verifier=options.verifier or "math",
+        verifier=verifier,
         traces=() if solution is None else (solution_trace(solution, answer, benchmark or "reference"),),
         benchmark=benchmark,
-        metadata=rest_of(row, "problem", "question", "Problem", "answer", "Answer", "expected_answer", "solution", "Solution"),
+        metadata=rest_of(row, "problem", "question", "Problem", "Question", "answer", "Answer", "expected_answer", "solution", "Solution"),
     )
 
 
@@ -373,7 +376,7 @@ def _competition_name(row: Row) -> str | None:
 
 
 def _is_competition(values: dict[str, Any]) -> bool:
-    asked, answered = {"problem", "Problem", "question"}, {"answer", "Answer", "solution", "Solution", "expected_answer"}
+    asked, answered = {"problem", "Problem", "question", "Question"}, {"answer", "Answer", "solution", "Solution", "expected_answer"}
     return bool(asked & values.keys()) and bool(answered & values.keys())
 
 

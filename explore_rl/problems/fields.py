@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+import string
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from explore_rl.problems.rows import Row, describe
-from explore_rl.types import Trace
+from explore_rl.types import Problem, Trace
 from explore_rl.verifiers.extract import last_boxed
 
 OWN_KEYS = ("id", "prompt", "answer", "verifier", "traces", "benchmark", "metadata")
@@ -30,11 +31,11 @@ def needs_no_answer(verifier: str) -> bool:
     return verifier in ("format", "gym", "combine") or ":" in verifier
 
 
-def solution_trace(solution: str, answer: str | list[str], source: str) -> Trace:
+def solution_trace(solution: str, answer: Any, source: str) -> Trace:
     r"""A worked solution as the policy would write it: one that does not box its answer gets a last line that does (its source says so)."""
     if "\\boxed" in solution and last_boxed(solution):
         return Trace(solution, f"{source} solution")
-    boxed = answer if isinstance(answer, str) else ", ".join(answer)
+    boxed = ", ".join(map(str, answer)) if isinstance(answer, list) else str(answer)
     return Trace(f"{solution.rstrip()}\n\nThe final answer is $\\boxed{{{boxed}}}$.", f"{source} solution, answer boxed by the adapter")
 
 
@@ -153,6 +154,19 @@ def math_text(row: Row, key: str, answer: Any) -> str:
 def without_dollars(text: str) -> str:
     inner = text.strip()
     return inner[1:-1].strip() if len(inner) > 2 and inner[0] == inner[-1] == "$" and inner.count("$") == 2 else text
+
+
+def with_options(problem: Problem) -> Problem:
+    """A multiple-choice problem with its options in the prompt, where the file holds them beside it (MMLU) and the prompt does not."""
+    choices = problem.metadata.get("choices", problem.metadata.get("options"))
+    if isinstance(choices, list) and 0 < len(choices) <= 26:
+        choices = dict(zip(string.ascii_uppercase, choices, strict=False))
+    if problem.verifier != "choice" or not isinstance(choices, dict) or not isinstance(problem.prompt, str):
+        return problem
+    if all(str(text).strip() in problem.prompt for text in choices.values()):
+        return problem
+    lines = "\n".join(f"{letter}. {text}" for letter, text in choices.items())
+    return replace(problem, prompt=f"{problem.prompt.rstrip()}\n\n{lines}")
 
 
 def texts_of(row: Row, key: str) -> list[str]:

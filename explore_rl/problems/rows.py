@@ -58,7 +58,9 @@ class Row:
         return value
 
     def optional_text(self, key: str) -> str | None:
-        return None if self.values.get(key) is None else self.text(key)
+        """The text under a key that a row may do without: None if it is absent, null or blank (many columns of code sets are)."""
+        value = self.values.get(key)
+        return None if value is None or (isinstance(value, str) and not value.strip()) else self.text(key)
 
     def need(self, key: str, kind: type, what: str) -> Any:
         """The value under key, of the kind asked for; `what` says in words what is expected."""

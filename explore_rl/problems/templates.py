@@ -7,6 +7,7 @@ traces end with. A Template holds all three, and `check` says where they do not 
 from __future__ import annotations
 
 import hashlib
+import json
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -14,10 +15,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined, TemplateError, meta
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2 import TemplateError
 
 from analysis.errors import InputError
+from explore_rl.problems import chat_jinja
 from explore_rl.types import Problem
 
 QWEN_BOXED = (
@@ -41,13 +42,14 @@ class Template:
     name: as the user gave it. text: "" for the tokenizer's own chat template; else text with a {prompt} slot, or a Jinja template.
     end: the token that ends a completion. None: for chat, the token with which the chat template ends the assistant's turns; for the
     others, the tokenizer's end token. keeps_system: whether a problem's system message goes before its question; templates that give an
-    instruction of their own leave it out.
+    instruction of their own leave it out. options: variables that a Jinja template is given, such as enable_thinking.
     """
 
     name: str
     text: str
     end: str | None = None
     keeps_system: bool = True
+    options: tuple[tuple[str, Any], ...] = ()
 
     @property
     def is_chat(self) -> bool:
@@ -61,7 +63,7 @@ class Template:
         """The prompt as text. A chat template needs the tokenizer. Raises InputError, naming the problem, where the two do not fit."""
         prompt, whose = (problem, "prompt") if isinstance(problem, str) else (problem.prompt, f"problem {problem.id!r}")
         if self.is_chat:
-            return _apply_chat(tokenizer, _as_messages(prompt, whose), whose)
+            return _apply_chat(tokenizer, _as_messages(prompt, whose), whose, options=self.options)
         if self.is_jinja:
             return _apply_jinja(self, prompt, tokenizer, whose)
         return self.text.replace("{prompt}", _as_text(prompt, whose, self))
@@ -127,22 +129,58 @@ NAMED = {
 def load_template(name: str, end: str | None = None) -> Template:
     """A template by name (chat, qwen-boxed, r1, plain, none), or from a file: text with a {prompt} slot, or Jinja.
 
-    In Jinja there are prompt (text), messages, bos_token and eos_token. A file may go on with {completion} and the token that ends one:
+    In Jinja there are prompt (text) and what transformers gives a chat template: messages, add_generation_prompt, the special tokens,
+    raise_exception, strftime_now. A file may go on with {completion} and the token that ends one:
     "{prompt}<|im_end|>...{completion}<|im_end|>". A newline at the very end of the file is left out (editors add one).
+    "chat?enable_thinking=false" gives a chat template (or a Jinja file) variables of its own; values are JSON or text.
     end: replaces the token that ends a completion. Raises InputError.
     """
-    if name in NAMED:
-        template = NAMED[name]
-    else:
-        template = _read_template(name)
+    base, mark, query = name.partition("?")
+    if not mark or Path(name).is_file():
+        base, query = name, ""
+    template = NAMED[base] if base in NAMED else _read_template(base)
+    if query:
+        if not (template.is_chat or template.is_jinja):
+            raise InputError(f"template {name!r}: only chat and Jinja templates take variables")
+        template = replace(template, name=name, options=_options(name, query))
     return replace(template, end=end) if end is not None else template
 
 
+def _options(name: str, query: str) -> tuple[tuple[str, Any], ...]:
+    options = {}
+    for part in query.split("&"):
+        key, equals, text = part.partition("=")
+        if not equals or not key.isidentifier():
+            raise InputError(f"template {name!r}: expected NAME=VALUE behind the question mark, got {part!r}")
+        try:
+            options[key] = json.loads(text)
+        except ValueError:
+            options[key] = text
+    return tuple(sorted(options.items()))
+
+
 def template_hash(template: Template, tokenizer: Any = None) -> str:
-    """12 hex digits that change whenever the prompts would: of the text (for chat: the tokenizer's template) and the end token."""
+    """12 hex digits that change whenever the prompts would: of the text (for chat: the tokenizer's template), the end token, and, where the
+    template is a program, of what it renders now (a template may write the date)."""
     text = str(tokenizer.chat_template) if template.is_chat and tokenizer is not None else template.text
     end = template.end_token(tokenizer) if tokenizer is not None else template.end
-    return hashlib.sha256(repr((text, end, template.keeps_system)).encode()).hexdigest()[:12]
+    parts = [text, end, template.keeps_system]
+    if (template.is_chat and tokenizer is not None) or template.is_jinja:
+        parts += [template.options, _probes(template, tokenizer)]
+    return hashlib.sha256(repr(tuple(parts)).encode()).hexdigest()[:12]
+
+
+def _probes(template: Template, tokenizer: Any) -> list[str]:
+    """What the template makes of a few conversations, or why it refuses them."""
+    question = {"role": "user", "content": "What is 1 + 1?"}
+    system = {"role": "system", "content": "Be brief."}
+    found = []
+    for messages in ([question], [system, question]):
+        try:
+            found.append(template.render(Problem("probe", messages, "2", "math"), tokenizer))
+        except InputError as error:
+            found.append(f"refused: {error}")
+    return found
 
 
 def encode_completion(text: str, tokenizer: Any, template: Template = NAMED["none"]) -> list[int]:
@@ -180,8 +218,14 @@ def check(
     begins = 0 if tokenizer.bos_token_id in (None, end_id) else ids.count(tokenizer.bos_token_id)
     if begins > 1:
         raise InputError(f"template {template.name!r}: the prompt holds the begin token {tokenizer.bos_token!r} {begins} times")
+    warnings += _check_program(tokenizer, template)
     if template.is_chat:
-        if rendered == _apply_chat(tokenizer, _as_messages(sample.prompt, "check"), "check", add_generation_prompt=False):
+        if begins == 0 and tokenizer.bos_token and tokenizer.bos_token_id != end_id and _puts_begin(tokenizer):
+            warnings.append(
+                f"the chat template writes no begin token ({tokenizer.bos_token!r}), which the tokenizer puts before other texts: prompts have none"
+            )
+        bare = _apply_chat(tokenizer, _as_messages(sample.prompt, "check"), "check", False, template.options)
+        if rendered == bare:
             warnings.append("the chat template adds no generation prompt: the model is not told that its turn begins")
         if "<think>" in rendered[-20:]:
             warnings.append("the chat template opens <think> in the prompt: completions begin inside it")
@@ -190,6 +234,24 @@ def check(
     if model_config is not None:
         warnings += _check_model(tokenizer, end, end_id, max(ids), model_config, (max_prompt_tokens or 0) + max_tokens)
     return warnings
+
+
+def _check_program(tokenizer: Any, template: Template) -> list[str]:
+    """Of a template that is a program: variables that it does not know, and what it writes that changes by the day."""
+    text = str(tokenizer.chat_template) if template.is_chat else template.text if template.is_jinja else ""
+    if not text:
+        return []
+    used = chat_jinja.variables(text)
+    for key, _ in template.options:
+        if key not in used:
+            raise InputError(f"template {template.name!r}: it has no variable {key!r}; it uses {', '.join(sorted(used))}")
+    if "strftime_now" in used:
+        return ["the template writes the date: prompts, and the template's hash, change from day to day"]
+    return []
+
+
+def _puts_begin(tokenizer: Any) -> bool:
+    return tokenizer.bos_token_id in list(tokenizer("a")["input_ids"])
 
 
 def _check_model(tokenizer: Any, end: str, end_id: int, largest: int, model_config: Any, length: int) -> list[str]:
@@ -236,23 +298,24 @@ def check_lengths(problems: Iterable[Problem], template: Template, tokenizer: An
 
 def _read_template(name: str) -> Template:
     try:
-        text = Path(name).read_bytes().decode("utf-8")
+        text = Path(name).read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
     except (OSError, ValueError) as error:
         raise InputError(f"template {name!r}: neither a name ({', '.join(NAMED)}) nor a readable text file: {error}") from None
-    text, slot, end = text.removesuffix("\n").removesuffix("\r").partition("{completion}")
+    text, slot, end = text.removesuffix("\n").partition("{completion}")
     if slot and not end.strip():
         raise InputError(f"template {name!r}: expected the token that ends a completion behind {{completion}}")
     template = Template(name, text, end=end.strip() or None)
     if template.is_jinja:
         try:
-            used = meta.find_undeclared_variables(_jinja().parse(text))
+            used = chat_jinja.variables(text)
         except TemplateError as error:
             raise InputError(f"template {name!r}: not Jinja: {error}") from None
         if not used & {"prompt", "messages"}:
             raise InputError(f"template {name!r}: uses neither prompt nor messages, so every problem would look the same")
-        if unknown := used - {"prompt", "messages", "bos_token", "eos_token"}:
-            listed = ", ".join(sorted(unknown))
-            raise InputError(f"template {name!r}: unknown variables {listed}; there are prompt, messages, bos_token, eos_token")
+        # a published chat template asks for many things and does without most of them; one with a prompt is the user's own
+        if "prompt" in used and (unknown := used - chat_jinja.KNOWN - {"prompt"}):
+            listed, known = ", ".join(sorted(unknown)), ", ".join(["prompt", *sorted(chat_jinja.KNOWN)])
+            raise InputError(f"template {name!r}: unknown variables {listed}; there are {known}")
     elif text.count("{prompt}") != 1:
         raise InputError(f"template {name!r}: holds {text.count('{prompt}')} {{prompt}} slots; expected one")
     return template
@@ -275,31 +338,34 @@ def _as_text(prompt: str | list[dict[str, str]], whose: str, template: Template)
     return "\n\n".join([*system, turns[0]["content"]] if template.keeps_system else [turns[0]["content"]])
 
 
-def _apply_chat(tokenizer: Any, messages: list[dict[str, str]], whose: str, add_generation_prompt: bool = True) -> str:
+def _apply_chat(
+    tokenizer: Any,
+    messages: list[dict[str, str]],
+    whose: str,
+    add_generation_prompt: bool = True,
+    options: tuple[tuple[str, Any], ...] = (),
+) -> str:
     if tokenizer is None:
         raise InputError("template 'chat' needs a tokenizer: it is the tokenizer's own chat template")
     if not tokenizer.chat_template:
         raise InputError("template 'chat': the tokenizer has no chat template (a base model?); use plain, r1, none, or a file of your own")
     try:
-        return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=add_generation_prompt)
+        return tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=add_generation_prompt, **dict(options)
+        )
     except (TemplateError, TypeError, ValueError) as error:
         raise InputError(f"{whose}: the chat template does not take it: {' '.join(str(error).split())}") from None
 
 
 def _apply_jinja(template: Template, prompt: str | list[dict[str, str]], tokenizer: Any, whose: str) -> str:
     messages = _as_messages(prompt, whose)
-    begin, end = getattr(tokenizer, "bos_token", None), getattr(tokenizer, "eos_token", None)
-    variables = {"messages": messages, "bos_token": begin or "", "eos_token": end or ""}
-    if "prompt" in meta.find_undeclared_variables(_jinja().parse(template.text)):
-        variables["prompt"] = _as_text(prompt, whose, template)
+    given = dict(template.options)
+    if "prompt" in chat_jinja.variables(template.text):
+        given["prompt"] = _as_text(prompt, whose, template)
     try:
-        return _jinja().from_string(template.text).render(variables)
+        return chat_jinja.render(template.text, messages, tokenizer, given)
     except (TemplateError, TypeError, ValueError) as error:
         raise InputError(f"{whose}: template {template.name!r}: {' '.join(str(error).split())}") from None
-
-
-def _jinja() -> Environment:
-    return ImmutableSandboxedEnvironment(undefined=StrictUndefined)
 
 
 def _special_tokens(tokenizer: Any) -> set[str]:

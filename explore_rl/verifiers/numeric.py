@@ -35,11 +35,7 @@ class NumericVerifier:
     def __call__(self, completion: str, problem: Problem, *, truncated: bool = False) -> Verdict:
         if truncated:
             return no_answer("cut off before its end")
-        gold = _number(problem.answer)
-        if gold is None:
-            raise InputError(
-                f"problem {problem.id}: the numeric verifier needs an answer that is a number, got {problem.answer!r}"
-            )
+        gold = self.check(problem)
         answer = final_answer(completion, self.extract, of="value")
         if answer is None:
             return no_answer("no final answer found")
@@ -49,6 +45,15 @@ class NumericVerifier:
         if abs(given - gold) <= max(self.absolute, self.relative * abs(gold)):
             return correct(answer, mode=str(given))
         return wrong(answer, mode=str(given), reason=f"is not {problem.answer}")
+
+    def check(self, problem: Problem) -> Fraction:
+        """The problem's answer as a number. Raises InputError if it is none."""
+        gold = _number(problem.answer)
+        if gold is None:
+            raise InputError(
+                f"problem {problem.id}: the numeric verifier needs an answer that is a number, got {problem.answer!r}"
+            )
+        return gold
 
 
 def _number(answer: Any) -> Fraction | None:

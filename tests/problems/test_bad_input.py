@@ -128,7 +128,7 @@ ROWS = {
     "open-instruct": {"messages": MESSAGES, "ground_truth": "2", "dataset": "math"},
     "humaneval": {"task_id": "H/0", "prompt": "def f():", "entry_point": "f", "canonical_solution": "  return 1", "test": "assert f()"},
     "mbpp": {"task_id": 1, "text": "Add.", "code": "x", "test_list": ["assert 1"], "test_imports": ["import math"]},
-    "livecodebench": {"question_id": "q", "question_content": "Add.", "starter_code": "", "public_test_cases": "[]", "metadata": "{}"},
+    "livecodebench": {"question_id": "q", "question_content": "Add.", "starter_code": "", "public_test_cases": '[{"input": "1", "output": "2"}]', "metadata": "{}"},
     "olympiadbench": {"id": 1, "question": "q", "context": None, "final_answer": ["$2$"], "solution": ["s"], "error": "1e-1", "unit": None},
     "reasoning-gym": {"question": "q", "answer": "2", "metadata": {"source_dataset": "t"}},
     "gsm8k": {"question": "q", "answer": "s #### 2", "idx": 0},

@@ -83,7 +83,7 @@ def test_luffy_target_is_a_trace_with_the_log_probability_of_its_tokens(tmp_path
 
 
 def test_verl_verifier_from_ability_or_the_user_never_guessed(tmp_path):
-    path = jsonl(tmp_path / "v.jsonl", VERL_ROW | {"data_source": "mine", "ability": "code"})
+    path = jsonl(tmp_path / "v.jsonl", VERL_ROW | {"data_source": "mine", "ability": "code", "reward_model": {"ground_truth": ["assert f(1) == 2"]}})
     assert one(path).verifier == "code"
     path = jsonl(tmp_path / "v.jsonl", VERL_ROW | {"data_source": "mine", "ability": "poetry"})
     with pytest.raises(InputError, match=r"v\.jsonl:1: key 'data_source': no verifier is known for 'mine'"):

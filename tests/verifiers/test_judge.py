@@ -80,6 +80,11 @@ def server(monkeypatch):
     server.http.server_close()
 
 
+def cut(text):
+    """A reply that the endpoint cut off."""
+    return 200, json.dumps({"choices": [{"message": {"content": text}, "finish_reason": "length"}]})
+
+
 def judge(server, script, completion="It is Paris.", truncated=False, problem=PROBLEM, **options):
     server.script, server.asked = script, []
     options = {"backoff_s": 0.001, "retries": 2} | options
@@ -312,3 +317,44 @@ def test_from_the_command_line_into_the_records(server, tmp_path, capsys):
     written = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert [row.get("cot_correct") for row in written] == [True, None] and [row["correct"] for row in written] == [True, True]
     assert "correct 1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "<think>hmm VERDICT: INCORRECT? no it is",
+        "<think>VERDICT: CORRECT",
+        cut("I lean to VERDICT: INCORRECT, but"),
+        cut("VERDICT: CORRECT"),
+        "VERDICT: CORRECT so far. In the end, VERDICT: UNSURE",
+    ],
+)
+def test_a_thought_or_half_a_reply_is_no_vote(server, reply):
+    assert judge(server, [reply, "VERDICT: CORRECT"]).status is Status.CORRECT
+    assert len(server.asked) == 2
+    assert judge(server, [reply]).status is Status.ERROR
+
+
+@pytest.mark.parametrize(
+    ("reply", "score"),
+    [
+        ("SCORE: 0,8", 0.8),
+        ("SCORE: 1/2", 0.5),
+        ("SCORE: 1 out of 10", 0.1),
+        ("**SCORE:** 80%", 0.8),
+        ("SCORE: .25", 0.25),
+        ("SCORE: 1.", 1.0),
+        ("SCORE: 7 / 10.", 0.7),
+        ("SCORE: 0.3\nNo: SCORE: 0.6", 0.6),
+        ("SCORE: -0.5", None),
+        ("SCORE: 10", None),
+        ("SCORE: 1/2/3", None),
+        ("SCORE: 3/2", None),
+        ("SCORE: 0.5, no: SCORE: high", None),
+        ("SCORE: −0.2", None),
+        ("SCORE: 1.5", None),
+    ],
+)
+def test_a_score_is_read_whole_or_not_at_all(server, reply, score):
+    got = judge(server, [reply], scale="soft", retries=0)
+    assert got.score == score and (got.status is Status.ERROR) == (score is None)
