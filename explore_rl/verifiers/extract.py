@@ -64,11 +64,12 @@ _AND = r"\b(?:and|or)\b|\\(?:text|mathrm)\s*\{\s*,?\s*(?:and|or)\s*,?\s*\}"
 _LABEL = r"(?:[A-Za-z]|\\[a-z]{2,8})(?:_\{?\w{1,3}\}?)?\s*="
 _ITEM = r"(?:[\s*_-]*(?:\(?[0-9a-hivx]{1,4}[.)]|(?:[Pp]art|[Qq]uestion|[Cc]ase|[Pp]roblem)\s*\(?\w{1,3}\)?\s*:?|(?:[Ff]irst|[Ss]econd|[Tt]hird)\s*:))"
 _UNIT = r"(?!and\b|or\b|wait|no\b|but\b|so\b|then\b|not\b|thus|hence|therefore|actually|rather|instead|which|is\b|from|gives|because|since)[A-Za-z°%]{1,15}"
+_OTHER = r"(?:the\s+)?(?:first|second|third|fourth|other|next|larger|smaller|last)(?:\s[a-z]{1,10})?\s(?:is|equals|=)"
 _SEPARATED = re.compile(rf"(?:{_MATH_SIGN}|[,.])*(?:{_AND})?(?:{_MATH_SIGN}|,)*")
 _BETWEEN_BOXES = re.compile(
     rf"(?:{_MATH_SIGN})*(?:{_UNIT}(?:\s{_UNIT})?)?(?:{_MATH_SIGN})*(?:[,.]|{_AND}|\n)+(?:[-•](?=\s))?(?:{_MATH_SIGN}|[,.*])*(?:{_AND})?(?:{_MATH_SIGN}|,)*"
-    rf"(?:{_ITEM})?(?:{_MATH_SIGN}|[*:])*(?P<label>{_LABEL})?(?:{_MATH_SIGN})*"
-    rf"|(?:{_MATH_SIGN})*{_ITEM}(?:{_MATH_SIGN}|[*:])*"
+    rf"(?:{_ITEM})?(?:{_MATH_SIGN}|[*:])*(?:(?P<label>{_LABEL})|{_OTHER})?(?:{_MATH_SIGN})*"
+    rf"|(?:{_MATH_SIGN})*{_ITEM}(?:{_MATH_SIGN}|[*:])*|(?:{_MATH_SIGN})+(?P<bare_label>{_LABEL})(?:{_MATH_SIGN})*"
 )
 _LABEL_BEFORE = re.compile(rf"({_LABEL})[\s$]*$")
 
@@ -160,7 +161,7 @@ def last_boxed(text: str) -> str | None:
         if not content or not joined:
             break
         parts.insert(0, content)
-        labels.insert(0, joined.groupdict().get("label"))
+        labels.insert(0, joined.groupdict().get("label") or joined.groupdict().get("bare_label"))
         start = before
     # x = [3], y = [4]: the labels belong to the answers
     first = _LABEL_BEFORE.search(text, max(0, start - 30), start)

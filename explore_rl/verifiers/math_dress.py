@@ -72,7 +72,7 @@ _LATEX = _compiled([
     (r"\\exp\s*\{", r"e^{"),
     (r"\\sqrt\s*\[\s*2\s*\]", r"\\sqrt"),
     (r"\\(?:degree|degrees)(?![a-zA-Z])", r"^{\\circ}"),
-    (r"\\(?:quad|qquad|enspace|thinspace|,|;|:|>|\s)(?![a-zA-Z])", " "),
+    (r"\\(?:quad|qquad|enspace|thinspace)(?![a-zA-Z])|\\[,;:>\s]", " "),
     (r"\\(?:qquad|quad)", " "),
     (r"\\%", "%"),
     (r"\\#", "#"),

@@ -112,6 +112,7 @@ _EMPTY = set(
     "tall deep old away apart time way person people item possibility possible combination arrangement different distinct piece number point "
     "part case object thing solution value digit place ".split()
 )
+_MORE = {"more", "extra", "left", "greater", "positive", "net"}  # said beside what was counted
 _SHORT_WORDS = set(
     "men man boy car cup pen egg box bag cat dog cow pig hen ant bee can jar bus van lot set row way pie toy hat tie fan ".split()
 )
@@ -184,9 +185,10 @@ def read_unit(text: str) -> Unit:
         text,
         flags=re.IGNORECASE,
     )
+    text = re.sub(r"\bin\b\.?(?=\s*(?:$|\^|/))", "inch", text)  # not the preposition
     dimensions: dict[str, int] = {}
     size, factor, words = Fraction(1), Fraction(1), set()
-    sign, group, depth, before = 1, 1, 0, 1
+    sign, group, depth, before, seen = 1, 1, 0, 1, False
     last: tuple[dict[str, int], Fraction, int] | None = None
     for token in _TOKEN.findall(text):
         low = token.lower().strip("'")
@@ -217,12 +219,14 @@ def read_unit(text: str) -> Unit:
                 words.update([_stem(low)] if low not in _EMPTY and _stem(low) not in _EMPTY else [])
                 last = None
             else:
-                exponent = sign * before
+                exponent, seen = sign * before, True
                 size *= found[1] ** exponent
                 for name, own in found[0].items():
                     dimensions[name] = dimensions.get(name, 0) + own * exponent
                 last, before = (found[0], found[1], exponent), 1
                 sign = group if depth else sign
+    if seen and not any(dimensions.values()):  # hours per day: a ratio, which is no bare number
+        dimensions = {"ratio": 1}
     kept = tuple(sorted((name, power) for name, power in dimensions.items() if power))
     return Unit(kept, size, factor, frozenset(words))
 
@@ -287,10 +291,9 @@ def clash(gold: Unit, given: Unit) -> bool:
         ours, theirs = ({place for place, words in enumerate(group) if words & unit.words} for unit in (gold, given))
         if ours and theirs and not ours & theirs:
             return True
-    # words that neither is known to be: they must have one in common
-    bound = frozenset().union(*BINDING)
-    ours, theirs = gold.words - bound, given.words - bound
-    return bool(ours and theirs and not ours & theirs)
+    # words of both sides: they must have one in common, or mean the same by BINDING
+    ours, theirs = gold.words - _MORE, given.words - _MORE
+    return bool(ours and theirs and not ours & theirs and not gold.binding & given.binding)
 
 
 def is_worded(text: str) -> bool:
@@ -300,7 +303,10 @@ def is_worded(text: str) -> bool:
     (True, True, True, False, False, False)
     """
     words = re.findall(_WORD, text)
-    return bool(words) and all(_is_word(word) for word in words)
+    if not words or all(_is_word(word) for word in words):
+        return bool(words)
+    # "big blue boxes": short words before one that is surely a word
+    return len(words[-1]) > 3 and _is_word(words[-1]) and all(_is_word(word) or re.fullmatch("[a-z]{3}", word) for word in words)
 
 
 def _is_word(word: str) -> bool:

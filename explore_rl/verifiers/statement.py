@@ -19,7 +19,7 @@ _SENTENCE_STARTS = re.compile(r"\s+(?:It|The|This|That|He|She|They|We|In|So|Beca
 _STOP = re.compile(r"[.!?](?=[\s*\"')\]]|$)|[。！？]|\n")
 _CLAUSE = re.compile(
     r"\s*,?\s+(?:since|because|so|as|which|where|not|and\s+not|rather\s+than|instead\s+of|given\s+that|when|for|if|but|i\.e\.|that\s+is|meaning|making|giving)\b"
-    r"|\s*[;(]\s*(?:since|because|as|not|which|i\.e\.|that\s+is|rounded|see|where|so)\b|\s+[-–—]{1,3}\s+|,\s+(?:and|or)\s+(?:it|this|that|we|the)\b",
+    r"|\s*[;(]\s*(?:since|because|as|not|which|i\.e\.|that\s+is|rounded|see|where|so)\b|\s+[-–—]{1,3}\s+|,?\s+and\s+(?:it|this|that|we|the|so|thus|hence|therefore)\b",
     re.IGNORECASE,
 )
 _SAFE_CLAUSE = re.compile(
@@ -27,7 +27,7 @@ _SAFE_CLAUSE = re.compile(
     re.IGNORECASE,
 )
 _LEAD = re.compile(
-    r"(?:\s*(?:therefore|thus|hence|so|then|indeed|simply|just|clearly|obviously|actually|exactly|precisely|equal\s+to|given\s+by|going\s+to\s+be"
+    r"(?:\s*(?:therefore|thus|hence|we\s+(?:get|have|find|obtain)|it\s+is|so|then|indeed|simply|just|clearly|obviously|actually|exactly|precisely|equal\s+to|given\s+by|going\s+to\s+be"
     r"|now|that|the\s+(?:number|value|integer|fraction|ratio|expression|interval|set|point|pair|sum|product|total|amount)|a\s+total\s+of|definitely"
     r"|probably|again|indeed|found\s+to\s+be)(?=[\s,:$\\]|$)[,:]?)+\s*",
     re.IGNORECASE,
@@ -77,7 +77,7 @@ def _formula(rest: str, opening: str, closing: str, of: str) -> str | None:
     if "$" in sentence or r"\(" in sentence:
         clause = _CLAUSE.match(sentence)
         return inside if clause else None
-    return inside + _unit_after(sentence)
+    return inside if _CLAUSE.match(sentence) else inside + _unit_after(sentence)
 
 
 def _bracketed(sentence: str) -> str:
