@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 
 DOLLAR = "＄"  # money; the ordinary sign is taken for a delimiter
 MONEY = f"{DOLLAR}£€¥₹"
@@ -111,6 +112,7 @@ _DATE = re.compile(
 )
 
 
+@lru_cache(maxsize=4096)
 def undress(text: str) -> str:
     r"""The answer in fewer ways of writing: no sizes, spacing commands or delimiters, \frac for every fraction, LaTeX for Unicode."""
     text = _money(text).replace("\\\\", "\uffff")  # \\ ends a row, and must not be split

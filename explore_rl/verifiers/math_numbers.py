@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
+from functools import lru_cache
 
 from explore_rl.verifiers.math_dress import compact
 from explore_rl.verifiers.math_values import Based, Number
@@ -42,6 +43,7 @@ _BASES = {
 }
 
 
+@lru_cache(maxsize=4096)
 def read_number(text: str) -> Number | Based | None:
     """None if the text is no single number."""
     if len(text) > 2 * MAX_DIGITS or not (text[-1:].isdigit() or text[-1:] in "%.)}s"):
