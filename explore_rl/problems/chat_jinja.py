@@ -31,7 +31,9 @@ class _Generation(Extension):
 @lru_cache(maxsize=64)
 def variables(text: str) -> frozenset[str]:
     """The names that a template asks for. Raises jinja2.TemplateError."""
-    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols])
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
+    )
     return frozenset(meta.find_undeclared_variables(environment.parse(text)))
 
 

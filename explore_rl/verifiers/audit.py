@@ -126,7 +126,11 @@ def strata_of(rows: Iterable[dict[str, Any]], place: str) -> list[Stratum]:
         sizes[name] = row["stratum_size"]
         judged[name] += 1
         wrong[name] += not verdict
-    return [Stratum(name, name in (ACCEPTED_FEW, ACCEPTED), sizes[name], judged[name], wrong[name]) for name in ORDER if name in sizes]
+    return [
+        Stratum(name, name in (ACCEPTED_FEW, ACCEPTED), sizes[name], judged[name], wrong[name])
+        for name in ORDER
+        if name in sizes
+    ]
 
 
 def rates(strata: list[Stratum], level: float = 0.95) -> Rates:

@@ -54,7 +54,11 @@ class ChoiceVerifier:
         # a box without a letter does not hide an explicit "Answer: D"
         for answer in answers:
             if letter := _letter(answer, options):
-                return correct(answer, mode=letter) if letter == gold else wrong(answer, mode=letter, reason=f"is not {gold}")
+                return (
+                    correct(answer, mode=letter)
+                    if letter == gold
+                    else wrong(answer, mode=letter, reason=f"is not {gold}")
+                )
         return wrong(answers[0], reason=f"is none of {', '.join(options)}")
 
     def check(self, problem: Problem) -> None:
@@ -64,7 +68,11 @@ class ChoiceVerifier:
     def _options(self, problem: Problem) -> dict[str, str | None]:
         """letter -> the option's text, None where it is not known."""
         choices = problem.metadata.get("choices", problem.metadata.get("options"))
-        if isinstance(choices, dict) and choices and all(isinstance(k, str) and len(k) == 1 and k.isalpha() for k in choices):
+        if (
+            isinstance(choices, dict)
+            and choices
+            and all(isinstance(k, str) and len(k) == 1 and k.isalpha() for k in choices)
+        ):
             return {letter.upper(): str(text) for letter, text in choices.items()}
         if isinstance(choices, (list, tuple)) and 0 < len(choices) <= 26:
             return dict(zip(string.ascii_uppercase, map(str, choices), strict=False))
@@ -92,12 +100,18 @@ def _letter(answer: str, options: dict[str, str | None]) -> str | None:
     by_text = [letter for letter, option in options.items() if option is not None and _plain(option) == plain != ""]
     if len(by_text) == 1:
         return by_text[0]
-    text = re.sub(rf"^(?:(?:the|correct|best|right)\s+)*{_NAMED}\s*:?\s*(?=\(?\s*[A-Za-z]\b)", "", text, flags=re.IGNORECASE)
+    text = re.sub(
+        rf"^(?:(?:the|correct|best|right)\s+)*{_NAMED}\s*:?\s*(?=\(?\s*[A-Za-z]\b)", "", text, flags=re.IGNORECASE
+    )
     return _letter_first(text, options) or _letter_last(text, options)
 
 
 def _letter_first(text: str, options: dict[str, str | None]) -> str | None:
-    match = re.match(r"\(?\s*([A-Za-z])\s*(?P<mark>[).:,/&\-–]+|$|(?=\()|(?=\b(?:because|since|as|due|or|and|is)\b)|(?=\s))\s*(?P<rest>.*)", text, re.DOTALL)
+    match = re.match(
+        r"\(?\s*([A-Za-z])\s*(?P<mark>[).:,/&\-–]+|$|(?=\()|(?=\b(?:because|since|as|due|or|and|is)\b)|(?=\s))\s*(?P<rest>.*)",
+        text,
+        re.DOTALL,
+    )
     if match is None or match[1].upper() not in options:
         return None
     letter, rest = match[1].upper(), match["rest"]
@@ -121,14 +135,21 @@ def _second_letter(rest: str, mark: str, options: dict[str, str | None]) -> bool
     joined = re.match(rf"(?:or|and|&|/)\s+(?:{_NAMED}\s+)?\(?([{letters}{letters.lower()}])\b", rest)
     if joined and not re.match(r"(?:or|and)\s+a\s+[a-z]", rest):
         return True
-    alone = re.match(rf"(?:{_NAMED}\s+)?\(?([{letters}{letters.lower()}])\)?\s*(?:$|[.,;)/&](?!\w)|(?:or|and)\s+\(?[{letters}]\b)", rest)
+    alone = re.match(
+        rf"(?:{_NAMED}\s+)?\(?([{letters}{letters.lower()}])\)?\s*(?:$|[.,;)/&](?!\w)|(?:or|and)\s+\(?[{letters}]\b)",
+        rest,
+    )
     return bool(alone) and not (alone[1] == "I" and mark.strip("( ") in (")", ".", ":", ")."))
 
 
 def _letter_last(text: str, options: dict[str, str | None]) -> str | None:
     """ "10 mg (B)", "10 mg, which is option B", "I think it is B"."""
     letters = "".join(options)
-    match = re.search(rf"(?:\(\s*(?:{_NAMED}\s+)?([{letters}])\s*\)|\b(?:{_NAMED}|is|be|with)\s+\(?([{letters}])\)?)\s*\.?$", text, re.IGNORECASE)
+    match = re.search(
+        rf"(?:\(\s*(?:{_NAMED}\s+)?([{letters}])\s*\)|\b(?:{_NAMED}|is|be|with)\s+\(?([{letters}])\)?)\s*\.?$",
+        text,
+        re.IGNORECASE,
+    )
     if match is None or not (match[1] or match[2]).isupper() or _NOT.search(text[: match.end()]):
         return None
     letter, before = (match[1] or match[2]), text[: match.start()]

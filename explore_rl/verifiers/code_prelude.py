@@ -35,7 +35,9 @@ def _offered() -> frozenset[str]:
     names: dict = {}
     exec(compile(LIVECODEBENCH, "<prelude>", "exec", dont_inherit=True), names)
     builtin = __builtins__ if isinstance(__builtins__, dict) else vars(__builtins__)
-    return frozenset(name for name, value in names.items() if builtin.get(name, names) is not value and not name.startswith("_"))
+    return frozenset(
+        name for name, value in names.items() if builtin.get(name, names) is not value and not name.startswith("_")
+    )
 
 
 def needed(code: str) -> str:

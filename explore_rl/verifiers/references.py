@@ -38,7 +38,13 @@ def _code(problem: Problem) -> None:
     # LiveCodeBench's packed cases take long to unpack, and are known to be cases
     answer = problem.answer
     packed = answer.get("private") if isinstance(answer, dict) else answer
-    if isinstance(packed, str) and len(packed) > 1000 and packed.isascii() and packed[:1].isalnum() and " " not in packed[:1000]:
+    if (
+        isinstance(packed, str)
+        and len(packed) > 1000
+        and packed.isascii()
+        and packed[:1].isalnum()
+        and " " not in packed[:1000]
+    ):
         return
     read_tests(problem)
 

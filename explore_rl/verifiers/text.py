@@ -32,7 +32,10 @@ class TextVerifier:
     """
 
     def __init__(
-        self, metric: Literal["exact", "f1"] = "exact", threshold: float = 1.0, extract: Literal["lenient", "boxed", "whole"] = "lenient"
+        self,
+        metric: Literal["exact", "f1"] = "exact",
+        threshold: float = 1.0,
+        extract: Literal["lenient", "boxed", "whole"] = "lenient",
     ):
         if metric not in ("exact", "f1"):
             raise InputError(f"text verifier: metric must be exact or f1, got {metric!r}")
@@ -60,7 +63,6 @@ class TextVerifier:
         if score >= self.threshold:
             return correct(answer, score=score, mode=given)
         return wrong(answer, score=score, mode=given, reason=f"is not {references[0]}"[:200])
-
 
     def check(self, problem: Problem) -> None:
         """Raises InputError if the problem's answer is no text with a letter or digit."""

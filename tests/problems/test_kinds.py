@@ -21,7 +21,13 @@ def jsonl(path, *rows):
 
 
 MBPP = {"task_id": 1, "text": "Add.", "code": "", "test_list": ["assert f(1)==1"]}
-HUMANEVAL = {"task_id": "h/0", "prompt": "def f():", "entry_point": "f", "test": "def check(f): assert f()", "canonical_solution": ""}
+HUMANEVAL = {
+    "task_id": "h/0",
+    "prompt": "def f():",
+    "entry_point": "f",
+    "test": "def check(f): assert f()",
+    "canonical_solution": "",
+}
 CASES = '[{"input": "1", "output": "2", "testtype": "stdin"}]'
 LCB = {"question_id": "q", "question_content": "Add.", "public_test_cases": CASES, "private_test_cases": ""}
 
@@ -94,7 +100,11 @@ def test_a_reference_that_cannot_be_judged_is_refused_at_once(tmp_path, row, say
 
 
 def test_answers_that_nobody_can_meet_are_said(tmp_path, caplog):
-    rows = [{"problem": "p", "answer": "proof"}, {"problem": "q", "answer": "notfound"}, {"problem": "r", "answer": "3"}]
+    rows = [
+        {"problem": "p", "answer": "proof"},
+        {"problem": "q", "answer": "notfound"},
+        {"problem": "r", "answer": "3"},
+    ]
     assert len(load_problems(jsonl(tmp_path / "n.jsonl", *rows))) == 3
     assert "2 answers are proof or notfound" in caplog.text
 
@@ -189,6 +199,8 @@ def test_marks_and_line_ends_of_other_editors_stay_out_of_prompts(tmp_path):
 
 
 def test_a_chat_template_without_the_begin_token_is_said(make_tokenizer):
-    bare = make_tokenizer["llama"]("{% for m in messages %}{{ m.content }}{% endfor %}{% if add_generation_prompt %} A:{% endif %}")
+    bare = make_tokenizer["llama"](
+        "{% for m in messages %}{{ m.content }}{% endfor %}{% if add_generation_prompt %} A:{% endif %}"
+    )
     assert any("writes no begin token" in line for line in check(bare, load_template("chat")))
     assert not any("begin token" in line for line in check(make_tokenizer["llama"](), load_template("chat")))

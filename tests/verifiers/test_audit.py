@@ -74,8 +74,15 @@ PROBLEMS = [{"id": name, "prompt": f"{name}?", "answer": "2", "verifier": "math"
 
 
 def test_from_graded_samples_to_rates(tmp_path, capsys):
-    rows = [("a", "correct", "2")] * 2 + [("a", "wrong", "3")] * 18 + [("b", "correct", "2")] * 12 + [("b", "no_answer", "")] * 8
-    samples = [{"problem_id": p, "completion": f"\\boxed{{{a}}}", "verdict": v, "correct": v == "correct"} for p, v, a in rows]
+    rows = (
+        [("a", "correct", "2")] * 2
+        + [("a", "wrong", "3")] * 18
+        + [("b", "correct", "2")] * 12
+        + [("b", "no_answer", "")] * 8
+    )
+    samples = [
+        {"problem_id": p, "completion": f"\\boxed{{{a}}}", "verdict": v, "correct": v == "correct"} for p, v, a in rows
+    ]
     for name, lines in (("problems", PROBLEMS), ("samples", samples)):
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     sheet, out = tmp_path / "sheet.jsonl", tmp_path / "rates.json"
@@ -96,5 +103,9 @@ def test_from_graded_samples_to_rates(tmp_path, capsys):
     assert written["false_accepts"] == 0 and written["false_rejects"] == 0 and written["verifier"] == "math"
     high = audit.clopper_pearson(0, written["judged_wrong"], 0.95)[1]
     assert high >= written["p_accepted_if_wrong"]["high"] - 1e-4
-    for arguments in (["--judged", str(sheet), "--audit", "3", "--out", "x.json"], ["--out", "x.jsonl"], [*graded, "--audit", "0", "--out", "x.jsonl"]):
+    for arguments in (
+        ["--judged", str(sheet), "--audit", "3", "--out", "x.json"],
+        ["--out", "x.jsonl"],
+        [*graded, "--audit", "0", "--out", "x.jsonl"],
+    ):
         assert main(["verify", *arguments]) == 2

@@ -57,7 +57,9 @@ def test_programs_run_as_livecodebench_runs_them(program, expected):
 
 
 def test_the_prelude_serves_functions_and_can_be_chosen():
-    solution = "class Solution:\n    def f(self, n: int) -> List[int]:\n        return [] if n == 0 else self.f(n - 1)\n"
+    solution = (
+        "class Solution:\n    def f(self, n: int) -> List[int]:\n        return [] if n == 0 else self.f(n - 1)\n"
+    )
     tests = [case("5000", "[]", "functional")]
     assert code(solution, tests, {"func_name": "f"}).status is C
     without = code(solution, tests, {"func_name": "f"}, prelude="none")
