@@ -64,7 +64,8 @@ _LATEX = _compiled([
     (r"\\(?:mid|vert)(?![a-zA-Z])", "|"),
     (r"\\[Rr]eals?(?![a-zA-Z])|\\mathbf\s*\{?R\}?(?![a-zA-Z])", r"\\mathbb{R}"),
     (r"\\mathbb\s*R(?![a-zA-Z])", r"\\mathbb{R}"),
-    (r"\\(?:mathbf|boldsymbol|bm|vec|mathit|textbf|textit|mathsf|emph)(?![a-zA-Z])\s*", ""),
+    (r"\\(?:mathbf|boldsymbol|bm|vec|mathit|mathsf)(?![a-zA-Z])\s*", ""),
+    (r"\\(?:textbf|textit|textsf|texttt|emph)(?=\s*\{)", r"\\text"),
     # upright letters and roman function names are letters and functions
     (rf"{TEXT_COMMANDS}\s*\{{\s*([eidπ])\s*\}}", r"\1 "),
     (rf"{TEXT_COMMANDS}\s*\{{\s*({_FUNCTIONS})\s*\}}", r"\\\1 "),
@@ -122,7 +123,7 @@ def undress(text: str) -> str:
         text = _LOWERED_RE.sub(lambda match: f"_{{{match.group().translate(_LOWERED_TABLE)}}}", text)
     if "~" in text:
         text = text.replace("~", " ")
-    if whole := _WHOLE_TEXT.fullmatch(text):
+    if whole := _WHOLE_TEXT.fullmatch(text.replace(r"\textbf", r"\text")):
         text = whole[1]
     if "\\" in text:
         if "^{" in text:

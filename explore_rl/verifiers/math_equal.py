@@ -15,21 +15,30 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-import sympy
-
-from explore_rl.verifiers import math_units
-from explore_rl.verifiers.math_dress import MONEY, compact
+from explore_rl.verifiers.math_dress import compact
 from explore_rl.verifiers.math_expressions import (
-    EQUAL,
     Comparison,
     expression_of,
     same_equations,
     same_expressions,
     to_sympy,
 )
+from explore_rl.verifiers.math_keys import in_order_of_labels, key
 from explore_rl.verifiers.math_matrices import matrix_of
+from explore_rl.verifiers.math_scalars import (
+    Tolerance,
+    based_for_digits,
+    clock_for_text,
+    comparison,
+    quantity_for_value,
+    same_based,
+    same_clocks,
+    same_numbers,
+    same_plain,
+    same_quantities,
+    same_words,
+)
 from explore_rl.verifiers.math_sets import real_set
-from explore_rl.verifiers.math_single import plain_words
 from explore_rl.verifiers.math_values import (
     Assignments,
     Based,
@@ -50,25 +59,6 @@ from explore_rl.verifiers.math_values import (
 )
 
 
-@dataclass(frozen=True)
-class Tolerance:
-    """A number given with decimals may be off by `relative` of the reference or by `absolute`, whichever is more; one given exactly, by
-    `absolute`.
-
-    absolute may hold one value for each part of the reference.
-    """
-
-    relative: Fraction = Fraction(1, 10**6)
-    absolute: tuple[Fraction, ...] = ()
-
-    def part(self, index: int) -> Tolerance:
-        return self if len(self.absolute) <= 1 else replace(self, absolute=self.absolute[index : index + 1])
-
-    @property
-    def margin(self) -> Fraction:
-        return self.absolute[0] if self.absolute else Fraction(0)
-
-
 def same(gold: Value, given: Value, tolerance: Tolerance) -> bool:
     """Whether `given` answers what `gold` answers. Not symmetric: what the reference states (a label, a unit, a tolerance) counts."""
     if type(gold) is type(given):
@@ -78,96 +68,6 @@ def same(gold: Value, given: Value, tolerance: Tolerance) -> bool:
         for golds, givens, rule in ACROSS
         if isinstance(gold, golds) and isinstance(given, givens)
     )
-
-
-# --- numbers, quantities, words -----------------------------------------------------------------------------------------
-
-
-def same_numbers(gold: Number, given: Number, tolerance: Tolerance) -> bool:
-    if gold.percent == given.percent:
-        return _close(gold, given, 1, 1, tolerance)
-    # "50 %", "50" and "0.5" all answer a question for a percentage; which is asked for, only the reference could tell, and often does not.
-    return _close(gold, given, 1, 1, tolerance) or _close(gold, given, _share(gold), _share(given), tolerance)
-
-
-def _share(number: Number) -> Fraction:
-    return Fraction(1, 100) if number.percent else Fraction(1)
-
-
-def _close(gold: Number, given: Number, gold_factor: Fraction, given_factor: Fraction, tolerance: Tolerance) -> bool:
-    wanted, got = gold.value * gold_factor, given.value * given_factor
-    difference = abs(wanted - got)
-    if difference <= tolerance.margin:
-        return True
-    exact = not gold.decimal and (
-        wanted.denominator == 1 or not given.decimal
-    )  # 3 is 3; 1/3 may be given as 0.33333333
-    return difference <= (0 if exact else tolerance.relative * abs(wanted))
-
-
-def _same_quantities(gold: Quantity, given: Quantity, tolerance: Tolerance) -> bool:
-    if math_units.clash(gold.unit, given.unit):
-        return (
-            gold.plain and given.plain and _same_expressions(Expression(gold.text), Expression(given.text), tolerance)
-        )
-    ratio = math_units.ratio(given.unit, gold.unit)
-    if ratio == 1:
-        return same(gold.amount, given.amount, tolerance)
-    amount = given.amount
-    if isinstance(amount, Number):
-        scaled = replace(
-            amount, value=amount.value * ratio, decimal=amount.decimal or gold.unit.size != given.unit.size
-        )
-        return same(gold.amount, scaled, tolerance)
-    parsed = expression_of(amount)
-    if not isinstance(parsed, sympy.Expr):
-        return False
-    return same(gold.amount, Expression(parsed=parsed * sympy.Rational(ratio.numerator, ratio.denominator)), tolerance)
-
-
-def _quantity_for_value(gold: Value, given: Value, tolerance: Tolerance) -> bool:
-    """A unit may be left out; the words that are part of a value may not. `5 m` may be five times m where the other holds letters."""
-    quantity = gold if isinstance(gold, Quantity) else given
-    other = given if quantity is gold else gold
-    if quantity.plain and isinstance(other, Expression):
-        if _same_expressions(Expression(gold.text), Expression(given.text), tolerance):
-            return True
-        parsed = to_sympy(other.text)
-        if parsed is None or getattr(parsed, "free_symbols", None):
-            return False
-    if quantity is gold:
-        return not gold.unit.binding and gold.unit.factor == 1 and same(gold.amount, given, tolerance)
-    return given.unit.factor == 1 and same(gold, given.amount, tolerance)
-
-
-def _same_clocks(gold: Clock, given: Clock, tolerance: Tolerance) -> bool:
-    return gold.minutes == given.minutes
-
-
-def _clock_for_text(gold: Value, given: Value, tolerance: Tolerance) -> bool:
-    """18:00 is 6 PM; 6:00 may be either, and is neither's answer."""
-    clock, text = (gold, given.text) if isinstance(gold, Clock) else (given, gold.text)
-    match = re.fullmatch(r"(\d{1,2}):(\d\d)", compact(text))
-    if match is None:
-        return False
-    minutes = 60 * int(match[1]) + int(match[2])
-    # a reference without am or pm leaves the half of the day open
-    return minutes == clock.minutes or (clock is given and minutes % 720 == clock.minutes % 720 and int(match[1]) <= 12)
-
-
-def _same_based(gold: Based, given: Based, tolerance: Tolerance) -> bool:
-    return (gold.digits, gold.base) == (given.digits, given.base)
-
-
-def _based_for_digits(gold: Value, given: Value, tolerance: Tolerance) -> bool:
-    """52_8 may be answered by its digits alone, not by its value."""
-    based, text = (gold, given.text) if isinstance(gold, Based) else (given, gold.text)
-    return based is gold and compact(text).strip("()").upper() == based.digits
-
-
-def _same_words(gold: Value, given: Value, tolerance: Tolerance) -> bool:
-    one, other = (plain_words(value.words if isinstance(value, Words) else value.text) for value in (gold, given))
-    return one == other != ""
 
 
 # --- several values -----------------------------------------------------------------------------------------------------
@@ -251,36 +151,13 @@ def _assignments_for_values(gold: Value, given: Value, tolerance: Tolerance) -> 
 
 def _ordered(value: Value) -> tuple[Value, ...] | None:
     if isinstance(value, Assignments):
-        return tuple(part for _, part in _in_order_of_labels(value.pairs))
+        return tuple(part for _, part in in_order_of_labels(value.pairs))
     if isinstance(value, Matrix):
         sequence = _vector(value)
         return sequence.parts if sequence else None
     if isinstance(value, Sequence):
         return value.parts if value.brackets == "()" or (value.brackets == "[]" and len(value.parts) > 2) else None
     return None if value.braces else value.parts
-
-
-def _in_order_of_labels(pairs: tuple[tuple[str, Value], ...]) -> list[tuple[str, Value]]:
-    """In the order of the alphabet where the labels are neighbours in it (x, y; a, b, c; x_1, x_2), else as written."""
-    names = [re.sub(r"[\s{}\\]", "", name) for name, _ in pairs]
-    stems = {re.sub(r"\d+$", "", name) for name in names}
-    places = (
-        [int(re.search(r"\d+$", name)[0]) for name in names]
-        if len(stems) == 1 and all(n[-1:].isdigit() for n in names)
-        else None
-    )
-    if places is None and all(len(name) == 1 for name in names):
-        places = [ord(name) for name in names]
-        if max(places) - min(places) >= len(places):
-            return list(pairs)
-    if places is None and all(name in _GREEK for name in names):
-        places = [_GREEK.index(name) for name in names]
-    if places is None:
-        return list(pairs)
-    return [pair for _, pair in sorted(zip(places, pairs, strict=True), key=lambda entry: entry[0])]
-
-
-_GREEK = "alpha beta gamma delta epsilon theta lambda mu nu xi rho sigma tau phi chi psi omega".split()
 
 
 # --- labels, equations, chains ------------------------------------------------------------------------------------------
@@ -316,7 +193,7 @@ def _renamed(value: Value, old: str, new: str) -> Value:
 
 
 def _same_renamed(gold: Value, given: _Renamed, tolerance: Tolerance) -> bool:
-    how = _comparison(gold, given.value, tolerance)
+    how = comparison(gold, given.value, tolerance)
     how = replace(how, renamed=((given.old, given.new),))
     return same_expressions(expression_of(gold), to_sympy(given.text), how)
 
@@ -348,7 +225,7 @@ def _same_relations(gold: Relation, given: Relation, tolerance: Tolerance) -> bo
     if gold.operators == given.operators and gold.operators in (("=",), (r"\neq",)):
         return _written(gold) == _written(given, turned=True) or same_equations(gold, given)
     if gold.operators == given.operators and all(
-        _same_expressions(one, other, tolerance) for one, other in zip(gold.sides, given.sides, strict=True)
+        same_plain(one, other, tolerance) for one, other in zip(gold.sides, given.sides, strict=True)
     ):
         return True
     return _same_real_sets(gold, given, tolerance)
@@ -382,7 +259,7 @@ def _constant(value: Value):
 
 def _both_sides(gold: Value, given: Relation, tolerance: Tolerance) -> bool:
     """2(x+1) = 2x+2 for 2x+2: an identity both sides of which are the answer."""
-    return given.operators == ("=",) and all(_same_expressions(gold, side, tolerance) for side in given.sides)
+    return given.operators == ("=",) and all(same_plain(gold, side, tolerance) for side in given.sides)
 
 
 # --- sets and matrices --------------------------------------------------------------------------------------------------
@@ -443,40 +320,16 @@ def _worked_out_matrix(gold: Value, given: Value, tolerance: Tolerance) -> bool:
     return one is not None and other is not None and _same_matrices(one, other, tolerance)
 
 
-# --- expressions --------------------------------------------------------------------------------------------------------
-
-
-def _same_expressions(gold: Value, given: Value, tolerance: Tolerance) -> bool:
-    if plain(gold.text) == plain(given.text) != "":
-        return getattr(gold, "percent", False) == getattr(given, "percent", False)
-    if r"\begin" in gold.text and r"\begin" in given.text:
-        return _worked_out_matrix(gold, given, tolerance)
-    return same_expressions(expression_of(gold), expression_of(given), _comparison(gold, given, tolerance))
-
-
-def _comparison(gold: Value, given: Value, tolerance: Tolerance) -> Comparison:
-    decimal = any(getattr(value, "decimal", False) or _has_decimals(value) for value in (gold, given))
-    return Comparison(float(tolerance.relative) if decimal else float(EQUAL), float(tolerance.margin))
-
-
-def _has_decimals(value: Value) -> bool:
-    return isinstance(value, Expression) and re.search(r"\d\.\d|\.\d", value.text) is not None
-
-
-def plain(text: str) -> str:
-    return re.sub(rf"[{{}}{MONEY}]|\\cdot", "", compact(text))
-
-
 # --- which rule for which types -----------------------------------------------------------------------------------------
 
 Rule = Callable[[Value, Value, Tolerance], bool]
 _OF_ONE_TYPE: dict[type, Rule] = {
     Number: same_numbers,
-    Based: _same_based,
-    Quantity: _same_quantities,
-    Clock: _same_clocks,
-    Expression: _same_expressions,
-    Words: _same_words,
+    Based: same_based,
+    Quantity: same_quantities,
+    Clock: same_clocks,
+    Expression: same_plain,
+    Words: same_words,
     Listing: _same_listings,
     Sequence: _same_sequences,
     RealSet: _same_real_sets,
@@ -490,12 +343,12 @@ _OF_ONE_TYPE: dict[type, Rule] = {
 _SETS = (RealSet, SetOperation)
 # (types of one side, types of the other, rule), for either side being the reference
 _EITHER_WAY: list[tuple[tuple, tuple, Rule]] = [
-    ((Number,), (Expression,), _same_expressions),
-    ((Quantity,), (Number, Expression), _quantity_for_value),
-    ((Clock,), (Expression, Number), _clock_for_text),
-    ((Based,), (Expression, Number, Quantity), _based_for_digits),
-    ((Words,), (Expression,), _same_words),
-    ((Words,), (Quantity,), _same_words),
+    ((Number,), (Expression,), same_plain),
+    ((Quantity,), (Number, Expression), quantity_for_value),
+    ((Clock,), (Expression, Number), clock_for_text),
+    ((Based,), (Expression, Number, Quantity), based_for_digits),
+    ((Words,), (Expression,), same_words),
+    ((Words,), (Quantity,), same_words),
     (
         (Labelled,),
         (Number, Based, Quantity, Clock, Expression, Words, Listing, Sequence, Matrix, *_SETS),
@@ -524,35 +377,3 @@ ACROSS: list[tuple[tuple, tuple, Rule]] = [
     ((Chain,), (Value,), _chain),
     ((Expression, Number, Quantity), (_Renamed,), _same_renamed),
 ]
-
-
-# --- one name for equal answers -----------------------------------------------------------------------------------------
-
-
-def key(value: Value) -> str:
-    """A canonical way of writing, as far as it can be had without algebra: numbers as fractions, lists sorted, no blanks."""
-    if isinstance(value, Number):
-        return f"{value.value}{'%' if value.percent else ''}"
-    if isinstance(value, Based):
-        return f"{value.digits}_{value.base}"
-    if isinstance(value, Quantity):
-        return key(value.amount)
-    if isinstance(value, Labelled):
-        return key(value.value)
-    if isinstance(value, Chain):
-        return key(value.sides[-1])
-    if isinstance(value, Listing):
-        return "{" + ",".join(sorted(key(part) for part in value.parts)) + "}"
-    if isinstance(value, Sequence):
-        return value.brackets[0] + ",".join(key(part) for part in value.parts) + value.brackets[1]
-    if isinstance(value, Assignments):
-        return "(" + ",".join(key(part) for _, part in _in_order_of_labels(value.pairs)) + ")"
-    if isinstance(value, Matrix):
-        return (
-            "("
-            + ",".join("(" + ",".join(map(key, row)) + ")" if len(row) > 1 else key(row[0]) for row in value.rows)
-            + ")"
-        )
-    if isinstance(value, Words):
-        return value.words
-    return plain(value.text)

@@ -67,6 +67,7 @@ _BUILDER = re.compile(rf"\s*({_LETTER})\s*(?:\\in\s*\\mathbb\{{R\}})?\s*(?:\||:)
 _CONDITIONS = re.compile(
     r"(?:\\(?:text|mathrm|mbox)\s*\{\s*,?\s*(and|or)\s*\}|(?<=[\s\d})\]])(and|or)(?=[\s\\(a-zA-Z]))"
 )
+_GEOMETRIC = re.compile(r"(?:\\frac|\\overline|\\angle|\\triangle|[A-Z]{1,6}(?:_\{?\w{1,6}\}?)?|[{}|:/\s])+")
 _INEQUALITY = re.compile(r"\\leq|\\geq|\\neq|<|>")
 _ALL_REALS = re.compile(
     r"(?:x\\in)?\\mathbb\{R\}|(?:the|set|of)*all(?:the)?real(?:number|value)?s?(?:ofx|x)?|(?:the)?(?:set|of|the)*real(?:number|line)s?|allreals",
@@ -287,6 +288,9 @@ def _equation(text: str, sides: list[str], labels: list[re.Match[str] | None], d
     if labels[0] and not _is_word_and_chain(sides):
         rest = [read(side, deep + 1) for side in sides[1:]]
         return _with_label(text, labels[0], rest[0] if len(rest) == 1 else Chain(text, tuple(rest)))
+    # \frac{NO}{BO} = 3, |AB| = 5, AB : CD = 1 : 2: names of segments, areas and volumes, and their value
+    if len(sides) == 2 and _GEOMETRIC.fullmatch(sides[0]) and not re.search("[A-Za-z]", _plain_letters(sides[1])):
+        return Labelled(text, compact(sides[0]), "", read(sides[1], deep + 1))
     # 5 + 5 = 10 holds no letter: it is one value, written twice
     if not any(re.search(r"(?<![\\A-Za-z])(?!e\b|i\b)[A-Za-z]", _plain_letters(side)) for side in sides):
         return Chain(text, tuple(read(side, deep + 1) for side in sides))
@@ -335,11 +339,11 @@ def _with_label(text: str, label: re.Match[str], value: Value) -> Value:
     if label.re is _WORD_LABEL:
         return Labelled(text, (label[1] or label[2]).strip().lower(), "", value, worded=True)
     if label["tuple"]:
-        names = tuple(label["tuple"].split(","))
+        names = tuple(re.sub(r"[{}\s]", "", name) for name in label["tuple"].split(","))
         if isinstance(value, Listing):
             return Listing(text, tuple(_named(names, part) or part for part in value.parts), value.braces)
         return _named(names, value) or value
-    return Labelled(text, label["name"] or label["angle"], label["variable"] or "", value)
+    return Labelled(text, re.sub(r"[{}\s]", "", label["name"] or label["angle"]), label["variable"] or "", value)
 
 
 # --- brackets -----------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ Value = tuple[str, tuple]
 
 
 def integer(n: int) -> list[str]:
-    forms = [str(n), f"{n}.0", f"{{{n}}}", rf"\text{{{n}}}", rf"\mathbf{{{n}}}", f"x = {n}", f"${n}$"]
+    forms = [str(n), f"{n}.0", f"{{{n}}}", rf"\text{{{n}}}", rf"\mathbf{{{n}}}", f"x = {n}"]
     return forms + (
         [f"{n:,}", f"{n:,}".replace(",", "{,}")] if abs(n) > 999 else [rf"{n - 1} + 1 = {n}" if n > 1 else f"({n})"]
     )
