@@ -4,9 +4,11 @@
     python scripts/benchmark_verifiers.py --file math500.jsonl    # a file of problems with reference answers
     python scripts/benchmark_verifiers.py --hangs 3 --items 1000
 
-Rates: every problem is answered in three ways: with its reference, with the reference in other writing, and with another problem's answer
+Rates: every problem is answered in three ways: with its reference, with the reference in other writing, and with
+another problem's answer
 (a
-wrong answer has to be compared to the end, so it costs most). The pool is asked for at least 0.8 x processes x the bare rate on a machine
+wrong answer has to be compared to the end, so it costs most). The pool is asked for at least 0.8 x processes x the bare
+rate on a machine
 that
 is otherwise idle; on a busy one compare the processor seconds, which count what the pool adds to the work itself.
 """
@@ -42,11 +44,17 @@ def main() -> None:
     parser.add_argument("--file", help="problems, as `explore-rl problems` reads them (default: 500 made-up answers)")
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--rounds", type=int, default=2, help="how often each answer is verified")
-    parser.add_argument("--hangs", type=int, default=3, help="stuck items among --items good ones (0: leave that part out)")
+    parser.add_argument(
+        "--hangs", type=int, default=3, help="stuck items among --items good ones (0: leave that part out)"
+    )
     parser.add_argument("--items", type=int, default=1000)
     parser.add_argument("--time-limit", type=float, default=3.0, help="seconds, for the stuck items")
     args = parser.parse_args()
-    problems = load_problems(args.file) if args.file else [Problem(str(i), "", OWN[i % len(OWN)] % (i + 1), "math") for i in range(500)]
+    problems = (
+        load_problems(args.file)
+        if args.file
+        else [Problem(str(i), "", OWN[i % len(OWN)] % (i + 1), "math") for i in range(500)]
+    )
     print(f"{len(problems)} problems, {args.workers} workers, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
     rates(problems, args)
     cheap(args)
@@ -66,12 +74,16 @@ def answers(problems: list[Problem], shifts: range) -> list[Item]:
                 else str(problem.answer)
             )
             other = problems[(i + shift) % len(problems)].answer
-            items += [Item(problem, f"So the answer is $\\boxed{{{given}}}$.") for given in (text, f"{shift} - {shift} + {text}", other)]
+            items += [
+                Item(problem, f"So the answer is $\\boxed{{{given}}}$.")
+                for given in (text, f"{shift} - {shift} + {text}", other)
+            ]
     return items
 
 
 def rates(problems: list[Problem], args: argparse.Namespace) -> None:
-    # A fresh parser is slow until it has met most of its grammar: everybody verifies everything once before the clock runs.
+    # A fresh parser is slow until it has met most of its grammar: everybody verifies everything once before the clock
+    # runs.
     warm, items = answers(problems, range(1, 2)), answers(problems, range(2, 2 + args.rounds))
     with VerifierPool(workers=args.workers, time_limit_s=30.0) as pool:
         pool.verify_all(warm * (4 * args.workers))
@@ -82,15 +94,19 @@ def rates(problems: list[Problem], args: argparse.Namespace) -> None:
     for item in warm:
         verifier(item.completion, item.problem)
     bare, bare_cpu, expected = measured(lambda: [verifier(item.completion, item.problem) for item in items])
-    for item, one, other in zip(items, verdicts, expected):
+    for item, one, other in zip(items, verdicts, expected, strict=False):
         if one.status is not other.status:
-            raise SystemExit(f"the pool and the bare verifier do not agree on {item.problem.id}, {item.completion!r}: {one} {other}")
+            raise SystemExit(
+                f"the pool and the bare verifier do not agree on {item.problem.id}, {item.completion!r}: {one} {other}"
+            )
     share = sum(v.status is Status.CORRECT for v in verdicts) / len(verdicts)
     print(
         f"math: {len(items)} answers, {share:.0%} correct; bare {len(items) / bare:.0f} a second, pool {len(items) / in_pool:.0f} a second:"
     )
     print(f"  {bare / in_pool / args.workers:.2f} x workers x the bare rate, by the clock")
-    print(f"  {bare_cpu / pool_cpu:.2f} by processor time: {bare_cpu:.2f} s bare, {pool_cpu:.2f} s for the pool and its workers")
+    print(
+        f"  {bare_cpu / pool_cpu:.2f} by processor time: {bare_cpu:.2f} s bare, {pool_cpu:.2f} s for the pool and its workers"
+    )
 
 
 def workers_cpu(pool: VerifierPool) -> float:

@@ -1,11 +1,16 @@
-"""The math verifier beside math-verify alone: who is right about which answers, set by set, with every kind of disagreement.
+"""The math verifier beside math-verify alone: who is right about which answers, set by set, with every kind of
+disagreement.
 
-    python scripts/compare_math_verifiers.py                                  # the cases of the tests and 2,000 random pairs
-    python scripts/compare_math_verifiers.py --benchmarks FOLDER              # also the references and near misses of the public files
-    python scripts/compare_math_verifiers.py --math-verify-tests FOLDER       # also Math-Verify's own tests (its repository's tests/)
+    python scripts/compare_math_verifiers.py                                  # the cases of the tests and 2,000 random
+    pairs
+    python scripts/compare_math_verifiers.py --benchmarks FOLDER              # also the references and near misses of
+    the public files
+    python scripts/compare_math_verifiers.py --math-verify-tests FOLDER       # also Math-Verify's own tests (its
+    repository's tests/)
     python scripts/compare_math_verifiers.py --pairs 10000 --values 300       # the long form: some minutes
 
-Every item is a reference, a completion, and whether the completion is right. For random pairs that is known by construction; for
+Every item is a reference, a completion, and whether the completion is right. For random pairs that is known by
+construction; for
 Math-Verify's tests it is what the test says.
 """
 
@@ -69,7 +74,7 @@ def module(name: str) -> ModuleType:
     return made
 
 
-# --- the sets -----------------------------------------------------------------------------------------------------------
+# --- the sets --------------------------------------------------------------------------------------------------------
 
 
 def of_cases(cases: ModuleType) -> Iterator[Item]:
@@ -119,7 +124,9 @@ def of_math_verify(folder: Path) -> Iterator[Item]:
                 and all(isinstance(e, ast.Constant) for e in node.elts[:3])
             ):
                 gold, given, expected = (element.value for element in node.elts[:3])
-                doubled = isinstance(gold, str) and isinstance(given, str) and "\\\\boxed" in gold + given  # a slip of the pen
+                doubled = (
+                    isinstance(gold, str) and isinstance(given, str) and "\\\\boxed" in gold + given
+                )  # a slip of the pen
                 if isinstance(gold, str) and isinstance(given, str) and expected in (0, 1) and not doubled:
                     gold = final_answer(gold, of="value") or gold  # a whole solution
                     # its tests compare whole texts; ours wants an answer that is given as one
@@ -137,11 +144,14 @@ def of_pairs(pairs: ModuleType, count: int) -> Iterator[Item]:
         yield Item(value[0], answer, f"So it is $\\boxed{{{said}}}$.", right)
 
 
-# --- the two verifiers ------------------------------------------------------------------------------------------------------
+# --- the two verifiers -----------------------------------------------------------------------------------------------
 
 
-def ours(item: Item, verifier: MathVerifier = MathVerifier()) -> bool:
-    return verifier(item.completion, Problem("p", "", item.answer, "math")).status is Status.CORRECT
+VERIFIER = MathVerifier()
+
+
+def ours(item: Item) -> bool:
+    return VERIFIER(item.completion, Problem("p", "", item.answer, "math")).status is Status.CORRECT
 
 
 def theirs(item: Item) -> bool:

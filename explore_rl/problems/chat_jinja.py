@@ -1,6 +1,7 @@
 """Jinja files rendered as transformers renders a tokenizer's chat template: its environment, variables and functions.
 
-So a published `chat_template.jinja` can be edited and used, and gives the same prompt as the tokenizer would give with it.
+So a published `chat_template.jinja` can be edited and used, and gives the same prompt as the tokenizer would give with
+it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ KNOWN = {"messages", "add_generation_prompt", "tools", "documents", "raise_excep
 
 
 class _Generation(Extension):
-    """{% generation %} ... {% endgeneration %} marks the assistant's text for training masks; for reading it is its body."""
+    """{% generation %} ... {% endgeneration %} marks the assistant's text for training masks; for reading it is its
+    body."""
 
     tags = {"generation"}
 
@@ -38,7 +40,8 @@ def variables(text: str) -> frozenset[str]:
 
 
 def render(text: str, messages: list[dict[str, str]], tokenizer: Any, given: dict[str, Any]) -> str:
-    """The prompt up to where the assistant begins. given: further variables. Raises jinja2.TemplateError, TypeError or ValueError."""
+    """The prompt up to where the assistant begins. given: further variables. Raises jinja2.TemplateError, TypeError or
+    ValueError."""
     from transformers.utils.chat_template_utils import render_jinja_template
 
     tokens = {name: getattr(tokenizer, name, None) or "" for name in ("bos_token", "eos_token")}

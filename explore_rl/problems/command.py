@@ -38,33 +38,59 @@ Stream = Callable[[], Iterable[Problem]]  # problems from the beginning, as ofte
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = EPILOG
-    parser.add_argument("file", help="a file, folder or glob, or a spec: lab:countdown?level=3&split=train, gym:chain_sum?size=100")
+    parser.add_argument(
+        "file", help="a file, folder or glob, or a spec: lab:countdown?level=3&split=train, gym:chain_sum?size=100"
+    )
     reading = parser.add_argument_group("reading")
     reading.add_argument("--format", help="the form of the file, by name; left out, it is found from the columns")
-    reading.add_argument("--verifier", help="verifier of all problems: a name, or a function of yours as module:function")
+    reading.add_argument(
+        "--verifier", help="verifier of all problems: a name, or a function of yours as module:function"
+    )
     reading.add_argument("--benchmark", help="the name of the set, whatever the file says")
     reading.add_argument("--limit", type=int, help="only the first so many")
     reading.add_argument(
-        "--skip-duplicates", action="store_true", help="of problems with one id keep the first, instead of refusing the file"
+        "--skip-duplicates",
+        action="store_true",
+        help="of problems with one id keep the first, instead of refusing the file",
     )
-    reading.add_argument("--traces", metavar="FILE", help="further traces: rows of problem_id, text, source, logprob, region")
+    reading.add_argument(
+        "--traces", metavar="FILE", help="further traces: rows of problem_id, text, source, logprob, region"
+    )
     seen = parser.add_argument_group("as the model sees it")
-    seen.add_argument("--model", help="checkpoint folder or lab:base: prompts are checked against its tokenizer and configuration")
+    seen.add_argument(
+        "--model", help="checkpoint folder or lab:base: prompts are checked against its tokenizer and configuration"
+    )
     seen.add_argument("--tokenizer", help="folder of a tokenizer alone")
-    seen.add_argument("--template", default="none", help="chat, qwen-boxed, r1, plain, none (default), or a file of your own")
+    seen.add_argument(
+        "--template", default="none", help="chat, qwen-boxed, r1, plain, none (default), or a file of your own"
+    )
     seen.add_argument("--end", help="the token that ends a completion, where the template's own is not meant")
     seen.add_argument("--show", type=int, default=3, help="how many prompts to print (default: 3)")
     choosing = parser.add_argument_group("choosing")
-    choosing.add_argument("--min-prompt-tokens", type=int, default=0, help="leave out shorter prompts (with --model or --tokenizer)")
-    choosing.add_argument("--max-prompt-tokens", type=int, help="leave out longer prompts (with --model or --tokenizer)")
-    choosing.add_argument("--success", nargs="+", metavar="FILE", help="samples or counts of a model, to keep problems by success rate")
-    choosing.add_argument("--success-range", nargs=2, type=float, default=(0.0, 1.0), metavar=("LOW", "HIGH"), help="rates to keep")
-    choosing.add_argument("--unmeasured", choices=("error", "keep", "drop"), default="error", help="problems without a rate")
-    choosing.add_argument("--part", metavar="LOW:HIGH", help="a part of a split, by shares: 0:0.9 and 0.9:1 have no problem in common")
+    choosing.add_argument(
+        "--min-prompt-tokens", type=int, default=0, help="leave out shorter prompts (with --model or --tokenizer)"
+    )
+    choosing.add_argument(
+        "--max-prompt-tokens", type=int, help="leave out longer prompts (with --model or --tokenizer)"
+    )
+    choosing.add_argument(
+        "--success", nargs="+", metavar="FILE", help="samples or counts of a model, to keep problems by success rate"
+    )
+    choosing.add_argument(
+        "--success-range", nargs=2, type=float, default=(0.0, 1.0), metavar=("LOW", "HIGH"), help="rates to keep"
+    )
+    choosing.add_argument(
+        "--unmeasured", choices=("error", "keep", "drop"), default="error", help="problems without a rate"
+    )
+    choosing.add_argument(
+        "--part", metavar="LOW:HIGH", help="a part of a split, by shares: 0:0.9 and 0.9:1 have no problem in common"
+    )
     choosing.add_argument("--subset", type=int, metavar="N", help="N problems at random")
     choosing.add_argument("--shuffle", action="store_true", help="in an order that the seed fixes")
     choosing.add_argument("--seed", type=int, default=0, help="of --part, --subset and --shuffle (default: 0)")
-    choosing.add_argument("--verify-traces", action="store_true", help="verify every trace; wrong ones are reported and left out")
+    choosing.add_argument(
+        "--verify-traces", action="store_true", help="verify every trace; wrong ones are reported and left out"
+    )
     choosing.add_argument("--keep-wrong-traces", action="store_true", help="report wrong traces, but keep them")
     overlap = parser.add_argument_group("overlap")
     overlap.add_argument("--against", nargs="+", metavar="FILE", help="audit problems that these should not be among")
@@ -73,8 +99,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     overlap.add_argument("--drop-overlap", action="store_true", help="leave the overlapping problems out")
     writing = parser.add_argument_group("writing")
     writing.add_argument("--write-jsonl", metavar="OUT", help="write the problems as our own JSON lines")
-    writing.add_argument("--write-verl", metavar="OUT", help="write the problems as verl's Parquet, the first trace as LUFFY's target")
-    writing.add_argument("--data-source", help="data_source in verl's Parquet (default: the benchmark, else the verifier)")
+    writing.add_argument(
+        "--write-verl", metavar="OUT", help="write the problems as verl's Parquet, the first trace as LUFFY's target"
+    )
+    writing.add_argument(
+        "--data-source", help="data_source in verl's Parquet (default: the benchmark, else the verifier)"
+    )
     writing.add_argument("--split", default="train", help="split in verl's extra_info (default: train)")
 
 
@@ -115,7 +145,9 @@ def _verl_writer(args: argparse.Namespace) -> Callable[[str, Iterable[Problem]],
 # --- which problems ---------------------------------------------------------------------------------------------------
 
 
-def _chosen(args: argparse.Namespace, template: Template, tokenizer: Any, notes: dict[str, selection.Dropped]) -> Stream:
+def _chosen(
+    args: argparse.Namespace, template: Template, tokenizer: Any, notes: dict[str, selection.Dropped]
+) -> Stream:
     if tokenizer is None and (args.max_prompt_tokens is not None or args.min_prompt_tokens):
         raise InputError("--max-prompt-tokens and --min-prompt-tokens count tokens: give --model or --tokenizer")
     counts = selection.read_counts(args.success) if args.success else None
@@ -127,7 +159,12 @@ def _chosen(args: argparse.Namespace, template: Template, tokenizer: Any, notes:
     def stream() -> Iterable[Problem]:
         duplicates = "skip" if args.skip_duplicates else "error"
         problems: Iterable[Problem] = load(
-            args.file, format=args.format, limit=args.limit, verifier=args.verifier, benchmark=args.benchmark, duplicates=duplicates
+            args.file,
+            format=args.format,
+            limit=args.limit,
+            verifier=args.verifier,
+            benchmark=args.benchmark,
+            duplicates=duplicates,
         )
         if traces is not None:
             problems = attach_traces(problems, traces, args.traces, some_problems=args.limit is not None)
@@ -135,11 +172,15 @@ def _chosen(args: argparse.Namespace, template: Template, tokenizer: Any, notes:
             problems = (p for p in problems if part[0] <= selection.place(p, args.seed, "split") < part[1])
         if counts is not None:
             notes["success"] = selection.Dropped()
-            problems = selection.filter_by_success(problems, counts, *args.success_range, args.unmeasured, notes["success"])
+            problems = selection.filter_by_success(
+                problems, counts, *args.success_range, args.unmeasured, notes["success"]
+            )
         if args.max_prompt_tokens is not None or args.min_prompt_tokens:
             notes["length"] = selection.Dropped()
             at_most = args.max_prompt_tokens if args.max_prompt_tokens is not None else 1 << 60
-            problems = selection.filter_by_length(problems, template, tokenizer, at_most, args.min_prompt_tokens, notes["length"])
+            problems = selection.filter_by_length(
+                problems, template, tokenizer, at_most, args.min_prompt_tokens, notes["length"]
+            )
         if args.subset is not None:
             problems = selection.subset(problems, args.subset, args.seed)
         return selection.shuffle(problems, args.seed) if args.shuffle else problems
@@ -203,7 +244,9 @@ class Summary:
         self.benchmarks[problem.benchmark or "(none)"] += 1
         self.verifiers[problem.verifier] += 1
         self.prompts["text" if isinstance(problem.prompt, str) else "messages"] += 1
-        self.answers[{str: "text", list: "several", type(None): "none"}.get(type(problem.answer), type(problem.answer).__name__)] += 1
+        self.answers[
+            {str: "text", list: "several", type(None): "none"}.get(type(problem.answer), type(problem.answer).__name__)
+        ] += 1
         self.with_traces += bool(problem.traces)
         self.sources.update(trace.source for trace in problem.traces)
         self.with_logprob += sum(trace.logprob is not None for trace in problem.traces)
@@ -225,11 +268,17 @@ class Summary:
 
 def _counts(counter: Counter, show: int = 8) -> str:
     rest = len(counter) - show
-    return ", ".join(f"{name} {count}" for name, count in counter.most_common(show)) + (f" and {rest} more" if rest > 0 else "")
+    return ", ".join(f"{name} {count}" for name, count in counter.most_common(show)) + (
+        f" and {rest} more" if rest > 0 else ""
+    )
 
 
 def _characters(problem: Problem) -> int:
-    return len(problem.prompt) if isinstance(problem.prompt, str) else sum(len(message["content"]) for message in problem.prompt)
+    return (
+        len(problem.prompt)
+        if isinstance(problem.prompt, str)
+        else sum(len(message["content"]) for message in problem.prompt)
+    )
 
 
 def _tokenizer(args: argparse.Namespace) -> tuple[Any, Any]:
@@ -246,10 +295,14 @@ def _tokenizer(args: argparse.Namespace) -> tuple[Any, Any]:
     try:
         return AutoTokenizer.from_pretrained(args.tokenizer or folder, local_files_only=True), config
     except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{args.tokenizer or folder}: no tokenizer there: {' '.join(str(error).split())[:200]}") from None
+        raise InputError(
+            f"{args.tokenizer or folder}: no tokenizer there: {' '.join(str(error).split())[:200]}"
+        ) from None
 
 
-def _report_fit(args: argparse.Namespace, tokenizer: Any, template: Template, model_config: Any, summary: Summary) -> None:
+def _report_fit(
+    args: argparse.Namespace, tokenizer: Any, template: Template, model_config: Any, summary: Summary
+) -> None:
     end, digest = template.end_token(tokenizer), template_hash(template, tokenizer)
     print(f"  {'template':10} {template.name}, hash {digest}; completions end with {end!r}")
     for line in check(tokenizer, template, model_config, max_prompt_tokens=max(summary.lengths)):
@@ -258,7 +311,9 @@ def _report_fit(args: argparse.Namespace, tokenizer: Any, template: Template, mo
 
 def _show(problem: Problem, template: Template, tokenizer: Any) -> None:
     answer = str(problem.answer)
-    print(f"\n--- {problem.id}  verifier {problem.verifier}, answer {answer if len(answer) <= 100 else answer[:97] + '...'}")
+    print(
+        f"\n--- {problem.id}  verifier {problem.verifier}, answer {answer if len(answer) <= 100 else answer[:97] + '...'}"
+    )
     if tokenizer is not None:
         ids = template.encode(problem, tokenizer)
         print(f"{tokenizer.decode(ids)}<<< completion begins here, after {len(ids)} tokens")

@@ -25,7 +25,8 @@ SCHEMES: dict[str, str | Callable[[str], Iterable[Problem]]] = {
 
 
 def register_scheme(name: str, loader: str | Callable[[str], Iterable[Problem]]) -> None:
-    """Lets `load("name:...")` call the loader (or "module:function", imported when first asked for) with the whole spec."""
+    """Lets `load("name:...")` call the loader (or "module:function", imported when first asked for) with the whole
+    spec."""
     SCHEMES[name] = loader
 
 
@@ -38,13 +39,17 @@ def load(
     benchmark: str | None = None,
     duplicates: str = "error",
 ) -> Iterator[Problem]:
-    """Problems of a file, folder or glob, or of a spec such as "lab:countdown?level=3&split=train" or "gym:chain_sum?size=100&seed=0".
+    """Problems of a file, folder or glob, or of a spec such as "lab:countdown?level=3&split=train" or
+    "gym:chain_sum?size=100&seed=0".
 
-    Streams: only the ids are kept, to find duplicates. format: a name of `ADAPTERS`; None: found from the columns of each file's first row.
-    verifier, benchmark: replace what the rows say (or do not say). limit: the first so many. duplicates: of ids, "error" or "skip" (the
+    Streams: only the ids are kept, to find duplicates. format: a name of `ADAPTERS`; None: found from the columns of
+    each file's first row.
+    verifier, benchmark: replace what the rows say (or do not say). limit: the first so many. duplicates: of ids,
+    "error" or "skip" (the
     first is kept).
 
-    Raises InputError, with file, line (or row) and key, for whatever cannot be used: malformed lines, wrong types, missing answers,
+    Raises InputError, with file, line (or row) and key, for whatever cannot be used: malformed lines, wrong types,
+    missing answers,
     duplicate ids, unknown verifiers, files without problems.
     """
     if duplicates not in ("error", "skip"):

@@ -1,10 +1,14 @@
 """How often a verifier is wrong, from a person's judgements of a stratified sample of its verdicts.
 
-`draw` picks the verdicts that a person should look at, `rates` turns the judgements into P(accepted | wrong) and P(rejected | right).
+`draw` picks the verdicts that a person should look at, `rates` turns the judgements into P(accepted | wrong) and
+P(rejected | right).
 
-A sample that is balanced by verdict shows how many accepted answers are wrong, which is another number: with 1 % of wrong answers
-accepted and 1 % of answers right, half of the accepted ones are wrong. So every judgement counts for as many verdicts as its stratum holds for
-each one drawn (Rogan and Gladen, 1978, for the idea). Bounds are Clopper-Pearson's within the strata, each at the level 1 - (1 - level) / strata,
+A sample that is balanced by verdict shows how many accepted answers are wrong, which is another number: with 1 % of
+wrong answers
+accepted and 1 % of answers right, half of the accepted ones are wrong. So every judgement counts for as many verdicts
+as its stratum holds for
+each one drawn (Rogan and Gladen, 1978, for the idea). Bounds are Clopper-Pearson's within the strata, each at the level
+1 - (1 - level) / strata,
 and combined at their worst: conservative.
 
     >>> strata = [Stratum("accepted", True, 100, 50, 1), Stratum("rejected", False, 900, 50, 49)]
@@ -39,7 +43,8 @@ ORDER = (ACCEPTED_FEW, ACCEPTED, WRONG_FEW, WRONG, UNREAD)
 
 @dataclass(frozen=True)
 class Stratum:
-    """size: verdicts of this kind; judged: how many a person looked at; wrong: how many of these answers are wrong, says the person."""
+    """size: verdicts of this kind; judged: how many a person looked at; wrong: how many of these answers are wrong,
+    says the person."""
 
     name: str
     accepted: bool
@@ -61,7 +66,7 @@ class Rates:
     rejected_if_right: Rate
 
 
-# --- drawing ------------------------------------------------------------------------------------------------------------
+# --- drawing ---------------------------------------------------------------------------------------------------------
 
 
 def stratum_of(verdict: str, correct_of_problem: int) -> str | None:
@@ -76,7 +81,8 @@ def stratum_of(verdict: str, correct_of_problem: int) -> str | None:
 def draw(verdicts: list[tuple[str, str]], count: int, seed: int = 0) -> list[tuple[int, str, int]]:
     """Which verdicts to judge: (place in `verdicts`, stratum, size of the stratum), in a random order.
 
-    verdicts: (problem, verdict) of every draw. Half of the sample goes to accepted draws of problems with 1 to FEW correct, the rest in
+    verdicts: (problem, verdict) of every draw. Half of the sample goes to accepted draws of problems with 1 to FEW
+    correct, the rest in
     equal parts to the other strata; what a stratum is too small for goes to the others.
     """
     correct = Counter(problem for problem, verdict in verdicts if verdict == "correct")
@@ -110,7 +116,7 @@ def _shares(sizes: dict[str, int], count: int) -> dict[str, int]:
     return shares
 
 
-# --- taking the judgements back ------------------------------------------------------------------------------------------
+# --- taking the judgements back --------------------------------------------------------------------------------------
 
 
 def strata_of(rows: Iterable[dict[str, Any]], place: str) -> list[Stratum]:
@@ -150,7 +156,8 @@ def _share(count: int, stratum: Stratum, level: float) -> tuple[float, float, fl
 
 
 def _ratio(parts: list[tuple[Stratum, float, float, float]], *, accepted: bool) -> Rate:
-    """Weight of the accepted (rejected) ones among all of a kind: largest where theirs are most and the others' are least."""
+    """Weight of the accepted (rejected) ones among all of a kind: largest where theirs are most and the others' are
+    least."""
 
     def weight(index: int, side: bool) -> float:
         return sum(part[0].size * part[index] for part in parts if part[0].accepted is side)
@@ -177,7 +184,8 @@ def clopper_pearson(count: int, n: int, level: float) -> tuple[float, float]:
 
 
 def more_needed(strata: list[Stratum], target: float, level: float = 0.95) -> int | None:
-    """How many more judgements would bring the bound of P(accepted | wrong) to the target, if they came out as those before; None if none
+    """How many more judgements would bring the bound of P(accepted | wrong) to the target, if they came out as those
+    before; None if none
     would."""
     total = sum(stratum.judged for stratum in strata)
     low, high = 1.0, 2.0
@@ -203,7 +211,8 @@ def _scaled(strata: list[Stratum], factor: float) -> list[Stratum]:
 
 
 def effective(rate: Rate, level: float = 0.95, most: int = 10**6) -> tuple[int, int]:
-    """(errors, judged): the plain sample whose rate is this one's or more and whose upper bound is this one's or more, as nearly as counts can.
+    """(errors, judged): the plain sample whose rate is this one's or more and whose upper bound is this one's or more,
+    as nearly as counts can.
 
     The analysis reads counts as of a plain sample; a stratified one says as much as this.
 

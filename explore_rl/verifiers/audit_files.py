@@ -1,4 +1,5 @@
-"""The two steps of `explore-rl verify --audit`: the sheet that a person fills in, and what it says when it comes back."""
+"""The two steps of `explore-rl verify --audit`: the sheet that a person fills in, and what it says when it comes
+back."""
 
 from __future__ import annotations
 
@@ -112,7 +113,8 @@ def report(sheet: str, verifier: str | None, out: Path, level: float = 0.95) -> 
 
 
 def _protection(strata: list[audit.Stratum], accepted: audit.Rate, draws: float, target: float, level: float) -> str:
-    """Whether a single correct draw can be trusted: fewer than one false accept is to be expected in the draws of a problem."""
+    """Whether a single correct draw can be trusted: fewer than one false accept is to be expected in the draws of a
+    problem."""
     expected = f"up to {accepted.high * draws:.2g} false accepts in {draws:g} draws of a problem"
     if accepted.high <= target:
         return f"{expected}: fewer than one, so it protects a support verdict"

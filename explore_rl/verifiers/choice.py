@@ -23,12 +23,16 @@ _NAMED = r"(?:option|choice|letter|answer|alternative)s?"
 
 
 class ChoiceVerifier:
-    r"""problem.answer: the letter ("B"), its index from 0 (1), or the text of the right option, where metadata["choices"] lists or maps
+    r"""problem.answer: the letter ("B"), its index from 0 (1), or the text of the right option, where
+    metadata["choices"] lists or maps
     the options.
 
-    The answer is the final one of the completion (`explore_rl.verifiers.extract`; extract: "boxed" or "lenient"): a letter, alone or with
-    the option's text before or behind it ("B", "[B]", "B. 5 mg", "5 mg (B)", "option B"), or the text of one option. "B or C" is wrong.
-    Without a final answer, a last line that states one option counts when `lenient` ("hence option B"); one that only mentions an
+    The answer is the final one of the completion (`explore_rl.verifiers.extract`; extract: "boxed" or "lenient"): a
+    letter, alone or with
+    the option's text before or behind it ("B", "[B]", "B. 5 mg", "5 mg (B)", "option B"), or the text of one option. "B
+    or C" is wrong.
+    Without a final answer, a last line that states one option counts when `lenient` ("hence option B"); one that only
+    mentions an
     option, or denies it, does not. `mode` is the letter.
     letters: which letters there are, where the problem lists no choices.
     """
@@ -94,7 +98,8 @@ class ChoiceVerifier:
 
 
 def _letter(answer: str, options: dict[str, str | None]) -> str | None:
-    """The letter that an answer names; None if it names none, or several, or the letter of one option with the text of another."""
+    """The letter that an answer names; None if it names none, or several, or the letter of one option with the text of
+    another."""
     text = _WRAPPING.sub(" ", answer).strip().strip(".").strip()
     plain = _plain(text)
     by_text = [letter for letter, option in options.items() if option is not None and _plain(option) == plain != ""]
@@ -130,7 +135,8 @@ def _letter_first(text: str, options: dict[str, str | None]) -> str | None:
 
 
 def _second_letter(rest: str, mark: str, options: dict[str, str | None]) -> bool:
-    """ "B or C", "B, C", "B/C" name two options; in "(B) A cell wall" and "B. I and II" the text of one begins with a letter."""
+    """ "B or C", "B, C", "B/C" name two options; in "(B) A cell wall" and "B. I and II" the text of one begins with a
+    letter."""
     letters = "".join(options)
     joined = re.match(rf"(?:or|and|&|/)\s+(?:{_NAMED}\s+)?\(?([{letters}{letters.lower()}])\b", rest)
     if joined and not re.match(r"(?:or|and)\s+a\s+[a-z]", rest):
@@ -161,7 +167,8 @@ def _letter_last(text: str, options: dict[str, str | None]) -> str | None:
 
 
 def _stated(text: str, options: dict[str, str | None]) -> str | None:
-    """The one option that the last line states without calling it the answer ("Hence option B", "(B)"); None if there is none."""
+    """The one option that the last line states without calling it the answer ("Hence option B", "(B)"); None if there
+    is none."""
     last = text.strip().rsplit("\n", 1)[-1][-300:]
     letters = "".join(options)
     bare = last.strip("*_ ")

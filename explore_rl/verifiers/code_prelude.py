@@ -1,6 +1,8 @@
-"""The interpreter that a benchmark's tests were made for: what it imports before a program, and how deep and how long things may get.
+"""The interpreter that a benchmark's tests were made for: what it imports before a program, and how deep and how long
+things may get.
 
-LiveCodeBench's harness (and its copies in Skywork-OR1 and others) puts star imports in front of every program and raises the recursion
+LiveCodeBench's harness (and its copies in Skywork-OR1 and others) puts star imports in front of every program and
+raises the recursion
 limit to 50,000; the starters of LeetCode problems use `List`, `Counter` or `inf` without importing them.
 """
 
@@ -21,12 +23,16 @@ RECURSION_LIMIT = 50_000
 
 @dataclass(frozen=True)
 class Interpreter:
-    """How a program is run. prelude: source that runs before it, in its names. recursion_limit: None leaves Python's own. max_digits: of a whole
+    """How a program is run. prelude: source that runs before it, in its names. recursion_limit: None leaves Python's
+    own. max_digits: of a whole
     number that is converted to or from decimal text; 0 for no limit, as time and memory are limited anyway."""
 
     prelude: str = ""
     recursion_limit: int | None = None
     max_digits: int = 0
+
+
+DEFAULT = Interpreter()
 
 
 @cache

@@ -1,4 +1,5 @@
-"""explore-rl verify: grades completions again, for example with a stricter verifier, or after a fault in one was mended."""
+"""explore-rl verify: grades completions again, for example with a stricter verifier, or after a fault in one was
+mended."""
 
 from __future__ import annotations
 
@@ -42,16 +43,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = EXAMPLES
     parser.add_argument("file", nargs="?", help="completions to grade: a file, folder or glob")
-    parser.add_argument("--problems", help="the problems they answer: a file or a spec, as `explore-rl problems` reads them")
-    parser.add_argument("--format", help="the form of the problem file, by name; left out, it is found from the columns")
-    parser.add_argument("--out", required=True, type=Path, help="file to write: .parquet or .jsonl, complete or not at all")
+    parser.add_argument(
+        "--problems", help="the problems they answer: a file or a spec, as `explore-rl problems` reads them"
+    )
+    parser.add_argument(
+        "--format", help="the form of the problem file, by name; left out, it is found from the columns"
+    )
+    parser.add_argument(
+        "--out", required=True, type=Path, help="file to write: .parquet or .jsonl, complete or not at all"
+    )
     names = f"{', '.join(VERIFIERS)}, or a function as module:function"
     parser.add_argument("--verifier", help=f"grade with this verifier whatever the problems name: {names}")
     setting = "an option of a verifier; the value is JSON or text; may be repeated"
     parser.add_argument("--set", action="append", default=[], metavar="NAME.OPTION=VALUE", help=setting)
     parser.add_argument("--workers", type=int, help="processes (default: as many as cores)")
-    parser.add_argument("--time-limit", type=float, default=10.0, metavar="S", help="seconds for one completion (default 10)")
-    parser.add_argument("--memory-limit", type=int, default=2048, metavar="MB", help="memory for one completion in MiB (default 2048)")
+    parser.add_argument(
+        "--time-limit", type=float, default=10.0, metavar="S", help="seconds for one completion (default 10)"
+    )
+    parser.add_argument(
+        "--memory-limit", type=int, default=2048, metavar="MB", help="memory for one completion in MiB (default 2048)"
+    )
     parser.add_argument("--reasoning", action="store_true", help="write cot_correct, for CoT-Pass@K, and nothing else")
     audit = "draw N verdicts of a graded FILE for a person to judge, and write them as a sheet (.jsonl)"
     parser.add_argument("--audit", type=int, metavar="N", help=audit)
@@ -73,7 +84,9 @@ def run(args: argparse.Namespace) -> int:
         audit_files.report(args.judged, args.verifier, args.out)
         return 0
     if not args.file or not args.problems:
-        raise InputError("verify: expected a FILE of completions and --problems, the file of the problems that they answer")
+        raise InputError(
+            "verify: expected a FILE of completions and --problems, the file of the problems that they answer"
+        )
     if args.audit is not None:
         problems = {problem.id: problem for problem in load_problems(args.problems, format=args.format)}
         audit_files.write_sheet(args.file, problems, args.audit, args.seed, args.out)
@@ -83,7 +96,9 @@ def run(args: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
     options = _options(args.set)
     if args.reasoning and options.get(args.verifier or "", {}).get("subject") != "reasoning":
-        raise InputError("--reasoning: expected a judge of the reasoning, as in --verifier judge --set judge.subject=reasoning")
+        raise InputError(
+            "--reasoning: expected a judge of the reasoning, as in --verifier judge --set judge.subject=reasoning"
+        )
     if args.verifier:
         options.setdefault(args.verifier, {})
     problems = {problem.id: problem for problem in load_problems(args.problems, format=args.format)}
@@ -97,7 +112,9 @@ def run(args: argparse.Namespace) -> int:
             for number, verdict in enumerate(verdicts):
                 row = rows[number]
                 rows[number] = None  # only what is under way is kept twice
-                graded.append(row.values | ({"cot_correct": cot_correct(verdict)} if args.reasoning else _columns(verdict)))
+                graded.append(
+                    row.values | ({"cot_correct": cot_correct(verdict)} if args.reasoning else _columns(verdict))
+                )
                 if args.reasoning:
                     thought[verdict.status.value] += 1
                 elif (before := _before(row.values)) is not None:
@@ -107,7 +124,10 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"{args.file}: holds no completion")
     write_samples(args.out, graded)
     if args.reasoning:
-        print(f"{args.out}: reasoning of {len(graded)} completions: " + ", ".join(f"{s.value} {thought[s.value]}" for s in Status))
+        print(
+            f"{args.out}: reasoning of {len(graded)} completions: "
+            + ", ".join(f"{s.value} {thought[s.value]}" for s in Status)
+        )
         return 0
     _report(args.out, graded, changes)
     return 0
@@ -119,7 +139,9 @@ def _items(args: argparse.Namespace, problems: dict[str, Problem], rows: list[Ro
             raise row.error("problem_id", "missing; expected the id of one of the problems")
         problem = problems.get(str(row.values["problem_id"]))
         if problem is None:
-            raise row.error("problem_id", f"{row.values['problem_id']!r} is none of the {len(problems)} problems of {args.problems}")
+            raise row.error(
+                "problem_id", f"{row.values['problem_id']!r} is none of the {len(problems)} problems of {args.problems}"
+            )
         completion = row.need("completion", str, "the text of the completion")
         row.values["problem_id"] = str(row.values["problem_id"])
         rows.append(row)
@@ -146,7 +168,8 @@ def _before(values: dict[str, Any]) -> str | None:
 
 
 def _options(settings: list[str]) -> dict[str, dict[str, Any]]:
-    """["math.extract=boxed"] -> {"math": {"extract": "boxed"}}. A plug-in's name has dots of its own, so the last one counts."""
+    """["math.extract=boxed"] -> {"math": {"extract": "boxed"}}. A plug-in's name has dots of its own, so the last one
+    counts."""
     options: dict[str, dict[str, Any]] = {}
     for setting in settings:
         path, equals, text = setting.partition("=")

@@ -1,14 +1,20 @@
-r"""Finds the final answer in a completion: the part that a verifier judges. Linear in the length of the text, and raises nothing.
+r"""Finds the final answer in a completion: the part that a verifier judges. Linear in the length of the text, and
+raises nothing.
 
-First what is not the answer goes: the thought (up to the last </think>; an open <think> never came to an answer) and everything from
-the first end token on, which records of other harnesses keep. If the rest has <answer> tags, the last of them holds the answer. Then come three
+First what is not the answer goes: the thought (up to the last </think>; an open <think> never came to an answer) and
+everything from
+the first end token on, which records of other harnesses keep. If the rest has <answer> tags, the last of them holds the
+answer. Then come three
 levels, the strictest first; each also takes what the ones before it take:
 
-    boxed        \boxed{...} (\framebox, \fbox), the last one that holds something. Boxes beside each other, with only separators, labels,
+    boxed        \boxed{...} (\framebox, \fbox), the last one that holds something. Boxes beside each other, with only
+    separators, labels,
                  list numbers or units between them, are one answer of several parts.
-    lenient      then what stands in the answer tags; what follows the last "####" (GSM8K's form); what follows the last "answer is" or
+    lenient      then what stands in the answer tags; what follows the last "####" (GSM8K's form); what follows the last
+    "answer is" or
                  "answer:"; what stands below a heading "Final Answer"
-    last_number  then the last number in the text. It finds an answer where none was given; for comparison with results obtained that way
+    last_number  then the last number in the text. It finds an answer where none was given; for comparison with results
+    obtained that way
                  only.
 
     >>> final_answer(r"<think>\boxed{41}?</think> The answer is 42, since 6 * 7 = 42.<|im_end|>", of="value")
@@ -78,7 +84,8 @@ def final_answer(text: str, how: Extraction = "lenient", *, of: Literal["value",
     """The final answer as it is written, without its box or its delimiters; None where there is none.
 
     text: the completion. how: the level, see above.
-    of: what the answer is. A "value" (a number, a formula) is looked for inside the clause that follows "answer is"; "words" are taken
+    of: what the answer is. A "value" (a number, a formula) is looked for inside the clause that follows "answer is";
+    "words" are taken
     up to the end of the sentence.
     """
     said = settled(text)
@@ -100,7 +107,8 @@ def final_answer(text: str, how: Extraction = "lenient", *, of: Literal["value",
 
 
 def final_answers(text: str, how: Extraction = "lenient") -> list[str]:
-    """All that the levels find, the best first: a box that says nothing to the verifier does not hide an explicit answer."""
+    """All that the levels find, the best first: a box that says nothing to the verifier does not hide an explicit
+    answer."""
     said = settled(text)
     tagged = _tagged(said)
     region = said if tagged is None else tagged
@@ -138,7 +146,8 @@ def settled(text: str) -> str:
 def last_boxed(text: str) -> str | None:
     r"""Content of the last \boxed{...} that holds something, joined with the boxes beside it by commas.
 
-    None without one; "" where the last box is never closed: the text broke off in its answer. An empty box, or a mere mention of one,
+    None without one; "" where the last box is never closed: the text broke off in its answer. An empty box, or a mere
+    mention of one,
     says nothing.
     """
     openings = [match.span() for match in _BOX.finditer(text)]
@@ -199,10 +208,8 @@ def _clause_in_box(content: str) -> str:
 
 def _tagged(text: str) -> str | None:
     """What the last answer tags hold. A stop string may have eaten the closing one."""
-    found = None
-    for found in _ANSWER_TAG.finditer(text):
-        pass
-    return found[1].strip() if found else None
+    found = list(_ANSWER_TAG.finditer(text))
+    return found[-1][1].strip() if found else None
 
 
 def _inside(text: str, of: str) -> str | None:

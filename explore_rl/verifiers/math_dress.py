@@ -1,4 +1,5 @@
-r"""Takes the dress off a mathematical answer: the same thing in fewer ways of writing, still LaTeX. Linear, and evaluates nothing.
+r"""Takes the dress off a mathematical answer: the same thing in fewer ways of writing, still LaTeX. Linear, and
+evaluates nothing.
 
     >>> undress(r"\dfrac12 \text{ percent}"), undress("3¾"), undress(r"10⁻³"), undress(r"\$5")
     ('\\frac{1}{2}%', '3\\frac{3}{4}', '10^{-3}', '＄5')
@@ -18,13 +19,14 @@ TEXT_COMMANDS = r"\\(?:text|textrm|textnormal|mathrm|mbox|hbox|operatorname|rm)"
 _FUNCTIONS = "arcsin|arccos|arctan|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|log|ln|exp|gcd|lcm|max|min"
 
 _UNICODE = {
-    "−": "-", "–": "-", "—": "-", "×": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ", "÷": "/", "π": r"\pi ", "∞": r"\infty ",
+    "−": "-", "–": "-", "—": "-", "×": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ", "÷": "/", "π": r"\pi ",
+    "∞": r"\infty ",
     "≤": r"\leq ", "≥": r"\geq ", "≠": r"\neq ", "±": r"\pm ", "∓": r"\mp ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ",
     "°": r"^{\circ}", "℃": r"^{\circ}\text{C}", "℉": r"^{\circ}\text{F}", "≈": r"\approx ", "∅": r"\emptyset ",
     "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ", "γ": r"\gamma ", "λ": r"\lambda ", "ω": r"\omega ", "φ": r"\phi ",
     "\u00a0": " ", "\u202f": " ", "\u2009": " ", "’": "'", "ℝ": r"\mathbb{R}", "⌊": r"\lfloor ", "⌋": r"\rfloor ",
     "⌈": r"\lceil ", "⌉": r"\rceil ", "⟨": r"\langle ", "⟩": r"\rangle ", "μ": "µ", "Ω": "Ω", "∖": r"\setminus ",
-    "，": ",", "；": ";", "％": "%", "¢": r"\text{ cents}", "⁄": "/", "…": r"\ldots ", "√": "√", "\u2212": "-",
+    "，": ",", "；": ";", "％": "%", "¢": r"\text{ cents}", "⁄": "/", "…": r"\ldots ",
 }  # fmt: skip
 for _sign in "¼½¾⅐⅑⅒⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞":
     _top, _bottom = unicodedata.normalize("NFKD", _sign).split("⁄")
@@ -115,7 +117,8 @@ _DATE = re.compile(
 
 @lru_cache(maxsize=4096)
 def undress(text: str) -> str:
-    r"""The answer in fewer ways of writing: no sizes, spacing commands or delimiters, \frac for every fraction, LaTeX for Unicode."""
+    r"""The answer in fewer ways of writing: no sizes, spacing commands or delimiters, \frac for every fraction, LaTeX
+    for Unicode."""
     text = _money(text).replace("\\\\", "\uffff")  # \\ ends a row, and must not be split
     if not text.isascii():
         text = _UNICODE_RE.sub(lambda match: _UNICODE[match.group()], text)

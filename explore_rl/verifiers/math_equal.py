@@ -60,7 +60,8 @@ from explore_rl.verifiers.math_values import (
 
 
 def same(gold: Value, given: Value, tolerance: Tolerance) -> bool:
-    """Whether `given` answers what `gold` answers. Not symmetric: what the reference states (a label, a unit, a tolerance) counts."""
+    """Whether `given` answers what `gold` answers. Not symmetric: what the reference states (a label, a unit, a
+    tolerance) counts."""
     if type(gold) is type(given):
         return _OF_ONE_TYPE[type(gold)](gold, given, tolerance)
     return any(
@@ -70,7 +71,7 @@ def same(gold: Value, given: Value, tolerance: Tolerance) -> bool:
     )
 
 
-# --- several values -----------------------------------------------------------------------------------------------------
+# --- several values --------------------------------------------------------------------------------------------------
 
 
 def _same_listings(gold: Listing, given: Listing, tolerance: Tolerance) -> bool:
@@ -122,7 +123,8 @@ def _same_sequences(gold: Sequence, given: Sequence, tolerance: Tolerance) -> bo
 
 
 def _sequence_for_listing(gold: Value, given: Value, tolerance: Tolerance) -> bool:
-    """Three values or more are no interval: brackets round a plain list do not count, nor do they where they were forgotten.
+    """Three values or more are no interval: brackets round a plain list do not count, nor do they where they were
+    forgotten.
 
     A set in braces has no order, so it answers no sequence.
     """
@@ -160,7 +162,7 @@ def _ordered(value: Value) -> tuple[Value, ...] | None:
     return None if value.braces else value.parts
 
 
-# --- labels, equations, chains ------------------------------------------------------------------------------------------
+# --- labels, equations, chains ---------------------------------------------------------------------------------------
 
 
 def _same_labelled(gold: Labelled, given: Labelled, tolerance: Tolerance) -> bool:
@@ -237,7 +239,8 @@ def _written(relation: Relation, turned: bool = False) -> tuple[str, ...]:
 
 
 def _chain(gold: Value, given: Value, tolerance: Tolerance) -> bool:
-    """One value written several times: the last writing is the answer, and the one before a rounding is too. All must agree."""
+    """One value written several times: the last writing is the answer, and the one before a rounding is too. All must
+    agree."""
     if isinstance(gold, Chain):
         return any(same(side, given, tolerance) for side in gold.sides)
     rounded = r"\approx" in given.text
@@ -262,7 +265,7 @@ def _both_sides(gold: Value, given: Relation, tolerance: Tolerance) -> bool:
     return given.operators == ("=",) and all(same_plain(gold, side, tolerance) for side in given.sides)
 
 
-# --- sets and matrices --------------------------------------------------------------------------------------------------
+# --- sets and matrices -----------------------------------------------------------------------------------------------
 
 
 def _same_real_sets(gold: Value, given: Value, tolerance: Tolerance) -> bool:
@@ -320,7 +323,7 @@ def _worked_out_matrix(gold: Value, given: Value, tolerance: Tolerance) -> bool:
     return one is not None and other is not None and _same_matrices(one, other, tolerance)
 
 
-# --- which rule for which types -----------------------------------------------------------------------------------------
+# --- which rule for which types --------------------------------------------------------------------------------------
 
 Rule = Callable[[Value, Value, Tolerance], bool]
 _OF_ONE_TYPE: dict[type, Rule] = {

@@ -1,10 +1,13 @@
 r"""Whether two expressions are the same, with math-verify's parser and comparison.
 
-Expressions are compared by their value at points chosen from the names of their symbols (equal at all of them: equal, by Schwartz and
-Zippel's lemma up to a chance far below 1e-20), which is quicker than simplification and, unlike rounding to six decimals, tells 3e-10 from
+Expressions are compared by their value at points chosen from the names of their symbols (equal at all of them: equal,
+by Schwartz and
+Zippel's lemma up to a chance far below 1e-20), which is quicker than simplification and, unlike rounding to six
+decimals, tells 3e-10 from
 7e-10. What has no value is left to `math_verify.verify`.
 
-Nothing here bounds its own time: run it where it can be killed. Nothing prints an expression, which alone can take for ever.
+Nothing here bounds its own time: run it where it can be killed. Nothing prints an expression, which alone can take for
+ever.
 """
 
 from __future__ import annotations
@@ -47,7 +50,8 @@ _WHOLE = (sympy.floor, sympy.ceiling, sympy.factorial, sympy.binomial, sympy.Mod
 
 @dataclass(frozen=True)
 class Comparison:
-    """relative, absolute: how far values may differ. renamed: symbols of the answer that stand for others of the reference."""
+    """relative, absolute: how far values may differ. renamed: symbols of the answer that stand for others of the
+    reference."""
 
     relative: float = float(EQUAL)
     absolute: float = 0.0
@@ -116,7 +120,8 @@ def _name(symbol: Any) -> str:
 
 
 def _sample(name: str, point: int, whole: bool, signs: bool) -> sympy.Number:
-    """A value for a symbol that depends on its name only, so that both expressions get the same. A Float: powers of fractions explode."""
+    """A value for a symbol that depends on its name only, so that both expressions get the same. A Float: powers of
+    fractions explode."""
     digest = int.from_bytes(hashlib.sha256(f"{name}/{point}".encode()).digest()[:6], "big")
     if whole:
         return sympy.Integer(2 + digest % 7)
@@ -150,7 +155,8 @@ def _close_values(one: Any, other: Any, how: Comparison) -> bool | None:
 
 
 def same_equations(gold: Relation, given: Relation) -> bool:
-    """The same up to a constant factor, once denominators are multiplied out: (left - right) has the same quotient at all points."""
+    """The same up to a constant factor, once denominators are multiplied out: (left - right) has the same quotient at
+    all points."""
     differences = [_difference(relation) for relation in (gold, given)]
     if None in differences:
         return False
@@ -189,7 +195,8 @@ def _math_verify_says(one: Any, other: Any) -> bool:
 
 @lru_cache(maxsize=4096)
 def to_sympy(latex: str) -> Any:
-    """What math-verify's LaTeX parser makes of an expression, with R and r kept apart; None if it cannot read it or it has no meaning (1/0)."""
+    """What math-verify's LaTeX parser makes of an expression, with R and r kept apart; None if it cannot read it or it
+    has no meaning (1/0)."""
     roots = r"\sqrt" in latex and re.search(r"\\sqrt\s*\[", latex) is not None
     if r"\circ" in latex:
         latex = _degrees(latex)

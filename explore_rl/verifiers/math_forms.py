@@ -1,7 +1,10 @@
-r"""Reads a mathematical answer into a value (`math_values`): what kind of thing it is, down to parts that are single numbers or expressions.
+r"""Reads a mathematical answer into a value (`math_values`): what kind of thing it is, down to parts that are single
+numbers or expressions.
 
-The structure (lists, tuples, intervals, sets, unions, matrices, labels such as "x =", units) is read here, because it decides what has to be
-compared in order, and because a computer algebra system guesses it wrong: it takes (2, 1) for an empty interval. Expressions are left as
+The structure (lists, tuples, intervals, sets, unions, matrices, labels such as "x =", units) is read here, because it
+decides what has to be
+compared in order, and because a computer algebra system guesses it wrong: it takes (2, 1) for an empty interval.
+Expressions are left as
 LaTeX for math-verify. Everything here is linear in the text and evaluates nothing.
 
     >>> parse(r"x = 3").label, parse(r"x = 3").value.value
@@ -118,7 +121,8 @@ def read(text: str, deep: int = 0) -> Value:
 
 
 def split(text: str, separators: str) -> list[str]:
-    """At every separator outside brackets. ( [ { may be closed by any of ) ] }, as in half-open intervals. Raises Unbalanced."""
+    """At every separator outside brackets. ( [ { may be closed by any of ) ] }, as in half-open intervals. Raises
+    Unbalanced."""
     return _split(text, rf"[{separators}]")
 
 
@@ -142,7 +146,7 @@ def _split(text: str, separator: str) -> list[str]:
     return [part for part in parts if part.strip()] or [text]
 
 
-# --- sets ---------------------------------------------------------------------------------------------------------------
+# --- sets ------------------------------------------------------------------------------------------------------------
 
 
 def _named_set(text: str) -> Value | None:
@@ -184,7 +188,7 @@ def _operation(text: str, word: str, parts: list[Value]) -> Value:
     return Labelled(text, labels.pop(), "", operation) if len(labels) == 1 else operation
 
 
-# --- several answers ----------------------------------------------------------------------------------------------------
+# --- several answers -------------------------------------------------------------------------------------------------
 
 
 def _together(text: str, parts: list[Value]) -> Value:
@@ -240,7 +244,7 @@ def _both_signs(text: str, deep: int) -> Value:
     return Listing(text, _flat([read(re.sub(r"(^|[(\[,])\s*\+", r"\1", sign), deep + 1) for sign in signs]))
 
 
-# --- relations ----------------------------------------------------------------------------------------------------------
+# --- relations -------------------------------------------------------------------------------------------------------
 
 
 def _relation(text: str, deep: int) -> Value | None:
@@ -346,7 +350,7 @@ def _with_label(text: str, label: re.Match[str], value: Value) -> Value:
     return Labelled(text, re.sub(r"[{}\s]", "", label["name"] or label["angle"]), label["variable"] or "", value)
 
 
-# --- brackets -----------------------------------------------------------------------------------------------------------
+# --- brackets --------------------------------------------------------------------------------------------------------
 
 
 def _unwrap(text: str) -> str:

@@ -21,7 +21,8 @@ from explore_rl.verifiers.math_values import (
 
 
 def key(value: Value) -> str:
-    """A canonical way of writing, as far as it can be had without algebra: numbers as fractions, lists sorted, no blanks."""
+    """A canonical way of writing, as far as it can be had without algebra: numbers as fractions, lists sorted, no
+    blanks."""
     if isinstance(value, Number):
         return f"{value.value}{'%' if value.percent else ''}"
     if isinstance(value, Based):

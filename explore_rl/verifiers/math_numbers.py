@@ -1,4 +1,5 @@
-r"""Reads single numbers, in every way of writing them: separators, fractions, mixed numbers, powers of ten, repeating decimals, other bases.
+r"""Reads single numbers, in every way of writing them: separators, fractions, mixed numbers, powers of ten, repeating
+decimals, other bases.
 
 >>> read_number("1,234.5").value, read_number(r"3\frac{1}{2}").value, read_number("3 1/2").value, read_number(r"0.1\overline{6}").value
 (Fraction(2469, 2), Fraction(7, 2), Fraction(7, 2), Fraction(1, 6))

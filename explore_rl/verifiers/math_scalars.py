@@ -18,7 +18,8 @@ from explore_rl.verifiers.math_values import Based, Clock, Expression, Matrix, N
 
 @dataclass(frozen=True)
 class Tolerance:
-    """A number given with decimals may be off by `relative` of the reference or by `absolute`, whichever is more; one given exactly, by
+    """A number given with decimals may be off by `relative` of the reference or by `absolute`, whichever is more; one
+    given exactly, by
     `absolute`.
 
     absolute may hold one value for each part of the reference.
@@ -38,7 +39,8 @@ class Tolerance:
 def same_numbers(gold: Number, given: Number, tolerance: Tolerance) -> bool:
     if gold.percent == given.percent:
         return _close(gold, given, 1, 1, tolerance)
-    # "50 %", "50" and "0.5" all answer a question for a percentage; which is asked for, only the reference could tell, and often does not.
+    # "50 %", "50" and "0.5" all answer a question for a percentage; which is asked for, only the reference could tell,
+    # and often does not.
     return _close(gold, given, 1, 1, tolerance) or _close(gold, given, _share(gold), _share(given), tolerance)
 
 
@@ -85,7 +87,8 @@ def same_quantities(gold: Quantity, given: Quantity, tolerance: Tolerance) -> bo
 
 
 def quantity_for_value(gold: Value, given: Value, tolerance: Tolerance) -> bool:
-    """A unit may be left out; the words that are part of a value may not. `5 m` may be five times m where the other holds letters."""
+    """A unit may be left out; the words that are part of a value may not. `5 m` may be five times m where the other
+    holds letters."""
     quantity = gold if isinstance(gold, Quantity) else given
     other = given if quantity is gold else gold
     if quantity.plain and isinstance(other, Expression):

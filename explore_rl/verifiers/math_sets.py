@@ -1,4 +1,5 @@
-r"""Sets of real numbers in whatever notation: intervals, inequalities, unions, differences, conditions. sympy does the algebra.
+r"""Sets of real numbers in whatever notation: intervals, inequalities, unions, differences, conditions. sympy does the
+algebra.
 
 >>> from explore_rl.verifiers.math_forms import parse
 >>> [piece.brackets for piece in real_set(parse(r"\mathbb{R}\setminus\{2\}")).pieces]

@@ -81,7 +81,7 @@ def _words(text: str, bare: str) -> Words | None:
     return None
 
 
-# --- quantities ---------------------------------------------------------------------------------------------------------
+# --- quantities ------------------------------------------------------------------------------------------------------
 
 
 def _quantity(text: str) -> Value | None:
@@ -117,7 +117,8 @@ _GROUP_RE = re.compile(_GROUP)
 
 
 def _is_plain_unit(body: str, blank: str, unit: str) -> bool:
-    """Whether plain words behind a body are a unit: the body must be a number, and without a blank only known units of some length are."""
+    """Whether plain words behind a body are a unit: the body must be a number, and without a blank only known units of
+    some length are."""
     if re.search(r"[A-DF-Za-df-z]|(?<!\d)[eE]", re.sub(rf"{_CIRCLE}|\\[A-Za-z]+", "", body)):
         return False
     unit = re.sub(r"\\mu\s*", "µ", unit).replace(r"\Omega", "Ω")
@@ -137,7 +138,8 @@ def _unit_text(whole: str, amount: str) -> str:
 
 
 def _made(text: str, body: str, unit: str, *, plain: bool, amount: Value | None = None) -> Value | None:
-    """The amount with its unit; a magnitude is multiplied in, and an amount without anything left behind it stands alone."""
+    """The amount with its unit; a magnitude is multiplied in, and an amount without anything left behind it stands
+    alone."""
     if not body:
         return None
     amount = amount or _clock_or_number(body)

@@ -1,4 +1,5 @@
-"""What a mathematical answer can be: one type a kind of thing. `math_forms` reads answers into these, `math_equal` compares them."""
+"""What a mathematical answer can be: one type a kind of thing. `math_forms` reads answers into these, `math_equal`
+compares them."""
 
 from __future__ import annotations
 
@@ -105,7 +106,8 @@ class Matrix(Value):
 
 @dataclass(frozen=True)
 class Labelled(Value):
-    """`x = 5`, `f(n) = n`. label: "x", "f"; variable: "n" in the latter. worded: the label is a word, such as "Area"."""
+    """`x = 5`, `f(n) = n`. label: "x", "f"; variable: "n" in the latter. worded: the label is a word, such as
+    "Area"."""
 
     label: str = ""
     variable: str = ""

@@ -14,9 +14,11 @@ from explore_rl.verifiers.math_values import Chain, Labelled, Number, Quantity
 
 
 class NumericVerifier:
-    """problem.answer: a number, or text that holds one (thousands separators, fractions, scientific notation, per cent, a unit).
+    """problem.answer: a number, or text that holds one (thousands separators, fractions, scientific notation, per cent,
+    a unit).
 
-    Right if |given - reference| <= max(absolute_tolerance, relative_tolerance * |reference|), in exact arithmetic. Units are left out.
+    Right if |given - reference| <= max(absolute_tolerance, relative_tolerance * |reference|), in exact arithmetic.
+    Units are left out.
     extract as in
     `explore_rl.verifiers.extract`. `mode` is the number as a fraction.
     """

@@ -1,4 +1,5 @@
-"""Whether a problem's reference answer is one that its verifier can work with. Asked when problems are loaded, before anything is drawn."""
+"""Whether a problem's reference answer is one that its verifier can work with. Asked when problems are loaded, before
+anything is drawn."""
 
 from __future__ import annotations
 
@@ -8,7 +9,8 @@ from explore_rl.types import Problem
 
 
 def check_reference(problem: Problem) -> None:
-    """Raises InputError, naming the problem, if a built-in verifier could not judge it. Verifiers of the user's own are not asked."""
+    """Raises InputError, naming the problem, if a built-in verifier could not judge it. Verifiers of the user's own are
+    not asked."""
     check = _CHECKS.get(problem.verifier)
     if check is not None:
         check(problem)

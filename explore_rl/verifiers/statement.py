@@ -15,7 +15,9 @@ _ABBREVIATION = re.compile(
     r"(?:^|[\s(\"'.])(?:[A-Z]|St|Ste|Mt|Ft|Dr|Mr|Mrs|Ms|Jr|Sr|Prof|Gen|Col|Lt|Sgt|Capt|Rev|Hon|Gov|Sen|Rep|Pres|No|vs|Inc|Ltd|Co|Corp|Bros|Ave|Blvd|Rd"
     r"|Mss|Mme|Mlle|Messrs|approx|ca|cf|al|etc|e\.g|i\.e|[ap]\.m|U\.S|Vol|Op|Fr|Adm|Maj|Cpl|Univ|Dept|Est|Art)$"
 )
-_SENTENCE_STARTS = re.compile(r"\s+(?:It|The|This|That|He|She|They|We|In|So|Because|Since|Its|His|Her|There|However|But|Therefore|Thus|Hence|I)\b")
+_SENTENCE_STARTS = re.compile(
+    r"\s+(?:It|The|This|That|He|She|They|We|In|So|Because|Since|Its|His|Her|There|However|But|Therefore|Thus|Hence|I)\b"
+)
 _STOP = re.compile(r"[.!?](?=[\s*\"')\]]|$)|[。！？]|\n")
 _CLAUSE = re.compile(
     r"\s*,?\s+(?:since|because|so|as|which|where|not|and\s+not|rather\s+than|instead\s+of|given\s+that|when|for|if|but|i\.e\.|that\s+is|meaning|making|giving)\b"
@@ -54,7 +56,9 @@ def sentence_end(text: str) -> int:
     """Where the first sentence ends; the full stop of an abbreviation or an initial ends none."""
     for stop in _STOP.finditer(text):
         if stop.group() == "." and _ABBREVIATION.search(text, 0, stop.start()) and text[stop.end() :].strip():
-            if _SENTENCE_STARTS.match(text, stop.end()) and not re.search(r"\b(?:St|Mt|Dr|Mr|Mrs|Ms)$", text[: stop.start()]):
+            if _SENTENCE_STARTS.match(text, stop.end()) and not re.search(
+                r"\b(?:St|Mt|Dr|Mr|Mrs|Ms)$", text[: stop.start()]
+            ):
                 return stop.start()
             if re.match(r"\s+[A-Z]|\s*[a-z,)]", text[stop.end() :]) and not text[stop.end() :].startswith("\n"):
                 continue

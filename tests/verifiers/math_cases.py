@@ -1,6 +1,8 @@
-r"""Answers for the math verifier by the kind of mistake that they try: (reference, answer in a box, whether it is right).
+r"""Answers for the math verifier by the kind of mistake that they try: (reference, answer in a box, whether it is
+right).
 
-The first lines of each kind come from public bug reports, in our own words; the others are further inputs of the same kind.
+The first lines of each kind come from public bug reports, in our own words; the others are further inputs of the same
+kind.
 """
 
 C, W = True, False

@@ -108,7 +108,7 @@ def set_of(*numbers: int) -> list[str]:
         back,
         rf"\{{{plain}\}}",
         " and ".join(map(str, turned)),
-        rf" \text{{ or }} ".join(f"x={n}" for n in numbers),
+        r" \text{ or } ".join(f"x={n}" for n in numbers),
     ]
 
 

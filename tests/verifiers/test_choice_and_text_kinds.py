@@ -1,4 +1,5 @@
-"""Kinds of mistakes of the choice and text verifiers that public bug reports found, with inputs of our own beside each."""
+"""Kinds of mistakes of the choice and text verifiers that public bug reports found, with inputs of our own beside
+each."""
 
 from __future__ import annotations
 

@@ -308,10 +308,12 @@ def test_what_cannot_be_used_is_said():
         make_verifier("math", {"relative_tolerance": -1})
 
 
-# --- fuzzing ------------------------------------------------------------------------------------------------------------
+# --- fuzzing ---------------------------------------------------------------------------------------------------------
 
-PIECES = ["\\boxed", "{", "}", "(", ")", "[", "]", "\\frac", "\\sqrt", "\\pm", "1", "23", ",", ".", "-", "x", "=", "<", "\\in", "\\cup", "\\text{", "and",
-          " ", "\n", "$", "#### ", "answer is ", "%", "^", "_", "\\\\", "&", "\\begin{pmatrix}", "\\end{pmatrix}", "é", "\\infty", "e", "10^"]  # fmt: skip
+PIECES = ["\\boxed", "{", "}", "(", ")", "[", "]", "\\frac", "\\sqrt", "\\pm", "1", "23", ",", ".", "-", "x", "=",
+"<", "\\in", "\\cup", "\\text{", "and",
+          " ", "\n", "$", "#### ", "answer is ", "%", "^", "_", "\\\\", "&", "\\begin{pmatrix}", "\\end{pmatrix}",
+          "é", "\\infty", "e", "10^"]  # fmt: skip
 texts = st.one_of(st.text(max_size=200), st.lists(st.sampled_from(PIECES), max_size=40).map("".join))
 
 
@@ -337,7 +339,7 @@ def test_integers_are_equal_only_to_themselves(one, other):
     assert grade(str(one), f"{other}.0") is expected
 
 
-# --- the real benchmarks, where they are --------------------------------------------------------------------------------
+# --- the real benchmarks, where they are -----------------------------------------------------------------------------
 
 FOLDER = os.environ.get("EXPLORE_RL_BENCHMARKS")
 
@@ -389,7 +391,8 @@ def _problem_and_solution(name: str, row: dict) -> tuple[Problem, str]:
 
 
 def _near_misses(answer: str) -> list[str]:
-    """Other answers that look like this one: a changed number, a dropped or added minus, a missing or an additional part, swapped
+    """Other answers that look like this one: a changed number, a dropped or added minus, a missing or an additional
+    part, swapped
     coordinates."""
     import re
 

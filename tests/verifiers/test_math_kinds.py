@@ -1,4 +1,5 @@
-"""Every kind of mistake that public bug reports found in verifiers of mathematics, with inputs of our own beside each."""
+"""Every kind of mistake that public bug reports found in verifiers of mathematics, with inputs of our own beside
+each."""
 
 from __future__ import annotations
 
