@@ -11,7 +11,7 @@ from explore_rl.types import Problem, Verdict
 from explore_rl.verifiers.base import correct, no_answer, wrong
 from explore_rl.verifiers.extract import EXTRACTIONS, Extraction, final_answers, settled
 
-_WRAPPING = re.compile(r"\\(?:text|mathrm|mathbf|textbf|boxed)\s*\{|[{}$*\\\[\]\"“”'`]")
+_WRAPPING = re.compile(r"\\(?:text|mathrm|mathbf|textbf|boxed)\s*\{|[{}$*\\\[\]\"“”'`<>_]")
 _NOT = re.compile(
     r"\b(?:not|never|neither|nor|wrong|incorrect|false|no|rule[sd]?\s+out|ruling\s+out|eliminat\w*|exclud\w*|reject\w*|discard\w*|unlikely"
     r"|cannot|except|excluding|instead\s+of|rather\s+than|dismiss\w*|invalid|fails?|might|may|could|maybe|perhaps|possibly|whether|if|consider"
@@ -151,6 +151,9 @@ def _second_letter(rest: str, mark: str, options: dict[str, str | None]) -> bool
 def _letter_last(text: str, options: dict[str, str | None]) -> str | None:
     """ "10 mg (B)", "10 mg, which is option B", "I think it is B"."""
     letters = "".join(options)
+    behind = re.fullmatch(rf"(.*\S)\s*[-–—,:]\s*([{letters}])", text, re.DOTALL)
+    if behind and options[behind[2]] is not None and _plain(behind[1]) == _plain(options[behind[2]]):
+        return behind[2]
     match = re.search(
         rf"(?:\(\s*(?:{_NAMED}\s+)?([{letters}])\s*\)|\b(?:{_NAMED}|is|be|with)\s+\(?([{letters}])\)?)\s*\.?$",
         text,

@@ -52,6 +52,8 @@ def read_number(text: str) -> Number | Based | None:
     if match := _MIXED.fullmatch(text.strip()):
         whole, top, bottom = (int(part) for part in match.group(2, 3, 4))
         return Number(text, _signed(match[1], whole + Fraction(top, bottom))) if top < bottom else None
+    if re.search(r",\s", text):  # two numbers
+        return None
     text = compact(text)
     if len(text) > MAX_DIGITS:
         return None

@@ -117,11 +117,16 @@ def _end(value: Value, ends: dict[Any, Value]) -> sympy.Expr | None:
 
 
 def _solved(relation: Relation) -> sympy.Set | None:
-    """The solutions of an inequality in one unknown: polynomials of low degree and absolute values."""
-    if len(relation.operators) != 1 or relation.operators[0] not in _OPERATORS:
-        return None
-    left, right = (to_sympy(side.text) for side in relation.sides)
-    if not isinstance(left, sympy.Expr) or not isinstance(right, sympy.Expr):
+    """The solutions of inequalities in one unknown: polynomials of low degree and absolute values. 1 < |x| < 2 is two of them."""
+    parts = []
+    for place, operator in enumerate(relation.operators):
+        left, right = (to_sympy(side.text) for side in relation.sides[place : place + 2])
+        parts.append(_solution(operator, left, right))
+    return None if None in parts else sympy.Intersection(*parts)
+
+
+def _solution(operator: str, left: Any, right: Any) -> sympy.Set | None:
+    if operator not in _OPERATORS or not isinstance(left, sympy.Expr) or not isinstance(right, sympy.Expr):
         return None
     symbols = left.free_symbols | right.free_symbols
     if len(symbols) != 1:
@@ -132,7 +137,7 @@ def _solved(relation: Relation) -> sympy.Set | None:
     if not inner.is_polynomial(unknown) or sympy.degree(inner, unknown) > MAX_DEGREE or difference.atoms(sympy.Float):
         return None
     try:
-        return solve_univariate_inequality(_OPERATORS[relation.operators[0]](difference, 0), unknown, relational=False)
+        return solve_univariate_inequality(_OPERATORS[operator](difference, 0), unknown, relational=False)
     except NotImplementedError:
         return None
 

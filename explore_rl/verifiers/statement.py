@@ -34,6 +34,8 @@ _LEAD = re.compile(
     r"|probably|again|indeed|found\s+to\s+be)(?=[\s,:$\\]|$)[,:]?)+\s*",
     re.IGNORECASE,
 )
+_ONE_NUMBER = re.compile(r"(?P<before>(?:[A-Za-z']+\s+){2,12})(?P<number>[＄$£€]?-?\d[\d,]*(?:\.\d+)?%?(?:\s+[^\d$\\]*)?)")
+_LIMITS = re.compile(r"\b(?:least|most|than|between|not|no|never|or|half|million|over|under|above|below)\b", re.IGNORECASE)
 _IS = re.compile(r"\b(?:is|are|was|be|becomes|equals)\s*:?\s+", re.IGNORECASE)
 _WORD = re.compile(r"(?<![\\A-Za-z{])[A-Za-z]{2,}")
 
@@ -60,6 +62,8 @@ def sentence_end(text: str) -> int:
                 r"\b(?:St|Mt|Dr|Mr|Mrs|Ms)$", text[: stop.start()]
             ):
                 return stop.start()
+            if re.match(r"\s+\d", text[stop.end() :]) and re.search(r"\b(?:No|Vol|Op|Art)$", text[: stop.start()]):
+                continue
             if re.match(r"\s+[A-Z]|\s*[a-z,)]", text[stop.end() :]) and not text[stop.end() :].startswith("\n"):
                 continue
         return stop.start()
@@ -119,6 +123,10 @@ def value_in(text: str) -> str:
         behind = text[comma.end() :]
         if not re.match(r"(?:and|or)\b", behind) and "=" not in behind and not re.search(r"\d", behind):
             text = text[: comma.start()]
+    # a sentence about one number: "John has 15 apples"
+    if one := _ONE_NUMBER.fullmatch(text):
+        if not _LIMITS.search(one["before"]):
+            text = one["number"]
     return _strip(text)
 
 
