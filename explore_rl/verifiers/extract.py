@@ -64,20 +64,23 @@ _NUMBER = re.compile(r"(?<![\w.])-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?![\w]|[
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 _TOKEN = re.compile(r"\s*(?:-?[0-9]+|[A-Za-z](?![A-Za-z])|\\(?!boxed|fbox|framebox)[A-Za-z]+)")
 
-# --- what may stand between two boxes of one answer ---
-_MATH_SIGN = r"(?:[\s$;&]|\\[,;:! ]|\\quad|\\qquad|\\\\|\\\(|\\\)|\\\[|\\\])"
-_AND = r"\b(?:and|or)\b|\\(?:text|mathrm)\s*\{\s*,?\s*(?:and|or)\s*,?\s*\}"
-_LABEL = r"(?:[A-Za-z]|\\[a-z]{2,8})(?:_\{?\w{1,3}\}?)?\s*="
-_ITEM = r"(?:[\s*_-]*(?:\(?[0-9a-hivx]{1,4}[.)]|(?:[Pp]art|[Qq]uestion|[Cc]ase|[Pp]roblem)\s*\(?\w{1,3}\)?\s*:?|(?:[Ff]irst|[Ss]econd|[Tt]hird)\s*:))"
-_UNIT = r"(?!and\b|or\b|wait|no\b|but\b|so\b|then\b|not\b|thus|hence|therefore|actually|rather|instead|which|is\b|from|gives|because|since)[A-Za-z°%]{1,15}"
-_OTHER = r"(?:the\s+)?(?:first|second|third|fourth|other|next|larger|smaller|last)(?:\s[a-z]{1,10})?\s(?:is|equals|=)"
-_SEPARATED = re.compile(rf"(?:{_MATH_SIGN}|[,.])*(?:{_AND})?(?:{_MATH_SIGN}|,)*")
-_BETWEEN_BOXES = re.compile(
-    rf"(?:{_MATH_SIGN})*(?:{_UNIT}(?:\s{_UNIT})?)?(?:{_MATH_SIGN})*(?:[,.]|{_AND}|\n)+(?:[-•](?=\s))?(?:{_MATH_SIGN}|[,.*])*(?:{_AND})?(?:{_MATH_SIGN}|,)*"
-    rf"(?:{_ITEM})?(?:{_MATH_SIGN}|[*:])*(?:(?P<label>{_LABEL})|{_OTHER})?(?:{_MATH_SIGN})*"
-    rf"|(?:{_MATH_SIGN})*{_ITEM}(?:{_MATH_SIGN}|[*:])*|(?:{_MATH_SIGN})+(?P<bare_label>{_LABEL})(?:{_MATH_SIGN})*"
+# --- what may stand between two boxes of one answer: no sign of mathematics, blanks in runs of one (see `_between`) ---
+_SIGNS = re.compile(r"(?:[ \t$&~*]|\\[,;:! ]|\\quad|\\qquad|\\\\|\\[()\[\]])+")
+_AND_TEXT = re.compile(r"\\(?:text|mathrm)\s{0,3}\{\s{0,3}(,?)\s{0,3}(and|or)\s{0,3},?\s{0,3}\}")
+_LABEL = r"(?:[A-Za-z]|\\[a-z]{2,8})(?:_\{?\w{1,3}\}?)? ?="
+_OTHER = r"(?:the )?(?:first|second|third|fourth|other|next|larger|smaller|last)(?: [a-z]{1,10})? (?:is|equals|=)"
+_ITEM = r"(?:[-•] ?|\(?[0-9a-hivx]{1,4}[.)]|(?:[Pp]art|[Qq]uestion|[Cc]ase|[Pp]roblem) ?\(?\w{1,3}\)? ?:?|(?:[Ff]irst|[Ss]econd|[Tt]hird) ?:)"
+_NO_UNITS = (
+    "and|or|wait|no|but|so|then|not|thus|hence|therefore|actually|rather|instead|which|is|from|gives|because|since"
 )
-_LABEL_BEFORE = re.compile(rf"({_LABEL})[\s$]*$")
+_UNIT = rf"(?!(?:{_NO_UNITS})\b)[A-Za-z°%]{{1,15}}"
+_SEPARATED = re.compile(r"(?:[\s,.;]|\b(?:and|or)\b)*")
+_BETWEEN_BOXES = re.compile(
+    rf"(?: ?{_UNIT}(?: {_UNIT})?)?(?: ?(?:[,.;]|\n|\band\b|\bor\b))+ ?(?:{_ITEM} ?:?)? ?(?:(?P<label>{_LABEL})|{_OTHER})? ?"
+    rf"| ?{_ITEM} ?:? ?| (?P<bare_label>{_LABEL}) ?"
+)
+_LABEL_BEFORE = re.compile(rf"({_LABEL})[\s$]{{0,9}}$")
+MAX_BETWEEN = 200  # characters between two boxes of one answer
 
 
 def final_answer(text: str, how: Extraction = "lenient", *, of: Literal["value", "words"] = "words") -> str | None:
@@ -165,9 +168,8 @@ def last_boxed(text: str) -> str | None:
     while openings and len(parts) < MAX_PARTS:
         before, brace = openings.pop()
         content = _content(text, brace, start)
-        between = text[brace + _length(text, brace, start) : start]
-        joined = _SEPARATED.fullmatch(between) or (len(between) < 200 and _BETWEEN_BOXES.fullmatch(between))
-        if not content or not joined:
+        joined = _between(text[brace + _length(text, brace, start) : start]) if content else None
+        if joined is None:
             break
         parts.insert(0, content)
         labels.insert(0, joined.groupdict().get("label") or joined.groupdict().get("bare_label"))
@@ -177,6 +179,15 @@ def last_boxed(text: str) -> str | None:
     if labels and first and all(labels) and len({first[1], *labels}) == len(parts):
         parts = [f"{label}{part}" for label, part in zip([first[1], *labels], parts, strict=True)]
     return ", ".join(dict.fromkeys(parts))
+
+
+def _between(text: str) -> re.Match[str] | None:
+    """What stands between two boxes, if it makes one answer of them."""
+    if len(text) > MAX_BETWEEN:
+        return None
+    bare = _SIGNS.sub(" ", _AND_TEXT.sub(r"\1 \2 ", text))
+    bare = re.sub(r" ?\n\s*", "\n", bare)
+    return _SEPARATED.fullmatch(bare) or _BETWEEN_BOXES.fullmatch(bare)
 
 
 def _content(text: str, brace: int, stop: int | None = None) -> str | None:

@@ -34,8 +34,12 @@ _LEAD = re.compile(
     r"|probably|again|indeed|found\s+to\s+be)(?=[\s,:$\\]|$)[,:]?)+\s*",
     re.IGNORECASE,
 )
-_ONE_NUMBER = re.compile(r"(?P<before>(?:[A-Za-z']+\s+){2,12})(?P<number>[＄$£€]?-?\d[\d,]*(?:\.\d+)?%?(?:\s+[^\d$\\]*)?)")
-_LIMITS = re.compile(r"\b(?:least|most|than|between|not|no|never|or|half|million|over|under|above|below)\b", re.IGNORECASE)
+_ONE_NUMBER = re.compile(
+    r"(?P<before>(?:[A-Za-z']+\s+){2,12})(?P<number>[＄$£€]?-?\d[\d,]*(?:\.\d+)?%?(?:\s+[^\d$\\]*)?)"
+)
+_LIMITS = re.compile(
+    r"\b(?:least|most|than|between|not|no|never|or|half|million|over|under|above|below)\b", re.IGNORECASE
+)
 _IS = re.compile(r"\b(?:is|are|was|be|becomes|equals)\s*:?\s+", re.IGNORECASE)
 _WORD = re.compile(r"(?<![\\A-Za-z{])[A-Za-z]{2,}")
 
