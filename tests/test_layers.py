@@ -9,7 +9,13 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 LAYERS = [
     ["analysis"],
     ["explore_rl", "explore_rl.types", "explore_rl.files"],
-    ["explore_rl.models", "explore_rl.experiments.run_folder", "explore_rl.lab.countdown", "explore_rl.lab.tokenizer"],
+    [
+        "explore_rl.models",
+        "explore_rl.experiments.run_folder",
+        "explore_rl.problems.rows",
+        "explore_rl.lab.countdown",
+        "explore_rl.lab.tokenizer",
+    ],
     ["explore_rl.lab.problems", "explore_rl.verifiers", "explore_rl.config"],
     ["explore_rl.problems", "explore_rl.objectives", "explore_rl.cluster"],
     ["explore_rl.strategies", "explore_rl.learner", "explore_rl.transfer.receiver", "explore_rl.rollout.seeds"],

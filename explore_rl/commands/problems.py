@@ -283,7 +283,7 @@ def _characters(problem: Problem) -> int:
 
 def _tokenizer(args: argparse.Namespace) -> tuple[Any, Any]:
     if args.model is None and args.tokenizer is None:
-        if args.template == "chat":
+        if args.template.partition("?")[0] == "chat":
             raise InputError("--template chat is the tokenizer's own: give --model or --tokenizer")
         return None, None
     from transformers import AutoTokenizer

@@ -1,4 +1,5 @@
-"""explore-rl verify: grades completions again, for example with a stricter verifier, or after a fault in one was mended."""
+"""explore-rl verify: grades completions again, for example with a stricter verifier, or after a fault in one was
+mended."""
 
 from __future__ import annotations
 
@@ -18,6 +19,7 @@ from analysis.records import write_samples
 from explore_rl.problems import load_problems
 from explore_rl.problems.rows import Row, read_rows
 from explore_rl.types import Problem, Status, Verdict
+from explore_rl.verifiers import audit_files
 from explore_rl.verifiers.base import VERIFIERS
 from explore_rl.verifiers.judge import cot_correct
 from explore_rl.verifiers.pool import Item, VerifierPool
@@ -30,6 +32,8 @@ EXAMPLES = """examples:
       --set 'combine.parts=[{"verifier": "math", "weight": 0.9}, {"verifier": "format", "weight": 0.1}]'
   explore-rl verify samples.parquet --problems math500.jsonl --out judged.parquet --verifier judge --reasoning --workers 32 \\
       --set judge.url=http://localhost:8000/v1 --set judge.model=Qwen/Qwen3-8B --set judge.subject=reasoning --set judge.votes=3
+  explore-rl verify graded.parquet --problems math500.jsonl --audit 200 --out sheet.jsonl    (then a person fills in judged_correct)
+  explore-rl verify --judged sheet.jsonl --out rates.json
 
 FILE holds one completion a row (JSON lines, Parquet, ...): problem_id and completion; finish_reason "length" marks one that was cut off.
 All its columns are kept; correct, verdict, answer, mode, score and reason are written anew, or with --reasoning cot_correct alone."""
@@ -38,11 +42,9 @@ All its columns are kept; correct, verdict, answer, mode, score and reason are w
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = EXAMPLES
-    parser.add_argument("file", help="completions to grade: a file, folder or glob")
+    parser.add_argument("file", nargs="?", help="completions to grade: a file, folder or glob")
     parser.add_argument(
-        "--problems",
-        required=True,
-        help="the problems they answer: a file or a spec, as `explore-rl problems` reads them",
+        "--problems", help="the problems they answer: a file or a spec, as `explore-rl problems` reads them"
     )
     parser.add_argument(
         "--format", help="the form of the problem file, by name; left out, it is found from the columns"
@@ -62,14 +64,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--memory-limit", type=int, default=2048, metavar="MB", help="memory for one completion in MiB (default 2048)"
     )
     parser.add_argument("--reasoning", action="store_true", help="write cot_correct, for CoT-Pass@K, and nothing else")
+    audit = "draw N verdicts of a graded FILE for a person to judge, and write them as a sheet (.jsonl)"
+    parser.add_argument("--audit", type=int, metavar="N", help=audit)
+    parser.add_argument("--seed", type=int, default=0, help="for --audit: which verdicts are drawn (default 0)")
+    judged = "take a judged sheet back: how often the verifier accepts what is wrong and rejects what is right (.json)"
+    parser.add_argument("--judged", metavar="SHEET", help=judged)
     parser.add_argument("--overwrite", action="store_true", help="replace the output if it is there")
 
 
 def run(args: argparse.Namespace) -> int:
-    if args.out.suffix not in (".parquet", ".jsonl"):
-        raise InputError(f"--out {args.out}: expected a name that ends in .parquet or .jsonl")
+    endings = (".json",) if args.judged else (".jsonl",) if args.audit is not None else (".parquet", ".jsonl")
+    if args.out.suffix not in endings:
+        raise InputError(f"--out {args.out}: expected a name that ends in {' or '.join(endings)}")
     if args.out.exists() and not args.overwrite:
         raise InputError(f"--out {args.out}: exists already; give another name, or --overwrite")
+    if args.judged:
+        if args.file or args.audit is not None:
+            raise InputError("--judged: reads a judged sheet alone; leave out FILE and --audit")
+        audit_files.report(args.judged, args.verifier, args.out)
+        return 0
+    if not args.file or not args.problems:
+        raise InputError(
+            "verify: expected a FILE of completions and --problems, the file of the problems that they answer"
+        )
+    if args.audit is not None:
+        problems = {problem.id: problem for problem in load_problems(args.problems, format=args.format)}
+        audit_files.write_sheet(args.file, problems, args.audit, args.seed, args.out)
+        return 0
     if args.workers is not None and args.workers < 1:
         raise InputError(f"--workers {args.workers}: expected at least 1")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
@@ -147,7 +168,8 @@ def _before(values: dict[str, Any]) -> str | None:
 
 
 def _options(settings: list[str]) -> dict[str, dict[str, Any]]:
-    """["math.extract=boxed"] -> {"math": {"extract": "boxed"}}. A plug-in's name has dots of its own, so the last one counts."""
+    """["math.extract=boxed"] -> {"math": {"extract": "boxed"}}. A plug-in's name has dots of its own, so the last one
+    counts."""
     options: dict[str, dict[str, Any]] = {}
     for setting in settings:
         path, equals, text = setting.partition("=")

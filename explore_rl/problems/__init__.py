@@ -1,6 +1,6 @@
 """Problems: reading them in the forms in which people have them, prompt templates, splits, filters, overlap, traces.
 
-    from explore_rl.problems import load, load_problems, load_template
+from explore_rl.problems import load, load_problems, load_template
 """
 
 from explore_rl.problems.loading import load, load_problems, register_scheme

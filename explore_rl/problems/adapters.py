@@ -1,6 +1,7 @@
 """One small function a form of file: a row in, a Problem out. `ADAPTERS` says how each form is known from its columns.
 
-To add a form: write the function, add a line to ADAPTERS (the first whose columns fit is taken, so the more particular stand first).
+To add a form: write the function, add a line to ADAPTERS (the first whose columns fit is taken, so the more particular
+stand first).
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from typing import Any
 from analysis.errors import InputError
 from explore_rl.problems.code_forms import humaneval, livecodebench, mbpp
 from explore_rl.problems.fields import (
-    Options,
-    benchmark_of,
     ANSWER_KEYS,
     OWN_KEYS,
+    Options,
+    benchmark_of,
     checked_answer,
     identity_of,
     json_of,
@@ -42,7 +43,8 @@ from explore_rl.verifiers.extract import last_boxed
 
 @dataclass(frozen=True)
 class Adapter:
-    """about: whose form it is, with its columns. fits(row values): whether a row has that form. convert(row, options): the problem."""
+    """about: whose form it is, with its columns. fits(row values): whether a row has that form. convert(row, options):
+    the problem."""
 
     about: str
     fits: Callable[[dict[str, Any]], bool]
@@ -61,7 +63,11 @@ def adapter_for(row: Row, format: str | None) -> Adapter:
         if adapter.fits(row.values):
             return adapter
     keys = sorted(map(str, row.values))
-    near = {key: match[0] for key in keys if key not in OWN_KEYS and (match := difflib.get_close_matches(key, OWN_KEYS, n=1, cutoff=0.75))}
+    near = {
+        key: match[0]
+        for key in keys
+        if key not in OWN_KEYS and (match := difflib.get_close_matches(key, OWN_KEYS, n=1, cutoff=0.75))
+    }
     hint = f"; did you mean {', '.join(f'{right!r} for {key!r}' for key, right in near.items())}?" if near else ""
     raise InputError(
         f"{row.place}: no known form of problem has the keys {', '.join(keys)[:200] or '(none)'}{hint}"
@@ -93,7 +99,8 @@ def own(row: Row, options: Options) -> Problem:
 
 
 def verl(row: Row, options: Options) -> Problem:
-    """verl: data_source, prompt (messages), ability, reward_model {style, ground_truth}, extra_info {split, index}; LUFFY adds target."""
+    """verl: data_source, prompt (messages), ability, reward_model {style, ground_truth}, extra_info {split, index};
+    LUFFY adds target."""
     source = row.text("data_source")
     reward = parsed(row, "reward_model", dict, "an object with ground_truth")
     if reward is None or reward.get("ground_truth") is None:
@@ -101,11 +108,15 @@ def verl(row: Row, options: Options) -> Problem:
     extra = parsed(row, "extra_info", dict, "an object") or {}
     verifier = options.verifier or extra.get("verifier") or _verifier_of_source(row, source, row.values.get("ability"))
     truth = reward["ground_truth"]
+    if verifier == "text" and isinstance(truth, dict) and isinstance(truth.get("target"), (str, list)):
+        truth = truth["target"]  # Search-R1's form
     if extra.get("answer_json") is not None:  # what `writing` wrote comes back as it was
         truth = json_of(row, "extra_info", extra["answer_json"])
     index = extra.get("index")
     known = isinstance(index, (int, str)) and not isinstance(index, bool) and index not in ("", -1)
-    identity = extra.get("id") or (f"{source}-{extra.get('split') or 'all'}-{index}" if known else f"{source}-{row_id(row)}")
+    identity = extra.get("id") or (
+        f"{source}-{extra.get('split') or 'all'}-{index}" if known else f"{source}-{row_id(row)}"
+    )
     return Problem(
         id=str(identity),
         prompt=prompt_of(row, "prompt"),
@@ -127,7 +138,8 @@ def _verl_metadata(row: Row, extra: dict[str, Any]) -> dict[str, Any]:
 
 
 def _verl_traces(row: Row, extra: dict[str, Any]) -> tuple[Trace, ...]:
-    """LUFFY's `target` ([{role, content}]) and `target_lst` (a list of such); its probabilities become one log-probability."""
+    """LUFFY's `target` ([{role, content}]) and `target_lst` (a list of such); its probabilities become one
+    log-probability."""
     if extra.get("traces_json") is not None:
         return traces_from(row, "extra_info", json_of(row, "extra_info", extra["traces_json"]))
     targets = row.values.get("target_lst") or ([row.values["target"]] if row.values.get("target") else [])
@@ -138,13 +150,16 @@ def _verl_traces(row: Row, extra: dict[str, Any]) -> tuple[Trace, ...]:
     probabilities = row.values.get("target_ds_qwen_7b_probs")
     if probabilities and len(traces) == 1:
         if not isinstance(probabilities, list) or not all(isinstance(p, float) and 0 < p <= 1 for p in probabilities):
-            raise row.error("target_ds_qwen_7b_probs", "expected a list of probabilities in (0, 1], one a token of the target")
+            raise row.error(
+                "target_ds_qwen_7b_probs", "expected a list of probabilities in (0, 1], one a token of the target"
+            )
         traces = [Trace(traces[0].text, source, logprob=sum(map(math.log, probabilities)))]
     return tuple(traces)
 
 
 def open_instruct(row: Row, options: Options) -> Problem:
-    """open-instruct: messages, ground_truth, dataset (the name of its verifier). An assistant's reply at the end is a trace."""
+    """open-instruct: messages, ground_truth, dataset (the name of its verifier). An assistant's reply at the end is a
+    trace."""
     dataset = row.values.get("dataset")
     dataset = dataset[0] if isinstance(dataset, list) and len(dataset) == 1 else dataset
     if not isinstance(dataset, str) or not dataset:
@@ -174,18 +189,26 @@ def open_instruct(row: Row, options: Options) -> Problem:
 
 
 def trl(row: Row, options: Options) -> Problem:
-    """TRL and Hugging Face data sets: prompt (text or messages) and columns, which all go to metadata for reward functions to use."""
+    """TRL and Hugging Face data sets: prompt (text or messages) and columns, which all go to metadata for reward
+    functions to use."""
     key = row.first(*ANSWER_KEYS)
     verifier = options.verifier or row.optional_text("verifier") or "math"
     if key is None and not needs_no_answer(verifier):
-        raise row.error("answer", f"missing, and so are {', '.join(ANSWER_KEYS[1:])}; expected the reference answer under one of these")
+        raise row.error(
+            "answer",
+            f"missing, and so are {', '.join(ANSWER_KEYS[1:])}; expected the reference answer under one of these",
+        )
     answer = None if key is None else row.values[key]
     traces: tuple[Trace, ...] = ()
     if key == "solution" and isinstance(answer, str) and (boxed := last_boxed(answer)):
         traces, answer = (Trace(answer, "solution"),), boxed
     if row.values.get("completion"):
         completion = row.values["completion"]
-        traces += (Trace(completion if isinstance(completion, str) else last_message(row, "completion", completion), "completion"),)
+        traces += (
+            Trace(
+                completion if isinstance(completion, str) else last_message(row, "completion", completion), "completion"
+            ),
+        )
     return Problem(
         id=identity_of(row, "id", "unique_id", "problem_id"),
         prompt=prompt_of(row, "prompt"),
@@ -214,7 +237,8 @@ def openrlhf(row: Row, options: Options) -> Problem:
 
 
 def gsm8k(row: Row, options: Options) -> Problem:
-    """GSM8K (Cobbe et al., 2021): question; answer holds the solution, with <<calculator>> notes, and the result after ####."""
+    """GSM8K (Cobbe et al., 2021): question; answer holds the solution, with <<calculator>> notes, and the result after
+    ####."""
     solution = row.text("answer")
     before, mark, result = solution.rpartition("####")
     if not mark or not result.strip():
@@ -232,12 +256,14 @@ def gsm8k(row: Row, options: Options) -> Problem:
 
 
 def competition(row: Row, options: Options) -> Problem:
-    r"""MATH, Minerva, AIME, AMC and the like: problem (or question); the answer under `answer`, or in the last \boxed{} of `solution`."""
+    r"""MATH, Minerva, AIME, AMC and the like: problem (or question); the answer under `answer`, or in the last \boxed{}
+    of `solution`."""
     key = row.first("answer", "Answer", "expected_answer")
     solution_key = row.first("solution", "Solution")
-    solution = row.text(solution_key) if solution_key else None
+    solution = row.optional_text(solution_key) if solution_key else None
+    verifier = options.verifier or "math"
     if key is not None:
-        answer = math_answer(row, key, row.values[key])
+        answer = checked_answer(row, key, row.values[key], verifier)
     elif solution is None:
         raise row.error("answer", "missing, and there is no 'solution' to find it in")
     elif not (boxed := last_boxed(solution)):
@@ -247,17 +273,29 @@ def competition(row: Row, options: Options) -> Problem:
     benchmark = options.benchmark or benchmark_of(row, _competition_name(row))
     return Problem(
         id=identity_of(row, "unique_id", "id", "idx", "ID", prefix=benchmark),
-        prompt=row.text("problem", "question", "Problem"),
+        prompt=row.text("problem", "question", "Problem", "Question"),
         answer=answer,
-        verifier=options.verifier or "math",
+        verifier=verifier,
         traces=() if solution is None else (solution_trace(solution, answer, benchmark or "reference"),),
         benchmark=benchmark,
-        metadata=rest_of(row, "problem", "question", "Problem", "answer", "Answer", "expected_answer", "solution", "Solution"),
+        metadata=rest_of(
+            row,
+            "problem",
+            "question",
+            "Problem",
+            "Question",
+            "answer",
+            "Answer",
+            "expected_answer",
+            "solution",
+            "Solution",
+        ),
     )
 
 
 def olympiadbench(row: Row, options: Options) -> Problem:
-    """OlympiadBench (He et al., 2024): final_answer is a list, `error` an absolute tolerance (metadata["tolerance"]), `unit` a unit."""
+    """OlympiadBench (He et al., 2024): final_answer is a list, `error` an absolute tolerance (metadata["tolerance"]),
+    `unit` a unit."""
     answers = math_answer(row, "final_answer", row.values.get("final_answer"))
     answers = [without_dollars(text) for text in ([answers] if isinstance(answers, str) else answers)]
     answer = answers[0] if len(answers) == 1 else answers
@@ -294,7 +332,8 @@ def _tolerance(row: Row) -> float | list[float] | None:
 
 
 def reasoning_gym(row: Row, options: Options) -> Problem:
-    """Reasoning Gym's entries: question, answer (null for tasks whose scorer needs none), metadata with source_dataset."""
+    """Reasoning Gym's entries: question, answer (null for tasks whose scorer needs none), metadata with
+    source_dataset."""
     answer = row.values.get("answer")
     metadata = parsed(row, "metadata", dict, "an object with source_dataset") or {}
     task = metadata.get("source_dataset")
@@ -305,7 +344,9 @@ def reasoning_gym(row: Row, options: Options) -> Problem:
         prompt=row.text("question"),
         answer=answer,
         verifier=options.verifier or "gym",
-        traces=(Trace(f"<answer>{answer}</answer>", "reasoning-gym"),) if isinstance(answer, str) and answer.strip() else (),
+        traces=(Trace(f"<answer>{answer}</answer>", "reasoning-gym"),)
+        if isinstance(answer, str) and answer.strip()
+        else (),
         benchmark=options.benchmark or task,
         metadata=metadata,
     )
@@ -317,21 +358,41 @@ def _has(*columns: str) -> Callable[[dict[str, Any]], bool]:
 
 # name -> adapter, the more particular first
 ADAPTERS = {
-    "explore-rl": Adapter("our own: id, prompt, answer, verifier, traces, benchmark, metadata", _has("prompt", "answer", "verifier"), own),
-    "verl": Adapter("verl, and LUFFY: data_source, prompt, reward_model, extra_info, target", _has("data_source", "reward_model"), verl),
-    "open-instruct": Adapter("open-instruct: messages, ground_truth, dataset", _has("messages", "ground_truth", "dataset"), open_instruct),
-    "humaneval": Adapter("HumanEval, HumanEval+: task_id, prompt, entry_point, test", _has("task_id", "entry_point", "test"), humaneval),
+    "explore-rl": Adapter(
+        "our own: id, prompt, answer, verifier, traces, benchmark, metadata", _has("prompt", "answer", "verifier"), own
+    ),
+    "verl": Adapter(
+        "verl, and LUFFY: data_source, prompt, reward_model, extra_info, target",
+        _has("data_source", "reward_model"),
+        verl,
+    ),
+    "open-instruct": Adapter(
+        "open-instruct: messages, ground_truth, dataset", _has("messages", "ground_truth", "dataset"), open_instruct
+    ),
+    "humaneval": Adapter(
+        "HumanEval, HumanEval+: task_id, prompt, entry_point, test", _has("task_id", "entry_point", "test"), humaneval
+    ),
     "mbpp": Adapter("MBPP, MBPP+: task_id, text or prompt, test_list", _has("task_id", "test_list"), mbpp),
     "livecodebench": Adapter(
         "LiveCodeBench: question_content, public_test_cases, private_test_cases",
         _has("question_content", "public_test_cases"),
         livecodebench,
     ),
-    "olympiadbench": Adapter("OlympiadBench: question, final_answer, error, unit", _has("question", "final_answer"), olympiadbench),
-    "reasoning-gym": Adapter("Reasoning Gym: question, answer, metadata.source_dataset", lambda v: _is_gym(v), reasoning_gym),
-    "gsm8k": Adapter("GSM8K: question, answer with ####", lambda v: "question" in v and "####" in str(v.get("answer")), gsm8k),
-    "math": Adapter("MATH, Minerva, AIME, AMC: problem, answer or a solution with a box", lambda v: _is_competition(v), competition),
-    "openrlhf": Adapter("OpenRLHF: input or context_messages, label", lambda v: "input" in v or "context_messages" in v, openrlhf),
+    "olympiadbench": Adapter(
+        "OlympiadBench: question, final_answer, error, unit", _has("question", "final_answer"), olympiadbench
+    ),
+    "reasoning-gym": Adapter(
+        "Reasoning Gym: question, answer, metadata.source_dataset", lambda v: _is_gym(v), reasoning_gym
+    ),
+    "gsm8k": Adapter(
+        "GSM8K: question, answer with ####", lambda v: "question" in v and "####" in str(v.get("answer")), gsm8k
+    ),
+    "math": Adapter(
+        "MATH, Minerva, AIME, AMC: problem, answer or a solution with a box", lambda v: _is_competition(v), competition
+    ),
+    "openrlhf": Adapter(
+        "OpenRLHF: input or context_messages, label", lambda v: "input" in v or "context_messages" in v, openrlhf
+    ),
     "trl": Adapter("TRL, Hugging Face: prompt and columns", _has("prompt"), trl),
 }
 ADAPTERS["luffy"] = ADAPTERS["verl"]
@@ -340,13 +401,15 @@ for _name in ("minerva", "aime", "amc"):
 
 # the first part of verl's data_source that is known -> verifier; otherwise its `ability` decides
 VERL_SOURCES = {
-    "openai/gsm8k": "math", "gsm8k": "math", "lighteval/MATH": "math", "DigitalLearningGmbH/MATH": "math", "HuggingFaceH4/MATH-500": "math",
+    "openai/gsm8k": "math", "gsm8k": "math", "lighteval/MATH": "math", "DigitalLearningGmbH/MATH": "math",
+    "HuggingFaceH4/MATH-500": "math",
     "math": "math", "aime": "math", "numina": "math", "countdown": "countdown", "searchR1_": "text",
     "codecontests": "code", "apps": "code", "codeforces": "code", "taco": "code",
 }  # fmt: skip
 VERL_ABILITIES = {"math": "math", "code": "code", "coding": "code", "fact-reasoning": "text"}
 OPEN_INSTRUCT_VERIFIERS = {
-    "gsm8k": "math", "math": "math", "strict_math": "math", "string_matcher": "text", "string_f1": "text", "code": "code",
+    "gsm8k": "math", "math": "math", "strict_math": "math", "string_matcher": "text", "string_f1": "text",
+    "code": "code",
     "code_stdio": "code", "general-quality": "judge", "general-quality_ref": "judge",
 }  # fmt: skip
 
@@ -361,7 +424,9 @@ def _verifier_of_source(row: Row, source: str, ability: Any) -> str:
     if isinstance(ability, str) and ability.lower() in VERL_ABILITIES:
         return VERL_ABILITIES[ability.lower()]
     known = ", ".join(VERL_ABILITIES)
-    raise row.error("data_source", f"no verifier is known for {source!r} (nor is 'ability' one of {known}); name one with verifier=")
+    raise row.error(
+        "data_source", f"no verifier is known for {source!r} (nor is 'ability' one of {known}); name one with verifier="
+    )
 
 
 def _competition_name(row: Row) -> str | None:
@@ -373,10 +438,15 @@ def _competition_name(row: Row) -> str | None:
 
 
 def _is_competition(values: dict[str, Any]) -> bool:
-    asked, answered = {"problem", "Problem", "question"}, {"answer", "Answer", "solution", "Solution", "expected_answer"}
+    asked, answered = (
+        {"problem", "Problem", "question", "Question"},
+        {"answer", "Answer", "solution", "Solution", "expected_answer"},
+    )
     return bool(asked & values.keys()) and bool(answered & values.keys())
 
 
 def _is_gym(values: dict[str, Any]) -> bool:
     metadata = values.get("metadata")
-    return {"question", "answer"} <= values.keys() and isinstance(metadata, (dict, str)) and "source_dataset" in metadata
+    return (
+        {"question", "answer"} <= values.keys() and isinstance(metadata, (dict, str)) and "source_dataset" in metadata
+    )

@@ -1,4 +1,5 @@
-"""Forms of programming problems. Their answers are what the code verifier reads (`explore_rl.verifiers.code_tests.read_tests`)."""
+"""Forms of programming problems. Their answers are what the code verifier reads
+(`explore_rl.verifiers.code_tests.read_tests`)."""
 
 from __future__ import annotations
 
@@ -8,7 +9,8 @@ from explore_rl.types import Problem, Trace
 
 
 def humaneval(row: Row, options: Options) -> Problem:
-    """HumanEval and HumanEval+ (Chen et al., 2021; Liu et al., 2023): task_id, prompt (a stub), entry_point, canonical_solution, test."""
+    """HumanEval and HumanEval+ (Chen et al., 2021; Liu et al., 2023): task_id, prompt (a stub), entry_point,
+    canonical_solution, test."""
     entry_point, test, stub = row.text("entry_point"), row.text("test"), row.text("prompt")
     benchmark = options.benchmark or benchmark_of(row, "humaneval")
     canonical = row.optional_text("canonical_solution")
@@ -24,7 +26,8 @@ def humaneval(row: Row, options: Options) -> Problem:
 
 
 def mbpp(row: Row, options: Options) -> Problem:
-    """MBPP and MBPP+ (Austin et al., 2021; Liu et al., 2023): task_id, text (or prompt), code, test_list, imports or set-up code.
+    """MBPP and MBPP+ (Austin et al., 2021; Liu et al., 2023): task_id, text (or prompt), code, test_list, imports or
+    set-up code.
 
     The prompt shows the first test, which alone says what the function is called; the answer holds them all.
     """
@@ -47,17 +50,21 @@ def mbpp(row: Row, options: Options) -> Problem:
 
 
 def livecodebench(row: Row, options: Options) -> Problem:
-    """LiveCodeBench (Jain et al., 2024): question_content, starter_code, public_test_cases (JSON), private_test_cases (packed; may be absent)."""
+    """LiveCodeBench (Jain et al., 2024): question_content, starter_code, public_test_cases (JSON), private_test_cases
+    (packed; may be absent)."""
     prompt, starter = row.text("question_content"), row.values.get("starter_code")
     if isinstance(starter, str) and starter.strip():
         prompt = f"{prompt}\n\nBegin with:\n```python\n{starter}\n```"
     metadata = rest_of(row, "question_content", "public_test_cases", "private_test_cases", "metadata")
     metadata |= parsed(row, "metadata", dict, "an object") or {}
-    tests = row.first("private_test_cases", "public_test_cases") or "public_test_cases"
+    # the benchmark judges by both columns together
+    public, private = (row.values.get(key) or None for key in ("public_test_cases", "private_test_cases"))
+    key = "private_test_cases" if private else "public_test_cases"
+    tests = {"public": public, "private": private} if public and private else private or public
     return Problem(
         id=identity_of(row, "question_id", "id", prefix="livecodebench"),
         prompt=prompt,
-        answer=checked_answer(row, tests, row.values.get(tests), "code"),
+        answer=checked_answer(row, key, tests, "code"),
         verifier=options.verifier or "code",
         benchmark=options.benchmark or benchmark_of(row, "livecodebench"),
         metadata=metadata,

@@ -1,15 +1,17 @@
-"""The parts that the forms of problem files share: prompts, answers, traces and ids out of a row, checked, each error with its place."""
+"""The parts that the forms of problem files share: prompts, answers, traces and ids out of a row, checked, each error
+with its place."""
 
 from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+import string
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from explore_rl.problems.rows import Row, describe
-from explore_rl.types import Trace
+from explore_rl.types import Problem, Trace
 from explore_rl.verifiers.extract import last_boxed
 
 OWN_KEYS = ("id", "prompt", "answer", "verifier", "traces", "benchmark", "metadata")
@@ -19,23 +21,29 @@ ANSWER_KEYS = ("answer", "solution", "ground_truth", "label", "target", "referen
 
 @dataclass(frozen=True)
 class Options:
-    """What the user said about the whole file, and what the form's name implies. verifier, benchmark: replace what the rows say."""
+    """What the user said about the whole file, and what the form's name implies. verifier, benchmark: replace what the
+    rows say."""
 
     verifier: str | None = None
     benchmark: str | None = None
 
 
 def needs_no_answer(verifier: str) -> bool:
-    """Whether a problem may come without a reference answer: the format alone is judged, or a function of the user's own does it."""
+    """Whether a problem may come without a reference answer: the format alone is judged, or a function of the user's
+    own does it."""
     return verifier in ("format", "gym", "combine") or ":" in verifier
 
 
-def solution_trace(solution: str, answer: str | list[str], source: str) -> Trace:
-    r"""A worked solution as the policy would write it: one that does not box its answer gets a last line that does (its source says so)."""
+def solution_trace(solution: str, answer: Any, source: str) -> Trace:
+    r"""A worked solution as the policy would write it: one that does not box its answer gets a last line that does (its
+    source says so)."""
     if "\\boxed" in solution and last_boxed(solution):
         return Trace(solution, f"{source} solution")
-    boxed = answer if isinstance(answer, str) else ", ".join(answer)
-    return Trace(f"{solution.rstrip()}\n\nThe final answer is $\\boxed{{{boxed}}}$.", f"{source} solution, answer boxed by the adapter")
+    boxed = ", ".join(map(str, answer)) if isinstance(answer, list) else str(answer)
+    return Trace(
+        f"{solution.rstrip()}\n\nThe final answer is $\\boxed{{{boxed}}}$.",
+        f"{source} solution, answer boxed by the adapter",
+    )
 
 
 def prompt_of(row: Row, key: str) -> str | list[dict[str, str]]:
@@ -53,7 +61,11 @@ def messages_of(row: Row, key: str, value: Any) -> list[dict[str, str]]:
         raise row.error(key, f"expected a list of messages [{{role, content}}], got {describe(value)}")
     messages = []
     for i, message in enumerate(value):
-        if not isinstance(message, dict) or not isinstance(message.get("role"), str) or not isinstance(message.get("content"), str):
+        if (
+            not isinstance(message, dict)
+            or not isinstance(message.get("role"), str)
+            or not isinstance(message.get("content"), str)
+        ):
             raise row.error(key, f"message {i}: expected {{role, content}} of texts, got {describe(message)}")
         if message["role"] not in ROLES:
             raise row.error(key, f"message {i}: unknown role {describe(message['role'])}; known: {', '.join(ROLES)}")
@@ -91,15 +103,20 @@ def trace_from(row: Row, key: str, entry: Any, i: int) -> Trace:
         if not isinstance(entry.get(name), str) or not entry[name].strip():
             raise row.error(key, f"trace {i}: {name}: expected text, got {describe(entry.get(name))}")
     logprob, region = entry.get("logprob"), entry.get("region")
-    if logprob is not None and (isinstance(logprob, bool) or not isinstance(logprob, (int, float)) or not -math.inf < logprob <= 0):
-        raise row.error(key, f"trace {i}: logprob: expected a log-probability (nats, at most 0), got {describe(logprob)}")
+    if logprob is not None and (
+        isinstance(logprob, bool) or not isinstance(logprob, (int, float)) or not -math.inf < logprob <= 0
+    ):
+        raise row.error(
+            key, f"trace {i}: logprob: expected a log-probability (nats, at most 0), got {describe(logprob)}"
+        )
     if region is not None and not isinstance(region, str):
         raise row.error(key, f"trace {i}: region: expected text, got {describe(region)}")
     return Trace(entry["text"], entry["source"], None if logprob is None else float(logprob), region)
 
 
 def identity_of(row: Row, *keys: str, prefix: str | None = None) -> str:
-    """The id under the first of these keys; a number gets the prefix. Rows of forms without ids are named by their place in the file."""
+    """The id under the first of these keys; a number gets the prefix. Rows of forms without ids are named by their
+    place in the file."""
     key = row.first(*keys)
     if key is None:
         if keys == ("id",) and {"answer", "verifier"} <= row.values.keys():
@@ -118,7 +135,8 @@ def row_id(row: Row) -> str:
 
 
 def checked_answer(row: Row, key: str, answer: Any, verifier: str) -> Any:
-    """The reference, once it is clear that there is one where one is needed: for math as text or texts, for the others as it is."""
+    """The reference, once it is clear that there is one where one is needed: for math as text or texts, for the others
+    as it is."""
     if answer is None and needs_no_answer(verifier):
         return None
     if verifier == "math":
@@ -155,6 +173,20 @@ def without_dollars(text: str) -> str:
     return inner[1:-1].strip() if len(inner) > 2 and inner[0] == inner[-1] == "$" and inner.count("$") == 2 else text
 
 
+def with_options(problem: Problem) -> Problem:
+    """A multiple-choice problem with its options in the prompt, where the file holds them beside it (MMLU) and the
+    prompt does not."""
+    choices = problem.metadata.get("choices", problem.metadata.get("options"))
+    if isinstance(choices, list) and 0 < len(choices) <= 26:
+        choices = dict(zip(string.ascii_uppercase, choices, strict=False))
+    if problem.verifier != "choice" or not isinstance(choices, dict) or not isinstance(problem.prompt, str):
+        return problem
+    if all(str(text).strip() in problem.prompt for text in choices.values()):
+        return problem
+    lines = "\n".join(f"{letter}. {text}" for letter, text in choices.items())
+    return replace(problem, prompt=f"{problem.prompt.rstrip()}\n\n{lines}")
+
+
 def texts_of(row: Row, key: str) -> list[str]:
     value = parsed(row, key, list, "a list of texts")
     if not value or not all(isinstance(text, str) and text.strip() for text in value):
@@ -188,5 +220,7 @@ def rest_of(row: Row, *used: str) -> dict[str, Any]:
 def benchmark_of(row: Row, form: str | None) -> str | None:
     """The file's own name where it begins like the form's ("math500" of the form "math"), else the form's."""
     stem = Path(row.name).name
-    roots = ("gsm8k", "math", "minerva", "aime", "amc", "olympiad", "humaneval", "mbpp") if form is None else (form[:6],)
+    roots = (
+        ("gsm8k", "math", "minerva", "aime", "amc", "olympiad", "humaneval", "mbpp") if form is None else (form[:6],)
+    )
     return stem if stem.lower().startswith(roots) else form

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import importlib
 import itertools
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from analysis.errors import InputError
 from explore_rl.problems.adapters import adapter_for
-from explore_rl.problems.fields import Options
+from explore_rl.problems.fields import Options, with_options
 from explore_rl.problems.rows import read_rows
 from explore_rl.types import Problem
+
+LOG = logging.getLogger(__name__)
+NO_REFERENCE = ("proof", "notfound")  # what NuminaMath puts where there is no answer
 
 # scheme of a spec -> function (the whole spec) -> problems; or "module:function", imported when first asked for
 SCHEMES: dict[str, str | Callable[[str], Iterable[Problem]]] = {
@@ -21,7 +25,8 @@ SCHEMES: dict[str, str | Callable[[str], Iterable[Problem]]] = {
 
 
 def register_scheme(name: str, loader: str | Callable[[str], Iterable[Problem]]) -> None:
-    """Lets `load("name:...")` call the loader (or "module:function", imported when first asked for) with the whole spec."""
+    """Lets `load("name:...")` call the loader (or "module:function", imported when first asked for) with the whole
+    spec."""
     SCHEMES[name] = loader
 
 
@@ -34,13 +39,17 @@ def load(
     benchmark: str | None = None,
     duplicates: str = "error",
 ) -> Iterator[Problem]:
-    """Problems of a file, folder or glob, or of a spec such as "lab:countdown?level=3&split=train" or "gym:chain_sum?size=100&seed=0".
+    """Problems of a file, folder or glob, or of a spec such as "lab:countdown?level=3&split=train" or
+    "gym:chain_sum?size=100&seed=0".
 
-    Streams: only the ids are kept, to find duplicates. format: a name of `ADAPTERS`; None: found from the columns of each file's first row.
-    verifier, benchmark: replace what the rows say (or do not say). limit: the first so many. duplicates: of ids, "error" or "skip" (the
+    Streams: only the ids are kept, to find duplicates. format: a name of `ADAPTERS`; None: found from the columns of
+    each file's first row.
+    verifier, benchmark: replace what the rows say (or do not say). limit: the first so many. duplicates: of ids,
+    "error" or "skip" (the
     first is kept).
 
-    Raises InputError, with file, line (or row) and key, for whatever cannot be used: malformed lines, wrong types, missing answers,
+    Raises InputError, with file, line (or row) and key, for whatever cannot be used: malformed lines, wrong types,
+    missing answers,
     duplicate ids, unknown verifiers, files without problems.
     """
     if duplicates not in ("error", "skip"):
@@ -74,13 +83,13 @@ def _from_scheme(scheme: str, spec: str, format: str | None) -> Iterator[Problem
 def _from_files(path: str | Path, format: str | None, options: Options, duplicates: str) -> Iterator[Problem]:
     seen: dict[str, str] = {}  # id -> where it first stood
     verifiers: set[str] = set()
-    adapter, adapter_path = None, None
+    adapter, adapter_path, unanswered = None, None, 0
     if options.verifier is not None:
         _check_verifier(options.verifier, "verifier=")
     for row in read_rows(path):
         if adapter is None or adapter_path != row.path:
             adapter, adapter_path = adapter_for(row, format), row.path
-        problem = adapter.convert(row, options)
+        problem = with_options(adapter.convert(row, options))
         if problem.verifier not in verifiers:
             _check_verifier(problem.verifier, f"{row.place}: key 'verifier'")
             verifiers.add(problem.verifier)
@@ -91,10 +100,23 @@ def _from_files(path: str | Path, format: str | None, options: Options, duplicat
                 f"{row.place}: key 'id': duplicate id {problem.id[:80]!r}, first at {seen[problem.id]};"
                 " ids must be unique (duplicates='skip', or --skip-duplicates, keeps the first)"
             )
+        _check_reference(problem, row.place)
+        unanswered += isinstance(problem.answer, str) and problem.answer.strip().lower() in NO_REFERENCE
         seen[problem.id] = f"{row.unit} {row.number}" if row.path == str(path) else row.place
         yield problem
+    if unanswered:
+        LOG.warning("%s: %d answers are %s, which nobody can meet", path, unanswered, " or ".join(NO_REFERENCE))
     if not seen:
         raise InputError(f"{path}: holds no problem")
+
+
+def _check_reference(problem: Problem, place: str) -> None:
+    from explore_rl.verifiers.references import check_reference
+
+    try:
+        check_reference(problem)
+    except InputError as error:
+        raise InputError(f"{place}: key 'answer': {error}") from None
 
 
 def _check_verifier(name: str, place: str) -> None:

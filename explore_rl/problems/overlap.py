@@ -1,4 +1,5 @@
-"""Which training problems are audit problems, in the same words or nearly: a rise on those says nothing about ability."""
+"""Which training problems are audit problems, in the same words or nearly: a rise on those says nothing about
+ability."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ MIN_GRAMS = 3  # fewer n-grams than these are a phrase, not a problem
 
 @dataclass(frozen=True)
 class Pair:
-    """kind: "exact" (equal after normalisation) or "near". jaccard, containment: of the two sets of n-grams (1 for exact ones);
+    """kind: "exact" (equal after normalisation) or "near". jaccard, containment: of the two sets of n-grams (1 for
+    exact ones);
     containment is the share of the smaller set that the other holds."""
 
     train: str
@@ -28,7 +30,8 @@ class Pair:
 
 @dataclass
 class Overlap:
-    """pairs: every overlapping (training, audit) pair, the closest first. train_size, audit_size: problems that were compared."""
+    """pairs: every overlapping (training, audit) pair, the closest first. train_size, audit_size: problems that were
+    compared."""
 
     n: int
     threshold: float
@@ -48,30 +51,43 @@ class Overlap:
             f"{len(self.audit_ids())} of {self.audit_size} audit problems are among the {self.train_size} others:"
             f" {kinds['exact']} exact pairs, {kinds['near']} near ({self.n}-grams, at least {self.threshold:g} of the smaller set)"
         )
-        rows = [f"  {p.kind}: {p.train} ~ {p.audit} (Jaccard {p.jaccard:.2f}, containment {p.containment:.2f})" for p in self.pairs[:show]]
+        rows = [
+            f"  {p.kind}: {p.train} ~ {p.audit} (Jaccard {p.jaccard:.2f}, containment {p.containment:.2f})"
+            for p in self.pairs[:show]
+        ]
         return [first, *rows, *([f"  ... and {len(self.pairs) - show} more"] if len(self.pairs) > show else [])]
 
 
 def words(problem: Problem) -> list[str]:
-    r"""A prompt as words for comparison: Unicode-normalised, lower case, numbers and operators kept, spacing and punctuation left out.
+    r"""A prompt as words for comparison: Unicode-normalised, lower case, numbers and operators kept, spacing and
+    punctuation left out.
 
     >>> words(Problem(id="a", prompt="Find $x$, where \\,x^2 = 4.0", answer="2", verifier="math"))
     ['find', 'x', 'where', 'x', '^', '2', '=', '4.0']
     """
     prompt = problem.prompt
-    text = prompt if isinstance(prompt, str) else "\n".join(message["content"] for message in prompt if message["role"] == "user")
+    text = (
+        prompt
+        if isinstance(prompt, str)
+        else "\n".join(message["content"] for message in prompt if message["role"] == "user")
+    )
     text = unicodedata.normalize("NFKC", text).lower()
     text = re.sub(r"\\(?:[,;:! ]|left\b|right\b|quad\b|qquad\b|displaystyle\b)|\\(?=[dt]frac\b)", " ", text)
     text = re.sub(r"\b[dt]frac\b", r"\\frac", text)
     return re.findall(r"\d+(?:\.\d+)?|\\?[^\W\d_]+|[-+*/^=<>]", text)
 
 
-def find_overlap(train: Iterable[Problem], audit: Iterable[Problem], n: int = 8, threshold: float = 0.7, common: float = 0.05) -> Overlap:
+def find_overlap(
+    train: Iterable[Problem], audit: Iterable[Problem], n: int = 8, threshold: float = 0.7, common: float = 0.05
+) -> Overlap:
     """Pairs of a training and an audit problem that are the same, exactly or nearly.
 
-    Exact: equal words. Near: at least `threshold` of the smaller of the two sets of word n-grams is in the other (containment). n-grams
-    that more than `common` of the audit problems (and more than 5) share are an instruction, not a problem, and count for neither
-    side. Problems with fewer than MIN_GRAMS n-grams of their own are compared exactly only. Audit problems are held in memory, training
+    Exact: equal words. Near: at least `threshold` of the smaller of the two sets of word n-grams is in the other
+    (containment). n-grams
+    that more than `common` of the audit problems (and more than 5) share are an instruction, not a problem, and count
+    for neither
+    side. Problems with fewer than MIN_GRAMS n-grams of their own are compared exactly only. Audit problems are held in
+    memory, training
     problems are streamed.
     """
     if n < 1 or not 0 < threshold <= 1:
@@ -101,7 +117,9 @@ def find_overlap(train: Iterable[Problem], audit: Iterable[Problem], n: int = 8,
         for i, count in shared.items():
             containment = count / min(len(owned), len(grams[i]))
             if i not in same and containment >= threshold and min(len(owned), len(grams[i])) >= MIN_GRAMS:
-                found.pairs.append(Pair(problem.id, audit[i].id, "near", count / (len(owned) + len(grams[i]) - count), containment))
+                found.pairs.append(
+                    Pair(problem.id, audit[i].id, "near", count / (len(owned) + len(grams[i]) - count), containment)
+                )
     found.pairs.sort(key=lambda pair: (-pair.containment, -pair.jaccard, pair.train, pair.audit))
     return found
 

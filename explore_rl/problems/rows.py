@@ -1,6 +1,8 @@
-"""Rows of problem files, one at a time, each knowing where it stands: JSON lines, JSON, CSV, Parquet, `datasets` folders, globs.
+"""Rows of problem files, one at a time, each knowing where it stands: JSON lines, JSON, CSV, Parquet, `datasets`
+folders, globs.
 
-Nothing is held but the current line or batch, so a file may be larger than memory (a JSON array alone is read whole). Whatever is wrong
+Nothing is held but the current line or batch, so a file may be larger than memory (a JSON array alone is read whole).
+Whatever is wrong
 with a file becomes an InputError that names file, line (or row) and key.
 """
 
@@ -25,7 +27,8 @@ BATCH_ROWS = 256  # rows of a Parquet or Arrow file that are turned to Python ob
 
 @dataclass(frozen=True)
 class Row:
-    """One record of a file. name: the file's path below what was asked for, without suffix; number: 1-based line (or row) in it."""
+    """One record of a file. name: the file's path below what was asked for, without suffix; number: 1-based line (or
+    row) in it."""
 
     path: str
     name: str
@@ -45,7 +48,8 @@ class Row:
         return next((key for key in keys if self.values.get(key) is not None), None)
 
     def text(self, *keys: str) -> str:
-        """The text under the first of these keys that is there. InputError if none is, or if it is not text, or blank."""
+        """The text under the first of these keys that is there. InputError if none is, or if it is not text, or
+        blank."""
         key = self.first(*keys)
         if key is None:
             others = f" (nor is there {' or '.join(map(repr, keys[1:]))})" if len(keys) > 1 else ""
@@ -58,7 +62,10 @@ class Row:
         return value
 
     def optional_text(self, key: str) -> str | None:
-        return None if self.values.get(key) is None else self.text(key)
+        """The text under a key that a row may do without: None if it is absent, null or blank (many columns of code
+        sets are)."""
+        value = self.values.get(key)
+        return None if value is None or (isinstance(value, str) and not value.strip()) else self.text(key)
 
     def need(self, key: str, kind: type, what: str) -> Any:
         """The value under key, of the kind asked for; `what` says in words what is expected."""
@@ -72,13 +79,22 @@ class Row:
 
 def describe(value: Any) -> str:
     """A value in an error message: its JSON type and how it begins."""
-    kind = {dict: "an object", list: "a list", str: "text", bool: "a boolean", int: "a number", float: "a number", type(None): "null"}
+    kind = {
+        dict: "an object",
+        list: "a list",
+        str: "text",
+        bool: "a boolean",
+        int: "a number",
+        float: "a number",
+        type(None): "null",
+    }
     shown = repr(value)
     return f"{kind.get(type(value), type(value).__name__)} {shown if len(shown) <= 60 else shown[:57] + '...'}"
 
 
 def read_rows(path: str | Path) -> Iterator[Row]:
-    """The rows of a file, of every file of a folder or glob (sorted), or of a folder that `datasets` saved. Raises InputError."""
+    """The rows of a file, of every file of a folder or glob (sorted), or of a folder that `datasets` saved. Raises
+    InputError."""
     asked = Path(path)
     try:
         is_folder, is_there = asked.is_dir(), asked.exists()
@@ -193,8 +209,12 @@ def _csv_rows(file: Path, name: str, delimiter: str) -> Iterator[Row]:
         try:
             for values in reader:
                 if None in values or None in values.values():
-                    raise InputError(f"{file}:{reader.line_num}: the row does not have the header's {len(reader.fieldnames)} fields")
-                yield Row(str(file), name, reader.line_num, "line", {key: value or None for key, value in values.items()})
+                    raise InputError(
+                        f"{file}:{reader.line_num}: the row does not have the header's {len(reader.fieldnames)} fields"
+                    )
+                yield Row(
+                    str(file), name, reader.line_num, "line", {key: value or None for key, value in values.items()}
+                )
         except (csv.Error, UnicodeDecodeError) as error:
             raise InputError(f"{file}:{reader.line_num + 1}: not readable as CSV: {_one_line(error)}") from None
 
@@ -232,13 +252,19 @@ def _table_rows(file: Path, name: str, batches: Iterator[Any]) -> Iterator[Row]:
     number = 0
     try:
         for batch in batches:
-            batch.validate(full=True)  # a damaged file may point outside itself, which kills the process when it is read
+            batch.validate(
+                full=True
+            )  # a damaged file may point outside itself, which kills the process when it is read
             for values in batch.to_pylist():
                 number += 1
                 yield Row(str(file), name, number, "row", values)
     except InputError:
         raise
-    except (pa.ArrowException, ValueError, OverflowError) as error:  # broken file; text that is not UTF-8; a date out of range
+    except (
+        pa.ArrowException,
+        ValueError,
+        OverflowError,
+    ) as error:  # broken file; text that is not UTF-8; a date out of range
         raise InputError(f"{file}: cannot be read after row {number}: {_one_line(error)}") from None
 
 
@@ -252,7 +278,9 @@ def _saved_dataset(folder: Path) -> Iterator[Row]:
         folder = folder / names[0]
     state = folder / "state.json"
     files = _whole(state).get("_data_files")
-    if not isinstance(files, list) or not all(isinstance(entry, dict) and isinstance(entry.get("filename"), str) for entry in files):
+    if not isinstance(files, list) or not all(
+        isinstance(entry, dict) and isinstance(entry.get("filename"), str) for entry in files
+    ):
         raise InputError(f"{state}: key '_data_files': expected the list of Arrow files that save_to_disk writes")
     for entry in files:
         if not (folder / entry["filename"]).is_file():

@@ -1,4 +1,5 @@
-"""Splits, subsets, orders and filters. What is drawn depends on a problem's id and the seed alone, not on its place in the file: a problem
+"""Splits, subsets, orders and filters. What is drawn depends on a problem's id and the seed alone, not on its place in
+the file: a problem
 stays on its side of a split when others are added or the file is reordered."""
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ def place(problem: Problem, seed: int, purpose: str = "") -> float:
 
 
 def split(problems: Iterable[Problem], shares: Mapping[str, float], seed: int = 0) -> dict[str, list[Problem]]:
-    """Deals problems out to named parts. shares: name -> share, adding up to at most 1 (what is left over is in no part).
+    """Deals problems out to named parts. shares: name -> share, adding up to at most 1 (what is left over is in no
+    part).
 
     Sizes are close to the shares, not exact: that is the price of parts that do not move when problems are added.
     """
@@ -47,7 +49,8 @@ def part_of(problem: Problem, shares: Mapping[str, float], seed: int = 0) -> str
 
 
 def subset(problems: Iterable[Problem], size: int, seed: int = 0) -> list[Problem]:
-    """`size` problems at random, in the order of the file. A smaller subset of the same seed is part of a larger one."""
+    """`size` problems at random, in the order of the file. A smaller subset of the same seed is part of a larger
+    one."""
     if size < 1:
         raise InputError(f"subset of {size}: expected at least 1 problem")
     placed = ((place(problem, seed, "subset"), i, problem) for i, problem in enumerate(problems))
@@ -80,12 +83,20 @@ class Dropped:
             examples.append(problem.id)
 
     def lines(self) -> list[str]:
-        shown = {reason: ", ".join(ids) + (", ..." if self.reasons[reason] > len(ids) else "") for reason, ids in self.examples.items()}
+        shown = {
+            reason: ", ".join(ids) + (", ..." if self.reasons[reason] > len(ids) else "")
+            for reason, ids in self.examples.items()
+        }
         return [f"{count} left out: {reason} ({shown[reason]})" for reason, count in self.reasons.items()]
 
 
 def filter_by_length(
-    problems: Iterable[Problem], template: Template, tokenizer: Any, at_most: int, at_least: int = 0, dropped: Dropped | None = None
+    problems: Iterable[Problem],
+    template: Template,
+    tokenizer: Any,
+    at_most: int,
+    at_least: int = 0,
+    dropped: Dropped | None = None,
 ) -> Iterator[Problem]:
     """Problems whose prompt, as the model sees it, has at_least to at_most tokens."""
     dropped = Dropped() if dropped is None else dropped
@@ -110,8 +121,10 @@ def filter_by_success(
 ) -> Iterator[Problem]:
     """Problems whose measured success rate correct / n lies in [low, high].
 
-    counts: (benchmark, problem id) -> (correct, n), as `read_counts` gives them. unmeasured: what becomes of problems without draws:
-    "error", "keep" or "drop". A rate of 0 of n says less the smaller n is; the range is on what was measured, not on what is true.
+    counts: (benchmark, problem id) -> (correct, n), as `read_counts` gives them. unmeasured: what becomes of problems
+    without draws:
+    "error", "keep" or "drop". A rate of 0 of n says less the smaller n is; the range is on what was measured, not on
+    what is true.
     """
     if not 0 <= low <= high <= 1:
         raise InputError(f"success rates from {low} to {high}: expected 0 <= low <= high <= 1")
@@ -134,13 +147,16 @@ def filter_by_success(
 
 
 def read_counts(paths: Sequence[str]) -> dict[tuple[str, str], tuple[int, int]]:
-    """(benchmark, problem id) -> (correct, n) from sample or count files, in any form that the analysis reads. Raises InputError."""
+    """(benchmark, problem id) -> (correct, n) from sample or count files, in any form that the analysis reads. Raises
+    InputError."""
     from analysis.readers import load
 
     samples = load(list(paths))
     return {
         (benchmark, problem): (int(correct), int(n))
-        for benchmark, problem, correct, n in zip(samples.benchmarks, samples.problem_ids, samples.correct, samples.n, strict=True)
+        for benchmark, problem, correct, n in zip(
+            samples.benchmarks, samples.problem_ids, samples.correct, samples.n, strict=True
+        )
     }
 
 

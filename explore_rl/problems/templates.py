@@ -1,12 +1,14 @@
 """Prompt templates: what text the model is given for a problem, and with which token a completion ends.
 
-Three things have to fit for a base model to learn anything: the prompt's form, the token at which generation stops, and the token that
+Three things have to fit for a base model to learn anything: the prompt's form, the token at which generation stops, and
+the token that
 traces end with. A Template holds all three, and `check` says where they do not fit a tokenizer or model.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -14,10 +16,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined, TemplateError, meta
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2 import TemplateError
 
 from analysis.errors import InputError
+from explore_rl.problems import chat_jinja
 from explore_rl.types import Problem
 
 QWEN_BOXED = (
@@ -38,16 +40,20 @@ PLAIN = "Question: {prompt}\nAnswer:"
 class Template:
     """How a problem becomes a prompt, and how a completion ends.
 
-    name: as the user gave it. text: "" for the tokenizer's own chat template; else text with a {prompt} slot, or a Jinja template.
-    end: the token that ends a completion. None: for chat, the token with which the chat template ends the assistant's turns; for the
-    others, the tokenizer's end token. keeps_system: whether a problem's system message goes before its question; templates that give an
-    instruction of their own leave it out.
+    name: as the user gave it. text: "" for the tokenizer's own chat template; else text with a {prompt} slot, or a
+    Jinja template.
+    end: the token that ends a completion. None: for chat, the token with which the chat template ends the assistant's
+    turns; for the
+    others, the tokenizer's end token. keeps_system: whether a problem's system message goes before its question;
+    templates that give an
+    instruction of their own leave it out. options: variables that a Jinja template is given, such as enable_thinking.
     """
 
     name: str
     text: str
     end: str | None = None
     keeps_system: bool = True
+    options: tuple[tuple[str, Any], ...] = ()
 
     @property
     def is_chat(self) -> bool:
@@ -58,16 +64,18 @@ class Template:
         return "{{" in self.text or "{%" in self.text
 
     def render(self, problem: Problem | str, tokenizer: Any = None) -> str:
-        """The prompt as text. A chat template needs the tokenizer. Raises InputError, naming the problem, where the two do not fit."""
+        """The prompt as text. A chat template needs the tokenizer. Raises InputError, naming the problem, where the two
+        do not fit."""
         prompt, whose = (problem, "prompt") if isinstance(problem, str) else (problem.prompt, f"problem {problem.id!r}")
         if self.is_chat:
-            return _apply_chat(tokenizer, _as_messages(prompt, whose), whose)
+            return _apply_chat(tokenizer, _as_messages(prompt, whose), whose, options=self.options)
         if self.is_jinja:
             return _apply_jinja(self, prompt, tokenizer, whose)
         return self.text.replace("{prompt}", _as_text(prompt, whose, self))
 
     def encode(self, problem: Problem | str, tokenizer: Any) -> list[int]:
-        """Token ids of the prompt: the begin token once, if the tokenizer or the template puts one, and no end token added behind."""
+        """Token ids of the prompt: the begin token once, if the tokenizer or the template puts one, and no end token
+        added behind."""
         return self.encode_text(self.render(problem, tokenizer), tokenizer)
 
     def encode_text(self, text: str, tokenizer: Any) -> list[int]:
@@ -84,10 +92,17 @@ class Template:
         return full
 
     def end_token(self, tokenizer: Any) -> str:
-        """The token that ends a completion: generation stops at it and traces end with it. Raises InputError where there is none."""
-        end = self.end or (_chat_end(tokenizer, str(tokenizer.chat_template)) if self.is_chat else None) or tokenizer.eos_token
+        """The token that ends a completion: generation stops at it and traces end with it. Raises InputError where
+        there is none."""
+        end = (
+            self.end
+            or (_chat_end(tokenizer, str(tokenizer.chat_template)) if self.is_chat else None)
+            or tokenizer.eos_token
+        )
         if not end:
-            raise InputError(f"template {self.name!r}: the tokenizer has no end token (eos_token): no completion could ever end")
+            raise InputError(
+                f"template {self.name!r}: the tokenizer has no end token (eos_token): no completion could ever end"
+            )
         return end
 
     def end_id(self, tokenizer: Any) -> int:
@@ -102,7 +117,8 @@ class Template:
         return token_id
 
     def encode_completion(self, text: str, tokenizer: Any) -> list[int]:
-        """Token ids of a completion as the policy would have to write it, the end token last. For traces; samples keep their own ids.
+        """Token ids of a completion as the policy would have to write it, the end token last. For traces; samples keep
+        their own ids.
 
         Raises InputError where the tokenizer cannot write the text, or where the text holds the end token in its midst.
         """
@@ -110,7 +126,9 @@ class Template:
         text = text.removesuffix(self.end_token(tokenizer))
         ids = _continuation(text, tokenizer)
         if end in ids:
-            raise InputError(f"a completion holds the end token {self.end_token(tokenizer)!r} before its end: {text[:60]!r}")
+            raise InputError(
+                f"a completion holds the end token {self.end_token(tokenizer)!r} before its end: {text[:60]!r}"
+            )
         _refuse_lossy(text, ids, tokenizer, "a completion")
         return [*ids, end]
 
@@ -127,22 +145,60 @@ NAMED = {
 def load_template(name: str, end: str | None = None) -> Template:
     """A template by name (chat, qwen-boxed, r1, plain, none), or from a file: text with a {prompt} slot, or Jinja.
 
-    In Jinja there are prompt (text), messages, bos_token and eos_token. A file may go on with {completion} and the token that ends one:
+    In Jinja there are prompt (text) and what transformers gives a chat template: messages, add_generation_prompt, the
+    special tokens,
+    raise_exception, strftime_now. A file may go on with {completion} and the token that ends one:
     "{prompt}<|im_end|>...{completion}<|im_end|>". A newline at the very end of the file is left out (editors add one).
+    "chat?enable_thinking=false" gives a chat template (or a Jinja file) variables of its own; values are JSON or text.
     end: replaces the token that ends a completion. Raises InputError.
     """
-    if name in NAMED:
-        template = NAMED[name]
-    else:
-        template = _read_template(name)
+    base, mark, query = name.partition("?")
+    if not mark or Path(name).is_file():
+        base, query = name, ""
+    template = NAMED[base] if base in NAMED else _read_template(base)
+    if query:
+        if not (template.is_chat or template.is_jinja):
+            raise InputError(f"template {name!r}: only chat and Jinja templates take variables")
+        template = replace(template, name=name, options=_options(name, query))
     return replace(template, end=end) if end is not None else template
 
 
+def _options(name: str, query: str) -> tuple[tuple[str, Any], ...]:
+    options = {}
+    for part in query.split("&"):
+        key, equals, text = part.partition("=")
+        if not equals or not key.isidentifier():
+            raise InputError(f"template {name!r}: expected NAME=VALUE behind the question mark, got {part!r}")
+        try:
+            options[key] = json.loads(text)
+        except ValueError:
+            options[key] = text
+    return tuple(sorted(options.items()))
+
+
 def template_hash(template: Template, tokenizer: Any = None) -> str:
-    """12 hex digits that change whenever the prompts would: of the text (for chat: the tokenizer's template) and the end token."""
+    """12 hex digits that change whenever the prompts would: of the text (for chat: the tokenizer's template), the end
+    token, and, where the
+    template is a program, of what it renders now (a template may write the date)."""
     text = str(tokenizer.chat_template) if template.is_chat and tokenizer is not None else template.text
     end = template.end_token(tokenizer) if tokenizer is not None else template.end
-    return hashlib.sha256(repr((text, end, template.keeps_system)).encode()).hexdigest()[:12]
+    parts = [text, end, template.keeps_system]
+    if (template.is_chat and tokenizer is not None) or template.is_jinja:
+        parts += [template.options, _probes(template, tokenizer)]
+    return hashlib.sha256(repr(tuple(parts)).encode()).hexdigest()[:12]
+
+
+def _probes(template: Template, tokenizer: Any) -> list[str]:
+    """What the template makes of a few conversations, or why it refuses them."""
+    question = {"role": "user", "content": "What is 1 + 1?"}
+    system = {"role": "system", "content": "Be brief."}
+    found = []
+    for messages in ([question], [system, question]):
+        try:
+            found.append(template.render(Problem("probe", messages, "2", "math"), tokenizer))
+        except InputError as error:
+            found.append(f"refused: {error}")
+    return found
 
 
 def encode_completion(text: str, tokenizer: Any, template: Template = NAMED["none"]) -> list[int]:
@@ -154,9 +210,15 @@ def encode_completion(text: str, tokenizer: Any, template: Template = NAMED["non
 
 
 def check(
-    tokenizer: Any, template: Template, model_config: Any = None, *, max_prompt_tokens: int | None = None, max_tokens: int = 0
+    tokenizer: Any,
+    template: Template,
+    model_config: Any = None,
+    *,
+    max_prompt_tokens: int | None = None,
+    max_tokens: int = 0,
 ) -> list[str]:
-    """Whether prompt, template and end token fit tokenizer and model. Returns warnings; raises InputError for what cannot work.
+    """Whether prompt, template and end token fit tokenizer and model. Returns warnings; raises InputError for what
+    cannot work.
 
     model_config: the model's `transformers` config. max_prompt_tokens + max_tokens has to fit the model's positions.
     """
@@ -179,17 +241,47 @@ def check(
         )
     begins = 0 if tokenizer.bos_token_id in (None, end_id) else ids.count(tokenizer.bos_token_id)
     if begins > 1:
-        raise InputError(f"template {template.name!r}: the prompt holds the begin token {tokenizer.bos_token!r} {begins} times")
+        raise InputError(
+            f"template {template.name!r}: the prompt holds the begin token {tokenizer.bos_token!r} {begins} times"
+        )
+    warnings += _check_program(tokenizer, template)
     if template.is_chat:
-        if rendered == _apply_chat(tokenizer, _as_messages(sample.prompt, "check"), "check", add_generation_prompt=False):
+        if begins == 0 and tokenizer.bos_token and tokenizer.bos_token_id != end_id and _puts_begin(tokenizer):
+            warnings.append(
+                f"the chat template writes no begin token ({tokenizer.bos_token!r}), which the tokenizer puts before other texts: prompts have none"
+            )
+        bare = _apply_chat(tokenizer, _as_messages(sample.prompt, "check"), "check", False, template.options)
+        if rendered == bare:
             warnings.append("the chat template adds no generation prompt: the model is not told that its turn begins")
         if "<think>" in rendered[-20:]:
             warnings.append("the chat template opens <think> in the prompt: completions begin inside it")
     elif tokenizer.chat_template and template.name in ("plain", "none"):
-        warnings.append(f"the tokenizer has a chat template, which template {template.name!r} does not use (right for base models)")
+        warnings.append(
+            f"the tokenizer has a chat template, which template {template.name!r} does not use (right for base models)"
+        )
     if model_config is not None:
         warnings += _check_model(tokenizer, end, end_id, max(ids), model_config, (max_prompt_tokens or 0) + max_tokens)
     return warnings
+
+
+def _check_program(tokenizer: Any, template: Template) -> list[str]:
+    """Of a template that is a program: variables that it does not know, and what it writes that changes by the day."""
+    text = str(tokenizer.chat_template) if template.is_chat else template.text if template.is_jinja else ""
+    if not text:
+        return []
+    used = chat_jinja.variables(text)
+    for key, _ in template.options:
+        if key not in used:
+            raise InputError(
+                f"template {template.name!r}: it has no variable {key!r}; it uses {', '.join(sorted(used))}"
+            )
+    if "strftime_now" in used:
+        return ["the template writes the date: prompts, and the template's hash, change from day to day"]
+    return []
+
+
+def _puts_begin(tokenizer: Any) -> bool:
+    return tokenizer.bos_token_id in list(tokenizer("a")["input_ids"])
 
 
 def _check_model(tokenizer: Any, end: str, end_id: int, largest: int, model_config: Any, length: int) -> list[str]:
@@ -197,12 +289,16 @@ def _check_model(tokenizer: Any, end: str, end_id: int, largest: int, model_conf
     vocabulary, positions = getattr(config, "vocab_size", None), getattr(config, "max_position_embeddings", None)
     largest = max(end_id, largest)
     if vocabulary is not None and largest >= vocabulary:
-        raise InputError(f"the tokenizer gives id {largest}, the model has a vocabulary of {vocabulary}: they do not belong together")
+        raise InputError(
+            f"the tokenizer gives id {largest}, the model has a vocabulary of {vocabulary}: they do not belong together"
+        )
     if positions is not None and length > positions:
         raise InputError(f"prompt and completion may take {length} tokens, the model has {positions} positions")
     warnings = []
     if vocabulary is not None and len(tokenizer) > vocabulary:
-        warnings.append(f"the tokenizer has {len(tokenizer)} tokens, the model {vocabulary}: a text with one of the further tokens fails")
+        warnings.append(
+            f"the tokenizer has {len(tokenizer)} tokens, the model {vocabulary}: a text with one of the further tokens fails"
+        )
     stops = getattr(config, "eos_token_id", None)
     stops = stops if isinstance(stops, (list, tuple)) else [stops]
     if stops != [None] and end_id not in stops:
@@ -213,12 +309,18 @@ def _check_model(tokenizer: Any, end: str, end_id: int, largest: int, model_conf
 
 
 def check_lengths(problems: Iterable[Problem], template: Template, tokenizer: Any, max_prompt_tokens: int) -> int:
-    """Tokens of the longest prompt. Raises InputError where prompts are over the limit (they are never cut), or hold what is no token."""
+    """Tokens of the longest prompt. Raises InputError where prompts are over the limit (they are never cut), or hold
+    what is no token."""
     longest, whose, over = 0, None, 0
     for problem in problems:
         text = template.render(problem, tokenizer)
         ids = template.encode_text(text, tokenizer)
-        _refuse_lossy(text, tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer, f"problem {problem.id!r}: the prompt")
+        _refuse_lossy(
+            text,
+            tokenizer(text, add_special_tokens=False)["input_ids"],
+            tokenizer,
+            f"problem {problem.id!r}: the prompt",
+        )
         length = len(ids)
         over += length > max_prompt_tokens
         if length > longest:
@@ -236,23 +338,29 @@ def check_lengths(problems: Iterable[Problem], template: Template, tokenizer: An
 
 def _read_template(name: str) -> Template:
     try:
-        text = Path(name).read_bytes().decode("utf-8")
+        text = Path(name).read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
     except (OSError, ValueError) as error:
-        raise InputError(f"template {name!r}: neither a name ({', '.join(NAMED)}) nor a readable text file: {error}") from None
-    text, slot, end = text.removesuffix("\n").removesuffix("\r").partition("{completion}")
+        raise InputError(
+            f"template {name!r}: neither a name ({', '.join(NAMED)}) nor a readable text file: {error}"
+        ) from None
+    text, slot, end = text.removesuffix("\n").partition("{completion}")
     if slot and not end.strip():
         raise InputError(f"template {name!r}: expected the token that ends a completion behind {{completion}}")
     template = Template(name, text, end=end.strip() or None)
     if template.is_jinja:
         try:
-            used = meta.find_undeclared_variables(_jinja().parse(text))
+            used = chat_jinja.variables(text)
         except TemplateError as error:
             raise InputError(f"template {name!r}: not Jinja: {error}") from None
         if not used & {"prompt", "messages"}:
-            raise InputError(f"template {name!r}: uses neither prompt nor messages, so every problem would look the same")
-        if unknown := used - {"prompt", "messages", "bos_token", "eos_token"}:
-            listed = ", ".join(sorted(unknown))
-            raise InputError(f"template {name!r}: unknown variables {listed}; there are prompt, messages, bos_token, eos_token")
+            raise InputError(
+                f"template {name!r}: uses neither prompt nor messages, so every problem would look the same"
+            )
+        # a published chat template asks for many things and does without most of them; one with a prompt is the user's
+        # own
+        if "prompt" in used and (unknown := used - chat_jinja.KNOWN - {"prompt"}):
+            listed, known = ", ".join(sorted(unknown)), ", ".join(["prompt", *sorted(chat_jinja.KNOWN)])
+            raise InputError(f"template {name!r}: unknown variables {listed}; there are {known}")
     elif text.count("{prompt}") != 1:
         raise InputError(f"template {name!r}: holds {text.count('{prompt}')} {{prompt}} slots; expected one")
     return template
@@ -271,39 +379,48 @@ def _as_text(prompt: str | list[dict[str, str]], whose: str, template: Template)
     system = [message["content"] for message in prompt if message["role"] in ("system", "developer")]
     turns = [message for message in prompt if message["role"] not in ("system", "developer")]
     if len(turns) != 1 or turns[0]["role"] != "user":
-        raise InputError(f"{whose}: has {len(turns)} turns; template {template.name!r} takes one message of the user (chat: any)")
+        raise InputError(
+            f"{whose}: has {len(turns)} turns; template {template.name!r} takes one message of the user (chat: any)"
+        )
     return "\n\n".join([*system, turns[0]["content"]] if template.keeps_system else [turns[0]["content"]])
 
 
-def _apply_chat(tokenizer: Any, messages: list[dict[str, str]], whose: str, add_generation_prompt: bool = True) -> str:
+def _apply_chat(
+    tokenizer: Any,
+    messages: list[dict[str, str]],
+    whose: str,
+    add_generation_prompt: bool = True,
+    options: tuple[tuple[str, Any], ...] = (),
+) -> str:
     if tokenizer is None:
         raise InputError("template 'chat' needs a tokenizer: it is the tokenizer's own chat template")
     if not tokenizer.chat_template:
-        raise InputError("template 'chat': the tokenizer has no chat template (a base model?); use plain, r1, none, or a file of your own")
+        raise InputError(
+            "template 'chat': the tokenizer has no chat template (a base model?); use plain, r1, none, or a file of your own"
+        )
     try:
-        return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=add_generation_prompt)
+        return tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=add_generation_prompt, **dict(options)
+        )
     except (TemplateError, TypeError, ValueError) as error:
         raise InputError(f"{whose}: the chat template does not take it: {' '.join(str(error).split())}") from None
 
 
 def _apply_jinja(template: Template, prompt: str | list[dict[str, str]], tokenizer: Any, whose: str) -> str:
     messages = _as_messages(prompt, whose)
-    begin, end = getattr(tokenizer, "bos_token", None), getattr(tokenizer, "eos_token", None)
-    variables = {"messages": messages, "bos_token": begin or "", "eos_token": end or ""}
-    if "prompt" in meta.find_undeclared_variables(_jinja().parse(template.text)):
-        variables["prompt"] = _as_text(prompt, whose, template)
+    given = dict(template.options)
+    if "prompt" in chat_jinja.variables(template.text):
+        given["prompt"] = _as_text(prompt, whose, template)
     try:
-        return _jinja().from_string(template.text).render(variables)
+        return chat_jinja.render(template.text, messages, tokenizer, given)
     except (TemplateError, TypeError, ValueError) as error:
         raise InputError(f"{whose}: template {template.name!r}: {' '.join(str(error).split())}") from None
 
 
-def _jinja() -> Environment:
-    return ImmutableSandboxedEnvironment(undefined=StrictUndefined)
-
-
 def _special_tokens(tokenizer: Any) -> set[str]:
-    return {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special} | set(tokenizer.all_special_tokens)
+    return {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special} | set(
+        tokenizer.all_special_tokens
+    )
 
 
 def _first_special(text: str, tokenizer: Any) -> str | None:
@@ -314,7 +431,8 @@ def _first_special(text: str, tokenizer: Any) -> str | None:
 
 @lru_cache(maxsize=16)
 def _chat_end(tokenizer: Any, chat_template: str) -> str | None:
-    """The special token behind an assistant's turn. chat_template is only there so that the cache sees a change of it."""
+    """The special token behind an assistant's turn. chat_template is only there so that the cache sees a change of
+    it."""
     mark = "a reply that ends here"
     messages = [{"role": "user", "content": "a question"}, {"role": "assistant", "content": mark}]
     rendered = _apply_chat(tokenizer, messages, "a conversation", add_generation_prompt=False)
@@ -323,15 +441,23 @@ def _chat_end(tokenizer: Any, chat_template: str) -> str | None:
 
 def _turn_end(template: Template, tokenizer: Any) -> str | None:
     """The special token that a text template puts behind the question, if any."""
-    return None if template.is_chat or template.is_jinja else _first_special(template.text.partition("{prompt}")[2], tokenizer)
+    return (
+        None
+        if template.is_chat or template.is_jinja
+        else _first_special(template.text.partition("{prompt}")[2], tokenizer)
+    )
 
 
 def _refuse_lossy(text: str, ids: list[int], tokenizer: Any, what: str) -> None:
-    """Raises InputError where the tokens do not stand for the text: some tokenizers drop what they do not know without a word."""
+    """Raises InputError where the tokens do not stand for the text: some tokenizers drop what they do not know without
+    a word."""
     back = tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
     wanted, got = _bare(text), _bare(back)
     if wanted != got:
-        at = next((i for i, pair in enumerate(zip(wanted, got, strict=False)) if pair[0] != pair[1]), min(len(wanted), len(got)))
+        at = next(
+            (i for i, pair in enumerate(zip(wanted, got, strict=False)) if pair[0] != pair[1]),
+            min(len(wanted), len(got)),
+        )
         raise InputError(f"{what} has what the tokenizer cannot write, at {wanted[at : at + 20]!r}: {text[:60]!r}")
 
 
@@ -341,7 +467,8 @@ def _bare(text: str) -> str:
 
 
 def _continuation(text: str, tokenizer: Any) -> list[int]:
-    """Ids of a text that follows another. SentencePiece tokenizers put a space before a text's first word; behind a newline they do not."""
+    """Ids of a text that follows another. SentencePiece tokenizers put a space before a text's first word; behind a
+    newline they do not."""
     ids = list(tokenizer(text, add_special_tokens=False)["input_ids"])
     if ids and tokenizer.convert_ids_to_tokens(ids[0]).startswith("\u2581") and not text.startswith((" ", "\u2581")):
         anchor = list(tokenizer("\n", add_special_tokens=False)["input_ids"])

@@ -1,4 +1,5 @@
-"""Worked solutions: reading them from a file of their own, and finding out which are right before anything is learnt from them."""
+"""Worked solutions: reading them from a file of their own, and finding out which are right before anything is learnt
+from them."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ from explore_rl.types import Problem, Status, Trace, Verdict
 
 
 def load_traces(path: str | Path) -> dict[str, list[Trace]]:
-    """Traces by problem id from rows {problem_id, text, source, logprob?, region?} (JSON lines, Parquet, CSV). Raises InputError."""
+    """Traces by problem id from rows {problem_id, text, source, logprob?, region?} (JSON lines, Parquet, CSV). Raises
+    InputError."""
     traces: dict[str, list[Trace]] = {}
     for row in read_rows(path):
         problem = row.values.get("problem_id")
@@ -40,7 +42,8 @@ def attach_traces(
 ) -> Iterator[Problem]:
     """Problems with these traces behind their own, doubles left out.
 
-    Raises InputError at the end if some belong to no problem, unless these are only some_problems of those that the traces are for.
+    Raises InputError at the end if some belong to no problem, unless these are only some_problems of those that the
+    traces are for.
     """
     unused = set(traces)
     for problem in problems:
@@ -59,7 +62,8 @@ def attach_traces(
 
 @dataclass(frozen=True)
 class BadTrace:
-    """A trace that is not known to be right. status: wrong and no_answer are the trace's fault, timeout and error the verifier's."""
+    """A trace that is not known to be right. status: wrong and no_answer are the trace's fault, timeout and error the
+    verifier's."""
 
     problem: str
     index: int  # among the problem's traces
@@ -70,7 +74,8 @@ class BadTrace:
 
 @dataclass
 class TraceReport:
-    """checked, correct: numbers of traces. bad: those that are not correct, left out or not. bare: problems left without any."""
+    """checked, correct: numbers of traces. bad: those that are not correct, left out or not. bare: problems left
+    without any."""
 
     checked: int = 0
     correct: int = 0
@@ -81,14 +86,18 @@ class TraceReport:
         counts = Counter(trace.status for trace in self.bad)
         kinds = "".join(f", {count} {status}" for status, count in sorted(counts.items()))
         first = f"{self.correct} of {self.checked} traces correct{kinds}; {len(self.bare)} problems are left without a trace"
-        rows = [f"  {bad.status}: problem {bad.problem}, trace {bad.index} ({bad.source}): {bad.reason}" for bad in self.bad[:show]]
+        rows = [
+            f"  {bad.status}: problem {bad.problem}, trace {bad.index} ({bad.source}): {bad.reason}"
+            for bad in self.bad[:show]
+        ]
         return [first, *rows, *([f"  ... and {len(self.bad) - show} more"] if len(self.bad) > show else [])]
 
 
 def verify_traces(
     problems: Iterable[Problem], verify: Callable[[Iterable], Iterable[Verdict]], keep_wrong: bool = False
 ) -> tuple[list[Problem], TraceReport]:
-    """Every trace through its problem's verifier. Returns all problems with their correct traces (keep_wrong: with all), and the report.
+    """Every trace through its problem's verifier. Returns all problems with their correct traces (keep_wrong: with
+    all), and the report.
 
     verify: items to verdicts, in order: `VerifierPool(...).verify`.
     """
@@ -109,5 +118,7 @@ def verify_traces(
                 report.bad.append(BadTrace(problem.id, index, trace.source, verdict.status.value, verdict.reason))
         if problem.traces and not right:
             report.bare.append(problem.id)
-        kept.append(problem if keep_wrong or len(right) == len(problem.traces) else replace(problem, traces=tuple(right)))
+        kept.append(
+            problem if keep_wrong or len(right) == len(problem.traces) else replace(problem, traces=tuple(right))
+        )
     return kept, report

@@ -1,4 +1,5 @@
-"""Problems written out: our own JSON lines, and verl's Parquet (with LUFFY's target). Written aside and renamed when whole."""
+"""Problems written out: our own JSON lines, and verl's Parquet (with LUFFY's target). Written aside and renamed when
+whole."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ ROWS_AT_ONCE = 1000
 
 
 def write_jsonl(path: str | Path, problems: Iterable[Problem]) -> int:
-    """One problem a line, as `load` reads it back. Returns how many. An error on the way leaves no file, and an older file as it was."""
+    """One problem a line, as `load` reads it back. Returns how many. An error on the way leaves no file, and an older
+    file as it was."""
     count = 0
     with _aside(Path(path)) as aside, open(aside, "w", encoding="utf-8") as stream:
         for problem in problems:
@@ -25,11 +27,16 @@ def write_jsonl(path: str | Path, problems: Iterable[Problem]) -> int:
     return count
 
 
-def write_verl(path: str | Path, problems: Iterable[Problem], *, split: str = "train", data_source: str | None = None) -> int:
-    """verl's columns data_source, prompt, ability, reward_model and extra_info; and `target`, the first trace, as LUFFY reads it.
+def write_verl(
+    path: str | Path, problems: Iterable[Problem], *, split: str = "train", data_source: str | None = None
+) -> int:
+    """verl's columns data_source, prompt, ability, reward_model and extra_info; and `target`, the first trace, as LUFFY
+    reads it.
 
-    data_source: the name by which verl chooses its score function; None: the problem's benchmark, else its verifier. What verl's
-    form cannot hold (answers that are not text, all traces, metadata) goes to extra_info as JSON, and `load` reads it back from there.
+    data_source: the name by which verl chooses its score function; None: the problem's benchmark, else its verifier.
+    What verl's
+    form cannot hold (answers that are not text, all traces, metadata) goes to extra_info as JSON, and `load` reads it
+    back from there.
     Returns how many rows were written.
     """
     import pyarrow as pa
@@ -49,7 +56,9 @@ def write_verl(path: str | Path, problems: Iterable[Problem], *, split: str = "t
     )
     numbered, count = iter(enumerate(problems)), 0
     with _aside(Path(path)) as aside, pq.ParquetWriter(aside, schema) as writer:
-        while rows := [_verl_row(problem, index, split, data_source) for index, problem in itertools.islice(numbered, ROWS_AT_ONCE)]:
+        while rows := [
+            _verl_row(problem, index, split, data_source) for index, problem in itertools.islice(numbered, ROWS_AT_ONCE)
+        ]:
             writer.write_table(pa.Table.from_pylist(rows, schema=schema))
             count += len(rows)
     return count

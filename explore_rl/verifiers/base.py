@@ -1,13 +1,18 @@
 """What a verifier is, how it is named, and how it is made from a name and options.
 
-A verifier is any callable `(completion, problem, *, truncated=False) -> Verdict`. The built-in ones are classes whose keyword arguments
-are their options; they live one kind a file and are imported when first asked for. To add one, write the class and name it in VERIFIERS.
+A verifier is any callable `(completion, problem, *, truncated=False) -> Verdict`. The built-in ones are classes whose
+keyword arguments
+are their options; they live one kind a file and are imported when first asked for. To add one, write the class and name
+it in VERIFIERS.
 
 What a verifier may rely on, and must keep to, when the pool calls it (`explore_rl.verifiers.pool`):
-- It runs in a process of its own that is killed, with its process group, at the limits. Whatever it starts in another session must ask
+- It runs in a process of its own that is killed, with its process group, at the limits. Whatever it starts in another
+session must ask
   for PR_SET_PDEATHSIG to be killed with it.
-- It may raise: the pool turns an exception into a verdict of status ERROR. It must not turn its own failures into WRONG.
-- It is made once a process and called from one thread, so it may keep caches. The problem that it gets has no traces (they can be long).
+- It may raise: the pool turns an exception into a verdict of status ERROR. It must not turn its own failures into
+WRONG.
+- It is made once a process and called from one thread, so it may keep caches. The problem that it gets has no traces
+(they can be long).
 - It imports no torch.
 """
 
@@ -16,8 +21,9 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Mapping, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from analysis.errors import InputError
 from explore_rl.types import Problem, Status, Verdict
@@ -35,12 +41,15 @@ VERIFIERS = {
     "countdown": "explore_rl.verifiers.countdown:CountdownVerifier",
     "gym": "explore_rl.verifiers.gym:GymVerifier",
 }
-PLUGIN = "explore_rl.verifiers.plugin:PluginVerifier"  # PluginVerifier("module:function" or "path.py:function", **options)
+PLUGIN = (
+    "explore_rl.verifiers.plugin:PluginVerifier"  # PluginVerifier("module:function" or "path.py:function", **options)
+)
 
 
 @runtime_checkable
 class Verifier(Protocol):
-    """`truncated`: the completion was cut off by the length limit, so an answer it seems to end with may not be its answer."""
+    """`truncated`: the completion was cut off by the length limit, so an answer it seems to end with may not be its
+    answer."""
 
     def __call__(self, completion: str, problem: Problem, *, truncated: bool = False) -> Verdict: ...
 
@@ -49,7 +58,8 @@ class Verifier(Protocol):
 class Limits:
     """What one item may use before its process is killed.
 
-    time_s: wall-clock seconds (verdict TIMEOUT). cpu_s: processor seconds (verdict TIMEOUT; whole seconds, rounded up); None: no limit of
+    time_s: wall-clock seconds (verdict TIMEOUT). cpu_s: processor seconds (verdict TIMEOUT; whole seconds, rounded up);
+    None: no limit of
     its own. memory_mb: growth of the process beyond its size when idle, in MiB (verdict ERROR).
     """
 
@@ -95,8 +105,10 @@ def failed(reason: str) -> Verdict:
 def make_verifier(name: str, options: Mapping[str, Any] | None = None) -> Verifier:
     """The verifier of this name with these options.
 
-    name: one of VERIFIERS, or a plug-in "module:function" or "path.py:function". options: keyword arguments of the verifier's class. Two
-    further keys are for everyone: `kind` makes a verifier of another kind under this name ({"gsm8k": {"kind": "math"}}), and `limits`
+    name: one of VERIFIERS, or a plug-in "module:function" or "path.py:function". options: keyword arguments of the
+    verifier's class. Two
+    further keys are for everyone: `kind` makes a verifier of another kind under this name ({"gsm8k": {"kind":
+    "math"}}), and `limits`
     is what one item may use (a mapping of the fields of Limits); it becomes the verifier's attribute `limits`.
 
     Raises InputError for an unknown name, an unknown option (with the nearest right one) or a bad value.
@@ -117,14 +129,17 @@ def make_verifier(name: str, options: Mapping[str, Any] | None = None) -> Verifi
 
 
 def limits_of(verifier: Verifier, default: Limits = Limits()) -> Limits:
-    """What the verifier asks for one item (its attribute `limits`, which a class may set in its constructor), or the default."""
+    """What the verifier asks for one item (its attribute `limits`, which a class may set in its constructor), or the
+    default."""
     return getattr(verifier, "limits", None) or default
 
 
 def check_name(name: str) -> None:
     """Raises InputError unless the name is one of VERIFIERS or has the form of a plug-in. Imports nothing."""
     if name not in VERIFIERS and ":" not in name:
-        raise InputError(f"unknown verifier {name!r}{_nearest(name, VERIFIERS)}; a function of your own is named module:function")
+        raise InputError(
+            f"unknown verifier {name!r}{_nearest(name, VERIFIERS)}; a function of your own is named module:function"
+        )
 
 
 def _factory(kind: str, where: str) -> tuple[Any, tuple[str, ...]]:

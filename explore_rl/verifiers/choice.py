@@ -9,18 +9,31 @@ from typing import Any
 from analysis.errors import InputError
 from explore_rl.types import Problem, Verdict
 from explore_rl.verifiers.base import correct, no_answer, wrong
-from explore_rl.verifiers.extract import EXTRACTIONS, Extraction, final_answer
+from explore_rl.verifiers.extract import EXTRACTIONS, Extraction, final_answers, settled
 
-_WRAPPING = re.compile(r"\\(?:text|mathrm|mathbf|textbf|boxed)\s*\{|[{}$*\\]")
+_WRAPPING = re.compile(r"\\(?:text|mathrm|mathbf|textbf|boxed)\s*\{|[{}$*\\\[\]\"“”'`<>_]")
+_NOT = re.compile(
+    r"\b(?:not|never|neither|nor|wrong|incorrect|false|no|rule[sd]?\s+out|ruling\s+out|eliminat\w*|exclud\w*|reject\w*|discard\w*|unlikely"
+    r"|cannot|except|excluding|instead\s+of|rather\s+than|dismiss\w*|invalid|fails?|might|may|could|maybe|perhaps|possibly|whether|if|consider"
+    r"|seems?|plausible|tempting|looks?|unless)\b|n['’]t\b",
+    re.IGNORECASE,
+)
+_CLAUSES = re.compile(r"[.,;:!?](?:\s+|$)|\b(?:so|but|hence|thus|therefore|leaving)\b", re.IGNORECASE)
+_NAMED = r"(?:option|choice|letter|answer|alternative)s?"
 
 
 class ChoiceVerifier:
-    r"""problem.answer: the letter ("B"), its index from 0 (1), or the text of the right option, where metadata["choices"] lists or maps
+    r"""problem.answer: the letter ("B"), its index from 0 (1), or the text of the right option, where
+    metadata["choices"] lists or maps
     the options.
 
-    The answer is the final one of the completion (`explore_rl.verifiers.extract`; extract: "boxed" or "lenient"): a letter, alone or before
-    a bracket, colon, point or the option's text ("B", "(B)", "B. 5 mg"), or the text of one option. "B or C" is wrong. Without a
-    final answer, "option B" or "choice (B)" in the last line counts when `lenient`. `mode` is the letter.
+    The answer is the final one of the completion (`explore_rl.verifiers.extract`; extract: "boxed" or "lenient"): a
+    letter, alone or with
+    the option's text before or behind it ("B", "[B]", "B. 5 mg", "5 mg (B)", "option B"), or the text of one option. "B
+    or C" is wrong.
+    Without a final answer, a last line that states one option counts when `lenient` ("hence option B"); one that only
+    mentions an
+    option, or denies it, does not. `mode` is the letter.
     letters: which letters there are, where the problem lists no choices.
     """
 
@@ -36,27 +49,37 @@ class ChoiceVerifier:
             return no_answer("cut off before its end")
         options = self._options(problem)
         gold = self._gold(problem, options)
-        answer = final_answer(completion, self.extract)
-        if answer is None and self.extract == "lenient":
-            last = completion.strip().rsplit("\n", 1)[-1][-300:]
-            letters = "".join(options)
-            found = re.findall(rf"(?i:option|choice)\s*\**\(?([{letters}])\b", last)
-            found = found or re.findall(rf"^\(?([{letters}])\)?[.:]?$", last.strip("* "))
-            answer = found[-1] if len(set(found)) == 1 else None
-        if answer is None:
+        answers = final_answers(completion, self.extract)
+        if not answers and self.extract == "lenient":
+            stated = _stated(settled(completion), options)
+            answers = [stated] if stated else []
+        if not answers:
             return no_answer("no final answer found")
-        letter = _letter(answer, options)
-        if letter is None:
-            return wrong(answer, reason=f"is none of {', '.join(options)}")
-        return correct(answer, mode=letter) if letter == gold else wrong(answer, mode=letter, reason=f"is not {gold}")
+        # a box without a letter does not hide an explicit "Answer: D"
+        for answer in answers:
+            if letter := _letter(answer, options):
+                return (
+                    correct(answer, mode=letter)
+                    if letter == gold
+                    else wrong(answer, mode=letter, reason=f"is not {gold}")
+                )
+        return wrong(answers[0], reason=f"is none of {', '.join(options)}")
+
+    def check(self, problem: Problem) -> None:
+        """Raises InputError if the problem's answer is none of its options."""
+        self._gold(problem, self._options(problem))
 
     def _options(self, problem: Problem) -> dict[str, str | None]:
         """letter -> the option's text, None where it is not known."""
         choices = problem.metadata.get("choices", problem.metadata.get("options"))
-        if isinstance(choices, dict) and choices and all(isinstance(k, str) and len(k) == 1 and k.isalpha() for k in choices):
+        if (
+            isinstance(choices, dict)
+            and choices
+            and all(isinstance(k, str) and len(k) == 1 and k.isalpha() for k in choices)
+        ):
             return {letter.upper(): str(text) for letter, text in choices.items()}
         if isinstance(choices, (list, tuple)) and 0 < len(choices) <= 26:
-            return dict(zip(string.ascii_uppercase, map(str, choices)))
+            return dict(zip(string.ascii_uppercase, map(str, choices), strict=False))
         return dict.fromkeys(self.letters)
 
     def _gold(self, problem: Problem, options: dict[str, str | None]) -> str:
@@ -64,30 +87,120 @@ class ChoiceVerifier:
         if isinstance(answer, int) and not isinstance(answer, bool) and 0 <= answer < len(options):
             return list(options)[answer]
         letter = _letter(answer, options) if isinstance(answer, str) else None
+        if letter is None and isinstance(answer, str) and answer.strip().isdigit() and int(answer) < len(options):
+            return list(options)[int(answer)]  # an index from a file whose columns are all text
         if letter is None:
             known = ", ".join(options)
             raise InputError(
-                f"problem {problem.id}: the answer of a choice must be one of {known}, an index or an option's text, got {answer!r}"
+                f"problem {problem.id}: the answer of a choice must be one of {known}, an index from 0 or an option's text, got {answer!r}"
             )
         return letter
 
 
 def _letter(answer: str, options: dict[str, str | None]) -> str | None:
+    """The letter that an answer names; None if it names none, or several, or the letter of one option with the text of
+    another."""
     text = _WRAPPING.sub(" ", answer).strip().strip(".").strip()
-    by_text = [letter for letter, option in options.items() if option is not None and _plain(option) == _plain(text) != ""]
+    plain = _plain(text)
+    by_text = [letter for letter, option in options.items() if option is not None and _plain(option) == plain != ""]
     if len(by_text) == 1:
         return by_text[0]
-    text = re.sub(r"^(?i:option|choice)\s+", "", text)
-    match = re.match(r"\(?\s*([A-Za-z])\s*(?:[).:,\-]|$|(?=\b(?:because|since|as|due|or|and)\b))\s*(.*)", text, re.DOTALL)
+    text = re.sub(
+        rf"^(?:(?:the|correct|best|right)\s+)*{_NAMED}\s*:?\s*(?=\(?\s*[A-Za-z]\b)", "", text, flags=re.IGNORECASE
+    )
+    return _letter_first(text, options) or _letter_last(text, options)
+
+
+def _letter_first(text: str, options: dict[str, str | None]) -> str | None:
+    match = re.match(
+        r"\(?\s*([A-Za-z])\s*(?P<mark>[).:,/&\-–]+|$|(?=\()|(?=\b(?:because|since|as|due|or|and|is)\b)|(?=\s))\s*(?P<rest>.*)",
+        text,
+        re.DOTALL,
+    )
     if match is None or match[1].upper() not in options:
         return None
-    letter, rest = match[1].upper(), _plain(match[2])
-    if options[letter] is not None and (rest + " ").startswith(_plain(options[letter]) + " "):
+    letter, rest = match[1].upper(), match["rest"]
+    option = options[letter]
+    if option is not None and _begins(rest, option):
         return letter
-    others = [_plain(option) for other, option in options.items() if other != letter and option is not None]
-    if any((rest + " ").startswith(other + " ") for other in others if other):  # the letter of one option, the text of another
+    bare = not match["mark"] and bool(rest)
+    # "A cell wall", "I think": a word, unless its text or a reason follows
+    if bare and not re.match(r"(?:because|since|as|due|or|and|is)\b|\(", rest, re.IGNORECASE):
         return None
-    return None if re.match(rf"(?:or |and )?(?:option |choice )?[{''.join(options).lower()}]\b", rest) else letter
+    if bare and match[1].islower():
+        return None
+    if any(_begins(rest, other) for name, other in options.items() if name != letter and other is not None):
+        return None
+    return None if _second_letter(rest, match["mark"] or "", options) else letter
+
+
+def _second_letter(rest: str, mark: str, options: dict[str, str | None]) -> bool:
+    """ "B or C", "B, C", "B/C" name two options; in "(B) A cell wall" and "B. I and II" the text of one begins with a
+    letter."""
+    letters = "".join(options)
+    joined = re.match(rf"(?:or|and|&|/)\s+(?:{_NAMED}\s+)?\(?([{letters}{letters.lower()}])\b", rest)
+    if joined and not re.match(r"(?:or|and)\s+a\s+[a-z]", rest):
+        return True
+    alone = re.match(
+        rf"(?:{_NAMED}\s+)?\(?([{letters}{letters.lower()}])\)?\s*(?:$|[.,;)/&](?!\w)|(?:or|and)\s+\(?[{letters}]\b)",
+        rest,
+    )
+    return bool(alone) and not (alone[1] == "I" and mark.strip("( ") in (")", ".", ":", ")."))
+
+
+def _letter_last(text: str, options: dict[str, str | None]) -> str | None:
+    """ "10 mg (B)", "10 mg, which is option B", "I think it is B"."""
+    letters = "".join(options)
+    behind = re.fullmatch(rf"(.*\S)\s*[-–—,:]\s*([{letters}])", text, re.DOTALL)
+    if behind and options[behind[2]] is not None and _plain(behind[1]) == _plain(options[behind[2]]):
+        return behind[2]
+    match = re.search(
+        rf"(?:\(\s*(?:{_NAMED}\s+)?([{letters}])\s*\)|\b(?:{_NAMED}|is|be|with)\s+\(?([{letters}])\)?)\s*\.?$",
+        text,
+        re.IGNORECASE,
+    )
+    if match is None or not (match[1] or match[2]).isupper() or _NOT.search(text[: match.end()]):
+        return None
+    letter, before = (match[1] or match[2]), text[: match.start()]
+    if re.search(rf"\b[{letters}]\s*(?:or|and|/)\s*$|\bor\b", before):
+        return None
+    if any(_begins(before, other) for name, other in options.items() if name != letter and other is not None):
+        return None
+    return letter
+
+
+def _stated(text: str, options: dict[str, str | None]) -> str | None:
+    """The one option that the last line states without calling it the answer ("Hence option B", "(B)"); None if there
+    is none."""
+    last = text.strip().rsplit("\n", 1)[-1][-300:]
+    letters = "".join(options)
+    bare = last.strip("*_ ")
+    if found := re.fullmatch(rf"\(?([{letters}])\)?[.:]?|(?i:option|choice)\s*\(?([{letters}])\)?\.?", bare):
+        return found[1] or found[2]
+    letter = rf"[\s*(\[\"'“]*([{letters}])\b(?!['’])"
+    forms = [
+        rf"(?i:correct|right|best|final)\s+(?i:{_NAMED})\s+(?i:is|must\s+be|would\s+be)\s*:?\s*(?i:{_NAMED}\s*)?{letter}",
+        rf"(?i:option|choice)\s*{letter}[\s*)\]\"'”]*(?i:is|must\s+be|would\s+be)\s+(?i:the\s+)?(?i:correct|right|best|answer|true)\b",
+        rf"(?i:choose|chose|pick|select|go\s+with|going\s+with|settle\s+on|answer|is|be)\s+(?i:option|choice)\s*{letter}",
+        rf"^(?i:\s*(?:it\s+is\s+)?(?:option|choice))\s*{letter}[\s*)\].]*$",
+    ]
+    mentions, stated = set(), set()
+    start = 0
+    for end in [match.start() for match in _CLAUSES.finditer(last)] + [len(last)]:
+        clause, led = last[start:end], start
+        start = end + len(_CLAUSES.match(last, end).group()) if end < len(last) else end
+        if _NOT.search(clause):
+            continue
+        mentions |= set(re.findall(rf"(?i:option|choice)\s*{letter}", clause))
+        for form in forms:
+            if form.startswith("^") and not re.search(r"(?i)\b(?:so|hence|thus|therefore|leaving)\b\W*$", last[:led]):
+                continue
+            stated |= set(re.findall(form, clause))
+    return stated.pop() if len(stated) == 1 and len(mentions | stated) == 1 else None
+
+
+def _begins(text: str, option: str) -> bool:
+    return bool(_plain(option)) and (_plain(text) + " ").startswith(_plain(option) + " ")
 
 
 def _plain(text: str) -> str:

@@ -1,4 +1,5 @@
-"""The tests of a programming problem: read from the forms in which they are distributed, and run on the side that is trusted."""
+"""The tests of a programming problem: read from the forms in which they are distributed, and run on the side that is
+trusted."""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ from explore_rl.verifiers.sandbox_child import NotPlain
 class Asserts:
     """Unit tests: Python source with asserts on functions of the program, or with `check(candidate)`.
 
-    setup: run before them. stub: the beginning of a program that the completion continues or repeats (HumanEval's prompt).
+    setup: run before them. stub: the beginning of a program that the completion continues or repeats (HumanEval's
+    prompt).
     """
 
     source: str
@@ -44,7 +46,7 @@ class Asserts:
         """The stub as a program of its own (imports, helpers, an empty entry point); empty if it is none."""
         for text in (self.stub, f"{self.stub}\n    pass\n"):
             try:
-                compile(text, "<stub>", "exec")
+                compile(text, "<stub>", "exec", dont_inherit=True)
                 return text
             except SyntaxError:
                 continue
@@ -53,7 +55,8 @@ class Asserts:
 
 @dataclass(frozen=True)
 class Cases:
-    """Pairs of what goes in and what must come out: texts on standard input and output, or a function's arguments and result."""
+    """Pairs of what goes in and what must come out: texts on standard input and output, or a function's arguments and
+    result."""
 
     cases: tuple[tuple[Any, Any], ...]
     function: str | None = None
@@ -70,17 +73,27 @@ def read_tests(problem: Problem) -> Asserts | Cases:
     """The tests in `problem.answer`. Raises InputError naming the problem if there are none.
 
     {"test": source, "entry_point": name, "prompt": stub}            HumanEval, HumanEval+
-    {"test_list": [asserts], "setup": source} or [asserts]           MBPP; MBPP+ has further tests under metadata["test"]
+    {"test_list": [asserts], "setup": source} or [asserts]           MBPP; MBPP+ has further tests under
+    metadata["test"]
     {"inputs": [...], "outputs": [...], "fn_name": name or absent}   APPS, TACO, verl's code sets
-    [{"input": ..., "output": ..., "testtype": "stdin" | "functional"}, ...]   LiveCodeBench (metadata["func_name"]), or its packed text
+    [{"input": ..., "output": ..., "testtype": "stdin" | "functional"}, ...]   LiveCodeBench (metadata["func_name"]), or
+    its packed text
+    {"public": cases, "private": cases}                              LiveCodeBench's two columns, which its benchmark
+    joins
     Text is taken as JSON, as LiveCodeBench's packed private cases, or else as test source.
     """
     answer = _parsed(problem.answer)
+    if isinstance(answer, dict) and {"public", "private"} <= answer.keys():
+        answer = _joined_cases(answer, problem)
     if isinstance(answer, str) and "assert" in answer:
         answer = {"test": answer}
     if isinstance(answer, list) and answer and all(isinstance(item, str) for item in answer):
         answer = {"test_list": answer}
-    if isinstance(answer, list) and answer and all(isinstance(item, dict) and {"input", "output"} <= item.keys() for item in answer):
+    if (
+        isinstance(answer, list)
+        and answer
+        and all(isinstance(item, dict) and {"input", "output"} <= item.keys() for item in answer)
+    ):
         return _livecodebench(answer, problem)
     if isinstance(answer, dict):
         if isinstance(answer.get("inputs"), list) and isinstance(answer.get("outputs"), list):
@@ -94,6 +107,16 @@ def read_tests(problem: Problem) -> Asserts | Cases:
         f"problem {problem.id!r}: no tests in its answer; expected test and entry_point, test_list, inputs and outputs, or a list of "
         "cases with input and output"
     )
+
+
+def _joined_cases(answer: dict, problem: Problem) -> list[dict]:
+    joined = []
+    for name in ("public", "private"):
+        cases = _parsed(answer[name]) if answer[name] else []
+        if not isinstance(cases, list):
+            raise InputError(f"problem {problem.id!r}: its {name} tests are no list of cases")
+        joined += cases
+    return joined
 
 
 def _parsed(answer: Any) -> Any:
@@ -115,7 +138,10 @@ class _TextOnly(pickle.Unpickler):
 
 
 def _livecodebench(cases: list[dict], problem: Problem) -> Cases:
-    if cases[0].get("testtype") != "functional":
+    kinds = {case.get("testtype", "stdin") for case in cases}
+    if kinds != {"functional"}:
+        if "functional" in kinds:
+            raise InputError(f"problem {problem.id!r}: some of its cases call a function and some do not")
         return Cases(tuple((str(case["input"]), str(case["output"])) for case in cases))
     name = problem.metadata.get("func_name") or problem.metadata.get("fn_name")
     if not isinstance(name, str):
@@ -126,16 +152,21 @@ def _livecodebench(cases: list[dict], problem: Problem) -> Cases:
 def _apps(answer: dict, problem: Problem) -> Cases:
     given, expected, name = answer["inputs"], answer["outputs"], answer.get("fn_name")
     if not given or len(given) != len(expected):
-        raise InputError(f"problem {problem.id!r}: {len(given)} inputs and {len(expected)} outputs; expected as many of both, at least one")
+        raise InputError(
+            f"problem {problem.id!r}: {len(given)} inputs and {len(expected)} outputs; expected as many of both, at least one"
+        )
     if name is None:
-        return Cases(tuple((_joined(a), _joined(b)) for a, b in zip(given, expected)))
+        return Cases(tuple((_joined(a), _joined(b)) for a, b in zip(given, expected, strict=False)))
     arguments = [_json_lines(a, problem) if isinstance(a, str) else a for a in given]
-    results = [_json(b, problem) if isinstance(b, str) and isinstance(a, str) else b for a, b in zip(given, expected)]
+    results = [
+        _json(b, problem) if isinstance(b, str) and isinstance(a, str) else b
+        for a, b in zip(given, expected, strict=False)
+    ]
     if not all(isinstance(a, list) for a in arguments):
         raise InputError(f"problem {problem.id!r}: inputs of a function must be lists of arguments")
     if all(isinstance(b, list) and len(b) == 1 for b in results) and not all(isinstance(a, str) for a in given):
         results = [b[0] for b in results]  # APPS wraps each result in a list
-    return Cases(tuple(zip(arguments, results)), name)
+    return Cases(tuple(zip(arguments, results, strict=False)), name)
 
 
 def _joined(text: Any) -> str:
@@ -158,7 +189,8 @@ def _json(text: str, problem: Problem) -> Any:
 
 @dataclass
 class Outcome:
-    """failure: why the program is wrong. fault: why the tests say nothing. Both empty: all held. share: of the asserts that ran, held."""
+    """failure: why the program is wrong. fault: why the tests say nothing. Both empty: all held. share: of the asserts
+    that ran, held."""
 
     failure: str = ""
     fault: str = ""
@@ -195,7 +227,9 @@ class _Calls:
                 return self.call(name, args, kwargs)
             except ProgramRaised as error:
                 kind = getattr(builtins, error.kind, Exception)
-                return self._fail(kind if isinstance(kind, type) and issubclass(kind, Exception) else Exception, str(error))
+                return self._fail(
+                    kind if isinstance(kind, type) and issubclass(kind, Exception) else Exception, str(error)
+                )
             except NotPlainResult as error:
                 if name[:1].isupper():  # a class: the tests ask for an object of the program's own
                     self.trouble = NotPlain(f"{name} of the program's own")
@@ -228,7 +262,9 @@ def run_asserts(tests: Asserts, call: Callable, partial: bool) -> Outcome:
     partial: go on after a failure, to count the asserts that hold. Raises Starved and SandboxFault of `call`.
     """
     tree = ast.parse(tests.source)
-    handles = any(isinstance(node, (ast.Try, ast.With)) for node in ast.walk(tree))  # tests that expect exceptions need to see them
+    handles = any(
+        isinstance(node, (ast.Try, ast.With)) for node in ast.walk(tree)
+    )  # tests that expect exceptions need to see them
     calls = _Calls(call, go_on=partial and not handles)
     counts = {"passed": 0, "failed": 0}
     first = ""
@@ -246,19 +282,21 @@ def run_asserts(tests: Asserts, call: Callable, partial: bool) -> Outcome:
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             # helpers come from the stub itself, so that the tests never depend on the program's own version of them
-            exec(compile(tests.stub_program, "<stub>", "exec"), names)
-            exec(compile(tests.setup, "<setup>", "exec"), names)
+            exec(compile(tests.stub_program, "<stub>", "exec", dont_inherit=True), names)
+            exec(compile(tests.setup, "<setup>", "exec", dont_inherit=True), names)
             for name in _program_names(tree, names, tests.entry_point):
                 names[name] = calls.stand_in(name)
             if partial:
                 tree = ast.fix_missing_locations(_Counting().visit(tree))
-            exec(compile(tree, "<tests>", "exec"), names)
+            exec(compile(tree, "<tests>", "exec", dont_inherit=True), names)
             if tests.entry_point and callable(names.get("check")):
                 names["check"](names[tests.entry_point])
     except (NotPlain, Starved, SandboxFault) as error:
         calls.trouble = calls.trouble or error
     except Exception as error:  # noqa: BLE001 - test code may raise anything, and what it raises is the finding
-        if not isinstance(error, _Raised) and (not calls.made or isinstance(error, (NameError, ImportError, SyntaxError))):
+        if not isinstance(error, _Raised) and (
+            not calls.made or isinstance(error, (NameError, ImportError, SyntaxError))
+        ):
             outcome.fault = f"{type(error).__name__}: {error}"
         count(error)
     if isinstance(calls.trouble, NotPlain):
@@ -283,7 +321,8 @@ def _reason(error: Exception, source: str, calls: _Calls) -> str:
 
 
 def _program_names(tree: ast.AST, names: dict[str, Any], entry_point: str | None) -> set[str]:
-    """Names that the tests use and nothing of theirs defines: the program's. Standard modules that they only name are imported."""
+    """Names that the tests use and nothing of theirs defines: the program's. Standard modules that they only name are
+    imported."""
     used, bound, modules, called = set(), set(names), set(), set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Name):
@@ -315,7 +354,9 @@ class _Counting(ast.NodeTransformer):
     def visit_Assert(self, node: ast.Assert) -> ast.Try:
         count = ast.Name("__count__", ast.Load())
         handler = ast.ExceptHandler(
-            ast.Name("Exception", ast.Load()), "__error__", [ast.Expr(ast.Call(count, [ast.Name("__error__", ast.Load())], []))]
+            ast.Name("Exception", ast.Load()),
+            "__error__",
+            [ast.Expr(ast.Call(count, [ast.Name("__error__", ast.Load())], []))],
         )
         return ast.copy_location(ast.Try([node], [handler], [ast.Expr(ast.Call(count, [], []))], []), node)
 
@@ -326,20 +367,23 @@ NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")
 
 
 def compare_output(printed: str, expected: str, tolerance: float = 0.0) -> str:
-    """Why the outputs differ; empty if they agree: the same lines but for space at the ends, where numbers may be written differently.
+    """Why the outputs differ; empty if they agree: the same lines but for space at the ends, where numbers may be
+    written differently.
 
     >>> compare_output("1.0 a\\n\\n", "1 a"), compare_output("2", "3")
     ('', "line 1: expected '3', got '2'")
     """
     got, want = ([line.strip() for line in text.strip().splitlines()] for text in (printed, expected))
-    for number, (a, b) in enumerate(zip(got, want), start=1):
+    for number, (a, b) in enumerate(zip(got, want, strict=False), start=1):
         if a != b and not _same_tokens(a.split(), b.split(), tolerance):
             return f"line {number}: expected {b[:60]!r}, got {a[:60]!r}"
     return "" if len(got) == len(want) else f"{len(got)} lines, expected {len(want)}"
 
 
 def _same_tokens(got: list[str], want: list[str], tolerance: float) -> bool:
-    return len(got) == len(want) and all(a == b or _same_number(a, b, tolerance) for a, b in zip(got, want))
+    return len(got) == len(want) and all(
+        a == b or _same_number(a, b, tolerance) for a, b in zip(got, want, strict=False)
+    )
 
 
 def _same_number(a: str, b: str, tolerance: float) -> bool:
@@ -369,7 +413,7 @@ def _as_json(value: Any) -> Any:
 
 def _same_value(a: Any, b: Any, tolerance: float) -> bool:
     if isinstance(a, list) and isinstance(b, list):
-        return len(a) == len(b) and all(_same_value(x, y, tolerance) for x, y in zip(a, b))
+        return len(a) == len(b) and all(_same_value(x, y, tolerance) for x, y in zip(a, b, strict=False))
     if isinstance(a, dict) and isinstance(b, dict):
         return a.keys() == b.keys() and all(_same_value(a[key], b[key], tolerance) for key in a)
     if isinstance(a, (int, float)) and isinstance(b, (int, float)) and tolerance > 0:

@@ -12,13 +12,16 @@ from explore_rl.verifiers.base import Limits, limits_of, make_verifier
 
 
 class CombinedVerifier:
-    """score = sum(weight * score) / sum(weight) over the parts. The first part is the answer: status, answer and mode are its.
+    """score = sum(weight * score) / sum(weight) over the parts. The first part is the answer: status, answer and mode
+    are its.
 
-    parts: a list of {verifier: name, weight: number (1), options: {...}}; a part may name any verifier, and each judges the same
+    parts: a list of {verifier: name, weight: number (1), options: {...}}; a part may name any verifier, and each judges
+    the same
     completion.
     gate: where the first part is not CORRECT the score is 0, so that a good format cannot pay for a wrong answer.
 
-    A TIMEOUT or ERROR of any part is that of the whole: half a verdict is none. NO_ANSWER keeps the other parts' share of the score.
+    A TIMEOUT or ERROR of any part is that of the whole: half a verdict is none. NO_ANSWER keeps the other parts' share
+    of the score.
 
         answer_and_format:
           kind: combine
@@ -48,7 +51,9 @@ class CombinedVerifier:
             rest = Limits().time_s * (len(self.parts) - len(limits))
             cpu = [limit.cpu_s for limit in limits]
             memory = max(limit.memory_mb for limit in limits)
-            self.limits = Limits(sum(limit.time_s for limit in limits) + rest, None if None in cpu else sum(cpu) + rest, memory)
+            self.limits = Limits(
+                sum(limit.time_s for limit in limits) + rest, None if None in cpu else sum(cpu) + rest, memory
+            )
 
     def __call__(self, completion: str, problem: Problem, *, truncated: bool = False) -> Verdict:
         verdicts = []
@@ -58,8 +63,15 @@ class CombinedVerifier:
                 return Verdict(verdict.status, None, verdict.answer, verdict.mode, f"{name}: {verdict.reason}")
             verdicts.append(verdict)
         first = verdicts[0]
-        score = sum(weight * verdict.score for (_, weight, _), verdict in zip(self.parts, verdicts)) / self.total
+        score = (
+            sum(weight * verdict.score for (_, weight, _), verdict in zip(self.parts, verdicts, strict=False))
+            / self.total
+        )
         if self.gate and first.status is not Status.CORRECT:
             score = 0.0
-        reason = "; ".join(f"{name}: {verdict.reason}" for (name, _, _), verdict in zip(self.parts, verdicts) if verdict.reason)
+        reason = "; ".join(
+            f"{name}: {verdict.reason}"
+            for (name, _, _), verdict in zip(self.parts, verdicts, strict=False)
+            if verdict.reason
+        )
         return Verdict(first.status, score, first.answer, first.mode, reason)

@@ -1,4 +1,5 @@
-"""Countdown: accepts exactly the answers that `explore_rl.lab.countdown.enumerate_answers` lists, without listing them."""
+"""Countdown: accepts exactly the answers that `explore_rl.lab.countdown.enumerate_answers` lists, without listing
+them."""
 
 from __future__ import annotations
 
@@ -13,10 +14,13 @@ _NUMBER = re.compile(r"[0-9]+")
 
 
 class CountdownVerifier:
-    """problem.answer is {"numbers": [3, 5, 10], "target": 8}; the completion must be the bare expression in minimal writing.
+    """problem.answer is {"numbers": [3, 5, 10], "target": 8}; the completion must be the bare expression in minimal
+    writing.
 
-    Nothing is stripped: a space or a word around the expression makes it wrong, as the enumeration has no such answer. `answer` is the
-    completion; `mode` its canonical form, also for a wrong expression over the right numbers. Some twenty microseconds an answer.
+    Nothing is stripped: a space or a word around the expression makes it wrong, as the enumeration has no such answer.
+    `answer` is the
+    completion; `mode` its canonical form, also for a wrong expression over the right numbers. Some twenty microseconds
+    an answer.
     """
 
     def __call__(self, completion: str, problem: Problem, *, truncated: bool = False) -> Verdict:
@@ -27,7 +31,9 @@ class CountdownVerifier:
         numbers, target = problem.answer["numbers"], problem.answer["target"]
         if Counter(_NUMBER.findall(completion)) != Counter(map(str, numbers)):
             return wrong(completion, reason=f"does not use each of {', '.join(map(str, numbers))} exactly once")
-        longest = sum(len(str(number)) for number in numbers) + 3 * (len(numbers) - 1)  # an operator and a pair of brackets each
+        longest = sum(len(str(number)) for number in numbers) + 3 * (
+            len(numbers) - 1
+        )  # an operator and a pair of brackets each
         if len(completion) > longest:
             return wrong(completion, reason="longer than any expression in minimal writing")
         try:

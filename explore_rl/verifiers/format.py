@@ -10,14 +10,20 @@ from explore_rl.verifiers.base import correct, wrong
 
 
 class FormatVerifier:
-    """CORRECT if every tag is there exactly once, opened, closed and not empty, in this order, with nothing but blanks around and between.
+    """CORRECT if every tag is there exactly once, opened, closed and not empty, in this order, with nothing but blanks
+    around and between.
 
-    tags: names in order. prefilled: the prompt's template has opened the first tag already, so that the completion begins inside it.
-    partial: the score of a wrong format is the share of tags that are there exactly once and closed, in order; otherwise 0. A completion
-    that was cut off is judged as it is: its last tag is not closed. The reference answer does not matter. Use it in `combine`.
+    tags: names in order. prefilled: the prompt's template has opened the first tag already, so that the completion
+    begins inside it.
+    partial: the score of a wrong format is the share of tags that are there exactly once and closed, in order;
+    otherwise 0. A completion
+    that was cut off is judged as it is: its last tag is not closed. The reference answer does not matter. Use it in
+    `combine`.
     """
 
-    def __init__(self, tags: list[str] | tuple[str, ...] = ("think", "answer"), prefilled: bool = False, partial: bool = False):
+    def __init__(
+        self, tags: list[str] | tuple[str, ...] = ("think", "answer"), prefilled: bool = False, partial: bool = False
+    ):
         if (
             not isinstance(tags, (list, tuple))
             or not tags
@@ -27,13 +33,19 @@ class FormatVerifier:
         if len(set(tags)) != len(tags):
             raise InputError(f"format verifier: a tag is named twice in {tags!r}")
         self.tags, self.prefilled, self.partial = tuple(tags), prefilled, partial
-        self._whole = re.compile(r"\s*" + r"\s*".join(rf"<{tag}>(?P<t{i}>.*?)</{tag}>" for i, tag in enumerate(tags)) + r"\s*", re.DOTALL)
+        self._whole = re.compile(
+            r"\s*" + r"\s*".join(rf"<{tag}>(?P<t{i}>.*?)</{tag}>" for i, tag in enumerate(tags)) + r"\s*", re.DOTALL
+        )
 
     def __call__(self, completion: str, problem: Problem, *, truncated: bool = False) -> Verdict:
         text = f"<{self.tags[0]}>{completion}" if self.prefilled else completion
         marks = re.findall(r"</?(?:" + "|".join(map(re.escape, self.tags)) + ")>", text)
         expected = [mark for tag in self.tags for mark in (f"<{tag}>", f"</{tag}>")]
-        if marks == expected and (match := self._whole.fullmatch(text)) and all(inside.strip() for inside in match.groups()):
+        if (
+            marks == expected
+            and (match := self._whole.fullmatch(text))
+            and all(inside.strip() for inside in match.groups())
+        ):
             return correct()
         return wrong(score=self._share(text, marks) if self.partial else 0.0, reason=self._fault(marks, expected))
 

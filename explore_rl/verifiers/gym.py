@@ -1,4 +1,5 @@
-"""Any task of Reasoning Gym (Stojanovski et al., 2025, arXiv 2505.24760): its generator makes the problems, its scorer judges them.
+"""Any task of Reasoning Gym (Stojanovski et al., 2025, arXiv 2505.24760): its generator makes the problems, its scorer
+judges them.
 
     gym_problems("chain_sum", size=100, seed=0, min_terms=3)
     load("gym:chain_sum?size=100&seed=0&min_terms=3")
@@ -22,20 +23,28 @@ from explore_rl.verifiers.extract import final_answer
 
 TAGS = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 EXTRACTIONS = ("tags", "boxed", "lenient")
-# Scorers that evaluate the model's answer as Python. They are given nothing that could call or reach anything. (Nor an unevaluated
-# Integral(...), which intermediate_integration would take for the solution: some of its own references are no more than that.)
+# Scorers that evaluate the model's answer as Python. They are given nothing that could call or reach anything. (Nor an
+# unevaluated
+# Integral(...), which intermediate_integration would take for the solution: some of its own references are no more than
+# that.)
 EVALUATED = {"string_insertion", "spiral_matrix", "binary_matrix", "n_queens"}
 PARSED = {"countdown", "puzzle24", "simple_integration", "intermediate_integration", "polynomial_multiplication"}
-FUNCTIONS = "sin cos tan sec csc cot asin acos atan sinh cosh tanh asinh acosh atanh exp log ln sqrt Abs erf Si Ci Ei".split()
+FUNCTIONS = (
+    "sin cos tan sec csc cot asin acos atan sinh cosh tanh asinh acosh atanh exp log ln sqrt Abs erf Si Ci Ei".split()
+)
 FUNCTIONS += ["pi", "Rational"]
-EXPRESSION = re.compile(rf"(?:(?:{'|'.join(FUNCTIONS)}|[A-Za-z])(?![A-Za-z_0-9])|(?<![A-Za-z_])[0-9.]++(?!_)|[-+*/^(),=\s])*+")
+EXPRESSION = re.compile(
+    rf"(?:(?:{'|'.join(FUNCTIONS)}|[A-Za-z])(?![A-Za-z_0-9])|(?<![A-Za-z_])[0-9.]++(?!_)|[-+*/^(),=\s])*+"
+)
 MAX_EXPRESSION = 1000
 
 
 class GymVerifier:
-    """extract: "tags" (the last <answer>...</answer>, Reasoning Gym's own form), "boxed", or "lenient" (tags, a box, ####, "answer is").
+    """extract: "tags" (the last <answer>...</answer>, Reasoning Gym's own form), "boxed", or "lenient" (tags, a box,
+    ####, "answer is").
 
-    partial: the score is the task's own, which for some gives part of the credit (or 0.01 for any answer at all); False: 0 or 1.
+    partial: the score is the task's own, which for some gives part of the credit (or 0.01 for any answer at all);
+    False: 0 or 1.
     CORRECT is a score of 1 or, for tasks that never give 1, one from `correct_from`.
     """
 
@@ -49,7 +58,9 @@ class GymVerifier:
     def __call__(self, completion: str, problem: Problem, *, truncated: bool = False) -> Verdict:
         task = problem.metadata.get("source_dataset")
         if not isinstance(task, str):
-            raise InputError(f"problem {problem.id!r}: metadata has no source_dataset, the name of the Reasoning Gym task")
+            raise InputError(
+                f"problem {problem.id!r}: metadata has no source_dataset, the name of the Reasoning Gym task"
+            )
         if truncated:
             return no_answer("the completion was cut off")
         answer = self._answer(completion.rpartition("</think>")[2])
@@ -90,7 +101,8 @@ def _refused(task: str, answer: str) -> str:
 def gym_problems(task: str, size: int, seed: int = 0, **params: Any) -> Iterator[Problem]:
     """Problems of a Reasoning Gym task. params: of the task's own configuration (its difficulty).
 
-    The entry's metadata is kept, so that the task's scorer can judge with it. Raises InputError for an unknown task or parameter.
+    The entry's metadata is kept, so that the task's scorer can judge with it. Raises InputError for an unknown task or
+    parameter.
     """
     if isinstance(size, bool) or not isinstance(size, int) or size < 1:
         raise InputError(f"gym:{task}: size must be a whole number from 1, got {size!r}")
@@ -130,7 +142,9 @@ def _dataset(task: str, **params: Any) -> Any:
         import reasoning_gym
         from reasoning_gym.factory import DATASETS
     except ImportError as error:
-        raise InputError(f"gym:{task}: reasoning-gym is not installed (pip install 'explore-rl[verify]'): {error}") from error
+        raise InputError(
+            f"gym:{task}: reasoning-gym is not installed (pip install 'explore-rl[verify]'): {error}"
+        ) from error
     if task not in DATASETS:
         near = difflib.get_close_matches(task, DATASETS, n=1)
         raise InputError(f"gym:{task}: Reasoning Gym has no such task{f', did you mean {near[0]!r}?' if near else ''}")

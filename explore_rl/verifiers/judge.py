@@ -1,9 +1,11 @@
 """A model's verdict, asked of an OpenAI-compatible endpoint (vLLM serves one).
 
-Two subjects: the answer (free-form answers that no rule can compare) and the reasoning (whether each step of it holds, which with a correct
+Two subjects: the answer (free-form answers that no rule can compare) and the reasoning (whether each step of it holds,
+which with a correct
 answer is what CoT-Pass@K counts: Wen et al., 2025, arXiv 2506.14245).
 
-A vote is one reply of the judge. A reply that cannot be had or read is asked for again; if it never comes the verdict is TIMEOUT or ERROR,
+A vote is one reply of the judge. A reply that cannot be had or read is asked for again; if it never comes the verdict
+is TIMEOUT or ERROR,
 unless the other votes decide it anyway. It is never counted as a vote against.
 """
 
@@ -25,6 +27,7 @@ from pathlib import Path
 from analysis.errors import InputError
 from explore_rl.types import Problem, Status, Verdict
 from explore_rl.verifiers.base import Limits, correct, failed, no_answer, timed_out, wrong
+from explore_rl.verifiers.extract import settled
 
 ANSWER = """You compare a student's answer to a problem with the reference answer. It is correct if it means the same; wording, format and
 units written out differently do not matter, and neither does how it was found. An answer that hedges between several is incorrect."""
@@ -52,7 +55,15 @@ FORMS = {
     "soft": "SCORE: followed by a number from 0 (entirely wrong) to 1 (entirely correct)",
 }
 BINARY = re.compile(r"VERDICT\W{1,8}(CORRECT|INCORRECT)\b", re.IGNORECASE)
-SOFT = re.compile(r"SCORE\W{1,8}?(\d*\.?\d+)\b", re.IGNORECASE)
+# a whole number, decimal, fraction or per cent, and nothing behind it that would change it
+SOFT = re.compile(
+    r"SCORE[\s:=*_`\"'(\[]{1,8}([-+−]?\d*[.,]?\d+)(\s{0,2}(?:/|out\s+of|of)\s{0,2}(\d+(?:[.,]\d+)?)|\s?%)?(?![\d/%]|[.,]\d|\s{0,2}out\s+of)",
+    re.IGNORECASE,
+)
+MENTION = {
+    "binary": re.compile(r"VERDICT\W{1,8}\w", re.IGNORECASE),
+    "soft": re.compile(r"SCORE\W{1,8}\w", re.IGNORECASE),
+}
 MAX_REPLY = 4 << 20  # bytes
 CHOICES = {"subject": ("answer", "reasoning"), "scale": ("binary", "soft"), "rule": ("any", "majority", "all")}
 
@@ -67,13 +78,19 @@ class NoReply(Exception):
 
 @dataclass
 class JudgeVerifier:
-    """url: of the endpoint, up to and with /v1. model: its name there. subject: "answer" or "reasoning". scale: "binary", "soft" (0 to 1).
+    """url: of the endpoint, up to and with /v1. model: its name there. subject: "answer" or "reasoning". scale:
+    "binary", "soft" (0 to 1).
 
-    votes: replies asked for, each with its own seed. rule: over the votes, "any", "majority" (more than half; soft: the mean) or "all".
-    threshold: the soft score from which a verdict is CORRECT. temperature: 0 gives equal votes, so more than one vote needs more.
-    request_limit_s: for one reply; time_limit_s: for the verdict; retries: further attempts a vote; backoff_s: before the first of them,
-    doubled each time. cache: folder for replies (each file whole or not there), None for no cache. instructions: replace the task that
-    the judge is given. api_key_env: the environment variable that holds the key, where one is needed. max_characters: of the student's
+    votes: replies asked for, each with its own seed. rule: over the votes, "any", "majority" (more than half; soft: the
+    mean) or "all".
+    threshold: the soft score from which a verdict is CORRECT. temperature: 0 gives equal votes, so more than one vote
+    needs more.
+    request_limit_s: for one reply; time_limit_s: for the verdict; retries: further attempts a vote; backoff_s: before
+    the first of them,
+    doubled each time. A reply that was cut off (finish_reason "length") says nothing, whatever stands in it. cache:
+    folder for replies (each file whole or not there), None for no cache. instructions: replace the task that
+    the judge is given. api_key_env: the environment variable that holds the key, where one is needed. max_characters:
+    of the student's
     text; of a longer one the middle is left out.
     """
 
@@ -114,7 +131,9 @@ class JudgeVerifier:
         if self.temperature is None:
             self.temperature = 0.0 if self.votes == 1 else 0.7
         elif self.votes > 1 and self.temperature == 0:
-            raise InputError(f"{where}: {self.votes} votes at temperature 0 are the same vote {self.votes} times; set one above 0")
+            raise InputError(
+                f"{where}: {self.votes} votes at temperature 0 are the same vote {self.votes} times; set one above 0"
+            )
         if self.api_key_env is not None and not os.environ.get(self.api_key_env):
             raise InputError(f"{where}: api_key_env names {self.api_key_env}, which is not set in the environment")
         self.limits = Limits(time_s=self.time_limit_s + 30)  # the pool's, for a server that drips its headers
@@ -122,7 +141,7 @@ class JudgeVerifier:
     def __call__(self, completion: str, problem: Problem, *, truncated: bool = False) -> Verdict:
         if truncated:
             return no_answer("the completion was cut off")
-        response = completion.strip() if self.subject == "reasoning" else completion.rpartition("</think>")[2].strip()
+        response = completion.strip() if self.subject == "reasoning" else settled(completion).strip()
         if not response:
             return no_answer("nothing to judge")
         text = self._text(problem, response)
@@ -168,11 +187,15 @@ class JudgeVerifier:
             question = "\n\n".join(f"{message['role']}: {message['content']}" for message in question)
         if len(response) > self.max_characters:
             half = self.max_characters // 2
-            response = f"{response[:half]}\n[... {len(response) - 2 * half} characters left out ...]\n{response[-half:]}"
+            response = (
+                f"{response[:half]}\n[... {len(response) - 2 * half} characters left out ...]\n{response[-half:]}"
+            )
         parts = {
             "task": self.instructions or (ANSWER if self.subject == "answer" else REASONING),
             "question": question,
-            "reference": "(none is known: judge by the problem alone)" if problem.answer is None else str(problem.answer),
+            "reference": "(none is known: judge by the problem alone)"
+            if problem.answer is None
+            else str(problem.answer),
             "response": response,
             "form": FORMS[self.scale],
             # a mark that the student cannot have written into the text, since it depends on all of it
@@ -214,14 +237,18 @@ class JudgeVerifier:
         raise last
 
     def _score(self, reply: str) -> float | None:
-        """What the reply says last; None if it says nothing of the form that was asked for."""
-        said = (BINARY if self.scale == "binary" else SOFT).findall(reply.rpartition("</think>")[2])
-        if not said:
+        """What the reply says last; None if it says nothing of the form that was asked for, or says it in a thought
+        that never ended."""
+        said = settled(reply)
+        pattern = BINARY if self.scale == "binary" else SOFT
+        found = list(pattern.finditer(said))
+        # what it says last has to be of the form: an earlier, readable score is not its verdict
+        last = [match.start() for match in MENTION[self.scale].finditer(said)]
+        if not found or found[-1].start() < last[-1]:
             return None
         if self.scale == "binary":
-            return 1.0 if said[-1].upper() == "CORRECT" else 0.0
-        score = float(said[-1])
-        return score if 0.0 <= score <= 1.0 else None
+            return 1.0 if found[-1][1].upper() == "CORRECT" else 0.0
+        return _score(found[-1])
 
     def _ask(self, body: dict, limit_s: float) -> str:
         """The text of one reply. Raises NoReply."""
@@ -240,7 +267,8 @@ class JudgeVerifier:
                         raise NoReply(f"a reply of more than {MAX_REPLY >> 20} MiB from {address}")
                     if time.monotonic() > end:
                         raise TimeoutError
-            content = json.loads(data)["choices"][0]["message"]["content"]
+            choice = json.loads(data)["choices"][0]
+            content, finish = choice["message"]["content"], choice.get("finish_reason")
         except urllib.error.HTTPError as error:
             with error:
                 detail = " ".join(error.read(300).decode(errors="replace").split())
@@ -252,10 +280,20 @@ class JudgeVerifier:
             if isinstance(error.reason, TimeoutError):
                 raise NoReply(f"no connection to {address} within {limit_s:.3g} s", late=True) from error
             raise NoReply(f"cannot reach {address}: {error.reason}") from error
-        except (OSError, http.client.HTTPException, ValueError, KeyError, IndexError, TypeError, RecursionError) as error:
+        except (
+            OSError,
+            http.client.HTTPException,
+            ValueError,
+            KeyError,
+            IndexError,
+            TypeError,
+            RecursionError,
+        ) as error:
             raise NoReply(f"not a chat completion from {address}: {type(error).__name__}: {error}"[:300]) from error
         if not isinstance(content, str):
             raise NoReply(f"a reply without text from {address}")
+        if finish == "length":
+            raise NoReply(f"its reply was cut off at {self.max_tokens} tokens (option max_tokens)")
         return content
 
     # --- the cache ---
@@ -283,6 +321,17 @@ class JudgeVerifier:
         with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".part", delete=False) as file:
             json.dump({"model": self.model, "reply": reply}, file)
         os.replace(file.name, path)
+
+
+def _score(match: re.Match[str]) -> float | None:
+    """The score that SOFT found, from 0 to 1: "0.8", "0,8", "4/5", "8 out of 10", "80 %"; None outside that."""
+    value = float(match[1].replace("−", "-").replace(",", "."))
+    if match[3]:
+        whole = float(match[3].replace(",", "."))
+        value = value / whole if whole else -1.0
+    elif match[2]:
+        value /= 100
+    return value if 0.0 <= value <= 1.0 else None
 
 
 def cot_correct(verdict: Verdict) -> bool | None:

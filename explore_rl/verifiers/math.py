@@ -11,26 +11,35 @@ from analysis.errors import InputError
 from explore_rl.types import Problem, Verdict
 from explore_rl.verifiers.base import correct, no_answer, wrong
 from explore_rl.verifiers.extract import EXTRACTIONS, Extraction, final_answer
+from explore_rl.verifiers.math_dress import compact, undress
 from explore_rl.verifiers.math_equal import Tolerance, key, same
-from explore_rl.verifiers.math_forms import Form, Unbalanced, compact, parse, rewrite
+from explore_rl.verifiers.math_forms import Unbalanced, parse
+from explore_rl.verifiers.math_values import Listing, Number, Value, Words
 
 logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that it has no time limit of its own: the pool has
 
 
 class MathVerifier:
-    r"""problem.answer: LaTeX, plain text or a number; or a list of several answers that are all asked for (in any order).
+    r"""problem.answer: LaTeX, plain text or a number; or a list of several answers that are all asked for (in any
+    order).
 
-    extract: "boxed" (strict: \boxed{} only), "lenient" (also "####" and "answer is") or "last_number" (see `explore_rl.verifiers.extract`).
-    relative_tolerance: how far a number written with decimals may be from the reference, as a share of it. An integer reference has to be
+    extract: "boxed" (strict: \boxed{} only), "lenient" (also "####" and "answer is") or "last_number" (see
+    `explore_rl.verifiers.extract`).
+    relative_tolerance: how far a number written with decimals may be from the reference, as a share of it. An integer
+    reference has to be
     met exactly.
-    absolute_tolerance: how far any number may be. A problem's own metadata["tolerance"] (absolute; a list gives one for each
+    absolute_tolerance: how far any number may be. A problem's own metadata["tolerance"] (absolute; a list gives one for
+    each
     answer) and metadata["relative_tolerance"] come before these.
 
-    Order counts in tuples, vectors and intervals, not in lists and sets. Units may be left out, but not be wrong. A completion that was
+    Order counts in tuples, vectors and intervals, not in lists and sets. Units may be left out, but not be wrong. A
+    completion that was
     cut off, or whose answer breaks off, has no answer. `mode` is the answer in canonical writing.
     """
 
-    def __init__(self, extract: Extraction = "lenient", relative_tolerance: float = 1e-6, absolute_tolerance: float = 0.0):
+    def __init__(
+        self, extract: Extraction = "lenient", relative_tolerance: float = 1e-6, absolute_tolerance: float = 0.0
+    ):
         if extract not in EXTRACTIONS:
             raise InputError(f"math verifier: extract must be one of {', '.join(EXTRACTIONS)}, got {extract!r}")
         self.extract = extract
@@ -40,11 +49,11 @@ class MathVerifier:
     def __call__(self, completion: str, problem: Problem, *, truncated: bool = False) -> Verdict:
         if truncated:
             return no_answer("cut off before its end")
-        answer = final_answer(completion, self.extract)
+        answer = final_answer(completion, self.extract, of="value")
         if answer is None:
             return no_answer("no \\boxed{} answer" if self.extract == "boxed" else "no final answer found")
         gold, readings = _reference(problem)
-        if compact(rewrite(answer)) in readings:
+        if compact(undress(answer)) in readings:
             return correct(answer, mode=key(gold))
         try:
             given = parse(answer)
@@ -59,7 +68,9 @@ class MathVerifier:
         absolute = problem.metadata.get("tolerance", self.absolute)
         relative = problem.metadata.get("relative_tolerance", self.relative)
         each = absolute if isinstance(absolute, (list, tuple)) else [absolute]
-        return Tolerance(_tolerance("relative_tolerance", relative), tuple(_tolerance("tolerance", value) for value in each))
+        return Tolerance(
+            _tolerance("relative_tolerance", relative), tuple(_tolerance("tolerance", value) for value in each)
+        )
 
 
 def _tolerance(name: str, value: Any) -> Fraction:
@@ -72,7 +83,7 @@ def _tolerance(name: str, value: Any) -> Fraction:
     return fraction
 
 
-def _reference(problem: Problem) -> tuple[Form, frozenset[str]]:
+def _reference(problem: Problem) -> tuple[Value, frozenset[str]]:
     """The reference as a form, and the writings that need no comparison."""
     answer = problem.answer
     if isinstance(answer, bool) or not isinstance(answer, (str, int, float, list, tuple)) or answer in ("", [], ()):
@@ -89,23 +100,29 @@ def _text(answer: Any) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _read(answer: str | tuple[str, ...]) -> tuple[Form, frozenset[str]]:
+def _read(answer: str | tuple[str, ...]) -> tuple[Value, frozenset[str]]:
     answers = (answer,) if isinstance(answer, str) else answer
-    forms = []
+    values: list[Value] = []
     for text in answers:
         try:
-            forms.append(parse(text))
+            values.append(parse(text))
         except Unbalanced:  # a reference with a slip of the pen: it can be met in writing only
-            forms.append(Form("text", text=text))
-    writings = frozenset({compact(rewrite(", ".join(answers)))} - {""})
-    if len(forms) == 1:
-        return forms[0], writings
-    return Form("list", parts=tuple(part for form in forms for part in (form.parts if form.kind == "list" else (form,)))), writings
+            values.append(Words(text, text))
+    writings = frozenset({compact(undress(", ".join(answers)))} - {""})
+    if len(values) == 1:
+        return values[0], writings
+    parts = (value.parts if isinstance(value, Listing) and not value.braces else (value,) for value in values)
+    return Listing(parts=tuple(part for several in parts for part in several)), writings
 
 
-def _as_list(gold: Form, answer: str, problem: Problem, tolerance: Tolerance) -> bool:
+def _as_list(gold: Value, answer: str, problem: Problem, tolerance: Tolerance) -> bool:
     """ "160,250,300" reads as one number and as three; an answer that spaces them means three."""
-    if gold.kind != "number" or not isinstance(problem.answer, str) or "," not in problem.answer or "," not in answer:
+    if (
+        not isinstance(gold, Number)
+        or not isinstance(problem.answer, str)
+        or "," not in problem.answer
+        or "," not in answer
+    ):
         return False
     spaced = [parse(text.replace(",", ", ")) for text in (problem.answer, answer)]
-    return all(form.kind == "list" for form in spaced) and same(*spaced, tolerance)
+    return all(isinstance(value, Listing) for value in spaced) and same(*spaced, tolerance)

@@ -1,138 +1,96 @@
-r"""Whether two answers are the same: structure by structure, and expression by expression with math-verify's parser and comparison.
+r"""Whether two answers are the same: one rule for each type, and across types only the rules that ACROSS writes down.
 
-Numbers are compared as exact fractions, and expressions by their value at points chosen from the names of their symbols (equal at all
-of them: equal, by Schwartz and Zippel's lemma up to a chance far below 1e-20), which is quicker than simplification and, unlike rounding to
-six decimals, tells 3e-10 from 7e-10. What has no value is left to `math_verify.verify`.
+    >>> from explore_rl.verifiers.math_forms import parse
+    >>> def met(gold, given): return same(parse(gold), parse(given), Tolerance())
+    >>> met("(1,2)", "x=1, y=2"), met("[1,3]", r"\{1,3\}"), met("5 m", "500 cm"), met("x>2", r"(2,\infty)")
+    (True, False, True, True)
 
-Nothing here bounds its own time: run it where it can be killed. Nothing prints an expression, which alone can take for ever.
+docs/verifiers.md has the table of what is equal and what is not.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import lru_cache
-from typing import Any
 
-import math_verify
-import sympy
-from latex2sympy2_extended.latex2sympy2 import ConversionConfig, NormalizationConfig, latex2sympy, normalize_latex
-from math_verify.grader import should_treat_as_complex
-from sympy.core.function import AppliedUndef
-
-from explore_rl.verifiers.math_forms import Form, compact
-
-POINTS = 4  # at which expressions are compared, each with positive and with mixed signs
-DIGITS = 40
-EQUAL = Fraction(1, 10**25)  # relative; what differs less at 40 digits is the same
-_NORMALIZATION = NormalizationConfig(basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="none")
-# What the parser takes for something else (the gamma function, Euler's number) or cannot read, in names that it can.
-_NAMES = [(re.compile(p), r) for p, r in [
-    (r"\\gamma(?![a-zA-Z])", "g_{amma} "), (r"(?<![\\a-zA-Z])E(?=_)", r"\\Xi "), (r"\\odot(?![a-zA-Z])", "sun"), (r"\\hbar(?![a-zA-Z])", "h_{bar} "),
-]]  # fmt: skip
-_UNITS = {
-    "centimeter": "cm", "centimetre": "cm", "meter": "m", "metre": "m", "kilometer": "km", "kilometre": "km", "millimeter": "mm", "inch": "in",
-    "inche": "in", "feet": "ft", "foot": "ft", "yard": "yd", "mile": "mi", "second": "s", "sec": "s", "minute": "min", "hour": "h", "hr": "h", "day": "day",
-    "week": "week", "month": "month", "year": "year", "yr": "year", "cent": "cent", "dollar": "dollar", "gram": "g", "kilogram": "kg",
-    "pound": "lb", "ounce": "oz", "liter": "l", "litre": "l", "degree": "degree", "radian": "rad",
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Tolerance:
-    """A number given with decimals may be off by `relative` of the reference or by `absolute`, whichever is more; one given exactly, by
-    `absolute`.
-
-    absolute may hold one value for each part of the reference.
-    """
-
-    relative: Fraction = Fraction(1, 10**6)
-    absolute: tuple[Fraction, ...] = ()
-
-    def part(self, index: int) -> Tolerance:
-        return self if len(self.absolute) <= 1 else replace(self, absolute=self.absolute[index : index + 1])
-
-    @property
-    def margin(self) -> Fraction:
-        return self.absolute[0] if self.absolute else Fraction(0)
-
-
-def same(gold: Form, given: Form, tolerance: Tolerance) -> bool:
-    """Whether `given` answers what `gold` answers. Not symmetric: what the reference states (a label, a unit, a tolerance) counts."""
-    if gold.label and given.label and gold.label != given.label and gold.kind != "tuple":
-        return False
-    if _units_clash(gold.unit, given.unit):
-        return False
-    if gold.kind == "list" or given.kind == "list":
-        return _same_lists(gold, given, tolerance)
-    if gold.kind == "tuple" or given.kind == "tuple":
-        return _same_tuples(gold, given, tolerance)
-    if gold.kind == "text" or given.kind == "text":
-        return _same_texts(gold, given)
-    if gold.kind == "relation" or given.kind == "relation":
-        return gold.kind == given.kind and _same_relations(gold, given)
-    if gold.kind == given.kind == "number":
-        return same_numbers(gold, given, tolerance)
-    return _same_expressions(gold, given, tolerance)
+from explore_rl.verifiers.math_dress import compact
+from explore_rl.verifiers.math_expressions import (
+    Comparison,
+    expression_of,
+    same_equations,
+    same_expressions,
+    to_sympy,
+)
+from explore_rl.verifiers.math_keys import in_order_of_labels, key
+from explore_rl.verifiers.math_matrices import matrix_of
+from explore_rl.verifiers.math_scalars import (
+    Tolerance,
+    based_for_digits,
+    clock_for_text,
+    comparison,
+    quantity_for_value,
+    same_based,
+    same_clocks,
+    same_numbers,
+    same_plain,
+    same_quantities,
+    same_words,
+)
+from explore_rl.verifiers.math_sets import real_set
+from explore_rl.verifiers.math_values import (
+    Assignments,
+    Based,
+    Chain,
+    Clock,
+    Expression,
+    Labelled,
+    Listing,
+    Matrix,
+    Number,
+    Quantity,
+    RealSet,
+    Relation,
+    Sequence,
+    SetOperation,
+    Value,
+    Words,
+)
 
 
-def same_numbers(gold: Form, given: Form, tolerance: Tolerance) -> bool:
-    if gold.percent == given.percent:
-        return _close(gold.value, given.value, gold, given, tolerance)
-    # "50 %", "50" and "0.5" all answer a question for a percentage; which is asked for, only the reference could tell, and often does not.
-    return any(_close(gold.value * g, given.value * p, gold, given, tolerance) for g, p in ((1, 1), (_share(gold), _share(given))))
+def same(gold: Value, given: Value, tolerance: Tolerance) -> bool:
+    """Whether `given` answers what `gold` answers. Not symmetric: what the reference states (a label, a unit, a
+    tolerance) counts."""
+    if type(gold) is type(given):
+        return _OF_ONE_TYPE[type(gold)](gold, given, tolerance)
+    return any(
+        rule(gold, given, tolerance)
+        for golds, givens, rule in ACROSS
+        if isinstance(gold, golds) and isinstance(given, givens)
+    )
 
 
-def _share(form: Form) -> Fraction:
-    return Fraction(1, 100) if form.percent else Fraction(1)
+# --- several values --------------------------------------------------------------------------------------------------
 
 
-def _close(gold: Fraction, given: Fraction, gold_form: Form, given_form: Form, tolerance: Tolerance) -> bool:
-    difference = abs(gold - given)
-    if difference <= tolerance.margin:
-        return True
-    exact = not gold_form.decimal and (gold.denominator == 1 or not given_form.decimal)  # 3 is 3; 1/3 may be given as 0.33333333
-    return difference <= (0 if exact else tolerance.relative * abs(gold))
+def _same_listings(gold: Listing, given: Listing, tolerance: Tolerance) -> bool:
+    golds, givens = gold.parts, given.parts
+    if len(golds) == len(givens):
+        if _matched(golds, givens, tolerance):
+            return True
+    else:  # a double root may be named once, a value be written in two ways
+        once = _distinct(golds), _distinct(givens)
+        if len(once[0]) == len(once[1]) and _matched(*once, tolerance):
+            return True
+    return (_intervals(gold) or _intervals(given)) and _same_real_sets(gold, given, tolerance)
 
 
-def _units_clash(gold: str, given: str) -> bool:
-    """Both stated, both known, and not the same: 5 cents is not 5 dollars. Unknown units are not judged."""
-    if not gold or not given:
-        return False
-    powers = [re.search(r"\^\s*\{?\s*(\d)", unit) for unit in (gold, given)]
-    if all(powers) and powers[0][1] != powers[1][1]:
-        return True
-    if gold.startswith("base") or given.startswith("base"):
-        return gold != given
-    one, other = (_UNITS.get(word, word if word in _UNITS.values() else None) for word in (_unit_word(gold), _unit_word(given)))
-    return one is not None and other is not None and one != other
+def _intervals(listing: Listing) -> bool:
+    return any(isinstance(part, (Sequence, RealSet)) for part in listing.parts) and not listing.braces
 
 
-def _unit_word(unit: str) -> str:
-    word = re.match(r"[^A-Za-z]*([A-Za-z]*)", unit)[1]
-    return word.lower().removesuffix("s") if len(word) > 2 else word
-
-
-# --- structure ----------------------------------------------------------------------------------------------------------
-
-
-def _same_lists(gold: Form, given: Form, tolerance: Tolerance) -> bool:
-    golds, givens = (form.parts if form.kind == "list" else (form,) for form in (gold, given))
-    if gold.kind == "tuple":  # "(1, 2)" answered by "1, 2": in order
-        return len(givens) == len(gold.parts) > 1 and _in_order(gold.parts, givens, tolerance)
-    if given.kind == "tuple" and gold.kind == "list" and given.brackets in ("()", "[]") and not any(part.kind == "tuple" for part in golds):
-        givens = given.parts
-    if len(golds) == len(givens) and _matched(golds, givens, tolerance):
-        return True
-    if len(golds) != len(givens):  # a double root may be named once, a value be written in two ways
-        once = [_distinct(parts) for parts in (golds, givens)]
-        return len(once[0]) == len(once[1]) and _matched(*once, tolerance)
-    return False
-
-
-def _matched(golds: tuple[Form, ...], givens: tuple[Form, ...], tolerance: Tolerance) -> bool:
+def _matched(golds: tuple[Value, ...], givens: tuple[Value, ...], tolerance: Tolerance) -> bool:
     left = list(givens)
     for index, gold in enumerate(golds):
         match = next((i for i, given in enumerate(left) if same(gold, given, tolerance.part(index))), None)
@@ -142,209 +100,283 @@ def _matched(golds: tuple[Form, ...], givens: tuple[Form, ...], tolerance: Toler
     return not left
 
 
-def _distinct(parts: tuple[Form, ...]) -> tuple[Form, ...]:
+def _distinct(parts: tuple[Value, ...]) -> tuple[Value, ...]:
     return tuple({key(part): part for part in parts}.values())
 
 
-def _in_order(golds: tuple[Form, ...], givens: tuple[Form, ...], tolerance: Tolerance) -> bool:
-    return all(same(gold, given, tolerance.part(index)) for index, (gold, given) in enumerate(zip(golds, givens)))
-
-
-def _same_tuples(gold: Form, given: Form, tolerance: Tolerance) -> bool:
-    if gold.kind != given.kind or len(gold.parts) != len(given.parts):
+def _in_order(golds: tuple[Value, ...], givens: tuple[Value, ...], tolerance: Tolerance) -> bool:
+    if len(golds) != len(givens):
         return False
+    return all(same(gold, given, tolerance.part(i)) for i, (gold, given) in enumerate(zip(golds, givens, strict=True)))
+
+
+def _one_of_a_list(gold: Value, given: Value, tolerance: Tolerance) -> bool:
+    """A list of one value, or of one value twice, is that value."""
+    golds, givens = (_distinct(value.parts) if isinstance(value, Listing) else (value,) for value in (gold, given))
+    return len(golds) == len(givens) == 1 and same(golds[0], givens[0], tolerance)
+
+
+def _same_sequences(gold: Sequence, given: Sequence, tolerance: Tolerance) -> bool:
     if len(gold.parts) == 2 and gold.brackets != given.brackets:  # an interval's ends
         return False
     return _in_order(gold.parts, given.parts, tolerance)
 
 
-def _same_texts(gold: Form, given: Form) -> bool:
-    def plain(form: Form) -> str:
-        return re.sub(r"[^a-z0-9]", "", re.sub(r"\\[a-z]+", "", form.text.lower()))
+def _sequence_for_listing(gold: Value, given: Value, tolerance: Tolerance) -> bool:
+    """Three values or more are no interval: brackets round a plain list do not count, nor do they where they were
+    forgotten.
 
-    return plain(gold) == plain(given) != ""
-
-
-# --- expressions --------------------------------------------------------------------------------------------------------
-
-
-def _same_expressions(gold: Form, given: Form, tolerance: Tolerance) -> bool:
-    if _plain(gold.text) == _plain(given.text) != "":
-        return gold.percent == given.percent
-    if gold.unit.startswith("base") or given.unit.startswith("base"):
+    A set in braces has no order, so it answers no sequence.
+    """
+    listing, sequence = (gold, given) if isinstance(gold, Listing) else (given, gold)
+    if len(sequence.parts) < 3 or sequence.brackets not in ("()", "[]"):
         return False
-    one, other = map(_expression, (gold, given))
-    if one is None or other is None or not isinstance(one, sympy.Expr) or not isinstance(other, sympy.Expr):
-        return _math_verify_says(one, other)
-    decimal = given.decimal or gold.decimal or bool(one.atoms(sympy.Float) or other.atoms(sympy.Float))
-    renamed = {given.variable: gold.variable} if gold.variable and given.variable and "," not in gold.variable + given.variable else {}
-    how = _Comparison(float(tolerance.relative) if decimal else float(EQUAL), float(tolerance.margin), renamed)
-    if _same_values(one, other, how):
-        return True
-    imaginary = {symbol: sympy.I for symbol in one.free_symbols | other.free_symbols if symbol.name == "i"}
-    return bool(imaginary) and _same_values(one.xreplace(imaginary), other.xreplace(imaginary), how)
+    if listing is gold:
+        return not any(isinstance(part, Sequence) for part in gold.parts) and _matched(
+            gold.parts, given.parts, tolerance
+        )
+    return not listing.braces and _in_order(gold.parts, given.parts, tolerance)
 
 
-def _expression(form: Form) -> Any:
-    return _sympy(form.text) if form.kind == "expr" else sympy.Rational(form.value.numerator, form.value.denominator)
+def _same_assignments(gold: Assignments, given: Assignments, tolerance: Tolerance) -> bool:
+    theirs = dict(given.pairs)
+    if len(theirs) != len(gold.pairs) or any(name not in theirs for name, _ in gold.pairs):
+        return False
+    return all(same(value, theirs[name], tolerance.part(i)) for i, (name, value) in enumerate(gold.pairs))
 
 
-def _plain(text: str) -> str:
-    return compact(text).replace("{", "").replace("}", "").replace(r"\cdot", "")
+def _assignments_for_values(gold: Value, given: Value, tolerance: Tolerance) -> bool:
+    """Values without labels answer values with labels in the order of the labels, if they have an order."""
+    golds, givens = (_ordered(value) for value in (gold, given))
+    return golds is not None and givens is not None and _in_order(golds, givens, tolerance)
+
+
+def _ordered(value: Value) -> tuple[Value, ...] | None:
+    if isinstance(value, Assignments):
+        return tuple(part for _, part in in_order_of_labels(value.pairs))
+    if isinstance(value, Matrix):
+        sequence = _vector(value)
+        return sequence.parts if sequence else None
+    if isinstance(value, Sequence):
+        return value.parts if value.brackets == "()" or (value.brackets == "[]" and len(value.parts) > 2) else None
+    return None if value.braces else value.parts
+
+
+# --- labels, equations, chains ---------------------------------------------------------------------------------------
+
+
+def _same_labelled(gold: Labelled, given: Labelled, tolerance: Tolerance) -> bool:
+    if gold.label and given.label and gold.label != given.label and not (gold.worded or given.worded):
+        return _as_equations(gold, given, tolerance)
+    one, other = gold.value, given.value
+    if (
+        gold.variable
+        and given.variable
+        and gold.variable != given.variable
+        and "," not in gold.variable + given.variable
+    ):
+        return same(one, _renamed(other, given.variable, gold.variable), tolerance)
+    return same(one, other, tolerance)
 
 
 @dataclass(frozen=True)
-class _Comparison:
-    relative: float
-    absolute: float
-    renamed: dict[str, str]
+class _Renamed(Value):
+    """An expression in which one symbol stands for another: f(n) = n is f(x) = x."""
+
+    value: Value = Value()
+    old: str = ""
+    new: str = ""
 
 
-def _same_values(one: sympy.Expr, other: sympy.Expr, how: _Comparison) -> bool:
-    names = _opaque(one) | _opaque(other) | one.free_symbols | other.free_symbols
-    if not names:
-        one, other = (_exact(value) for value in (one, other))
-        if isinstance(one, sympy.Rational) and isinstance(other, sympy.Rational) and how.relative <= float(EQUAL):
-            return abs(one - other) <= how.absolute
-        verdict = _close_values(_value(one, {}), _value(other, {}), how)
-        return _math_verify_says(one, other) if verdict is None else verdict
-    whole, theirs = one.has(*_WHOLE) or other.has(*_WHOLE), other.atoms()
-    seen = 0
-    for point in range(2 * POINTS):
-        signs = point >= POINTS
-        if signs and whole:
-            break
-        called = {symbol: how.renamed.get(_name(symbol), _name(symbol)) if symbol in theirs else _name(symbol) for symbol in names}
-        values = {symbol: _sample(name, point, whole, signs) for symbol, name in called.items()}
-        left, right = _value(one, values), _value(other, values)
-        if signs and (_complex(left) or _complex(right)):  # log n^2 and 2 log n: the same where both are real
-            continue
-        verdict = _close_values(left, right, how)
-        if verdict is False:
-            return False
-        seen += verdict is True
-    return seen >= POINTS or _math_verify_says(one, other)
+def _renamed(value: Value, old: str, new: str) -> Value:
+    if isinstance(value, Listing):
+        return replace(value, parts=tuple(_renamed(part, old, new) for part in value.parts))
+    return _Renamed(value.text, value, old, new) if isinstance(value, (Expression, Quantity)) else value
 
 
-_WHOLE = (sympy.floor, sympy.ceiling, sympy.factorial, sympy.binomial, sympy.Mod, sympy.Sum, sympy.Product)
+def _same_renamed(gold: Value, given: _Renamed, tolerance: Tolerance) -> bool:
+    how = comparison(gold, given.value, tolerance)
+    how = replace(how, renamed=((given.old, given.new),))
+    return same_expressions(expression_of(gold), to_sympy(given.text), how)
 
 
-def _exact(value: sympy.Expr) -> sympy.Expr:
-    return value if isinstance(value, (sympy.Rational, sympy.Float)) else value.doit()
+def _label_left_out(gold: Value, given: Value, tolerance: Tolerance) -> bool:
+    return same(*(value.value if isinstance(value, Labelled) else value for value in (gold, given)), tolerance)
 
 
-def _opaque(expression: sympy.Expr) -> set:
-    """What has no value of its own, such as u(t) or a derivative: taken as a symbol."""
-    return expression.atoms(AppliedUndef, sympy.Derivative)
+def _as_equations(gold: Value, given: Value, tolerance: Tolerance) -> bool:
+    """y = 2x + 1 is an equation where the other side is one; an equation between letters, not a value for one."""
+    equations = [_equation(value) for value in (gold, given)]
+    return None not in equations and same_equations(*equations)
 
 
-def _name(symbol: Any) -> str:
-    name = symbol.name if isinstance(symbol, sympy.Symbol) else sympy.srepr(symbol)
-    return re.sub(r"[\s{}]", "", name)
-
-
-def _sample(name: str, point: int, whole: bool, signs: bool) -> sympy.Number:
-    """A value for a symbol that depends on its name only, so that both expressions get the same. A Float: powers of fractions explode."""
-    digest = int.from_bytes(hashlib.sha256(f"{name}/{point}".encode()).digest()[:6], "big")
-    if whole:
-        return sympy.Integer(2 + digest % 7)
-    value = sympy.Float(digest % 10**9 + 10**8, DIGITS + 10) / (5 * 10**8)
-    return -value if signs and (digest >> 40) % 2 else value
-
-
-def _value(expression: sympy.Expr, values: dict) -> complex | sympy.Expr | None:
-    try:
-        replaced = expression.xreplace(values)
-        result = sympy.N(replaced.doit() if expression.has(sympy.Sum, sympy.Product) else replaced, DIGITS)
-    except (TypeError, ValueError, ArithmeticError, AttributeError, NotImplementedError):
+def _equation(value: Value) -> Relation | None:
+    if isinstance(value, Relation):
+        return value if value.operators == ("=",) else None
+    if value.variable or value.worded or not isinstance(value.value, (Expression, Quantity)):
         return None
-    return result if result.is_number and result.is_finite else None
-
-
-def _complex(value: Any) -> bool:
-    return value is None or value.is_real is not True
-
-
-def _close_values(one: Any, other: Any, how: _Comparison) -> bool | None:
-    if one is None or other is None:
+    parsed = to_sympy(value.value.text)
+    if not getattr(parsed, "free_symbols", None):
         return None
-    difference = sympy.Abs(sympy.N(one - other, DIGITS))
-    size = sympy.Abs(one)
-    if not (difference.is_number and size.is_number):
-        return None
-    if size < sympy.Float(10) ** -30:  # zero, up to what is lost when terms cancel
-        return bool(difference < sympy.Float(10) ** -30) or bool(difference <= how.absolute)
-    return bool(difference <= max(how.relative * size, how.absolute))
+    return Relation(value.text, ("=",), (Expression(value.label), Expression(value.value.text)))
 
 
-def _same_relations(gold: Form, given: Form) -> bool:
-    if compact(gold.text) == compact(given.text) or _mirrored(gold) == compact(given.text):
+def _same_relations(gold: Relation, given: Relation, tolerance: Tolerance) -> bool:
+    if _written(gold) == _written(given):
         return True
-    if gold.operator != given.operator or gold.operator not in ("=", r"\neq"):
+    if gold.operators == given.operators and gold.operators in (("=",), (r"\neq",)):
+        return _written(gold) == _written(given, turned=True) or same_equations(gold, given)
+    if gold.operators == given.operators and all(
+        same_plain(one, other, tolerance) for one, other in zip(gold.sides, given.sides, strict=True)
+    ):
+        return True
+    return _same_real_sets(gold, given, tolerance)
+
+
+def _written(relation: Relation, turned: bool = False) -> tuple[str, ...]:
+    sides = tuple(compact(side.text) for side in relation.sides)
+    return relation.operators + (sides[::-1] if turned else sides)
+
+
+def _chain(gold: Value, given: Value, tolerance: Tolerance) -> bool:
+    """One value written several times: the last writing is the answer, and the one before a rounding is too. All must
+    agree."""
+    if isinstance(gold, Chain):
+        return any(same(side, given, tolerance) for side in gold.sides)
+    rounded = r"\approx" in given.text
+    answers = given.sides if rounded else given.sides[-1:]
+    if not any(same(gold, side, tolerance) for side in answers):
         return False
-    differences = []
-    for form in (gold, given):
-        sides = [_sympy(side.text) for side in form.parts]
-        if not all(isinstance(side, sympy.Expr) for side in sides):
-            return False
-        differences.append(sides[0] - sides[1])
-    # The same equation up to a constant factor: the quotient of (left - right) is the same at all points.
-    one, other = differences
-    names = _opaque(one) | _opaque(other) | one.free_symbols | other.free_symbols
-    ratio = None
-    for point in range(POINTS):
-        values = {symbol: _sample(_name(symbol), point, False, False) for symbol in names}
-        left, right = _value(one, values), _value(other, values)
-        if left is None or right is None or abs(right) < sympy.Float(10) ** -30 or abs(left) < sympy.Float(10) ** -30:
-            return False
-        if ratio is None:
-            ratio = left / right
-        elif not _close_values(ratio, left / right, _Comparison(float(EQUAL), 0.0, {})):
-            return False
-    return ratio is not None
+    near = replace(tolerance, relative=Fraction(2, 100)) if rounded else tolerance
+    return all(same(gold, side, near) or _near(gold, side, near) for side in given.sides)
 
 
-def _mirrored(form: Form) -> str:
-    return compact(f"{form.parts[1].text}{form.operator}{form.parts[0].text}") if form.operator == "=" else ""
+def _near(gold: Value, side: Value, tolerance: Tolerance) -> bool:
+    how = Comparison(float(tolerance.relative))
+    return same_expressions(_constant(gold), _constant(side), how)
 
 
-def _math_verify_says(one: Any, other: Any) -> bool:
-    if one is None or other is None:
+def _constant(value: Value):
+    return _constant(value.amount) if isinstance(value, Quantity) else expression_of(value)
+
+
+def _both_sides(gold: Value, given: Relation, tolerance: Tolerance) -> bool:
+    """2(x+1) = 2x+2 for 2x+2: an identity both sides of which are the answer."""
+    return given.operators == ("=",) and all(same_plain(gold, side, tolerance) for side in given.sides)
+
+
+# --- sets and matrices -----------------------------------------------------------------------------------------------
+
+
+def _same_real_sets(gold: Value, given: Value, tolerance: Tolerance) -> bool:
+    one, other = real_set(gold), real_set(given)
+    if one is None or other is None or len(one.pieces) != len(other.pieces):
         return False
-    return math_verify.verify(one, other, timeout_seconds=None, raise_on_error=True)
+    left = list(other.pieces)
+    for piece in one.pieces:
+        match = next((their for their in left if _same_pieces(piece, their, tolerance)), None)
+        if match is None:
+            return False
+        left.remove(match)
+    return True
 
 
-@lru_cache(maxsize=4096)
-def _sympy(latex: str) -> Any:
-    """What math-verify's LaTeX parser makes of an expression, with R and r kept apart; None if it cannot read it or it has no meaning
-    (1/0)."""
-    for pattern, name in _NAMES:
-        latex = pattern.sub(name, latex)
-    latex = normalize_latex(latex, _NORMALIZATION)
-    try:
-        parsed = latex2sympy(
-            latex,
-            is_real=not should_treat_as_complex(latex),
-            normalization_config=None,
-            conversion_config=ConversionConfig(lowercase_symbols=False),
-        )
-    except (MemoryError, RecursionError):  # these say nothing about the answer
-        raise
-    except Exception:  # the parser raises bare Exceptions, and whatever sympy raises on nonsense
-        return None
-    return None if isinstance(parsed, sympy.Basic) and parsed.has(sympy.zoo, sympy.nan) else parsed
+def _same_pieces(gold, given, tolerance: Tolerance) -> bool:
+    return (
+        gold.brackets == given.brackets
+        and same(gold.left, given.left, tolerance)
+        and same(gold.right, given.right, tolerance)
+    )
 
 
-# --- one name for equal answers -----------------------------------------------------------------------------------------
+def _solved_for_label(gold: Value, given: Value, tolerance: Tolerance) -> bool:
+    """x < 1 and -x > -1: the same set, of the same letter."""
+    labelled, relation = (gold, given) if isinstance(gold, Labelled) else (given, gold)
+    letters = {letter for side in relation.sides for letter in re.findall(r"(?<![\\A-Za-z])[A-Za-z]", side.text)}
+    return letters == {labelled.label} and _same_real_sets(gold, given, tolerance)
 
 
-def key(form: Form) -> str:
-    """A canonical way of writing, as far as it can be had without algebra: numbers as fractions, lists sorted, no blanks."""
-    if form.kind == "number" and form.value is not None:
-        base = f"_{form.unit.removeprefix('base ')}" if form.unit.startswith("base") else ""
-        return f"{form.value}{'%' if form.percent else ''}{base}"
-    if form.kind == "list":
-        return "{" + ",".join(sorted(key(part) for part in form.parts)) + "}"
-    if form.kind == "tuple":
-        return form.brackets[0] + ",".join(key(part) for part in form.parts) + form.brackets[1]
-    return _plain(form.text)
+def _same_matrices(gold: Matrix, given: Matrix, tolerance: Tolerance) -> bool:
+    shapes = [[len(row) for row in matrix.rows] for matrix in (gold, given)]
+    if shapes[0] != shapes[1]:
+        one, other = _vector(gold), _vector(given)
+        return one is not None and other is not None and _in_order(one.parts, other.parts, tolerance)
+    return all(_in_order(one, other, tolerance) for one, other in zip(gold.rows, given.rows, strict=True))
+
+
+def _vector(matrix: Matrix) -> Sequence | None:
+    if all(len(row) == 1 for row in matrix.rows):
+        return Sequence(matrix.text, tuple(row[0] for row in matrix.rows))
+    return Sequence(matrix.text, matrix.rows[0]) if len(matrix.rows) == 1 else None
+
+
+def _vector_for_sequence(gold: Value, given: Value, tolerance: Tolerance) -> bool:
+    one, other = (_vector(value) if isinstance(value, Matrix) else value for value in (gold, given))
+    if one is None or other is None or "(]" in (one.brackets, other.brackets) or "[)" in (one.brackets, other.brackets):
+        return False
+    return _in_order(one.parts, other.parts, tolerance)
+
+
+def _worked_out_matrix(gold: Value, given: Value, tolerance: Tolerance) -> bool:
+    """2 times a matrix, a sum of two: worked out, where the other side is a matrix."""
+    one, other = (matrix_of(value) for value in (gold, given))
+    return one is not None and other is not None and _same_matrices(one, other, tolerance)
+
+
+# --- which rule for which types --------------------------------------------------------------------------------------
+
+Rule = Callable[[Value, Value, Tolerance], bool]
+_OF_ONE_TYPE: dict[type, Rule] = {
+    Number: same_numbers,
+    Based: same_based,
+    Quantity: same_quantities,
+    Clock: same_clocks,
+    Expression: same_plain,
+    Words: same_words,
+    Listing: _same_listings,
+    Sequence: _same_sequences,
+    RealSet: _same_real_sets,
+    SetOperation: _same_real_sets,
+    Matrix: _same_matrices,
+    Labelled: _same_labelled,
+    Assignments: _same_assignments,
+    Relation: _same_relations,
+    Chain: _chain,
+}
+_SETS = (RealSet, SetOperation)
+# (types of one side, types of the other, rule), for either side being the reference
+_EITHER_WAY: list[tuple[tuple, tuple, Rule]] = [
+    ((Number,), (Expression,), same_plain),
+    ((Quantity,), (Number, Expression), quantity_for_value),
+    ((Clock,), (Expression, Number), clock_for_text),
+    ((Based,), (Expression, Number, Quantity), based_for_digits),
+    ((Words,), (Expression,), same_words),
+    ((Words,), (Quantity,), same_words),
+    (
+        (Labelled,),
+        (Number, Based, Quantity, Clock, Expression, Words, Listing, Sequence, Matrix, *_SETS),
+        _label_left_out,
+    ),
+    ((Labelled,), (Relation,), _as_equations),
+    ((Labelled,), (Relation,), _solved_for_label),
+    ((Assignments,), (Sequence, Listing, Matrix), _assignments_for_values),
+    ((Sequence,), (Listing,), _sequence_for_listing),
+    ((Sequence,), (Matrix,), _vector_for_sequence),
+    ((Expression,), (Matrix,), _worked_out_matrix),
+    (_SETS, (Sequence, Relation, Listing, *_SETS), _same_real_sets),
+    ((Sequence,), (Relation,), _same_real_sets),
+    (
+        (Listing,),
+        (Number, Quantity, Expression, Words, Sequence, Assignments, Labelled, Relation, Matrix),
+        _one_of_a_list,
+    ),
+]
+ACROSS: list[tuple[tuple, tuple, Rule]] = [
+    *_EITHER_WAY,
+    *((givens, golds, rule) for golds, givens, rule in _EITHER_WAY),
+    # only where the answer is of the second kind
+    ((Expression, Number), (Relation,), _both_sides),
+    ((Value,), (Chain,), _chain),
+    ((Chain,), (Value,), _chain),
+    ((Expression, Number, Quantity), (_Renamed,), _same_renamed),
+]

@@ -9,18 +9,23 @@ from analysis.errors import InputError
 from explore_rl.types import Problem, Verdict
 from explore_rl.verifiers.base import correct, no_answer, wrong
 from explore_rl.verifiers.extract import EXTRACTIONS, Extraction, final_answer
-from explore_rl.verifiers.math_forms import Form, Unbalanced, parse
+from explore_rl.verifiers.math_forms import Unbalanced, parse
+from explore_rl.verifiers.math_values import Chain, Labelled, Number, Quantity
 
 
 class NumericVerifier:
-    """problem.answer: a number, or text that holds one (thousands separators, fractions, scientific notation, per cent, a unit).
+    """problem.answer: a number, or text that holds one (thousands separators, fractions, scientific notation, per cent,
+    a unit).
 
-    Right if |given - reference| <= max(absolute_tolerance, relative_tolerance * |reference|), in exact arithmetic. Units are left out.
+    Right if |given - reference| <= max(absolute_tolerance, relative_tolerance * |reference|), in exact arithmetic.
+    Units are left out.
     extract as in
     `explore_rl.verifiers.extract`. `mode` is the number as a fraction.
     """
 
-    def __init__(self, relative_tolerance: float = 0.0, absolute_tolerance: float = 0.0, extract: Extraction = "lenient"):
+    def __init__(
+        self, relative_tolerance: float = 0.0, absolute_tolerance: float = 0.0, extract: Extraction = "lenient"
+    ):
         if extract not in EXTRACTIONS:
             raise InputError(f"numeric verifier: extract must be one of {', '.join(EXTRACTIONS)}, got {extract!r}")
         for name, value in (("relative_tolerance", relative_tolerance), ("absolute_tolerance", absolute_tolerance)):
@@ -32,10 +37,8 @@ class NumericVerifier:
     def __call__(self, completion: str, problem: Problem, *, truncated: bool = False) -> Verdict:
         if truncated:
             return no_answer("cut off before its end")
-        gold = _number(problem.answer)
-        if gold is None:
-            raise InputError(f"problem {problem.id}: the numeric verifier needs an answer that is a number, got {problem.answer!r}")
-        answer = final_answer(completion, self.extract)
+        gold = self.check(problem)
+        answer = final_answer(completion, self.extract, of="value")
         if answer is None:
             return no_answer("no final answer found")
         given = _number(answer)
@@ -45,14 +48,29 @@ class NumericVerifier:
             return correct(answer, mode=str(given))
         return wrong(answer, mode=str(given), reason=f"is not {problem.answer}")
 
+    def check(self, problem: Problem) -> Fraction:
+        """The problem's answer as a number. Raises InputError if it is none."""
+        gold = _number(problem.answer)
+        if gold is None:
+            raise InputError(
+                f"problem {problem.id}: the numeric verifier needs an answer that is a number, got {problem.answer!r}"
+            )
+        return gold
+
 
 def _number(answer: Any) -> Fraction | None:
     if isinstance(answer, bool) or not isinstance(answer, (int, float, str)):
         return None
     try:
-        form: Form = parse(str(answer))
+        value = parse(str(answer))
     except Unbalanced:
         return None
-    if form.kind != "number" or form.unit.startswith("base"):
+    # a label, a unit and a calculation before the number are left out
+    while isinstance(value, (Labelled, Quantity, Chain)):
+        if isinstance(value, Chain):
+            value = value.sides[-1]
+        else:
+            value = value.value if isinstance(value, Labelled) else value.amount
+    if not isinstance(value, Number):
         return None
-    return form.value / 100 if form.percent else form.value
+    return value.value / 100 if value.percent else value.value

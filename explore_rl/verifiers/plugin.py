@@ -1,7 +1,9 @@
 """A reward function of the user's own, named "module:function" or "path.py:function", in one of two forms:
 
-    TRL    f(prompts, completions, **columns) -> [score or None]    columns: the problem's metadata and `answer`, each a list of one
-    verl   compute_score(data_source, solution_str, ground_truth, extra_info) -> score or {"score": ..., "acc": ..., "pred": ...}
+    TRL    f(prompts, completions, **columns) -> [score or None]    columns: the problem's metadata and `answer`, each a
+    list of one
+    verl   compute_score(data_source, solution_str, ground_truth, extra_info) -> score or {"score": ..., "acc": ...,
+    "pred": ...}
 
 An exception, a result that is no number, or a score outside low to high is an ERROR, never a score of 0.
 """
@@ -26,14 +28,23 @@ from explore_rl.types import Problem, Verdict
 from explore_rl.verifiers.base import correct, failed, no_answer, wrong
 
 FORMS = {"trl": {"prompts", "completions"}, "verl": {"data_source", "solution_str", "ground_truth"}}
-ANSWERS = ("answer", "solution", "ground_truth", "target", "label")  # names under which TRL functions ask for the reference
+ANSWERS = (
+    "answer",
+    "solution",
+    "ground_truth",
+    "target",
+    "label",
+)  # names under which TRL functions ask for the reference
 
 
 class PluginVerifier:
-    """target: the function. form: "trl" or "verl"; None: told from the names of its parameters. arguments: further keyword arguments.
+    """target: the function. form: "trl" or "verl"; None: told from the names of its parameters. arguments: further
+    keyword arguments.
 
-    low, high: the range of the function's scores, mapped to [0, 1] (DAPO's gives -1 and 1). correct_from: the score, so mapped, from which
-    an answer is CORRECT, unless a verl function says so itself ("acc"). none: what a TRL function's None (not applicable) means: "error",
+    low, high: the range of the function's scores, mapped to [0, 1] (DAPO's gives -1 and 1). correct_from: the score, so
+    mapped, from which
+    an answer is CORRECT, unless a verl function says so itself ("acc"). none: what a TRL function's None (not
+    applicable) means: "error",
     which leaves the sample out of its group, or "no_answer".
     """
 
@@ -64,7 +75,11 @@ class PluginVerifier:
         self.form = form or self._form({p.name for p in parameters})
 
     def __call__(self, completion: str, problem: Problem, *, truncated: bool = False) -> Verdict:
-        given = self._trl(completion, problem, truncated) if self.form == "trl" else self._verl(completion, problem, truncated)
+        given = (
+            self._trl(completion, problem, truncated)
+            if self.form == "trl"
+            else self._verl(completion, problem, truncated)
+        )
         if self.accepts is not None:
             given = {name: value for name, value in given.items() if name in self.accepts}
         try:
@@ -75,7 +90,9 @@ class PluginVerifier:
             return failed(f"{self.name}: {type(error).__name__}: {error}"[:500])
         if self.form == "trl":
             if not isinstance(result, (list, tuple)) or len(result) != 1:
-                return failed(f"{self.name}: returned {_short(result)} for one completion, expected a list of one score")
+                return failed(
+                    f"{self.name}: returned {_short(result)} for one completion, expected a list of one score"
+                )
             result = result[0]
         return self._verdict(result)
 
@@ -141,7 +158,8 @@ class PluginVerifier:
 
 
 def load_function(target: str) -> Callable:
-    """The function of "module:function" or "path.py:function". Raises InputError. A module may lie in the working directory."""
+    """The function of "module:function" or "path.py:function". Raises InputError. A module may lie in the working
+    directory."""
     place, _, attribute = target.rpartition(":")
     if not place or not attribute:
         raise InputError(f"verifier {target!r}: expected module:function or path.py:function")

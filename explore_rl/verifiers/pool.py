@@ -1,12 +1,16 @@
-"""Runs verifiers in processes that can be killed: limits on each item, results in order, and no item lost because of another.
+"""Runs verifiers in processes that can be killed: limits on each item, results in order, and no item lost because of
+another.
 
     with VerifierPool({"math": {"extract": "lenient"}}) as pool:
         for verdict in pool.verify(Item(problem, completion) for problem, completion in samples):
             ...
 
-One thread of the pool talks to all workers; callers, of any number of threads, hand it items and wait for verdicts. Each worker is a fresh
-interpreter with a socket of its own, so one that is killed in the middle of a message harms nobody else. Items travel in chunks (a cheap
-verifier takes microseconds), but a few bytes of shared memory always tell which item a worker is at, and since when: if it has to be
+One thread of the pool talks to all workers; callers, of any number of threads, hand it items and wait for verdicts.
+Each worker is a fresh
+interpreter with a socket of its own, so one that is killed in the middle of a message harms nobody else. Items travel
+in chunks (a cheap
+verifier takes microseconds), but a few bytes of shared memory always tell which item a worker is at, and since when: if
+it has to be
 killed,
 or dies, that item gets the verdict TIMEOUT or ERROR and the rest of its chunk goes to others.
 """
@@ -80,8 +84,13 @@ class _Ticket:
     __slots__ = ("attempts", "call", "name", "packed", "verdict")
 
     def __init__(self, item: Item, call: _Call):
-        if item.problem is not call.problem:  # the samples of a group share one; traces can be long, and no verifier needs them
-            call.problem, call.packed = item.problem, pickle.dumps(replace(item.problem, traces=()), pickle.HIGHEST_PROTOCOL)
+        if (
+            item.problem is not call.problem
+        ):  # the samples of a group share one; traces can be long, and no verifier needs them
+            call.problem, call.packed = (
+                item.problem,
+                pickle.dumps(replace(item.problem, traces=()), pickle.HIGHEST_PROTOCOL),
+            )
         self.attempts = 0  # workers that died before they began it, as the first of their items
         self.call = call
         self.name = item.verifier_name
@@ -90,13 +99,17 @@ class _Ticket:
 
 
 class VerifierPool:
-    """options: verifier name -> its options (as `make_verifier` takes them; checked here). workers: processes, None for one a core.
+    """options: verifier name -> its options (as `make_verifier` takes them; checked here). workers: processes, None for
+    one a core.
 
-    time_limit_s (wall clock), cpu_limit_s (processor seconds, None: no limit besides the wall clock) and memory_limit_mb (growth of the
+    time_limit_s (wall clock), cpu_limit_s (processor seconds, None: no limit besides the wall clock) and
+    memory_limit_mb (growth of the
     process) are for one item, where its verifier has no `limits` of its own.
 
-    Workers start with the first call and end with `close` (or the `with` block, or this process). Verdicts come in the order of the items.
-    Safe to use from several threads at once. Raises InputError for unknown verifiers and options, VerifierPoolError if workers cannot
+    Workers start with the first call and end with `close` (or the `with` block, or this process). Verdicts come in the
+    order of the items.
+    Safe to use from several threads at once. Raises InputError for unknown verifiers and options, VerifierPoolError if
+    workers cannot
     start.
     """
 
@@ -111,7 +124,9 @@ class VerifierPool:
         self.workers = workers or len(os.sched_getaffinity(0))
         self._options = {name: dict(given or {}) for name, given in (options or {}).items()}
         self._default_limits = Limits(time_limit_s, cpu_limit_s, memory_limit_mb)
-        self._limits: dict[str, Limits] = {}  # of every verifier met so far; new workers make all of these when they start
+        self._limits: dict[
+            str, Limits
+        ] = {}  # of every verifier met so far; new workers make all of these when they start
         for name in self._options:
             self._check_verifier(name)
         self._window = 4 * CHUNK_MAX * self.workers  # items of one call that may be under way: back-pressure
@@ -131,9 +146,12 @@ class VerifierPool:
     # --- for callers -------------------------------------------------------------------------------------------------
 
     def verify(self, items: Iterable[Item]) -> Iterator[Verdict]:
-        """One verdict an item, in order, as they become known. `items` is read as far ahead as the workers need, not further."""
+        """One verdict an item, in order, as they become known. `items` is read as far ahead as the workers need, not
+        further."""
         call, window, source = _Call(), deque(), iter(items)
-        take = CHUNK_MAX if hasattr(items, "__len__") else 1  # a generator may be slow, so it is asked for one item at a time
+        take = (
+            CHUNK_MAX if hasattr(items, "__len__") else 1
+        )  # a generator may be slow, so it is asked for one item at a time
         try:
             while True:
                 while window and window[0].verdict is not None:
@@ -205,7 +223,9 @@ class VerifierPool:
             while not self._closing and not self._broken:
                 self._hand_out()
                 busy = any(worker.tickets or not worker.ready for worker in self._crew) or self._pending
-                readable = mp_connection.wait([self._wake_recv, *(w.connection for w in self._crew)], TICK_S if busy else None)
+                readable = mp_connection.wait(
+                    [self._wake_recv, *(w.connection for w in self._crew)], TICK_S if busy else None
+                )
                 if self._wake_recv in readable:
                     self._wake_recv.recv(4096)
                 for worker in [w for w in self._crew if w.connection in readable]:
@@ -263,7 +283,9 @@ class VerifierPool:
                 now = time.monotonic()
                 if kind == "verdicts":
                     self._item_s += 0.1 * ((now - worker.since) / len(content[0]) - self._item_s)
-                    for verdict in content[0][: len(worker.tickets)]:  # what a retiring worker does beyond these, others do too
+                    for verdict in content[0][
+                        : len(worker.tickets)
+                    ]:  # what a retiring worker does beyond these, others do too
                         self._finish(worker.tickets.popleft(), verdict)
                     worker.finished += len(content[0])
                     worker.slow = False
@@ -282,7 +304,11 @@ class VerifierPool:
             return
         if worker.retiring and not worker.tickets:
             self._end(worker)
-        elif worker.ready and not worker.tickets and _resident_mb(worker.process.pid) > worker.base_size + 0.5 * self._least_memory():
+        elif (
+            worker.ready
+            and not worker.tickets
+            and _resident_mb(worker.process.pid) > worker.base_size + 0.5 * self._least_memory()
+        ):
             self._end(worker)  # caches have grown: start afresh between items
 
     def _enforce_limits(self, worker: _Worker) -> None:
@@ -312,7 +338,8 @@ class VerifierPool:
                 self._give_back(worker, but=at + 1)
 
     def _bury(self, worker: _Worker, verdict: Verdict | None = None) -> None:
-        """Ends a worker that failed its present item, with this verdict; None if it died by itself, and how tells the verdict."""
+        """Ends a worker that failed its present item, with this verdict; None if it died by itself, and how tells the
+        verdict."""
         at, _ = worker.position()
         if verdict is None:
             try:
@@ -320,7 +347,9 @@ class VerifierPool:
             except subprocess.TimeoutExpired:  # it closed its socket but lives on
                 code = None
             if code == -signal.SIGXCPU and at is not None:
-                verdict = timed_out(f"used more than {self._limits[worker.tickets[at].name].cpu_s:g} s of processor time")
+                verdict = timed_out(
+                    f"used more than {self._limits[worker.tickets[at].name].cpu_s:g} s of processor time"
+                )
             else:
                 verdict = failed(f"its worker {_how_it_ended(code)}")
         if not worker.ready:
@@ -365,7 +394,8 @@ _START = "import sys; sys.path[:] = {path!r}; from explore_rl.verifiers.worker i
 
 
 class _Worker:
-    """One process, its socket, and the items it was given and has not answered. since: when it last gave or got a message
+    """One process, its socket, and the items it was given and has not answered. since: when it last gave or got a
+    message
     (time.monotonic())."""
 
     def __init__(self, setup: Setup):
@@ -373,7 +403,9 @@ class _Worker:
         for end in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):  # a stopped worker must not stop us
             ours.setsockopt(socket.SOL_SOCKET, end, struct.pack("ll", SEND_LIMIT_S, 0))
         # in memory: a page of a file on a full disk would kill whoever writes to it
-        with open(os.memfd_create("mark"), "wb+") if hasattr(os, "memfd_create") else tempfile.TemporaryFile() as shared:
+        with (
+            open(os.memfd_create("mark"), "wb+") if hasattr(os, "memfd_create") else tempfile.TemporaryFile() as shared
+        ):
             shared.truncate(Mark.SIZE)
             self.mark = Mark(shared.fileno())
             self.process = self._start(theirs.fileno(), shared.fileno())
@@ -391,14 +423,17 @@ class _Worker:
         return subprocess.Popen(
             [sys.executable, "-c", _START.format(path=sys.path), *map(str, fds)],
             stdin=subprocess.DEVNULL,
-            stdout=sys.__stderr__ if sys.__stderr__ is not None else subprocess.DEVNULL,  # a plug-in that prints must not spoil our output
+            stdout=sys.__stderr__
+            if sys.__stderr__ is not None
+            else subprocess.DEVNULL,  # a plug-in that prints must not spoil our output
             env=environment,
             pass_fds=fds,
             start_new_session=True,  # its process group is killed with it, and Ctrl-C is ours alone
         )
 
     def position(self) -> tuple[int | None, float]:
-        """Which of its tickets it is at, and since when; None between items. Those before it are done, their verdicts not yet sent."""
+        """Which of its tickets it is at, and since when; None between items. Those before it are done, their verdicts
+        not yet sent."""
         begun, started = self.mark.read()
         at = begun - self.finished - 1
         return (at, started) if 0 <= at < len(self.tickets) else (None, started)

@@ -1,10 +1,12 @@
-"""Runs a program that nobody trusts, in a process of its own, and gets plain data back. The far side is `sandbox_child.py`.
+"""Runs a program that nobody trusts, in a process of its own, and gets plain data back. The far side is
+`sandbox_child.py`.
 
     with Program(text, "calls", SandboxLimits(), isolation()) as program:
         program.call("add", (1, 2))         # 3, computed over there
     run_script(text, "1 2\n", SandboxLimits(), isolation()).stdout
 
-What the kernel of this machine gives is tried once a process (`isolation`), logged, and then demanded of every program: a sandbox that
+What the kernel of this machine gives is tried once a process (`isolation`), logged, and then demanded of every program:
+a sandbox that
 comes out weaker than announced is a fault, not a verdict.
 """
 
@@ -23,11 +25,12 @@ import subprocess
 import sys
 import sysconfig
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from explore_rl.verifiers import sandbox_child
+from explore_rl.verifiers.code_prelude import DEFAULT, Interpreter
 from explore_rl.verifiers.sandbox_child import pack, unpack
 from explore_rl.verifiers.seccomp import seccomp_filter
 
@@ -43,7 +46,8 @@ class Starved(RuntimeError):
 
 
 class ProgramEnded(Exception):
-    """The program ended, was ended at a limit, or broke the protocol, before it had answered. Evidence about the program."""
+    """The program ended, was ended at a limit, or broke the protocol, before it had answered. Evidence about the
+    program."""
 
 
 class ProgramRaised(Exception):
@@ -62,9 +66,12 @@ class NotPlainResult(Exception):
 class SandboxLimits:
     """What one program may use.
 
-    cpu_s: processor seconds of each process. wall_s: seconds from the start; None: 3 x cpu_s + 10. memory_mb: address space of each
-    process, MiB. processes: how many it may start beside itself (needs namespaces); threads: beside that. files: open at a time.
-    output_mb: of standard output and error together, and of any one result. scratch_mb: size of its own /tmp, which is all it can write.
+    cpu_s: processor seconds of each process. wall_s: seconds from the start; None: 3 x cpu_s + 10. memory_mb: address
+    space of each
+    process, MiB. processes: how many it may start beside itself (needs namespaces); threads: beside that. files: open
+    at a time.
+    output_mb: of standard output and error together, and of any one result. scratch_mb: size of its own /tmp, which is
+    all it can write.
     """
 
     cpu_s: float = 10.0
@@ -103,7 +110,9 @@ class Isolation:
         parts = ["limits on processor time, memory, open files and output"]
         if self.namespaces:
             user = "a user of its own" if os.geteuid() == 0 else "a user namespace"
-            parts.append(f"namespaces (processes, files, network, IPC, host name) under {user}, with a private root and a bounded /tmp")
+            parts.append(
+                f"namespaces (processes, files, network, IPC, host name) under {user}, with a private root and a bounded /tmp"
+            )
         elif self.landlock:
             parts.append("Landlock (reads the Python installation alone, writes nothing)")
         if self.seccomp:
@@ -154,14 +163,16 @@ def readable_paths() -> tuple[str, ...]:
     """The folders of the Python installation, its packages and the system's libraries: all that a program can read."""
     names = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
     names += [os.path.join(sys.base_prefix, "lib"), "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/share/zoneinfo"]
-    paths = sorted({path for name in names for path in (os.path.abspath(name), os.path.realpath(name)) if os.path.isdir(path)})
+    paths = sorted(
+        {path for name in names for path in (os.path.abspath(name), os.path.realpath(name)) if os.path.isdir(path)}
+    )
     return tuple(p for p in paths if not any(p != q and p.startswith(q + "/") for q in paths))
 
 
 # --- one program -----------------------------------------------------------------------------------------------------
 
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": "/tmp", "TMPDIR": "/tmp", "PYTHONHASHSEED": "0"}
-ENVIRONMENT |= {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+ENVIRONMENT |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 NEVER_STARTED = "the sandbox did not start"
 EXIT_S = 5.0  # for a process that has been told to end, or seems to have ended
 
@@ -169,12 +180,16 @@ EXIT_S = 5.0  # for a process that has been told to end, or seems to have ended
 class Program:
     """A program in its sandbox, started on entry and ended, with all it started, on exit.
 
-    mode: "calls" (define the program, then answer `call`), "script" (run it as a main program; see `run_script`) or "probe".
+    mode: "calls" (define the program, then answer `call`), "script" (run it as a main program; see `run_script`) or
+    "probe".
     Raises SandboxFault when the sandbox cannot be set up.
     """
 
-    def __init__(self, text: str, mode: str, limits: SandboxLimits, held_by: Isolation):
+    def __init__(
+        self, text: str, mode: str, limits: SandboxLimits, held_by: Isolation, interpreter: Interpreter = DEFAULT
+    ):
         self.text, self.mode, self.limits, self.held_by = text, mode, limits, held_by
+        self.interpreter = interpreter
         self.cpu_s = 0.0  # used by all its processes, known when it has ended
         self._calls = 0
         self._buffer = bytearray()
@@ -188,10 +203,28 @@ class Program:
         there_read, self._to = os.pipe()
         self._from, there_write = os.pipe()
         stream = subprocess.PIPE if self.mode == "script" else subprocess.DEVNULL
-        command = [sys.executable, "-S", "-s", "-P", "-B", "-X", "utf8", sandbox_child.__file__, str(there_read), str(there_write)]
+        command = [
+            sys.executable,
+            "-S",
+            "-s",
+            "-P",
+            "-B",
+            "-X",
+            "utf8",
+            sandbox_child.__file__,
+            str(there_read),
+            str(there_write),
+        ]
         try:
             self.process = subprocess.Popen(
-                command, env=ENVIRONMENT, cwd="/", pass_fds=(there_read, there_write), stdin=stream, stdout=stream, stderr=stream, bufsize=0
+                command,
+                env=ENVIRONMENT,
+                cwd="/",
+                pass_fds=(there_read, there_write),
+                stdin=stream,
+                stdout=stream,
+                stderr=stream,
+                bufsize=0,
             )
         except OSError as error:
             os.close(self._to)
@@ -226,13 +259,15 @@ class Program:
             "parent": os.getpid(),
             "mode": self.mode,
             "text": self.text,
+            "interpreter": asdict(self.interpreter),
             "namespaces": held_by.namespaces,
             "landlock": held_by.landlock,
             "seccomp": base64.b64encode(code).decode(),
-            # a user id that nobody else has, so that its processes are counted, and can be signalled, apart from all others
+            # a user id that nobody else has, so that its processes are counted, and can be signalled, apart from all
+            # others
             "user": (1 << 30) + self.process.pid if held_by.namespaces and os.geteuid() == 0 else None,
             "readable": readable_paths(),
-            "path": [p for p in dict.fromkeys((sysconfig.get_path("purelib"), sysconfig.get_path("platlib")))],
+            "path": list(dict.fromkeys((sysconfig.get_path("purelib"), sysconfig.get_path("platlib")))),
             "cpu_s": max(1, math.ceil(limits.cpu_s)),
             **{name: getattr(limits, name) for name in ("memory_mb", "processes", "threads", "files", "scratch_mb")},
         }
@@ -243,12 +278,20 @@ class Program:
             raise self._broken()
 
     def call(self, name: str, args: tuple = (), kwargs: dict | None = None) -> Any:
-        """What the program's function of this name gives; lists, dicts and sets among `args` change in place as the program changed them.
+        """What the program's function of this name gives; lists, dicts and sets among `args` change in place as the
+        program changed them.
 
         Raises NotPlain (an argument cannot travel), ProgramRaised, NotPlainResult, ProgramEnded or Starved.
         """
         self._calls += 1
-        self._send({"id": self._calls, "name": name, "args": pack(tuple(args)), "kwargs": {k: pack(v) for k, v in (kwargs or {}).items()}})
+        self._send(
+            {
+                "id": self._calls,
+                "name": name,
+                "args": pack(tuple(args)),
+                "kwargs": {k: pack(v) for k, v in (kwargs or {}).items()},
+            }
+        )
         reply = self._receive()
         if reply.get("id") != self._calls:
             raise self._broken()
@@ -374,12 +417,14 @@ class Finished:
     stderr: str
 
 
-def run_script(text: str, stdin: str, limits: SandboxLimits, held_by: Isolation) -> Finished:
+def run_script(
+    text: str, stdin: str, limits: SandboxLimits, held_by: Isolation, interpreter: Interpreter = DEFAULT
+) -> Finished:
     """Runs the program as a main program on this standard input.
 
     Raises ProgramEnded (a limit), Starved or SandboxFault.
     """
-    with Program(text, "script", limits, held_by) as program:
+    with Program(text, "script", limits, held_by, interpreter) as program:
         streams = program.process
         feed, written = memoryview(stdin.encode(errors="replace")), {"stdout": bytearray(), "stderr": bytearray()}
         for stream in (streams.stdin, streams.stdout, streams.stderr):
@@ -441,7 +486,9 @@ def _runqueue_wait(ancestor: int) -> float:
         if folder.name.isdigit():
             try:
                 parents[int(folder.name)] = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
-                waits[int(folder.name)] = max(int((task / "schedstat").read_text().split()[1]) for task in (folder / "task").iterdir())
+                waits[int(folder.name)] = max(
+                    int((task / "schedstat").read_text().split()[1]) for task in (folder / "task").iterdir()
+                )
             except (OSError, ValueError):  # it has gone, or the kernel keeps no such count
                 continue
     family, grown = {ancestor}, True

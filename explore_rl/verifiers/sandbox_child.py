@@ -1,10 +1,12 @@
 """The far side of the sandbox: shuts itself in, then runs a program that nobody trusts.
 
-Started as a bare script by `explore_rl.verifiers.sandbox` (no site-packages, nothing of this project on the path), so it imports the
+Started as a bare script by `explore_rl.verifiers.sandbox` (no site-packages, nothing of this project on the path), so
+it imports the
 standard library alone. Three processes when the kernel gives namespaces:
 
     outer    enters the namespaces, waits, and passes the exit status on. Dies with the verifier.
-    init     pid 1 of the new pid namespace: when it ends the kernel kills everything in there, daemons included. Dies with outer.
+    init     pid 1 of the new pid namespace: when it ends the kernel kills everything in there, daemons included. Dies
+    with outer.
     program  sets the limits, gives up its rights, says "ready", and only then looks at the program's text.
 
 Without namespaces there are two, and the program can start no process at all (seccomp).
@@ -15,7 +17,9 @@ No expected value ever comes here: the program gets inputs and gives back plain 
 from __future__ import annotations
 
 import base64
+import builtins
 import ctypes
+import io
 import itertools
 import json
 import os
@@ -31,7 +35,9 @@ from typing import Any
 # --- plain data on the wire ------------------------------------------------------------------------------------------
 
 MAX_DECIMAL_BITS = 10_000  # above this an int travels in hexadecimal: Python limits the digits of decimal conversion
-TYPES = {kind.__name__: kind for kind in (bool, int, float, complex, str, bytes, list, tuple, set, frozenset, dict, range)}
+TYPES = {
+    kind.__name__: kind for kind in (bool, int, float, complex, str, bytes, list, tuple, set, frozenset, dict, range)
+}
 MAX_ITERATED = 100_000  # items of an iterator that is returned
 
 
@@ -41,7 +47,8 @@ class NotPlain(Exception):
 
 
 def pack(value: Any) -> Any:
-    """The value as JSON can hold it, with its type. Subclasses (Counter, named tuples, enums of int) travel as the type they extend.
+    """The value as JSON can hold it, with its type. Subclasses (Counter, named tuples, enums of int) travel as the type
+    they extend.
 
     >>> pack({1: (2, 3)})
     {'dict': [[1, {'tuple': [2, 3]}]]}
@@ -140,7 +147,12 @@ PR_SET_PDEATHSIG, PR_SET_SECCOMP, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 1, 2, 4, 32, 4096, 16384, 1 << 18
 SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41, "riscv64": 41}
 SYS_CAPSET = {"x86_64": 126, "aarch64": 91, "riscv64": 91}
-SYS_MOUNT_SETATTR, SYS_LANDLOCK_CREATE, SYS_LANDLOCK_ADD, SYS_LANDLOCK_RESTRICT = 442, 444, 445, 446  # the same everywhere
+SYS_MOUNT_SETATTR, SYS_LANDLOCK_CREATE, SYS_LANDLOCK_ADD, SYS_LANDLOCK_RESTRICT = (
+    442,
+    444,
+    445,
+    446,
+)  # the same everywhere
 
 
 def must(result: int, what: str) -> int:
@@ -157,7 +169,10 @@ def syscall(what: str, number: int, *args: Any) -> int:
 
 def mount(source: str, target: str, kind: str | None, flags: int, options: str = "") -> None:
     kind_bytes = kind.encode() if kind else None
-    must(LIBC.mount(source.encode(), target.encode(), kind_bytes, ctypes.c_ulong(flags), options.encode() or None), f"mount {target}")
+    must(
+        LIBC.mount(source.encode(), target.encode(), kind_bytes, ctypes.c_ulong(flags), options.encode() or None),
+        f"mount {target}",
+    )
 
 
 def die_with_parent(parent: int) -> None:
@@ -167,7 +182,8 @@ def die_with_parent(parent: int) -> None:
 
 
 def enter_namespaces() -> None:
-    """New user (unless we are root), mount, pid, network, IPC and host-name namespaces. The next fork is pid 1 in there."""
+    """New user (unless we are root), mount, pid, network, IPC and host-name namespaces. The next fork is pid 1 in
+    there."""
     user, group = os.geteuid(), os.getegid()
     flags = NEW_NS | NEW_UTS | NEW_IPC | NEW_PID | NEW_NET
     must(LIBC.unshare(flags if user == 0 else flags | NEW_USER), "unshare")
@@ -178,18 +194,33 @@ def enter_namespaces() -> None:
 
 
 def private_root(readable: list[str], scratch_mb: int) -> None:
-    """A root of our own: the Python installation and system libraries, read-only, a few devices, and /tmp of bounded size."""
+    """A root of our own: the Python installation and system libraries, read-only, a few devices, and /tmp of bounded
+    size."""
     mount("none", "/", None, MS_REC | MS_PRIVATE)
-    free = [d for d in ("/mnt", "/media", "/srv", "/opt", "/tmp") if os.path.isdir(d) and not any(p.startswith(d) for p in readable)]
+    free = [
+        d
+        for d in ("/mnt", "/media", "/srv", "/opt", "/tmp")
+        if os.path.isdir(d) and not any(p.startswith(d) for p in readable)
+    ]
     if not free:
-        raise OSError("no folder to build the sandbox's root on: /mnt, /media, /srv, /opt and /tmp are missing or hold Python itself")
+        raise OSError(
+            "no folder to build the sandbox's root on: /mnt, /media, /srv, /opt and /tmp are missing or hold Python itself"
+        )
     root = free[0]
     mount("tmpfs", root, "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,mode=755")
     for path in readable:
         os.makedirs(root + path, exist_ok=True)
         mount(path, root + path, None, MS_BIND | MS_REC)
         attributes = struct.pack("=QQQQ", MS_RDONLY | MS_NOSUID | MS_NODEV, 0, 0, 0)  # struct mount_attr
-        syscall("mount_setattr", SYS_MOUNT_SETATTR, -100, ctypes.c_char_p((root + path).encode()), 0x8000, attributes, len(attributes))
+        syscall(
+            "mount_setattr",
+            SYS_MOUNT_SETATTR,
+            -100,
+            ctypes.c_char_p((root + path).encode()),
+            0x8000,
+            attributes,
+            len(attributes),
+        )
     os.mkdir(root + "/dev")
     for device in ("null", "zero", "random", "urandom"):
         os.close(os.open(f"{root}/dev/{device}", os.O_CREAT | os.O_WRONLY))
@@ -205,7 +236,8 @@ def private_root(readable: list[str], scratch_mb: int) -> None:
 
 
 def give_up_rights(user: int | None) -> None:
-    """Becomes that user (root only; one that nobody else is, so its processes are counted apart), without any capability."""
+    """Becomes that user (root only; one that nobody else is, so its processes are counted apart), without any
+    capability."""
     if user is not None:
         os.setgroups([])
         os.setresgid(user, user, user)
@@ -215,14 +247,15 @@ def give_up_rights(user: int | None) -> None:
 
 
 def landlock(readable: list[str]) -> None:
-    """Files: reading and running below these folders, nothing else anywhere. Also no TCP, no signals, where the kernel knows how."""
+    """Files: reading and running below these folders, nothing else anywhere. Also no TCP, no signals, where the kernel
+    knows how."""
     version = syscall("landlock", SYS_LANDLOCK_CREATE, ctypes.c_void_p(None), 0, 1)
     files = (1 << (13 + (version >= 2) + (version >= 3) + (version >= 5))) - 1
     fields = [files] + [3] * (version >= 4) + [3] * (version >= 6)  # TCP bind and connect; abstract sockets and signals
     attributes = struct.pack(f"={len(fields)}Q", *fields)
     rules = syscall("landlock_create_ruleset", SYS_LANDLOCK_CREATE, attributes, len(attributes), 0)
     execute, write, read, read_folder = 1, 2, 4, 8
-    allowed = {path: execute | read | read_folder for path in readable}
+    allowed = dict.fromkeys(readable, execute | read | read_folder)
     allowed |= {"/dev/null": read | write, "/dev/zero": read, "/dev/urandom": read, "/dev/random": read}
     for path, access in allowed.items():
         fd = os.open(path, os.O_PATH)
@@ -322,7 +355,8 @@ def end_orphans() -> None:
 
 
 def init(setup: dict, alive: int, read_fd: int, write_fd: int) -> int:
-    """Pid 1. Its parent is outside and looks like 0 from here, dead or alive; the pipe `alive` closes when it has gone."""
+    """Pid 1. Its parent is outside and looks like 0 from here, dead or alive; the pipe `alive` closes when it has
+    gone."""
     os.setsid()
     try:
         die_with_parent(0)
@@ -357,14 +391,42 @@ def program(setup: dict, parent: int, read_fd: int, write_fd: int) -> int:
         os._exit(1)
     send(write_fd, {"ready": True})
     sys.path.extend(setup["path"])
+    furnish(setup["interpreter"])
     if setup["mode"] == "calls":
-        return serve(setup["text"], read_fd, write_fd)
+        return serve(setup["text"], setup["interpreter"]["prelude"], read_fd, write_fd)
     os.close(read_fd)
     os.close(write_fd)
     if setup["mode"] == "script":
         sys.argv = ["program"]
-        exec(compile(setup["text"], "<program>", "exec"), module("__main__").__dict__)
+        run(setup["text"], setup["interpreter"]["prelude"], module("__main__").__dict__)
     return 0
+
+
+def furnish(interpreter: dict) -> None:
+    """What an ordinary interpreter has and this one, started without `site` and with an empty /dev, has not."""
+    if interpreter["recursion_limit"] is not None:
+        sys.setrecursionlimit(interpreter["recursion_limit"])
+    sys.set_int_max_str_digits(interpreter["max_digits"])
+    streams = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
+    plain_open = io.open
+
+    def leave(code: Any = None) -> None:
+        raise SystemExit(code)
+
+    def open_stream(file: Any, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(file, (str, bytes)) and (fd := streams.get(os.fsdecode(file))) is not None:
+            return plain_open(os.dup(fd), *args, **kwargs)
+        return plain_open(file, *args, **kwargs)
+
+    builtins.exit = builtins.quit = leave
+    builtins.open = io.open = open_stream
+
+
+def run(text: str, prelude: str, names: dict) -> None:
+    """The program, under the language rules of a file of its own (not this file's: `dont_inherit`)."""
+    if prelude:
+        exec(compile(prelude, "<prelude>", "exec", dont_inherit=True), names)
+    exec(compile(text, "<program>", "exec", dont_inherit=True), names)
 
 
 def module(name: str) -> types.ModuleType:
@@ -376,11 +438,11 @@ def module(name: str) -> types.ModuleType:
 # --- answering calls -------------------------------------------------------------------------------------------------
 
 
-def serve(text: str, read_fd: int, write_fd: int) -> int:
+def serve(text: str, prelude: str, read_fd: int, write_fd: int) -> int:
     """Defines the program, then answers calls of what it defines, one at a time, until nobody asks any more."""
     names = module("program").__dict__
     try:
-        exec(compile(text, "<program>", "exec"), names)
+        run(text, prelude, names)
         send(write_fd, {"defined": True})
         while (call := receive(read_fd)) is not None:
             send(write_fd, answer(names, call))

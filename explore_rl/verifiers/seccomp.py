@@ -28,7 +28,8 @@ F_OWNER = (8, 10, 15)  # fcntl's F_SETOWN, F_SETSIG, F_SETOWN_EX
 def seccomp_filter(processes: int, confined: bool) -> bytes:
     """The filter as kernel code, compiled by libseccomp. Refused calls fail with EPERM.
 
-    processes: 0 forbids starting any. confined: a private root and process table are there; without them also signals to others, every
+    processes: 0 forbids starting any. confined: a private root and process table are there; without them also signals
+    to others, every
     kind of socket, and changes to files' owners, modes and times are refused.
     Raises ImportError or RuntimeError where libseccomp is not to be had.
     """
@@ -46,7 +47,9 @@ def seccomp_filter(processes: int, confined: bool) -> bytes:
 
     for name in KERNEL + (STARTING if processes == 0 else []) + ([] if confined else SIGNALS + METADATA + ["socket"]):
         add(refuse, name)
-    add(libseccomp.ERRNO(errno.ENOSYS), "clone3")  # its flags are out of a filter's sight; the C library falls back to clone
+    add(
+        libseccomp.ERRNO(errno.ENOSYS), "clone3"
+    )  # its flags are out of a filter's sight; the C library falls back to clone
     for flag in CLONE_NEW:
         add(refuse, "clone", libseccomp.Arg(0, libseccomp.MASKED_EQ, flag, flag))
     if processes == 0:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import string
 import unicodedata
 from collections import Counter
 from typing import Literal
@@ -13,22 +12,32 @@ from explore_rl.types import Problem, Verdict
 from explore_rl.verifiers.base import correct, no_answer, wrong
 from explore_rl.verifiers.extract import final_answer
 
-_ARTICLES = re.compile(r"\b(?:a|an|the)\b")
-_PUNCTUATION = str.maketrans(dict.fromkeys(string.punctuation + "‘’“”´`–—", " "))
+_ARTICLES = re.compile(r"\b(?:a|an|the)\b(?![+#-])")
+# a number with its sign, separators and decimals; a sign belongs to it where no letter or digit stands before
+_NUMBER = re.compile(r"(?<![\w.,])([-−+]?)(\d{1,3}(?:,\d{3})+|\d+)((?:\.\d+)?)(?![\w])")
+_SIGNS = re.compile(r"(?<=\w)(?:\+{1,2}|#|(?<=\b\w)[-−](?=\s|$)|(?<=\b\w\w)[-−](?=\s|$))")  # C++, C#, O-, AB-
+_KEPT = {"+": "\ue001", "#": "\ue002", "-": "\ue003", "−": "\ue003", ".": "\ue004"}
+_BACK = str.maketrans({"\ue001": "+", "\ue002": "#", "\ue003": "-", "\ue004": "."})
 
 
 class TextVerifier:
     r"""problem.answer: the text, or a list of texts of which any will do (aliases).
 
-    Case, accents, punctuation, articles and blanks do not count. metric "exact": score 1 if equal, else 0. metric "f1": score is the F1
+    Case, punctuation, articles, blanks and the accents of Latin and Greek letters do not count; the sign of a number,
+    its decimals, and the
+    signs of C++, C# and O- do. metric "exact": score 1 if equal, else 0. metric "f1": score is the F1
     of the
     words against the best reference; CORRECT from `threshold` on.
-    extract: "lenient" or "boxed" as in `explore_rl.verifiers.extract`; "whole": the whole completion is the answer. `mode` is the
+    extract: "lenient" or "boxed" as in `explore_rl.verifiers.extract`; "whole": the whole completion is the answer.
+    `mode` is the
     normalised answer.
     """
 
     def __init__(
-        self, metric: Literal["exact", "f1"] = "exact", threshold: float = 1.0, extract: Literal["lenient", "boxed", "whole"] = "lenient"
+        self,
+        metric: Literal["exact", "f1"] = "exact",
+        threshold: float = 1.0,
+        extract: Literal["lenient", "boxed", "whole"] = "lenient",
     ):
         if metric not in ("exact", "f1"):
             raise InputError(f"text verifier: metric must be exact or f1, got {metric!r}")
@@ -43,11 +52,7 @@ class TextVerifier:
     def __call__(self, completion: str, problem: Problem, *, truncated: bool = False) -> Verdict:
         if truncated:
             return no_answer("cut off before its end")
-        references = problem.answer if isinstance(problem.answer, (list, tuple)) else [problem.answer]
-        if not references or not all(isinstance(text, str) and normalise(text) for text in references):
-            raise InputError(
-                f"problem {problem.id}: the text verifier needs an answer that is text or a list of texts, got {problem.answer!r}"
-            )
+        references = self._references(problem)
         answer = completion.strip() if self.extract == "whole" else final_answer(completion, self.extract)
         if answer:
             answer = re.sub(r"\\(?:text|mathrm|textbf|mathbf)\s*\{([^{}]*)\}", r"\1", answer)
@@ -61,14 +66,53 @@ class TextVerifier:
             return correct(answer, score=score, mode=given)
         return wrong(answer, score=score, mode=given, reason=f"is not {references[0]}"[:200])
 
+    def check(self, problem: Problem) -> None:
+        """Raises InputError if the problem's answer is no text with a letter or digit."""
+        self._references(problem)
+
+    def _references(self, problem: Problem) -> list[str]:
+        references = problem.answer if isinstance(problem.answer, (list, tuple)) else [problem.answer]
+        if not references or not all(isinstance(text, str) and normalise(text) for text in references):
+            raise InputError(
+                f"problem {problem.id}: the text verifier needs an answer that is text or a list of texts, got {problem.answer!r}"
+            )
+        return list(references)
+
 
 def normalise(text: str) -> str:
     """
-    >>> normalise("The  Élysée Palace!")
-    'elysee palace'
+    >>> normalise("The  Élysée Palace!"), normalise("-1,200.50"), normalise("C++"), normalise("が") == normalise("か"), normalise("A")
+    ('elysee palace', '-1200.50', 'c++', False, 'a')
     """
-    text = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c)).casefold()
-    return " ".join(_ARTICLES.sub(" ", text.translate(_PUNCTUATION)).split())
+    text = unicodedata.normalize("NFC", _without_accents(text).casefold())
+    # what carries meaning is put out of the way of the punctuation
+    text = _NUMBER.sub(lambda m: _kept(m[1].replace("+", "") + m[2].replace(",", "") + m[3]), text)
+    text = _SIGNS.sub(lambda m: _kept(m.group()), text)
+    words = "".join(" " if _is_punctuation(c) else c for c in text)
+    return (" ".join(_ARTICLES.sub(" ", words).split()) or " ".join(words.split())).translate(_BACK)
+
+
+def _kept(text: str) -> str:
+    return "".join(_KEPT.get(c, c) for c in text)
+
+
+def _without_accents(text: str) -> str:
+    """Of Latin and Greek letters only: in other scripts such marks are letters (が, й, vowel signs)."""
+    kept, base = [], ""
+    for c in unicodedata.normalize("NFKD", text):
+        if not unicodedata.combining(c):
+            base = c
+        elif base.isascii() or "Ͱ" <= base <= "Ͽ":
+            continue
+        kept.append(c)
+    return "".join(kept)
+
+
+def _is_punctuation(c: str) -> bool:
+    return unicodedata.category(c)[0] in "PS" and c not in _BACK_SIGNS
+
+
+_BACK_SIGNS = "\ue001\ue002\ue003\ue004"
 
 
 def f1(given: str, reference: str) -> float:

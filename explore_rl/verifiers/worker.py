@@ -1,9 +1,11 @@
-"""The process that runs verifiers for the pool. Started clean: it shares nothing with its parent but a socket and two numbers, and imports
+"""The process that runs verifiers for the pool. Started clean: it shares nothing with its parent but a socket and two
+numbers, and imports
 only what its verifiers need.
 
     main() with the numbers of an open socket and of an open file for the Mark as arguments
 
-The parent sends a Setup, then lists of (verifier name, completion, pickled problem, truncated), until it closes the socket. The worker
+The parent sends a Setup, then lists of (verifier name, completion, pickled problem, truncated), until it closes the
+socket. The worker
 answers with
 
     ("ready",)           all verifiers of the Setup are made
@@ -36,7 +38,8 @@ FLUSH_S = 0.005  # verdicts are held back for so long, to send several at once
 
 
 class Mark:
-    """Memory that worker and parent share: how many items the worker has begun, and when it began the last (time.monotonic()).
+    """Memory that worker and parent share: how many items the worker has begun, and when it began the last
+    (time.monotonic()).
 
     So the parent knows, at any moment and without a message, which item a worker is at and for how long.
     """
@@ -46,7 +49,8 @@ class Mark:
     def __init__(self, fd: int):
         self._memory = mmap.mmap(fd, self.SIZE)
         self._whole = memoryview(self._memory)
-        # Written through these in one piece; struct.pack_into blanks the place first, and the parent could see it blank.
+        # Written through these in one piece; struct.pack_into blanks the place first, and the parent could see it
+        # blank.
         self._begun, self._started = self._whole[:8].cast("q"), self._whole[8:].cast("d")
 
     def begin(self) -> None:
@@ -65,7 +69,8 @@ class Mark:
 
 @dataclass(frozen=True)
 class Setup:
-    """options: verifier name -> its options. preload: names to make at once. limits: what one item may use where its verifier does not say.
+    """options: verifier name -> its options. preload: names to make at once. limits: what one item may use where its
+    verifier does not say.
 
     parent: process id of the one who sends this.
     """
@@ -77,7 +82,8 @@ class Setup:
 
 
 def die_with_parent(parent: int) -> None:
-    """Asks the kernel to kill this process when the thread that started it ends (Linux; elsewhere the closed socket ends an idle
+    """Asks the kernel to kill this process when the thread that started it ends (Linux; elsewhere the closed socket
+    ends an idle
     worker)."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
@@ -86,7 +92,8 @@ def die_with_parent(parent: int) -> None:
 
 
 def limit_resources(limits: Limits) -> None:
-    """Processor time from now on, and a backstop for memory: the parent watches the resident size, this stops one huge allocation."""
+    """Processor time from now on, and a backstop for memory: the parent watches the resident size, this stops one huge
+    allocation."""
     if limits.cpu_s is not None:
         usage = resource.getrusage(resource.RUSAGE_SELF)
         _set_soft(resource.RLIMIT_CPU, math.ceil(usage.ru_utime + usage.ru_stime + limits.cpu_s))

@@ -27,31 +27,43 @@ def special(text):
 
 
 def qwen_like(chat_template=CHATML, eos="<|endoftext|>", pad="<|endoftext|>"):
-    """Byte-level BPE, no begin token, ChatML's tokens; by default the end token of a base model, which is not the end of a turn."""
+    """Byte-level BPE, no begin token, ChatML's tokens; by default the end token of a base model, which is not the end
+    of a turn."""
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(vocab_size=400, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=400, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+    )
     bpe.train_from_iterator(CORPUS, trainer)
     bpe.add_special_tokens([special(token) for token in ("<|endoftext|>", "<|im_start|>", "<|im_end|>")])
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token=eos, pad_token=pad, clean_up_tokenization_spaces=False)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=bpe, eos_token=eos, pad_token=pad, clean_up_tokenization_spaces=False
+    )
     tokenizer.chat_template = chat_template
     return tokenizer
 
 
 def llama_like(chat_template=LLAMA_CHAT, end_on_every_text=False):
-    """SentencePiece manner: a space before the first word, a begin token on every text (and an end token, if asked for)."""
+    """SentencePiece manner: a space before the first word, a begin token on every text (and an end token, if asked
+    for)."""
     learner = Tokenizer(models.BPE())
     learner.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
     learner.train_from_iterator(CORPUS, trainers.BpeTrainer(vocab_size=200, show_progress=False))
     learnt = json.loads(learner.to_str())["model"]
     pieces = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), *learnt["vocab"]]
     vocabulary = {piece: index for index, piece in enumerate(pieces)}
-    bpe = Tokenizer(models.BPE(vocabulary, [tuple(pair) for pair in learnt["merges"]], byte_fallback=True, unk_token="<unk>"))
+    bpe = Tokenizer(
+        models.BPE(vocabulary, [tuple(pair) for pair in learnt["merges"]], byte_fallback=True, unk_token="<unk>")
+    )
     bpe.normalizer = learner.normalizer
-    bpe.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
+    bpe.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
     ids = [("<s>", bpe.token_to_id("<s>")), ("</s>", bpe.token_to_id("</s>"))]
-    bpe.post_processor = processors.TemplateProcessing(single="<s> $A </s>" if end_on_every_text else "<s> $A", special_tokens=ids)
+    bpe.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>" if end_on_every_text else "<s> $A", special_tokens=ids
+    )
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=bpe, bos_token="<s>", eos_token="</s>", unk_token="<unk>", clean_up_tokenization_spaces=False
     )

@@ -1,4 +1,5 @@
-"""Whatever is wrong with a file is one clear line with file, line (or row) and key; nothing else ever escapes from an adapter."""
+"""Whatever is wrong with a file is one clear line with file, line (or row) and key; nothing else ever escapes from an
+adapter."""
 
 import copy
 import json
@@ -67,7 +68,9 @@ def test_every_fault_of_a_line_is_named_with_its_place(tmp_path, second, key, sa
 
 
 def test_rows_of_parquet_are_named_too(tmp_path):
-    rows = [{"data_source": "gsm8k", "prompt": MESSAGES, "reward_model": {"ground_truth": truth}} for truth in ("2", None)]
+    rows = [
+        {"data_source": "gsm8k", "prompt": MESSAGES, "reward_model": {"ground_truth": truth}} for truth in ("2", None)
+    ]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "v.parquet")
     assert "v.parquet: row 2: key 'reward_model'" in refused(tmp_path / "v.parquet")
 
@@ -99,12 +102,17 @@ def test_files_that_are_no_problem_files(tmp_path):
     assert "p.parquet: cannot be read" in refused(tmp_path / "p.parquet")
     (tmp_path / "p.jsonl.gz").write_bytes(b"\x1f\x8b\x08 broken")
     assert "p.jsonl.gz: cannot be read" in refused(tmp_path / "p.jsonl.gz")
-    assert "p.csv:3: the row does not have the header's 2 fields" in refused(write(tmp_path / "p.csv", "prompt,answer", "a,b", "c"))
+    assert "p.csv:3: the row does not have the header's 2 fields" in refused(
+        write(tmp_path / "p.csv", "prompt,answer", "a,b", "c")
+    )
 
 
 def test_unknown_forms_are_explained(tmp_path):
     path = write(tmp_path / "p.jsonl", {"pormpt": "x", "answer": "2"})
-    assert "p.jsonl:1: no known form of problem has the keys answer, pormpt; did you mean 'prompt' for 'pormpt'?" in refused(path)
+    assert (
+        "p.jsonl:1: no known form of problem has the keys answer, pormpt; did you mean 'prompt' for 'pormpt'?"
+        in refused(path)
+    )
     assert "unknown problem format 'verll', did you mean 'verl'?" in refused(path, format="verll")
     assert "key 'data_source': missing" in refused(path, format="verl")
 
@@ -119,17 +127,23 @@ def test_duplicates_can_be_skipped_and_a_wrong_option_is_refused(tmp_path):
 # --- fuzzing ----------------------------------------------------------------------------------------------------------
 
 ROWS = {
-    "explore-rl": {**GOOD, "traces": [{"text": "2", "source": "s", "logprob": -1.0, "region": "r"}], "benchmark": "b", "metadata": {"x": 1}},
+    "explore-rl": {**GOOD, "traces": [{"text": "2", "source": "s", "logprob": -1.0, "region": "r"}], "benchmark": "b",
+    "metadata": {"x": 1}},
     "verl": {
-        "data_source": "gsm8k", "prompt": MESSAGES, "ability": "math", "reward_model": {"style": "rule", "ground_truth": "2"},
-        "extra_info": {"index": 1, "split": "train", "traces_json": None, "metadata_json": "{}", "answer_json": '"2"', "id": "a"},
+        "data_source": "gsm8k", "prompt": MESSAGES, "ability": "math",
+        "reward_model": {"style": "rule", "ground_truth": "2"},
+        "extra_info": {"index": 1, "split": "train", "traces_json": None, "metadata_json": "{}", "answer_json": '"2"',
+        "id": "a"},
         "target": [{"role": "assistant", "content": "2"}], "target_ds_qwen_7b_probs": [0.5],
     },
     "open-instruct": {"messages": MESSAGES, "ground_truth": "2", "dataset": "math"},
-    "humaneval": {"task_id": "H/0", "prompt": "def f():", "entry_point": "f", "canonical_solution": "  return 1", "test": "assert f()"},
+    "humaneval": {"task_id": "H/0", "prompt": "def f():", "entry_point": "f", "canonical_solution": "  return 1",
+    "test": "assert f()"},
     "mbpp": {"task_id": 1, "text": "Add.", "code": "x", "test_list": ["assert 1"], "test_imports": ["import math"]},
-    "livecodebench": {"question_id": "q", "question_content": "Add.", "starter_code": "", "public_test_cases": "[]", "metadata": "{}"},
-    "olympiadbench": {"id": 1, "question": "q", "context": None, "final_answer": ["$2$"], "solution": ["s"], "error": "1e-1", "unit": None},
+    "livecodebench": {"question_id": "q", "question_content": "Add.", "starter_code": "",
+    "public_test_cases": '[{"input": "1", "output": "2"}]', "metadata": "{}"},
+    "olympiadbench": {"id": 1, "question": "q", "context": None, "final_answer": ["$2$"], "solution": ["s"],
+    "error": "1e-1", "unit": None},
     "reasoning-gym": {"question": "q", "answer": "2", "metadata": {"source_dataset": "t"}},
     "gsm8k": {"question": "q", "answer": "s #### 2", "idx": 0},
     "math": {"problem": "p", "solution": r"\boxed{2}", "answer": "2", "level": 1, "url": "u", "unique_id": "u"},
@@ -141,7 +155,9 @@ texts = st.text(max_size=8) | st.sampled_from(
     ["", " ", "[", "{}", "null", r"\boxed{", r"\boxed{1}", "####", "#### 1", "user", "math", "-1", "nan"]
 )
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | texts
-values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3), max_leaves=6)
+values = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3), max_leaves=6
+)
 
 
 def places(value, here=()):
@@ -156,7 +172,8 @@ def places(value, here=()):
 @settings(max_examples=60, deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_no_adapter_lets_anything_but_input_errors_out(form, data, tmp_path):
-    """A good row with any part of it replaced by anything, or removed, gives a sound problem or an InputError that names the place."""
+    """A good row with any part of it replaced by anything, or removed, gives a sound problem or an InputError that
+    names the place."""
     row = copy.deepcopy(ROWS[form])
     for _ in range(data.draw(st.integers(1, 2))):
         where = data.draw(st.sampled_from([place for place in places(row) if place]))
@@ -183,7 +200,9 @@ def test_the_rows_of_the_fuzzing_are_good_ones(tmp_path):
     assert set(ROWS) == set(ADAPTERS) - {"luffy", "minerva", "aime", "amc"}
     for form, row in ROWS.items():
         (problem,) = load_problems(write(tmp_path / "good.jsonl", row))
-        assert problem == load_problems(tmp_path / "good.jsonl", format=form)[0]  # the columns alone lead to the same adapter
+        assert (
+            problem == load_problems(tmp_path / "good.jsonl", format=form)[0]
+        )  # the columns alone lead to the same adapter
 
 
 @settings(max_examples=150, deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -8,7 +8,9 @@ import pytest
 from explore_rl.problems import load_problems
 
 FOLDER = os.environ.get("EXPLORE_RL_BENCHMARKS")
-pytestmark = pytest.mark.skipif(not FOLDER, reason="EXPLORE_RL_BENCHMARKS does not name a folder with the public benchmark files")
+pytestmark = pytest.mark.skipif(
+    not FOLDER, reason="EXPLORE_RL_BENCHMARKS does not name a folder with the public benchmark files"
+)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,10 @@ import pytest
 from explore_rl.cli import main
 from explore_rl.problems import load_problems
 
-ROWS = [{"id": f"p{i}", "prompt": f"What is {i} + 1?", "answer": str(i + 1), "verifier": "math", "benchmark": "sums"} for i in range(20)]
+ROWS = [
+    {"id": f"p{i}", "prompt": f"What is {i} + 1?", "answer": str(i + 1), "verifier": "math", "benchmark": "sums"}
+    for i in range(20)
+]
 
 
 @pytest.fixture
@@ -26,7 +29,13 @@ def run(capsys, *argv):
 def test_what_was_read_and_the_first_prompts(problems, capsys):
     code, out, _ = run(capsys, problems, "--template", "plain", "--show", 2)
     assert code == 0
-    for line in ("20 problems", "benchmarks sums 20", "verifiers  math 20", "traces     none", "Question: What is 1 + 1?\nAnswer:<<<"):
+    for line in (
+        "20 problems",
+        "benchmarks sums 20",
+        "verifiers  math 20",
+        "traces     none",
+        "Question: What is 1 + 1?\nAnswer:<<<",
+    ):
         assert line in out
     assert "What is 2 + 1?" not in out
 
@@ -34,7 +43,11 @@ def test_what_was_read_and_the_first_prompts(problems, capsys):
 def test_prompts_as_a_model_sees_them(problems, capsys, qwen, tmp_path):
     qwen.save_pretrained(tmp_path / "tokenizer")
     code, out, _ = run(capsys, problems, "--tokenizer", tmp_path / "tokenizer", "--template", "chat", "--show", 1)
-    assert code == 0 and "<|im_start|>user\nWhat is 0 + 1?<|im_end|>\n<|im_start|>assistant\n<<< completion begins here, after" in out
+    assert (
+        code == 0
+        and "<|im_start|>user\nWhat is 0 + 1?<|im_end|>\n<|im_start|>assistant\n<<< completion begins here, after"
+        in out
+    )
     assert "completions end with '<|im_end|>'" in out and "note: template 'chat' ends turns with '<|im_end|>'" in out
     code, out, _ = run(capsys, "lab:countdown?level=3&split=train", "--model", "lab:base", "--show", 1)
     assert code == 0 and "300 problems" in out and "completions end with '<end>'" in out
@@ -72,7 +85,18 @@ def test_choosing_and_writing_verl(problems, capsys, tmp_path):
     counts.write_text("problem_id,benchmark,n,correct\n" + "".join(f"p{i},sums,4,{i % 5}\n" for i in range(20)))
     out_path = tmp_path / "hard.parquet"
     code, out, _ = run(
-        capsys, problems, "--success", counts, "--success-range", 0, 0.25, "--shuffle", "--seed", 3, "--write-verl", out_path
+        capsys,
+        problems,
+        "--success",
+        counts,
+        "--success-range",
+        0,
+        0.25,
+        "--shuffle",
+        "--seed",
+        3,
+        "--write-verl",
+        out_path,
     )
     assert code == 0 and "8 problems" in out and "12 left out: success rate above 0.25" in out
     written = [p.id for p in load_problems(out_path)]
@@ -85,7 +109,11 @@ def test_choosing_and_writing_verl(problems, capsys, tmp_path):
 
 
 def test_traces_are_verified_on_the_way(tmp_path, capsys):
-    spec, traces, out_path = "lab:countdown?level=3&split=train&size=3", tmp_path / "traces.jsonl", tmp_path / "out.jsonl"
+    spec, traces, out_path = (
+        "lab:countdown?level=3&split=train&size=3",
+        tmp_path / "traces.jsonl",
+        tmp_path / "out.jsonl",
+    )
     problem = load_problems(spec)[0]
     traces.write_text(json.dumps({"problem_id": problem.id, "text": "1+1", "source": "forger"}) + "\n")
     code, out, _ = run(capsys, spec, "--traces", traces, "--verify-traces", "--write-jsonl", out_path)

@@ -65,7 +65,12 @@ VERL_ROW = {
 def test_verl_parquet(tmp_path):
     pq.write_table(pa.Table.from_pylist([VERL_ROW]), tmp_path / "train.parquet")
     problem = one(tmp_path / "train.parquet")
-    assert (problem.id, problem.answer, problem.verifier, problem.benchmark) == ("openai/gsm8k-train-7", "12", "math", "openai/gsm8k")
+    assert (problem.id, problem.answer, problem.verifier, problem.benchmark) == (
+        "openai/gsm8k-train-7",
+        "12",
+        "math",
+        "openai/gsm8k",
+    )
     assert problem.prompt == VERL_ROW["prompt"] and problem.traces == ()
 
 
@@ -83,7 +88,10 @@ def test_luffy_target_is_a_trace_with_the_log_probability_of_its_tokens(tmp_path
 
 
 def test_verl_verifier_from_ability_or_the_user_never_guessed(tmp_path):
-    path = jsonl(tmp_path / "v.jsonl", VERL_ROW | {"data_source": "mine", "ability": "code"})
+    path = jsonl(
+        tmp_path / "v.jsonl",
+        VERL_ROW | {"data_source": "mine", "ability": "code", "reward_model": {"ground_truth": ["assert f(1) == 2"]}},
+    )
     assert one(path).verifier == "code"
     path = jsonl(tmp_path / "v.jsonl", VERL_ROW | {"data_source": "mine", "ability": "poetry"})
     with pytest.raises(InputError, match=r"v\.jsonl:1: key 'data_source': no verifier is known for 'mine'"):
@@ -93,16 +101,26 @@ def test_verl_verifier_from_ability_or_the_user_never_guessed(tmp_path):
 
 def test_open_instruct(tmp_path):
     row = {"messages": [{"role": "user", "content": "2 + 2?"}], "ground_truth": "4", "dataset": "gsm8k"}
-    listed = {"messages": [*row["messages"], {"role": "assistant", "content": "4"}], "ground_truth": ["4"], "dataset": ["math"]}
+    listed = {
+        "messages": [*row["messages"], {"role": "assistant", "content": "4"}],
+        "ground_truth": ["4"],
+        "dataset": ["math"],
+    }
     first, second = load_problems(jsonl(tmp_path / "o.jsonl", row, listed))
     assert (first.answer, first.verifier, first.benchmark, first.traces) == ("4", "math", "gsm8k", ())
-    assert second.prompt == row["messages"] and second.traces == (Trace("4", "math: assistant"),) and second.answer == "4"
+    assert (
+        second.prompt == row["messages"] and second.traces == (Trace("4", "math: assistant"),) and second.answer == "4"
+    )
     with pytest.raises(InputError, match="no verifier stands for 'ifeval'"):
         load_problems(jsonl(tmp_path / "o.jsonl", row | {"dataset": "ifeval"}))
 
 
 def test_trl_columns_reach_the_reward_function(tmp_path):
-    row = {"prompt": [{"role": "user", "content": "1/2 + 1/4?"}], "solution": r"It is \boxed{\frac{3}{4}}.", "difficulty": 2}
+    row = {
+        "prompt": [{"role": "user", "content": "1/2 + 1/4?"}],
+        "solution": r"It is \boxed{\frac{3}{4}}.",
+        "difficulty": 2,
+    }
     problem = one(jsonl(tmp_path / "t.jsonl", row))
     assert problem.answer == r"\frac{3}{4}" and problem.traces == (Trace(row["solution"], "solution"),)
     assert problem.metadata["difficulty"] == 2 and problem.metadata["solution"] == row["solution"]
@@ -138,7 +156,10 @@ def test_openrlhf(tmp_path):
 
 
 def test_gsm8k_answer_and_trace(tmp_path):
-    row = {"question": "Two packs of 6 eggs cost $1,000. How many eggs?", "answer": "There are 2*6=<<2*6=12>>12 eggs.\n#### 12"}
+    row = {
+        "question": "Two packs of 6 eggs cost $1,000. How many eggs?",
+        "answer": "There are 2*6=<<2*6=12>>12 eggs.\n#### 12",
+    }
     (tmp_path / "gsm8k").mkdir()
     problem = one(jsonl(tmp_path / "gsm8k" / "test.jsonl", row))
     assert (problem.answer, problem.verifier, problem.benchmark, problem.id) == ("12", "math", "gsm8k", "gsm8k-test-0")
@@ -163,10 +184,21 @@ def test_math_minerva_aime_amc(tmp_path):
         ("math-algebra/1-0", r"\frac{1}{2}", "math"),
         ("math-geometry/1-0", r"\frac{1}{2}", "math"),
     ]
-    minerva = {"problem": "Diameter in cm?", "solution": r"$s=\boxed{1.6e-3} \mathrm{~cm}$", "type": "Astronomy", "idx": 0}
+    minerva = {
+        "problem": "Diameter in cm?",
+        "solution": r"$s=\boxed{1.6e-3} \mathrm{~cm}$",
+        "type": "Astronomy",
+        "idx": 0,
+    }
     problem = one(jsonl(tmp_path / "minerva_math.jsonl", minerva))
     assert (problem.id, problem.answer, problem.benchmark) == ("minerva_math-0", "1.6e-3", "minerva_math")
-    aime = {"id": 60, "problem": "Minutes?", "solution": r"\framebox{204} minutes", "answer": "204", "url": "x/2024_AIME_I_Problems"}
+    aime = {
+        "id": 60,
+        "problem": "Minutes?",
+        "solution": r"\framebox{204} minutes",
+        "answer": "204",
+        "url": "x/2024_AIME_I_Problems",
+    }
     problem = one(jsonl(tmp_path / "test.jsonl", aime))
     assert (problem.id, problem.benchmark) == ("aime24-60", "aime24")
     assert problem.traces[0].text.endswith(r"The final answer is $\boxed{204}$.")
@@ -176,7 +208,8 @@ def test_math_minerva_aime_amc(tmp_path):
 
 def test_olympiadbench(tmp_path):
     row = {
-        "id": 2592, "context": "Given this.", "question": "How much?", "solution": ["About 4.2"], "final_answer": ["$4.2$"],
+        "id": 2592, "context": "Given this.", "question": "How much?", "solution": ["About 4.2"],
+        "final_answer": ["$4.2$"],
         "is_multiple_answer": False, "unit": "%", "answer_type": "Numerical", "error": "1e-1",
     }  # fmt: skip
     problem = one(jsonl(tmp_path / "olympiadbench.jsonl", row))
@@ -199,7 +232,10 @@ def test_humaneval_and_mbpp(tmp_path):
     problem = one(tmp_path / "HumanEval.jsonl.gz")
     assert (problem.id, problem.verifier, problem.benchmark) == ("HumanEval/0", "code", "HumanEval")
     assert problem.answer == {"test": HUMANEVAL_ROW["test"], "entry_point": "add", "prompt": HUMANEVAL_ROW["prompt"]}
-    assert problem.traces[0].text == "```python\n" + HUMANEVAL_ROW["prompt"] + HUMANEVAL_ROW["canonical_solution"] + "\n```"
+    assert (
+        problem.traces[0].text
+        == "```python\n" + HUMANEVAL_ROW["prompt"] + HUMANEVAL_ROW["canonical_solution"] + "\n```"
+    )
     mbpp = {
         "task_id": 11,
         "text": "Add.",
@@ -233,11 +269,17 @@ def test_livecodebench(tmp_path):
 
 
 def test_reasoning_gym_entries(tmp_path):
-    row = {"question": "1 + 2 =", "answer": "3", "metadata": {"source_dataset": "chain_sum", "source_index": 0, "num_terms": 2}}
+    row = {
+        "question": "1 + 2 =",
+        "answer": "3",
+        "metadata": {"source_dataset": "chain_sum", "source_index": 0, "num_terms": 2},
+    }
     problem = one(jsonl(tmp_path / "gym.jsonl", row))
     assert (problem.verifier, problem.answer, problem.benchmark) == ("gym", "3", "chain_sum")
     assert problem.metadata == row["metadata"] and problem.traces == (Trace("<answer>3</answer>", "reasoning-gym"),)
-    assert one(jsonl(tmp_path / "gym.jsonl", row | {"answer": None})).answer is None  # some tasks are scored without a reference
+    assert (
+        one(jsonl(tmp_path / "gym.jsonl", row | {"answer": None})).answer is None
+    )  # some tasks are scored without a reference
 
 
 def test_csv_and_json_documents(tmp_path):
@@ -276,5 +318,7 @@ def test_schemes():
 def test_gym_problems_by_name():
     pytest.importorskip("reasoning_gym")
     problems = load_problems("gym:chain_sum?size=4&seed=1")
-    assert [p.id for p in problems] == [f"chain_sum-1-{i}" for i in range(4)] and {p.verifier for p in problems} == {"gym"}
+    assert [p.id for p in problems] == [f"chain_sum-1-{i}" for i in range(4)] and {p.verifier for p in problems} == {
+        "gym"
+    }
     assert load_problems("gym:chain_sum?size=4&seed=1") == problems != load_problems("gym:chain_sum?size=4&seed=2")

@@ -1,4 +1,5 @@
-"""Splits, subsets, orders and filters depend on ids and the seed alone; overlap finds copies and near copies, and only those."""
+"""Splits, subsets, orders and filters depend on ids and the seed alone; overlap finds copies and near copies, and only
+those."""
 
 import json
 
@@ -71,7 +72,13 @@ def test_filter_by_length_counts_what_the_model_sees(qwen):
 
 def test_filter_by_success_from_a_file_of_samples(tmp_path):
     """easy 4 of 4, hard 1 of 4, never 0 of 3 (its timeout is no evidence); other was not measured."""
-    rows = [("easy", "correct")] * 4 + [("hard", "correct")] + [("hard", "wrong")] * 3 + [("never", "wrong")] * 3 + [("never", "timeout")]
+    rows = (
+        [("easy", "correct")] * 4
+        + [("hard", "correct")]
+        + [("hard", "wrong")] * 3
+        + [("never", "wrong")] * 3
+        + [("never", "timeout")]
+    )
     path = tmp_path / "base.jsonl"
     path.write_text("".join(json.dumps({"problem_id": p, "benchmark": "b", "verdict": v}) + "\n" for p, v in rows))
     counts = selection.read_counts([str(path)])
@@ -101,7 +108,9 @@ ORIGINAL = "Every morning Aya goes for a $9$-kilometer-long walk and stops at a 
 
 def pairs(train, audit, **options):
     found = find_overlap(
-        [problem(f"t{i}", text) for i, text in enumerate(train)], [problem(f"a{i}", text) for i, text in enumerate(audit)], **options
+        [problem(f"t{i}", text) for i, text in enumerate(train)],
+        [problem(f"a{i}", text) for i, text in enumerate(audit)],
+        **options,
     )
     return {(pair.train, pair.audit, pair.kind) for pair in found.pairs}
 
@@ -110,7 +119,9 @@ def test_exact_copies_whatever_their_spacing_case_and_punctuation():
     copies = ["  every MORNING Aya goes for a 9-kilometer-long walk, and stops at a coffee shop afterwards:\nhow many minutes does it take her",
               ORIGINAL.replace("$9$", r"$\,9$")]  # fmt: skip
     assert pairs(copies, [ORIGINAL]) == {("t0", "a0", "exact"), ("t1", "a0", "exact")}
-    assert pairs([r"Find $\dfrac{1}{2}$"], [r"Find $\frac12$"]) == set()  # another way to write it: not found, and said so in the docs
+    assert (
+        pairs([r"Find $\dfrac{1}{2}$"], [r"Find $\frac12$"]) == set()
+    )  # another way to write it: not found, and said so in the docs
     assert pairs([r"Find $\dfrac{1}{2}$"], [r"find \frac{1}{2}."]) == {("t0", "a0", "exact")}
 
 
@@ -120,7 +131,8 @@ def test_other_numbers_make_another_problem_of_a_short_one():
 
 
 def test_near_copies_with_the_measures_worked_out_by_hand():
-    """Ten words give eight 3-grams. The copy has the first nine words and another tenth: 7 of its 8 are shared; union 9."""
+    """Ten words give eight 3-grams. The copy has the first nine words and another tenth: 7 of its 8 are shared; union
+    9."""
     words = "one two three four five six seven eight nine ten".split()
     train, audit = problem("t", " ".join([*words[:9], "eleven"])), problem("a", " ".join(words))
     (pair,) = find_overlap([train], [audit], n=3).pairs
@@ -130,12 +142,15 @@ def test_near_copies_with_the_measures_worked_out_by_hand():
 
 def test_a_problem_inside_a_longer_text_is_found():
     assert pairs(
-        ["Here is a task for you, think well about it and write. " + ORIGINAL + " Put the answer in a box, please."], [ORIGINAL]
+        ["Here is a task for you, think well about it and write. " + ORIGINAL + " Put the answer in a box, please."],
+        [ORIGINAL],
     ) == {("t0", "a0", "near")}
 
 
 def test_a_shared_instruction_is_no_overlap():
-    instruction = "Solve the following problem step by step and put the final answer, as a number without its unit, in a box."
+    instruction = (
+        "Solve the following problem step by step and put the final answer, as a number without its unit, in a box."
+    )
     audit = [f"{instruction} What is {i} times {i + 1} plus {i + 2} minus {i + 3} over {i + 4}?" for i in range(40)]
     train = [f"{instruction} What is {i} times {i + 7} minus {i + 2}?" for i in range(100, 140)]
     assert pairs(train, audit) == set()
@@ -143,7 +158,10 @@ def test_a_shared_instruction_is_no_overlap():
 
 def test_messages_are_compared_by_what_the_user_says():
     chat = Problem(
-        id="t", prompt=[{"role": "system", "content": "Be kind."}, {"role": "user", "content": ORIGINAL}], answer="1", verifier="math"
+        id="t",
+        prompt=[{"role": "system", "content": "Be kind."}, {"role": "user", "content": ORIGINAL}],
+        answer="1",
+        verifier="math",
     )
     found = find_overlap([chat], [problem("a", ORIGINAL)])
     assert [pair.kind for pair in found.pairs] == ["exact"]

@@ -1,4 +1,5 @@
-"""Prompts and completions as token ids: special tokens once, the right end token, and clear words where tokenizer and template do not fit."""
+"""Prompts and completions as token ids: special tokens once, the right end token, and clear words where tokenizer and
+template do not fit."""
 
 import pytest
 from hypothesis import given, settings
@@ -26,11 +27,18 @@ def test_named_templates_read_as_published(qwen):
         "<|im_start|>user\nWhat is 1 + 1?<|im_end|>\n<|im_start|>assistant\n"
     )
     assert load_template("r1").render(QUESTION).endswith("User: What is 1 + 1?\nAssistant:")
-    assert load_template("chat").render(QUESTION, qwen) == "<|im_start|>user\nWhat is 1 + 1?<|im_end|>\n<|im_start|>assistant\n"
+    assert (
+        load_template("chat").render(QUESTION, qwen)
+        == "<|im_start|>user\nWhat is 1 + 1?<|im_end|>\n<|im_start|>assistant\n"
+    )
 
 
 def test_system_messages(qwen):
-    assert load_template("chat").render(CONVERSATION, qwen).startswith("<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user")
+    assert (
+        load_template("chat")
+        .render(CONVERSATION, qwen)
+        .startswith("<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user")
+    )
     assert load_template("none").render(CONVERSATION) == "Be brief.\n\nWhat is 1 + 1?"
     assert "Be brief." not in load_template("qwen-boxed").render(CONVERSATION)  # it has an instruction of its own
 
@@ -56,7 +64,10 @@ def test_begin_token_written_in_a_template_of_ones_own_is_not_doubled(llama, tmp
 
 def test_special_tokens_of_a_template_are_single_ids(qwen):
     ids = load_template("qwen-boxed").encode(QUESTION, qwen)
-    assert ids.count(qwen.convert_tokens_to_ids("<|im_start|>")) == 3 and ids.count(qwen.convert_tokens_to_ids("<|im_end|>")) == 2
+    assert (
+        ids.count(qwen.convert_tokens_to_ids("<|im_start|>")) == 3
+        and ids.count(qwen.convert_tokens_to_ids("<|im_end|>")) == 2
+    )
 
 
 def test_end_token_is_the_one_of_the_turn_not_the_tokenizers(qwen, llama):
@@ -78,7 +89,9 @@ def test_completions_decode_to_what_was_written(text, qwen, llama):
         prompt = template.encode(QUESTION, tokenizer)
         before = tokenizer.decode(prompt, skip_special_tokens=False)
         behind = tokenizer.decode(prompt + ids[:-1], skip_special_tokens=False).removeprefix(before)
-        assert behind == text or behind == " " + text and text[0] in "\n "  # a newline merges with the mark that shows no space
+        assert (
+            behind == text or behind == " " + text and text[0] in "\n "
+        )  # a newline merges with the mark that shows no space
 
 
 def test_end_token_is_not_doubled_nor_allowed_inside(qwen):
@@ -116,10 +129,14 @@ def test_characters_that_the_tokenizer_lacks_are_refused():
 def test_templates_of_ones_own(tmp_path, qwen):
     own = tmp_path / "own.txt"
     own.write_text("Task: {prompt}\nSolution:\n")
-    assert load_template(str(own)).render(QUESTION) == "Task: What is 1 + 1?\nSolution:"  # an editor's last newline is none of the prompt's
+    assert (
+        load_template(str(own)).render(QUESTION) == "Task: What is 1 + 1?\nSolution:"
+    )  # an editor's last newline is none of the prompt's
     jinja = tmp_path / "own.jinja"
     jinja.write_text("{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}[assistant]")
-    assert load_template(str(jinja)).render(CONVERSATION, qwen) == "[system] Be brief.\n[user] What is 1 + 1?\n[assistant]"
+    assert (
+        load_template(str(jinja)).render(CONVERSATION, qwen) == "[system] Be brief.\n[user] What is 1 + 1?\n[assistant]"
+    )
 
 
 @pytest.mark.parametrize(
@@ -159,7 +176,9 @@ def test_hash_changes_with_what_the_model_sees(qwen, make_tokenizer):
     chat = load_template("chat")
     assert template_hash(chat, qwen) == template_hash(chat, make_tokenizer["qwen"]())
     assert template_hash(chat, qwen) != template_hash(chat, make_tokenizer["qwen"](CHATML_WITH_SYSTEM))
-    assert len({template_hash(load_template(name), qwen) for name in ("chat", "qwen-boxed", "r1", "plain", "none")}) == 5
+    assert (
+        len({template_hash(load_template(name), qwen) for name in ("chat", "qwen-boxed", "r1", "plain", "none")}) == 5
+    )
     assert template_hash(load_template("plain"), qwen) != template_hash(load_template("plain", end="<|im_end|>"), qwen)
 
 
@@ -183,7 +202,9 @@ def test_check_tells_of_end_tokens_that_differ(qwen):
 
 
 def test_check_tells_of_padding_that_is_the_end_token(qwen):
-    assert any("padding and end token are the same ('<|endoftext|>')" in line for line in check(qwen, load_template("plain")))
+    assert any(
+        "padding and end token are the same ('<|endoftext|>')" in line for line in check(qwen, load_template("plain"))
+    )
 
 
 def test_check_tells_of_a_turn_that_ends_otherwise_than_completions(qwen, tmp_path):
@@ -194,7 +215,9 @@ def test_check_tells_of_a_turn_that_ends_otherwise_than_completions(qwen, tmp_pa
 
 def test_check_tells_of_a_missing_generation_prompt(make_tokenizer):
     bare = make_tokenizer["qwen"]("{% for m in messages %}{{ m.content }}<|im_end|>{% endfor %}", eos="<|im_end|>")
-    assert check(bare, load_template("chat")) == ["the chat template adds no generation prompt: the model is not told that its turn begins"]
+    assert check(bare, load_template("chat")) == [
+        "the chat template adds no generation prompt: the model is not told that its turn begins"
+    ]
 
 
 def test_check_refuses_what_cannot_work(qwen, llama, make_tokenizer):
@@ -207,7 +230,13 @@ def test_check_refuses_what_cannot_work(qwen, llama, make_tokenizer):
     with pytest.raises(InputError, match="do not belong together"):
         check(llama, load_template("plain"), LlamaConfig(vocab_size=10))
     with pytest.raises(InputError, match="may take 65 tokens, the model has 64 positions"):
-        check(llama, load_template("plain"), LlamaConfig(vocab_size=1000, max_position_embeddings=64), max_prompt_tokens=60, max_tokens=5)
+        check(
+            llama,
+            load_template("plain"),
+            LlamaConfig(vocab_size=1000, max_position_embeddings=64),
+            max_prompt_tokens=60,
+            max_tokens=5,
+        )
     with pytest.raises(InputError, match="template 'chat' needs a tokenizer"):
         load_template("chat").render(QUESTION)
 
@@ -223,7 +252,10 @@ def test_prompts_over_the_limit_are_counted_and_named(qwen):
     template = load_template("none")
     length = len(template.encode(long, qwen))
     assert check_lengths([QUESTION, long], template, qwen, length) == length
-    with pytest.raises(InputError, match=rf"1 prompts are longer than {length - 1} tokens \(the longest, problem 'long', has {length}\)"):
+    with pytest.raises(
+        InputError,
+        match=rf"1 prompts are longer than {length - 1} tokens \(the longest, problem 'long', has {length}\)",
+    ):
         check_lengths([QUESTION, long], template, qwen, length - 1)
 
 

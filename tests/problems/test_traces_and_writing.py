@@ -13,7 +13,13 @@ from explore_rl.types import Problem, Status, Trace, Verdict
 
 PROBLEMS = [
     Problem(
-        "a", "1 + 1?", "2", "math", (Trace(r"\boxed{2}", "teacher", -3.25, "easy"), Trace(r"\boxed{3}", "student")), "sums", {"level": 1}
+        "a",
+        "1 + 1?",
+        "2",
+        "math",
+        (Trace(r"\boxed{2}", "teacher", -3.25, "easy"), Trace(r"\boxed{3}", "student")),
+        "sums",
+        {"level": 1},
     ),
     Problem("b", [{"role": "system", "content": "Brief."}, {"role": "user", "content": "é ½?"}], ["1", "2"], "math"),
     Problem("c", "Use 1 2", {"numbers": [1, 2], "target": 3}, "countdown", (Trace("1+2", "enumerator"),)),
@@ -68,9 +74,11 @@ def test_traces_through_the_real_pool(pool):
         {"question": "How much?", "final_answer": ["4.2"], "solution": [r"\boxed{4.25}"], "error": "1e-1"},
         {"task_id": "H/0", "prompt": "def f(a):\n", "entry_point": "f", "canonical_solution": "    return a + 1\n",
          "test": "def check(candidate):\n    assert candidate(1) == 2\n"},
-        {"task_id": 1, "text": "Add 1.", "code": "def f(a):\n    return a + 1", "test_list": ["assert f(1) == math.floor(2.5)"],
+        {"task_id": 1, "text": "Add 1.", "code": "def f(a):\n    return a + 1",
+        "test_list": ["assert f(1) == math.floor(2.5)"],
          "test_imports": ["import math"]},
-        {"question": "Calculate 1 + 2 + 3 =", "answer": "6", "metadata": {"source_dataset": "chain_sum", "num_terms": 3}},
+        {"question": "Calculate 1 + 2 + 3 =", "answer": "6",
+        "metadata": {"source_dataset": "chain_sum", "num_terms": 3}},
     ],
 )  # fmt: skip
 def test_reference_solutions_of_each_form_satisfy_its_verifier(row, tmp_path, pool):
@@ -126,7 +134,9 @@ def test_verl_parquet_has_verls_columns_and_comes_back(tmp_path):
     assert rows[2]["reward_model"]["ground_truth"] == '{"numbers": [1, 2], "target": 3}'
     assert (rows[3]["extra_info"]["index"], rows[3]["extra_info"]["split"]) == (3, "test")
     back = load_problems(path)
-    texts = [p.prompt if isinstance(p.prompt, str) else p.prompt[-1]["content"] for p in back]  # verl knows messages only
+    texts = [
+        p.prompt if isinstance(p.prompt, str) else p.prompt[-1]["content"] for p in back
+    ]  # verl knows messages only
     assert texts == ["1 + 1?", "é ½?", "Use 1 2", "Haiku"]
     for there, here in zip(PROBLEMS, back, strict=True):
         for name in ("id", "answer", "verifier", "traces", "metadata", "benchmark"):

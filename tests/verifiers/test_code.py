@@ -13,7 +13,15 @@ from analysis.errors import InputError
 from explore_rl.types import Problem, Status
 from explore_rl.verifiers import Item, VerifierPool
 from explore_rl.verifiers.code import CodeVerifier, extract_code
-from explore_rl.verifiers.sandbox import Isolation, Program, ProgramRaised, SandboxFault, SandboxLimits, Starved, isolation
+from explore_rl.verifiers.sandbox import (
+    Isolation,
+    Program,
+    ProgramRaised,
+    SandboxFault,
+    SandboxLimits,
+    Starved,
+    isolation,
+)
 from explore_rl.verifiers.sandbox_child import pack, unpack
 
 
@@ -21,9 +29,13 @@ def problem(answer, **metadata) -> Problem:
     return Problem("p", "Solve it.", answer, "code", metadata=metadata)
 
 
-def verify(program: str, tests, *, fenced: bool = True, truncated: bool = False, metadata: dict | None = None, **options):
+def verify(
+    program: str, tests, *, fenced: bool = True, truncated: bool = False, metadata: dict | None = None, **options
+):
     completion = f"Here it is.\n```python\n{program}\n```\n" if fenced else program
-    return CodeVerifier(time_limit_s=2.0, wall_limit_s=120, **options)(completion, problem(tests, **(metadata or {})), truncated=truncated)
+    return CodeVerifier(time_limit_s=2.0, wall_limit_s=120, **options)(
+        completion, problem(tests, **(metadata or {})), truncated=truncated
+    )
 
 
 BODY = "    return text[-1:] + text[:-1]\n"
@@ -116,16 +128,24 @@ def check(candidate):
         assertion(candidate(*inp), exp, 1e-6)
 """
     tests = {"test": test, "entry_point": "f"}
-    assert verify("def f(xs): return xs[0] / xs[1] if xs[1:] else xs[0]", tests, partial=True).score == pytest.approx(2 / 3)
+    assert verify("def f(xs): return xs[0] / xs[1] if xs[1:] else xs[0]", tests, partial=True).score == pytest.approx(
+        2 / 3
+    )
     table = "def f(xs): return {1.0: .5 + 1e-9, .5: .5, 3.0: .25}[xs[0]]"
     assert verify(table, tests).status is Status.CORRECT
-    assert verify(f"import numpy as np\n{table.replace('return', 'return np.float64(')})", tests).status is Status.CORRECT
+    assert (
+        verify(f"import numpy as np\n{table.replace('return', 'return np.float64(')})", tests).status is Status.CORRECT
+    )
 
 
 # --- MBPP's form -----------------------------------------------------------------------------------------------------
 
 MBPP = {
-    "test_list": ["assert set(f((3, 4), (4, 5))) == {4}", "assert g([1, 2]) == [2, 1]", "assert math.isclose(h(), 0.5)"],
+    "test_list": [
+        "assert set(f((3, 4), (4, 5))) == {4}",
+        "assert g([1, 2]) == [2, 1]",
+        "assert math.isclose(h(), 0.5)",
+    ],
     "setup": "import math",
 }
 THREE = "def f(a, b): return tuple(set(a) & set(b))\ndef g(xs): return xs[::-1]\ndef h(): return 1 / 2"
@@ -139,7 +159,8 @@ def test_mbpp_asserts_call_several_functions():
 
 
 def test_names_in_asserts():
-    """A function that is called like a built-in one, a module that nobody imported, a type as an argument: MBPP has all three."""
+    """A function that is called like a built-in one, a module that nobody imported, a type as an argument: MBPP has all
+    three."""
     assert verify("def sum(a, b): return 6", ["assert sum(10, 15) == 6"]).status is Status.CORRECT
     assert verify("def f(x): return 28", ["assert f(1) == sys.getsizeof(1)"]).status is Status.CORRECT
     program = "def f(xs, kind): return sum(type(x) is kind for x in xs)"
@@ -156,7 +177,11 @@ def test_mbpp_plus_uses_its_further_tests():
 
 
 def test_arguments_changed_in_place_are_changed_here_too():
-    tests = ["xs = [3, 1, 2]\nf(xs)\nassert xs == [1, 2, 3]", "d = {1: 2}\nf(d)\nassert d == {}", "s = {1}\nf(s)\nassert s == set()"]
+    tests = [
+        "xs = [3, 1, 2]\nf(xs)\nassert xs == [1, 2, 3]",
+        "d = {1: 2}\nf(d)\nassert d == {}",
+        "s = {1}\nf(s)\nassert s == set()",
+    ]
     assert verify("def f(x):\n    x.sort() if isinstance(x, list) else x.clear()", tests).status is Status.CORRECT
     assert verify("def f(x):\n    return sorted(x)", tests).status is Status.WRONG
 
@@ -167,12 +192,17 @@ def test_expected_exceptions():
     for program in ("def f(x): raise KeyError('below 0')", "def f(x): return 0", "import os\ndef f(x): os._exit(0)"):
         assert verify(program, tests).status is Status.WRONG
     swallow = ["try:\n    f(1)\nexcept Exception:\n    pass"]
-    assert verify("import os\ndef f(x): os._exit(0)", swallow).status is Status.WRONG  # a program that is gone has passed nothing
+    assert (
+        verify("import os\ndef f(x): os._exit(0)", swallow).status is Status.WRONG
+    )  # a program that is gone has passed nothing
 
 
 def test_iterators_come_back_as_iterators():
     program = "def f(n): return (i * i for i in range(n))\ndef g(n): return range(n)"
-    assert verify(program, ["assert list(f(3)) == [0, 1, 4]", "assert g(3) == range(3)", "assert sum(f(4)) == 14"]).status is Status.CORRECT
+    assert (
+        verify(program, ["assert list(f(3)) == [0, 1, 4]", "assert g(3) == range(3)", "assert sum(f(4)) == 14"]).status
+        is Status.CORRECT
+    )
     assert verify(program, ["assert f(3) == [0, 1, 4]"]).status is Status.WRONG  # as in Python itself
 
 
@@ -200,12 +230,25 @@ def test_partial_credit_counts_asserts():
     ],
 )
 def test_broken_tests_are_an_error_not_a_wrong(tests, reason):
-    verdict = verify("def f(x): return 1\ndef undefined_helper(x): return 1\nclass Point:\n    def __init__(self, *a): pass", tests)
+    verdict = verify(
+        "def f(x): return 1\ndef undefined_helper(x): return 1\nclass Point:\n    def __init__(self, *a): pass", tests
+    )
     assert verdict.status is Status.ERROR and reason in verdict.reason and verdict.score is None
 
 
 @pytest.mark.parametrize(
-    "answer", [None, 7, "", "no tests", {}, [], {"inputs": [], "outputs": []}, {"inputs": ["1"], "outputs": []}, [{"input": "1"}]]
+    "answer",
+    [
+        None,
+        7,
+        "",
+        "no tests",
+        {},
+        [],
+        {"inputs": [], "outputs": []},
+        {"inputs": ["1"], "outputs": []},
+        [{"input": "1"}],
+    ],
 )
 def test_a_problem_without_tests_is_the_users_error(answer):
     with pytest.raises(InputError, match="problem 'p'"):
@@ -221,7 +264,8 @@ def test_a_sandbox_that_does_not_come_up_is_an_error(monkeypatch):
 
 
 def test_a_busy_machine_is_a_timeout_not_a_wrong(monkeypatch):
-    """Time spent ready to run, but without a processor, is not the program's. (The count is the kernel's; here it is set.)"""
+    """Time spent ready to run, but without a processor, is not the program's. (The count is the kernel's; here it is
+    set.)"""
     monkeypatch.setattr("explore_rl.verifiers.sandbox._runqueue_wait", lambda pid: 0.9)
     with Program("def f():\n    while True: pass", "calls", SandboxLimits(wall_s=1.0), isolation()) as program:
         program.define()
@@ -251,7 +295,14 @@ def test_best_effort_still_judges():
 
 @pytest.mark.parametrize(
     "options",
-    [{"time_limit_s": 0}, {"time_limit_s": "10"}, {"memory_mb": -1}, {"isolation": "none"}, {"total_time_s": True}, {"processes": 1.5}],
+    [
+        {"time_limit_s": 0},
+        {"time_limit_s": "10"},
+        {"memory_mb": -1},
+        {"isolation": "none"},
+        {"total_time_s": True},
+        {"processes": 1.5},
+    ],
 )
 def test_bad_options(options):
     with pytest.raises(InputError, match="verifier 'code'"):
@@ -267,21 +318,28 @@ PAIRS = {"inputs": ["2\n1 2\n", "1\n5\n", "0\n\n"], "outputs": ["2\n4\n", "10", 
 def test_standard_input_and_output():
     assert verify(DOUBLE, PAIRS).status is Status.CORRECT
     assert verify(DOUBLE, json.dumps(PAIRS)).status is Status.CORRECT
-    reads_all = "import sys\ndata = sys.stdin.read().split()\nprint(*[2 * int(x) for x in data[1:]], sep='\\n')\nsys.exit(0)"
+    reads_all = (
+        "import sys\ndata = sys.stdin.read().split()\nprint(*[2 * int(x) for x in data[1:]], sep='\\n')\nsys.exit(0)"
+    )
     assert verify(reads_all, PAIRS).status is Status.CORRECT
     wrong = verify("input()\nfor x in input().split(): print(2)", PAIRS)
     assert wrong.status is Status.WRONG and wrong.reason == "case 1 of 3: line 2: expected '4', got '2'"
 
 
 def test_cases_of_livecodebench():
-    cases = [{"input": a, "output": b, "testtype": "stdin"} for a, b in zip(PAIRS["inputs"], PAIRS["outputs"])]
+    cases = [
+        {"input": a, "output": b, "testtype": "stdin"} for a, b in zip(PAIRS["inputs"], PAIRS["outputs"], strict=False)
+    ]
     packed = base64.b64encode(zlib.compress(pickle.dumps(json.dumps(cases)))).decode()
     for answer in (cases, json.dumps(cases), packed):
         assert verify(DOUBLE, answer).status is Status.CORRECT
     calls = [{"input": '[1, 2]\n"a"', "output": '{"a": [1, 2]}', "testtype": "functional"}]
     solution = "class Solution:\n    def named(self, xs, name): return {name: tuple(xs)}"
     assert verify(solution, calls, metadata={"func_name": "named"}).status is Status.CORRECT
-    assert verify("def named(xs, name): return {name: xs + [3]}", calls, metadata={"func_name": "named"}).status is Status.WRONG
+    assert (
+        verify("def named(xs, name): return {name: xs + [3]}", calls, metadata={"func_name": "named"}).status
+        is Status.WRONG
+    )
     with pytest.raises(InputError, match="func_name"):
         verify(solution, calls)
 
@@ -296,8 +354,14 @@ def test_a_packed_case_can_only_be_text():
 
 
 def test_functions_of_apps():
-    assert verify("def f(a, b): return a + b", {"fn_name": "f", "inputs": [[1, 2], [3, 4]], "outputs": [[3], [7]]}).status is Status.CORRECT
-    assert verify("def f(a, b): return a", {"fn_name": "f", "inputs": [[1, 2]], "outputs": [[3]]}).reason == "expected 3, got 1"
+    assert (
+        verify("def f(a, b): return a + b", {"fn_name": "f", "inputs": [[1, 2], [3, 4]], "outputs": [[3], [7]]}).status
+        is Status.CORRECT
+    )
+    assert (
+        verify("def f(a, b): return a", {"fn_name": "f", "inputs": [[1, 2]], "outputs": [[3]]}).reason
+        == "expected 3, got 1"
+    )
 
 
 @pytest.mark.parametrize(
@@ -343,7 +407,13 @@ def test_partial_credit_counts_cases():
 # --- parts -----------------------------------------------------------------------------------------------------------
 
 PLAIN = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary() | st.complex_numbers(allow_nan=False),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text()
+    | st.binary()
+    | st.complex_numbers(allow_nan=False),
     lambda inner: (
         st.lists(inner, max_size=4)
         | st.tuples(inner, inner)
@@ -374,7 +444,9 @@ def test_plain_data_travels_unchanged(value):
 
 TAGS = st.sampled_from(["dict", "set", "tuple", "hex", "bytes", "range", "complex", "type", "x"])
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda x: st.lists(x) | st.dictionaries(TAGS, x), max_leaves=15
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda x: st.lists(x) | st.dictionaries(TAGS, x),
+    max_leaves=15,
 )
 
 

@@ -1,6 +1,8 @@
-"""Programs that try to pass without solving the problem, or to harm the machine. Each is run under every kind of confinement there is here.
+"""Programs that try to pass without solving the problem, or to harm the machine. Each is run under every kind of
+confinement there is here.
 
-The problem is a table that nobody can guess: 1 -> 7341, 2 -> 9082. So whoever passes has stolen the answers, or broken the comparison.
+The problem is a table that nobody can guess: 1 -> 7341, 2 -> 9082. So whoever passes has stolen the answers, or broken
+the comparison.
 """
 
 import os
@@ -30,8 +32,14 @@ def kinds() -> list:
     weaker = Isolation(namespaces=False, seccomp=True, landlock=True)
     can_landlock = found.landlock or not any(text.startswith("Landlock") for text in found.missing)
     return [
-        pytest.param(found, id="namespaces", marks=pytest.mark.skipif(not found.namespaces, reason="no namespaces here")),
-        pytest.param(weaker, id="landlock", marks=pytest.mark.skipif(not (found.seccomp and can_landlock), reason="no Landlock here")),
+        pytest.param(
+            found, id="namespaces", marks=pytest.mark.skipif(not found.namespaces, reason="no namespaces here")
+        ),
+        pytest.param(
+            weaker,
+            id="landlock",
+            marks=pytest.mark.skipif(not (found.seccomp and can_landlock), reason="no Landlock here"),
+        ),
     ]
 
 
@@ -64,7 +72,11 @@ def family(ancestor: int) -> set[int]:
 
 
 def alive(pids: set[int]) -> set[int]:
-    return {pid for pid in pids if Path(f"/proc/{pid}").exists() and "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()}
+    return {
+        pid
+        for pid in pids
+        if Path(f"/proc/{pid}").exists() and "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    }
 
 
 def gone(pids: set[int], within_s: float = 20.0) -> bool:
@@ -146,7 +158,9 @@ def test_the_attacks_are_real(name, tmp_path):
     """A checker of the common kind (one process, exit code 0 passes) believes every one of them."""
     checker = tmp_path / "checker.py"
     checker.write_text(f"{textwrap.dedent(CHEATS[name])}\n{TEST}\ncheck(secret)\n")
-    done = subprocess.run([sys.executable, "-S", checker], cwd=tmp_path, env={"HERE": str(tmp_path)}, capture_output=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-S", checker], cwd=tmp_path, env={"HERE": str(tmp_path)}, capture_output=True, timeout=60
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -155,7 +169,7 @@ def test_the_attacks_are_real(name, tmp_path):
     [
         "import builtins\nclass Never(BaseException): pass\nbuiltins.AssertionError = Never\ndef secret(x): return 0",
         "import builtins, operator\nbuiltins.all = builtins.isinstance = lambda *a: True\ndef secret(x): return 0",
-        "import json\njson.dumps = lambda m: '{\"id\": 1, \"value\": true, \"changed\": {}}'\ndef secret(x): return 0",
+        'import json\njson.dumps = lambda m: \'{"id": 1, "value": true, "changed": {}}\'\ndef secret(x): return 0',
         "import sys\nmain = sys.modules['__main__']\nmain.pack = lambda v: True\ndef secret(x): 1",
         "import sys\nsys.modules['__main__'].answer = lambda n, c: {'id': c['id'], 'value': True, 'changed': {}}\ndef secret(x): 1",
         "import sys\nsys.settrace(lambda *a: None)\nsys.modules.clear()\ndef secret(x): return True",
@@ -187,7 +201,9 @@ def test_files_of_the_machine_cannot_be_read(held_by, tmp_path):
     program += "    try: print(open(path).read()[:4] or 'read')\n    except OSError: pass\n"
     assert answers.read_text() == "7341"
     verdict = verify(held_by, program, ECHO)
-    assert verdict.status is Status.WRONG and verdict.reason == "0 lines, expected 1"  # nothing could be opened, so nothing was printed
+    assert (
+        verdict.status is Status.WRONG and verdict.reason == "0 lines, expected 1"
+    )  # nothing could be opened, so nothing was printed
 
 
 def test_the_environment_holds_no_secret(held_by, monkeypatch):
@@ -215,7 +231,9 @@ def test_no_network(held_by):
         client = f"import socket\nprint(socket.create_connection(('127.0.0.1', {port}), 5).recv(5).decode())"
         verdict = verify(held_by, client, ECHO)
         assert verdict.status is Status.WRONG and not reached
-        subprocess.run([sys.executable, "-c", client], check=True, timeout=60)  # the very same code reaches it from outside
+        subprocess.run(
+            [sys.executable, "-c", client], check=True, timeout=60
+        )  # the very same code reaches it from outside
         thread.join(30)
     assert reached
 
@@ -372,7 +390,9 @@ def fill():
     assert not Path("/tmp/0").exists()
 
 
-@pytest.mark.parametrize("flood", ["while True: print('x' * 10_000)", "import sys\nwhile True: sys.stderr.write('x' * 10_000)"])
+@pytest.mark.parametrize(
+    "flood", ["while True: print('x' * 10_000)", "import sys\nwhile True: sys.stderr.write('x' * 10_000)"]
+)
 def test_a_flood_of_output_is_cut(flood, held_by):
     verdict = verify(held_by, flood, ECHO, output_mb=1)
     assert verdict.status is Status.WRONG and verdict.reason.startswith("output limit")
@@ -406,8 +426,12 @@ def test_a_result_too_deep_or_endless_is_wrong(held_by):
 def test_rights_are_gone(call, held_by):
     if call == "os.setuid(0)" and not held_by.namespaces and os.geteuid() == 0:
         pytest.skip("stays the same user, without its capabilities")
-    program = f"import os\ndef secret(x):\n    try: {call}\n    except OSError: return {{1: 7341, 2: 9082}}[x]\n    return 0"
-    assert verify(held_by, program).status is Status.CORRECT  # the call was refused, so the program goes on to give the answers
+    program = (
+        f"import os\ndef secret(x):\n    try: {call}\n    except OSError: return {{1: 7341, 2: 9082}}[x]\n    return 0"
+    )
+    assert (
+        verify(held_by, program).status is Status.CORRECT
+    )  # the call was refused, so the program goes on to give the answers
 
 
 def test_a_script_that_shuts_its_output_and_goes_on_is_out_of_time(held_by):
@@ -417,7 +441,13 @@ def test_a_script_that_shuts_its_output_and_goes_on_is_out_of_time(held_by):
 
 def test_nothing_stays_open(held_by):
     """Neither descriptors nor processes, whatever the programs did."""
-    programs = [SOLUTION, "import os\nos._exit(1)", "def secret(x): return object()", "def secret(x): return 'x' * 2_000_000", "1 +"]
+    programs = [
+        SOLUTION,
+        "import os\nos._exit(1)",
+        "def secret(x): return object()",
+        "def secret(x): return 'x' * 2_000_000",
+        "1 +",
+    ]
     before, children = len(os.listdir("/proc/self/fd")), family(os.getpid())
     for program in programs:
         verify(held_by, program, output_mb=1)

@@ -36,7 +36,11 @@ def verify(files, out="out.parquet", *further) -> int:
 
 
 def rows(path) -> list[dict]:
-    return pq.read_table(path).to_pylist() if path.suffix == ".parquet" else [json.loads(line) for line in path.read_text().splitlines()]
+    return (
+        pq.read_table(path).to_pylist()
+        if path.suffix == ".parquet"
+        else [json.loads(line) for line in path.read_text().splitlines()]
+    )
 
 
 def test_grades_again_and_says_what_changed(files, capsys):
@@ -47,7 +51,10 @@ def test_grades_again_and_says_what_changed(files, capsys):
     assert [row["mode"] for row in graded] == ["2", "2", "3", "3/2", None]
     assert [row["completion"] for row in graded] == [row["completion"] for row in SAMPLES] and graded[0]["seed"] == 7
     printed = capsys.readouterr().out
-    assert "5 completions: correct 3 (60.0%), wrong 1 (20.0%), no_answer 1 (20.0%), timeout 0 (0.0%), error 0 (0.0%)" in printed
+    assert (
+        "5 completions: correct 3 (60.0%), wrong 1 (20.0%), no_answer 1 (20.0%), timeout 0 (0.0%), error 0 (0.0%)"
+        in printed
+    )
     assert "changed from the file's own verdicts: 3 of 5" in printed and "wrong -> correct: 2" in printed
     samples = readers.load([str(files / "out.parquet")])
     assert samples.problem_ids == ["a", "b"] and samples.n.tolist() == [3, 2] and samples.correct.tolist() == [2, 1]
@@ -55,8 +62,16 @@ def test_grades_again_and_says_what_changed(files, capsys):
 
 def test_options_and_another_verifier(files):
     assert verify(files, "strict.jsonl", "--set", "math.extract=boxed") == 0
-    assert [row["verdict"] for row in rows(files / "strict.jsonl")] == ["correct", "no_answer", "wrong", "correct", "no_answer"]
-    (files / "mine.py").write_text("def score(data_source, solution_str, ground_truth, extra_info=None):\n    return 1 / solution_str.count('3')\n")
+    assert [row["verdict"] for row in rows(files / "strict.jsonl")] == [
+        "correct",
+        "no_answer",
+        "wrong",
+        "correct",
+        "no_answer",
+    ]
+    (files / "mine.py").write_text(
+        "def score(data_source, solution_str, ground_truth, extra_info=None):\n    return 1 / solution_str.count('3')\n"
+    )
     assert verify(files, "mine.jsonl", "--verifier", f"{files / 'mine.py'}:score") == 0
     graded = rows(files / "mine.jsonl")
     assert [row["verdict"] for row in graded] == ["error", "error", "correct", "error", "error"]

@@ -98,14 +98,19 @@ def test_where_the_answer_is_looked_for():
         "<think><answer>7</answer></think>I do not know": ("no_answer", "no_answer", "no_answer"),
     }
     for completion, wanted in cases.items():
-        assert tuple(GymVerifier(extract=how)(completion, chain).status.value for how in ("tags", "lenient", "boxed")) == wanted, completion
+        assert (
+            tuple(GymVerifier(extract=how)(completion, chain).status.value for how in ("tags", "lenient", "boxed"))
+            == wanted
+        ), completion
     assert GymVerifier()("<answer>7</answer>", chain, truncated=True).status is Status.NO_ANSWER
 
 
 def test_partial_scores_are_the_tasks_own():
     chain = problem("chain_sum", "12")
     got = GymVerifier()("<answer>12 apples</answer>", chain)
-    assert got.status is Status.WRONG and 0 < got.score < 1  # Reasoning Gym gives a share where the answer holds the reference
+    assert (
+        got.status is Status.WRONG and 0 < got.score < 1
+    )  # Reasoning Gym gives a share where the answer holds the reference
     assert GymVerifier(partial=False)("<answer>12 apples</answer>", chain).score == 0.0
 
 
@@ -136,5 +141,7 @@ def test_options_and_problems_that_cannot_be_used():
 def test_in_the_pool():
     problems = list(gym_problems("chain_sum", 4, seed=2))
     with VerifierPool(workers=1) as pool:
-        verdicts = pool.verify_all([Item(p, f"<answer>{p.answer if i % 2 else 'x'}</answer>") for i, p in enumerate(problems)])
+        verdicts = pool.verify_all(
+            [Item(p, f"<answer>{p.answer if i % 2 else 'x'}</answer>") for i, p in enumerate(problems)]
+        )
     assert [v.status for v in verdicts] == [Status.WRONG, Status.CORRECT] * 2

@@ -1,4 +1,5 @@
-"""The judge against a real HTTP server on this machine that speaks the chat-completions protocol. A test of the protocol, the counting of
+"""The judge against a real HTTP server on this machine that speaks the chat-completions protocol. A test of the
+protocol, the counting of
 votes and what goes wrong on the way; how well any model judges is not tested here."""
 
 import http.server
@@ -24,7 +25,13 @@ class Server:
     """
 
     def __init__(self):
-        self.script, self.asked, self.headers, self.lock, self.stop = ["VERDICT: CORRECT"], [], [], threading.Lock(), threading.Event()
+        self.script, self.asked, self.headers, self.lock, self.stop = (
+            ["VERDICT: CORRECT"],
+            [],
+            [],
+            threading.Lock(),
+            threading.Event(),
+        )
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -54,7 +61,11 @@ class Server:
                         except OSError:
                             return
                     return
-                status, text = entry if isinstance(entry, tuple) else (200, json.dumps({"choices": [{"message": {"content": entry}}]}))
+                status, text = (
+                    entry
+                    if isinstance(entry, tuple)
+                    else (200, json.dumps({"choices": [{"message": {"content": entry}}]}))
+                )
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(text.encode())))
                 self.end_headers()
@@ -78,6 +89,11 @@ def server(monkeypatch):
     server.stop.set()
     server.http.shutdown()
     server.http.server_close()
+
+
+def cut(text):
+    """A reply that the endpoint cut off."""
+    return 200, json.dumps({"choices": [{"message": {"content": text}, "finish_reason": "length"}]})
 
 
 def judge(server, script, completion="It is Paris.", truncated=False, problem=PROBLEM, **options):
@@ -147,7 +163,9 @@ def test_half_is_no_majority(server):
     assert judge(server, [C, W], votes=2).status is Status.WRONG
 
 
-@pytest.mark.parametrize("rule, score, status", [("majority", 0.5, "correct"), ("any", 0.9, "correct"), ("all", 0.2, "wrong")])
+@pytest.mark.parametrize(
+    "rule, score, status", [("majority", 0.5, "correct"), ("any", 0.9, "correct"), ("all", 0.2, "wrong")]
+)
 def test_soft_scores(server, rule, score, status):
     got = judge(server, ["SCORE: 0.9", "**Score:** 0.2", "so SCORE: .4"], scale="soft", votes=3, rule=rule)
     assert got.score == pytest.approx(score) and got.status.value == status
@@ -158,9 +176,14 @@ def test_reasoning_is_judged_whole_and_fills_the_records_column(server):
     thought = "<think>Paris, because it is large.</think>It is Paris."
     got = judge(server, [W], completion=thought, subject="reasoning")
     assert got.status is Status.WRONG and cot_correct(got) is False
-    assert thought in server.asked[0]["messages"][0]["content"] and "every step" in server.asked[0]["messages"][0]["content"]
+    assert (
+        thought in server.asked[0]["messages"][0]["content"]
+        and "every step" in server.asked[0]["messages"][0]["content"]
+    )
     judge(server, [C], completion=thought)
-    assert "because it is large" not in server.asked[0]["messages"][0]["content"]  # an answer is judged without the thinking before it
+    assert (
+        "because it is large" not in server.asked[0]["messages"][0]["content"]
+    )  # an answer is judged without the thinking before it
     assert cot_correct(judge(server, [C], subject="reasoning")) is True
     assert cot_correct(judge(server, [(500, "")], subject="reasoning")) is None
 
@@ -218,7 +241,9 @@ def test_nobody_there(server):
 def test_a_missing_vote_is_no_vote_against(server):
     broken = (500, "")
     assert judge(server, [C, broken, C], votes=3, retries=0).status is Status.CORRECT
-    assert judge(server, [C, broken, W], votes=3, retries=0).status is Status.ERROR  # the missing one would have decided
+    assert (
+        judge(server, [C, broken, W], votes=3, retries=0).status is Status.ERROR
+    )  # the missing one would have decided
     assert judge(server, [broken, C], votes=2, retries=0, rule="any").status is Status.CORRECT
     assert judge(server, ["SCORE: 1", broken], votes=2, retries=0, scale="soft").status is Status.ERROR
 
@@ -301,14 +326,67 @@ def test_in_the_pool(server):
 def test_from_the_command_line_into_the_records(server, tmp_path, capsys):
     """explore-rl verify --reasoning writes cot_correct beside the verdicts that are there."""
     server.script = [lambda body: C if "because" in body["messages"][0]["content"].split("<student")[1] else (500, "")]
-    (tmp_path / "problems.jsonl").write_text(json.dumps({"id": "1", "prompt": "2+2?", "answer": "4", "verifier": "math"}) + "\n")
+    (tmp_path / "problems.jsonl").write_text(
+        json.dumps({"id": "1", "prompt": "2+2?", "answer": "4", "verifier": "math"}) + "\n"
+    )
     rows = [{"problem_id": "1", "completion": text, "correct": True} for text in ("4 because 2 and 2 are 4", "4")]
     (tmp_path / "samples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    command = ["verify", f"{tmp_path}/samples.jsonl", "--problems", f"{tmp_path}/problems.jsonl", "--out", f"{tmp_path}/out.jsonl"]
+    command = [
+        "verify",
+        f"{tmp_path}/samples.jsonl",
+        "--problems",
+        f"{tmp_path}/problems.jsonl",
+        "--out",
+        f"{tmp_path}/out.jsonl",
+    ]
     command += ["--workers", "1", "--verifier", "judge", "--reasoning"]
     command += ["--set", f"judge.url={server.url}", "--set", "judge.model=m", "--set", "judge.retries=0"]
     assert main(command) == 2 and "judge.subject=reasoning" in capsys.readouterr().err
     assert main([*command, "--set", "judge.subject=reasoning"]) == 0
     written = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
-    assert [row.get("cot_correct") for row in written] == [True, None] and [row["correct"] for row in written] == [True, True]
+    assert [row.get("cot_correct") for row in written] == [True, None] and [row["correct"] for row in written] == [
+        True,
+        True,
+    ]
     assert "correct 1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "<think>hmm VERDICT: INCORRECT? no it is",
+        "<think>VERDICT: CORRECT",
+        cut("I lean to VERDICT: INCORRECT, but"),
+        cut("VERDICT: CORRECT"),
+        "VERDICT: CORRECT so far. In the end, VERDICT: UNSURE",
+    ],
+)
+def test_a_thought_or_half_a_reply_is_no_vote(server, reply):
+    assert judge(server, [reply, "VERDICT: CORRECT"]).status is Status.CORRECT
+    assert len(server.asked) == 2
+    assert judge(server, [reply]).status is Status.ERROR
+
+
+@pytest.mark.parametrize(
+    ("reply", "score"),
+    [
+        ("SCORE: 0,8", 0.8),
+        ("SCORE: 1/2", 0.5),
+        ("SCORE: 1 out of 10", 0.1),
+        ("**SCORE:** 80%", 0.8),
+        ("SCORE: .25", 0.25),
+        ("SCORE: 1.", 1.0),
+        ("SCORE: 7 / 10.", 0.7),
+        ("SCORE: 0.3\nNo: SCORE: 0.6", 0.6),
+        ("SCORE: -0.5", None),
+        ("SCORE: 10", None),
+        ("SCORE: 1/2/3", None),
+        ("SCORE: 3/2", None),
+        ("SCORE: 0.5, no: SCORE: high", None),
+        ("SCORE: −0.2", None),
+        ("SCORE: 1.5", None),
+    ],
+)
+def test_a_score_is_read_whole_or_not_at_all(server, reply, score):
+    got = judge(server, [reply], scale="soft", retries=0)
+    assert got.score == score and (got.status is Status.ERROR) == (score is None)

@@ -100,7 +100,10 @@ SAME = [
     ("k \\geqslant 2", "[2,\\infty)"),
     ("(2,\\infty)", "x>2"),
     ("(-\\infty, 2) \\cup (3, \\infty)", "(3,+\\infty)\\cup(-\\infty,2)"),
-    ("\\begin{pmatrix} -1/3 \\\\ 2/3 \\\\ 5/3 \\end{pmatrix}", "\\begin{pmatrix} -\\frac13 \\\\ \\frac23 \\\\ \\frac53 \\end{pmatrix}"),
+    (
+        "\\begin{pmatrix} -1/3 \\\\ 2/3 \\\\ 5/3 \\end{pmatrix}",
+        "\\begin{pmatrix} -\\frac13 \\\\ \\frac23 \\\\ \\frac53 \\end{pmatrix}",
+    ),
     ("\\begin{pmatrix} -1 & 0 \\\\ 0 & -1 \\end{pmatrix}", "\\begin{bmatrix} -1 & 0 \\\\ 0 & -1 \\end{bmatrix}"),
     ("3\\sqrt{13}", "\\sqrt{117}"),
     ("3\\sqrt{13}", "3√13"),
@@ -282,7 +285,9 @@ def test_tolerances():
     assert grade("1.62", "1.6", relative_tolerance=0.02) is Status.CORRECT
     assert grade("1.64", "1.6", relative_tolerance=0.02) is Status.WRONG
     assert verdict("\\boxed{2.22e6}", "2.19e6", MathVerifier(relative_tolerance=0.02)).status is Status.CORRECT
-    assert verdict("\\boxed{101}", "100", MathVerifier(relative_tolerance=0.02)).status is Status.WRONG  # an integer is met exactly
+    assert (
+        verdict("\\boxed{101}", "100", MathVerifier(relative_tolerance=0.02)).status is Status.WRONG
+    )  # an integer is met exactly
 
 
 def test_equal_answers_share_a_mode():
@@ -303,10 +308,12 @@ def test_what_cannot_be_used_is_said():
         make_verifier("math", {"relative_tolerance": -1})
 
 
-# --- fuzzing ------------------------------------------------------------------------------------------------------------
+# --- fuzzing ---------------------------------------------------------------------------------------------------------
 
-PIECES = ["\\boxed", "{", "}", "(", ")", "[", "]", "\\frac", "\\sqrt", "\\pm", "1", "23", ",", ".", "-", "x", "=", "<", "\\in", "\\cup", "\\text{", "and",
-          " ", "\n", "$", "#### ", "answer is ", "%", "^", "_", "\\\\", "&", "\\begin{pmatrix}", "\\end{pmatrix}", "é", "\\infty", "e", "10^"]  # fmt: skip
+PIECES = ["\\boxed", "{", "}", "(", ")", "[", "]", "\\frac", "\\sqrt", "\\pm", "1", "23", ",", ".", "-", "x", "=",
+"<", "\\in", "\\cup", "\\text{", "and",
+          " ", "\n", "$", "#### ", "answer is ", "%", "^", "_", "\\\\", "&", "\\begin{pmatrix}", "\\end{pmatrix}",
+          "é", "\\infty", "e", "10^"]  # fmt: skip
 texts = st.one_of(st.text(max_size=200), st.lists(st.sampled_from(PIECES), max_size=40).map("".join))
 
 
@@ -316,7 +323,10 @@ def test_extraction_never_fails(text, how):
     assert found is None or (found and found == found.strip())
 
 
-@given(st.lists(st.sampled_from(PIECES), max_size=12).map("".join), st.sampled_from(["12", "(1,2)", "x=5", "\\frac{1}{2}", "1,2"]))
+@given(
+    st.lists(st.sampled_from(PIECES), max_size=12).map("".join),
+    st.sampled_from(["12", "(1,2)", "x=5", "\\frac{1}{2}", "1,2"]),
+)
 @settings(deadline=None, max_examples=150)
 def test_any_box_gets_a_verdict(text, answer):
     assert verdict(f"\\boxed{{{text}}}", answer).status in (Status.CORRECT, Status.WRONG, Status.NO_ANSWER)
@@ -329,15 +339,24 @@ def test_integers_are_equal_only_to_themselves(one, other):
     assert grade(str(one), f"{other}.0") is expected
 
 
-# --- the real benchmarks, where they are --------------------------------------------------------------------------------
+# --- the real benchmarks, where they are -----------------------------------------------------------------------------
 
 FOLDER = os.environ.get("EXPLORE_RL_BENCHMARKS")
 
 
-@pytest.mark.skipif(not FOLDER, reason="EXPLORE_RL_BENCHMARKS does not name a folder with aime24.jsonl, ..., gsm8k.jsonl")
+@pytest.mark.skipif(
+    not FOLDER, reason="EXPLORE_RL_BENCHMARKS does not name a folder with aime24.jsonl, ..., gsm8k.jsonl"
+)
 @pytest.mark.parametrize(
     ("name", "count", "rate"),
-    [("aime24", 30, 1.0), ("amc23", 40, 1.0), ("math500", 500, 0.99), ("minerva_math", 272, 0.97), ("olympiadbench", 675, 0.97), ("gsm8k", 1319, 0.99)],
+    [
+        ("aime24", 30, 1.0),
+        ("amc23", 40, 1.0),
+        ("math500", 500, 0.99),
+        ("minerva_math", 272, 0.97),
+        ("olympiadbench", 675, 0.97),
+        ("gsm8k", 1319, 0.99),
+    ],
 )
 def test_reference_solutions_are_correct(name, count, rate):
     rows = [json.loads(line) for line in (Path(FOLDER) / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -351,7 +370,10 @@ def test_reference_solutions_are_correct(name, count, rate):
             if VERIFY(f"\\boxed{{{miss}}}", problem).status is Status.CORRECT:
                 near_misses.append((problem.answer, miss))
         box = solution.rfind("\\boxed")
-        if box >= 0 and VERIFY(solution[: solution.find(stated, box) + len(stated) - 1], problem).status is not Status.NO_ANSWER:
+        if (
+            box >= 0
+            and VERIFY(solution[: solution.find(stated, box) + len(stated) - 1], problem).status is not Status.NO_ANSWER
+        ):
             near_misses.append((problem.answer, "cut off"))
     assert right / count >= rate
     assert not near_misses
@@ -369,7 +391,8 @@ def _problem_and_solution(name: str, row: dict) -> tuple[Problem, str]:
 
 
 def _near_misses(answer: str) -> list[str]:
-    """Other answers that look like this one: a changed number, a dropped or added minus, a missing or an additional part, swapped
+    """Other answers that look like this one: a changed number, a dropped or added minus, a missing or an additional
+    part, swapped
     coordinates."""
     import re
 

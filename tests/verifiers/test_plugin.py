@@ -9,7 +9,7 @@ from explore_rl.types import Problem, Status
 from explore_rl.verifiers import Item, VerifierPool, make_verifier
 from explore_rl.verifiers.plugin import PluginVerifier
 
-SOURCE = '''
+SOURCE = """
 import asyncio, math, time
 
 def trl(prompts, completions, answer, **kwargs):
@@ -53,7 +53,7 @@ class Scorer:
     @staticmethod
     def score(solution_str, ground_truth): return 1
 number = 3
-'''
+"""
 PROBLEM = Problem("p", "2+2?", "4", "x", benchmark="sums", metadata={"level": 3, "extra_info": {"index": 5}})
 
 

@@ -15,7 +15,9 @@ DOSES = {"choices": {"A": "5 mg", "B": "10 mg", "C": "Aspirin and heparin"}}
 
 
 def grade(name: str, completion: str, answer, options=None, truncated=False, **metadata):
-    return make_verifier(name, options)(completion, Problem("p", "", answer, name, metadata=metadata), truncated=truncated)
+    return make_verifier(name, options)(
+        completion, Problem("p", "", answer, name, metadata=metadata), truncated=truncated
+    )
 
 
 @pytest.mark.parametrize(
@@ -64,7 +66,14 @@ def test_choice_references():
 
 def test_text():
     for completion in ("the Élysée Palace", "Answer: Elysee palace.", "\\boxed{\\text{Élysée Palace}}"):
-        assert grade("text", completion if ":" in completion or "box" in completion else f"The answer is {completion}", "Élysée Palace").status is C
+        assert (
+            grade(
+                "text",
+                completion if ":" in completion or "box" in completion else f"The answer is {completion}",
+                "Élysée Palace",
+            ).status
+            is C
+        )
     assert grade("text", "Answer: Louvre", ["Élysée Palace", "Elysee"]).status is W
     assert grade("text", "Elysee", ["Élysée Palace", "Elysee"], {"extract": "whole"}).status is C
     assert grade("text", "Elysee", "Elysee").status is N
@@ -137,7 +146,10 @@ def test_format_that_the_template_began():
     assert grade("format", "<think>a</think><answer>b</answer>", None, {"prefilled": True}).status is W
 
 
-ANSWER_AND_FORMAT = {"kind": "combine", "parts": [{"verifier": "math", "weight": 0.9}, {"verifier": "format", "weight": 0.1}]}
+ANSWER_AND_FORMAT = {
+    "kind": "combine",
+    "parts": [{"verifier": "math", "weight": 0.9}, {"verifier": "format", "weight": 0.1}],
+}
 
 
 def test_combine():
@@ -150,12 +162,18 @@ def test_combine():
     assert combined("\\boxed{2}").score == pytest.approx(0.9) and combined("\\boxed{2}").status is C
     assert (combined(formatted, "3").status, combined(formatted, "3").score) == (W, pytest.approx(0.1))
     assert combined(formatted, "3", gate=True).score == 0
-    assert combined("<think>a</think><answer>b</answer>").status is N
+    assert combined("<think>a</think>").status is N
+    assert (
+        combined("<think>a</think><answer>b</answer>").status,
+        combined("<think>a</think><answer>b</answer>").score,
+    ) == (W, pytest.approx(0.1))
     assert "format: <think> is there 0 times" in combined("\\boxed{2}").reason
 
 
 def test_an_error_of_a_part_is_an_error_of_the_whole(tmp_path):
-    (tmp_path / "broken.py").write_text("def f(data_source, solution_str, ground_truth):\n    raise RuntimeError('down')\n")
+    (tmp_path / "broken.py").write_text(
+        "def f(data_source, solution_str, ground_truth):\n    raise RuntimeError('down')\n"
+    )
     parts = [{"verifier": "math"}, {"verifier": f"{tmp_path / 'broken.py'}:f"}]
     verdict = grade("both", "\\boxed{2}", "2", {"kind": "combine", "parts": parts})
     assert verdict.status is Status.ERROR and verdict.score is None and "down" in verdict.reason

@@ -1,0 +1,163 @@
+r"""Takes the dress off a mathematical answer: the same thing in fewer ways of writing, still LaTeX. Linear, and
+evaluates nothing.
+
+    >>> undress(r"\dfrac12 \text{ percent}"), undress("3¾"), undress(r"10⁻³"), undress(r"\$5")
+    ('\\frac{1}{2}%', '3\\frac{3}{4}', '10^{-3}', '＄5')
+
+A dollar that is money becomes ＄ (U+FF04), since `$` also delimits formulas.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import lru_cache
+
+DOLLAR = "＄"  # money; the ordinary sign is taken for a delimiter
+MONEY = f"{DOLLAR}£€¥₹"
+TEXT_COMMANDS = r"\\(?:text|textrm|textnormal|mathrm|mbox|hbox|operatorname|rm)"
+_FUNCTIONS = "arcsin|arccos|arctan|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|log|ln|exp|gcd|lcm|max|min"
+
+_UNICODE = {
+    "−": "-", "–": "-", "—": "-", "×": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ", "÷": "/", "π": r"\pi ",
+    "∞": r"\infty ",
+    "≤": r"\leq ", "≥": r"\geq ", "≠": r"\neq ", "±": r"\pm ", "∓": r"\mp ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ",
+    "°": r"^{\circ}", "℃": r"^{\circ}\text{C}", "℉": r"^{\circ}\text{F}", "≈": r"\approx ", "∅": r"\emptyset ",
+    "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ", "γ": r"\gamma ", "λ": r"\lambda ", "ω": r"\omega ", "φ": r"\phi ",
+    "\u00a0": " ", "\u202f": " ", "\u2009": " ", "’": "'", "ℝ": r"\mathbb{R}", "⌊": r"\lfloor ", "⌋": r"\rfloor ",
+    "⌈": r"\lceil ", "⌉": r"\rceil ", "⟨": r"\langle ", "⟩": r"\rangle ", "μ": "µ", "Ω": "Ω", "∖": r"\setminus ",
+    "，": ",", "；": ";", "％": "%", "¢": r"\text{ cents}", "⁄": "/", "…": r"\ldots ",
+}  # fmt: skip
+for _sign in "¼½¾⅐⅑⅒⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞":
+    _top, _bottom = unicodedata.normalize("NFKD", _sign).split("⁄")
+    _UNICODE[_sign] = rf"\frac{{{_top}}}{{{_bottom}}}"
+_UNICODE_RE = re.compile("|".join(map(re.escape, _UNICODE)))
+_RAISED, _LOWERED = "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "₀₁₂₃₄₅₆₇₈₉₊₋"
+_RAISED_RE, _LOWERED_RE = re.compile(f"[{_RAISED}]+"), re.compile(f"[{_LOWERED}]+")
+_RAISED_TABLE, _LOWERED_TABLE = str.maketrans(_RAISED, "0123456789+-n"), str.maketrans(_LOWERED, "0123456789+-")
+
+
+def _compiled(rules: list[tuple[str, str]]) -> list[tuple[re.Pattern[str], str]]:
+    return [(re.compile(pattern), replacement) for pattern, replacement in rules]
+
+
+# For a text with a backslash.
+_LATEX = _compiled([
+    (r"\\!\s*", ""),
+    (r"\{,\}", ","),
+    (r"\\(?:left|right|[bB]igg?[lr]?)(?![a-zA-Z])\s*\.?", ""),
+    (r"\\(?:displaystyle|textstyle|limits|nolimits|mathstrut|hfill|newline|boxed|bf|it)(?![a-zA-Z])", " "),
+    (r"\\[dtc]frac(?![a-zA-Z])", r"\\frac"),
+    (r"\\[dt]binom", r"\\binom"),
+    (r"\\(?:geqslant|geqq|ge)(?![a-zA-Z])", r"\\geq"),
+    (r"\\(?:leqslant|leqq|le)(?![a-zA-Z])", r"\\leq"),
+    (r"\\ne(?![a-zA-Z])", r"\\neq"),
+    (r"\\lt(?![a-zA-Z])", "<"),
+    (r"\\gt(?![a-zA-Z])", ">"),
+    (r"\\(?:lbrace|lgroup)(?![a-zA-Z])", r"\\{"),
+    (r"\\(?:rbrace|rgroup)(?![a-zA-Z])", r"\\}"),
+    (r"\\lbrack(?![a-zA-Z])", "["),
+    (r"\\rbrack(?![a-zA-Z])", "]"),
+    (r"\\(?:varnothing|O)(?![a-zA-Z])", r"\\emptyset"),
+    (r"\\(?:simeq|approxeq|doteq|cong)(?![a-zA-Z])", r"\\approx"),
+    (r"\\(?:setminus|smallsetminus|backslash)(?![a-zA-Z])", r"\\setminus "),
+    (r"\\(?:land|wedge)(?![a-zA-Z])", r"\\text{ and }"),
+    (r"\\(?:lor|vee)(?![a-zA-Z])", r"\\text{ or }"),
+    (r"\\(?:mid|vert)(?![a-zA-Z])", "|"),
+    (r"\\[Rr]eals?(?![a-zA-Z])|\\mathbf\s*\{?R\}?(?![a-zA-Z])", r"\\mathbb{R}"),
+    (r"\\mathbb\s*R(?![a-zA-Z])", r"\\mathbb{R}"),
+    (r"\\(?:mathbf|boldsymbol|bm|vec|mathit|mathsf)(?![a-zA-Z])\s*", ""),
+    (r"\\(?:textbf|textit|textsf|texttt|emph)(?=\s*\{)", r"\\text"),
+    # upright letters and roman function names are letters and functions
+    (rf"{TEXT_COMMANDS}\s*\{{\s*([eidπ])\s*\}}", r"\1 "),
+    (rf"{TEXT_COMMANDS}\s*\{{\s*({_FUNCTIONS})\s*\}}", r"\\\1 "),
+    # text without a letter is no text: \text{13}, \text{:}
+    (rf"{TEXT_COMMANDS}\s*\{{([^{{}}A-Za-zµΩ%°]*)\}}", r"\1"),
+    (r"\\exp\s*\{", r"e^{"),
+    (r"\\sqrt\s*\[\s*2\s*\]", r"\\sqrt"),
+    (r"\\(?:degree|degrees)(?![a-zA-Z])", r"^{\\circ}"),
+    (r"\\(?:quad|qquad|enspace|thinspace)(?![a-zA-Z])|\\[,;:>\s]", " "),
+    (r"\\(?:qquad|quad)", " "),
+    (r"\\%", "%"),
+    (r"\\#", "#"),
+    (r"\\frac\s*(\d)\s*(\d)", r"\\frac{\1}{\2}"),
+    (r"\\frac\s*(\d)\s*\{", r"\\frac{\1}{"),
+    (r"(\\frac\s*\{[^{}]{1,200}\})\s*(\d|[a-zA-Z])", r"\1{\2}"),
+    (r"\\sqrt\s*(\d|[a-zA-Z])", r"\\sqrt{\1}"),
+    (r"\\bar\s*\{?(\d{1,40})\}?", r"\\overline{\1}"),
+    (r"((?:\\dot\s*\{\d\})+)(?!\d)", lambda match: r"\overline{" + re.sub(r"\D", "", match[1]) + "}"),
+])  # fmt: skip
+# For any text.
+_PLAIN = _compiled([
+    (r"!=", r"\\neq "),
+    (r"<=", r"\\leq "),
+    (r">=", r"\\geq "),
+    (rf"\bnp\.({_FUNCTIONS}|sqrt)\b", r"\\\1"),
+    (r"(?<![\\a-zA-Z])sqrt\s*\(([^()]{1,60})\)", r"\\sqrt{\1}"),
+    (r"√\s*\(([^()]{1,60})\)", r"\\sqrt{\1}"),
+    (r"√\s*(\d{1,20}|[a-zA-Z])", r"\\sqrt{\1}"),
+    (rf"(?<![\\a-zA-Z])({_FUNCTIONS})(?=\s*\(|\s+\d|\s*\\pi)", r"\\\1 "),
+    (r"(?<![\\a-zA-Z])pi(?![a-zA-Z])", r"\\pi"),
+    (r"(?<![\\a-zA-Z])(?:inf|infinity|infty|oo)(?![a-zA-Z])", r"\\infty"),
+    (r"\*\*", "^"),
+    (r"\*", r"\\cdot "),
+    (r"(?i)(?<=[\d})])\s*(?:\\(?:text|mathrm|mbox)\s*\{\s*)(?:percent|per\s?cent|pct\.?|%)\s*\}", "%"),
+    (r"(?i)(?<=[\d})])\s*(?:percent|per\s?cent|pct)\b\.?", "%"),
+])  # fmt: skip
+_SEPARATORS = re.compile(
+    r"\\(?:text|mathrm|textrm|mbox)\s*\{\s*,?\s*(?:and|or)\s*,?\s*\}|(?<=[\s\d})\]$])(?:and|or)(?=[\s\d({\[$\\-])"
+)
+_WHOLE_TEXT = re.compile(rf"\s*{TEXT_COMMANDS}\s*\{{([^{{}}]*)\}}\s*")
+_POWER_IN_TEXT = re.compile(rf"{TEXT_COMMANDS}\s*\{{(?:[^{{}}^]*\^\{{-?\d\}})+")  # \mathrm{m\,s^{-2}}
+_MONTHS = "january|february|march|april|may|june|july|august|september|october|november|december"
+_DATE = re.compile(
+    rf"\s*(\d{{1,2}})(?:st|nd|rd|th)?\s+({_MONTHS})\s*|\s*({_MONTHS})\s+(\d{{1,2}})(?:st|nd|rd|th)?\s*", re.I
+)
+
+
+@lru_cache(maxsize=4096)
+def undress(text: str) -> str:
+    r"""The answer in fewer ways of writing: no sizes, spacing commands or delimiters, \frac for every fraction, LaTeX
+    for Unicode."""
+    text = _money(text).replace("\\\\", "\uffff")  # \\ ends a row, and must not be split
+    if not text.isascii():
+        text = _UNICODE_RE.sub(lambda match: _UNICODE[match.group()], text)
+        text = _RAISED_RE.sub(lambda match: f"^{{{match.group().translate(_RAISED_TABLE)}}}", text)
+        text = _LOWERED_RE.sub(lambda match: f"_{{{match.group().translate(_LOWERED_TABLE)}}}", text)
+    if "~" in text:
+        text = text.replace("~", " ")
+    if whole := _WHOLE_TEXT.fullmatch(text.replace(r"\textbf", r"\text")):
+        text = whole[1]
+    if "\\" in text:
+        if "^{" in text:
+            text = _POWER_IN_TEXT.sub(
+                lambda match: match.group().replace("^{", "^").replace("}", "", match.group().count("^{")), text
+            )
+        for pattern, replacement in _LATEX:
+            text = pattern.sub(replacement, text)
+    for pattern, replacement in _PLAIN:
+        text = pattern.sub(replacement, text)
+    if date := _DATE.fullmatch(text):
+        text = f"{date[2] or date[3]} {date[1] or date[4]}"
+    if "&" in text and "\\begin" not in text:
+        text = text.replace("&", " ")
+    return text.replace("\uffff", "\\\\").strip().rstrip(".;:,").strip()
+
+
+def _money(text: str) -> str:
+    r"""\$ is money; so is a lone $ before a number ("$18 per day"). Every other dollar sign delimits a formula."""
+    text = text.replace(r"\$", DOLLAR)
+    count = text.count("$")
+    if count == 1:
+        text = re.sub(r"\$(?=\s*[\d.])", DOLLAR, text)
+    return text.replace("$", " ") if count else text
+
+
+def separated(text: str) -> str:
+    """With a comma for each "and" or "or" between answers."""
+    return _SEPARATORS.sub(",", text) if "and" in text or "or" in text else text
+
+
+def compact(text: str) -> str:
+    """Without blanks, for comparison as text."""
+    return re.sub(r"\s+", "", text)

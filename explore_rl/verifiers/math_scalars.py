@@ -1,0 +1,161 @@
+"""Equality of single things: numbers, quantities, times of day, digits in a base, words and expressions."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+import sympy
+
+from explore_rl.verifiers import math_units
+from explore_rl.verifiers.math_dress import MONEY, compact
+from explore_rl.verifiers.math_expressions import EQUAL, Comparison, expression_of, same_expressions, to_sympy
+from explore_rl.verifiers.math_matrices import matrix_of
+from explore_rl.verifiers.math_single import plain_words
+from explore_rl.verifiers.math_values import Based, Clock, Expression, Matrix, Number, Quantity, Value, Words
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """A number given with decimals may be off by `relative` of the reference or by `absolute`, whichever is more; one
+    given exactly, by
+    `absolute`.
+
+    absolute may hold one value for each part of the reference.
+    """
+
+    relative: Fraction = Fraction(1, 10**6)
+    absolute: tuple[Fraction, ...] = ()
+
+    def part(self, index: int) -> Tolerance:
+        return self if len(self.absolute) <= 1 else replace(self, absolute=self.absolute[index : index + 1])
+
+    @property
+    def margin(self) -> Fraction:
+        return self.absolute[0] if self.absolute else Fraction(0)
+
+
+def same_numbers(gold: Number, given: Number, tolerance: Tolerance) -> bool:
+    if gold.percent == given.percent:
+        return _close(gold, given, 1, 1, tolerance)
+    # "50 %", "50" and "0.5" all answer a question for a percentage; which is asked for, only the reference could tell,
+    # and often does not.
+    return _close(gold, given, 1, 1, tolerance) or _close(gold, given, _share(gold), _share(given), tolerance)
+
+
+def _share(number: Number) -> Fraction:
+    return Fraction(1, 100) if number.percent else Fraction(1)
+
+
+def _close(gold: Number, given: Number, gold_factor: Fraction, given_factor: Fraction, tolerance: Tolerance) -> bool:
+    wanted, got = gold.value * gold_factor, given.value * given_factor
+    difference = abs(wanted - got)
+    if difference <= tolerance.margin:
+        return True
+    exact = not gold.decimal and (
+        wanted.denominator == 1 or not given.decimal
+    )  # 3 is 3; 1/3 may be given as 0.33333333
+    return difference <= (0 if exact else tolerance.relative * abs(wanted))
+
+
+def same_amounts(gold: Value, given: Value, tolerance: Tolerance) -> bool:
+    """Of numbers and expressions alone."""
+    if isinstance(gold, Number) and isinstance(given, Number):
+        return same_numbers(gold, given, tolerance)
+    return same_plain(gold, given, tolerance)
+
+
+def same_quantities(gold: Quantity, given: Quantity, tolerance: Tolerance) -> bool:
+    if math_units.clash(gold.unit, given.unit):
+        return gold.plain and given.plain and same_plain(Expression(gold.text), Expression(given.text), tolerance)
+    ratio = math_units.ratio(given.unit, gold.unit)
+    if ratio == 1:
+        return same_amounts(gold.amount, given.amount, tolerance)
+    amount = given.amount
+    if isinstance(amount, Number):
+        scaled = replace(
+            amount, value=amount.value * ratio, decimal=amount.decimal or gold.unit.size != given.unit.size
+        )
+        return same_amounts(gold.amount, scaled, tolerance)
+    parsed = expression_of(amount)
+    if not isinstance(parsed, sympy.Expr):
+        return False
+    return same_amounts(
+        gold.amount, Expression(parsed=parsed * sympy.Rational(ratio.numerator, ratio.denominator)), tolerance
+    )
+
+
+def quantity_for_value(gold: Value, given: Value, tolerance: Tolerance) -> bool:
+    """A unit may be left out; the words that are part of a value may not. `5 m` may be five times m where the other
+    holds letters."""
+    quantity = gold if isinstance(gold, Quantity) else given
+    other = given if quantity is gold else gold
+    if quantity.plain and isinstance(other, Expression):
+        if same_plain(Expression(gold.text), Expression(given.text), tolerance):
+            return True
+        parsed = to_sympy(other.text)
+        if parsed is None or getattr(parsed, "free_symbols", None):
+            return False
+    if quantity is gold:
+        return not gold.unit.binding and gold.unit.factor == 1 and same_amounts(gold.amount, given, tolerance)
+    return given.unit.factor == 1 and same_amounts(gold, given.amount, tolerance)
+
+
+def same_clocks(gold: Clock, given: Clock, tolerance: Tolerance) -> bool:
+    return gold.minutes == given.minutes
+
+
+def clock_for_text(gold: Value, given: Value, tolerance: Tolerance) -> bool:
+    """18:00 is 6 PM; 6:00 may be either, and is neither's answer."""
+    clock, text = (gold, given.text) if isinstance(gold, Clock) else (given, gold.text)
+    match = re.fullmatch(r"(\d{1,2}):(\d\d)", compact(text))
+    if match is None:
+        return False
+    minutes = 60 * int(match[1]) + int(match[2])
+    # a reference without am or pm leaves the half of the day open
+    return minutes == clock.minutes or (clock is given and minutes % 720 == clock.minutes % 720 and int(match[1]) <= 12)
+
+
+def same_based(gold: Based, given: Based, tolerance: Tolerance) -> bool:
+    return (gold.digits, gold.base) == (given.digits, given.base)
+
+
+def based_for_digits(gold: Value, given: Value, tolerance: Tolerance) -> bool:
+    """52_8 may be answered by its digits alone, not by its value."""
+    based, text = (gold, given.text) if isinstance(gold, Based) else (given, gold.text)
+    return based is gold and compact(text).strip("()").upper() == based.digits
+
+
+def same_words(gold: Value, given: Value, tolerance: Tolerance) -> bool:
+    one, other = (plain_words(value.words if isinstance(value, Words) else value.text) for value in (gold, given))
+    return one == other != ""
+
+
+def same_plain(gold: Value, given: Value, tolerance: Tolerance) -> bool:
+    if plain(gold.text) == plain(given.text) != "":
+        return getattr(gold, "percent", False) == getattr(given, "percent", False)
+    if r"\begin" in gold.text and r"\begin" in given.text:
+        return _same_cells(matrix_of(gold), matrix_of(given), tolerance)
+    return same_expressions(expression_of(gold), expression_of(given), comparison(gold, given, tolerance))
+
+
+def comparison(gold: Value, given: Value, tolerance: Tolerance) -> Comparison:
+    decimal = any(getattr(value, "decimal", False) or _has_decimals(value) for value in (gold, given))
+    return Comparison(float(tolerance.relative) if decimal else float(EQUAL), float(tolerance.margin))
+
+
+def _has_decimals(value: Value) -> bool:
+    return isinstance(value, Expression) and re.search(r"\d\.\d|\.\d", value.text) is not None
+
+
+def plain(text: str) -> str:
+    return re.sub(rf"[{{}}{MONEY}]|\\cdot", "", compact(text))
+
+
+def _same_cells(gold: Matrix | None, given: Matrix | None, tolerance: Tolerance) -> bool:
+    """Of two sums or products of matrices, worked out."""
+    if gold is None or given is None or [len(row) for row in gold.rows] != [len(row) for row in given.rows]:
+        return False
+    cells = zip(sum(gold.rows, ()), sum(given.rows, ()), strict=True)
+    return all(same_plain(one, other, tolerance) for one, other in cells)

@@ -1,0 +1,188 @@
+r"""Reads one thing without structure: a number, words, a quantity with its unit, a time of day, or an expression.
+
+>>> read_single(r"5\text{ m/s}").unit.dimensions
+(('length', 1), ('time', -1))
+>>> read_single("2 million").value, read_single("6:30 pm").minutes, read_single(r"\text{Evelyn}").words
+(Fraction(2000000, 1), 1110, 'evelyn')
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from explore_rl.verifiers.math_dress import MONEY, TEXT_COMMANDS, compact
+from explore_rl.verifiers.math_numbers import read_number
+from explore_rl.verifiers.math_units import BINDING, OPPOSITES, is_worded, lookup, read_unit
+from explore_rl.verifiers.math_values import Based, Clock, Expression, Number, Quantity, Value, Words
+
+_GROUP = rf"{TEXT_COMMANDS}\s*\{{[^{{}}]*\}}"
+_POWER = r"(?:\s*\^\s*(?:\{\s*-?\d\s*\}|-?\d))?"
+_CIRCLE = r"\^\s*\{?\s*\\circ\s*\}?"
+# A unit in text or roman type at the end, with powers, quotients and signs between the groups.
+_TYPESET = re.compile(
+    rf"(?P<unit>(?:\s|/|\\cdot|\\times(?=\s*\\)|\.|\\mu(?![a-z])|\\Omega(?![a-z])|[µΩ{MONEY}]|{_CIRCLE}|{_GROUP}{_POWER}"
+    rf"|\((?:\s|\\cdot|/|{_GROUP}{_POWER})+\))+)$"
+)
+# Plain words behind a number.
+_EXPONENT = r"\^\s*(?:\{\s*-?\d\s*\}|-?\d)"
+_PLAIN = re.compile(
+    r"(?P<body>.*(?:[\d)}%!]|\\pi|\d\.))(?P<blank>[\s-]*)"
+    rf"(?P<unit>(?:\\mu\s*|\\Omega|[A-Za-zµΩÅ])(?:[A-Za-zµΩÅ'\s/.()-]|\\Omega|\\cdot|{_EXPONENT})*)"
+)
+_MONEY_FIRST = re.compile(
+    rf"(?P<sign>[+-]?)\s*(?P<money>[{MONEY}]|USD|US(?=[{MONEY}])|EUR|Rs\.?)\s*(?P<rest>[{MONEY}]?.+)", re.DOTALL
+)
+_SHORT_MAGNITUDE = re.compile(r"(?P<amount>[\d.,]+)\s*(?P<letter>[kKMB])")
+_CLOCK = re.compile(r"(\d{1,2})(?::(\d\d))?\s*([ap])\.?\s?m\.?", re.IGNORECASE)
+_WORDY = re.compile(rf"{TEXT_COMMANDS}\s*\{{([^{{}}]*)\}}")
+_WORDS = re.compile(r"[A-Za-z][A-Za-z0-9 .,'\-:]*")
+_FIRST_WORDS = re.compile(rf"(?P<words>(?:[A-Za-z]+\s+){{1,4}})(?P<rest>[{MONEY}]?[+-]?[\d.\\(].*)", re.DOTALL)
+_TRIGONOMETRY = re.compile(r"\\(?:arc)?(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
+_FILLERS = set("about approximately roughly around exactly only a an the of by total is at costs be".split())
+_SIGNED = {word for group in BINDING for word in group} | {
+    word for groups in OPPOSITES for group in groups for word in group
+}
+
+
+def read_single(text: str) -> Value:
+    if (number := read_number(text)) is not None:
+        return number
+    bare = _WORDY.sub(r" \1 ", text).strip() if "\\" in text else text
+    if (number := read_number(bare)) is not None:
+        return number
+    if (clock := _clock(bare)) is not None:
+        return clock
+    if (quantity := _quantity(text)) is not None:
+        return quantity
+    if (quantity := _words_first(bare)) is not None:
+        return quantity
+    return words if (words := _words(text, bare)) is not None else Expression(text)
+
+
+def _clock(bare: str) -> Clock | None:
+    match = _CLOCK.fullmatch(bare.strip())
+    if match is None or not 1 <= int(match[1]) <= 12 or int(match[2] or 0) > 59:
+        return None
+    hour = int(match[1]) % 12 + (12 if match[3].lower() == "p" else 0)
+    return Clock(bare, 60 * hour + int(match[2] or 0))
+
+
+def _words(text: str, bare: str) -> Words | None:
+    inner = bare.strip("() ")
+    worded = (
+        re.search(r"[A-Za-z]{3}", inner)
+        or bare.startswith("(")
+        or _WORDY.match(text)
+        or inner.lower() in ("no", "am", "pm")
+    )
+    if worded and _WORDS.fullmatch(inner):
+        return Words(text, " ".join(re.findall(r"[a-z0-9]+", inner.lower())))
+    return None
+
+
+# --- quantities ------------------------------------------------------------------------------------------------------
+
+
+def _quantity(text: str) -> Value | None:
+    if (match := _MONEY_FIRST.fullmatch(text)) and (short := _SHORT_MAGNITUDE.fullmatch(match["rest"].strip())):
+        word = {"k": "thousand", "K": "thousand", "M": "million", "B": "billion"}[short["letter"]]
+        return _made(text, match["sign"] + short["amount"], f"{match['money']} {word}", plain=False)
+    if match:
+        rest = match["rest"].strip()
+        inner = _quantity(match["sign"] + rest) if not re.match(f"[{MONEY}]", rest) else _quantity(rest)
+        unit = match["money"].rstrip(".").replace("Rs", "rupee")
+        if isinstance(inner, Quantity):
+            return _made(text, inner.amount.text, f"{unit} {_unit_text(inner.text, inner.amount.text)}", plain=False)
+        return _made(
+            text, inner.text if isinstance(inner, Number) else match["sign"] + rest, unit, plain=False, amount=inner
+        )
+    degrees = r"\circ" in text and not _TRIGONOMETRY.search(text)
+    if (match := _TYPESET.search(text)) and match.start() and text[match.start() - 1] not in "_^{\\":
+        unit = match["unit"]
+        if unit.strip(" ./") and (degrees or r"\circ" not in unit or _GROUP_RE.search(unit)):
+            body = text[: match.start()].strip()
+            if r"\circ" not in body or _TRIGONOMETRY.search(body):
+                return _made(text, body, unit, plain=False)
+    if (match := _PLAIN.fullmatch(text)) and _is_plain_unit(match["body"], match["blank"], match["unit"]):
+        body, circle = re.subn(rf"\s*{_CIRCLE}\s*$", "", match["body"])
+        unit = ("° " if circle else "") + match["unit"]
+        return _made(text, body, unit, plain=not circle)
+    if degrees:
+        return Quantity(text, Expression(re.sub(rf"\s*{_CIRCLE}", "", text)), read_unit("degrees"))
+    return None
+
+
+_GROUP_RE = re.compile(_GROUP)
+
+
+def _is_plain_unit(body: str, blank: str, unit: str) -> bool:
+    """Whether plain words behind a body are a unit: the body must be a number, and without a blank only known units of
+    some length are."""
+    if re.search(r"[A-DF-Za-df-z]|(?<!\d)[eE]", re.sub(rf"{_CIRCLE}|\\[A-Za-z]+", "", body)):
+        return False
+    unit = re.sub(r"\\mu\s*", "µ", unit).replace(r"\Omega", "Ω")
+    if r"\circ" in body:
+        return True
+    if blank:
+        return is_worded(re.sub(r"\^\s*\{?-?\d\}?", "", unit))
+    words = re.findall(r"[A-Za-zµΩÅ]+", unit)
+    return all(len(word) > 1 and is_worded(word) for word in words[:1]) and (
+        len(words[0]) > 3 or lookup(words[0]) is not None
+    )
+
+
+def _unit_text(whole: str, amount: str) -> str:
+    """What of the whole stands behind the amount."""
+    return whole.partition(amount)[2] if amount in whole else whole
+
+
+def _made(text: str, body: str, unit: str, *, plain: bool, amount: Value | None = None) -> Value | None:
+    """The amount with its unit; a magnitude is multiplied in, and an amount without anything left behind it stands
+    alone."""
+    if not body:
+        return None
+    amount = amount or _clock_or_number(body)
+    found = read_unit(
+        _WORDY.sub(r" \1 ", unit)
+        .replace(r"\mu ", "µ")
+        .replace(r"\mu", "µ")
+        .replace(r"\Omega", "Ω")
+        .replace(r"\cdot", "*")
+    )
+    if isinstance(amount, Number):
+        amount = replace(
+            amount,
+            value=amount.value * found.factor,
+            decimal=amount.decimal and (amount.value * found.factor).denominator != 1,
+        )
+        found = replace(found, factor=found.factor / found.factor)
+    if not found.dimensions and not found.words and found.factor == 1:
+        return amount
+    return Quantity(text, amount, found, plain)
+
+
+def _clock_or_number(body: str) -> Value:
+    number = read_number(body)
+    return Expression(_WORDY.sub(r"\1", body)) if number is None or isinstance(number, Based) else number
+
+
+def _words_first(bare: str) -> Value | None:
+    """ "a loss of 5", "about 5 cm": fillers are left out, words that are part of the value go behind it."""
+    match = _FIRST_WORDS.fullmatch(bare.strip())
+    if match is None:
+        return None
+    words = match["words"].lower().split()
+    if not all(word in _FILLERS or word in _SIGNED for word in words):
+        return None
+    rest = read_single(match["rest"])
+    said = " ".join(word for word in words if word in _SIGNED)
+    if not said or not isinstance(rest, (Number, Quantity)):
+        return rest
+    inner, unit = (rest.amount, rest.unit) if isinstance(rest, Quantity) else (rest, read_unit(""))
+    return Quantity(bare, inner, replace(unit, words=unit.words | read_unit(said).words))
+
+
+def plain_words(text: str) -> str:
+    """Letters and digits alone, for comparing words."""
+    return re.sub(r"[^a-z0-9]", "", re.sub(r"\\[a-z]+", "", compact(text).lower()))

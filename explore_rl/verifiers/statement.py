@@ -1,0 +1,148 @@
+r"""What a clause says the answer is: "10, since 5 + 5 = 10" says 10, and "therefore the largest n is $34$." says 34.
+
+>>> statement("10 so we stop.", "value"), statement("therefore $18, which is more than $10.", "value"), statement("5 + 5 = 10.", "value")
+('10', '$18', '5 + 5 = 10')
+>>> statement("St. Louis, since it is a city. It lies in Missouri.", "words"), statement("J. R. R. Tolkien.", "words")
+('St. Louis', 'J. R. R. Tolkien')
+"""
+
+from __future__ import annotations
+
+import re
+
+DELIMITERS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"), ("`", "`"))
+_ABBREVIATION = re.compile(
+    r"(?:^|[\s(\"'.])(?:[A-Z]|St|Ste|Mt|Ft|Dr|Mr|Mrs|Ms|Jr|Sr|Prof|Gen|Col|Lt|Sgt|Capt|Rev|Hon|Gov|Sen|Rep|Pres|No|vs|Inc|Ltd|Co|Corp|Bros|Ave|Blvd|Rd"
+    r"|Mss|Mme|Mlle|Messrs|approx|ca|cf|al|etc|e\.g|i\.e|[ap]\.m|U\.S|Vol|Op|Fr|Adm|Maj|Cpl|Univ|Dept|Est|Art)$"
+)
+_SENTENCE_STARTS = re.compile(
+    r"\s+(?:It|The|This|That|He|She|They|We|In|So|Because|Since|Its|His|Her|There|However|But|Therefore|Thus|Hence|I)\b"
+)
+_STOP = re.compile(r"[.!?](?=[\s*\"')\]]|$)|[。！？]|\n")
+_CLAUSE = re.compile(
+    r"\s*,?\s+(?:since|because|so|as|which|where|not|and\s+not|rather\s+than|instead\s+of|given\s+that|when|for|if|but|i\.e\.|that\s+is|meaning|making|giving)\b"
+    r"|\s*[;(]\s*(?:since|because|as|not|which|i\.e\.|that\s+is|rounded|see|where|so)\b|\s+[-–—]{1,3}\s+|,?\s+and\s+(?:it|this|that|we|the|so|thus|hence|therefore)\b",
+    re.IGNORECASE,
+)
+_SAFE_CLAUSE = re.compile(
+    r"\s*,?\s+(?:since|because)\b|\s*,\s+(?:which|so|as|not|where|but|given)\b|\s+[-–—]{1,3}\s+(?:since|because|which|as)\b|\s+rather\s+than\b",
+    re.IGNORECASE,
+)
+_LEAD = re.compile(
+    r"(?:\s*(?:therefore|thus|hence|we\s+(?:get|have|find|obtain)|it\s+is|so|then|indeed|simply|just|clearly|obviously|actually|exactly|precisely|equal\s+to|given\s+by|going\s+to\s+be"
+    r"|now|that|the\s+(?:number|value|integer|fraction|ratio|expression|interval|set|point|pair|sum|product|total|amount)|a\s+total\s+of|definitely"
+    r"|probably|again|indeed|found\s+to\s+be)(?=[\s,:$\\]|$)[,:]?)+\s*",
+    re.IGNORECASE,
+)
+_ONE_NUMBER = re.compile(
+    r"(?P<before>(?:[A-Za-z']+\s+){2,12})(?P<number>[＄$£€]?-?\d[\d,]*(?:\.\d+)?%?(?:\s+[^\d$\\]*)?)"
+)
+_LIMITS = re.compile(
+    r"\b(?:least|most|than|between|not|no|never|or|half|million|over|under|above|below)\b", re.IGNORECASE
+)
+_IS = re.compile(r"\b(?:is|are|was|be|becomes|equals)\s*:?\s+", re.IGNORECASE)
+_WORD = re.compile(r"(?<![\\A-Za-z{])[A-Za-z]{2,}")
+
+
+def statement(rest: str, of: str) -> str:
+    """The answer in the text behind "answer is". of: "value" or "words", as in `extract.final_answer`."""
+    rest = rest.lstrip()
+    if of == "value" and (lead := _LEAD.match(rest)):
+        rest = rest[lead.end() :]
+    for opening, closing in DELIMITERS:
+        if rest.startswith(opening):
+            if (formula := _formula(rest, opening, closing, of)) is not None:
+                return formula
+            break
+    said = rest[: sentence_end(rest)]
+    return value_in(_strip(said)) if of == "value" else _words_in(_strip(said))
+
+
+def sentence_end(text: str) -> int:
+    """Where the first sentence ends; the full stop of an abbreviation or an initial ends none."""
+    for stop in _STOP.finditer(text):
+        if stop.group() == "." and _ABBREVIATION.search(text, 0, stop.start()) and text[stop.end() :].strip():
+            if _SENTENCE_STARTS.match(text, stop.end()) and not re.search(
+                r"\b(?:St|Mt|Dr|Mr|Mrs|Ms)$", text[: stop.start()]
+            ):
+                return stop.start()
+            if re.match(r"\s+\d", text[stop.end() :]) and re.search(r"\b(?:No|Vol|Op|Art)$", text[: stop.start()]):
+                continue
+            if re.match(r"\s+[A-Z]|\s*[a-z,)]", text[stop.end() :]) and not text[stop.end() :].startswith("\n"):
+                continue
+        return stop.start()
+    return len(text)
+
+
+def _formula(rest: str, opening: str, closing: str, of: str) -> str | None:
+    """The formula at the start, with a unit behind it; None if the statement says more than that."""
+    end = rest.find(closing, len(opening))
+    if end < 0:
+        return None
+    inside, after = rest[len(opening) : end].strip(), rest[end + len(closing) :]
+    # $18, which is more than $10: those are dollars
+    if opening == "$" and re.match(r"[\d.]", inside) and _WORD.search(inside):
+        return None
+    sentence = after[: sentence_end(after)]
+    if opening in ("**", "`"):
+        return value_in(_strip(inside)) if of == "value" else _words_in(_strip(inside)) + _bracketed(sentence)
+    if "$" in sentence or r"\(" in sentence:
+        clause = _CLAUSE.match(sentence)
+        return inside if clause else None
+    return inside if _CLAUSE.match(sentence) else inside + _unit_after(sentence)
+
+
+def _bracketed(sentence: str) -> str:
+    """**B** (10 mg): what stands in brackets behind a word in bold."""
+    found = re.match(r"\s*\([^()]{1,80}\)", sentence)
+    return f" {found.group().strip()}" if found else ""
+
+
+def _unit_after(sentence: str) -> str:
+    """A unit right after the formula ("$5$ cm") belongs to the answer; other words do not."""
+    word = re.match(
+        r"\s*(\\?%|°|[A-Za-z]{1,12}(?:\s?/\s?[A-Za-z]{1,4}|\s[A-Za-z]{1,12})?(?:\^\{?\d\}?)?)?\s*[,;:*]*\s*$", sentence
+    )
+    return " " + word.group(1) if word and word.group(1) else ""
+
+
+def value_in(text: str) -> str:
+    """The value that a clause names: without what comes before it ("the largest n is") and after it ("since ...")."""
+    if lead := _LEAD.match(text):
+        text = text[lead.end() :] or text
+    # words around exactly one formula: the largest $n$ is $34$
+    verbs = list(_IS.finditer(text))
+    clause = _CLAUSE.search(text)
+    if verbs and (not clause or verbs[0].start() < clause.start()):
+        verb = next((verb for verb in reversed(verbs) if not clause or verb.start() < clause.start()), verbs[0])
+        if re.search(r"[\d\\$]", text[verb.end() :]) and _WORD.search(text[: verb.start()]):
+            text = text[verb.end() :]
+            text = text[lead.end() :] if (lead := _LEAD.match(text)) else text
+    if (clause := _CLAUSE.search(text)) and text[: clause.start()].strip():
+        # "for" and "so" may belong to words; behind a number or a formula they begin another clause
+        if re.search(r"[\d\\$})\]%]", text[: clause.start()]):
+            text = text[: clause.start()]
+    # a comma that ends the value: "10, and that is all"
+    if (comma := re.search(r",\s+(?=[A-Za-z]{2,}\s+[A-Za-z])", text)) and re.search(r"\d", text[: comma.start()]):
+        behind = text[comma.end() :]
+        if not re.match(r"(?:and|or)\b", behind) and "=" not in behind and not re.search(r"\d", behind):
+            text = text[: comma.start()]
+    # a sentence about one number: "John has 15 apples"
+    if one := _ONE_NUMBER.fullmatch(text):
+        if not _LIMITS.search(one["before"]):
+            text = one["number"]
+    return _strip(text)
+
+
+def _words_in(text: str) -> str:
+    clause = _SAFE_CLAUSE.search(text)
+    return _strip(text[: clause.start()]) if clause and text[: clause.start()].strip() else text
+
+
+def _strip(text: str) -> str:
+    text = text.strip().strip("*").strip().rstrip(".,;:").strip()
+    for opening, closing in DELIMITERS:
+        if text.startswith(opening) and text.endswith(closing) and len(text) > len(opening) + len(closing):
+            if opening not in text[len(opening) : -len(closing)]:
+                return text[len(opening) : -len(closing)].strip()
+    return text

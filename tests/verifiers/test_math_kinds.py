@@ -1,0 +1,36 @@
+"""Every kind of mistake that public bug reports found in verifiers of mathematics, with inputs of our own beside
+each."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from explore_rl.types import Problem, Status
+from explore_rl.verifiers.math import MathVerifier
+
+_SPEC = importlib.util.spec_from_file_location("math_cases", Path(__file__).with_name("math_cases.py"))
+math_cases = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(math_cases)
+
+VERIFY = MathVerifier()
+WANTED = {True: Status.CORRECT, False: Status.WRONG, None: Status.NO_ANSWER}
+
+
+def status(completion: str, answer: str) -> Status:
+    return VERIFY(completion, Problem("p", "", answer, "math")).status
+
+
+@pytest.mark.parametrize("kind", math_cases.CASES)
+def test_answers_in_a_box(kind):
+    for answer, given, right in math_cases.CASES[kind]:
+        found = status(f"So it is $\\boxed{{{given}}}$.", answer)
+        assert found is WANTED[right], f"{answer!r} answered by {given!r}"
+
+
+@pytest.mark.parametrize("kind", math_cases.SAID)
+def test_whole_completions(kind):
+    for answer, completion, right in math_cases.SAID[kind]:
+        assert status(completion, answer) is WANTED[right], f"{answer!r} answered by {completion!r}"
