@@ -1,6 +1,20 @@
-"""What tests of several files share: one start of the real actors for the whole session."""
+"""What tests of several files share: one set of actors for the session, and the budget that keeps the suite small.
 
+tests/budget.json says what the suite may cost:
+
+    cpu_seconds     processor time of a test without actors: of this process and of the children that it waited for
+    over_a_second   tests that may take more, each with its own limit
+    starts          Ray clusters, engines and ranks that a whole run of the suite starts, in whatever process
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import resource
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -8,11 +22,21 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY / "scripts"))  # what a script and a test share
 sys.path.insert(0, str(REPOSITORY / "tests" / "kits"))  # what tests of several files share: tests are not packages
+BUDGET = json.loads((REPOSITORY / "tests" / "budget.json").read_text())
 SMALL = [
-    "problems.train=lab:countdown?level=3&split=train&size=24", "problems.heldout=lab:countdown?level=3&split=heldout&size=8",
-    "run.exact_problems=lab:countdown?level=3&split=audit&size=20", "algorithm.prompts_per_step=4", "algorithm.group_size=4",
-    "run.steps=4", "run.checkpoint_every=2", "run.evaluate_every=0", "run.exact_every=0", "verifiers.workers=1", "devices.stall_timeout_s=60",
-]  # fmt: skip
+    "problems.train=lab:countdown?level=3&split=train&size=24",
+    "problems.heldout=lab:countdown?level=3&split=heldout&size=8",
+    "run.exact_problems=lab:countdown?level=3&split=audit&size=20",
+    "algorithm.prompts_per_step=4",
+    "algorithm.group_size=4",
+    "run.steps=4",
+    "run.checkpoint_every=2",
+    "run.evaluate_every=0",
+    "run.exact_every=0",
+    "verifiers.workers=1",
+    "devices.stall_timeout_s=60",
+]
+CLUSTER_CPUS = 8
 
 
 @pytest.fixture(scope="session")
@@ -21,16 +45,68 @@ def small_settings():
     return SMALL
 
 
+# --- actors -----------------------------------------------------------------------------------------------------------
+
+
 @pytest.fixture(scope="session")
-def actors():
-    """Ray, a DeepSpeed rank with the frozen base beside it, a policy engine and a base engine: started once, used by all."""
+def cluster():
+    """A Ray cluster for all tests that do not need one of a certain size, or lose a node of it."""
+    import ray
+
+    from explore_rl.cluster import connection
+
+    connection.connect("local", CLUSTER_CPUS)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def actors(cluster):
+    """A DeepSpeed rank with the frozen base beside it, two policy engines and a base engine: the one set of the session."""
     from explore_rl.config.loading import load_config
     from explore_rl.training.actors import Actors
 
-    with Actors(
-        load_config(REPOSITORY / "configs" / "lab" / "grpo.yaml", SMALL), base_engine=True, base_model=True
-    ) as started:
+    config = load_config(REPOSITORY / "configs" / "lab" / "grpo.yaml", [*SMALL, "rollout.actors=2"])
+    with Actors(config, base_engine=True, base_model=True) as started:
         yield started
+
+
+@pytest.fixture(scope="session")
+def beside(cluster):
+    """beside(ranks=, engines=): a Layout for a test's own actors in the shared cluster; they reserve no room there."""
+    from explore_rl.cluster.placement import Layout
+
+    def layout(ranks=0, engines=0):
+        options = {"num_cpus": 0, "num_gpus": 0, "runtime_env": {"env_vars": {}}}
+        return Layout("cpu", [options] * ranks, [options] * engines, [])
+
+    return layout
+
+
+class Pair:
+    """Two ranks, started when they are first asked for, and again after a test has killed them."""
+
+    def __init__(self, layout):
+        self.layout, self.learner = layout, None
+
+    def reset(self, config, needs_frozen=False):
+        """The two ranks with the model of `config` and a new optimizer."""
+        from explore_rl.learner.learner import Learner
+
+        if self.learner is None or not self.learner.actors:
+            self.learner = Learner(config, self.layout, needs_frozen)
+        else:
+            self.learner.reset(config, needs_frozen)
+        return self.learner
+
+
+@pytest.fixture(scope="session")
+def pair(beside):
+    """Two ranks beside the one of `actors`: pair.reset(config) gives the Learner."""
+    started = Pair(beside(ranks=2))
+    yield started
+    if started.learner is not None:
+        started.learner.close()
 
 
 @pytest.fixture(scope="session")
@@ -43,5 +119,109 @@ def disturb():
 
 
 def pytest_collection_modifyitems(items):
-    """Tests that share the actors go last: a process has one Ray cluster at a time, and other tests start their own."""
-    items.sort(key=lambda item: "actors" in getattr(item, "fixturenames", ()))
+    """Tests in the shared cluster go last: a process has one at a time, and other tests start their own."""
+    items.sort(key=lambda item: "cluster" in getattr(item, "fixturenames", ()))
+
+
+# --- processor time of a test -----------------------------------------------------------------------------------------
+
+HEAVY = ("numpy", "pandas", "pyarrow.parquet", "scipy.stats", "torch", "torch._dynamo", "transformers", "ray")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def imported(request):
+    """Libraries that take seconds to import are there before a test is measured; `analysis` alone needs none of them."""
+    if any("analysis" not in item.path.parts for item in request.session.items):
+        for name in HEAVY:
+            importlib.import_module(name)
+
+
+def cpu_seconds():
+    """Of this process and of the children that it waited for."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(u.ru_utime + u.ru_stime for u in used)
+
+
+def cpu_limit(item):
+    """What the test may use; None: it has actors, or simulates for long."""
+    if item.get_closest_marker("engine") or item.get_closest_marker("slow"):
+        return None
+    return BUDGET["over_a_second"].get(item.nodeid, BUDGET["cpu_seconds"])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    begin = cpu_seconds()
+    result = yield
+    used = cpu_seconds() - begin
+    limit = cpu_limit(item)
+    if limit is not None and used > limit:
+        pytest.fail(f"took {used:.2f} CPU seconds; tests/budget.json allows {limit:g} without actors", pytrace=False)
+    return result
+
+
+# --- what was started -------------------------------------------------------------------------------------------------
+
+STARTS = "EXPLORE_RL_COUNT_STARTS"  # explore_rl.cluster.starts; the processes that tests start inherit it
+
+
+def pytest_configure(config):
+    import tempfile
+
+    if STARTS not in os.environ:
+        handle, os.environ[STARTS] = tempfile.mkstemp(prefix="starts-", suffix=".txt")
+        os.close(handle)
+        config.add_cleanup(lambda: os.unlink(os.environ.pop(STARTS)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def clusters_of_tests_are_counted(imported):
+    """Tests that call ray.init themselves start a cluster too. explore_rl's own call is counted where it is made."""
+    ray = sys.modules.get("ray")
+    if ray is None:
+        yield
+        return
+    from explore_rl.cluster.starts import count
+
+    real = ray.init
+
+    def counted(*args, **options):
+        if sys._getframe(1).f_globals.get("__name__") != "explore_rl.cluster.connection":
+            count("ray")
+        return real(*args, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ray, "init", counted)
+        yield
+
+
+def is_whole_suite(session):
+    """Nothing was selected, and nothing stopped it early."""
+    option = session.config.option
+    selected = any(getattr(option, name, None) for name in ("keyword", "markexpr", "deselect", "lf", "collectonly"))
+    whole = session.config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    return whole and not selected and not session.shouldstop and not session.shouldfail
+
+
+STARTED = pytest.StashKey[Counter]()
+
+
+def pytest_sessionfinish(session):
+    """Too many starts fail a run of the whole suite."""
+    counted = Counter(Path(os.environ[STARTS]).read_text().split())
+    session.config.stash[STARTED] = counted
+    if is_whole_suite(session) and above_budget(counted):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def above_budget(counted):
+    return [kind for kind, most in BUDGET["starts"].items() if counted[kind] > most]
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    counted = config.stash.get(STARTED, Counter())
+    if counted:
+        counts = ", ".join(f"{counted[kind]} {kind} (at most {most})" for kind, most in BUDGET["starts"].items())
+        terminalreporter.write_line(f"started, whole suite's budget in brackets: {counts}")
+    for kind in above_budget(counted):
+        terminalreporter.write_line(f"too many starts of a {kind}: see tests/budget.json", red=True)

@@ -22,6 +22,7 @@ LAYERS = [
     ["explore_rl.lab", "explore_rl.rollout"],
     ["explore_rl.transfer"],
     ["explore_rl.training"],
+    ["explore_rl.testing"],
     ["explore_rl.experiments"],
     ["explore_rl.commands"],
     ["explore_rl.cli"],

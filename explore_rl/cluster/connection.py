@@ -11,6 +11,7 @@ from ray._private import services
 from ray._private.authentication import authentication_token_setup
 
 from analysis.errors import InputError
+from explore_rl.cluster.starts import count
 
 CONNECT_TIMEOUT_S = 10.0
 
@@ -27,6 +28,7 @@ def connect(address: str, cpus: int | None) -> bool:
     logging.getLogger(authentication_token_setup.__name__).setLevel(logging.ERROR)
     common = {"log_to_driver": False, "configure_logging": False}
     if address == "local":
+        count("ray")
         ray.init(address="local", num_cpus=cpus, include_dashboard=False, **common)
         return True
     _check_answers(address)

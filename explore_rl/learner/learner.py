@@ -15,6 +15,7 @@ from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 from analysis.errors import InputError
 from explore_rl.cluster.faults import ActorFault, gather, kill
 from explore_rl.cluster.placement import Layout, with_environment
+from explore_rl.cluster.starts import count
 from explore_rl.config.schema import Config
 from explore_rl.learner.device import learner_environment
 from explore_rl.learner.messages import TokenLogprobs, UpdateReport
@@ -72,6 +73,7 @@ class Learner:
             (f"learner rank {i}", RankActor.options(**with_environment(options, environment)).remote())
             for i, options in enumerate(layout.learner)
         ]
+        count("rank", len(self.actors))
         start_s = config.devices.start_timeout_s
         try:
             address = self._ask([self.actors[0]], "address", [()], "find a port", start_s, stall=False)[0]

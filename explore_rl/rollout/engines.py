@@ -15,6 +15,7 @@ from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 from analysis.errors import InputError
 from explore_rl.cluster.faults import ActorFault, gather, kill
 from explore_rl.cluster.placement import Layout, with_environment
+from explore_rl.cluster.starts import count
 from explore_rl.config.schema import Config
 from explore_rl.models import end_token_ids, load_tokenizer, resolve_model
 from explore_rl.problems.templates import load_template
@@ -105,6 +106,7 @@ class Engines:
         return min(e.context for e in self.engines)
 
     def _start(self, engines: list[Engine]) -> None:
+        count("engine", len(engines))
         for engine in engines:
             engine.handle = RolloutActor.options(**engine.options).remote(engine.settings)
         refs = [e.handle.load.remote() for e in engines]

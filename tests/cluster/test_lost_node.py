@@ -11,7 +11,7 @@ from explore_rl.config.schema import Config
 
 
 @pytest.fixture
-def cluster():
+def nodes():
     started = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     yield started
     ray.shutdown()
@@ -19,21 +19,21 @@ def cluster():
 
 
 @pytest.mark.engine
-def test_a_layout_knows_whether_every_actor_has_a_place(cluster, monkeypatch):
-    other = cluster.add_node(num_cpus=1)
-    ray.init(address=cluster.address, log_to_driver=False)
+def test_a_layout_knows_whether_every_actor_has_a_place(nodes, monkeypatch):
+    other = nodes.add_node(num_cpus=1)
+    ray.init(address=nodes.address, log_to_driver=False)
     config = Config()
     config.devices.device = "cpu"
     layout = placement.start(config, 0)  # a rank and an engine, on a node each
     assert layout.whole()
-    cluster.remove_node(other)
+    nodes.remove_node(other)
     deadline = time.monotonic() + 60
     while sum(node["Alive"] for node in ray.nodes()) > 1:
         assert time.monotonic() < deadline, "Ray has not noticed"
         time.sleep(0.5)
     monkeypatch.setattr(placement, "PLACEMENT_TIMEOUT_S", 1.0)
     assert not layout.whole()
-    cluster.add_node(num_cpus=1)
+    nodes.add_node(num_cpus=1)
     monkeypatch.setattr(placement, "PLACEMENT_TIMEOUT_S", 60.0)
     assert layout.whole()  # Ray has moved the place to the new node
     layout.close()

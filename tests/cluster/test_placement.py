@@ -6,7 +6,6 @@ import socket
 import psutil
 import pytest
 import ray
-from ray.util.placement_group import placement_group, remove_placement_group
 
 from analysis.errors import InputError
 from explore_rl.cluster import placement
@@ -21,13 +20,6 @@ def config(**keys):
         section, _, name = key.partition("__")
         setattr(getattr(c, section), name, value)
     return c
-
-
-@pytest.fixture(scope="module")
-def small_cluster():
-    ray.init(address="local", num_cpus=3, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
 
 
 # --- refused before anything starts -----------------------------------------------------------------------------------
@@ -129,55 +121,6 @@ def test_what_an_optimizer_on_the_cpu_takes():
     assert "OMP_NUM_THREADS" not in device.learner_environment(apart, "cuda")
     apart.learner.offload_optimizer = True
     assert device.learner_environment(apart, "cuda")["OMP_NUM_THREADS"] == "6"
-
-
-# --- a real cluster of three CPUs -------------------------------------------------------------------------------------
-
-
-@pytest.mark.engine
-def test_a_cluster_that_is_too_small_is_named_at_once(small_cluster):
-    with pytest.raises(InputError, match=r"too few CPUs for the layout: asked 4 .*learner.ranks=2.* has 3 on 1 node"):
-        placement.start(config(devices__device="cpu", learner__ranks=2, rollout__actors=1), base_engines=1)
-    with pytest.raises(InputError, match=r"too few GPUs .* asked 2 .* has 0 .*share GPUs with devices.colocate=true"):
-        placement._check_room(config(), [{"CPU": 1, "GPU": 1}] * 2)
-
-
-@pytest.mark.engine
-def test_a_cluster_that_is_full_is_named_after_a_short_wait(small_cluster, monkeypatch):
-    monkeypatch.setattr(placement, "PLACEMENT_TIMEOUT_S", 1.0)
-    others = placement_group([{"CPU": 2}])
-    assert others.wait(30)
-    with pytest.raises(InputError, match=r"no free place .*asked 2 CPUs and 0 GPUs, free 1 CPUs"):
-        placement.start(config(devices__device="cpu"), 0)
-    remove_placement_group(others)
-    monkeypatch.setattr(placement, "PLACEMENT_TIMEOUT_S", 25.0)
-    layout = placement.start(config(devices__device="cpu"), 0)  # what the refused layout had reserved is free again
-    assert (len(layout.learner), len(layout.policy), len(layout.base)) == (1, 1, 0)
-    layout.close()
-    assert ray.is_initialized()  # the cluster was not this layout's
-
-
-@pytest.mark.engine
-def test_actors_get_the_environment_of_their_role(small_cluster):
-    asked_for = config(devices__device="cpu", rollout__threads=2)
-    layout = placement.start(asked_for, 0)
-    of_engine, of_rank = settings.engine_environment(asked_for, "cpu"), device.learner_environment(asked_for, "cpu")
-    places = [
-        placement.with_environment(layout.policy[0], of_engine),
-        placement.with_environment(layout.learner[0], of_rank),
-    ]
-
-    @ray.remote
-    def environment():
-        import os
-
-        return dict(os.environ)
-
-    asked = [environment.options(**options).remote() for options in places]
-    engine, rank = ray.get(asked, timeout=60)
-    layout.close()
-    assert engine["VLLM_ENABLE_V1_MULTIPROCESSING"] == "0" and engine["OMP_NUM_THREADS"] == "2"
-    assert rank["DS_ACCELERATOR"] == "cpu" and rank["OMP_NUM_THREADS"] == "1"
 
 
 # --- how ranks on CPUs reach each other -------------------------------------------------------------------------------

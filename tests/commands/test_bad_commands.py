@@ -12,6 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from explore_rl.cli import main
+from explore_rl.cluster.faults import RunStopped
+from explore_rl.experiments import runs
 
 PROBLEMS = "lab:countdown?level=3&split=audit&size=2"
 
@@ -182,27 +184,38 @@ def test_a_full_disk_is_one_line(capsys):
         open("/no/such/file")
 
 
-@pytest.mark.parametrize("command", [["-m", "analysis"], ["-m", "explore_rl.cli"]])
-def test_an_audit_leaves_with_all_it_had_to_say(tmp_path, command):
+@pytest.mark.parametrize("tuned", ["good.csv", "bad.csv"])
+@pytest.mark.parametrize("command", ["analysis", "explore_rl.cli"])
+def test_an_audit_leaves_with_all_it_had_to_say(tmp_path, command, tuned):
     """Both commands end their process themselves: what was printed into a pipe has to be out by then."""
     (tmp_path / "good.csv").write_text("problem_id,n,correct\na,8,3\nb,8,1\n")
     (tmp_path / "bad.csv").write_text("problem_id,n,correct\na,8,3\nb,8,9\n")
 
-    def audit(tuned):
-        files = ["--base", "good.csv", "--tuned", tuned, "--out", "out", "--no-report"]
-        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
-        return subprocess.run(
-            [sys.executable, *command, "audit", *files],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    files = ["--base", "good.csv", "--tuned", tuned, "--out", "out", "--no-report"]
+    ended = subprocess.run(
+        [sys.executable, "-m", command, "audit", *files],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    if tuned == "good.csv":
+        assert ended.returncode == 0 and "inconclusive" in ended.stdout and (tmp_path / "out" / "audit.json").is_file()
+    else:
+        assert ended.returncode == 2 and ended.stderr.count("\n") == 1 and "bad.csv, row 2" in ended.stderr
 
-    done, refused = audit("good.csv"), audit("bad.csv")
-    assert done.returncode == 0 and "inconclusive" in done.stdout and (tmp_path / "out" / "audit.json").is_file()
-    assert refused.returncode == 2 and refused.stderr.count("\n") == 1 and "bad.csv, row 2" in refused.stderr
+
+def test_a_run_that_stops_itself_is_one_line_and_how_to_go_on(capsys, tmp_path, monkeypatch):
+    def stops(*_, **__):
+        raise RunStopped("the disk is full; free some room and go on with --resume")
+
+    monkeypatch.setattr(runs, "run", stops)
+    assert main(["train", str(RECIPE), f"run.output={tmp_path}/run"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("explore-rl train: stopped: the disk is full;") and "--resume" in said
+    assert "Traceback" not in said
 
 
 RECIPE = Path(__file__).resolve().parents[2] / "configs" / "lab" / "mixture_policy.yaml"

@@ -2,6 +2,34 @@
 
 import torch
 
+from explore_rl.training.actors import Actors
+from explore_rl.transfer.sync import WeightSync
+
+
+class Borrowed(Actors):
+    """Actors that others started, put together anew; whoever started them closes them."""
+
+    def __init__(self, config, learner, engines, *, verifiers=None, layout=None):
+        self.config, self.learner, self.engines = config, learner, engines
+        self.verifiers, self.layout = verifiers, layout
+        self.weights = WeightSync(learner, engines)
+        learner.apply(forget_engines)
+
+    def close(self):
+        """The ranks may be asked to send to others next."""
+        if self.learner.actors:
+            self.learner.apply(forget_engines)
+
+
+def _forget_engines():
+    def forget(rank):
+        rank.transfer = None
+
+    return forget
+
+
+forget_engines = _forget_engines()  # nested, so that it travels to the rank by value
+
 
 def disturb(rank, seed):
     """Moves every weight by a tenth of its spread, the same way on every rank. With ZeRO-3 the shards are made whole for it."""

@@ -7,6 +7,7 @@ import signal
 import time
 from pathlib import Path
 
+import learner_kit
 import numpy as np
 import pytest
 import torch
@@ -23,44 +24,40 @@ from learner_kit import (
     plain_scores,
     relative_error,
     weights,
-)  # fmt: skip
+)
+from ray import cloudpickle
 
 from analysis.errors import InputError
-from explore_rl.cluster import placement
 from explore_rl.cluster.faults import ActorFault
-from explore_rl.learner.learner import Learner
+from explore_rl.config.schema import Config
 
 pytestmark = [pytest.mark.slow, pytest.mark.engine]
 
 SGD = {"optimizer": "sgd", "learning_rate": 1.0, "max_grad_norm": 0.5}
 
 
-@pytest.fixture(scope="module")
-def layout(tiny_model):
-    """One cluster, with room for two ranks and a lone one (in the place of an engine)."""
-    layout = placement.start(learner_config(tiny_model, ranks=2), base_engines=0)
-    environment = {
-        "env_vars": layout.learner[0]["runtime_env"]["env_vars"]
-        | {"PYTHONPATH": str(Path(__file__).parents[1] / "kits")}
-    }  # for learner_kit
-    layout.learner, layout.policy = (
-        [o | {"runtime_env": environment} for o in options] for options in (layout.learner, layout.policy)
-    )
-    yield layout
-    layout.close()
+class Ranks:
+    """ranks[1], ranks[2]: the session's learner and its pair, the latter started anew if it was ended."""
+
+    def __init__(self, actors, pair):
+        self.actors, self.pair = actors, pair
+
+    def __getitem__(self, count):
+        if count == 1:
+            return self.actors.learner
+        if self.pair.learner is None or not self.pair.learner.actors:
+            config = Config()
+            config.learner.ranks = 2
+            self.pair.reset(config)
+        return self.pair.learner
 
 
 @pytest.fixture(scope="module")
-def groups(layout, tiny_model):
-    """{ranks: learner}, started once; each test resets the ranks in place."""
-    started = {}
-    try:
-        started[2] = Learner(learner_config(tiny_model, ranks=2), layout)
-        started[1] = Learner(learner_config(tiny_model, ranks=1), placement.Layout(layout.kind, layout.policy, [], []))
-        yield started
-    finally:
-        for group in started.values():
-            group.close()
+def groups(actors, pair):
+    """{ranks: learner}; each test resets the ranks in place."""
+    cloudpickle.register_pickle_by_value(learner_kit)  # ranks, which run it, do not find it by name
+    yield Ranks(actors, pair)
+    cloudpickle.unregister_pickle_by_value(learner_kit)
 
 
 def gradient_of(group, config, minibatches):
@@ -391,8 +388,9 @@ def alive(pid):
         return False
 
 
-def test_a_killed_rank_is_named(groups, tiny_model, layout):
-    group = groups[2] = Learner(learner_config(tiny_model, ranks=2, **SGD), layout)
+def test_a_killed_rank_is_named(groups, tiny_model):
+    group = groups[2]
+    group.reset(learner_config(tiny_model, ranks=2, **SGD))
     os.kill(group.processes[1][0], signal.SIGKILL)
     with pytest.raises(ActorFault, match="learner rank 1.*died"):
         group.update([make_rows()], TERMS)

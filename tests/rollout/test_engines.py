@@ -1,4 +1,4 @@
-"""Real engines behind a Engines, fed by a rank that holds a transformers model. One cluster and three engines for the whole file."""
+"""The session's engines, two that learn and a frozen one, fed by two ranks that hold a transformers model."""
 
 import os
 import signal
@@ -9,41 +9,35 @@ import numpy as np
 import pytest
 import ray
 import torch
+from engine_kit import Borrowed, forget_engines
 from transformers import AutoModelForCausalLM
 
 from analysis.errors import InputError
-from explore_rl.cluster import placement
 from explore_rl.cluster.faults import ActorFault
 from explore_rl.config.schema import Config
-from explore_rl.learner.learner import Learner
-from explore_rl.models import end_token_ids, load_tokenizer, resolve_model
-from explore_rl.rollout.engines import Engines
+from explore_rl.models import load_tokenizer, resolve_model
 from explore_rl.rollout.seeds import hashed_seed
-from explore_rl.transfer.sync import WeightSync
 from explore_rl.types import Request
 
 pytestmark = [pytest.mark.slow, pytest.mark.engine, pytest.mark.timeout(600)]
-STOP = "4*"
 
 
 class House:
-    """Two policy engines, one frozen engine, two learner ranks."""
+    """The session's two policy engines and its frozen one, fed by two learner ranks."""
 
-    def __init__(self):
+    def __init__(self, actors, pair):
         self.config = Config()
-        self.config.rollout.actors, self.config.rollout.stop, self.config.rollout.kv_cache_gib = 2, [STOP], 0.1
         self.config.learner.ranks = 2
-        self.layout = placement.start(self.config, base_engines=1)
-        self.learner = Learner(self.config, self.layout)
-        self.group = Engines(self.config, self.layout, needs_base=True)
-        self.sync = WeightSync(self.learner, self.group)
+        self.learner = pair.reset(self.config)
+        self.group = actors.engines
+        self.actors = Borrowed(self.config, self.learner, self.group)
         self.version = -1
         self.tokenizer = load_tokenizer("lab:base")
         self.prompts = [tuple(self.tokenizer.encode(text)) for text in ("3 5 7=22:", "12 1 4=8:", "2 2 9=36:")]
 
     def send(self):
         self.version += 1
-        self.sync.send(self.version)
+        self.actors.weights.send(self.version)
 
     def requests(self, n, **fields):
         fields = {"max_tokens": 16} | fields
@@ -71,37 +65,27 @@ class House:
 
 
 @pytest.fixture(scope="module")
-def untouched():
-    house = House()
+def house(actors, pair):
+    house = House(actors, pair)
+    house.send()
     yield house
-    house.group.close()
-    house.learner.close()
-    house.layout.close()
-
-
-@pytest.fixture(scope="module")
-def house(untouched):
-    if untouched.version < 0:
-        untouched.send()
-    return untouched
+    house.actors.close()
+    actors.learner.apply(forget_engines)
 
 
 def draws(rollouts):
     return [(r.tokens, r.logprobs.tobytes(), r.text, r.finish_reason) for r in rollouts]
 
 
-def test_weights_make_the_engine_agree_with_the_learner(untouched):
-    house, requests = untouched, untouched.requests(48)
-    with pytest.raises(RuntimeError, match="random weights"):
-        house.group.generate(requests)
-    actor = house.group.families["policy"][0].handle
-    house.group.weights_arrived()  # as if: what the engine draws now comes from random weights
-    assert house.gap(house.group.generate(requests)) > 0.05
+def test_weights_make_the_engine_agree_with_the_learner(house):
+    house.learner.apply(shift_the_output)
+    assert house.gap(house.group.generate(house.requests(48))) > 0.05
     house.send()
-    rollouts = house.group.generate(requests)
+    rollouts = house.group.generate(house.requests(48))
     assert house.gap(rollouts) < 1e-5
     assert {r.weight_version for r in rollouts} == {house.version}
-    assert ray.get(actor.state.remote(), timeout=30)["version"] == house.version
+    for engine in house.group.families["policy"]:
+        assert ray.get(engine.handle.state.remote(), timeout=30)["version"] == house.version
 
 
 @pytest.mark.parametrize("stage", [3, 0])
@@ -151,21 +135,6 @@ def test_neighbouring_draws_are_independent(house):
     assert abs((first == second).mean() - expected) < 4.5 * np.sqrt(expected * (1 - expected) / n)
 
 
-def test_what_ends_a_completion(house):
-    end = set(end_token_ids("lab:base"))
-    rollouts = house.group.generate(house.requests(256, temperature=2.0, max_tokens=6))
-    for r in rollouts:
-        assert r.text == house.tokenizer.decode(r.tokens, skip_special_tokens=True)
-        assert not end & set(r.tokens[:-1])
-        ended, stopped = r.tokens[-1] in end, r.text.endswith(STOP)
-        assert STOP not in r.text[:-1]
-        assert r.finish_reason == ("stop" if ended or stopped else "length")
-        assert len(r.tokens) == len(r.logprobs) and (len(r.tokens) == 6 if r.truncated else len(r.tokens) <= 6)
-    assert any(r.tokens[-1] in end for r in rollouts)
-    assert any(r.text.endswith(STOP) for r in rollouts)
-    assert any(r.truncated for r in rollouts)
-
-
 def test_a_given_prefix_is_kept_and_not_scored(house):
     prefix = tuple(house.tokenizer.encode("3*7"))
     rollouts = house.group.generate(house.requests(16, prefix_ids=prefix, max_tokens=10))
@@ -208,7 +177,7 @@ def test_requests_that_cannot_be_served(house):
 
 
 def test_a_stuck_and_a_killed_engine_are_named_and_replaced(house, monkeypatch):
-    monkeypatch.setattr(house.config.devices, "stall_timeout_s", 5.0)
+    monkeypatch.setattr(house.group.config.devices, "stall_timeout_s", 5.0)
     requests = house.requests(64)
     before = draws(house.group.generate(requests))
     stuck, killed = house.group.families["policy"]
@@ -230,7 +199,7 @@ def test_a_stuck_and_a_killed_engine_are_named_and_replaced(house, monkeypatch):
 
 
 def test_an_engine_that_gets_stuck_while_weights_arrive_is_replaced(house, monkeypatch, caplog):
-    monkeypatch.setattr(house.config.devices, "stall_timeout_s", 5.0)
+    monkeypatch.setattr(house.group.config.devices, "stall_timeout_s", 5.0)
     pids = [e.pid for e in house.group.families["policy"]]
     os.kill(pids[1], signal.SIGSTOP)
     with caplog.at_level("WARNING"):
@@ -243,6 +212,16 @@ def test_an_engine_that_gets_stuck_while_weights_arrive_is_replaced(house, monke
     assert not set(pids) & {e.pid for e in house.group.engines}
     rollouts = house.group.generate(house.requests(32))
     assert house.gap(rollouts) < 1e-5 and {r.weight_version for r in rollouts} == {house.version}
+
+
+def _shift_the_output():
+    def shift(rank):
+        rank.model.get_output_embeddings().weight.data.mul_(0.5)
+
+    return shift
+
+
+shift_the_output = _shift_the_output()  # nested, so that it travels to the ranks by value
 
 
 def _alive(pid):

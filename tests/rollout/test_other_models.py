@@ -3,14 +3,17 @@
 import numpy as np
 import pytest
 import torch
+from engine_kit import Borrowed
 from transformers import GenerationConfig, Qwen2Config, Qwen2ForCausalLM
 
 from explore_rl.config.loading import load_config
-from explore_rl.models import load_tokenizer
-from explore_rl.training.actors import PARITY, Actors, ParityError
+from explore_rl.models import end_token_ids, load_tokenizer
+from explore_rl.rollout.engines import Engines
+from explore_rl.training.actors import PARITY, ParityError
 from explore_rl.types import Request
 
 pytestmark = [pytest.mark.slow, pytest.mark.engine, pytest.mark.timeout(600)]
+STOP = "4"
 
 
 @pytest.fixture(scope="module")
@@ -35,27 +38,61 @@ def untied(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def started(untied, actors, beside):
+    """started(config): the session's rank with the model of `config`, and an engine of its own for it."""
+    opened = []
+
+    def start(config):
+        actors.learner.reset(config)
+        opened.append(Borrowed(config, actors.learner, Engines(config, beside(engines=1))))
+        return opened[-1]
+
+    yield start
+    for borrowed in opened:
+        borrowed.close()
+        borrowed.engines.close()
+
+
 @pytest.mark.parametrize(("dtype", "stage", "gap"), [("float32", 0, 1e-5), ("bfloat16", 1, 2e-2)])
-def test_learner_and_engine_agree(untied, dtype, stage, gap):
-    config = load_config(
-        None,
-        [f"model.path={untied}", f"model.dtype={dtype}", f"learner.zero_stage={stage}", "rollout.kv_cache_gib=0.1"],
-    )
+def test_learner_and_engine_agree(untied, started, dtype, stage, gap):
+    settings = [f"model.dtype={dtype}", f"learner.zero_stage={stage}", "rollout.kv_cache_gib=0.1"]
+    config = load_config(None, [f"model.path={untied}", *settings, f"rollout.stop=['{STOP}']"])
     requests = [Request("p", 0, (3, 5, 7 + i % 4), i, 24) for i in range(32)]
     assert gap < PARITY[dtype]
-    with Actors(config) as actors:
-        actors.engines.weights_arrived()  # as if: these are drawn from the random weights that the engine started with
-        with pytest.raises(ParityError):
-            actors.check_parity(actors.engines.generate(requests))
-        actors.weights.send(0)
-        assert actors.check_parity(actors.engines.generate(requests))["mean"] < gap
-        actors.learner.apply(negate_the_output)
-        with pytest.raises(ParityError):
-            actors.check_parity(actors.engines.generate(requests))
-        actors.weights.send(1)
-        rollouts = actors.engines.generate(requests)
-        assert actors.check_parity(rollouts)["mean"] < gap
-        assert np.isfinite(np.concatenate([r.logprobs for r in rollouts])).all()
+    borrowed = started(config)
+    with pytest.raises(RuntimeError, match="random weights"):
+        borrowed.engines.generate(requests)
+    borrowed.engines.weights_arrived()  # as if: these are drawn from the random weights that the engine started with
+    with pytest.raises(ParityError):
+        borrowed.check_parity(borrowed.engines.generate(requests))
+    borrowed.weights.send(0)
+    assert borrowed.check_parity(borrowed.engines.generate(requests))["mean"] < gap
+    borrowed.learner.apply(negate_the_output)
+    with pytest.raises(ParityError):
+        borrowed.check_parity(borrowed.engines.generate(requests))
+    borrowed.weights.send(1)
+    rollouts = borrowed.engines.generate(requests)
+    assert borrowed.check_parity(rollouts)["mean"] < gap
+    assert np.isfinite(np.concatenate([r.logprobs for r in rollouts])).all()
+    what_ends_a_completion(borrowed.engines, untied)
+
+
+def what_ends_a_completion(engines, path):
+    """The end token, the stop string, or the length; and nothing goes on past one of them."""
+    tokenizer, end = load_tokenizer(str(path)), set(end_token_ids(path))
+    requests = [Request("p", 0, (3, 5, 7 + i % 4), i, 60, temperature=2.0) for i in range(256)]
+    rollouts = engines.generate(requests)
+    for r in rollouts:
+        assert r.text == tokenizer.decode(r.tokens, skip_special_tokens=True)
+        assert not end & set(r.tokens[:-1])
+        ended, stopped = r.tokens[-1] in end, r.text.endswith(STOP)
+        assert STOP not in r.text[:-1]
+        assert r.finish_reason == ("stop" if ended or stopped else "length")
+        assert len(r.tokens) == len(r.logprobs) and (len(r.tokens) == 60 if r.truncated else len(r.tokens) <= 60)
+    assert any(r.tokens[-1] in end for r in rollouts)
+    assert any(r.text.endswith(STOP) for r in rollouts)
+    assert any(r.truncated for r in rollouts)
 
 
 def _negate_the_output():

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from engine_kit import Borrowed, forget_engines
 from safetensors.torch import load_file
 
 from explore_rl.cluster.faults import ActorFault
 from explore_rl.config.loading import load_config
 from explore_rl.experiments.runs import run
-from explore_rl.training.actors import Actors
 from explore_rl.training.trainer import Trainer
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -43,38 +43,36 @@ def mortal(where):
     return arm
 
 
-def test_the_resumed_run_equals_the_uninterrupted_one(small_settings, tmp_path, monkeypatch):
+def test_the_resumed_run_equals_the_uninterrupted_one(actors, pair, small_settings, tmp_path, monkeypatch):
+    """The two ranks are new after each death; the engines are the session's, and outlive them."""
+
     def config(name):
         recipe = REPOSITORY / "configs" / "lab" / "grpo.yaml"
-        settings = [
-            *small_settings,
-            "learner.ranks=2",
-            "learner.zero_stage=2",
-            f"name={name}",
-            f"run.output={tmp_path}/{name}",
-        ]
-        return load_config(recipe, settings)
+        ranks = ["learner.ranks=2", "learner.zero_stage=2"]
+        return load_config(recipe, [*small_settings, *ranks, f"name={name}", f"run.output={tmp_path}/{name}"])
+
+    def borrowed(config):
+        learner = pair.reset(config)
+        return Borrowed(config, learner, actors.engines, verifiers=actors.verifiers, layout=actors.layout)
 
     def weights(folder):
         return load_file(folder / "final" / "model.safetensors")
 
-    real, actors = Trainer.step, Actors(config("whole"))
-    try:
-        whole = weights(run(config("whole"), actors=actors))
-        for where in ("backward", "step"):
+    real = Trainer.step
+    whole = weights(run(config("whole"), actors=borrowed(config("whole"))))
+    for where in ("backward", "step"):
 
-            def dies(self, number, where=where):
-                if number == STEP:
-                    self.actors.learner.apply(mortal(where))
-                return real(self, number)
+        def dies(self, number, where=where):
+            if number == STEP:
+                self.actors.learner.apply(mortal(where))
+            return real(self, number)
 
-            monkeypatch.setattr(Trainer, "step", dies)
-            with pytest.raises(ActorFault, match="learner rank 1.*died"):
-                run(config(where), actors=actors)
-            monkeypatch.undo()
-            actors.close()
-            actors = Actors(config(where))
-            resumed = weights(run(config(where), resume=True, actors=actors))
-            assert resumed.keys() == whole.keys() and all(torch.equal(resumed[key], whole[key]) for key in whole)
-    finally:
-        actors.close()
+        monkeypatch.setattr(Trainer, "step", dies)
+        with pytest.raises(ActorFault, match="learner rank 1.*died"):
+            run(config(where), actors=borrowed(config(where)))
+        monkeypatch.undo()
+        assert pair.learner.actors == []
+        resumed = weights(run(config(where), resume=True, actors=borrowed(config(where))))
+        assert resumed.keys() == whole.keys() and all(torch.equal(resumed[key], whole[key]) for key in whole)
+    pair.learner.apply(forget_engines)
+    actors.learner.apply(forget_engines)

@@ -13,11 +13,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from engine_kit import Borrowed, forget_engines
 from safetensors.torch import load_file
 
 from analysis.errors import InputError
 from explore_rl.cluster.faults import RunStopped
 from explore_rl.config.loading import load_config
+from explore_rl.learner.learner import Learner
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(600)]
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -43,7 +45,7 @@ def small(tmp_path, name, *overrides):
 def run(actors):
     from explore_rl.experiments.runs import run as run_once
 
-    return lambda config, **options: run_once(config, actors=actors, **options)
+    return lambda config, **options: run_once(config, **({"actors": actors} | options))
 
 
 @pytest.fixture(scope="module")
@@ -123,56 +125,21 @@ def test_the_final_model_is_an_ordinary_checkpoint_and_moved(plain):
     assert max(moved) > 1e-5
 
 
-def test_the_same_run_again_gives_the_same_weights(plain, run, tmp_path):
-    assert same(weights(plain), weights(run(small(tmp_path, "again"))))
-
-
-@pytest.mark.parametrize(
-    "strategies",
-    [
-        "strategies=[{name: trace_injection, rate: 0.0}]",
-        "strategies=[{name: diversity_bonus, coefficient: 0.0}]",
-        "strategies=[{name: likelihood, rate: 0.0}]",
-    ],
-)
-def test_a_strategy_switched_off_leaves_grpo_bit_for_bit(plain, run, tmp_path, strategies):
-    assert same(weights(plain), weights(run(small(tmp_path, "off", strategies))))
-
-
-def test_a_mixture_of_the_policy_alone_is_rloo_bit_for_bit(run, tmp_path):
-    rloo = ["algorithm.advantage=rloo", "algorithm.importance_cap=null", "algorithm.aggregation=constant"]
-    alone = "strategies=[{name: mixture_policy, share_policy: 1.0, share_base: 0.0, share_hot: 0.0}]"
-    assert same(weights(run(small(tmp_path, "rloo", *rloo))), weights(run(small(tmp_path, "alone", *rloo, alone))))
-
-
-def test_strategies_compose_and_each_leaves_its_mark(run, tmp_path):
-    both = "strategies=[{name: trace_injection}, {name: diversity_bonus}]"
-    folder = run(small(tmp_path, "both", both))
-    table = pq.read_table(folder / "rollouts" / "step-000000.parquet").to_pydict()
-    assert table["source"].count("trace") == 4 and table["source"].count("policy") == 12
-    metrics = records(folder, "metrics.jsonl")[0]
-    assert (
-        metrics["trace_injection/injected"] == 4
-        and metrics["diversity_bonus/revisited"] == 0
-        and metrics["diversity_bonus/rewarded"] > 0
-    )
+def test_strategies_switched_off_leave_grpo_bit_for_bit(plain, run, tmp_path):
+    """All at once on real actors, so the same run gives the same weights as well; tests/testing has each by itself."""
+    names = ["trace_injection, rate: 0.0", "diversity_bonus, coefficient: 0.0", "likelihood, rate: 0.0"]
+    off = "strategies=[" + ", ".join(f"{{name: {name}}}" for name in names) + "]"
+    assert same(weights(plain), weights(run(small(tmp_path, "off", off))))
 
 
 def test_a_mixture_draws_from_the_base_and_a_hotter_policy(run, tmp_path):
     unbiased = ["algorithm.advantage=rloo", "algorithm.importance_cap=null", "algorithm.aggregation=constant"]
-    folder = run(small(tmp_path, "mixture", MIXTURE, *unbiased, "algorithm.group_size=16"))
-    table = pq.read_table(folder / "rollouts" / "step-000003.parquet").to_pydict()
+    folder = run(small(tmp_path, "mixture", MIXTURE, *unbiased, "algorithm.group_size=16", "run.steps=2"))
+    table = pq.read_table(folder / "rollouts" / "step-000001.parquet").to_pydict()
     assert set(table["source"]) == {"policy", "base", "hot"}
     assert {t for t, s in zip(table["temperature"], table["source"], strict=True) if s == "hot"} == {1.5}
     assert {v for v, s in zip(table["weight_version"], table["source"], strict=True) if s == "base"} == {-1}
     assert max(table["weight"]) <= 2 + 1e-9 and len(set(table["weight"])) > 10
-    assert 0 < records(folder, "metrics.jsonl")[0]["mixture_policy/effective_sample_size"] <= 1
-
-
-def test_likelihood_alone_trains_on_traces_and_draws_nothing(run, tmp_path):
-    folder = run(small(tmp_path, "sft", "strategies=[{name: likelihood, only: true}]"))
-    table = pq.read_table(folder / "rollouts" / "step-000000.parquet").to_pydict()
-    assert set(table["source"]) == {"trace"} and set(table["verdict"]) == {"correct"}
 
 
 def test_the_strategy_of_the_readme_runs_as_it_stands(run, tmp_path, monkeypatch):
@@ -268,25 +235,6 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_its_state_saved(run, tmp_p
     assert any((tmp_path / "diverges" / "checkpoints").glob("*/COMPLETE"))
 
 
-def test_groups_without_signal_for_many_steps_stop_the_run(run, tmp_path):
-    path = tmp_path / "impossible.jsonl"
-    lines = [
-        {
-            "id": f"p{i}",
-            "prompt": f"{i} 1 1=60:",
-            "answer": {"numbers": [i, 1, 1], "target": 60},
-            "verifier": "countdown",
-        }
-        for i in range(1, 9)
-    ]
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    with pytest.raises(RunStopped, match="no group had any signal in 2 steps"):
-        run(small(tmp_path, "silent", f"problems.train={path}", "run.max_silent_steps=2"))
-    assert (tmp_path / "silent" / "checkpoints").exists() and any(
-        (tmp_path / "silent" / "checkpoints").glob("*/COMPLETE")
-    )
-
-
 def test_a_run_killed_before_its_first_checkpoint_starts_again_without_a_trace(run, tmp_path, monkeypatch):
     from explore_rl.training.trainer import Trainer
 
@@ -344,14 +292,6 @@ def test_training_and_heldout_problems_may_share_ids(run, tmp_path):
     from explore_rl.models import load_tokenizer
 
     assert load_tokenizer("lab:base").decode(only) == "1 2 3=6:"
-
-
-def test_dynamic_sampling_fills_the_batch_with_groups_that_have_signal(run, tmp_path):
-    folder = run(small(tmp_path, "dynamic", "algorithm.dynamic_sampling_rounds=6", "run.steps=1"))
-    metrics = records(folder, "metrics.jsonl")[0]
-    assert metrics["signal/groups_without"] == 0
-    table = pq.read_table(folder / "rollouts" / "step-000000.parquet")
-    assert len(table) == 4 * (4 + metrics["signal/groups_dropped"]) and sum(table["kept"].to_pylist()) == 16
 
 
 @pytest.mark.parametrize(
@@ -413,20 +353,23 @@ def test_a_killed_process_resumes_to_the_weights_of_one_never_interrupted(plain,
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
-def test_a_full_disk_is_one_line_and_the_run_goes_on_when_there_is_room(plain, run, tmp_path):
-    """A file system of 12 MB holds one checkpoint (weights and Adam states: 8 MB), not two."""
+def test_a_full_disk_is_named_and_the_run_goes_on_when_there_is_room(plain, run, actors, beside, tmp_path):
+    """A file system of 12 MB holds one checkpoint (weights and Adam states: 8 MB), not two. The rank that fails is lost."""
     mount = tmp_path / "small"
     mount.mkdir()
     done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(mount)], capture_output=True)
     if done.returncode:
         pytest.skip(f"no tmpfs can be mounted here: {done.stderr.decode().strip()}")
     try:
-        ended = subprocess.run(
-            command("full", mount / "full"), cwd=REPOSITORY, capture_output=True, text=True, timeout=400
-        )
-        assert ended.returncode == 1 and "the disk is full" in ended.stderr and "Traceback" not in ended.stderr
+        config = small(mount, "full")
+        learner = Learner(config, beside(ranks=1))
+        own = Borrowed(config, learner, actors.engines, verifiers=actors.verifiers, layout=actors.layout)
+        actors.learner.apply(forget_engines)
+        with pytest.raises(RunStopped, match="the disk is full"):
+            run(config, actors=own)
+        learner.close()
         subprocess.run(["mount", "-o", "remount,size=100m", str(mount)], check=True)
-        assert same(weights(plain), weights(run(small(mount, "full"), resume=True)))
+        assert same(weights(plain), weights(run(config, resume=True)))
     finally:
         subprocess.run(["umount", "-l", str(mount)], check=True)
 

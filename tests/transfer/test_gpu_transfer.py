@@ -14,9 +14,10 @@ from dataclasses import replace
 import numpy as np
 import psutil
 import pytest
+import ray
 from rehearse_gpu_layout import rehearsal
 
-from explore_rl.cluster import placement
+from explore_rl.cluster import connection, placement
 from explore_rl.cluster.faults import ActorFault
 from explore_rl.config.schema import Config
 from explore_rl.models import load_tokenizer
@@ -80,12 +81,20 @@ LAYOUTS = {
 
 
 @pytest.fixture(scope="module")
-def house(request):
+def gpus():
+    """One cluster for both layouts, one after the other."""
     with rehearsal(gpus=6):
-        house = House(**LAYOUTS[request.param])
-        assert house.group.transfer == request.param
-        yield house
-        house.close()
+        connection.connect("local", None)
+        yield
+        ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def house(request, gpus):
+    house = House(**LAYOUTS[request.param])
+    assert house.group.transfer == request.param
+    yield house
+    house.close()
 
 
 @pytest.mark.parametrize("house", LAYOUTS, indirect=True)

@@ -7,7 +7,7 @@ from explore_rl.cluster.faults import ActorFault
 from explore_rl.transfer.endpoints import Endpoints
 from explore_rl.transfer.sender import EngineClient
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("cluster")]
 
 
 @ray.remote
@@ -38,13 +38,6 @@ class Recorder:
 
     def said(self):
         return self.calls
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cluster():
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
 
 
 def client_of(recorders, workers, sender=True):

@@ -1,0 +1,40 @@
+"""What a Trainer takes in place of `Actors`: learner, engine and verifiers in this process, over a table of logits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+
+from explore_rl.cluster.placement import Layout
+from explore_rl.config.schema import Config
+from explore_rl.testing.engines import InProcessVerifiers, TableEngines, TableSync
+from explore_rl.testing.learner import TableLearner
+from explore_rl.testing.table import LogitTable
+from explore_rl.training.actors import Actors
+from explore_rl.verifiers.base import Verifier
+
+
+class TableActors(Actors):
+    """Nothing is started. `reset`, `serves` and `check_parity` are those of Actors.
+
+    start: the base policy.
+    base_engine, base_model: also draw from it, score under it, as `Needs` asks for.
+    verifiers: by the name that problems use, besides the built-in ones.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        start: LogitTable,
+        *,
+        base_engine: bool = False,
+        base_model: bool = False,
+        verifiers: Mapping[str, Verifier] | None = None,
+    ):
+        self.stack = ExitStack()
+        self.config, self.base_engine, self.base_model = config, base_engine, base_model
+        self.layout = Layout("cpu", [], [], [])
+        self.verifiers = InProcessVerifiers(config.verifiers.options, verifiers or {})
+        self.learner = TableLearner(config, start, base_model)
+        self.engines = TableEngines(config, start, base_engine)
+        self.weights = TableSync(self.learner, self.engines)

@@ -1,0 +1,134 @@
+"""Engines that draw from tables, the way of weights to them, and verifiers without processes.
+
+Each has the interface of the real one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from explore_rl.cluster.faults import ActorFault
+from explore_rl.config.schema import Config
+from explore_rl.models import load_tokenizer
+from explore_rl.problems.templates import load_template
+from explore_rl.testing.learner import TableLearner
+from explore_rl.testing.table import LogitTable
+from explore_rl.types import Request, Rollout, Verdict
+from explore_rl.verifiers.base import Verifier, failed, make_verifier
+from explore_rl.verifiers.pool import Item
+
+
+class TableEngines:
+    """A policy engine, which draws nothing until weights were sent to it, and a base engine with the first table.
+
+    needs_base: start the base engine too; without it a request for one is refused, as it would be in a run.
+    """
+
+    def __init__(self, config: Config, start: LogitTable, needs_base: bool = False):
+        if config.rollout.stop:
+            raise ValueError("rollout.stop: engines over a table know no stop strings, only the end token")
+        self.tokenizer = load_tokenizer(config.model.path)
+        self.end = load_template(config.model.template).end_id(self.tokenizer)
+        self.policy: LogitTable | None = None
+        self.base = start.copy() if needs_base else None
+        self.version = -1
+        self.dead = False
+
+    def receive(self, table: LogitTable, version: int) -> None:
+        self.policy, self.version = table.copy(), version
+
+    def generate(self, requests: list[Request]) -> list[Rollout]:
+        """One completion for each request, in order, each from its own seed. Raises ActorFault after `kill`."""
+        if requests and self.dead:
+            raise ActorFault("rollout engine 0", f"draw {len(requests)} completions", "died")
+        drawn = [self._draw(request) for request in requests]
+        texts = self.tokenizer.batch_decode([tokens for tokens, _ in drawn], skip_special_tokens=True)
+        rollouts = []
+        for request, text, (tokens, logprobs) in zip(requests, texts, drawn, strict=True):
+            reason = "stop" if tokens[-1] == self.end else "length"
+            version = self.version if request.engine == "policy" else -1
+            rollouts.append(Rollout(request, tokens, text, reason, logprobs, version))
+        return rollouts
+
+    def _draw(self, request: Request) -> tuple[tuple[int, ...], np.ndarray]:
+        table = self._table(request)
+        rng = np.random.default_rng(request.seed)
+        tokens = request.prefix_ids
+        logprobs = [float("nan")] * len(tokens)  # given, not drawn
+        while len(tokens) < request.max_tokens and (len(tokens) == len(request.prefix_ids) or tokens[-1] != self.end):
+            row = np.array([table.row_of(request.prompt_ids, tokens)])
+            (log_p,) = table.log_probabilities(row, request.temperature)
+            reached = np.exp(log_p).cumsum()
+            token = int(np.searchsorted(reached, rng.random() * reached[-1], side="right"))
+            tokens = (*tokens, token)
+            logprobs.append(log_p[token])
+        return tokens, np.array(logprobs, dtype=np.float32)
+
+    def _table(self, request: Request) -> LogitTable:
+        if request.top_p != 1.0:
+            raise ValueError(
+                f"problem {request.problem}: top_p={request.top_p}: engines over a table draw from all of it"
+            )
+        if len(request.prefix_ids) >= request.max_tokens:
+            raise ValueError(f"problem {request.problem}: the given prefix leaves nothing to draw")
+        if request.engine == "policy":
+            if self.policy is None:
+                raise RuntimeError("the policy engine holds no weights: send the learner's first (actors.weights.send)")
+            return self.policy
+        if request.engine != "base" or self.base is None:
+            raise ValueError(f"asked of the {request.engine!r} engines, but none was started: say so in Strategy.needs")
+        return self.base
+
+    # --- faults -------------------------------------------------------------------------------------------------------
+
+    def kill(self) -> None:
+        """As if the policy engine's process had died."""
+        self.dead = True
+
+    def restart_dead(self) -> list[str]:
+        """Replaces a killed policy engine by one without weights; the names of those replaced."""
+        if not self.dead:
+            return []
+        self.dead = False
+        self.policy = None
+        return ["rollout engine 0"]
+
+    def close(self) -> None:
+        """There is nothing to end."""
+
+
+class TableSync:
+    """The learner's present table to the policy engine."""
+
+    def __init__(self, learner: TableLearner, engines: TableEngines):
+        self.learner, self.engines = learner, engines
+
+    def send(self, version: int) -> dict[str, float]:
+        self.engines.receive(self.learner.policy, version)
+        return {"gather_s": 0.0, "transfer_s": 0.0}
+
+
+class InProcessVerifiers:
+    """The verifiers themselves in place of the pool: no limits, but an exception is a verdict of ERROR all the same.
+
+    options: as verifiers.options of a config.
+    own: verifiers by a name that the problems use, before those of `make_verifier`.
+    """
+
+    def __init__(self, options: Mapping[str, dict], own: Mapping[str, Verifier]):
+        self.options = options
+        self.made = dict(own)
+
+    def verify_all(self, items: list[Item]) -> list[Verdict]:
+        return [self._verify(item) for item in items]
+
+    def _verify(self, item: Item) -> Verdict:
+        name = item.verifier_name
+        if name not in self.made:
+            self.made[name] = make_verifier(name, self.options.get(name, {}))
+        try:
+            return self.made[name](item.completion, item.problem, truncated=item.truncated)
+        except Exception as error:  # a verifier may raise anything; the pool says the same of it
+            return failed(f"{type(error).__name__}: {error}")

@@ -1,0 +1,266 @@
+"""The table of logits itself: its draws, its log-probabilities and its gradient, each against the plain way."""
+
+import numpy as np
+import pytest
+from scipy.stats import binom
+
+from analysis.errors import InputError
+from explore_rl.cluster.faults import ActorFault
+from explore_rl.config.schema import Config
+from explore_rl.objectives import divergences, losses
+from explore_rl.objectives.terms import LossTerm
+from explore_rl.rollout.seeds import hashed_seed
+from explore_rl.testing import InProcessVerifiers, LogitTable, TableEngines, TableLearner, digit_problems, digits_config
+from explore_rl.types import Request, Row, Status
+from explore_rl.verifiers.pool import Item
+
+END, VOCABULARY = 19, 21
+PROMPT = (4, 16)
+TERMS = [
+    LossTerm("policy_gradient", losses.ppo_clip, ("old_logprob", "advantage"), {"clip_low": 0.2, "clip_high": 0.28}),
+    LossTerm("kl", divergences.k3, ("base_logprob",)),
+    LossTerm("entropy", losses.entropy_bonus, ("entropy",)),
+    LossTerm("shaped_trace", losses.shaped_trace, ("advantage",), {"gamma": 0.1}),
+    LossTerm("likelihood", losses.likelihood, ()),
+]
+
+
+def random_table(positions=4, vocabulary=VOCABULARY, seed=0):
+    table = LogitTable.by_position([PROMPT], positions=positions, vocabulary=vocabulary)
+    table.logits[:] = np.random.default_rng(seed).normal(0.0, 1.0, table.logits.shape)
+    return table
+
+
+def softmax(logits, temperature):
+    p = np.exp(logits / temperature)
+    return p / p.sum()
+
+
+def engines_of(table, **options):
+    engines = TableEngines(Config(), table, **options)
+    engines.receive(table, 7)
+    return engines
+
+
+def requests(count, **fields):
+    return [Request("p", 0, PROMPT, hashed_seed("table", i), **({"max_tokens": 4} | fields)) for i in range(count)]
+
+
+# --- drawing ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("temperature", [1.0, 1.5])
+def test_tokens_are_drawn_as_often_as_the_table_says(temperature):
+    """An exact binomial test a token.
+
+    Together they refuse a right engine once in a million seeds, and see that the likeliest token is off by 0.1.
+    """
+    n, p = 2000, softmax(random_table().logits[0], temperature)
+    drawn = engines_of(random_table()).generate(requests(n, max_tokens=1, temperature=temperature))
+    counts = np.bincount([rollout.tokens[0] for rollout in drawn], minlength=VOCABULARY)
+    level = 1e-6 / VOCABULARY / 2
+    low, high = binom.ppf(level, n, p), binom.isf(level, n, p)
+    assert ((low <= counts) & (counts <= high)).all()
+    likely = p.argmax()
+    power = binom.cdf(low[likely] - 1, n, p[likely] - 0.1) + binom.sf(high[likely], n, p[likely] - 0.1)
+    assert power > 0.99
+
+
+def test_a_completion_ends_with_the_end_token_or_its_length_and_depends_on_its_request_alone():
+    table = random_table()
+    table.logits[:, END] = 2.0
+    engines = engines_of(table)
+    first = engines.generate(requests(50))
+    again = engines.generate(requests(50)[::-1])[::-1]
+    assert [r.tokens for r in first] == [r.tokens for r in again]
+    for rollout in first:
+        assert END not in rollout.tokens[:-1] and len(rollout.tokens) <= 4
+        assert rollout.finish_reason == ("stop" if rollout.tokens[-1] == END else "length")
+        assert rollout.text == engines.tokenizer.decode(rollout.tokens, skip_special_tokens=True)
+        assert rollout.weight_version == 7
+    assert {r.finish_reason for r in first} == {"stop", "length"} and len({r.tokens for r in first}) > 10
+
+
+def test_log_probabilities_are_the_tables_and_the_learner_says_the_same():
+    table = random_table()
+    learner = TableLearner(Config(), table, needs_frozen=True)
+    rollouts = engines_of(table).generate(requests(20, temperature=0.7, prefix_ids=(3,)))
+    sequences = [(np.array(PROMPT + r.tokens, dtype=np.int32), len(PROMPT), 0.7) for r in rollouts]
+    for model in ("policy", "base"):
+        for rollout, found in zip(rollouts, learner.logprobs(sequences, model, entropy=True), strict=True):
+            p = np.stack([softmax(row, 0.7) for row in table.logits[: len(rollout.tokens)]])
+            expected = np.log(p[np.arange(len(p)), rollout.tokens])
+            assert np.isnan(rollout.logprobs[0]) and rollout.tokens[0] == 3
+            np.testing.assert_allclose(rollout.logprobs[1:], expected[1:], rtol=1e-6)
+            np.testing.assert_allclose(found.logprob, expected, rtol=1e-6)
+            np.testing.assert_allclose(found.entropy, -(p * np.log(p)).sum(axis=1), rtol=1e-6)
+
+
+def test_by_last_token_a_row_belongs_to_what_came_before():
+    table = LogitTable.by_last_token(5)
+    assert table.rows((1, 4), (2, 0, 3)).tolist() == [4, 2, 0]
+
+
+def test_an_engine_refuses_what_a_real_one_would():
+    table = random_table()
+    fresh = TableEngines(Config(), table)
+    with pytest.raises(RuntimeError, match="holds no weights"):
+        fresh.generate(requests(1))
+    engines = engines_of(table)
+    with pytest.raises(ValueError, match="'base' engines, but none was started"):
+        engines.generate(requests(1, engine="base"))
+    with pytest.raises(ValueError, match="leaves nothing to draw"):
+        engines.generate(requests(1, prefix_ids=(1, 2, 3, 4)))
+    with pytest.raises(ValueError, match="top_p"):
+        engines.generate(requests(1, top_p=0.5))
+    with pytest.raises(ValueError, match="no row for position 4"):
+        table.row_of(PROMPT, (1, 2, 3, 4))
+    with pytest.raises(ValueError, match="no stop strings"):
+        TableEngines(digits_config("rollout.stop=['4']"), table)
+
+
+def test_a_killed_engine_is_replaced_by_one_without_weights():
+    engines = engines_of(random_table())
+    before = engines.generate(requests(5))
+    assert engines.restart_dead() == []
+    engines.kill()
+    with pytest.raises(ActorFault, match="^rollout engine 0, asked to draw 5 completions: died"):
+        engines.generate(requests(5))
+    assert engines.restart_dead() == ["rollout engine 0"]
+    with pytest.raises(RuntimeError, match="holds no weights"):
+        engines.generate(requests(5))
+    engines.receive(random_table(), 8)
+    assert [r.tokens for r in engines.generate(requests(5))] == [r.tokens for r in before]
+
+
+def test_the_base_engine_keeps_the_first_table():
+    engines = engines_of(random_table(), needs_base=True)
+    engines.receive(random_table(seed=1), 8)
+    drawn = engines.generate(requests(30, engine="base", source="base"))
+    first = engines_of(random_table()).generate(requests(30))
+    assert [r.tokens for r in drawn] == [r.tokens for r in first]
+    assert {r.weight_version for r in drawn} == {-1}
+
+
+# --- learning ---------------------------------------------------------------------------------------------------------
+
+
+def learner_of(table, needs_frozen=False, **learner):
+    config = Config()
+    config.learner.optimizer, config.learner.learning_rate, config.learner.max_grad_norm = "sgd", 1.0, 0.0
+    for key, value in learner.items():
+        setattr(config.learner, key, value)
+    return TableLearner(config, table, needs_frozen)
+
+
+def make_rows(table, count=8, seed=0):
+    """Rows with every term, two temperatures, a masked token here and there, and log-probabilities from elsewhere."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for i in range(count):
+        length = int(rng.integers(1, 5))
+        tokens = np.array([*PROMPT, *rng.integers(0, table.vocabulary, length)], dtype=np.int32)
+        columns = {name: rng.normal(-2.0, 0.5, length).astype(np.float32) for name in ("old_logprob", "base_logprob")}
+        columns["advantage"] = rng.normal(0.0, 1.0, length).astype(np.float32)
+        mask = np.ones(length, dtype=np.float32)
+        mask[0] = float(length == 1 or i % 2)
+        kinds = [{"policy_gradient": 0.5, "kl": 0.2, "entropy": 0.3}, {"shaped_trace": 0.7}, {"likelihood": 0.4}]
+        rows.append(Row(tokens, len(PROMPT), kinds[i % 3], columns, mask, temperature=[1.0, 0.7][i % 2]))
+    return rows
+
+
+def loss_at(table, logits, rows):
+    moved = table.copy()
+    moved.logits[:] = logits
+    return learner_of(moved).update([rows], TERMS)[0].loss
+
+
+def test_the_gradient_is_that_of_finite_differences():
+    table = random_table(vocabulary=6)
+    rows = make_rows(table)
+    learner = learner_of(table)
+    [report] = learner.update([rows], TERMS)
+    gradient = learner.history[0].gradient
+    step = 1e-5
+    expected = np.zeros_like(gradient)
+    for place in np.ndindex(gradient.shape):
+        nudge = np.zeros_like(gradient)
+        nudge[place] = step
+        ahead, behind = (loss_at(table, table.logits + sign * nudge, rows) for sign in (1, -1))
+        expected[place] = (ahead - behind) / (2 * step)
+    np.testing.assert_allclose(gradient, expected, atol=1e-8)
+    assert np.abs(gradient).max() > 0.1
+    assert report.grad_norm == pytest.approx(np.linalg.norm(expected), rel=1e-6)
+    assert report.loss == pytest.approx(sum(value for key, value in report.metrics.items() if key.endswith("/loss")))
+
+
+def test_sgd_takes_off_the_gradient_up_to_the_norm_it_is_clipped_to():
+    table = random_table()
+    rows = make_rows(table)
+    free, clipped = learner_of(table, learning_rate=0.5), learner_of(table, learning_rate=0.5, max_grad_norm=0.01)
+    for learner in (free, clipped):
+        learner.update([rows], TERMS)
+    gradient = free.history[0].gradient
+    np.testing.assert_allclose(free.policy.logits, table.logits - 0.5 * gradient, rtol=1e-12)
+    moved = table.logits - clipped.policy.logits
+    assert np.linalg.norm(moved) == pytest.approx(0.005, rel=1e-3)
+    np.testing.assert_allclose(moved / np.linalg.norm(moved), gradient / np.linalg.norm(gradient), atol=1e-9)
+
+
+def test_a_row_that_is_not_finite_makes_no_step():
+    table = random_table()
+    bad = make_rows(table)
+    bad[0].columns["advantage"][:] = np.nan
+    learner = learner_of(table)
+    reports = learner.update([bad, make_rows(table), []], TERMS)
+    assert [report.finite for report in reports] == [False, True, True]
+    only = learner_of(table)
+    only.update([make_rows(table)], TERMS)
+    assert (learner.policy.logits == only.policy.logits).all()
+    assert learner.steps_taken == 1
+
+
+def test_rows_and_scores_that_do_not_fit_are_refused():
+    table = random_table()
+    learner = learner_of(table)
+    [row] = make_rows(table, 1)
+    row.terms = {"surprise": 1.0}
+    with pytest.raises(ValueError, match="surprise"):
+        learner.update([[row]], TERMS)
+    row.terms = {"kl": 1.0}
+    del row.columns["base_logprob"]
+    with pytest.raises(ValueError, match="base_logprob"):
+        learner.update([[row]], TERMS)
+    with pytest.raises(ValueError, match="not announced"):
+        learner.logprobs([(row.tokens, row.prompt_length, 1.0)], "base")
+
+
+def test_adam_goes_on_from_a_checkpoint_bit_for_bit(tmp_path):
+    table = random_table()
+    adam = {"optimizer": "adamw", "learning_rate": 0.1, "schedule": "cosine"}
+    learner = learner_of(table, **adam)
+    learner.update([make_rows(table, seed=0)], TERMS)
+    learner.save_checkpoint(tmp_path / "learner")
+    learner.update([make_rows(table, seed=1)], TERMS)
+    resumed = learner_of(table, **adam)
+    resumed.load_checkpoint(tmp_path / "learner")
+    resumed.update([make_rows(table, seed=1)], TERMS)
+    assert (resumed.policy.logits == learner.policy.logits).all()
+    assert (resumed.policy.logits != table.logits).any()
+    with pytest.raises(InputError, match="not a checkpoint"):
+        resumed.load_checkpoint(tmp_path / "nowhere")
+
+
+# --- verifying --------------------------------------------------------------------------------------------------------
+
+
+def test_a_verifier_that_raises_is_an_error_and_options_reach_the_built_in_ones():
+    def broken(completion, problem, *, truncated=False):
+        raise KeyError("answer")
+
+    problem = digit_problems()[0]
+    verifiers = InProcessVerifiers({"gsm8k": {"kind": "numeric"}}, {"digits": broken})
+    named = Item(problem, "The answer is 1", verifier="gsm8k")
+    found = verifiers.verify_all([Item(problem, "01"), named])
+    assert [verdict.status for verdict in found] == [Status.ERROR, Status.CORRECT]
+    assert found[0].score is None and "KeyError" in found[0].reason
