@@ -134,7 +134,14 @@ def run(config: Config, resume: bool = False, actors: Actors | None = None) -> P
 
 
 def _run_with(actors: Actors, config: Config, inputs: Inputs, folder: RunFolder, resume: bool) -> Path:
-    trainer = Trainer(config, inputs.training, inputs.heldout, inputs.strategies, actors, folder)
+    trainer = Trainer(
+        config,
+        inputs.training,
+        heldout=inputs.heldout,
+        strategies=inputs.strategies,
+        actors=actors,
+        folder=folder,
+    )
     begin = trainer.resume() if resume else 0
     if resume:
         log.info("resuming after %d of %d steps", begin, config.run.steps)
@@ -223,7 +230,7 @@ def refuse_other_problems(path: Path, content: dict[str, str]) -> None:
 @contextmanager
 def own_or_given(actors: Actors | None, config: Config, base_engine: bool, base_model: bool) -> Iterator[Actors]:
     if actors is None:
-        with Actors(config, base_engine, base_model) as own:
+        with Actors(config, base_engine=base_engine, base_model=base_model) as own:
             yield own
     else:
         actors.reset(config, base_model)

@@ -138,9 +138,9 @@ def test_rloo_is_n_over_n_minus_1_of_dr_grpo(rewards):
 @given(rewards_of_a_group, st.sampled_from(["grpo", "dr_grpo", "rloo"]), st.sampled_from([None, True, False]))
 @settings(max_examples=200, deadline=None)
 def test_advantages_sum_to_zero_and_do_not_see_a_shift(rewards, name, divide):
-    found = advantages.group_advantages(name, rewards, None, divide)
+    found = advantages.group_advantages(name, rewards, divide_by_std=divide)
     assert abs(found.sum()) < 1e-9
-    np.testing.assert_allclose(advantages.group_advantages(name, rewards + 3.0, None, divide), found, atol=1e-9)
+    np.testing.assert_allclose(advantages.group_advantages(name, rewards + 3.0, divide_by_std=divide), found, atol=1e-9)
     if np.ptp(rewards) == 0:
         assert (found == 0).all()
 

@@ -78,7 +78,7 @@ def test_minibatches_are_whole_groups_dealt_out_from_the_seed():
     dealt = [
         [
             [r.columns["advantage"][0] for r in rows]
-            for rows in rows.make_minibatches(groups, rows.base_terms(config.algorithm), config, step)
+            for rows in rows.make_minibatches(groups, rows.base_terms(config.algorithm), config, step=step)
         ]
         for step in (0, 0, 1)
     ]
