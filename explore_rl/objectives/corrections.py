@@ -42,4 +42,5 @@ def mixture_weight(logprob: np.ndarray, component_logprobs: np.ndarray, shares: 
     """
     components = np.asarray(component_logprobs, dtype=np.float64)
     log_shares = np.log(np.asarray(shares, dtype=np.float64))[:, None]
-    return np.exp(np.asarray(logprob, dtype=np.float64) - logsumexp(components + log_shares, axis=0))
+    log_mixture = np.asarray(logsumexp(components + log_shares, axis=0))
+    return np.exp(np.asarray(logprob, dtype=np.float64) - log_mixture)

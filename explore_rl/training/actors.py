@@ -94,7 +94,7 @@ class Actors:
         drawn = [r for r in rollouts if r.logprobs is not None and len(r.tokens)]
         sequences = [(*sequence_of(r), r.request.temperature) for r in drawn]
         by_learner = np.concatenate([scores.logprob for scores in self.learner.logprobs(sequences)])
-        by_engine = np.concatenate([r.logprobs for r in drawn])
+        by_engine = np.concatenate([np.asarray(r.logprobs) for r in drawn])
         gap = np.abs(by_learner - by_engine)[~np.isnan(by_engine)]  # given tokens have no engine log-probability
         mean = float(gap.mean())
         largest = float(gap.max())

@@ -137,8 +137,8 @@ def _token_advantage(sample: Sample, algorithm: AlgorithmConfig) -> np.ndarray:
     """
     rollout = sample.rollout
     advantage = np.full(len(rollout.tokens), sample.advantage * sample.weight, dtype=np.float32)
-    by_policy = rollout.logprobs is not None and rollout.request.source == "policy"
-    if algorithm.importance_cap is not None and by_policy:
+    by_policy = rollout.request.source == "policy"
+    if algorithm.importance_cap is not None and by_policy and rollout.logprobs is not None:
         old = sample.columns["old_logprob"]
         ratio = corrections.truncated_importance(old, rollout.logprobs, cap=algorithm.importance_cap)
         advantage *= np.where(np.isnan(ratio), 1.0, ratio).astype(np.float32)

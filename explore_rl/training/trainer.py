@@ -246,7 +246,7 @@ class Trainer:
             )
             for sample, score in zip(samples, scores, strict=True):
                 sample.columns[column.name] = score.logprob
-                if column.name == old.name:
+                if score.entropy is not None:
                     sample.columns["entropy"] = score.entropy
 
     def reward(self, groups: list[Group], contexts: dict[Strategy, StepContext]) -> None:
