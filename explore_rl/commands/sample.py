@@ -13,7 +13,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = """examples:
   explore-rl sample lab:base --problems "lab:countdown?split=audit&size=100" --n 256 --max-tokens 24 --out base.parquet
-  explore-rl sample runs/grpo-seed0/final --problems math500.jsonl --template chat --n 1024 --temperature 0.6 --top-p 0.95 --out tuned.parquet
+  explore-rl sample runs/grpo-seed0/final --problems math500.jsonl --template chat --n 1024 \\
+    --temperature 0.6 --top-p 0.95 --out tuned.parquet
 
 A killed command goes on where it stopped when it is given again. Both sides of an audit want the same settings."""
     parser.add_argument("model", help="a Hugging Face checkpoint folder, or lab:base")
@@ -46,6 +47,7 @@ A killed command goes on where it stopped when it is given again. Both sides of 
 
 
 def read_options(text: str) -> dict[str, dict[str, Any]]:
+    """verifier -> options, from the JSON of --verifier-options. Raises InputError."""
     from analysis.errors import InputError
 
     try:
@@ -66,23 +68,34 @@ def run(args: argparse.Namespace) -> int:
     from explore_rl.verifiers.pool import VerifierPool
 
     settings = SamplingSettings(
-        model=args.model, problems=args.problems, n=args.n, temperature=args.temperature, top_p=args.top_p, max_tokens=args.max_tokens,
-        seed=args.seed, template=args.template, stop=tuple(args.stop), dtype=args.dtype, format=args.format, limit=args.limit,
-        verifier_options=read_options(args.verifier_options), part=args.part,
-    )  # fmt: skip
+        model=args.model,
+        problems=args.problems,
+        n=args.n,
+        temperature=args.temperature,
+        top_p=args.top_p,
+        max_tokens=args.max_tokens,
+        seed=args.seed,
+        template=args.template,
+        stop=tuple(args.stop),
+        dtype=args.dtype,
+        format=args.format,
+        limit=args.limit,
+        verifier_options=read_options(args.verifier_options),
+        part=args.part,
+    )
     at_least_1("actors", args.actors)
     at_least_1("tensor_parallel", args.tensor_parallel)
     with reported("explore-rl sample", "what is complete is kept; give the command again to go on") as outcome:
-        with VerifierPool(settings.verifier_options) as pool:
-            counts = sample(
-                settings,
-                args.out,
-                engines(settings, args.actors, args.tensor_parallel, args.device, args.ray_address),
-                pool,
-            )
-        total = sum(counts.values())
-        print(
-            f"{args.out}: {total} completions: "
-            + ", ".join(f"{name} {count} ({count / total:.1%})" for name, count in sorted(counts.items()))
+        drawing = engines(
+            settings,
+            actors=args.actors,
+            tensor_parallel=args.tensor_parallel,
+            device=args.device,
+            ray_address=args.ray_address,
         )
+        with VerifierPool(settings.verifier_options) as pool:
+            counts = sample(settings, args.out, drawing, pool)
+        total = sum(counts.values())
+        shares = ", ".join(f"{name} {count} ({count / total:.1%})" for name, count in sorted(counts.items()))
+        print(f"{args.out}: {total} completions: {shares}")
     return outcome.code

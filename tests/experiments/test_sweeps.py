@@ -105,7 +105,7 @@ def test_only_missing_samples_are_drawn_and_other_settings_draw_anew(tmp_path, m
         assert settings.verifier_options == {"countdown": {"limits": {"time_s": 3}}} == pool._options
         assert (pool.workers, pool._default_limits.memory_mb) == (1, 333)
     with monkeypatch.context() as patch:
-        patch.setattr(comparison, "VerifierPool", lambda *_, **__: pytest.fail("a pool was started for nothing"))
+        patch.setattr(comparison, "verifier_pool", lambda *_, **__: pytest.fail("a pool was started for nothing"))
         Comparison(tmp_path, 4).sample_missing([folder])
     Comparison(tmp_path, 4, "lab:countdown?level=3&split=heldout&size=5").sample_missing([folder])
     assert len({name for name, *_ in drawn}) == 6
