@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"the runs have different base models: {said}; compare one base at a time")
 
     # Mistakes in the audit problems are found before any engine starts.
-    comparison = Comparison(args.out, args.samples, args.problems)
+    comparison = Comparison(args.out, args.samples, problems=args.problems)
     comparison.check(configs)
     args.out.mkdir(parents=True, exist_ok=True)
     with reported("explore-rl compare", "samples are kept; give the command again to go on") as outcome:

@@ -51,10 +51,12 @@ def _add_exact(commands: Any) -> None:
         metavar="MODEL",
         help="Hugging Face checkpoint folder, or an audit that --out wrote (.json)",
     )
+    # Against what, and on which problems.
     audit.add_argument("--base", help="compare each MODEL with this one (checkpoint or audit)")
     audit.add_argument("--level", type=int, default=3, help="how many numbers (default: 3)")
     audit.add_argument("--split", default="audit", help="train, audit or heldout (default: audit)")
     audit.add_argument("--size", default="500", help="how many problems, or all (default: 500)")
+    # How the models would be sampled, and what is reported of them.
     audit.add_argument("--temperature", type=float, default=1.0, help="default: 1")
     audit.add_argument(
         "--top-p", type=float, default=1.0, help="nucleus sampling, applied exactly at each step (default: 1, none)"

@@ -17,10 +17,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     --temperature 0.6 --top-p 0.95 --out tuned.parquet
 
 A killed command goes on where it stopped when it is given again. Both sides of an audit want the same settings."""
+    # What is drawn.
     parser.add_argument("model", help="a Hugging Face checkpoint folder, or lab:base")
     parser.add_argument("--problems", required=True, help="a problem file, or a spec such as lab:countdown?split=audit")
     parser.add_argument("--out", required=True, type=Path, help="the Parquet file to write")
     parser.add_argument("--n", type=int, default=256, help="completions a problem (default 256)")
+    # How it is drawn.
     parser.add_argument("--temperature", type=float, default=1.0)
     parser.add_argument("--top-p", type=float, default=1.0)
     parser.add_argument("--max-tokens", type=int, default=1024, help="response budget in tokens (default 1024)")
@@ -33,11 +35,13 @@ A killed command goes on where it stopped when it is given again. Both sides of 
     parser.add_argument(
         "--stop", action="append", default=[], help="a stop string, besides the end token; may be repeated"
     )
+    # How the problems are read and verified.
     parser.add_argument("--format", help="adapter of the problem file by name; found from its columns otherwise")
     parser.add_argument(
         "--verifier-options", default="{}", metavar="JSON", help='verifier -> options: {"math": {"extract": "boxed"}}'
     )
     parser.add_argument("--limit", type=int, help="only the first so many problems")
+    # On what it runs.
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
     parser.add_argument("--actors", type=int, default=1, help="engines that share the work")
     parser.add_argument("--tensor-parallel", type=int, default=1, help="GPUs of one engine")
@@ -67,6 +71,7 @@ def run(args: argparse.Namespace) -> int:
     from explore_rl.rollout.sampling import SamplingSettings, at_least_1, engines, sample
     from explore_rl.verifiers.pool import VerifierPool
 
+    # Everything that was given is checked before an engine starts.
     settings = SamplingSettings(
         model=args.model,
         problems=args.problems,
@@ -85,6 +90,7 @@ def run(args: argparse.Namespace) -> int:
     )
     at_least_1("actors", args.actors)
     at_least_1("tensor_parallel", args.tensor_parallel)
+
     with reported("explore-rl sample", "what is complete is kept; give the command again to go on") as outcome:
         drawing = engines(
             settings,
@@ -95,6 +101,8 @@ def run(args: argparse.Namespace) -> int:
         )
         with VerifierPool(settings.verifier_options) as pool:
             counts = sample(settings, args.out, drawing, pool)
+
+        # Verdicts of the whole file, what earlier commands drew included.
         total = sum(counts.values())
         shares = ", ".join(f"{name} {count} ({count / total:.1%})" for name, count in sorted(counts.items()))
         print(f"{args.out}: {total} completions: {shares}")

@@ -15,6 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   explore-rl score runs/grpo-seed0/final --problems "lab:countdown?split=train" --traces --out grpo_on_traces.parquet"""
     parser.add_argument("model", help="a Hugging Face checkpoint folder, or lab:base")
     parser.add_argument("--problems", required=True, help="the problem file or spec that the texts belong to")
+    # Which texts, and at which settings.
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument(
         "--samples", type=Path, help="score the completions of this file (as explore-rl sample writes it)"

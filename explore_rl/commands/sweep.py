@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
             from explore_rl.experiments.comparison import Comparison
 
             # Each run is sampled while its weights are in the engines; what a kill left without samples comes last.
-            comparison = Comparison(sweep.output, args.samples, args.problems)
+            comparison = Comparison(sweep.output, args.samples, problems=args.problems)
             comparison.check(sweep.configs)
             folders = run_sweep(sweep, after_each=comparison.sample_run)
             comparison.sample_missing(folders)

@@ -192,7 +192,7 @@ COLUMNS = (
 
 def cells(row: dict[str, Any]) -> list[str]:
     """A summary row as text: the mean, and the range where there are several runs."""
-    several = row["runs"] > 1
+    several = row["runs"] > 1  # a range is written only then
     texts = [row["method"] + (f" ({row['runs']} runs)" if several else "")]
     for column in COLUMNS:
         value = row[column.figure]
@@ -241,6 +241,7 @@ def draw(board: dict[str, Any], target: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
+    # Every method keeps its colour in all three panels; the base is black.
     rows = [r for r in board["rows"] if " at T=" not in r["method"] and "matched" not in r["method"]]
     colours = {row["method"]: "black" if row["method"] == "base" else f"C{i - 1}" for i, row in enumerate(rows)}
     figure, (curves, support, mass) = plt.subplots(1, 3, figsize=(15, 4.6), layout="constrained")

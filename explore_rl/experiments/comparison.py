@@ -39,7 +39,7 @@ class Comparison:
 
     SAMPLED = 100
 
-    def __init__(self, output: Path, samples: int, problems: str | None = None):
+    def __init__(self, output: Path, samples: int, *, problems: str | None = None):
         at_least_1("samples", samples)
         self.output = output
         self.samples = samples
@@ -50,6 +50,7 @@ class Comparison:
 
         Raises InputError.
         """
+        # The base of every run has to be sampled like the first one's.
         wanted = [self.settings(config, config.model.path) for config in configs]
         first = wanted[0]
         for config, other in zip(configs, wanted, strict=True):
@@ -63,6 +64,7 @@ class Comparison:
                     f"runs {runs} would be sampled differently ({said}),"
                     " and no one base stands against both; compare them apart"
                 )
+        # Each set of audit problems is read once, for the check alone.
         for problems, form, limit in dict.fromkeys((s.problems, s.format, s.limit) for s in wanted):
             load_problems(problems, format=form, limit=limit)
 

@@ -116,7 +116,7 @@ class RunFolder:
         aside.mkdir(parents=True)
         return aside
 
-    def complete_checkpoint(self, step: int, aside: Path, keep: int) -> None:
+    def complete_checkpoint(self, step: int, aside: Path, *, keep: int) -> None:
         """Marks the checkpoint, moves it into place in one rename, and only then removes all but the last `keep`."""
         write_atomic(aside / MARK, f"{step}\n")
         target = self.checkpoint_path(step)
@@ -147,7 +147,7 @@ class RunFolder:
             shutil.rmtree(partial)
 
 
-def environment(seed: int, device: str, argv: list[str] | None = None) -> dict[str, Any]:
+def environment(seed: int, device: str, *, argv: list[str] | None = None) -> dict[str, Any]:
     """Versions, commit, machine and seed: what a figure made from this run can be traced to."""
     versions = {}
     for package in PACKAGES:

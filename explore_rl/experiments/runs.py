@@ -118,7 +118,7 @@ def summary(config: Config, inputs: Inputs) -> str:
     )
 
 
-def run(config: Config, resume: bool = False, actors: Actors | None = None) -> Path:
+def run(config: Config, *, resume: bool = False, actors: Actors | None = None) -> Path:
     """Trains as `config` says, into its run folder, which it returns.
 
     Everything that the user gave is read and checked before any actor starts. Raises InputError, RunStopped and
@@ -164,6 +164,8 @@ def _run_with(actors: Actors, config: Config, *, inputs: Inputs, folder: RunFold
         log.info("resuming after %d of %d steps", begin, config.run.steps)
     tracker = make_tracker(config.run.tracker, folder, name=config.name, config=asdict(config))
     trainer.evaluations.report = tracker.log
+
+    # Whatever ends the steps, the tracker is closed; a full disk becomes a stop that says how to go on.
     with (
         interruptible() as asked_to_stop,
         tqdm(total=config.run.steps, initial=begin, desc=config.name, unit="step", dynamic_ncols=True) as progress,
@@ -183,6 +185,7 @@ def _run_with(actors: Actors, config: Config, *, inputs: Inputs, folder: RunFold
         finally:
             tracker.close()
 
+    # A run that was stopped has no final model and no curves; the command ends as Ctrl-C does.
     if asked_to_stop.is_set():
         log.warning(
             "stopped after %d of %d steps; the checkpoint is complete: go on with --resume",

@@ -159,6 +159,7 @@ def check_runs(configs: list[Config]) -> list[Needs]:
     needs = []
     for config in configs:
         settings = config.problems
+        # The same refusals as at the run's own start, before any actor.
         try:
             resolve_model(config.model.path)
             chosen = strategies.make(config.strategies)

@@ -15,7 +15,7 @@ import numpy as np
 EPSILON = 1e-6
 
 
-def grpo(rewards: np.ndarray, counts: np.ndarray | None = None, divide_by_std: bool = True) -> np.ndarray:
+def grpo(rewards: np.ndarray, counts: np.ndarray | None = None, *, divide_by_std: bool = True) -> np.ndarray:
     """(r - mean) / (std + 1e-6), std with n - 1 (arXiv 2402.03300, section 4.1.2); no division where nothing varies.
 
     >>> grpo(np.array([1.0, 0.0, 0.0, 0.0])).round(4).tolist()
@@ -31,16 +31,16 @@ def grpo(rewards: np.ndarray, counts: np.ndarray | None = None, divide_by_std: b
     return _scaled(rewards - mean, rewards[counts], divide_by_std)
 
 
-def dr_grpo(rewards: np.ndarray, counts: np.ndarray | None = None, divide_by_std: bool = False) -> np.ndarray:
+def dr_grpo(rewards: np.ndarray, counts: np.ndarray | None = None, *, divide_by_std: bool = False) -> np.ndarray:
     """r - mean (Dr. GRPO, arXiv 2503.20783, section 3.2): no division, so easy and hard problems weigh alike.
 
     >>> dr_grpo(np.array([1.0, 0.0, 0.0, 0.0])).tolist()
     [0.75, -0.25, -0.25, -0.25]
     """
-    return grpo(rewards, counts, divide_by_std)
+    return grpo(rewards, counts, divide_by_std=divide_by_std)
 
 
-def rloo(rewards: np.ndarray, counts: np.ndarray | None = None, divide_by_std: bool = False) -> np.ndarray:
+def rloo(rewards: np.ndarray, counts: np.ndarray | None = None, *, divide_by_std: bool = False) -> np.ndarray:
     """r_i - mean of the others' rewards (RLOO, arXiv 2402.14740, eq. 6).
 
     Where all samples count it equals n / (n - 1) (r_i - mean). The baseline of a sample never looks at the sample
@@ -68,7 +68,9 @@ def group_advantages(
     [0.5, -0.5]
     """
     function = ADVANTAGES[name]
-    return function(rewards, counts) if divide_by_std is None else function(rewards, counts, divide_by_std)
+    if divide_by_std is None:
+        return function(rewards, counts)
+    return function(rewards, counts, divide_by_std=divide_by_std)
 
 
 def _arrays(rewards: np.ndarray, counts: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:

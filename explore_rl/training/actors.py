@@ -91,6 +91,7 @@ class Actors:
 
         Raises ParityError if the mean is over what the model's dtype allows.
         """
+        # The learner scores exactly what the engines drew, at the temperature of the draw.
         drawn = [r for r in rollouts if r.logprobs is not None and len(r.tokens)]
         sequences = [(*sequence_of(r), r.request.temperature) for r in drawn]
         by_learner = np.concatenate([scores.logprob for scores in self.learner.logprobs(sequences)])

@@ -83,6 +83,7 @@ def _of_answers(by_group: list[list[Sample]]) -> dict[str, float]:
     any_correct = []
     answers = []
     for samples in by_group:
+        # A timeout or an error says nothing about an answer; no answer at all counts as wrong.
         judged = [s for s in samples if s.verdict.is_evidence or s.verdict.status is Status.NO_ANSWER]
         if judged:
             correct = [s.verdict.status is Status.CORRECT for s in judged]
@@ -111,10 +112,12 @@ def _of_lengths(samples: list[Sample]) -> dict[str, float]:
 def _of_columns(samples: list[Sample]) -> dict[str, float]:
     """Entropy, the engine's distance from the learner, and the policy's from the base, where the columns are filled."""
     metrics = {}
+    # How broad the policy's distribution is, token by token.
     entropies = [s.columns["entropy"] for s in samples if "entropy" in s.columns]
     if entropies:  # mean over tokens within a sequence, then over sequences (arXiv 2507.14843, section 5.1)
         metrics["entropy/token"] = float(np.mean([e.mean() for e in entropies if len(e)]))
 
+    # Engine against learner: the same weights in another arithmetic.
     scored = [s for s in samples if "old_logprob" in s.columns]
     gaps = [s.columns["old_logprob"] - s.rollout.logprobs for s in scored if s.rollout.logprobs is not None]
     if gaps:
@@ -125,6 +128,7 @@ def _of_columns(samples: list[Sample]) -> dict[str, float]:
             metrics["engine/logprob_difference_max"] = float(np.abs(gap).max())
             metrics["engine/ratio_mean"] = float(np.exp(np.clip(gap, -20, 20)).mean())
 
+    # Policy against base: how far training has moved it.
     log_ratios = [s.columns["old_logprob"] - s.columns["base_logprob"] for s in scored if "base_logprob" in s.columns]
     if log_ratios:  # k3 is an unbiased, non-negative estimate of KL(policy || base) per token
         d = np.concatenate(log_ratios)

@@ -415,7 +415,7 @@ class Trainer:
             "strategies": [{"name": s.name, "state": s.state()} for s in self.strategies],
         }
         (aside / "state.json").write_text(json.dumps(state))
-        self.folder.complete_checkpoint(self.next_step, aside, self.config.run.keep_checkpoints)
+        self.folder.complete_checkpoint(self.next_step, aside, keep=self.config.run.keep_checkpoints)
 
     def resume(self) -> int:
         """Goes back to the last complete checkpoint, or to the beginning if there is none. Returns the next step."""

@@ -181,7 +181,10 @@ def test_truncated_importance_keeps_given_tokens_apart():
 
 
 def test_mixture_weight_is_unbiased_by_enumeration():
-    """Two tokens from three symbols, two components: E over the mixture of w f equals E over the policy of f, and w <= 1 / share."""
+    """Two tokens from three symbols, two components: E of w f over the mixture is E of f over the policy.
+
+    And w <= 1 / share.
+    """
     rng = np.random.default_rng(0)
     policy, other = (np.log(rng.dirichlet(np.ones(9))) for _ in range(2))
     shares, f = np.array([0.25, 0.75]), rng.normal(size=9)

@@ -1,4 +1,4 @@
-"""From groups to rows: weights that add up over the whole mini-batch, masks, and which corrections reach the advantage."""
+"""From groups to rows: weights that add up over the mini-batch, masks, and which corrections reach the advantage."""
 
 import numpy as np
 import pytest
