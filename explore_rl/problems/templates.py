@@ -18,8 +18,8 @@ from typing import Any
 
 from jinja2 import TemplateError
 
+import explore_rl.problems.chat_jinja as chat_jinja
 from analysis.errors import InputError
-from explore_rl.problems import chat_jinja
 from explore_rl.types import Problem
 
 QWEN_BOXED = (
