@@ -26,17 +26,22 @@ from explore_rl.verifiers.pool import Item, VerifierPool
 
 EXAMPLES = """examples:
   explore-rl verify samples.parquet --problems math500.jsonl --out regraded.parquet
-  explore-rl verify samples.jsonl --problems math500.jsonl --set math.extract=boxed --set math.relative_tolerance=1e-4 --out strict.jsonl
+  explore-rl verify samples.jsonl --problems math500.jsonl --out strict.jsonl \\
+      --set math.extract=boxed --set math.relative_tolerance=1e-4
   explore-rl verify samples.parquet --problems train.parquet --verifier my_rewards.py:score --out mine.parquet
   explore-rl verify samples.parquet --problems qa.jsonl --verifier combine --out both.parquet \\
       --set 'combine.parts=[{"verifier": "math", "weight": 0.9}, {"verifier": "format", "weight": 0.1}]'
-  explore-rl verify samples.parquet --problems math500.jsonl --out judged.parquet --verifier judge --reasoning --workers 32 \\
-      --set judge.url=http://localhost:8000/v1 --set judge.model=Qwen/Qwen3-8B --set judge.subject=reasoning --set judge.votes=3
-  explore-rl verify graded.parquet --problems math500.jsonl --audit 200 --out sheet.jsonl    (then a person fills in judged_correct)
+  explore-rl verify samples.parquet --problems math500.jsonl --out judged.parquet --verifier judge \\
+      --reasoning --workers 32 \\
+      --set judge.url=http://localhost:8000/v1 --set judge.model=Qwen/Qwen3-8B \\
+      --set judge.subject=reasoning --set judge.votes=3
+  explore-rl verify graded.parquet --problems math500.jsonl --audit 200 --out sheet.jsonl
   explore-rl verify --judged sheet.jsonl --out rates.json
 
-FILE holds one completion a row (JSON lines, Parquet, ...): problem_id and completion; finish_reason "length" marks one that was cut off.
-All its columns are kept; correct, verdict, answer, mode, score and reason are written anew, or with --reasoning cot_correct alone."""
+FILE holds one completion a row (JSON lines, Parquet, ...): problem_id and completion; finish_reason "length" marks
+one that was cut off.
+All its columns are kept; correct, verdict, answer, mode, score and reason are written anew, or with --reasoning
+cot_correct alone. A person fills in judged_correct in the sheet that --audit writes."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

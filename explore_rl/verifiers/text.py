@@ -74,7 +74,8 @@ class TextVerifier:
         references = problem.answer if isinstance(problem.answer, (list, tuple)) else [problem.answer]
         if not references or not all(isinstance(text, str) and normalise(text) for text in references):
             raise InputError(
-                f"problem {problem.id}: the text verifier needs an answer that is text or a list of texts, got {problem.answer!r}"
+                f"problem {problem.id}: the text verifier needs an answer that is text or a list of texts, got "
+                f"{problem.answer!r}"
             )
         return list(references)
 
