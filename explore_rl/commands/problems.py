@@ -173,9 +173,8 @@ def _chosen(
             problems = (p for p in problems if part[0] <= selection.place(p, args.seed, "split") < part[1])
         if counts is not None:
             notes["success"] = selection.Dropped()
-            problems = selection.filter_by_success(
-                problems, counts, *args.success_range, args.unmeasured, notes["success"]
-            )
+            low, high = args.success_range
+            problems = selection.filter_by_success(problems, counts, low, high, args.unmeasured, notes["success"])
         if args.max_prompt_tokens is not None or args.min_prompt_tokens:
             notes["length"] = selection.Dropped()
             at_most = args.max_prompt_tokens if args.max_prompt_tokens is not None else 1 << 60
@@ -206,8 +205,9 @@ def _verified(stream: Stream, keep_wrong: bool) -> Stream:
 
     with VerifierPool() as pool:
 
-        def verify(items: list) -> Iterable:
-            return tqdm(pool.verify(items), total=len(items), desc="traces", delay=2, disable=None)
+        def verify(items: Iterable) -> Iterable:
+            waiting = list(items)
+            return tqdm(pool.verify(waiting), total=len(waiting), desc="traces", delay=2, disable=None)
 
         kept, report = verify_traces(stream(), verify, keep_wrong)
     print("\n".join(report.lines(show=20)))

@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -107,16 +107,15 @@ def run(args: argparse.Namespace) -> int:
     if args.verifier:
         options.setdefault(args.verifier, {})
     problems = {problem.id: problem for problem in load_problems(args.problems, format=args.format)}
-    rows: list[Row] = []
+    waiting: deque[Row] = deque()  # what is under way, in order
     changes: Counter[tuple[str, str]] = Counter()
     graded: list[dict[str, Any]] = []
     thought: Counter[str] = Counter()  # verdicts on the reasoning
     with VerifierPool(options, args.workers, args.time_limit, args.memory_limit) as pool:
-        verdicts = pool.verify(_items(args, problems, rows))
+        verdicts = pool.verify(_items(args, problems, waiting))
         with tqdm(total=_count(args.file), unit="completion", desc="verify") as bar:
-            for number, verdict in enumerate(verdicts):
-                row = rows[number]
-                rows[number] = None  # only what is under way is kept twice
+            for verdict in verdicts:
+                row = waiting.popleft()
                 graded.append(
                     row.values | ({"cot_correct": cot_correct(verdict)} if args.reasoning else _columns(verdict))
                 )
@@ -138,7 +137,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _items(args: argparse.Namespace, problems: dict[str, Problem], rows: list[Row]) -> Iterator[Item]:
+def _items(args: argparse.Namespace, problems: dict[str, Problem], waiting: deque[Row]) -> Iterator[Item]:
     for row in read_rows(args.file):
         if row.values.get("problem_id") is None:
             raise row.error("problem_id", "missing; expected the id of one of the problems")
@@ -149,7 +148,7 @@ def _items(args: argparse.Namespace, problems: dict[str, Problem], rows: list[Ro
             )
         completion = row.need("completion", str, "the text of the completion")
         row.values["problem_id"] = str(row.values["problem_id"])
-        rows.append(row)
+        waiting.append(row)
         yield Item(problem, completion, row.values.get("finish_reason") == "length", args.verifier)
 
 

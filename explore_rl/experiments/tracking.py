@@ -117,7 +117,7 @@ def finite(metrics: dict[str, float]) -> dict[str, float]:
     return {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
 
 
-def _wandb_mode() -> str:
+def _wandb_mode() -> Any:
     """What WANDB_MODE says; where it is not set, "online" with an API key and "offline" without."""
     mode = os.environ.get("WANDB_MODE")
     if mode:
