@@ -16,7 +16,9 @@ name_to_handle_at memfd_create memfd_secret shmget msgget semget mq_open quotact
 reboot settimeofday clock_settime clock_adjtime adjtimex acct syslog personality fanotify_init
 lookup_dcookie nfsservctl vhangup iopl ioperm sethostname setdomainname mknod mknodat""".split()
 STARTING = "fork vfork execve execveat".split()
-SIGNALS = "kill tkill tgkill rt_sigqueueinfo rt_tgsigqueueinfo pidfd_send_signal pidfd_open setpriority sched_setaffinity".split()
+SIGNALS = (
+    "kill tkill tgkill rt_sigqueueinfo rt_tgsigqueueinfo pidfd_send_signal pidfd_open setpriority sched_setaffinity"
+).split()
 METADATA = """chmod fchmod fchmodat fchmodat2 chown fchown lchown fchownat setxattr lsetxattr fsetxattr setxattrat
 removexattr lremovexattr fremovexattr removexattrat utime utimes futimesat utimensat truncate
 file_setattr""".split()
