@@ -1,6 +1,6 @@
 """The exact board of the laboratory: methods x seeds and controls, without sampling error.
 
-Rows besides the trained methods, since without them a gain only means "we distilled" or "we drew more":
+Rows besides the trained methods stand on it, since without them a gain only means "we distilled" or "we drew more":
 
     base at T, METHOD at T     the same weights at raised temperatures
     base, compute matched      the base, given as many more draws as the training cost (see `matched_draws`)
@@ -106,8 +106,8 @@ def final_audit(folder: Path, asked: list[Problem], temperature: float) -> exact
 def matched_draws(folder: Path, audit_problems: int) -> float:
     """How many draws of each audit problem the compute of the run's training would have paid for.
 
-    That is trained samples x forward passes for each, spread over the audit problems.
-    Traces, and draws that taught nothing, count as much as the others, which favours the base.
+    That is trained samples x forward passes for each, spread over the audit problems. Traces, and draws that taught
+    nothing, count as much as the others, which favours the base.
     """
     trained = sum(pq.read_metadata(shard).num_rows for shard in (folder / "rollouts").glob("step-*.parquet"))
     return PASSES_A_TRAINED_TOKEN * trained / audit_problems
@@ -121,7 +121,7 @@ def figures(entry: Entry, base: exact.ExactAudit) -> dict[str, Any]:
     row: dict[str, Any] = {"method": entry.method, "seed": entry.seed, "extra_draws": entry.extra_draws}
     for k in KS:
         draws = k + entry.extra_draws
-        # 1 - (1 - success)^draws; the logarithm of a failure that cannot happen is -inf, and its power 0.
+        # 1 - (1 - success)^draws. Where success is certain the logarithm is -inf, which gives a pass@k of 1.
         with np.errstate(divide="ignore"):
             row[f"pass@{k}"] = float(np.mean(-np.expm1(draws * np.log1p(-entry.audit.success))))
 
@@ -241,7 +241,7 @@ def draw(board: dict[str, Any], target: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    # Every method keeps its colour in all three panels; the base is black.
+    # A method has one colour in the curves and in the masses; the base is black.
     rows = [r for r in board["rows"] if " at T=" not in r["method"] and "matched" not in r["method"]]
     colours = {row["method"]: "black" if row["method"] == "base" else f"C{i - 1}" for i, row in enumerate(rows)}
     figure, (curves, support, mass) = plt.subplots(1, 3, figsize=(15, 4.6), layout="constrained")

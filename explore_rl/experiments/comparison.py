@@ -46,7 +46,7 @@ class Comparison:
         self.problems = problems
 
     def check(self, configs: Sequence[Config]) -> None:
-        """Finds mistakes before any work: one base, sampled in one way, has to fit all runs, and the problems are read.
+        """Finds mistakes before any work: reads the audit problems, and sees whether one base can serve all runs.
 
         Raises InputError.
         """

@@ -39,7 +39,7 @@ def ppo_clip(logprob: Tensor, old_logprob: Tensor, advantage: Tensor, clip_low: 
 def ppo_clip_metrics(
     logprob: Tensor, old_logprob: Tensor, advantage: Tensor, clip_low: float, clip_high: float
 ) -> dict[str, Tensor]:
-    """Per token: whether clipping took the gradient away (above, below, either), the ratio, and k3 of old against new.
+    """Per token: whether clipping took the gradient away (above, below, either), the ratio, and k3 of KL(old || new).
 
     >>> old, new = torch.tensor([0.5, 0.5]).log(), torch.tensor([0.75, 0.75]).log()
     >>> ppo_clip_metrics(new, old, torch.tensor([1.0, -1.0]), 0.2, 0.2)["clip_fraction"].tolist()

@@ -73,7 +73,7 @@ class Evaluations:
             self.report(step, of_audit(audit))
 
     def sampled(self, step: int) -> dict[str, Any]:
-        """Unbiased pass@k, k = 1, 2, 4, ... up to the number of samples, over held-out problems with any evidence."""
+        """Unbiased pass@k on the held-out problems, for k = 1, 2, 4, ... up to the number of samples."""
         n = self.config.run.evaluate_samples
         rollouts = self.means.generate(self.requests(step, n))
         verdicts = self.means.verify([Item(self.heldout[r.request.group], r.text, r.truncated) for r in rollouts])
@@ -119,7 +119,7 @@ class Evaluations:
 
 
 class ExactAudits:
-    """Exact audits: the learner scores every correct answer of the audit problems, beside the base model's scores.
+    """Exact audits against the base model: the learner scores every correct answer of the audit problems.
 
     base: the base model's audit, made when it is first needed.
     """

@@ -110,7 +110,7 @@ def sequence_of(rollout: Rollout) -> tuple[np.ndarray, int]:
 
 
 def _coefficients(sample: Sample, algorithm: AlgorithmConfig) -> dict[str, float]:
-    """Term -> coefficient: what the sample feeds, with KL and entropy beside the policy gradient where asked for."""
+    """Term -> coefficient of what the sample feeds. KL and entropy join the policy gradient if asked for."""
     terms = dict(sample.terms)
     if "policy_gradient" in terms:
         if algorithm.kl != "none" and algorithm.kl_place == "loss":

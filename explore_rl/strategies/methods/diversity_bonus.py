@@ -28,7 +28,7 @@ KINDS = ("ucb", "ucb_constant", "batch")
 
 
 class DiversityBonus(Strategy):
-    """The bonus of the module's docstring.
+    """Adds the bonus to the advantages.
 
     coefficient: multiplies the bonus.
     kind: "ucb", "ucb_constant" or "batch", see above.

@@ -26,7 +26,7 @@ from explore_rl.types import Group, Problem, Request
 
 
 class TraceInjection(Strategy):
-    """Traces as off-policy samples of their groups.
+    """Puts traces into groups as off-policy samples.
 
     per_group: traces a group gets.
     rate: share of groups that get any.
