@@ -10,11 +10,13 @@ from pathlib import Path
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = """examples:
-  explore-rl sweep configs/ablations/trace_rate.yaml
-  explore-rl sweep configs/lab/board.yaml --seeds 0 --output runs/quick run.steps=40
+  explore-rl sweep ablations/trace_rate
+  explore-rl sweep lab/board --seeds 0 --output runs/quick run.steps=40
 
 Finished runs are not run again and stopped ones are resumed: after a kill, give the same command again."""
-    parser.add_argument("sweep", type=Path, help="a YAML file with base, seeds, output and runs")
+    parser.add_argument(
+        "sweep", type=Path, help="a YAML file with base, seeds, output and runs, or the name of one in configs/"
+    )
     parser.add_argument(
         "overrides", nargs="*", metavar="key=value", help="settings for all runs; they win over those of the file"
     )

@@ -9,12 +9,12 @@ import logging
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = """examples:
-  explore-rl train configs/lab/grpo.yaml
-  explore-rl train configs/lab/grpo.yaml seed=1 learner.ranks=2 run.output=runs/mine
-  explore-rl train configs/lab/grpo.yaml --resume          go on with a run that was stopped or killed
-  explore-rl train configs/lab/grpo.yaml --check           read and check everything, say what would run, start nothing
+  explore-rl train lab/grpo
+  explore-rl train lab/grpo seed=1 learner.ranks=2 run.output=runs/mine
+  explore-rl train lab/grpo --resume          go on with a run that was stopped or killed
+  explore-rl train lab/grpo --check           read and check everything, say what would run, start nothing
   explore-rl train --fields                                every setting, its default and what it does"""
-    parser.add_argument("recipe", nargs="?", help="a YAML file of settings, see configs/")
+    parser.add_argument("recipe", nargs="?", help="a YAML file of settings, or the name of one in configs/")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings that win over the recipe's")
     parser.add_argument("--resume", action="store_true", help="go on from the run's last complete checkpoint")
     parser.add_argument(
@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     if args.recipe is None:
         from analysis.errors import InputError
 
-        raise InputError("no recipe given; for example: explore-rl train configs/lab/grpo.yaml")
+        raise InputError("no recipe given; for example: explore-rl train lab/grpo")
     config = load_config(args.recipe, args.overrides)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
 

@@ -24,6 +24,7 @@ import yaml
 from analysis.errors import InputError
 from explore_rl import strategies
 from explore_rl.config.loading import load_config
+from explore_rl.config.recipes import find
 from explore_rl.config.schema import Config
 from explore_rl.experiments.run_folder import RunFolder
 from explore_rl.experiments.runs import output_folder, refuse_other_settings, run
@@ -53,9 +54,11 @@ def load_sweep(
 ) -> Sweep:
     """Reads and checks every run of a sweep before any starts. Raises InputError.
 
+    path: the file, or the name of a sweep that comes with the project, such as "lab/board".
     overrides: for all runs; they win over the file's.
     seeds, output: in place of the file's.
     """
+    path = find(path)
     data = _read(path)
     folder = Path(output or data.get("output") or f"runs/{path.stem}")
     configs = []

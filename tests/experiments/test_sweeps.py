@@ -158,3 +158,12 @@ def test_two_models_are_drawn_from_independently():
         for model in ("base@1", "tuned@2")
     }
     assert len({seed for side in seeds.values() for seed in side}) == 8
+
+
+def test_a_sweep_of_the_project_has_a_name_that_works_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    sweep = sweeps.load_sweep("lab/board", seeds=[0])
+    assert [config.name for config in sweep.configs][:2] == ["grpo", "trace_injection"]
+    assert sweep.configs[5].strategies[0]["only"] is True
+    with pytest.raises(InputError, match=r"did you mean lab/board\?"):
+        sweeps.load_sweep("lab/bord")
