@@ -11,7 +11,7 @@ from analysis.counts import Counts
 from analysis.errors import InputError
 from analysis.intervals import Bootstrap
 from analysis.records import ModelSamples, Scores
-from analysis.verdict import Rules
+from analysis.verdict import DEFAULT_RULES, Rules
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class AuditSettings:
     k: tuple[int, ...] | None = None
     eps: float | None = None
     confidence: float = 0.95
-    rules: Rules = Rules()
+    rules: Rules = DEFAULT_RULES
     replicates: int = 2000
     maj_repeats: int = 50
     seed: int = 0
@@ -90,7 +90,7 @@ class Pair:
             raise InputError(
                 f"k = {self.k[-1]} is above n = {self.largest}, "
                 f"the draws of problem {where.problem_ids[int(where.n.argmin())]!r} of {where.name}; "
-                "ask for a smaller k (extrapolations beyond n are in the document, as such)"
+                "draw more, or ask for a smaller k"
             )
         self.rng = np.random.default_rng(self.settings.seed)
         self.bootstrap = Bootstrap.draw(

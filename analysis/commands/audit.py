@@ -68,6 +68,11 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     number("--confidence", DEFAULTS.confidence, "of intervals and certificates")
     number("--level", DEFAULTS.rules.level, "one-sided error of gain and of loss in the verdict")
     number("--margin", DEFAULTS.rules.margin, "share of problems below which a change does not matter")
+    number(
+        "--fold",
+        DEFAULTS.rules.fold,
+        "speed-up (ratio of odds) beyond which a change is said to be more than a speed-up",
+    )
     number("--replicates", DEFAULTS.replicates, "bootstrap replicates")
     number("--seed", DEFAULTS.seed, "of the bootstrap and of maj@k")
     parser.add_argument(
@@ -82,7 +87,7 @@ def settings_of(args: argparse.Namespace) -> AuditSettings:
         k=tuple(args.k) if args.k else None,
         eps=args.eps,
         confidence=args.confidence,
-        rules=Rules(level=args.level, margin=args.margin),
+        rules=Rules(level=args.level, margin=args.margin, fold=args.fold),
         replicates=args.replicates,
         seed=args.seed,
     )
