@@ -20,14 +20,15 @@ from analysis.counts import Counts
 from analysis.errors import InputError
 from analysis.fold import efficiency_equivalent, odds_ratio_bounds, support_at_budgets
 from analysis.intervals import clopper_pearson
-from analysis.null import Null, exact_null
+from analysis.lucky import null_above, tipping_points, tipping_words, verdicts_at_least
+from analysis.null import Null
 from analysis.pair import DEFAULTS, AuditSettings, Pair
 from analysis.published import published
 from analysis.readings import POOLED, judge_groups, other_readings
 from analysis.records import SCHEMA_VERSION, ModelSamples, Scores
 from analysis.scored import lower_bounds
 from analysis.support import CATEGORIES, categories, suspicious_flips
-from analysis.verdict import evidence
+from analysis.verdict import Rules, evidence
 
 __all__ = ["DOCUMENT_VERSION", "POOLED", "AuditSettings", "audit", "plain"]
 DOCUMENT_VERSION = 1
@@ -65,7 +66,9 @@ def audit(
     b = Counts(base.n, base.correct)
     t = Counts(tuned.n, tuned.correct)
     folds = settings.rules.folds
-    nulls = {name: exact_null(*b.at(i), *t.at(i), folds=folds) for name, i in groups.items()}
+    first, second = settings.false_positives
+    rates = (first.of(b), second.of(t))
+    nulls = {name: null_above(b.at(i), t.at(i), rates, rules=settings.rules, folds=folds) for name, i in groups.items()}
     judged = judge_groups(nulls, groups, settings.rules)
     other = other_readings(base, tuned, groups, settings.rules)
 
@@ -92,6 +95,8 @@ def audit(
             adjusted=adjusted,
             others=readings,
         )
+        section["lucky_guesses"] = _lucky(b.at(index), t.at(index), rates, settings.rules)
+        section["evidence"] += tipping_words(section["lucky_guesses"]["tipping"])
         section["verdict_detail"] = plain(asdict(judged[name]) | {"other_readings": readings})
         found[name] = section
         if name != POOLED:
@@ -134,6 +139,15 @@ def _bounds_of(scores: Scores | None, base: ModelSamples, tuned: ModelSamples) -
         if why:
             refused.append(f"scores do not certify the {side}'s support: {why}")
     return (found[0], found[1]), refused
+
+
+def _lucky(b: Counts, t: Counts, rates: tuple[float, float], rules: Rules) -> dict[str, Any]:
+    """What false positives of the verifier do to the verdict of one benchmark (without Holm over several)."""
+    return {
+        "rates": {"base": rates[0], "tuned": rates[1]},
+        "at_least": verdicts_at_least(b, t, rules=rules),
+        "tipping": tipping_points(b, t, rates, rules=rules),
+    }
 
 
 def draws_in_words(pair: Pair) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from analysis.counts import Counts
 from analysis.errors import InputError
 from analysis.intervals import Bootstrap
+from analysis.lucky import NONE, FalsePositives
 from analysis.records import ModelSamples, Scores
 from analysis.verdict import DEFAULT_RULES, Rules
 
@@ -22,6 +23,7 @@ class AuditSettings:
     eps: threshold of certified support; None takes ln(20 M)/n.
     confidence: of every interval and certificate.
     rules: of the verdict, with their level and margin (analysis.verdict).
+    false_positives: how often the verifier accepts a wrong draw of base and tuned (analysis.lucky).
     replicates: of the bootstrap.
     maj_repeats: draws behind each maj@k.
     seed: of all that is random here.
@@ -31,6 +33,7 @@ class AuditSettings:
     eps: float | None = None
     confidence: float = 0.95
     rules: Rules = DEFAULT_RULES
+    false_positives: tuple[FalsePositives, FalsePositives] = (NONE, NONE)
     replicates: int = 2000
     maj_repeats: int = 50
     seed: int = 0

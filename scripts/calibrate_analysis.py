@@ -27,8 +27,9 @@ from analysis.crossing import find_crossing
 from analysis.curves import pass_at_tokens
 from analysis.draws_only import difference_interval, draws_only_interval
 from analysis.intervals import PSEUDO_BASE, PSEUDO_DIFFERENCE, Bootstrap, clopper_pearson
+from analysis.lucky import null_above
 from analysis.pass_at_k import pass_at_k
-from analysis.verdict import VERDICTS, Rules, judge_counts, judge_folds
+from analysis.verdict import VERDICTS, Rules, judge, judge_counts, judge_folds
 
 # success probabilities of `size` problems; "rare" shapes have most of their mass at or near zero
 SHAPES = {
@@ -303,6 +304,34 @@ def refuted_folds(
     ]
 
 
+FALSE_POSITIVES = ((0.001, 0.001), (0.001, 0.0003), (0.003, 0.001), (0.01, 0.003))  # of base and tuned
+
+
+def lucky_verdicts(
+    shape: str,
+    problems: int,
+    audits: int,
+    rng: np.random.Generator,
+    rates: tuple[float, float] = (0.0, 0.0),
+    n: int = 128,
+) -> list[Line]:
+    """How often equal models under such verifiers are called changed, with the rates given and without."""
+    wrong = 0
+    blind = 0
+    for _ in range(audits):
+        p = SHAPES[shape](rng, problems)
+        counts = np.full(problems, n)
+        base, tuned = (Counts(counts, rng.binomial(n, p + (1 - p) * rate)) for rate in rates)
+        changed = ("expanded", "shrank", "traded")
+        wrong += judge(null_above(base, tuned, rates, rules=Rules()), problems).verdict in changed
+        blind += judge_counts(base, tuned).verdict in changed
+    column = f"{rates[0]:g} / {rates[1]:g}, n = {n}"
+    return [
+        Line(shape, f"{column}, given", wrong / audits, audits, at_most=0.05),
+        Line(shape, f"{column}, not given", blind / audits, audits),
+    ]
+
+
 def fold_power(shape: str, problems: int, audits: int, rng: np.random.Generator, at: float = 0.1, n: int = 128) -> Line:
     """How often 5 % of problems from 0 to `at` are said to be beyond a speed-up of 4."""
     found = 0
@@ -392,6 +421,10 @@ NOTES = {
         "beyond that speed-up; target at most 5 %. Beside it, without a target: called expanded or traded, which is true "
         "within so many draws."
     ),
+    "lucky": (
+        "Equal models whose verifiers accept wrong draws at rates of base / tuned: called expanded, shrank or traded with "
+        "--false-positive-rate (target at most 5 %), and without it (no target)."
+    ),
     "fold power": "Share in which the gain is said to be beyond a speed-up of 4. No target: what to expect.",
     "power": "No target: what to expect.",
 }
@@ -436,6 +469,12 @@ def main() -> int:
     }
     jobs |= {("false", last, "unequal"): (false_verdicts, last, 500, simulations, 512, 128)}
     jobs |= {("hidden", b, s): (hidden_gain, b, 500, simulations // 2, s) for b in backgrounds for s in HIDDEN}
+    jobs |= {
+        ("lucky", b, rates, n): (lucky_verdicts, b, 500, simulations // 4, rates, n)
+        for b in backgrounds
+        for rates in FALSE_POSITIVES
+        for n in (128, 1024)
+    }
     jobs |= {("faster", s, b): (refuted_folds, b, 500, simulations // 2, s) for s in SPEED_UPS for b in SHAPES}
     jobs |= {
         ("fold power", b, at): (fold_power, b, 500, simulations // 2, at)
@@ -459,6 +498,7 @@ def main() -> int:
     certified = [line for key in jobs if key[0] == "certified" for line in done[key]]
     hidden = [done[key] for key in jobs if key[0] == "hidden"]
     faster = [line for key in jobs if key[0] == "faster" for line in done[key]]
+    lucky = [line for key in jobs if key[0] == "lucky" for line in done[key]]
     fold_powers = [done[key] for key in jobs if key[0] == "fold power"]
     shares = {key[1:]: done[key] for key in jobs if key[0] == "power"}
     gain = next(iter(SCENARIOS))
@@ -478,10 +518,11 @@ def main() -> int:
     lines += table(f"A planted expansion is found, {size}", NOTES["found"], found)
     lines += table(f"A gain beside losses, {size}", NOTES["hidden"], hidden)
     lines += table("Faster is not wider, 500 problems, 128 draws a side", NOTES["faster"], faster)
+    lines += table("Lucky guesses, 500 problems", NOTES["lucky"], lucky)
     lines += table("Beyond a speed-up of 4, 500 problems, 128 draws a side", NOTES["fold power"], fold_powers)
     lines += table(f"Power: share of each verdict, {size}", NOTES["power"], power)
     print("\n".join(lines))
-    missed = [line for line in intervals + tokens + false + certified + found + hidden + faster if line.missed]
+    missed = [line for line in intervals + tokens + false + certified + found + hidden + faster + lucky if line.missed]
     print(
         f"\nSeed {args.seed}, {simulations} simulations, {time.monotonic() - began:.0f} s; targets "
         f"missed: {len(missed)}."

@@ -54,6 +54,7 @@ def sections(
                 support_table(block),
                 fold_table(block),
                 budget_table(block),
+                lucky_table(block),
             ],
         )
     )
@@ -237,6 +238,29 @@ def budget_table(block: dict) -> dict[str, Any] | None:
     )
     columns = ["budget", "draws of the base", "draws of the tuned model", "S, expected", "E, expected"]
     return {"caption": "At other budgets", "columns": columns, "rows": rows, "note": note, "width": 6}
+
+
+def lucky_table(block: dict) -> dict[str, Any] | None:
+    """The verdict when more correct draws are asked of a solved problem."""
+    found = block.get("lucky_guesses")
+    if not found:
+        return None
+    rows = [
+        [
+            f"{r['at_least']}",
+            r["verdict"],
+            f"{r['shrunk']}",
+            f"{r['p_loss']:.2g}",
+            f"{r['expanded']}",
+            f"{r['p_gain']:.2g}",
+        ]
+        for r in found["at_least"]
+    ]
+    note = (
+        "A wrong draw that the verifier accepts looks like a rare success. A verdict that holds at several is no guess."
+    )
+    columns = ["solved with at least", "verdict", "S", "p(S)", "E", "p(E)"]
+    return {"caption": "Lucky guesses", "columns": columns, "rows": rows, "text_columns": [1], "note": note, "width": 6}
 
 
 def equivalent(worth: dict) -> str:

@@ -228,10 +228,22 @@ def test_draws_without_evidence_are_also_read_as_wrong():
     tuned = model(16, [0] * 40, excluded=np.full(40, 1000))
     section = audit(model(16, [2] * 40), tuned, settings=FAST)["benchmarks"]["b"]
     assert section["verdict"] == "shrank"
-    ((reading, verdict),) = section["verdict_detail"]["other_readings"].items()
-    assert "40000 draws" in reading and verdict == "shrank"
+    readings = section["verdict_detail"]["other_readings"]
+    assert len(readings) == 3 and "40000 draws" in next(iter(readings)) and next(iter(readings.values())) == "shrank"
+    # the worst case for each direction: the tuned model's undecided draws as correct, and as wrong
+    assert readings["with those of the base as wrong and those of the tuned model as correct"] != "shrank"
+    assert readings["with those of the base as correct and those of the tuned model as wrong"] == "shrank"
     few = audit(model(16, [0] * 40), model(16, [1] * 40, excluded=np.full(40, 3000)), settings=FAST)["benchmarks"]["b"]
-    assert few["verdict"] == "expanded" and list(few["verdict_detail"]["other_readings"].values()) == ["inconclusive"]
+    assert few["verdict"] == "expanded" and "inconclusive" in few["verdict_detail"]["other_readings"].values()
+
+
+def test_draws_whose_reasoning_was_judged_are_a_reading_of_their_own():
+    base = model(32, [0] * 60, cot_correct=np.zeros(60, dtype=int))
+    tuned = model(32, [20] * 60, cot_correct=np.zeros(60, dtype=int))
+    section = audit(base, tuned, settings=FAST)["benchmarks"]["b"]
+    assert section["verdict"] == "expanded"
+    readings = section["verdict_detail"]["other_readings"]
+    assert readings["with draws whose reasoning the judge found correct as the only correct ones"] == "inconclusive"
 
 
 def test_a_redraw_of_the_base_stands_beside_the_tuned_model():
