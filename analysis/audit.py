@@ -16,16 +16,19 @@ import scipy
 
 from analysis import curves, sections
 from analysis.certified import CERTIFIED, Certificate, certify, default_eps, sampling_plan
+from analysis.counts import Counts
 from analysis.errors import InputError
+from analysis.fold import efficiency_equivalent, odds_ratio_bounds, support_at_budgets
 from analysis.intervals import clopper_pearson
-from analysis.null import Null, exact_null
+from analysis.lucky import null_above, tipping_points, tipping_words, verdicts_at_least
+from analysis.null import Null
 from analysis.pair import DEFAULTS, AuditSettings, Pair
 from analysis.published import published
 from analysis.readings import POOLED, judge_groups, other_readings
 from analysis.records import SCHEMA_VERSION, ModelSamples, Scores
 from analysis.scored import lower_bounds
 from analysis.support import CATEGORIES, categories, suspicious_flips
-from analysis.verdict import evidence
+from analysis.verdict import Rules, evidence
 
 __all__ = ["DOCUMENT_VERSION", "POOLED", "AuditSettings", "audit", "plain"]
 DOCUMENT_VERSION = 1
@@ -60,7 +63,12 @@ def audit(
     # verdicts of all benchmarks together, since Holm's correction needs them all
     labels = np.array(base.benchmarks)
     groups = {name: np.flatnonzero(labels == name) for name in names} | {POOLED: np.arange(len(labels))}
-    nulls = {name: exact_null(base.n[i], base.correct[i], tuned.n[i], tuned.correct[i]) for name, i in groups.items()}
+    b = Counts(base.n, base.correct)
+    t = Counts(tuned.n, tuned.correct)
+    folds = settings.rules.folds
+    first, second = settings.false_positives
+    rates = (first.of(b), second.of(t))
+    nulls = {name: null_above(b.at(i), t.at(i), rates, rules=settings.rules, folds=folds) for name, i in groups.items()}
     judged = judge_groups(nulls, groups, settings.rules)
     other = other_readings(base, tuned, groups, settings.rules)
 
@@ -77,9 +85,18 @@ def audit(
         readings = {label: by[name] for label, by in other.items()}
         adjusted = len(names) > 1 and name != POOLED
         section["verdict"] = judged[name].verdict
+        section["within"] = f"within {draws_in_words(pair)} draws"
         section["evidence"] = evidence(
-            nulls[name], judged[name], problems=len(index), rules=settings.rules, adjusted=adjusted, others=readings
+            nulls[name],
+            judged[name],
+            problems=len(index),
+            draws=draws_in_words(pair),
+            rules=settings.rules,
+            adjusted=adjusted,
+            others=readings,
         )
+        section["lucky_guesses"] = _lucky(b.at(index), t.at(index), rates, settings.rules)
+        section["evidence"] += tipping_words(section["lucky_guesses"]["tipping"])
         section["verdict_detail"] = plain(asdict(judged[name]) | {"other_readings": readings})
         found[name] = section
         if name != POOLED:
@@ -124,6 +141,21 @@ def _bounds_of(scores: Scores | None, base: ModelSamples, tuned: ModelSamples) -
     return (found[0], found[1]), refused
 
 
+def _lucky(b: Counts, t: Counts, rates: tuple[float, float], rules: Rules) -> dict[str, Any]:
+    """What false positives of the verifier do to the verdict of one benchmark (without Holm over several)."""
+    return {
+        "rates": {"base": rates[0], "tuned": rates[1]},
+        "at_least": verdicts_at_least(b, t, rules=rules),
+        "tipping": tipping_points(b, t, rates, rules=rules),
+    }
+
+
+def draws_in_words(pair: Pair) -> str:
+    """Draws a problem, as sentences name them: 128, or 64 to 128, or both sides where they differ."""
+    spans = [f"{n.min():,}" if n.min() == n.max() else f"{n.min():,} to {n.max():,}" for n in (pair.b.n, pair.t.n)]
+    return spans[0] if spans[0] == spans[1] else f"{spans[0]} and {spans[1]}"
+
+
 def _at(bounds: Bounds, index: np.ndarray) -> Bounds:
     first, second = (None if b is None else b[index] for b in bounds)
     return first, second
@@ -146,18 +178,12 @@ def _section(
         "draws": {side: sections.draws(s) for side, s in (("base", pair.base), ("tuned", pair.tuned))},
         **sections.support(pair),
         "certified": sections.certified(pair, certificate, plan, bounds),
-        "null": {
-            "expected_shrunk": null.expected_shrunk,
-            "expected_expanded": null.expected_expanded,
-            "p_shrunk": null.p_shrunk,
-            "p_expanded": null.p_expanded,
-            "observed_shrunk": null.observed_shrunk,
-            "observed_expanded": null.observed_expanded,
-        },
+        "null": null.document(),
+        "efficiency": efficiency_equivalent(pair),
+        "support_at_budgets": support_at_budgets(pair),
         "redraw": sections.redraw(pair),
         **curves.curves(pair),
         **curves.token_budget(pair),
-        "extrapolation": curves.extrapolation(pair),
         "metrics": published(pair),
         "entropy": sections.entropies(pair),
         "perplexity": sections.perplexities(pair),
@@ -179,6 +205,7 @@ def _problem_rows(pair: Pair, certificate: Certificate | None, plan: dict[str, A
     low_t, high_t = clopper_pearson(tuned.correct, tuned.n, confidence=confidence)
     category = categories(base.correct, tuned.correct)
     flip = suspicious_flips(pair.b, pair.t)
+    ratio_low, ratio_high = odds_ratio_bounds(pair.b, pair.t, confidence)
     return [
         {
             "problem_id": base.problem_ids[i],
@@ -197,6 +224,7 @@ def _problem_rows(pair: Pair, certificate: Certificate | None, plan: dict[str, A
                 "low": low_t[i],
                 "high": high_t[i],
             },
+            "odds_ratio": {"low": ratio_low[i], "high": ratio_high[i]},
             "category": CATEGORIES[category[i]],
             "certified": None if certificate is None else CERTIFIED[certificate.category[i]],
             "further_draws": None if plan is None else {"base": plan["base"][i], "tuned": plan["tuned"][i]},

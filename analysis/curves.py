@@ -1,4 +1,4 @@
-"""The sections of the audit document that are curves: over k, over tokens, and beyond the draws. `pair` as in
+"""The sections of the audit document that are curves: over k and over tokens. `pair` as in
 analysis.sections."""
 
 from __future__ import annotations
@@ -11,15 +11,12 @@ from analysis.counts import Counts
 from analysis.crossing import Crossing, find_crossing, grid_up_to
 from analysis.draws_only import difference_interval, draws_only_interval
 from analysis.estimates import mean_of, sides_of, triple
-from analysis.extrapolate import extrapolate
 from analysis.intervals import PSEUDO_BASE, PSEUDO_DIFFERENCE, PSEUDO_TUNED, Bootstrap, clopper_pearson
 from analysis.metrics import delta_se
 from analysis.pair import Pair
 from analysis.pass_at_k import first_k, log_miss, pass_at_k
 
 SIDES = (("base", PSEUDO_BASE), ("tuned", PSEUDO_TUNED), ("difference", PSEUDO_DIFFERENCE))
-BEYOND = (2, 4, 16, 64)  # the extrapolation goes to so many times the draws there are
-REFITS = 0.1  # share of the bootstrap replicates to which the extrapolation is fitted again
 TOKEN_POINTS = 128  # of the curves over tokens
 EDGE = 0.005  # budgets that this share of the replicates could not reach are left out
 
@@ -192,24 +189,3 @@ def pass_at_tokens(
     ):
         table[name] = triple(value, *bootstrap.interval(rows))
     return table, replicates[1] - replicates[0]
-
-
-def extrapolation(pair: Pair) -> dict[str, Any]:
-    """pass@k beyond n: an extrapolation by a fitted model, not an estimate. `zero` is the share of problems that the
-    model takes for impossible."""
-    k = pair.largest * np.array(BEYOND)
-    note = (
-        "extrapolated by a zero-inflated beta-binomial fitted to the counts; the interval does not know "
-        "whether the model holds"
-    )
-    result: dict[str, Any] = {"note": note}
-    resamples = pair.bootstrap.problems[: int(REFITS * pair.settings.replicates)]
-    for side, (n, c) in (("base", pair.b), ("tuned", pair.t)):
-        model, value, low, high, zero = extrapolate(n, c, k, resamples, confidence=pair.settings.confidence)
-        result[side] = {
-            "zero": triple(model.zero, *zero),
-            "a": model.a,
-            "b": model.b,
-            "pass_at_k": {str(step): triple(*row) for step, *row in zip(k, value, low, high, strict=True)},
-        }
-    return result

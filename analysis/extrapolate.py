@@ -1,8 +1,9 @@
-"""pass@k beyond the draws there are: an extrapolation, and named so wherever it is shown.
+"""A beta-binomial model of the counts, with or without a share of impossible problems.
 
-Success probabilities are taken to be 0 with probability `zero` and Beta(a, b) otherwise; the counts are then
-zero-inflated beta-binomial, and the three parameters are fitted by maximum likelihood. A plain beta (Kazdan et al.,
-arXiv 2510.05197) has no mass at 0, so its pass@k always climbs to 1; here it climbs to 1 - zero at most.
+Success probabilities are taken to be 0 with probability `zero` and Beta(a, b) otherwise, fitted by maximum likelihood.
+The audit uses the plain beta as the prior of its draws-only interval (analysis.draws_only), where it only has to smooth.
+It does not extrapolate pass@k beyond the draws: over five shapes of success probabilities the 95 % interval of such an
+extrapolation held the truth in as little as 4 % of cases at twice the draws, whichever family was fitted.
 """
 
 from __future__ import annotations
@@ -80,19 +81,3 @@ def fit(
         key=lambda r: r.fun,
     )
     return ZeroInflatedBeta(float(special.expit(best.x[0])), float(np.exp(best.x[1])), float(np.exp(best.x[2])))
-
-
-def extrapolate(
-    n: np.ndarray, c: np.ndarray, k: np.ndarray, resamples: np.ndarray, *, confidence: float = 0.95
-) -> tuple[ZeroInflatedBeta, np.ndarray, np.ndarray, np.ndarray, tuple[float, float]]:
-    """Fitted model and its pass@k with an interval: (fit, value [K], low [K], high [K], interval of `zero`), for any k.
-
-    n, c: [M]; resamples: bootstrap counts of the problems [B, M], to each of which the model is fitted again. The
-    interval is that of the fit, and knows nothing of whether the model holds.
-    """
-    whole = fit(n, c)
-    refits = [fit(n, c, weights=weights, start=whole) for weights in resamples]
-    tails = [(1 - confidence) / 2, (1 + confidence) / 2]
-    low, high = np.quantile([model.pass_at_k(k) for model in refits], tails, axis=0)
-    zero = np.quantile([model.zero for model in refits], tails)
-    return whole, whole.pass_at_k(k), low, high, (float(zero[0]), float(zero[1]))

@@ -4,6 +4,18 @@ If both sides were the same model, the n_b + n_t draws of a problem are exchange
 "base" is a matter of relabelling. Given c correct draws in total, the chance that all of them carry the same label is
 hypergeometric. The null also covers the one-sided hypothesis: if the tuned model is nowhere worse, S is
 stochastically no larger than the null says, so gains elsewhere can never be read as a loss (and likewise for E).
+
+Each direction has two tests. The first counts all problems. The second counts the *clear* ones, of which chance alone
+would leave all correct draws on that side at most once in a hundred: c decides that, so choosing them does not bias
+the test. Many problems at the edge, with one correct draw or two, then cannot hide a few that went from 0 to half of
+the draws. A direction's p-value is the exact chance that the smaller of its two p-values comes out as small.
+
+Assumption: draws of a problem are exchangeable, that is, none of them shares a seed, a prefix or a checkpoint with some
+of the others only (analysis.dependence).
+
+Beyond "the same model": odds = F asks whether any problem's odds of a correct draw rose (or fell) more than F-fold;
+given c the split is then Fisher's noncentral hypergeometric whatever the success probability is, so nothing is
+estimated. least = m asks for at least m correct draws before a problem counts as solved.
 """
 
 from __future__ import annotations
@@ -11,21 +23,64 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
+from scipy import special
 
 from analysis.pass_at_k import log_miss
+
+CLEAR = 0.01  # a problem is clear where chance alone would put all its correct draws on one side at most so often
+
+
+@dataclass(frozen=True)
+class Tier:
+    """Some of the problems: how many are solved by one side only, what chance expects, and P(count >= observed)."""
+
+    observed: int
+    expected: float
+    p: float
+
+
+@dataclass(frozen=True)
+class Direction:
+    """Loss or gain: all problems, the clear ones, and the exact p-value of the smaller p of the two."""
+
+    all: Tier
+    clear: Tier
+    p: float
+
+
+@dataclass(frozen=True)
+class FoldTest:
+    """p-values of "no problem's odds rose (gain) or fell (loss) more than `fold`-fold", ready for closed testing: each
+    is at least those of the smaller folds."""
+
+    fold: float
+    p_gain: float
+    p_loss: float
 
 
 @dataclass(frozen=True)
 class Null:
-    """Counts of problems solved by one side only, against their exact null. Probabilities are one-sided, P(count >=
-    observed)."""
+    """Problems solved by one side only, against their exact null. folds: the same question for other odds ratios."""
 
-    expected_shrunk: float
-    expected_expanded: float
-    observed_shrunk: int
-    observed_expanded: int
-    p_shrunk: float
-    p_expanded: float
+    shrunk: Direction
+    expanded: Direction
+    folds: tuple[FoldTest, ...] = ()
+
+    def document(self) -> dict[str, float]:
+        """As the audit document has it."""
+        found: dict[str, float] = {}
+        for name, direction in (("shrunk", self.shrunk), ("expanded", self.expanded)):
+            found |= {
+                f"observed_{name}": direction.all.observed,
+                f"expected_{name}": direction.all.expected,
+                f"p_all_{name}": direction.all.p,
+                f"observed_clear_{name}": direction.clear.observed,
+                f"expected_clear_{name}": direction.clear.expected,
+                f"p_clear_{name}": direction.clear.p,
+                f"p_{name}": direction.p,
+            }
+        return found
 
 
 def relabelling_probabilities(
@@ -35,13 +90,72 @@ def relabelling_probabilities(
     likewise n_t.
 
     All int [M]; returns two float64 [M], 0 where nothing was correct.
+
+    >>> s, e = relabelling_probabilities(np.array([2]), np.array([2]), np.array([1]))
+    >>> s.tolist(), e.tolist()
+    ([0.5], [0.5])
     """
-    both = np.asarray(n_base) + np.asarray(n_tuned)
-    solved = np.asarray(correct) > 0
-    # all correct ones on the base's side = none of the n_t tuned draws is correct
-    shrunk = np.where(solved, np.exp(log_miss(both, correct, n_tuned)), 0.0)
-    expanded = np.where(solved, np.exp(log_miss(both, correct, n_base)), 0.0)
-    return shrunk, expanded
+    return one_side_only(n_base, n_tuned, correct), one_side_only(n_tuned, n_base, correct)
+
+
+def one_side_only(
+    n_one: ArrayLike,
+    n_other: ArrayLike,
+    correct: ArrayLike,
+    *,
+    odds: ArrayLike = 1.0,
+    least_one: ArrayLike = 1,
+    least_other: ArrayLike = 1,
+) -> np.ndarray:
+    """Chance that one side solves the problem and the other does not, given `correct` draws in all: float64 [M].
+
+    n_one, n_other, correct: int, broadcast to [M].
+    odds: odds of a correct draw on the one side over those on the other; inf is allowed.
+    least_one, least_other: correct draws that each side needs before it counts as having solved the problem.
+
+    The number X of correct draws on the one side has P(X = j) ~ C(n_one, j) C(n_other, c - j) odds^j (Fisher's
+    noncentral hypergeometric); asked is P(X >= least_one and c - X < least_other). It rises with odds, so a bound of
+    the odds bounds it.
+
+    >>> round(float(one_side_only(4, 4, 2, odds=3.0)[()]), 4)
+    0.5
+    """
+    one, other, c, psi, m, m_other = np.broadcast_arrays(n_one, n_other, correct, odds, least_one, least_other)
+    solved = c > 0
+    if (psi == 1).all() and (m == 1).all() and (m_other == 1).all():
+        # all correct ones on one side = none of the other side's draws is correct
+        return np.where(solved, np.exp(log_miss(one + other, c, other)), 0.0)
+    rows = np.stack([np.asarray(x, dtype=float).ravel() for x in (one, other, c, psi, m, m_other)], axis=1)
+    distinct, where = np.unique(rows, axis=0, return_inverse=True)
+    return np.array([_tail_of_split(*row) for row in distinct])[where.ravel()].reshape(c.shape)
+
+
+def _tail_of_split(n_one: float, n_other: float, c: float, odds: float, least_one: float, least_other: float) -> float:
+    """One entry of `one_side_only`."""
+    enough = max(least_one, c - least_other + 1)
+    low = max(0.0, c - n_other)
+    high = min(c, n_one)
+    if enough > high:
+        return 0.0
+    if enough <= low or np.isinf(odds):
+        return 1.0
+    weights = log_split(n_one, n_other, c) + np.arange(low, high + 1) * np.log(odds)
+    return share_of(weights, slice(int(enough - low), None))
+
+
+def share_of(weights: np.ndarray, part: slice) -> float:
+    """exp(weights)[part].sum() / exp(weights).sum(), in log space."""
+    largest = weights.max()
+    scaled = np.exp(weights - largest)
+    top = weights[part].max()
+    return float(np.exp(top - largest) * np.exp(weights[part] - top).sum() / scaled.sum())
+
+
+def log_split(n_one: float, n_other: float, c: float) -> np.ndarray:
+    """ln C(n_one, j) + ln C(n_other, c - j) for every possible j, from max(0, c - n_other) to min(c, n_one)."""
+    j = np.arange(max(0.0, c - n_other), min(c, n_one) + 1)
+    one = special.gammaln(n_one + 1) - special.gammaln(j + 1) - special.gammaln(n_one - j + 1)
+    return one + special.gammaln(n_other + 1) - special.gammaln(c - j + 1) - special.gammaln(n_other - c + j + 1)
 
 
 def sum_of_bernoullis(p: np.ndarray) -> np.ndarray:
@@ -59,25 +173,98 @@ def sum_of_bernoullis(p: np.ndarray) -> np.ndarray:
     return pmf
 
 
+def tails(pmf: np.ndarray) -> np.ndarray:
+    """P(count >= j) for j = 0 ... len(pmf), the last one 0; smallest terms are added first."""
+    return np.append(np.minimum(np.cumsum(pmf[::-1])[::-1], 1.0), 0.0)
+
+
 def upper_tail(p: np.ndarray, observed: int) -> float:
-    """P(number of successes >= observed) of independent trials with probabilities p [M]."""
-    if observed <= 0:
-        return 1.0
-    pmf = sum_of_bernoullis(p)
-    return float(
-        min(1.0, pmf[observed:][::-1].sum())
-    )  # smallest terms first; an observed count the null cannot reach has p = 0
+    """P(number of successes >= observed) of independent trials with probabilities p [M]; 0 where that cannot be."""
+    tail = tails(sum_of_bernoullis(p))
+    return float(tail[min(max(observed, 0), len(tail) - 1)])
 
 
-def exact_null(n_base: np.ndarray, c_base: np.ndarray, n_tuned: np.ndarray, c_tuned: np.ndarray) -> Null:
+def direction(chance: np.ndarray, happened: np.ndarray) -> Direction:
+    """Both tests of one direction and their joint p-value.
+
+    chance: [M], probability of each problem to be solved by this side only. happened: bool [M], whether it was.
+    """
+    clear = chance <= CLEAR
+    few = sum_of_bernoullis(chance[clear])
+    edge = sum_of_bernoullis(chance[~clear])
+    observed = int(happened.sum())
+    observed_clear = int(happened[clear].sum())
+    tail_all = tails(np.convolve(few, edge))
+    tail_clear = tails(few)
+    p_all = float(tail_all[min(observed, len(tail_all) - 1)])
+    p_clear = float(tail_clear[min(observed_clear, len(tail_clear) - 1)])
+    return Direction(
+        Tier(observed, float(chance.sum()), p_all),
+        Tier(observed_clear, float(chance[clear].sum()), p_clear),
+        _smaller_of_two(few, edge, tail_all, tail_clear, min(p_all, p_clear)),
+    )
+
+
+def _smaller_of_two(
+    clear: np.ndarray, edge: np.ndarray, tail_all: np.ndarray, tail_clear: np.ndarray, smaller: float
+) -> float:
+    """P(the p-value of all problems or that of the clear ones is at most `smaller`).
+
+    The counts of clear and of edge problems are independent, so the chance is a sum over the clear count.
+    """
+    limit = smaller * (1 + 1e-9)  # an equal p-value counts, whatever its last digit
+    enough = int(np.argmax(tail_all <= limit))
+    enough_clear = int(np.argmax(tail_clear <= limit))
+    tail_edge = tails(edge)
+    j = np.arange(min(enough_clear, len(clear)))
+    rest = tail_edge[np.clip(enough - j, 0, len(tail_edge) - 1)]
+    return float(min(1.0, tail_clear[enough_clear] + (clear[j] * rest).sum()))
+
+
+def exact_null(
+    n_base: np.ndarray,
+    c_base: np.ndarray,
+    n_tuned: np.ndarray,
+    c_tuned: np.ndarray,
+    *,
+    odds_loss: ArrayLike = 1.0,
+    odds_gain: ArrayLike = 1.0,
+    least: tuple[ArrayLike, ArrayLike] = (1, 1),
+    folds: tuple[float, ...] = (),
+) -> Null:
     """Expected and observed S (solved by the base only) and E (by the tuned model only) over all n draws, with exact
-    one-sided p.
+    one-sided p-values.
 
-    All int [M]; sides may differ in n.
+    n_base, c_base, n_tuned, c_tuned: int [M]; sides may differ in n.
+    odds_loss: largest odds ratio, base over tuned, that the null of S allows (scalar or [M]).
+    odds_gain: largest odds ratio, tuned over base, that the null of E allows.
+    least: correct draws that base and tuned need before they count as having solved a problem.
+    folds: odds ratios of the tests in `Null.folds`, ascending.
     """
     c_base = np.asarray(c_base)
     c_tuned = np.asarray(c_tuned)
-    shrunk, expanded = relabelling_probabilities(n_base, n_tuned, c_base + c_tuned)
-    s = int(((c_base > 0) & (c_tuned == 0)).sum())
-    e = int(((c_base == 0) & (c_tuned > 0)).sum())
-    return Null(float(shrunk.sum()), float(expanded.sum()), s, e, upper_tail(shrunk, s), upper_tail(expanded, e))
+    c = c_base + c_tuned
+    base_solved = c_base >= least[0]
+    tuned_solved = c_tuned >= least[1]
+    lost = base_solved & ~tuned_solved
+    gained = ~base_solved & tuned_solved
+
+    def loss(odds: ArrayLike) -> Direction:
+        chance = one_side_only(n_base, n_tuned, c, odds=odds, least_one=least[0], least_other=least[1])
+        return direction(chance, lost)
+
+    def gain(odds: ArrayLike) -> Direction:
+        chance = one_side_only(n_tuned, n_base, c, odds=odds, least_one=least[1], least_other=least[0])
+        return direction(chance, gained)
+
+    shrunk = loss(odds_loss)
+    expanded = gain(odds_gain)
+    # a fold's hypothesis holds wherever a smaller fold's does, so its p-value is not smaller
+    tests = []
+    p_loss = 0.0
+    p_gain = 0.0
+    for fold in folds:
+        p_loss = max(p_loss, loss(np.maximum(odds_loss, fold)).p)
+        p_gain = max(p_gain, gain(np.maximum(odds_gain, fold)).p)
+        tests.append(FoldTest(fold, p_gain=p_gain, p_loss=p_loss))
+    return Null(shrunk, expanded, tuple(tests))

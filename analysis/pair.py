@@ -10,8 +10,9 @@ import numpy as np
 from analysis.counts import Counts
 from analysis.errors import InputError
 from analysis.intervals import Bootstrap
+from analysis.lucky import NONE, FalsePositives
 from analysis.records import ModelSamples, Scores
-from analysis.verdict import Rules
+from analysis.verdict import DEFAULT_RULES, Rules
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class AuditSettings:
     eps: threshold of certified support; None takes ln(20 M)/n.
     confidence: of every interval and certificate.
     rules: of the verdict, with their level and margin (analysis.verdict).
+    false_positives: how often the verifier accepts a wrong draw of base and tuned (analysis.lucky).
     replicates: of the bootstrap.
     maj_repeats: draws behind each maj@k.
     seed: of all that is random here.
@@ -30,7 +32,8 @@ class AuditSettings:
     k: tuple[int, ...] | None = None
     eps: float | None = None
     confidence: float = 0.95
-    rules: Rules = Rules()
+    rules: Rules = DEFAULT_RULES
+    false_positives: tuple[FalsePositives, FalsePositives] = (NONE, NONE)
     replicates: int = 2000
     maj_repeats: int = 50
     seed: int = 0
@@ -90,7 +93,7 @@ class Pair:
             raise InputError(
                 f"k = {self.k[-1]} is above n = {self.largest}, "
                 f"the draws of problem {where.problem_ids[int(where.n.argmin())]!r} of {where.name}; "
-                "ask for a smaller k (extrapolations beyond n are in the document, as such)"
+                "draw more, or ask for a smaller k"
             )
         self.rng = np.random.default_rng(self.settings.seed)
         self.bootstrap = Bootstrap.draw(

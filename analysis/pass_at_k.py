@@ -31,7 +31,7 @@ def check_counts(n: ArrayLike, c: ArrayLike, k: ArrayLike = 1) -> None:
         raise InputError(
             f"k = {k.ravel()[i]:g} is above n = {n.ravel()[i]}: pass@k has no unbiased estimate from "
             "fewer than k draws "
-            "(draw more, ask for a smaller k, or use the extrapolation in analysis.extrapolate)"
+            "(draw more, or ask for a smaller k)"
         )
 
 

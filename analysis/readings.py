@@ -48,4 +48,18 @@ def other_readings(base: ModelSamples, tuned: ModelSamples, groups: Groups, rule
         more_b = Counts(base.n + base.excluded, base.correct)
         more_t = Counts(tuned.n + tuned.excluded, tuned.correct)
         readings[label] = verdicts(more_b, more_t, everything)
+        # neither reading is a bound: the worst case for each direction is
+        best_b = Counts(more_b.n, base.correct + base.excluded)
+        best_t = Counts(more_t.n, tuned.correct + tuned.excluded)
+        readings["with those of the base as correct and those of the tuned model as wrong"] = verdicts(
+            best_b, more_t, everything
+        )
+        readings["with those of the base as wrong and those of the tuned model as correct"] = verdicts(
+            more_b, best_t, everything
+        )
+    if base.cot_correct is not None and tuned.cot_correct is not None:
+        label = "with draws whose reasoning the judge found correct as the only correct ones"
+        judged_b = Counts(base.n, base.cot_correct)
+        judged_t = Counts(tuned.n, tuned.cot_correct)
+        readings[label] = verdicts(judged_b, judged_t, np.ones(len(base), dtype=bool))
     return readings

@@ -160,12 +160,7 @@ def redraw(pair: Pair) -> dict[str, Any] | None:
     return {
         "k": k,
         **_support_at(pair, again, k, bool((pair.base.n == k).all() and (again[0] == k).all())),
-        "observed_shrunk": null.observed_shrunk,
-        "observed_expanded": null.observed_expanded,
-        "expected_shrunk": null.expected_shrunk,
-        "expected_expanded": null.expected_expanded,
-        "p_shrunk": null.p_shrunk,
-        "p_expanded": null.p_expanded,
+        **null.document(),
     }
 
 

@@ -1,4 +1,4 @@
-"""The command line: one word a command, each living beside what it runs. Nothing heavy is imported before the command is known."""
+"""The command line: one word a command, one file a command. Nothing heavy is imported before the command is known."""
 
 from __future__ import annotations
 
@@ -43,11 +43,13 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
-    if not os.path.exists(
-        "/dev/nvidiactl"
-    ):  # DeepSpeed, which transformers imports, otherwise says on stdout that it found no GPU
+    # Without a GPU DeepSpeed, which transformers imports, would say on stdout that it found none.
+    if not os.path.exists("/dev/nvidiactl"):
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # a bar for every small checkpoint drowns our own
+    # The hub's progress bar for every small checkpoint would drown our own.
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+
+    # Only the named command's module is imported, for its arguments and then to run it.
     named = argv[0] if argv and argv[0] in COMMANDS else None
     args = build_parser(named).parse_args(argv)
     try:

@@ -6,14 +6,21 @@ import hashlib
 import json
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from analysis.errors import InputError
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
 
 LAB_BASE = Path(__file__).parent / "lab" / "base_model"
 
 
 def resolve_model(path: str | Path) -> Path:
-    """The checkpoint folder of `path`; "lab:base" is the embedded base model. Raises InputError if it cannot be a model."""
+    """The checkpoint folder of `path`; "lab:base" is the embedded base model.
+
+    Raises InputError if the folder cannot be a model.
+    """
     folder = LAB_BASE if str(path) == "lab:base" else Path(path)
     if not folder.is_dir():
         raise InputError(f"model.path={path}: no such folder; expected a Hugging Face checkpoint, or lab:base")
@@ -21,19 +28,23 @@ def resolve_model(path: str | Path) -> Path:
         raise InputError(f"model.path={path}: holds no config.json; expected a Hugging Face checkpoint")
     if not end_token_ids(folder):
         raise InputError(
-            f"model.path={path}: neither generation_config.json, config.json nor the tokenizer names an end token (eos_token_id)"
+            f"model.path={path}: neither generation_config.json, config.json nor the tokenizer names an end token"
+            " (eos_token_id)"
         )
     return folder
 
 
 @lru_cache(maxsize=8)
-def load_tokenizer(path: str | Path):
+def load_tokenizer(path: str | Path) -> Any:
     """The tokenizer of `resolve_model(path)`. Raises InputError if the folder holds none that can be read."""
     return _read_tokenizer(resolve_model(path))
 
 
-def load_model_config(path: str | Path):
-    """The transformers configuration of `resolve_model(path)`. Raises InputError if transformers does not know the kind of model."""
+def load_model_config(path: str | Path) -> PretrainedConfig:
+    """The transformers configuration of `resolve_model(path)`.
+
+    Raises InputError if transformers does not know the kind of model.
+    """
     from transformers import AutoConfig
 
     folder = resolve_model(path)
@@ -46,22 +57,30 @@ def load_model_config(path: str | Path):
 
 
 def end_token_ids(path: str | Path) -> tuple[int, ...]:
-    """Every token that ends a completion: of the generation config and the config, else of the tokenizer, each once. Raises InputError."""
+    """Every token that ends a completion, each once: those that the generation config and the config name together.
+
+    If neither names one, it is the tokenizer's end token. Raises InputError.
+    """
     folder = LAB_BASE if str(path) == "lab:base" else Path(path)
-    found: list[int] = []
-    for name in ("generation_config.json", "config.json"):
-        given = _read_mapping(folder / name).get("eos_token_id") if (folder / name).is_file() else None
-        ids = given if isinstance(given, list) else [given] if given is not None else []
-        if not all(isinstance(i, int) for i in ids):
-            raise InputError(f"{folder / name}: eos_token_id={given!r}: expected a token id or a list of them")
-        found += ids
-    if not found:
-        eos = _read_tokenizer(folder).eos_token_id
-        found += [eos] if eos is not None else []
-    return tuple(dict.fromkeys(found))
+    end_tokens = _configured_end_tokens(folder / "generation_config.json")
+    end_tokens += _configured_end_tokens(folder / "config.json")
+    if not end_tokens:
+        end_token = _read_tokenizer(folder).eos_token_id
+        end_tokens += [end_token] if end_token is not None else []
+    return tuple(dict.fromkeys(end_tokens))
 
 
-def _read_mapping(file: Path) -> dict:
+def _configured_end_tokens(file: Path) -> list[int]:
+    setting = _read_mapping(file).get("eos_token_id") if file.is_file() else None
+    if setting is None:
+        return []
+    ids = setting if isinstance(setting, list) else [setting]
+    if not all(isinstance(i, int) for i in ids):
+        raise InputError(f"{file}: eos_token_id={setting!r}: expected a token id or a list of them")
+    return ids
+
+
+def _read_mapping(file: Path) -> dict[str, Any]:
     try:
         content = json.loads(file.read_text())
     except (OSError, ValueError) as error:
@@ -73,21 +92,20 @@ def _read_mapping(file: Path) -> dict:
     return content
 
 
-def _read_tokenizer(folder: Path):
+def _read_tokenizer(folder: Path) -> Any:
     from transformers import AutoTokenizer
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
     except Exception as error:
         # The tokenizers library raises bare Exception for a file that it cannot read.
-        if type(error) is not Exception and not isinstance(
-            error, (OSError, ValueError, TypeError, LookupError, AttributeError)
-        ):
+        is_bare = type(error) is Exception
+        if not is_bare and not isinstance(error, (OSError, ValueError, TypeError, LookupError, AttributeError)):
             raise
         raise InputError(
             f"{folder}: holds no tokenizer that transformers can read: {type(error).__name__}: {_one_line(error)}"
         ) from None
-    # Without its files transformers makes a tokenizer of the model's kind with nothing but special tokens, and says nothing.
+    # Where the tokenizer's files are missing, transformers silently makes one that knows nothing but special tokens.
     if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
         raise InputError(
             f"{folder}: holds no tokenizer; expected tokenizer.json (or the vocabulary files) beside config.json"
@@ -101,9 +119,10 @@ def _one_line(error: Exception) -> str:
 
 @lru_cache(maxsize=8)
 def model_identity(folder: Path) -> str:
-    """The checkpoint's name and 12 hex digits of its weights and config, so that two sides that differ can be told in records.
+    """The checkpoint's name and 12 hex digits of its weights and config, so that records tell two models apart.
 
-    Of a weight file, size and the first and last MiB are hashed: enough to tell checkpoints apart, and instant for large ones.
+    Only the size and the first and last MiB of a weight file are hashed. That is enough to tell checkpoints apart, and
+    instant for large ones.
     """
     digest = hashlib.sha256((folder / "config.json").read_bytes())
     for file in sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin")):

@@ -1,8 +1,10 @@
 """The nouns of the system, in the order in which one training step meets them. Read this file first.
 
-    Problem -> plan -> Request -> vLLM -> Rollout -> verify -> Verdict -> inject -> Group -> columns -> objective -> Row -> DeepSpeed -> weights
+    Problem -> plan -> Request -> vLLM -> Rollout -> verify -> Verdict
+            -> inject -> Group -> columns -> objective -> Row -> DeepSpeed -> weights
 
-Plain dataclasses without behaviour. Imports neither torch nor Ray nor vLLM: verifier workers, the trainer and the engines share it.
+They are plain dataclasses without behaviour. Verifier workers, the trainer and the engines share this file, so it
+imports neither torch nor Ray nor vLLM.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ class Trace:
     text: the completion as the policy would have to write it, without the end token.
     source: where it comes from, for example "openr1" or "enumerator".
     logprob: its log-probability under the model that wrote it (nats, whole sequence), where known.
-    region: a label of the answer's region, where known (the laboratory: "division"), so that controls can leave one out.
+    region: a label of the answer's region, where known (in the laboratory, for example, "division"); controls can leave
+        a region out.
     """
 
     text: str
@@ -36,9 +39,13 @@ class Trace:
 class Problem:
     """One problem with a verifiable answer.
 
-    id: unique within its file. prompt: plain text, or chat messages [{"role": ..., "content": ...}].
-    answer: the reference, in whatever form the verifier wants it. verifier: a name of `explore_rl.verifiers`, or a plug-in
-    "module:function". traces: known solutions. benchmark: the set it belongs to. metadata: everything else that its file held.
+    id: unique within its file.
+    prompt: plain text, or chat messages [{"role": ..., "content": ...}].
+    answer: the reference, in whatever form the verifier wants it.
+    verifier: a name of `explore_rl.verifiers`, or a plug-in "module:function".
+    traces: known solutions.
+    benchmark: the set it belongs to.
+    metadata: everything else that its file held.
     """
 
     id: str
@@ -57,11 +64,16 @@ class Problem:
 class Request:
     """One completion to draw.
 
-    problem: the problem's id; group: position of the problem in the step's batch.
+    problem: the problem's id.
+    group: position of the problem in the step's batch.
+    prompt_ids: token ids of the templated prompt.
+    seed: 64 bits, a different one for every completion. Seeds are hashed, since neighbouring seeds share draws in vLLM.
+    max_tokens: the response budget, in tokens.
     source: the behaviour that draws it, as strategies and records name it ("policy", "base", "hot", "hint", ...).
     engine: which engine family serves it: "policy" (current weights) or "base" (frozen).
-    prompt_ids: token ids of the templated prompt. prefix_ids: completion tokens that are given rather than drawn (a hint).
-    seed: 64-bit, its own for every completion (hashed: neighbouring seeds share draws in vLLM).
+    temperature: of the softmax that it is sampled from.
+    top_p: share of the probability mass that it is sampled from.
+    prefix_ids: completion tokens that are given rather than drawn (a hint).
     in_baseline: whether the sample counts for the group's mean and spread.
     """
 
@@ -82,10 +94,14 @@ class Request:
 class Rollout:
     """One completion: what an engine drew for a request, or a trace that a strategy put in its place.
 
-    tokens: completion token ids, prefix and end token included. What was sampled is what is trained on: never tokenised again.
-    logprobs: the engine's log-probability of each sampled token at the request's temperature, [len(tokens)], NaN where given rather
-    than drawn; None for traces. text: the tokens decoded, without special tokens, for people and verifiers.
-    finish_reason: "stop" (end token or stop string) or "length" (cut off). weight_version: of the weights that drew it.
+    request: what was asked for.
+    tokens: completion token ids, prefix and end token included. What was sampled is what is trained on; the text is
+        never tokenised again.
+    text: the tokens decoded, without special tokens, for people and verifiers.
+    finish_reason: "stop" (end token or stop string) or "length" (cut off).
+    logprobs: the engine's log-probability of each sampled token at the request's temperature, [len(tokens)]. NaN where
+        a token was given rather than drawn; None for traces.
+    weight_version: version of the weights that drew it; -1 where no engine drew it.
     """
 
     request: Request
@@ -117,9 +133,11 @@ class Status(enum.StrEnum):
 class Verdict:
     """What a verifier found.
 
-    score: in [0, 1], None for TIMEOUT and ERROR (an error is never a reward of 0). answer: the extracted final answer.
-    mode: canonical form of the answer (what counts as the same solution), where the verifier knows one.
-    reason: one line for a person, mostly for everything but CORRECT.
+    status: the outcome.
+    score: in [0, 1]; None for TIMEOUT and ERROR, since an error is never a reward of 0.
+    answer: the extracted final answer.
+    mode: canonical form of the answer, where the verifier knows one. Answers with one mode are the same solution.
+    reason: one line for a person; mostly given when the status is not CORRECT.
     """
 
     status: Status
@@ -138,13 +156,16 @@ class Verdict:
 
 @dataclass
 class Sample:
-    """One member of a group: a rollout, what was found about it, and what it is worth.
+    """One member of a group: a rollout, the verdict on it, and what it is worth.
 
-    reward: verdict's score after the config's rules and the strategies' bonuses; None leaves the sample out of its group.
+    rollout: the completion.
+    verdict: what the verifier found.
+    reward: the verdict's score after the config's rules and the strategies' bonuses; None leaves the sample out of its
+        group.
     advantage: scalar, after group normalisation and the strategies' advantage bonuses.
     weight: multiplies the advantage (importance weight of a mixture policy); fixed over the updates of the batch.
     terms: loss terms that this sample's row feeds: name -> coefficient.
-    columns: per-token columns [len(rollout.tokens)] that the learner scored, for example {"old_logprob": ..., "base_logprob": ...}.
+    columns: per-token columns [len(rollout.tokens)] that the learner scored, for example "old_logprob", "base_logprob".
     """
 
     rollout: Rollout
@@ -168,12 +189,14 @@ class Group:
 class Row:
     """One sequence as the learner sees it. The learner knows nothing else: no groups, no strategies, no rewards.
 
-    tokens: prompt + completion ids, int32 [L]. prompt_length: P; completion tokens are tokens[P:], T = L - P >= 1.
+    tokens: prompt + completion ids, int32 [L].
+    prompt_length: P; the completion's tokens are tokens[P:], T = L - P >= 1 of them.
+    terms: loss term name -> weight that multiplies the term's loss at every unmasked completion token. The weight
+        already contains the term's coefficient, and is already divided by the term's global normaliser over the whole
+        mini-batch and all ranks.
+    columns: per-token inputs of the terms, float32 [T] each: "advantage", "old_logprob", "base_logprob", ...
+    mask: float32 [T]; 0 leaves a token out (a given prefix).
     temperature: log-probabilities under the policy are taken of logits / temperature.
-    terms: loss term name -> weight that multiplies the term's loss at every unmasked completion token. It is already divided by the
-    term's global normaliser over the whole mini-batch and all ranks, and already multiplied by the term's coefficient.
-    mask: float32 [T], 0 leaves a token out (a given prefix).
-    columns: per-token inputs of the terms, float32 [T] each: "advantage", "old_logprob", "ref_logprob", ...
 
     The learner minimises  sum over rows, terms and tokens of  terms[name] * mask[t] * term(name)[t].
     """

@@ -101,11 +101,13 @@ def rates(problems: list[Problem], args: argparse.Namespace) -> None:
             )
     share = sum(v.status is Status.CORRECT for v in verdicts) / len(verdicts)
     print(
-        f"math: {len(items)} answers, {share:.0%} correct; bare {len(items) / bare:.0f} a second, pool {len(items) / in_pool:.0f} a second:"
+        f"math: {len(items)} answers, {share:.0%} correct; bare {len(items) / bare:.0f} a second, pool "
+        f"{len(items) / in_pool:.0f} a second:"
     )
     print(f"  {bare / in_pool / args.workers:.2f} x workers x the bare rate, by the clock")
     print(
-        f"  {bare_cpu / pool_cpu:.2f} by processor time: {bare_cpu:.2f} s bare, {pool_cpu:.2f} s for the pool and its workers"
+        f"  {bare_cpu / pool_cpu:.2f} by processor time: {bare_cpu:.2f} s bare, {pool_cpu:.2f} s for the pool and "
+        f"its workers"
     )
 
 
@@ -124,7 +126,8 @@ def cheap(args: argparse.Namespace) -> None:
         pool.verify_all(items[:2000])
         elapsed, cpu, _ = measured(lambda: pool.verify_all(items))
     print(
-        f"countdown: {len(items) / elapsed:.0f} a second through the pool ({cpu / len(items) * 1e6:.0f} microseconds of this process each)"
+        f"countdown: {len(items) / elapsed:.0f} a second through the pool ({cpu / len(items) * 1e6:.0f} "
+        f"microseconds of this process each)"
     )
 
 
@@ -140,7 +143,8 @@ def hangs(args: argparse.Namespace) -> None:
     good = sum(v.status is Status.CORRECT for v in verdicts)
     timeouts = sum(v.status is Status.TIMEOUT for v in verdicts)
     print(
-        f"hangs: {args.items} good items and {args.hangs} stuck ones, limit {args.time_limit:g} s: {elapsed:.2f} s, {good} correct, {timeouts} timeouts"
+        f"hangs: {args.items} good items and {args.hangs} stuck ones, limit {args.time_limit:g} s: {elapsed:.2f} "
+        f"s, {good} correct, {timeouts} timeouts"
     )
 
 

@@ -22,12 +22,14 @@ import numpy as np
 from tqdm import tqdm
 
 from analysis.certified import certify, default_eps
+from analysis.counts import Counts
 from analysis.crossing import find_crossing
 from analysis.curves import pass_at_tokens
 from analysis.draws_only import difference_interval, draws_only_interval
 from analysis.intervals import PSEUDO_BASE, PSEUDO_DIFFERENCE, Bootstrap, clopper_pearson
+from analysis.lucky import null_above
 from analysis.pass_at_k import pass_at_k
-from analysis.verdict import VERDICTS, judge_counts
+from analysis.verdict import VERDICTS, Rules, judge, judge_counts, judge_folds
 
 # success probabilities of `size` problems; "rare" shapes have most of their mass at or near zero
 SHAPES = {
@@ -71,6 +73,29 @@ def planted(
     return base, tuned
 
 
+def discovering(p: np.ndarray, rng: np.random.Generator, share: float = 0.02, at: float = 0.1) -> tuple:
+    """(base, tuned): `share` of the problems go from 0 to `at` and the rest is sharpened (odds to 1.3 about .2): a loss
+    at the edge beside a true gain."""
+    base, tuned = planted(p, rng, gained=share, at=at)
+    return base, np.where(tuned == base, sharpened(base, 1.3), tuned)
+
+
+def sped_up(p: np.ndarray, factor: np.ndarray | float) -> np.ndarray:
+    """The same problems at `factor` times the odds: faster, and not wider."""
+    odds = factor * p / np.maximum(1 - p, 1e-12)
+    return np.where(p < 1, odds / (1 + odds), 1.0)
+
+
+SPEED_UPS = {  # what changes the odds -> (factors, the fold that must not be refuted)
+    "odds doubled, at F = 2": (lambda rng, size: np.full(size, 2.0), 2.0),
+    "log-odds shaken by sd .5, at F = 4": (lambda rng, size: np.exp(rng.normal(0, 0.5, size)), 4.0),
+}
+HIDDEN = {  # true gains beside losses at the edge
+    "2 % from 0 to .1, rest sharpened": lambda p, rng: discovering(p, rng, 0.02, 0.1),
+    "2 % from 0 to .5, rest sharpened": lambda p, rng: discovering(p, rng, 0.02, 0.5),
+    "5 % from 0 to .02, rest sharpened": lambda p, rng: discovering(p, rng, 0.05, 0.02),
+}
+
 # (base, tuned) for which the share of each verdict is stated
 SCENARIOS = {
     "gain: 5 % of problems from 0 to .05": lambda p, rng: planted(p, rng, gained=0.05),
@@ -107,14 +132,20 @@ class Line:
 
 
 def coverage(
-    shape: str, problems: int, simulations: int, rng: np.random.Generator, n: int = 128, ks=(1, 16, 128)
+    shape: str,
+    problems: int,
+    simulations: int,
+    rng: np.random.Generator,
+    n: int = 128,
+    ks: tuple[int, ...] = (1, 16, 128),
+    population: int = 2_000_000,
 ) -> list[Line]:
     """How often intervals hold the truth: bootstrap of pass@k, of a paired difference and of the crossing (population
     of problems), and draws only.
     """
     draw = SHAPES[shape]
     ks = np.array(ks)
-    many = draw(rng, 2_000_000)
+    many = draw(rng, population)
     every = np.arange(1, n + 1)
 
     edges = np.concatenate([[0], np.geomspace(1e-9, 1, 20_000)])
@@ -239,6 +270,79 @@ def false_verdicts(
     return Line(shape, f"{problems} problems, {sizes}", wrong / audits, audits, at_most=0.05)
 
 
+def hidden_gain(
+    shape: str, problems: int, audits: int, rng: np.random.Generator, scenario: str = "", n: int = 1024
+) -> Line:
+    """How often a true gain is found beside losses at the edge."""
+    found = 0
+    for _ in range(audits):
+        base, tuned = HIDDEN[scenario](SHAPES[shape](rng, problems), rng)
+        counts = np.full(problems, n)
+        judged = judge_counts(Counts(counts, rng.binomial(n, base)), Counts(counts, rng.binomial(n, tuned)))
+        found += judged.verdict in ("expanded", "traded")
+    return Line(shape, scenario, found / audits, audits, at_least=0.95)
+
+
+def refuted_folds(
+    shape: str, problems: int, audits: int, rng: np.random.Generator, scenario: str = "", n: int = 128
+) -> list[Line]:
+    """How often a speed-up alone is said to be beyond itself (target), and how often it is called expanded at all."""
+    factors, fold = SPEED_UPS[scenario]
+    wrong = 0
+    called = 0
+    for _ in range(audits):
+        p = SHAPES[shape](rng, problems)
+        counts = np.full(problems, n)
+        tuned = sped_up(p, factors(rng, problems))
+        sides = (Counts(counts, rng.binomial(n, p)), Counts(counts, rng.binomial(n, tuned)))
+        judged = judge_folds(*sides, rules=Rules(fold=fold))
+        wrong += max(judged.gain_fold or 0, judged.loss_fold or 0) >= fold
+        called += judged.verdict in ("expanded", "traded")
+    return [
+        Line(shape, scenario, wrong / audits, audits, at_most=0.05),
+        Line(shape, f"{scenario}: expanded within {n} draws", called / audits, audits),
+    ]
+
+
+FALSE_POSITIVES = ((0.001, 0.001), (0.001, 0.0003), (0.003, 0.001), (0.01, 0.003))  # of base and tuned
+
+
+def lucky_verdicts(
+    shape: str,
+    problems: int,
+    audits: int,
+    rng: np.random.Generator,
+    rates: tuple[float, float] = (0.0, 0.0),
+    n: int = 128,
+) -> list[Line]:
+    """How often equal models under such verifiers are called changed, with the rates given and without."""
+    wrong = 0
+    blind = 0
+    for _ in range(audits):
+        p = SHAPES[shape](rng, problems)
+        counts = np.full(problems, n)
+        base, tuned = (Counts(counts, rng.binomial(n, p + (1 - p) * rate)) for rate in rates)
+        changed = ("expanded", "shrank", "traded")
+        wrong += judge(null_above(base, tuned, rates, rules=Rules()), problems).verdict in changed
+        blind += judge_counts(base, tuned).verdict in changed
+    column = f"{rates[0]:g} / {rates[1]:g}, n = {n}"
+    return [
+        Line(shape, f"{column}, given", wrong / audits, audits, at_most=0.05),
+        Line(shape, f"{column}, not given", blind / audits, audits),
+    ]
+
+
+def fold_power(shape: str, problems: int, audits: int, rng: np.random.Generator, at: float = 0.1, n: int = 128) -> Line:
+    """How often 5 % of problems from 0 to `at` are said to be beyond a speed-up of 4."""
+    found = 0
+    for _ in range(audits):
+        base, tuned = planted(SHAPES[shape](rng, problems), rng, gained=0.05, at=at)
+        counts = np.full(problems, n)
+        judged = judge_folds(Counts(counts, rng.binomial(n, base)), Counts(counts, rng.binomial(n, tuned)))
+        found += (judged.gain_fold or 0) >= 4
+    return Line(shape, f"5 % from 0 to {at:g}", found / audits, audits)
+
+
 def certified_errors(
     shape: str, scenario: str, simulations: int, rng: np.random.Generator, problems: int = 500, n: int = 1024
 ) -> list[Line]:
@@ -308,6 +412,20 @@ NOTES = {
     "false": "Share of audits with a false alarm; target at most 5 %. The exact test is conservative where few problems can change sides.",
     "certified": "Mean share of wrong members of each category at the default eps, ln(20 M)/n = 0.009; target at most 5 %.",
     "found": "5 % of the problems go from p = 0 to p = .05; target at least 95 %.",
+    "hidden": (
+        "A true gain beside losses at the edge: some problems go from 0 to a success probability, the rest is sharpened "
+        "(odds to the power 1.3 about .2). Share called expanded or traded; target at least 95 %."
+    ),
+    "faster": (
+        "Every problem that the base can solve at all is only solved faster. Share in which the change is said to be "
+        "beyond that speed-up; target at most 5 %. Beside it, without a target: called expanded or traded, which is true "
+        "within so many draws."
+    ),
+    "lucky": (
+        "Equal models whose verifiers accept wrong draws at rates of base / tuned: called expanded, shrank or traded with "
+        "--false-positive-rate (target at most 5 %), and without it (no target)."
+    ),
+    "fold power": "Share in which the gain is said to be beyond a speed-up of 4. No target: what to expect.",
     "power": "No target: what to expect.",
 }
 
@@ -350,6 +468,19 @@ def main() -> int:
         for shape in SHAPES
     }
     jobs |= {("false", last, "unequal"): (false_verdicts, last, 500, simulations, 512, 128)}
+    jobs |= {("hidden", b, s): (hidden_gain, b, 500, simulations // 2, s) for b in backgrounds for s in HIDDEN}
+    jobs |= {
+        ("lucky", b, rates, n): (lucky_verdicts, b, 500, simulations // 4, rates, n)
+        for b in backgrounds
+        for rates in FALSE_POSITIVES
+        for n in (128, 1024)
+    }
+    jobs |= {("faster", s, b): (refuted_folds, b, 500, simulations // 2, s) for s in SPEED_UPS for b in SHAPES}
+    jobs |= {
+        ("fold power", b, at): (fold_power, b, 500, simulations // 2, at)
+        for b in backgrounds
+        for at in (0.02, 0.1, 0.5)
+    }
     jobs |= {
         ("certified", shape): (certified_errors, shape, "trade: 5 % gained, 5 % lost", simulations // 2)
         for shape in hard
@@ -365,6 +496,10 @@ def main() -> int:
     tokens = [line for problems in (100, 500) for shape in (hard[0], last) for line in done["tokens", shape, problems]]
     false = [done[key] for key in jobs if key[0] == "false"]
     certified = [line for key in jobs if key[0] == "certified" for line in done[key]]
+    hidden = [done[key] for key in jobs if key[0] == "hidden"]
+    faster = [line for key in jobs if key[0] == "faster" for line in done[key]]
+    lucky = [line for key in jobs if key[0] == "lucky" for line in done[key]]
+    fold_powers = [done[key] for key in jobs if key[0] == "fold power"]
     shares = {key[1:]: done[key] for key in jobs if key[0] == "power"}
     gain = next(iter(SCENARIOS))
     called = {b: sum(shares[b, gain].get(v, 0) for v in ("expanded", "traded")) for b in backgrounds}
@@ -381,9 +516,13 @@ def main() -> int:
     lines += table("One model drawn twice: called expanded, shrank or traded", NOTES["false"], false)
     lines += table(f"Wrong members of certified categories, {size}", NOTES["certified"], certified)
     lines += table(f"A planted expansion is found, {size}", NOTES["found"], found)
+    lines += table(f"A gain beside losses, {size}", NOTES["hidden"], hidden)
+    lines += table("Faster is not wider, 500 problems, 128 draws a side", NOTES["faster"], faster)
+    lines += table("Lucky guesses, 500 problems", NOTES["lucky"], lucky)
+    lines += table("Beyond a speed-up of 4, 500 problems, 128 draws a side", NOTES["fold power"], fold_powers)
     lines += table(f"Power: share of each verdict, {size}", NOTES["power"], power)
     print("\n".join(lines))
-    missed = [line for line in intervals + tokens + false + certified + found if line.missed]
+    missed = [line for line in intervals + tokens + false + certified + found + hidden + faster + lucky if line.missed]
     print(
         f"\nSeed {args.seed}, {simulations} simulations, {time.monotonic() - began:.0f} s; targets "
         f"missed: {len(missed)}."

@@ -163,7 +163,8 @@ def table(name: str, items: list[Item], show: int) -> None:
     """A line a kind: how often each is right; then the disagreements."""
     print(f"\n## {name}: {len(items)} answers\n")
     print(
-        "| kind | answers | ours right | math-verify right | ours accepts wrong | math-verify accepts wrong |\n|---|---|---|---|---|---|"
+        "| kind | answers | ours right | math-verify right | ours accepts wrong | math-verify accepts wrong "
+        "|\n|---|---|---|---|---|---|"
     )
     found = [(item, ours(item), theirs(item)) for item in items]
     for kind in [*dict.fromkeys(item.kind for item in items), "all"]:

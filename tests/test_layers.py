@@ -1,4 +1,7 @@
-"""Who may import whom. A module belongs to the longest name below that it begins with; it may use its own room and whatever stands lower."""
+"""Who may import whom.
+
+A module belongs to the longest name below that it begins with; it may use its own room and whatever stands lower.
+"""
 
 import ast
 from pathlib import Path
@@ -32,9 +35,8 @@ ROOMS = {room: floor for floor, rooms in enumerate(LAYERS) for room in rooms}
 
 def modules():
     files = [path for package in ("analysis", "explore_rl") for path in sorted((REPOSITORY / package).rglob("*.py"))]
-    return {
-        ".".join(path.relative_to(REPOSITORY).with_suffix("").parts).removesuffix(".__init__"): path for path in files
-    }
+    names = [".".join(path.relative_to(REPOSITORY).with_suffix("").parts) for path in files]
+    return {name.removesuffix(".__init__"): path for name, path in zip(names, files, strict=True)}
 
 
 def room_of(module):
@@ -46,17 +48,22 @@ def room_of(module):
 
 
 def imports(path, known):
-    """Modules of the project that a file takes something from, imports within functions and for type checkers included."""
-    found = set()
+    """Modules that a file takes something from, and the packages that are imported on the way to them.
+
+    Imports within functions and for type checkers count too.
+    """
+    used = set()
+    passed = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            used |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             assert node.level == 0, f"{path}: imports are absolute"
             for alias in node.names:
                 full = f"{node.module}.{alias.name}"
-                found.add(full if full in known else node.module)
-    return found & known.keys()
+                used.add(full if full in known else node.module)
+                passed.add(node.module)
+    return used & known.keys(), passed & known.keys()
 
 
 def test_every_import_goes_down_or_stays_in_its_room():
@@ -64,7 +71,7 @@ def test_every_import_goes_down_or_stays_in_its_room():
     wrong = []
     for module, path in known.items():
         mine = room_of(module)
-        for other in sorted(imports(path, known)):
+        for other in sorted(imports(path, known)[0]):
             theirs = room_of(other)
             if mine != theirs and ROOMS[theirs] >= ROOMS[mine]:
                 wrong.append(f"{module} uses {other}")
@@ -73,11 +80,7 @@ def test_every_import_goes_down_or_stays_in_its_room():
 
 def test_no_files_import_each_other_in_a_circle():
     known = modules()
-    uses = {}
-    for module, path in known.items():
-        # Importing a module runs its package's __init__ first.
-        packages = {name.rpartition(".")[0] for name in imports(path, known)}
-        uses[module] = (imports(path, known) | packages & known.keys()) - {module, module.rpartition(".")[0]}
+    uses = {module: set.union(*imports(path, known)) - {module} for module, path in known.items()}
     done = set()
 
     def visit(module, above):
@@ -93,7 +96,5 @@ def test_no_files_import_each_other_in_a_circle():
 
 def test_analysis_needs_nothing_of_explore_rl():
     known = modules()
-    reached = {
-        other for module, path in known.items() if module.startswith("analysis") for other in imports(path, known)
-    }
-    assert all(other.startswith("analysis") for other in reached)
+    used = [imports(path, known)[0] for module, path in known.items() if module.startswith("analysis")]
+    assert all(other.startswith("analysis") for other in set.union(*used))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.errors import InputError
+from analysis.lucky import read_rate
 from analysis.pair import DEFAULTS, AuditSettings
 from analysis.records import ModelSamples
 from analysis.verdict import Rules
@@ -68,6 +69,18 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     number("--confidence", DEFAULTS.confidence, "of intervals and certificates")
     number("--level", DEFAULTS.rules.level, "one-sided error of gain and of loss in the verdict")
     number("--margin", DEFAULTS.rules.margin, "share of problems below which a change does not matter")
+    number(
+        "--fold",
+        DEFAULTS.rules.fold,
+        "speed-up (ratio of odds) beyond which a change is said to be more than a speed-up",
+    )
+    parser.add_argument(
+        "--false-positive-rate",
+        nargs="+",
+        metavar="RATE",
+        help="share of wrong draws that the verifier accepts: a number, or a JSON file with judged_correct, false_accepts,"
+        " judged_wrong, false_rejects of a graded sample; one for both sides, or base and tuned (default: 0)",
+    )
     number("--replicates", DEFAULTS.replicates, "bootstrap replicates")
     number("--seed", DEFAULTS.seed, "of the bootstrap and of maj@k")
     parser.add_argument(
@@ -78,11 +91,15 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
 
 def settings_of(args: argparse.Namespace) -> AuditSettings:
     """AuditSettings from the shared options."""
+    given = [read_rate(rate) for rate in args.false_positive_rate or ["0"]]
+    if len(given) > 2:
+        raise InputError(f"--false-positive-rate: {len(given)} rates; give one for both sides, or base and tuned")
     return AuditSettings(
         k=tuple(args.k) if args.k else None,
         eps=args.eps,
         confidence=args.confidence,
-        rules=Rules(level=args.level, margin=args.margin),
+        rules=Rules(level=args.level, margin=args.margin, fold=args.fold),
+        false_positives=(given[0], given[-1]),
         replicates=args.replicates,
         seed=args.seed,
     )

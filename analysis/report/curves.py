@@ -114,24 +114,13 @@ def pass_at_k(block: dict, names: tuple[str, str], level: str) -> dict[str, Any]
         for side, name in zip(("base", "tuned"), names, strict=True)
         for trace in banded(k, curves[side], name=name, colour=f"--{side}")
     ]
-    for side, name in zip(("base", "tuned"), names, strict=True):
-        if extra := (block.get("extrapolation") or {}).get(side):
-            beyond = extra["pass_at_k"]
-            steps = {key: [v[key] for v in beyond.values()] for key in ("value", "low", "high")}
-            lines = banded(
-                [int(step) for step in beyond], steps, name=f"{name}, extrapolated", colour=f"--{side}", dash="dash"
-            )
-            data += [line | {"visible": "legendonly"} for line in lines]
     layout = {
         "xaxis": power_ticks(1, k[-1]) | {"title": {"text": "k (samples a problem)"}},
         "yaxis": {"title": {"text": "pass@k"}, "tickformat": ".0%"},
     }
     layout["xaxis"].pop("range") if len(k) == 1 else None
     layout |= crossing_marks(block.get("crossing_k"), k[-1], crossing_words(block.get("crossing_k")))
-    caption = (
-        f"Unbiased estimates with {level} intervals over problems."
-        " Dashed, when clicked in the legend: extrapolated beyond n by a fitted model."
-    )
+    caption = f"Unbiased estimates with {level} intervals over problems."
     return figure("pass-at-k", "pass@k", caption=caption, data=data, layout=layout, width=7, height=400)
 
 

@@ -100,7 +100,7 @@ function figure(spec) {
 }
 
 function verdictCard(page) {
-  const card = make("div", { class: `verdict tone-${page.verdict.word.toLowerCase()}`, id: "verdict" },
+  const card = make("div", { class: `verdict tone-${page.verdict.tone}`, id: "verdict" },
     make("div", { class: "word" }, page.verdict.word), make("p", { class: "meaning" }, page.verdict.meaning),
     make("p", { class: "evidence" }, page.verdict.evidence));
   return card;

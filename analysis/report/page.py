@@ -10,14 +10,7 @@ from analysis.report.parts import sections
 from analysis.report.reading import completions, problems
 from analysis.report.words import interval, number, plainly
 from analysis.tables import blocks
-
-MEANING = {
-    "expanded": "It solves problems that a second draw of the base would not explain, and lost none beyond chance.",
-    "shrank": "It lost problems that the base can solve, more than chance explains, and gained none beyond chance.",
-    "traded": "It both lost and gained problems, each more than chance explains.",
-    "held": "No more was lost or gained than one model drawn twice would show, and both are bounded below the margin.",
-    "inconclusive": "Neither a loss nor a gain stands out from chance, and the data are too few to rule them out.",
-}
+from analysis.verdict import meaning
 
 
 def audit_page(document: dict, base: ModelSamples | None, tuned: ModelSamples | None) -> dict[str, Any]:
@@ -65,7 +58,14 @@ def shortened(name: str) -> str:
 
 
 def verdict(block: dict) -> dict[str, Any]:
-    return {"word": block["verdict"].capitalize(), "meaning": MEANING[block["verdict"]], "evidence": block["evidence"]}
+    certified = block.get("certified") or {}
+    said = meaning(
+        block["verdict"],
+        certified_gains=certified.get("expanded", 0),
+        certified_losses=certified.get("shrunk", 0),
+    )
+    word = f"{block['verdict'].capitalize()} {block['within']}"
+    return {"word": word, "tone": block["verdict"], "meaning": said, "evidence": block["evidence"]}
 
 
 def tiles(block: dict) -> list[dict[str, str | None]]:
@@ -80,8 +80,8 @@ def tiles(block: dict) -> list[dict[str, str | None]]:
     out = [
         tile("problems", f"{block['problems']:,}", f"{total} samples" if total else ""),
         tile("preserved", number(s["preserved"]), "solved by both", colour="--preserved"),
-        tile("shrunk", number(s["shrunk"]), f"chance alone: {n['expected_shrunk']:.3g}", colour="--shrunk"),
-        tile("expanded", number(s["expanded"]), f"chance alone: {n['expected_expanded']:.3g}", colour="--expanded"),
+        tile("shrunk", number(s["shrunk"]), beside_chance(s, n, "shrunk"), colour="--shrunk"),
+        tile("expanded", number(s["expanded"]), beside_chance(s, n, "expanded"), colour="--expanded"),
         tile("out", number(s["out"]), "solved by neither", colour="--out"),
     ]
     for k in dict.fromkeys((first, last)):
@@ -98,6 +98,13 @@ def tiles(block: dict) -> list[dict[str, str | None]]:
         words = f"{crossing['low']:,.0f} to {end}"
     out.append(tile("curves cross at k", f"{crossing['value']:,.0f}" if crossing else "–", words))
     return out
+
+
+def beside_chance(support: dict, null: dict, key: str) -> str:
+    """What chance alone shows. The null is of all draws; where the count beside it is at a smaller k, the count over
+    all draws is said too, so that like stands beside like."""
+    chance = f"chance alone: {null['expected_' + key]:.3g}"
+    return chance if support["whole_numbers"] else f"over all draws: {null['observed_' + key]}; {chance}"
 
 
 def tile(label: str, value: str, note: str, *, colour: str | None = None) -> dict[str, str | None]:

@@ -48,7 +48,14 @@ def sections(
             "support",
             "Support",
             support_lead(block),
-            [charts.flow(block, names), charts.null(block), support_table(block)],
+            [
+                charts.flow(block, names),
+                charts.null(block),
+                support_table(block),
+                fold_table(block),
+                budget_table(block),
+                lucky_table(block),
+            ],
         )
     )
     certified = block.get("certified")
@@ -150,6 +157,7 @@ def support_table(block: dict) -> dict[str, Any]:
         [
             {"text": f"{key} {letter}", "dot": f"--{key}"},
             counted(i[key]),
+            f"{n['observed_' + key]}" if letter in "SE" else None,
             f"{n['expected_' + key]:.3g}" if letter in "SE" else None,
             f"{n['p_' + key]:.2g}" if letter in "SE" else None,
             again and counted(again["intervals"][key]),
@@ -163,14 +171,105 @@ def support_table(block: dict) -> dict[str, Any]:
         "nscr": "NSCR = (E − S) / (P + E + S)",
     }
     rows += [
-        [label, interval(i[key], percent=False), None, None, again and interval(again["intervals"][key], percent=False)]
+        [
+            label,
+            interval(i[key], percent=False),
+            None,
+            None,
+            None,
+            again and interval(again["intervals"][key], percent=False),
+        ]
         for key, label in labels.items()
     ]
-    columns = ["", f"observed at k = {s['k']:,}", "one model drawn twice", "one-sided p", "base drawn again"]
+    columns = [
+        "",
+        f"at k = {s['k']:,}",
+        "over all draws",
+        "one model drawn twice, over all draws",
+        "one-sided p",
+        "base drawn again",
+    ]
     if not again:
         columns = columns[:-1]
         rows = [row[:-1] for row in rows]
     return {"caption": "The published metrics beside the null", "columns": columns, "rows": rows, "width": 12}
+
+
+def fold_table(block: dict) -> dict[str, Any] | None:
+    """Is it more than a speed-up? One row a fold, with the words of the closed test."""
+    tests = block["verdict_detail"].get("folds") or []
+    if not tests:
+        return None
+    detail = block["verdict_detail"]
+    rows = []
+    for test in tests:
+        row: list[str | None] = [f"{test['fold']:g}"]
+        for p, reach in ((test["p_gain"], detail["gain_fold"]), (test["p_loss"], detail["loss_fold"])):
+            row += [f"{p:.2g}", "refuted" if reach is not None and test["fold"] <= reach else "not refuted"]
+        rows.append(row)
+    note = (
+        "Hypothesis: no problem's odds of a correct draw rose (fell) more than F-fold. Exact given "
+        "the number of correct"
+        " draws of each problem; the first F that is not refuted ends the line."
+    )
+    columns = ["F", "p, rose more than F-fold", "gain", "p, fell more than F-fold", "loss"]
+    return {"caption": "More than a speed-up?", "columns": columns, "rows": rows, "note": note, "width": 6}
+
+
+def budget_table(block: dict) -> dict[str, Any] | None:
+    """Who solves what, when the sides get different budgets; and how many draws are worth how many."""
+    found = block.get("support_at_budgets") or []
+    if not found:
+        return None
+    rows = [
+        [
+            row["label"],
+            f"{row['k_base']:,.0f}",
+            f"{row['k_tuned']:,.0f}",
+            number(row["shrunk"]),
+            number(row["expanded"]),
+        ]
+        for row in found
+    ]
+    worth = block["efficiency"]
+    note = (
+        f"{worth['n']:,} draws of the tuned model reach what {equivalent(worth['base'])} draws of the base do;"
+        f" {worth['n']:,} draws of the base, what {equivalent(worth['tuned'])} of the tuned model do."
+    )
+    columns = ["budget", "draws of the base", "draws of the tuned model", "S, expected", "E, expected"]
+    return {"caption": "At other budgets", "columns": columns, "rows": rows, "note": note, "width": 6}
+
+
+def lucky_table(block: dict) -> dict[str, Any] | None:
+    """The verdict when more correct draws are asked of a solved problem."""
+    found = block.get("lucky_guesses")
+    if not found:
+        return None
+    rows = [
+        [
+            f"{r['at_least']}",
+            r["verdict"],
+            f"{r['shrunk']}",
+            f"{r['p_loss']:.2g}",
+            f"{r['expanded']}",
+            f"{r['p_gain']:.2g}",
+        ]
+        for r in found["at_least"]
+    ]
+    note = (
+        "A wrong draw that the verifier accepts looks like a rare success. A verdict that holds at several is no guess."
+    )
+    columns = ["solved with at least", "verdict", "S", "p(S)", "E", "p(E)"]
+    return {"caption": "Lucky guesses", "columns": columns, "rows": rows, "text_columns": [1], "note": note, "width": 6}
+
+
+def equivalent(worth: dict) -> str:
+    """Draws with their interval; beyond the draws there are, it says so."""
+    value, low, high = (
+        f"more than {worth['beyond']:,}" if worth[key] is None else f"{worth[key]:,.1f}"
+        for key in ("value", "low", "high")
+    )
+    return f"{value} ({low} to {high})"
 
 
 def pass_table(block: dict, names: tuple[str, str]) -> dict[str, Any]:

@@ -13,8 +13,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   explore-rl compare runs/board/*-seed* --out runs/board
   explore-rl compare runs/grpo-seed0 runs/mine-seed0 --samples 1024 --problems heldout.jsonl --out runs/mine
 
-Runs of one name are seeds of one method. Samples that are there already are used again. To compare samples of other projects:
-python -m analysis compare --help"""
+Runs of one name are seeds of one method. Samples that are there already are used again.
+To compare samples of other projects: python -m analysis compare --help"""
     parser.add_argument("runs", nargs="+", type=Path, help="run folders with a final model, of one base model")
     parser.add_argument("--out", type=Path, required=True, help="folder of the board and the report")
     parser.add_argument("--samples", type=int, default=256, help="completions a problem (default 256)")
@@ -28,17 +28,21 @@ def run(args: argparse.Namespace) -> int:
     from explore_rl.config.loading import load_config
     from explore_rl.experiments.comparison import Comparison
 
-    bases, configs = {}, []
+    # The runs have to be finished, and to share their base model.
+    configs = []
+    bases = {}
     for folder in args.runs:
         if not (folder / "final" / "config.json").exists():
             raise InputError(f"{folder}: no finished run (final/config.json is missing)")
-        configs.append(load_config(folder / "config.yaml"))
-        bases[configs[-1].model.path] = folder
+        config = load_config(folder / "config.yaml")
+        configs.append(config)
+        bases[config.model.path] = folder
     if len(bases) > 1:
-        raise InputError(
-            f"the runs have different base models: {', '.join(f'{base} ({folder})' for base, folder in bases.items())}; compare one base at a time"
-        )
-    comparison = Comparison(args.out, args.samples, args.problems)
+        said = ", ".join(f"{base} ({folder})" for base, folder in bases.items())
+        raise InputError(f"the runs have different base models: {said}; compare one base at a time")
+
+    # Mistakes in the audit problems are found before any engine starts.
+    comparison = Comparison(args.out, args.samples, problems=args.problems)
     comparison.check(configs)
     args.out.mkdir(parents=True, exist_ok=True)
     with reported("explore-rl compare", "samples are kept; give the command again to go on") as outcome:

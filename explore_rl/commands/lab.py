@@ -7,6 +7,7 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from analysis.errors import InputError
 from explore_rl.lab import countdown, problems
@@ -14,11 +15,15 @@ from explore_rl.lab import countdown, problems
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="lab_command", metavar="COMMAND", required=True)
-    raw = argparse.RawDescriptionHelpFormatter
+    _add_problems(commands)
+    _add_exact(commands)
+    _add_build_base(commands)
 
+
+def _add_problems(commands: Any) -> None:
     listing = commands.add_parser(
         "problems",
-        formatter_class=raw,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         help="show laboratory problems with all their correct answers",
         description="Show laboratory problems with every correct answer, by mode and region.\n\n"
         'example: explore-rl lab problems "lab:countdown?level=3&split=train&size=5"',
@@ -28,12 +33,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     listing.add_argument("--out", type=Path, help="write JSON lines there instead of showing them")
 
+
+def _add_exact(commands: Any) -> None:
     audit = commands.add_parser(
         "exact",
-        formatter_class=raw,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         help="the exact probability of every correct answer, exact pass@k and support",
-        description="Teacher-force every correct answer of every problem: exact probabilities of answers, modes and success, exact pass@k\n"
-        "for every k, and, against a base, exact preservation, shrinkage and expansion at a ladder of thresholds.\n\n"
+        description="Teacher-force every correct answer of every problem: exact probabilities of answers, modes and\n"
+        "success, exact pass@k for every k, and, against a base, exact preservation, shrinkage and expansion at a\n"
+        "ladder of thresholds.\n\n"
         "examples: explore-rl lab exact explore_rl/lab/base_model\n"
         "          explore-rl lab exact runs/grpo/final --base explore_rl/lab/base_model --out exact.json",
     )
@@ -43,10 +51,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MODEL",
         help="Hugging Face checkpoint folder, or an audit that --out wrote (.json)",
     )
+    # Against what, and on which problems.
     audit.add_argument("--base", help="compare each MODEL with this one (checkpoint or audit)")
     audit.add_argument("--level", type=int, default=3, help="how many numbers (default: 3)")
     audit.add_argument("--split", default="audit", help="train, audit or heldout (default: audit)")
     audit.add_argument("--size", default="500", help="how many problems, or all (default: 500)")
+    # How the models would be sampled, and what is reported of them.
     audit.add_argument("--temperature", type=float, default=1.0, help="default: 1")
     audit.add_argument(
         "--top-p", type=float, default=1.0, help="nucleus sampling, applied exactly at each step (default: 1, none)"
@@ -58,12 +68,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     audit.add_argument("--quiet", action="store_true", help="no progress bar")
 
+
+def _add_build_base(commands: Any) -> None:
     build = commands.add_parser(
         "build-base",
-        formatter_class=raw,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         help="pre-train the base model again from its seed",
-        description="Pre-train the laboratory's base model on random expressions, measure it exactly and write its model card.\n"
-        "The same seed, steps and threads give the same weights on the same kind of machine. 10 to 16 minutes on 2 cores.\n\n"
+        description="Pre-train the laboratory's base model on random expressions, measure it exactly and write its\n"
+        "model card. The same seed, steps and threads give the same weights on the same kind of machine. It takes 10\n"
+        "to 16 minutes on 2 cores.\n\n"
         "example: explore-rl lab build-base --out runs/base --seed 1",
     )
     build.add_argument("--out", type=Path, required=True, help="folder of the checkpoint; an existing one is refused")
@@ -78,6 +91,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _numbers(text: str) -> list[float]:
+    """Numbers and fractions with commas between them, such as 1/64,3/1024."""
+
     def number(part: str) -> float:
         over, _, under = part.partition("/")
         return float(over) / float(under or 1)
@@ -94,19 +109,22 @@ def _numbers(text: str) -> list[float]:
 def _problems(args: argparse.Namespace) -> int:
     lines = []
     for problem in problems.load(args.problems):
-        answers = countdown.enumerate_answers(**problem.answer)
         rows = [
-            {"answer": answer, "mode": countdown.mode(answer), "region": countdown.region(answer)} for answer in answers
+            {"answer": answer, "mode": countdown.mode(answer), "region": countdown.region(answer)}
+            for answer in countdown.enumerate_answers(**problem.answer)
         ]
         if args.out:
-            lines.append(
-                json.dumps({"id": problem.id, "prompt": problem.prompt, "answer": problem.answer, "answers": rows})
-                + "\n"
-            )
+            record = {"id": problem.id, "prompt": problem.prompt, "answer": problem.answer, "answers": rows}
+            lines.append(json.dumps(record) + "\n")
             continue
-        print(f"{problem.prompt}   {len(rows)} correct answers in {len({row['mode'] for row in rows})} modes")
-        for mode in dict.fromkeys(row["mode"] for row in rows):
+
+        # For people: a line a mode, with all the ways to write it.
+        modes = list(dict.fromkeys(row["mode"] for row in rows))
+        print(f"{problem.prompt}   {len(rows)} correct answers in {len(modes)} modes")
+        for mode in modes:
             print(f"    {countdown.region(mode):15}", "  ".join(row["answer"] for row in rows if row["mode"] == mode))
+
+    # The file is complete or not there.
     if args.out:
         aside = args.out.with_name(args.out.name + ".partial")
         aside.write_text("".join(lines))
@@ -128,34 +146,40 @@ def _exact(args: argparse.Namespace) -> int:
     eps = args.eps or list(exact.EPS_LADDER)
     if args.out and not args.out.parent.is_dir():
         raise InputError(f"{args.out}: its folder does not exist")
-    audits = {
-        model: audit_of(model, asked, args.temperature, args.top_p, progress=not args.quiet) for model in args.models
-    }
-    base = audit_of(args.base, asked, args.temperature, args.top_p, progress=not args.quiet) if args.base else None
+
+    def audit(model: str) -> exact.ExactAudit:
+        return audit_of(model, asked, temperature=args.temperature, top_p=args.top_p, progress=not args.quiet)
+
+    # The models by themselves, the base first.
+    audits = {model: audit(model) for model in args.models}
+    base = audit(args.base) if args.base else None
     shown = ({args.base: base} if base else {}) | audits
-    print(
-        f"{len(asked)} problems, {len(next(iter(shown.values())).index.modes)} modes; temperature {args.temperature:g}, top-p {args.top_p:g}\n"
-    )
+    modes = len(next(iter(shown.values())).index.modes)
+    print(f"{len(asked)} problems, {modes} modes; temperature {args.temperature:g}, top-p {args.top_p:g}\n")
     print(pass_table(shown, ks))
     print()
     print(region_table(shown))
+
+    # Each model against the base.
     comparisons = {}
-    for model, audit in audits.items():
-        if base:
-            comparisons[model] = exact.compare(base, audit, eps)
+    if base:
+        for model, tuned in audits.items():
+            comparisons[model] = exact.compare(base, tuned, eps)
             print(f"\n{model} against {args.base}: exact support\n{support_table(comparisons[model])}")
+
+    # One model alone is kept as an audit, which can be given as a model again.
     if args.out and base is None and len(audits) == 1:
         next(iter(audits.values())).save(args.out)
     elif args.out:
-        data = {
+        document = {
             "format": "explore-rl exact comparison 1",
-            "problems": [one.id for one in asked],
+            "problems": [problem.id for problem in asked],
             "base": args.base,
             "comparisons": comparisons,
         }
         if base is None:
-            data |= {"pass_at_k": {model: audit.pass_at_k(ks) for model, audit in audits.items()}}
-        exact.write_json(args.out, data | {"temperature": args.temperature, "top_p": args.top_p})
+            document["pass_at_k"] = {model: alone.pass_at_k(ks) for model, alone in audits.items()}
+        exact.write_json(args.out, document | {"temperature": args.temperature, "top_p": args.top_p})
     if args.out:
         print(f"\nwritten: {args.out}")
     return 0
@@ -171,15 +195,16 @@ def _build_base(args: argparse.Namespace) -> int:
         raise InputError(f"{args.out}: is there already; name another folder or give --overwrite")
     if not args.out.parent.is_dir():
         raise InputError(f"{args.out.parent}: no such folder to build in")
+
+    # What was not given keeps the recipe's own default.
     changed = {name: getattr(args, name) for name in ("seed", "steps", "threads") if getattr(args, name) is not None}
     if any(changed.get(name, 1) < 1 for name in ("steps", "threads")):
         raise InputError("--steps and --threads must be at least 1")
     recipe = base.Recipe(**changed)
     model, tokenizer = base.pretrain(recipe)
     text = card.write(recipe, model, tokenizer)
-    base.save(
-        model, tokenizer, args.out, {"README.md": text, "recipe.json": json.dumps(asdict(recipe), indent=1) + "\n"}
-    )
+    recipe_json = json.dumps(asdict(recipe), indent=1) + "\n"
+    base.save(model, tokenizer, folder=args.out, texts={"README.md": text, "recipe.json": recipe_json})
     print(text, file=sys.stdout)
     print(f"written: {args.out}")
     return 0

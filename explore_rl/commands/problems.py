@@ -26,7 +26,8 @@ EXAMPLES = """examples:
   explore-rl problems math500.jsonl
   explore-rl problems train.parquet --model models/Qwen2.5-Math-7B --template qwen-boxed --show 2
   explore-rl problems train.parquet --against math500.jsonl aime24.jsonl --drop-overlap --write-jsonl clean.jsonl
-  explore-rl problems train.jsonl --success base-counts.csv --success-range 0 0.2 --verify-traces --write-verl hard.parquet
+  explore-rl problems train.jsonl --success base-counts.csv --success-range 0 0.2 --verify-traces \\
+      --write-verl hard.parquet
   explore-rl problems "lab:countdown?level=3&split=train" --model lab:base --template none
 """
 FORMS = "\n".join(f"  {name:14} {adapter.about}" for name, adapter in ADAPTERS.items())
@@ -172,9 +173,8 @@ def _chosen(
             problems = (p for p in problems if part[0] <= selection.place(p, args.seed, "split") < part[1])
         if counts is not None:
             notes["success"] = selection.Dropped()
-            problems = selection.filter_by_success(
-                problems, counts, *args.success_range, args.unmeasured, notes["success"]
-            )
+            low, high = args.success_range
+            problems = selection.filter_by_success(problems, counts, low, high, args.unmeasured, notes["success"])
         if args.max_prompt_tokens is not None or args.min_prompt_tokens:
             notes["length"] = selection.Dropped()
             at_most = args.max_prompt_tokens if args.max_prompt_tokens is not None else 1 << 60
@@ -205,8 +205,9 @@ def _verified(stream: Stream, keep_wrong: bool) -> Stream:
 
     with VerifierPool() as pool:
 
-        def verify(items: list) -> Iterable:
-            return tqdm(pool.verify(items), total=len(items), desc="traces", delay=2, disable=None)
+        def verify(items: Iterable) -> Iterable:
+            waiting = list(items)
+            return tqdm(pool.verify(waiting), total=len(waiting), desc="traces", delay=2, disable=None)
 
         kept, report = verify_traces(stream(), verify, keep_wrong)
     print("\n".join(report.lines(show=20)))
@@ -259,9 +260,11 @@ class Summary:
         for label in ("benchmarks", "verifiers", "prompts", "answers"):
             yield f"  {label:10} {_counts(getattr(self, label))}"
         least, median, most = np.percentile(np.array(self.lengths), [0, 50, 100])
-        yield f"  {'length':10} {least:.0f} to {most:.0f} {'tokens' if tokens else 'characters'} a prompt, median {median:.0f}"
+        unit = "tokens" if tokens else "characters"
+        yield f"  {'length':10} {least:.0f} to {most:.0f} {unit} a prompt, median {median:.0f}"
         if self.with_traces:
-            yield f"  {'traces':10} on {self.with_traces} problems: {_counts(self.sources)}; {self.with_logprob} with log-probability"
+            sources = f"{_counts(self.sources)}; {self.with_logprob} with log-probability"
+            yield f"  {'traces':10} on {self.with_traces} problems: {sources}"
         else:
             yield f"  {'traces':10} none"
 
@@ -312,7 +315,8 @@ def _report_fit(
 def _show(problem: Problem, template: Template, tokenizer: Any) -> None:
     answer = str(problem.answer)
     print(
-        f"\n--- {problem.id}  verifier {problem.verifier}, answer {answer if len(answer) <= 100 else answer[:97] + '...'}"
+        f"\n--- {problem.id}  verifier {problem.verifier}, answer "
+        f"{answer if len(answer) <= 100 else answer[:97] + '...'}"
     )
     if tokenizer is not None:
         ids = template.encode(problem, tokenizer)

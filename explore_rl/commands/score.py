@@ -10,10 +10,12 @@ from pathlib import Path
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = """examples:
-  explore-rl score lab:base --problems "lab:countdown?split=audit" --samples tuned.parquet --at own --out base_on_tuned.parquet
+  explore-rl score lab:base --problems "lab:countdown?split=audit" --samples tuned.parquet \\
+    --at own --out base_on_tuned.parquet
   explore-rl score runs/grpo-seed0/final --problems "lab:countdown?split=train" --traces --out grpo_on_traces.parquet"""
     parser.add_argument("model", help="a Hugging Face checkpoint folder, or lab:base")
     parser.add_argument("--problems", required=True, help="the problem file or spec that the texts belong to")
+    # Which texts, and at which settings.
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument(
         "--samples", type=Path, help="score the completions of this file (as explore-rl sample writes it)"
@@ -47,15 +49,22 @@ def run(args: argparse.Namespace) -> int:
     device = args.device if args.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
     with reported("explore-rl score", "nothing was written; give the command again") as outcome:
         records = scoring.run(
-            args.model, args.samples, args.problems, args.at, args.template, args.out, args.dtype, device
+            model=args.model,
+            samples=args.samples,
+            problems_path=args.problems,
+            at=args.at,
+            template_name=args.template,
+            out=args.out,
+            dtype=args.dtype,
+            device=device,
         )
     if outcome.code:
         return outcome.code
-    at = (
-        "each sample's own temperature and top-p"
-        if args.at == "own" and args.samples
-        else "temperature 1 and top-p 1 (raw)"
-    )
+
+    # What was scored, at which settings, and the typical figures.
+    at = "temperature 1 and top-p 1 (raw)"
+    if args.at == "own" and args.samples:
+        at = "each sample's own temperature and top-p"
     perplexity = [r["perplexity"] for r in records if r["perplexity"] is not None]
     print(f"{args.out}: {len(records)} texts under {records[0]['model']}, at {at}")
     if perplexity:

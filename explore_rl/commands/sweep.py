@@ -10,13 +10,15 @@ from pathlib import Path
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = """examples:
-  explore-rl sweep configs/ablations/trace_rate.yaml
-  explore-rl sweep configs/lab/board.yaml --seeds 0 --output runs/quick run.steps=40
+  explore-rl sweep ablations/trace_rate
+  explore-rl sweep lab/board --seeds 0 --output runs/quick run.steps=40
 
 Finished runs are not run again and stopped ones are resumed: after a kill, give the same command again."""
-    parser.add_argument("sweep", type=Path, help="a YAML file with base, seeds, output and runs")
     parser.add_argument(
-        "overrides", nargs="*", metavar="key=value", help="settings for all runs, before those of the file"
+        "sweep", type=Path, help="a YAML file with base, seeds, output and runs, or the name of one in configs/"
+    )
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="settings for all runs; they win over those of the file"
     )
     parser.add_argument("--seeds", type=int, nargs="+", help="instead of the file's")
     parser.add_argument("--output", help="instead of the file's")
@@ -34,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     from explore_rl.commands.reporting import reported
     from explore_rl.experiments.sweeps import load_sweep, run_sweep
 
-    sweep = load_sweep(args.sweep, args.overrides, args.seeds, args.output)
+    sweep = load_sweep(args.sweep, args.overrides, seeds=args.seeds, output=args.output)
     with reported("explore-rl sweep", "finished runs are kept; give the command again to go on") as outcome:
         if args.no_compare:
             run_sweep(sweep)
@@ -42,9 +44,10 @@ def run(args: argparse.Namespace) -> int:
         else:
             from explore_rl.experiments.comparison import Comparison
 
-            comparison = Comparison(sweep.output, args.samples, args.problems)
+            # Each run is sampled while its weights are in the engines; what a kill left without samples comes last.
+            comparison = Comparison(sweep.output, args.samples, problems=args.problems)
             comparison.check(sweep.configs)
             folders = run_sweep(sweep, after_each=comparison.sample_run)
-            comparison.sample_missing(folders)  # of runs that were trained, but not sampled, before a kill
+            comparison.sample_missing(folders)
             comparison.write(folders)
     return outcome.code

@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,17 +26,22 @@ from explore_rl.verifiers.pool import Item, VerifierPool
 
 EXAMPLES = """examples:
   explore-rl verify samples.parquet --problems math500.jsonl --out regraded.parquet
-  explore-rl verify samples.jsonl --problems math500.jsonl --set math.extract=boxed --set math.relative_tolerance=1e-4 --out strict.jsonl
+  explore-rl verify samples.jsonl --problems math500.jsonl --out strict.jsonl \\
+      --set math.extract=boxed --set math.relative_tolerance=1e-4
   explore-rl verify samples.parquet --problems train.parquet --verifier my_rewards.py:score --out mine.parquet
   explore-rl verify samples.parquet --problems qa.jsonl --verifier combine --out both.parquet \\
       --set 'combine.parts=[{"verifier": "math", "weight": 0.9}, {"verifier": "format", "weight": 0.1}]'
-  explore-rl verify samples.parquet --problems math500.jsonl --out judged.parquet --verifier judge --reasoning --workers 32 \\
-      --set judge.url=http://localhost:8000/v1 --set judge.model=Qwen/Qwen3-8B --set judge.subject=reasoning --set judge.votes=3
-  explore-rl verify graded.parquet --problems math500.jsonl --audit 200 --out sheet.jsonl    (then a person fills in judged_correct)
+  explore-rl verify samples.parquet --problems math500.jsonl --out judged.parquet --verifier judge \\
+      --reasoning --workers 32 \\
+      --set judge.url=http://localhost:8000/v1 --set judge.model=Qwen/Qwen3-8B \\
+      --set judge.subject=reasoning --set judge.votes=3
+  explore-rl verify graded.parquet --problems math500.jsonl --audit 200 --out sheet.jsonl
   explore-rl verify --judged sheet.jsonl --out rates.json
 
-FILE holds one completion a row (JSON lines, Parquet, ...): problem_id and completion; finish_reason "length" marks one that was cut off.
-All its columns are kept; correct, verdict, answer, mode, score and reason are written anew, or with --reasoning cot_correct alone."""
+FILE holds one completion a row (JSON lines, Parquet, ...): problem_id and completion; finish_reason "length" marks
+one that was cut off.
+All its columns are kept; correct, verdict, answer, mode, score and reason are written anew, or with --reasoning
+cot_correct alone. A person fills in judged_correct in the sheet that --audit writes."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -102,16 +107,15 @@ def run(args: argparse.Namespace) -> int:
     if args.verifier:
         options.setdefault(args.verifier, {})
     problems = {problem.id: problem for problem in load_problems(args.problems, format=args.format)}
-    rows: list[Row] = []
+    waiting: deque[Row] = deque()  # what is under way, in order
     changes: Counter[tuple[str, str]] = Counter()
     graded: list[dict[str, Any]] = []
     thought: Counter[str] = Counter()  # verdicts on the reasoning
     with VerifierPool(options, args.workers, args.time_limit, args.memory_limit) as pool:
-        verdicts = pool.verify(_items(args, problems, rows))
+        verdicts = pool.verify(_items(args, problems, waiting))
         with tqdm(total=_count(args.file), unit="completion", desc="verify") as bar:
-            for number, verdict in enumerate(verdicts):
-                row = rows[number]
-                rows[number] = None  # only what is under way is kept twice
+            for verdict in verdicts:
+                row = waiting.popleft()
                 graded.append(
                     row.values | ({"cot_correct": cot_correct(verdict)} if args.reasoning else _columns(verdict))
                 )
@@ -133,7 +137,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _items(args: argparse.Namespace, problems: dict[str, Problem], rows: list[Row]) -> Iterator[Item]:
+def _items(args: argparse.Namespace, problems: dict[str, Problem], waiting: deque[Row]) -> Iterator[Item]:
     for row in read_rows(args.file):
         if row.values.get("problem_id") is None:
             raise row.error("problem_id", "missing; expected the id of one of the problems")
@@ -144,7 +148,7 @@ def _items(args: argparse.Namespace, problems: dict[str, Problem], rows: list[Ro
             )
         completion = row.need("completion", str, "the text of the completion")
         row.values["problem_id"] = str(row.values["problem_id"])
-        rows.append(row)
+        waiting.append(row)
         yield Item(problem, completion, row.values.get("finish_reason") == "length", args.verifier)
 
 

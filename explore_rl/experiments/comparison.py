@@ -1,4 +1,4 @@
-"""Methods x seeds against the base: sampled audits through `analysis`, in the laboratory with the exact board beside them."""
+"""Methods x seeds against the base: sampled audits through `analysis`; in the laboratory the exact board beside it."""
 
 from __future__ import annotations
 
@@ -19,75 +19,100 @@ from explore_rl.experiments import board
 from explore_rl.problems import load_problems
 from explore_rl.rollout.engines import Engines
 from explore_rl.rollout.sampling import SamplingSettings, at_least_1, engines, sample
-from explore_rl.training.actors import Actors
+from explore_rl.training.actors import Actors, verifier_pool
 from explore_rl.verifiers.pool import VerifierPool
 
 log = logging.getLogger(__name__)
 
-REDRAW_SEED = 1  # the base is drawn twice, and stands on the board as a method: what one model drawn twice shows
+# The base is drawn twice, and its second draw stands beside the methods: what one model drawn twice shows.
+REDRAW_SEED = 1
 
 
 class Comparison:
     """Samples what runs need for their audit, and writes the comparison.
 
-    output: the folder of the board and the report. samples: completions a problem. problems: audit problems of the samples; None: the
-    first `SAMPLED` of the recipe's exact audit problems, or its held-out problems outside the laboratory.
+    output: the folder of the board and the report.
+    samples: completions a problem.
+    problems: the problems to sample; None: the first `SAMPLED` of the recipe's exact audit problems or, outside the
+        laboratory, of its held-out problems.
     """
 
     SAMPLED = 100
 
-    def __init__(self, output: Path, samples: int, problems: str | None = None):
+    def __init__(self, output: Path, samples: int, *, problems: str | None = None):
         at_least_1("samples", samples)
-        self.output, self.samples, self.problems = output, samples, problems
+        self.output = output
+        self.samples = samples
+        self.problems = problems
 
     def check(self, configs: Sequence[Config]) -> None:
-        """Reads the audit problems of these runs, so that a mistake there is found before any work; one base, drawn in one way, has to fit them all.
+        """Finds mistakes before any work: reads the audit problems, and sees whether one base can serve all runs.
 
         Raises InputError.
         """
+        # The base of every run has to be sampled like the first one's.
         wanted = [self.settings(config, config.model.path) for config in configs]
+        first = wanted[0]
         for config, other in zip(configs, wanted, strict=True):
-            if differing := [f.name for f in fields(other) if getattr(other, f.name) != getattr(wanted[0], f.name)]:
+            differing = [f.name for f in fields(other) if getattr(other, f.name) != getattr(first, f.name)]
+            if differing:
                 said = ", ".join(
-                    f"{name} {getattr(wanted[0], name)!r} against {getattr(other, name)!r}" for name in differing
+                    f"{name} {getattr(first, name)!r} against {getattr(other, name)!r}" for name in differing
                 )
                 runs = " and ".join(f"{c.name}, seed {c.seed}" for c in (configs[0], config))
                 raise InputError(
-                    f"runs {runs} would be sampled differently ({said}), and no one base stands against both; compare them apart"
+                    f"runs {runs} would be sampled differently ({said}),"
+                    " and no one base stands against both; compare them apart"
                 )
-        for problems, format, limit in dict.fromkeys((s.problems, s.format, s.limit) for s in wanted):
-            load_problems(problems, format=format, limit=limit)
+        # Each set of audit problems is read once, for the check alone.
+        for problems, form, limit in dict.fromkeys((s.problems, s.format, s.limit) for s in wanted):
+            load_problems(problems, format=form, limit=limit)
 
-    def settings(self, config: Config, model: str, seed: int = 0) -> SamplingSettings:
+    def settings(self, config: Config, model: str, *, seed: int = 0) -> SamplingSettings:
+        """How `model` is sampled for the audit of a run of `config`. Raises InputError without audit problems."""
         laboratory = board.is_laboratory(config)
         problems = self.problems or (config.run.exact_problems if laboratory else config.problems.heldout)
         if problems is None:
             raise InputError("no audit problems: the recipe has no problems.heldout; give --problems")
         return SamplingSettings(
-            model=model, problems=problems, n=self.samples, temperature=config.rollout.temperature, max_tokens=config.rollout.max_new_tokens,
-            seed=seed, template=config.model.template, stop=tuple(config.rollout.stop), dtype=config.model.dtype,
-            limit=None if self.problems else self.SAMPLED, verifier_options=config.verifiers.options,
+            model=model,
+            problems=problems,
+            n=self.samples,
+            temperature=config.rollout.temperature,
+            max_tokens=config.rollout.max_new_tokens,
+            seed=seed,
+            template=config.model.template,
+            stop=tuple(config.rollout.stop),
+            dtype=config.model.dtype,
+            limit=None if self.problems else self.SAMPLED,
+            verifier_options=config.verifiers.options,
             format=None if self.problems or laboratory else config.problems.format,
-        )  # fmt: skip
+        )
 
     def wanted(self, config: Config, folder: Path) -> list[tuple[SamplingSettings, Path]]:
-        """What a run's audit reads, and the files: the run's own samples, then the two draws from its base. Other settings are other files."""
+        """What a run's audit reads, each with its file: the run's own samples, then the two draws from its base.
+
+        Other settings are other files.
+        """
         run = self.settings(config, str(folder / "final"))
-        bases = [self.settings(config, config.model.path, seed) for seed in (0, REDRAW_SEED)]
-        files = [folder / f"samples-{self.samples}-{run.digest()}.parquet"]
-        files += [self.output / f"base-{self.samples}-draw{base.seed}-{base.digest()}.parquet" for base in bases]
-        return list(zip([run, *bases], files, strict=True))
+        wanted = [(run, folder / f"samples-{self.samples}-{run.digest()}.parquet")]
+        for seed in (0, REDRAW_SEED):
+            base = self.settings(config, config.model.path, seed=seed)
+            wanted.append((base, self.output / f"base-{self.samples}-draw{seed}-{base.digest()}.parquet"))
+        return wanted
 
     def sample_run(self, config: Config, folder: Path, actors: Actors) -> None:
         """Draws a run's audit samples from the engines that its training left behind, and the base's, once."""
-        (settings, out), *bases = self.wanted(config, folder)
+        (settings, out), *of_base = self.wanted(config, folder)
         if not out.exists():
             self._sample(settings, out, nullcontext(actors.engines), actors.verifiers)
-        bases = [(settings, out) for settings, out in bases if not out.exists()]
-        if bases:
+
+        # For the base the engines get the initial weights back.
+        missing = [(settings, out) for settings, out in of_base if not out.exists()]
+        if missing:
             actors.reset(config, base_model=False)
             actors.weights.send(0)
-        for settings, out in bases:
+        for settings, out in missing:
             self._sample(settings, out, nullcontext(actors.engines), actors.verifiers)
 
     def sample_missing(self, folders: Sequence[Path]) -> None:
@@ -96,10 +121,7 @@ class Comparison:
             config = load_config(folder / "config.yaml")
             missing = [(settings, out) for settings, out in self.wanted(config, folder) if not out.exists()]
             if missing:
-                v = config.verifiers
-                with VerifierPool(
-                    v.options, workers=v.workers, time_limit_s=v.time_limit_s, memory_limit_mb=v.memory_limit_mb
-                ) as pool:
+                with verifier_pool(config) as pool:
                     for settings, out in missing:
                         self._sample(settings, out, engines(settings), pool)
 
@@ -113,24 +135,25 @@ class Comparison:
         """Board (in the laboratory), comparison.json and the report, into `output`; prints the table."""
         configs = {folder: load_config(folder / "config.yaml") for folder in folders}
         files = {folder: [out for _, out in self.wanted(config, folder)] for folder, config in configs.items()}
+
+        # The base stands against its own second draw and against every run, by method.
         _, drawn, again = files[folders[0]]
         base = readers.load([str(drawn)], name="base")
         methods: dict[str, list] = {"base, drawn again": [readers.load([str(again)], name="base, drawn again")]}
         for folder, config in configs.items():
-            methods.setdefault(config.name, []).append(
-                readers.load([str(files[folder][0])], name=f"{config.name}, seed {config.seed}")
-            )
-        warnings = dict.fromkeys(
-            line for runs in methods.values() for run in runs for line in readers.align(base, run)[2]
-        )
+            run = readers.load([str(files[folder][0])], name=f"{config.name}, seed {config.seed}")
+            methods.setdefault(config.name, []).append(run)
+        warnings: dict[str, None] = {}
+        for run in (run for runs in methods.values() for run in runs):
+            warnings |= dict.fromkeys(readers.align(base, run)[2])
+
         document = compare(base, methods, warnings=list(warnings), progress=lambda line: log.info("auditing %s", line))
         if board.is_laboratory(configs[folders[0]]):
             exact = board.build(folders)
             board.write(exact, self.output)
             document["exact"] = exact
-            print(
-                f"\nexact, on {exact['settings']['problems']}, support at eps = {board.EPS:.4f}:\n\n{board.text_table(exact)}"
-            )
+            print(f"\nexact, on {exact['settings']['problems']}, support at eps = {board.EPS:.4f}:\n")
+            print(board.text_table(exact))
         write_comparison(document, self.output)
         print(f"\nreport: {self.output / 'report.html'}")
         return document

@@ -1,12 +1,21 @@
-"""What a run looks like, drawn from its records: training curves and, in the laboratory, exact support lost and gained over the steps."""
+"""Pictures of a run, drawn from its records: training curves and, in the laboratory, exact support over the steps."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from explore_rl.experiments.run_folder import RunFolder
+from explore_rl.training.metrics import STAGES
 
 EPS_SHOWN = 3 / 1024  # the rule-of-three detection limit of 1,024 draws
+PANELS = [  # of training.png: title, metrics
+    ("pass@1", ["pass@1", "pass@group"]),
+    ("entropy (nats)", ["entropy/token", "answers/entropy"]),
+    ("share of groups", ["signal/groups_without"]),
+    ("gradient norm", ["update/gradient_norm"]),
+    ("engine against learner, mean |log-probability|", ["engine/logprob_difference_mean"]),
+    ("seconds a step", [f"seconds/{stage}" for stage in STAGES]),
+]
 
 
 def draw_curves(folder: RunFolder) -> list[Path]:
@@ -27,26 +36,8 @@ def draw_curves(folder: RunFolder) -> list[Path]:
 def _training(folder: RunFolder, metrics: list[dict]) -> Path:
     import matplotlib.pyplot as plt
 
-    panels = [
-        ("pass@1", ["pass@1", "pass@group"]),
-        ("entropy (nats)", ["entropy/token", "answers/entropy"]),
-        ("share of groups", ["signal/groups_without"]),
-        ("gradient norm", ["update/gradient_norm"]),
-        ("engine against learner, mean |log-probability|", ["engine/logprob_difference_mean"]),
-        (
-            "seconds a step",
-            [
-                "seconds/generate",
-                "seconds/verify",
-                "seconds/score",
-                "seconds/train",
-                "seconds/transfer",
-                "seconds/other",
-            ],
-        ),
-    ]
     figure, axes = plt.subplots(2, 3, figsize=(13, 6.5), layout="constrained")
-    for axis, (title, names) in zip(axes.flat, panels, strict=True):
+    for axis, (title, names) in zip(axes.flat, PANELS, strict=True):
         for name in names:
             points = [(m["step"], m[name]) for m in metrics if m.get(name) is not None]
             if points:
@@ -56,10 +47,13 @@ def _training(folder: RunFolder, metrics: list[dict]) -> Path:
         axis.grid(alpha=0.3)
         if axis.lines:
             axis.legend(fontsize=8)
-    for record in folder.records("evaluations.jsonl"):
+
+    # Dots on the first panel: pass@1 on the held-out problems.
+    evaluations = folder.records("evaluations.jsonl")
+    for record in evaluations:
         if "pass@1" in record:
             axes[0, 0].plot(record["step"], record["pass@1"], "k.", markersize=5)
-    figure.suptitle(folder.path.name + (" (dots: held-out pass@1)" if folder.records("evaluations.jsonl") else ""))
+    figure.suptitle(folder.path.name + (" (dots: held-out pass@1)" if evaluations else ""))
     target = folder.path / "figures" / "training.png"
     figure.savefig(target, dpi=110)
     plt.close(figure)
@@ -69,24 +63,28 @@ def _training(folder: RunFolder, metrics: list[dict]) -> Path:
 def _support(folder: RunFolder, exact: list[dict]) -> Path:
     import matplotlib.pyplot as plt
 
-    steps = [r["step"] for r in exact]
-    figure, axes = plt.subplots(1, 3, figsize=(14, 4.2), layout="constrained")
+    steps = [record["step"] for record in exact]
+    figure, (passes, support, regions) = plt.subplots(1, 3, figsize=(14, 4.2), layout="constrained")
     for k in ("1", "16", "256", "1024", "4096"):
         if k in exact[0]["pass_at_k"]:
-            axes[0].plot(steps, [r["pass_at_k"][k] for r in exact], marker=".", label=f"pass@{k}")
-    axes[0].set_title("exact pass@k on the audit problems")
+            passes.plot(steps, [record["pass_at_k"][k] for record in exact], marker=".", label=f"pass@{k}")
+    passes.set_title("exact pass@k on the audit problems")
+
+    # At the rung of the ladder that is nearest to EPS_SHOWN: lost below the axis, gained above.
     for unit, style in (("mode", "-"), ("problem", "--")):
-        rows = [min(r["support"][unit], key=lambda row: abs(row["eps"] - EPS_SHOWN)) for r in exact]
-        axes[1].plot(steps, [-row["shrunk"] for row in rows], style, color="tab:red", marker=".", label=f"{unit}s lost")
-        axes[1].plot(
-            steps, [row["expanded"] for row in rows], style, color="tab:green", marker=".", label=f"{unit}s gained"
-        )
-    axes[1].axhline(0, color="grey", linewidth=0.8)
-    axes[1].set_title(f"exact support against the base, eps = {EPS_SHOWN:.4f}")
+        rungs = [min(record["support"][unit], key=lambda rung: abs(rung["eps"] - EPS_SHOWN)) for record in exact]
+        lost = [-rung["shrunk"] for rung in rungs]
+        gained = [rung["expanded"] for rung in rungs]
+        support.plot(steps, lost, style, color="tab:red", marker=".", label=f"{unit}s lost")
+        support.plot(steps, gained, style, color="tab:green", marker=".", label=f"{unit}s gained")
+    support.axhline(0, color="grey", linewidth=0.8)
+    support.set_title(f"exact support against the base, eps = {EPS_SHOWN:.4f}")
+
     for name in exact[0]["regions"]:
-        axes[2].semilogy(steps, [max(r["regions"][name], 1e-12) for r in exact], marker=".", label=name)
-    axes[2].set_title("mass of correct answers by region")
-    for axis in axes:
+        masses = [max(record["regions"][name], 1e-12) for record in exact]
+        regions.semilogy(steps, masses, marker=".", label=name)
+    regions.set_title("mass of correct answers by region")
+    for axis in (passes, support, regions):
         axis.set_xlabel("step")
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8)

@@ -5,8 +5,8 @@
     exact.jsonl            exact audits over the steps (lab)    checkpoints/step-000050/       complete, or not there
     final/                 Hugging Face checkpoint              figures/*.png                  curves
 
-A step's records may be written before the checkpoint that covers them; resuming drops everything past the checkpoint, so no step is
-there twice and none is missing.
+A step's records may be written before the checkpoint that covers them. Resuming drops everything past the checkpoint:
+no step is recorded twice and none is missing.
 """
 
 from __future__ import annotations
@@ -43,13 +43,14 @@ PACKAGES = (
 
 
 class RunFolder:
-    """The folder of one run. `create` refuses one that holds a run already, `open` wants one to resume."""
+    """The folder of one run. `create` refuses a folder that holds a run already; `open` wants one to resume."""
 
     def __init__(self, path: Path):
         self.path = path
 
     @staticmethod
     def refuse_existing(path: Path) -> None:
+        """Raises InputError if the folder holds a run already."""
         if (path / "config.yaml").exists():
             raise InputError(
                 f"{path}: holds a run already; add --resume to go on with it, or choose another run.output"
@@ -57,6 +58,7 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: Path, config_yaml: str, environment: dict[str, Any]) -> RunFolder:
+        """Lays out a new folder. Raises InputError if it holds a run already."""
         cls.refuse_existing(path)
         folder = cls(path)
         for name in ("rollouts", "checkpoints", "figures"):
@@ -67,6 +69,7 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
+        """The folder of a run to go on with. Raises InputError if it holds none."""
         if not (path / "config.yaml").exists():
             raise InputError(f"{path}: holds no run to resume (no config.yaml); leave --resume out to start one")
         return cls(path)
@@ -82,18 +85,19 @@ class RunFolder:
             os.fsync(file.fileno())
 
     def write_rollouts(self, step: int, table: pa.Table) -> None:
+        """The samples of a step; the file is complete or not there."""
         target = self.path / "rollouts" / f"step-{step:06d}.parquet"
         aside = target.with_suffix(".tmp")
         pq.write_table(table, aside, compression="zstd")
         os.replace(aside, target)
 
     def records(self, name: str) -> list[dict[str, Any]]:
+        """The records of a file of lines, in order. A line that a kill cut off is left out."""
         path = self.path / name
-        return (
-            [json.loads(line) for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
-            if path.exists()
-            else []
-        )
+        if not path.exists():
+            return []
+        lines = path.read_bytes().splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.endswith(b"\n")]
 
     # --- checkpoints ---
 
@@ -101,41 +105,41 @@ class RunFolder:
         return self.path / "checkpoints" / f"step-{step:06d}"
 
     def checkpoints(self) -> list[int]:
-        """Steps with a complete checkpoint, ascending. `step` counts the steps done, so that one is the next to do."""
-        found = [int(p.parent.name.split("-")[1]) for p in (self.path / "checkpoints").glob(f"step-*/{MARK}")]
-        return sorted(found)
+        """Steps with a complete checkpoint, ascending. A checkpoint at `step` was made after `step` steps."""
+        marks = (self.path / "checkpoints").glob(f"step-*/{MARK}")
+        return sorted(int(mark.parent.name.split("-")[1]) for mark in marks)
 
     def begin_checkpoint(self, step: int) -> Path:
+        """An empty folder to write the checkpoint into; `complete_checkpoint` moves it into place."""
         aside = self.path / "checkpoints" / f".step-{step:06d}.partial"
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(parents=True)
         return aside
 
-    def complete_checkpoint(self, step: int, aside: Path, keep: int) -> None:
-        """Marks, moves into place in one rename, and only then removes checkpoints beyond the last `keep`."""
+    def complete_checkpoint(self, step: int, aside: Path, *, keep: int) -> None:
+        """Marks the checkpoint, moves it into place in one rename, and only then removes all but the last `keep`."""
         write_atomic(aside / MARK, f"{step}\n")
         target = self.checkpoint_path(step)
         if target.exists():
             shutil.rmtree(target)
         os.replace(aside, target)
         for old in self.checkpoints()[:-keep]:
-            (self.checkpoint_path(old) / MARK).unlink()  # no longer complete before it is half gone
+            (self.checkpoint_path(old) / MARK).unlink()  # first, so that a half removed one is not taken as complete
             shutil.rmtree(self.checkpoint_path(old))
 
     def rewind(self, step: int) -> None:
-        """Drops every record past the checkpoint at `step` and half-written files.
+        """Drops every record past the checkpoint at `step`, and half-written files.
 
-        Lines of metrics.jsonl tell of a step, those of evaluations and audits of the state after so many: with a checkpoint at `step`, the
-        latter were made before it was marked. Without one (step 0) everything is done again.
+        A line of metrics.jsonl tells of a step; a line of evaluations or audits tells of the state after so many steps.
+        With a checkpoint at `step`, those of the state after `step` steps were made before it was marked, and stay.
+        Without a checkpoint (step 0) everything is done again.
         """
         for name in ("metrics.jsonl", "exact.jsonl", "evaluations.jsonl"):
             if (self.path / name).exists():
-                kept = [
-                    r
-                    for r in self.records(name)
-                    if r["step"] < step or (step and name != "metrics.jsonl" and r["step"] == step)
-                ]
-                write_atomic(self.path / name, "".join(json.dumps(r) + "\n" for r in kept))
+                tells_of_state = name != "metrics.jsonl"
+                last = step if tells_of_state and step else step - 1
+                kept = [record for record in self.records(name) if record["step"] <= last]
+                write_atomic(self.path / name, "".join(json.dumps(record) + "\n" for record in kept))
         for shard in (self.path / "rollouts").glob("step-*"):
             if shard.suffix == ".tmp" or int(shard.stem.split("-")[1]) >= step:
                 shard.unlink()
@@ -143,7 +147,7 @@ class RunFolder:
             shutil.rmtree(partial)
 
 
-def environment(seed: int, device: str, argv: list[str] | None = None) -> dict[str, Any]:
+def environment(seed: int, device: str, *, argv: list[str] | None = None) -> dict[str, Any]:
     """Versions, commit, machine and seed: what a figure made from this run can be traced to."""
     versions = {}
     for package in PACKAGES:
@@ -151,21 +155,22 @@ def environment(seed: int, device: str, argv: list[str] | None = None) -> dict[s
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
-    root = Path(__file__).resolve().parents[2]
-
-    def git(*words: str) -> str | None:
-        try:
-            done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, timeout=10)
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        return done.stdout.strip() if done.returncode == 0 else None
-
     return {
         "versions": versions,
         "python": platform.python_version(),
         "machine": {"system": platform.platform(), "cpus": os.cpu_count(), "device": device},
-        "commit": git("rev-parse", "HEAD"),
-        "uncommitted_changes": bool(git("status", "--porcelain")),
+        "commit": _git("rev-parse", "HEAD"),
+        "uncommitted_changes": bool(_git("status", "--porcelain")),
         "seed": seed,
         "command": argv if argv is not None else sys.argv,
     }
+
+
+def _git(*words: str) -> str | None:
+    """What git says of this repository; None where there is no git or no repository."""
+    root = Path(__file__).resolve().parents[2]
+    try:
+        done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

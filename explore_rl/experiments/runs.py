@@ -29,7 +29,7 @@ from explore_rl.files import write_atomic
 from explore_rl.models import load_model_config, load_tokenizer, resolve_model
 from explore_rl.problems.templates import check as check_template
 from explore_rl.problems.templates import check_lengths, load_template
-from explore_rl.strategies.base import Strategy, needs_of
+from explore_rl.strategies.base import Needs, Strategy, needs_of
 from explore_rl.training.actors import Actors
 from explore_rl.training.trainer import Trainer
 from explore_rl.types import Problem
@@ -43,7 +43,13 @@ def output_folder(config: Config) -> Path:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a run starts from, read and checked. content: the problems' hashes."""
+    """What a run starts from, read and checked.
+
+    training: the problems to train on.
+    heldout: the problems of evaluations; empty where none are asked for.
+    strategies: in the order of the config.
+    content: hashes of both sets of problems.
+    """
 
     training: list[Problem]
     heldout: list[Problem]
@@ -57,28 +63,32 @@ class Inputs:
 
 def check(config: Config, resume: bool = False) -> Inputs:
     """Reads and checks everything that the user gave, and starts nothing. Raises InputError."""
+    # Settings without effect under this config are told, not refused.
     chosen = strategies.make(config.strategies)
-    here = placement.resolve(config) if config.devices.device == "auto" else config.devices.device
-    for line in warnings(config, here, needs_of(chosen, config).base_engine):
+    device = placement.resolve(config) if config.devices.device == "auto" else config.devices.device
+    for line in warnings(config, device, needs_of(chosen, config).base_engine):
         log.warning("%s", line)
+
+    # The model and its tokenizer, the problems, and whether they fit each other.
     resolve_model(config.model.path)
     tokenizer = load_tokenizer(config.model.path)
     training = problems.load_problems(config.problems.train, format=config.problems.format, limit=config.problems.limit)
-    heldout = (
-        problems.load_problems(config.problems.heldout) if config.problems.heldout and config.run.evaluate_every else []
-    )
+    heldout = []
+    if config.problems.heldout and config.run.evaluate_every:
+        heldout = problems.load_problems(config.problems.heldout)
     if not training:
         raise InputError(f"{config.problems.train}: holds no problems")
     template = load_template(config.model.template)
-    for line in check_template(
-        tokenizer, template, load_model_config(config.model.path), max_tokens=config.rollout.max_new_tokens
-    ):
+    model_config = load_model_config(config.model.path)
+    for line in check_template(tokenizer, template, model_config, max_tokens=config.rollout.max_new_tokens):
         log.warning("%s", line)
     check_lengths(training + heldout, template, tokenizer, config.model.max_prompt_tokens)
     for strategy in chosen:
         strategy.check(config, training)
     if config.run.exact_every:
         problems.load_problems(config.run.exact_problems)  # read for the check alone
+
+    # The folder: a resumed run goes on as it began, a new one needs an empty place.
     path = output_folder(config)
     content = {"train": content_hash(training), "heldout": content_hash(heldout)}
     if resume:
@@ -91,7 +101,8 @@ def check(config: Config, resume: bool = False) -> Inputs:
 
 def summary(config: Config, inputs: Inputs) -> str:
     """A few lines on what `run` would do, and what it takes. Raises InputError for a layout without meaning."""
-    algorithm, needs = config.algorithm, needs_of(inputs.strategies, config)
+    algorithm = config.algorithm
+    needs = needs_of(inputs.strategies, config)
     drawn = algorithm.prompts_per_step * algorithm.group_size
     epochs = config.run.steps * algorithm.prompts_per_step / len(inputs.training)
     return "\n".join(
@@ -107,14 +118,18 @@ def summary(config: Config, inputs: Inputs) -> str:
     )
 
 
-def run(config: Config, resume: bool = False, actors: Actors | None = None) -> Path:
-    """Trains as `config` says, into its run folder. Everything that the user gave is read and checked before any actor starts.
+def run(config: Config, *, resume: bool = False, actors: Actors | None = None) -> Path:
+    """Trains as `config` says, into its run folder, which it returns.
 
-    actors: ones left by an earlier run, re-used if they fit; the caller closes them. Returns the folder. Raises InputError, RunStopped,
-    ActorFault; KeyboardInterrupt after a clean stop by Ctrl-C.
+    Everything that the user gave is read and checked before any actor starts. Raises InputError, RunStopped and
+    ActorFault, and KeyboardInterrupt after a clean stop by Ctrl-C.
+
+    resume: whether to go on with the run that the folder holds.
+    actors: those that an earlier run left, which are reset for this run and which the caller closes; None: own ones.
     """
     inputs = check(config, resume)
-    path, needs = output_folder(config), needs_of(inputs.strategies, config)
+    path = output_folder(config)
+    needs = needs_of(inputs.strategies, config)
     log.info(
         "run %s: %d problems, model %s, strategies: %s",
         path,
@@ -122,38 +137,43 @@ def run(config: Config, resume: bool = False, actors: Actors | None = None) -> P
         resolve_model(config.model.path),
         inputs.names,
     )
-    with own_or_given(actors, config, needs.base_engine, needs.base_model) as used:
+    with own_or_given(actors, config, needs=needs) as used:
+        # The folder is made only now, so that a layout or model that cannot start leaves none behind.
         if resume:
             folder = RunFolder.open(path)
             write_atomic(path / "config.yaml", to_yaml(config))
-        else:  # only now: a layout or model that cannot start leaves no folder behind
-            folder = RunFolder.create(
-                path, to_yaml(config), environment(config.seed, used.layout.kind) | {"problems": inputs.content}
-            )
-        return _run_with(used, config, inputs, folder, resume)
+        else:
+            facts = environment(config.seed, used.layout.kind) | {"problems": inputs.content}
+            folder = RunFolder.create(path, to_yaml(config), facts)
+        _run_with(used, config, inputs=inputs, folder=folder, resume=resume)
+        return path
 
 
-def _run_with(actors: Actors, config: Config, inputs: Inputs, folder: RunFolder, resume: bool) -> Path:
-    trainer = Trainer(config, inputs.training, inputs.heldout, inputs.strategies, actors, folder)
+def _run_with(actors: Actors, config: Config, *, inputs: Inputs, folder: RunFolder, resume: bool) -> None:
+    """Runs the steps that are left, with tracker and progress bar, and draws the curves."""
+    trainer = Trainer(
+        config,
+        inputs.training,
+        heldout=inputs.heldout,
+        strategies=inputs.strategies,
+        actors=actors,
+        folder=folder,
+    )
     begin = trainer.resume() if resume else 0
     if resume:
         log.info("resuming after %d of %d steps", begin, config.run.steps)
-    tracker = make_tracker(config.run.tracker, folder, config.name, asdict(config))
+    tracker = make_tracker(config.run.tracker, folder, name=config.name, config=asdict(config))
     trainer.evaluations.report = tracker.log
+
+    # Whatever ends the steps, the tracker is closed; a full disk becomes a stop that says how to go on.
     with (
         interruptible() as asked_to_stop,
-        tqdm(total=config.run.steps, initial=begin, desc=config.name, unit="step", dynamic_ncols=True) as bar,
+        tqdm(total=config.run.steps, initial=begin, desc=config.name, unit="step", dynamic_ncols=True) as progress,
     ):
 
         def on_step(number: int, metrics: dict[str, float]) -> None:
             tracker.log(number + 1, metrics)
-            shown = {
-                "pass@1": metrics.get("pass@1"),
-                "entropy": metrics.get("entropy/token"),
-                "s/step": metrics["seconds/step"],
-            }
-            bar.set_postfix({k: f"{v:.3f}" for k, v in shown.items() if v is not None}, refresh=False)
-            bar.update()
+            _show(progress, metrics)
 
         try:
             trainer.start()
@@ -164,6 +184,8 @@ def _run_with(actors: Actors, config: Config, inputs: Inputs, folder: RunFolder,
             raise
         finally:
             tracker.close()
+
+    # A run that was stopped has no final model and no curves; the command ends as Ctrl-C does.
     if asked_to_stop.is_set():
         log.warning(
             "stopped after %d of %d steps; the checkpoint is complete: go on with --resume",
@@ -174,11 +196,24 @@ def _run_with(actors: Actors, config: Config, inputs: Inputs, folder: RunFolder,
     from explore_rl.experiments.curves import draw_curves
 
     draw_curves(folder)
-    return folder.path
+
+
+def _show(progress: tqdm, metrics: dict[str, float]) -> None:
+    """Moves the bar on by a step, with the few figures that say whether the run does well."""
+    figures = {
+        "pass@1": metrics.get("pass@1"),
+        "entropy": metrics.get("entropy/token"),
+        "s/step": metrics["seconds/step"],
+    }
+    progress.set_postfix({name: f"{value:.3f}" for name, value in figures.items() if value is not None}, refresh=False)
+    progress.update()
 
 
 def disk_is_full(error: Exception) -> bool:
-    """Whether an error, of this process or of a rank, comes from a full disk. torch's archive writer reports one without the reason."""
+    """Whether an error, of this process or of a rank, comes from a full disk.
+
+    torch's archive writer reports a full disk without the reason, so its errors are taken as one.
+    """
     cause = getattr(error, "cause", error)
     if isinstance(cause, OSError):
         return cause.errno in (errno.ENOSPC, errno.EDQUOT)
@@ -186,21 +221,24 @@ def disk_is_full(error: Exception) -> bool:
 
 
 def refuse_other_settings(config: Config, folder: RunFolder) -> None:
-    """A resumed run goes on under the settings it began with; only how far and how it is watched may change."""
-    began = load_config(folder.path / "config.yaml")
-    free = {"steps", "keep_checkpoints", "checkpoint_every", "tracker", "output"}
+    """A resumed run goes on under the settings it began with; only how far and how it is watched may change.
+
+    Raises InputError.
+    """
+    began = asdict(load_config(folder.path / "config.yaml"))
+    may_change = {"steps", "keep_checkpoints", "checkpoint_every", "tracker", "output"}  # of the section `run`
     for section, now in asdict(config).items():
-        before = asdict(began)[section]
+        before = began[section]
         if section == "devices" or now == before:
             continue
-        if isinstance(now, dict):
-            changed = [key for key in now if now[key] != before[key] and not (section == "run" and key in free)]
-            if changed:
-                raise InputError(
-                    f"--resume: {section}.{changed[0]} was {before[changed[0]]!r} and is now {now[changed[0]]!r}; a run goes on as it began"
-                )
-        else:
+        if not isinstance(now, dict):
             raise InputError(f"--resume: {section} was {before!r} and is now {now!r}; a run goes on as it began")
+        changed = [key for key in now if now[key] != before[key] and not (section == "run" and key in may_change)]
+        if changed:
+            key = changed[0]
+            raise InputError(
+                f"--resume: {section}.{key} was {before[key]!r} and is now {now[key]!r}; a run goes on as it began"
+            )
 
 
 def content_hash(loaded: list[Problem]) -> str:
@@ -212,6 +250,7 @@ def content_hash(loaded: list[Problem]) -> str:
 
 
 def refuse_other_problems(path: Path, content: dict[str, str]) -> None:
+    """content: hashes by side, "train" and "heldout". Raises InputError if the run in `path` began with others."""
     began = json.loads((path / "environment.json").read_text()).get("problems", content)
     for side, now in content.items():
         if began.get(side) != now:
@@ -221,12 +260,13 @@ def refuse_other_problems(path: Path, content: dict[str, str]) -> None:
 
 
 @contextmanager
-def own_or_given(actors: Actors | None, config: Config, base_engine: bool, base_model: bool) -> Iterator[Actors]:
+def own_or_given(actors: Actors | None, config: Config, *, needs: Needs) -> Iterator[Actors]:
+    """The actors that were given, reset for `config`; or own ones, closed at the end."""
     if actors is None:
-        with Actors(config, base_engine, base_model) as own:
+        with Actors(config, base_engine=needs.base_engine, base_model=needs.base_model) as own:
             yield own
     else:
-        actors.reset(config, base_model)
+        actors.reset(config, needs.base_model)
         yield actors
 
 
@@ -241,6 +281,7 @@ def interruptible() -> Iterator[threading.Event]:
         asked.set()
         log.warning("stopping after this step and saving a checkpoint; press Ctrl-C again to stop at once")
 
+    # Only the main thread may set handlers; elsewhere nobody asks.
     if threading.current_thread() is not threading.main_thread():
         yield asked
         return

@@ -4,15 +4,17 @@
     seeds: [0, 1, 2]
     output: runs/trace_rate            # each run goes to output/NAME-seedN
     runs:
-      - {name: rate_0.25, recipe: configs/lab/trace_injection.yaml, overrides: ["strategies=[{name: trace_injection, rate: 0.25}]"]}
+      - name: rate_0.25
+        recipe: configs/lab/trace_injection.yaml
+        overrides: ["strategies=[{name: trace_injection, rate: 0.25}]"]
 
-A run that is finished is not run again; one that was stopped is resumed. So a sweep that was killed goes on when it is given again.
+A finished run is not run again, and a stopped one is resumed. So a killed sweep goes on when it is given again.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ import yaml
 from analysis.errors import InputError
 from explore_rl import strategies
 from explore_rl.config.loading import load_config
+from explore_rl.config.recipes import find
 from explore_rl.config.schema import Config
 from explore_rl.experiments.run_folder import RunFolder
 from explore_rl.experiments.runs import output_folder, refuse_other_settings, run
@@ -36,46 +39,64 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Sweep:
-    """output: the folder of all runs. configs: one a run, seed by seed."""
+    """The runs of a sweep.
+
+    output: the folder of all runs.
+    configs: one a run, seed by seed.
+    """
 
     output: Path
     configs: list[Config]
 
 
 def load_sweep(
-    path: Path, overrides: list[str] = (), seeds: list[int] | None = None, output: str | None = None
+    path: Path, overrides: Sequence[str] = (), *, seeds: list[int] | None = None, output: str | None = None
 ) -> Sweep:
-    """Reads and checks every run of a sweep before any starts. overrides go last, to all runs. Raises InputError."""
+    """Reads and checks every run of a sweep before any starts. Raises InputError.
+
+    path: the file, or the name of a sweep that comes with the project, such as "lab/board".
+    overrides: for all runs; they win over the file's.
+    seeds, output: in place of the file's.
+    """
+    path = find(path)
     data = _read(path)
     folder = Path(output or data.get("output") or f"runs/{path.stem}")
     configs = []
-    for seed in seeds or data.get("seeds", [0]):  # seed by seed, so that a sweep that is stopped early has whole boards
+    # Seed by seed, so that a sweep that is stopped early has all runs of its first seeds.
+    for seed in seeds or data.get("seeds", [0]):
         for entry in data["runs"]:
-            last = [f"name={entry['name']}", f"seed={seed}", f"run.output={folder}/{entry['name']}-seed{seed}"]
+            name = entry["name"]
+            last = [f"name={name}", f"seed={seed}", f"run.output={folder}/{name}-seed{seed}"]
             given = [*data.get("overrides", []), *entry.get("overrides", []), *overrides, *last]
             configs.append(load_config(entry.get("recipe", data.get("base")), given))
     return Sweep(folder, configs)
 
 
-# key -> (whether a value is right, what would be)
-TEXT = (lambda value: isinstance(value, str) and value != "", "text")
-TEXTS = (
-    lambda value: isinstance(value, list) and all(isinstance(v, str) for v in value),
-    'a list of texts such as ["run.steps=40"]',
-)
-SEEDS = (
-    lambda value: isinstance(value, list) and value and all(type(v) is int for v in value),
+@dataclass(frozen=True)
+class Kind:
+    """What the value of a key has to be: whether a value is right, and in words what would be."""
+
+    is_right: Callable[[Any], bool]
+    wanted: str
+
+
+def _is_list_of(kind: type, value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, kind) for item in value)
+
+
+TEXT = Kind(lambda value: isinstance(value, str) and value != "", "text")
+TEXTS = Kind(lambda value: _is_list_of(str, value), 'a list of texts such as ["run.steps=40"]')
+SEEDS = Kind(
+    lambda value: _is_list_of(int, value) and value != [] and not any(isinstance(seed, bool) for seed in value),
     "a list of whole numbers such as [0, 1, 2]",
 )
-RUNS = (
-    lambda value: isinstance(value, list) and value and all(isinstance(v, dict) for v in value),
-    "a list of {name, recipe, overrides}",
-)
+RUNS = Kind(lambda value: _is_list_of(dict, value) and value != [], "a list of {name, recipe, overrides}")
 SWEEP_KEYS = {"base": TEXT, "seeds": SEEDS, "output": TEXT, "overrides": TEXTS, "runs": RUNS}
 RUN_KEYS = {"name": TEXT, "recipe": TEXT, "overrides": TEXTS}
 
 
 def _read(path: Path) -> dict[str, Any]:
+    """The content of a sweep's file, its keys and values checked. Raises InputError."""
     try:
         data = yaml.safe_load(path.read_text())
     except OSError as error:
@@ -84,63 +105,70 @@ def _read(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(data, dict):
         raise InputError(f"{path}: expected keys base, seeds, output and runs")
-    _check_keys(str(path), data, SWEEP_KEYS, "runs")
+    _check_keys(str(path), data, known=SWEEP_KEYS, needed="runs")
+
+    # A name or a seed that stands twice would put two runs into one folder.
     names = set()
     for i, entry in enumerate(data["runs"]):
-        _check_keys(f"{path}: runs[{i}]", entry, RUN_KEYS, "name")
+        _check_keys(f"{path}: runs[{i}]", entry, known=RUN_KEYS, needed="name")
         if entry["name"] in names:
             raise InputError(f"{path}: runs[{i}].name: {entry['name']!r} is there already")
         names.add(entry["name"])
-    if len(set(data.get("seeds", []))) < len(data.get("seeds", [])):
-        raise InputError(f"{path}: seeds: {data['seeds']} holds one twice")
+    seeds = data.get("seeds", [])
+    if len(set(seeds)) < len(seeds):
+        raise InputError(f"{path}: seeds: {seeds} holds one twice")
     return data
 
 
-def _check_keys(
-    where: str, given: dict[str, Any], known: dict[str, tuple[Callable[[Any], Any], str]], needed: str
-) -> None:
-    if unknown := given.keys() - known:
+def _check_keys(where: str, mapping: dict[str, Any], *, known: dict[str, Kind], needed: str) -> None:
+    if unknown := mapping.keys() - known:
         raise InputError(f"{where}: unknown key {min(map(str, unknown))}; known: {', '.join(known)}")
-    if needed not in given:
-        raise InputError(f"{where}: {needed} is missing; expected {known[needed][1]}")
-    for key, value in given.items():
-        is_right, wanted = known[key]
-        if not is_right(value):
-            raise InputError(f"{where}: {key}: expected {wanted}, got {value!r}")
+    if needed not in mapping:
+        raise InputError(f"{where}: {needed} is missing; expected {known[needed].wanted}")
+    for key, value in mapping.items():
+        if not known[key].is_right(value):
+            raise InputError(f"{where}: {key}: expected {known[key].wanted}, got {value!r}")
 
 
 def finished(config: Config) -> bool:
-    """Whether the run of `config` is done. Raises InputError if its folder holds one of other settings, finished or not."""
+    """Whether the run of `config` is done.
+
+    Raises InputError if its folder holds a run of other settings, finished or not.
+    """
     path = output_folder(config)
     if not (path / "config.yaml").exists():
         return False
     folder = RunFolder.open(path)
-    is_final, steps = (path / "final" / "config.json").exists(), load_config(path / "config.yaml").run.steps
+    is_final = (path / "final" / "config.json").exists()
+    steps = load_config(path / "config.yaml").run.steps
     try:
         refuse_other_settings(config, folder)
         if is_final and steps != config.run.steps:
             raise InputError(f"run.steps was {steps} and is now {config.run.steps}")
     except InputError as error:
-        raise InputError(
-            f"{path}: was {'finished' if is_final else 'begun'} under other settings; choose another --output ({error})"
-        ) from None
-    done = [record["step"] + 1 for record in folder.records("metrics.jsonl")[-1:]]
-    return is_final and done == [
-        steps
-    ]  # a run that was taken up again for more steps has the final model of fewer until its end
+        state = "finished" if is_final else "begun"
+        raise InputError(f"{path}: was {state} under other settings; choose another --output ({error})") from None
+    # A run that was taken up again for more steps keeps the final model of fewer until its end.
+    last_records = folder.records("metrics.jsonl")[-1:]
+    return is_final and [record["step"] + 1 for record in last_records] == [steps]
 
 
 def check_runs(configs: list[Config]) -> list[Needs]:
-    """What a run looks at before it starts, for all of them, so that the last one's mistake is found before the first has trained."""
-    loaded: dict[tuple, list[Problem]] = {}
+    """Checks all runs as each would be before it starts, so that no run trains before a later one's mistake is found.
+
+    Raises InputError, with the run's name and seed.
+    """
+    loaded: dict[tuple, list[Problem]] = {}  # runs mostly share their problems
     needs = []
     for config in configs:
+        settings = config.problems
+        # The same refusals as at the run's own start, before any actor.
         try:
             resolve_model(config.model.path)
-            p, chosen = config.problems, strategies.make(config.strategies)
-            key = (p.train, p.format, p.limit)
+            chosen = strategies.make(config.strategies)
+            key = (settings.train, settings.format, settings.limit)
             if key not in loaded:
-                loaded[key] = load_problems(p.train, format=p.format, limit=p.limit)
+                loaded[key] = load_problems(settings.train, format=settings.format, limit=settings.limit)
             for strategy in chosen:
                 strategy.check(config, loaded[key])
         except InputError as error:
@@ -150,17 +178,21 @@ def check_runs(configs: list[Config]) -> list[Needs]:
 
 
 def run_sweep(sweep: Sweep, after_each: Callable[[Config, Path, Actors], Any] | None = None) -> list[Path]:
-    """Runs what is not finished, one after the other on shared actors. after_each(config, folder, actors): with the run's weights in the engines."""
-    waiting = [c for c in sweep.configs if not finished(c)]
+    """Runs what is not finished, one after the other on shared actors. Returns the folders of all runs.
+
+    after_each: called as after_each(config, folder, actors), while the engines hold the run's weights.
+    """
+    waiting = [config for config in sweep.configs if not finished(config)]
     log.info("%d runs, %d finished already", len(sweep.configs), len(sweep.configs) - len(waiting))
     base_engine = any(need.base_engine for need in check_runs(waiting))
     actors: Actors | None = None
     try:
         for number, config in enumerate(waiting, start=1):
+            # Actors that cannot run this config make way for new ones.
             if actors is not None and not actors.serves(config, base_engine):
                 actors.close()
                 actors = None
-            actors = actors or Actors(config, base_engine, base_model=False)
+            actors = actors or Actors(config, base_engine=base_engine, base_model=False)
             log.info("run %d of %d: %s, seed %d", number, len(waiting), config.name, config.seed)
             folder = run(config, resume=(output_folder(config) / "config.yaml").exists(), actors=actors)
             if after_each:
@@ -168,4 +200,4 @@ def run_sweep(sweep: Sweep, after_each: Callable[[Config, Path, Actors], Any] | 
     finally:
         if actors is not None:
             actors.close()
-    return [output_folder(c) for c in sweep.configs]
+    return [output_folder(config) for config in sweep.configs]

@@ -1,7 +1,11 @@
-"""Advantages within a group: what each of the samples of one problem is worth beside the others. Pure functions on arrays, float64.
+"""Advantages within a group: what each sample of one problem is worth beside the others.
 
-rewards: [n]. counts: bool [n], the samples that mean and spread are taken over (a trace or a draw of another policy may stay outside;
-it is still measured against them). Without any sample that counts the baseline is 0.
+Pure functions on float64 arrays. All of them take
+
+    rewards: [n].
+    counts: bool [n], the samples that mean and spread are taken over; None: all. A trace or a draw of another policy
+        may stay outside; it is still measured against them. Where no sample counts the baseline is 0.
+    divide_by_std: whether the centred rewards are divided by the spread.
 """
 
 from __future__ import annotations
@@ -11,8 +15,8 @@ import numpy as np
 EPSILON = 1e-6
 
 
-def grpo(rewards: np.ndarray, counts: np.ndarray | None = None, divide_by_std: bool = True) -> np.ndarray:
-    """(r - mean) / (std + 1e-6), std with n - 1 (arXiv 2402.03300, section 4.1.2). Where nothing varies there is no division.
+def grpo(rewards: np.ndarray, counts: np.ndarray | None = None, *, divide_by_std: bool = True) -> np.ndarray:
+    """(r - mean) / (std + 1e-6), std with n - 1 (arXiv 2402.03300, section 4.1.2); no division where nothing varies.
 
     >>> grpo(np.array([1.0, 0.0, 0.0, 0.0])).round(4).tolist()
     [1.5, -0.5, -0.5, -0.5]
@@ -27,25 +31,26 @@ def grpo(rewards: np.ndarray, counts: np.ndarray | None = None, divide_by_std: b
     return _scaled(rewards - mean, rewards[counts], divide_by_std)
 
 
-def dr_grpo(rewards: np.ndarray, counts: np.ndarray | None = None, divide_by_std: bool = False) -> np.ndarray:
+def dr_grpo(rewards: np.ndarray, counts: np.ndarray | None = None, *, divide_by_std: bool = False) -> np.ndarray:
     """r - mean (Dr. GRPO, arXiv 2503.20783, section 3.2): no division, so easy and hard problems weigh alike.
 
     >>> dr_grpo(np.array([1.0, 0.0, 0.0, 0.0])).tolist()
     [0.75, -0.25, -0.25, -0.25]
     """
-    return grpo(rewards, counts, divide_by_std)
+    return grpo(rewards, counts, divide_by_std=divide_by_std)
 
 
-def rloo(rewards: np.ndarray, counts: np.ndarray | None = None, divide_by_std: bool = False) -> np.ndarray:
-    """r_i - mean of the others' rewards (RLOO, arXiv 2402.14740, eq. 6); equals n / (n - 1) (r_i - mean) where all samples count.
+def rloo(rewards: np.ndarray, counts: np.ndarray | None = None, *, divide_by_std: bool = False) -> np.ndarray:
+    """r_i - mean of the others' rewards (RLOO, arXiv 2402.14740, eq. 6).
 
-    The baseline of a sample never looks at the sample itself, which keeps an (importance-weighted) gradient unbiased.
+    Where all samples count it equals n / (n - 1) (r_i - mean). The baseline of a sample never looks at the sample
+    itself, which keeps an (importance-weighted) gradient unbiased.
 
     >>> rloo(np.array([1.0, 0.0, 0.0, 0.0])).round(4).tolist()
     [1.0, -0.3333, -0.3333, -0.3333]
     """
     rewards, counts = _arrays(rewards, counts)
-    others = counts.sum() - counts  # how many samples count, besides oneself
+    others = counts.sum() - counts  # how many samples count besides the sample itself
     total = rewards[counts].sum() - np.where(counts, rewards, 0.0)
     baseline = np.divide(total, others, out=np.zeros_like(rewards), where=others > 0)
     return _scaled(rewards - baseline, rewards[counts], divide_by_std)
@@ -55,23 +60,27 @@ ADVANTAGES = {"grpo": grpo, "dr_grpo": dr_grpo, "rloo": rloo}
 
 
 def group_advantages(
-    name: str, rewards: np.ndarray, counts: np.ndarray | None = None, divide_by_std: bool | None = None
+    name: str, rewards: np.ndarray, counts: np.ndarray | None = None, *, divide_by_std: bool | None = None
 ) -> np.ndarray:
-    """The advantage called `name`; divide_by_std None: as its paper has it.
+    """The advantage called `name`. divide_by_std: None does what the method's paper does.
 
     >>> group_advantages("dr_grpo", np.array([1.0, 0.0])).tolist()
     [0.5, -0.5]
     """
     function = ADVANTAGES[name]
-    return function(rewards, counts) if divide_by_std is None else function(rewards, counts, divide_by_std)
+    if divide_by_std is None:
+        return function(rewards, counts)
+    return function(rewards, counts, divide_by_std=divide_by_std)
 
 
 def _arrays(rewards: np.ndarray, counts: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     rewards = np.asarray(rewards, dtype=np.float64)
-    return rewards, np.ones(len(rewards), dtype=bool) if counts is None else np.asarray(counts, dtype=bool)
+    counts = np.ones(len(rewards), dtype=bool) if counts is None else np.asarray(counts, dtype=bool)
+    return rewards, counts
 
 
 def _scaled(centred: np.ndarray, counted: np.ndarray, divide_by_std: bool) -> np.ndarray:
+    """`centred` rewards over the spread of the rewards that count."""
     std = counted.std(ddof=1) if len(counted) > 1 else 0.0
-    # A spread of rounding size would blow a sample outside the statistics up to a million.
+    # Divided by a spread of rounding size, a sample outside the statistics would be worth a million.
     return centred / (std + EPSILON) if divide_by_std and std > EPSILON else centred

@@ -1,4 +1,7 @@
-"""Importance weights for samples that another distribution than the trained policy drew. Constants of the loss: arrays, no gradient."""
+"""Importance weights for samples that another distribution than the trained policy drew.
+
+They are constants of the loss: arrays without gradient.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,10 @@ MAX_LOG_RATIO = 20.0
 
 
 def truncated_importance(old_logprob: np.ndarray, rollout_logprob: np.ndarray, cap: float) -> np.ndarray:
-    """min(pi_old / pi_rollout, cap) per token: the gap between the trainer's and the engine's arithmetic on the same weights.
+    """min(pi_old / pi_rollout, cap) per token: corrects for the trainer's and the engine's different arithmetic.
 
-    Truncated importance sampling (https://fengyao.notion.site/off-policy-rl). [T], [T] -> [T]; NaN at given tokens, where
-    rollout_logprob is NaN.
+    Both compute with the same weights. Truncated importance sampling (https://fengyao.notion.site/off-policy-rl).
+    [T], [T] -> [T]; NaN at given tokens, where rollout_logprob is NaN.
 
     >>> truncated_importance(np.log([0.5, 0.5]), np.log([0.25, 0.1]), cap=3.0).round(6).tolist()
     [2.0, 3.0]
@@ -22,11 +25,14 @@ def truncated_importance(old_logprob: np.ndarray, rollout_logprob: np.ndarray, c
 
 
 def mixture_weight(logprob: np.ndarray, component_logprobs: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """w(y) = pi(y) / sum_j share_j q_j(y), the balance heuristic (Veach and Guibas 1995, section 3.3), per sequence, in float64.
+    """w(y) = pi(y) / sum_j share_j q_j(y), the balance heuristic (Veach and Guibas 1995, section 3.3).
 
-    logprob: [n] of whole sequences, end token included, under the policy that is trained. component_logprobs: [components, n], the same
-    sequences under every component that could have drawn them. shares: [components], sum 1. Returns [n]. With the policy itself among
-    the components, w <= 1 / its share.
+    One weight a sequence, in float64. With the policy itself among the components, w <= 1 / share_policy.
+
+    logprob: [n] of whole sequences, end token included, under the policy that is trained.
+    component_logprobs: [components, n], the same sequences under every component that could have drawn them.
+    shares: [components], sum 1.
+    Returns [n].
 
     Half from the policy, half from a component that gives y twice the probability: w = p / (p / 2 + 2 p / 2) = 2/3.
 
@@ -36,4 +42,5 @@ def mixture_weight(logprob: np.ndarray, component_logprobs: np.ndarray, shares: 
     """
     components = np.asarray(component_logprobs, dtype=np.float64)
     log_shares = np.log(np.asarray(shares, dtype=np.float64))[:, None]
-    return np.exp(np.asarray(logprob, dtype=np.float64) - logsumexp(components + log_shares, axis=0))
+    log_mixture = np.asarray(logsumexp(components + log_shares, axis=0))
+    return np.exp(np.asarray(logprob, dtype=np.float64) - log_mixture)

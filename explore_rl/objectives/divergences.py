@@ -45,11 +45,14 @@ def k3(logprob: Tensor, reference_logprob: Tensor) -> Tensor:
 
 
 def in_reward(name: str, logprob: np.ndarray, reference_logprob: np.ndarray) -> float:
-    """The estimate of a whole sequence, to be taken off its reward: the sum of k1, k2 or k3 over its tokens. [T], [T] -> number, float64.
+    """The estimate of a whole sequence, to be subtracted from its reward: the sum of k1, k2 or k3 over its tokens.
+
+    name: "k1", "k2" or "k3". [T], [T] -> number, computed in float64.
 
     >>> round(in_reward("k1", np.log([0.5, 0.5]), np.log([0.25, 0.5])), 4)
     0.6931
     """
     estimator = {"k1": k1, "k2": k2, "k3": k3}[name]
-    columns = (torch.as_tensor(np.asarray(c, dtype=np.float64)) for c in (logprob, reference_logprob))
-    return float(estimator(*columns).sum())
+    policy = torch.as_tensor(np.asarray(logprob, dtype=np.float64))
+    reference = torch.as_tensor(np.asarray(reference_logprob, dtype=np.float64))
+    return float(estimator(policy, reference).sum())

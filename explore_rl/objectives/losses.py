@@ -1,4 +1,7 @@
-"""Losses per token, to be minimised. Pure functions on tensors [N]; the gradient flows through `logprob` (and `entropy`) alone."""
+"""Losses per token, to be minimised. Pure functions on tensors [N].
+
+The gradient flows through `logprob` (and `entropy`) alone.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,9 @@ def _ratio(logprob: Tensor, old_logprob: Tensor) -> Tensor:
 
 
 def ppo_clip(logprob: Tensor, old_logprob: Tensor, advantage: Tensor, clip_low: float, clip_high: float) -> Tensor:
-    """PPO's clipped surrogate (arXiv 1707.06347, eq. 7), with separate bounds (DAPO's clip-higher, arXiv 2503.14476, eq. 10).
+    """PPO's clipped surrogate (arXiv 1707.06347, eq. 7).
+
+    It has two bounds, as DAPO has them (clip-higher, arXiv 2503.14476, eq. 10).
 
         loss = max(-A rho, -A clip(rho, 1 - clip_low, 1 + clip_high)),   rho = exp(logprob - old_logprob)
 
@@ -34,7 +39,7 @@ def ppo_clip(logprob: Tensor, old_logprob: Tensor, advantage: Tensor, clip_low: 
 def ppo_clip_metrics(
     logprob: Tensor, old_logprob: Tensor, advantage: Tensor, clip_low: float, clip_high: float
 ) -> dict[str, Tensor]:
-    """Per token: whether clipping took the gradient away (above, below, either), the ratio, and k3 of the policy against the old one.
+    """Per token: whether clipping took the gradient away (above, below, either), the ratio, and k3 of KL(old || new).
 
     >>> old, new = torch.tensor([0.5, 0.5]).log(), torch.tensor([0.75, 0.75]).log()
     >>> ppo_clip_metrics(new, old, torch.tensor([1.0, -1.0]), 0.2, 0.2)["clip_fraction"].tolist()
@@ -43,15 +48,15 @@ def ppo_clip_metrics(
     ratio = _ratio(logprob, old_logprob)
     high = ((advantage > 0) & (ratio > 1 + clip_high)).float()
     low = ((advantage < 0) & (ratio < 1 - clip_low)).float()
+    # k3 with d = old - new, since the samples come from the old policy.
     log_ratio = logprob - old_logprob
+    kl_old = torch.exp(log_ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)) - log_ratio - 1
     return {
         "clip_fraction": high + low,
         "clip_fraction_high": high,
         "clip_fraction_low": low,
         "ratio": ratio,
-        "kl_old": torch.exp(log_ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO))
-        - log_ratio
-        - 1,  # samples come from the old policy
+        "kl_old": kl_old,
     }
 
 
@@ -65,13 +70,17 @@ def likelihood(logprob: Tensor) -> Tensor:
 
 
 def shaped_trace(logprob: Tensor, advantage: Tensor, gamma: float, clip: float | None = None) -> Tensor:
-    """LUFFY's policy shaping for tokens that the policy did not draw (arXiv 2504.14945, section 3.3), the teacher's probability taken as 1.
+    """LUFFY's policy shaping for tokens that the policy did not draw (arXiv 2504.14945, section 3.3).
 
         loss = -A f(p),   f(p) = p / (p + gamma),   p = exp(logprob); the gradient goes through f
 
-    The weight on grad logprob is A gamma p / (p + gamma)^2: at most A / 4, at p = gamma, so rare tokens are lifted most.
-    clip: f is capped there as PPO caps its ratio (a positive advantage pulls no further); None: no cap.
-    logprob, advantage: [N]. Returns [N].
+    The teacher's probability is taken as 1. The weight on grad logprob is A gamma p / (p + gamma)^2: at most A / 4, at
+    p = gamma, so that rare tokens are lifted most.
+
+    logprob, advantage: [N].
+    gamma: of the shaping.
+    clip: f is capped there as PPO caps its ratio: beyond it a positive advantage pulls no further. None: no cap.
+    Returns [N].
 
     >>> p = torch.tensor([0.01, 0.1, 0.9])
     >>> [round(x, 4) for x in shaped_trace(p.log(), torch.ones(3), gamma=0.1).tolist()]
@@ -84,7 +93,9 @@ def shaped_trace(logprob: Tensor, advantage: Tensor, gamma: float, clip: float |
 
 
 def entropy_bonus(logprob: Tensor, entropy: Tensor) -> Tensor:
-    """Minus the entropy of the next-token distribution over the full vocabulary (nats): minimised, it keeps the policy broad. [N] -> [N].
+    """Minus the entropy of the next-token distribution over the full vocabulary (nats). [N] -> [N].
+
+    Minimising it keeps the policy broad.
 
     >>> entropy_bonus(torch.zeros(1), torch.tensor([0.5])).item()
     -0.5

@@ -6,7 +6,9 @@ import numpy as np
 
 
 def row_weights(lengths: np.ndarray, aggregation: str, max_new_tokens: int) -> np.ndarray:
-    """Weight of every token of a row. lengths: unmasked completion tokens of each row, [n]. Returns [n] float64; 0 for empty rows.
+    """Weight of every token of each row, [n] float64; 0 for empty rows.
+
+    lengths: unmasked completion tokens of each row, [n].
 
     token:    1 / all tokens                          mean over tokens (DAPO, arXiv 2503.14476, eq. 12)
     sequence: 1 / (rows x the row's own tokens)       mean of sequence means (GRPO, arXiv 2402.03300, eq. 3)
@@ -24,13 +26,14 @@ def row_weights(lengths: np.ndarray, aggregation: str, max_new_tokens: int) -> n
     """
     lengths = np.asarray(lengths, dtype=np.float64)
     filled = lengths > 0
+    rows = filled.sum()
     weights = np.zeros(len(lengths))
-    if not filled.any():
+    if not rows:
         return weights
-    divisor = {
-        "token": lambda: np.full(filled.sum(), lengths.sum()),
-        "sequence": lambda: filled.sum() * lengths[filled],
-        "constant": lambda: np.full(filled.sum(), filled.sum() * float(max_new_tokens)),
-    }[aggregation]()
-    weights[filled] = 1 / divisor
+    divisors = {
+        "token": lengths.sum(),
+        "sequence": rows * lengths[filled],
+        "constant": rows * float(max_new_tokens),
+    }
+    weights[filled] = 1 / divisors[aggregation]
     return weights

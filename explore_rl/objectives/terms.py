@@ -15,11 +15,15 @@ ENTROPY = "entropy"  # the one column that the learner computes itself, with gra
 class LossTerm:
     """A component of the loss, named as rows name it (Row.terms).
 
-    function(logprob [N], *columns [N], **params) -> loss [N], per token; module-level, so that it can be sent to the ranks. logprob
-    carries the gradient; columns are constants, except "entropy" (of the full-vocabulary distribution, nats), which carries gradient too.
+    name: its key in Row.terms.
+    function: function(logprob [N], *columns [N], **params) -> loss [N], per token. It is module-level, so that it can
+        be sent to the ranks. logprob carries the gradient. Columns are constants, except "entropy" (of the
+        full-vocabulary distribution, nats), which carries gradient too.
     columns: names of Row.columns, or "entropy", in the order of the function's arguments after logprob.
-    normaliser: terms that share this name share one global denominator, by which whoever makes the rows has already divided.
-    metrics: takes the same arguments, returns figures per token [N]; the learner averages them over all unmasked tokens and ranks.
+    params: keyword arguments of function and metrics.
+    normaliser: terms that name the same normaliser share one global denominator. Whoever makes the rows divides by it.
+    metrics: takes the same arguments and returns figures per token [N]. The learner averages them over all unmasked
+        tokens and ranks.
     """
 
     name: str

@@ -49,7 +49,8 @@ class Overlap:
         kinds = Counter(pair.kind for pair in self.pairs)
         first = (
             f"{len(self.audit_ids())} of {self.audit_size} audit problems are among the {self.train_size} others:"
-            f" {kinds['exact']} exact pairs, {kinds['near']} near ({self.n}-grams, at least {self.threshold:g} of the smaller set)"
+            f" {kinds['exact']} exact pairs, {kinds['near']} near ({self.n}-grams, at least {self.threshold:g} of "
+            f"the smaller set)"
         )
         rows = [
             f"  {p.kind}: {p.train} ~ {p.audit} (Jaccard {p.jaccard:.2f}, containment {p.containment:.2f})"

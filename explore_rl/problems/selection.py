@@ -135,7 +135,8 @@ def filter_by_success(
         correct, n = _count(problem, counts)
         if n == 0 and unmeasured == "error":
             raise InputError(
-                f"problem {problem.id!r} of benchmark {problem.benchmark!r}: no measured success rate; unmeasured=keep or drop allows that"
+                f"problem {problem.id!r} of benchmark {problem.benchmark!r}: no measured success rate; "
+                f"unmeasured=keep or drop allows that"
             )
         if n == 0 and unmeasured == "drop":
             dropped.drop(problem, "no measured success rate")

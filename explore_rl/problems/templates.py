@@ -18,8 +18,8 @@ from typing import Any
 
 from jinja2 import TemplateError
 
+import explore_rl.problems.chat_jinja as chat_jinja
 from analysis.errors import InputError
-from explore_rl.problems import chat_jinja
 from explore_rl.types import Problem
 
 QWEN_BOXED = (
@@ -28,9 +28,12 @@ QWEN_BOXED = (
 )
 # DeepSeek-R1 (2025), Table 1: the template of R1-Zero, the question ended by a newline instead of a second full stop
 R1 = (
-    "A conversation between User and Assistant. The user asks a question, and the Assistant solves it. The assistant first thinks about the"
-    " reasoning process in the mind and then provides the user with the answer. The reasoning process and answer are enclosed within"
-    " <think> </think> and <answer> </answer> tags, respectively, i.e., <think> reasoning process here </think> <answer> answer here </answer>."
+    "A conversation between User and Assistant. The user asks a question, and the Assistant solves it. The "
+    "assistant first thinks about the"
+    " reasoning process in the mind and then provides the user with the answer. The reasoning process and answer "
+    "are enclosed within"
+    " <think> </think> and <answer> </answer> tags, respectively, i.e., <think> reasoning process here </think> "
+    "<answer> answer here </answer>."
     " User: {prompt}\nAssistant:"
 )
 PLAIN = "Question: {prompt}\nAnswer:"
@@ -233,11 +236,13 @@ def check(
         )
     if (turn_end := _turn_end(template, tokenizer)) not in (None, end):
         warnings.append(
-            f"template {template.name!r} ends the user's turn with {turn_end!r}, completions with {end!r}: is {{completion}}{turn_end} meant?"
+            f"template {template.name!r} ends the user's turn with {turn_end!r}, completions with {end!r}: is "
+            f"{{completion}}{turn_end} meant?"
         )
     if tokenizer.pad_token_id is not None and tokenizer.pad_token_id == end_id:
         warnings.append(
-            f"padding and end token are the same ({end!r}): harmless here, but code that masks padding by its id loses the end token"
+            f"padding and end token are the same ({end!r}): harmless here, but code that masks padding by its id "
+            f"loses the end token"
         )
     begins = 0 if tokenizer.bos_token_id in (None, end_id) else ids.count(tokenizer.bos_token_id)
     if begins > 1:
@@ -248,7 +253,8 @@ def check(
     if template.is_chat:
         if begins == 0 and tokenizer.bos_token and tokenizer.bos_token_id != end_id and _puts_begin(tokenizer):
             warnings.append(
-                f"the chat template writes no begin token ({tokenizer.bos_token!r}), which the tokenizer puts before other texts: prompts have none"
+                f"the chat template writes no begin token ({tokenizer.bos_token!r}), which the tokenizer puts "
+                f"before other texts: prompts have none"
             )
         bare = _apply_chat(tokenizer, _as_messages(sample.prompt, "check"), "check", False, template.options)
         if rendered == bare:
@@ -297,13 +303,15 @@ def _check_model(tokenizer: Any, end: str, end_id: int, largest: int, model_conf
     warnings = []
     if vocabulary is not None and len(tokenizer) > vocabulary:
         warnings.append(
-            f"the tokenizer has {len(tokenizer)} tokens, the model {vocabulary}: a text with one of the further tokens fails"
+            f"the tokenizer has {len(tokenizer)} tokens, the model {vocabulary}: a text with one of the further "
+            f"tokens fails"
         )
     stops = getattr(config, "eos_token_id", None)
     stops = stops if isinstance(stops, (list, tuple)) else [stops]
     if stops != [None] and end_id not in stops:
         warnings.append(
-            f"the model's config ends texts with ids {list(stops)}, not with {end!r} ({end_id}): tools that rely on it would not stop"
+            f"the model's config ends texts with ids {list(stops)}, not with {end!r} ({end_id}): tools that rely "
+            f"on it would not stop"
         )
     return warnings
 
@@ -327,7 +335,8 @@ def check_lengths(problems: Iterable[Problem], template: Template, tokenizer: An
             longest, whose = length, problem.id
     if over:
         raise InputError(
-            f"{over} prompts are longer than {max_prompt_tokens} tokens (the longest, problem {whose!r}, has {longest}); raise"
+            f"{over} prompts are longer than {max_prompt_tokens} tokens (the longest, problem {whose!r}, has "
+            f"{longest}); raise"
             " model.max_prompt_tokens or leave them out with explore-rl problems --max-prompt-tokens"
         )
     return longest
@@ -396,7 +405,8 @@ def _apply_chat(
         raise InputError("template 'chat' needs a tokenizer: it is the tokenizer's own chat template")
     if not tokenizer.chat_template:
         raise InputError(
-            "template 'chat': the tokenizer has no chat template (a base model?); use plain, r1, none, or a file of your own"
+            "template 'chat': the tokenizer has no chat template (a base model?); use plain, r1, none, or a file "
+            "of your own"
         )
     try:
         return tokenizer.apply_chat_template(

@@ -85,7 +85,8 @@ class TraceReport:
     def lines(self, show: int = 5) -> list[str]:
         counts = Counter(trace.status for trace in self.bad)
         kinds = "".join(f", {count} {status}" for status, count in sorted(counts.items()))
-        first = f"{self.correct} of {self.checked} traces correct{kinds}; {len(self.bare)} problems are left without a trace"
+        bare = f"{len(self.bare)} problems are left without a trace"
+        first = f"{self.correct} of {self.checked} traces correct{kinds}; {bare}"
         rows = [
             f"  {bad.status}: problem {bad.problem}, trace {bad.index} ({bad.source}): {bad.reason}"
             for bad in self.bad[:show]

@@ -22,30 +22,42 @@ STRATEGIES = {
 def make(settings: list[dict[str, Any]]) -> list[Strategy]:
     """The strategies of a config, in order. A name with ":" is the user's own, "module:Class". Raises InputError."""
     built = []
-    for i, given in enumerate(settings):
-        options = dict(given)
-        name = options.pop("name")
+    for i, setting in enumerate(settings):
         where = f"strategies[{i}]"
-        target = STRATEGIES.get(name, name)
-        if ":" not in target:
-            near = difflib.get_close_matches(name, STRATEGIES, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise InputError(
-                f"{where}.name: no strategy {name!r}{hint} Known: {', '.join(STRATEGIES)}, or module:Class of your own"
-            )
-        module_name, _, class_name = target.partition(":")
-        try:
-            kind = getattr(importlib.import_module(module_name), class_name)
-        except (ImportError, AttributeError) as error:
-            raise InputError(f"{where}.name: {target} cannot be imported: {error}") from None
-        known = [p for p in inspect.signature(kind.__init__).parameters if p != "self"]
-        for key in options:
-            if key not in known:
-                near = difflib.get_close_matches(key, known, n=1)
-                hint = f"; did you mean {near[0]}?" if near else ""
-                raise InputError(f"{where}: {name} has no parameter {key!r}{hint} Known: {', '.join(known) or 'none'}")
+        options = dict(setting)
+        name: str = options.pop("name")
+        kind = _class_of(name, where)
+        _refuse_unknown_options(kind, options, where=f"{where}: {name}")
         try:
             built.append(kind(**options))
         except (TypeError, ValueError) as error:
             raise InputError(f"{where}: {name}: {error}") from None
     return built
+
+
+def _class_of(name: str, where: str) -> type[Strategy]:
+    target = STRATEGIES.get(name, name)
+    if ":" not in target:
+        hint = _nearest(name, list(STRATEGIES))
+        raise InputError(
+            f"{where}.name: no strategy {name!r}{hint} Known: {', '.join(STRATEGIES)}, or module:Class of your own"
+        )
+    module_name, _, class_name = target.partition(":")
+    try:
+        return getattr(importlib.import_module(module_name), class_name)
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"{where}.name: {target} cannot be imported: {error}") from None
+
+
+def _refuse_unknown_options(kind: type[Strategy], options: dict[str, Any], *, where: str) -> None:
+    known = [parameter for parameter in inspect.signature(kind.__init__).parameters if parameter != "self"]
+    for key in options:
+        if key not in known:
+            hint = _nearest(key, known)
+            raise InputError(f"{where} has no parameter {key!r}{hint} Known: {', '.join(known) or 'none'}")
+
+
+def _nearest(word: str, known: list[str]) -> str:
+    """A question after the known word that is most like `word`; empty if none is like it."""
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean {near[0]}?" if near else ""

@@ -1,6 +1,6 @@
-"""The interface of an exploration strategy: one file, five places, and what it needs said beforehand.
+"""The interface of an exploration strategy: one file, five places, and needs that are declared beforehand.
 
-The five places, in the order of a step; a strategy overrides the ones it uses and inherits the rest, which do nothing:
+The five places, in the order of a step. A strategy overrides the ones it uses and inherits the rest, which do nothing:
 
     plan       who draws each sample of a group; runs in rounds and sees what came back
     inject     put traces or replays into a group
@@ -44,7 +44,8 @@ class Column:
 class Needs:
     """What a strategy needs, read before any actor starts.
 
-    base_engine: an engine with the frozen base model, to draw from. columns: for the learner to fill.
+    base_engine: whether it draws from an engine with the frozen base model.
+    columns: for the learner to fill.
     """
 
     base_engine: bool = False
@@ -59,10 +60,14 @@ class Needs:
 class StepContext:
     """What a strategy may use in a step, besides the groups.
 
-    number: the step, from 0. rng: seeded by run, step and strategy, the same after a resume. config: of the run.
-    encode_prompt(problem) -> ids and encode_completion(text) -> ids with the end token: the policy's own template, used once.
-    verify(problem, text) -> Verdict. logprobs(sequences, model) as Learner.logprobs. metrics: what is put here is logged under the
-    strategy's name.
+    number: the step, from 0.
+    rng: seeded by run, step and strategy, so that it is the same after a resume.
+    config: the run's.
+    encode_prompt: encode_prompt(problem) -> token ids, by the policy's own template.
+    encode_completion: encode_completion(text) -> token ids with the end token, by the policy's own template.
+    verify: verify([(problem, text), ...]) -> a Verdict for each.
+    logprobs: logprobs(sequences, model), as Learner.logprobs.
+    metrics: what is put here is logged under the strategy's name.
     """
 
     number: int
@@ -84,22 +89,23 @@ class Strategy:
         return Needs()
 
     def check(self, config: Config, problems: list[Problem]) -> None:
-        """Refuses settings without meaning together; raises InputError. Called before any actor starts."""
+        """Refuses settings that make no sense together. Called before any actor starts. Raises InputError."""
 
     def terms(self, config: Config) -> list[LossTerm]:
-        """Loss terms of its own, besides "policy_gradient"."""
+        """The strategy's loss terms, besides "policy_gradient"."""
         return []
 
     def plan(self, requests: list[Request], groups: list[Group], round: int, context: StepContext) -> list[Request]:
         """Round 0: `requests` are the draft, group_size a problem from the policy; returns what to draw in its place.
 
-        Round 1 and on: `requests` is empty and every `groups[i].samples` is what has come back for the problem so far; returns what to
-        draw in addition (Request.group = i). The rounds end when no strategy asks for more.
+        Round 1 and on: `requests` is empty, and `groups[i].samples` is what has come back for the problem so far;
+            returns
+        what to draw in addition (Request.group = i). The rounds end when no strategy asks for more.
         """
         return requests
 
     def inject(self, groups: list[Group], context: StepContext) -> None:
-        """Adds samples to the groups (or takes some out). A sample of one's own names its source in rollout.request.source."""
+        """Adds samples to the groups, or takes some out. An added sample names its source in rollout.request.source."""
 
     def reward(self, groups: list[Group], context: StepContext) -> None:
         """Changes Sample.reward, before the group is normalised. Columns are filled by now."""
@@ -112,30 +118,26 @@ class Strategy:
         return {}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        pass
+        """Takes back what `state` returned when the checkpoint was made."""
 
 
 def needs_of(strategies: list[Strategy], config: Config) -> Needs:
-    """Everything that config and strategies need, merged: read before any actor starts."""
+    """Everything that config and strategies need, merged. It is read before any actor starts."""
     wanted = [s.needs(config) for s in strategies]
-    columns = [column for need in wanted for column in need.columns]
+    columns = [column for needs in wanted for column in needs.columns]
     if config.algorithm.kl != "none":
         columns.append(Column("base_logprob", "base", config.rollout.temperature))
-    return Needs(base_engine=any(n.base_engine for n in wanted), columns=tuple(dict.fromkeys(columns)))
+    return Needs(base_engine=any(needs.base_engine for needs in wanted), columns=tuple(dict.fromkeys(columns)))
 
 
-def given(
-    problem: Problem,
-    group: int,
-    prompt_ids: tuple[int, ...],
-    tokens: tuple[int, ...],
-    text: str,
-    source: str,
-    like: Request,
-    in_baseline: bool = True,
-) -> Rollout:
-    """A rollout that nobody drew: a trace or a replay of `tokens` (end token included), to be put into a group."""
-    request = replace(
-        like, problem=problem.id, group=group, prompt_ids=prompt_ids, source=source, seed=0, in_baseline=in_baseline
-    )
+def given(like: Request, *, tokens: tuple[int, ...], text: str, source: str, in_baseline: bool = True) -> Rollout:
+    """A rollout that nobody drew (a trace or a replay), to be put into a group.
+
+    like: a request of the same problem and group: prompt, temperature and budget are taken from it.
+    tokens: completion token ids, end token included.
+    text: the tokens decoded, without special tokens.
+    source: how records and metrics name it.
+    in_baseline: whether it counts for the group's mean and spread.
+    """
+    request = replace(like, source=source, seed=0, in_baseline=in_baseline)
     return Rollout(request=request, tokens=tokens, text=text, finish_reason="stop")

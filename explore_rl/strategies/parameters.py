@@ -1,4 +1,7 @@
-"""Checks of what a recipe gives to a strategy's constructor. Each returns its value or raises ValueError with one line."""
+"""Checks of what a recipe gives to a strategy's constructor.
+
+Each returns the value, or raises ValueError with one line.
+"""
 
 from __future__ import annotations
 
@@ -6,26 +9,22 @@ import math
 from typing import Any
 
 
-def whole(name: str, value: Any, least: int) -> int:
+def whole(name: str, value: Any, *, least: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise ValueError(f"{name}={value!r}: expected a whole number of at least {least}")
     return value
 
 
-def number(name: str, value: Any, above: float = -math.inf, below: float = math.inf) -> float:
+def number(name: str, value: Any, *, above: float = -math.inf, below: float = math.inf) -> float:
     """A finite number, strictly between `above` and `below`."""
-    if (
-        not isinstance(value, (int, float))
-        or isinstance(value, bool)
-        or not (math.isfinite(value) and above < value < below)
-    ):
-        bounds = (
-            ""
-            if above == -math.inf
-            else f" above {above:g}"
-            if below == math.inf
-            else f" between {above:g} and {below:g}, both excluded"
-        )
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not (math.isfinite(value) and above < value < below):
+        if above == -math.inf:
+            bounds = ""
+        elif below == math.inf:
+            bounds = f" above {above:g}"
+        else:
+            bounds = f" between {above:g} and {below:g}, both excluded"
         raise ValueError(f"{name}={value!r}: expected a finite number{bounds}")
     return float(value)
 

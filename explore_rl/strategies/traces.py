@@ -1,8 +1,13 @@
-"""Choosing traces for a group: shared by trace injection and by the likelihood control, so that both learn from the same ones."""
+"""Choosing traces for a group.
+
+Trace injection and the likelihood control share it, so that both learn from the same traces.
+"""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,64 +22,94 @@ WHICH = ("uniform", "least_likely")
 WHEN = ("always", "no_success")
 
 
-class TraceSource:
-    """The usable traces of each problem: tokenised once by the policy's own template, with the end token; verified once.
+@dataclass(frozen=True)
+class UsableTrace:
+    """A trace that can stand in a group.
 
-    A trace over the response budget is left out, never cut. One that the verifier finds wrong, or that the tokenizer cannot write, is
-    reported and left out.
-
-    traces: a JSON-lines or Parquet file of traces by problem id; None: the ones that the problems carry. which: "uniform", or
-    "least_likely" under the current policy. regions, leave_out: keep only, or drop, traces with these region labels.
+    tokens: its token ids, end token included.
+    verdict: CORRECT, as the verifier found it.
     """
 
-    def __init__(self, traces: str | None, which: str, regions: list[str] | None, leave_out: list[str] | None):
+    trace: Trace
+    tokens: tuple[int, ...]
+    verdict: Verdict
+
+
+class TraceSource:
+    """The usable traces of each problem.
+
+    They are tokenised once, by the policy's own template and with the end token, and verified once. A trace over the
+    response budget is left out, never cut. One that the verifier finds wrong, or that the tokenizer cannot write, is
+    reported and left out.
+
+    traces: a JSON-lines or Parquet file of traces by problem id; None: the traces that the problems carry.
+    which: "uniform", or "least_likely" under the current policy.
+    regions: keep only traces with these region labels; None: all.
+    leave_out: drop traces with these region labels.
+    """
+
+    def __init__(self, traces: str | None, *, which: str, regions: list[str] | None, leave_out: list[str] | None):
         if which not in WHICH:
             raise ValueError(f"which={which!r}: expected one of {', '.join(WHICH)}")
-        self.path, self.which, self.regions, self.leave_out = traces, which, regions, leave_out
-        self.from_file: dict[str, tuple[Trace, ...]] | None = None
-        self.usable: dict[str, list[tuple[Trace, tuple[int, ...], Verdict]]] = {}
-        self.asked_again: set[str] = set()
-        self.wrong = self.too_long = self.unwritable = self.unverified = 0
+        self.path = traces
+        self.which = which
+        self.regions = regions
+        self.leave_out = leave_out
+        self.from_file: Mapping[str, Sequence[Trace]] | None = None
+        self.usable: dict[str, list[UsableTrace]] = {}  # by problem id
+        self.asked_again: set[str] = set()  # problems with a trace on which the verifier gave no evidence
+        # Traces left out so far, by reason.
+        self.wrong = 0
+        self.too_long = 0
+        self.unwritable = 0
+        self.unverified = 0
 
     def check(self, name: str, problems: list[Problem]) -> None:
+        """Reads the file of traces. name: the strategy's. Raises InputError if no training problem has a trace."""
         if self.path is not None:
             from explore_rl.problems.traces import load_traces
 
             self.from_file = load_traces(self.path)
         if not any(self.of(problem) for problem in problems):
             raise InputError(
-                f"strategies: {name}: none of the training problems has a trace; give traces=FILE, or problems that carry some"
+                f"strategies: {name}: none of the training problems has a trace; give traces=FILE,"
+                " or problems that carry some"
             )
 
     def of(self, problem: Problem) -> list[Trace]:
+        """The problem's traces in the chosen regions, usable or not."""
         traces = problem.traces if self.from_file is None else self.from_file.get(problem.id, ())
-        return [
-            t
-            for t in traces
-            if (self.regions is None or t.region in self.regions) and t.region not in (self.leave_out or ())
-        ]
+        if self.regions is not None:
+            traces = [t for t in traces if t.region in self.regions]
+        return [t for t in traces if t.region not in (self.leave_out or ())]
 
     def prepare(self, problems: list[Problem], context: StepContext) -> None:
         """Tokenises and verifies the traces of problems not met before."""
         fresh = [p for p in problems if p.id not in self.usable or p.id in self.asked_again]
-        found = [
-            (p, t, tokens) for p in fresh for t in self.of(p) if (tokens := self._encode(p, t, context)) is not None
-        ]
-        fitting = [entry for entry in found if len(entry[2]) <= context.config.rollout.max_new_tokens]
-        self.too_long += len(found) - len(fitting)
-        verdicts = context.verify([(p, t.text) for p, t, _ in fitting])
-        again: set[str] = set()
+
+        # Tokenise; what does not fit the response budget is counted and left out.
+        fitting: list[tuple[Problem, Trace, tuple[int, ...]]] = []
+        for problem in fresh:
+            for trace in self.of(problem):
+                tokens = self._encode(problem, trace, context)
+                if tokens is None:
+                    continue
+                if len(tokens) > context.config.rollout.max_new_tokens:
+                    self.too_long += 1
+                else:
+                    fitting.append((problem, trace, tokens))
+
+        # Verify. A timeout or an error says nothing about the trace: it is verified again when next met.
+        verdicts = context.verify([(problem, trace.text) for problem, trace, _ in fitting])
+        without_evidence: set[str] = set()
         for problem in fresh:
             self.usable[problem.id] = []
         for (problem, trace, tokens), verdict in zip(fitting, verdicts, strict=True):
             if verdict.status is Status.CORRECT:
-                self.usable[problem.id].append((trace, tokens, verdict))
-            elif verdict.status in (
-                Status.TIMEOUT,
-                Status.ERROR,
-            ):  # says nothing about the trace: asked again at the next visit
+                self.usable[problem.id].append(UsableTrace(trace, tokens, verdict))
+            elif verdict.status in (Status.TIMEOUT, Status.ERROR):
                 self.unverified += 1
-                again.add(problem.id)
+                without_evidence.add(problem.id)
             else:
                 self.wrong += 1
                 log.warning(
@@ -84,7 +119,7 @@ class TraceSource:
                     verdict.status.value,
                     verdict.reason,
                 )
-        self.asked_again = self.asked_again - {p.id for p in fresh} | again
+        self.asked_again = self.asked_again - {p.id for p in fresh} | without_evidence
 
     def _encode(self, problem: Problem, trace: Trace, context: StepContext) -> tuple[int, ...] | None:
         try:
@@ -94,40 +129,33 @@ class TraceSource:
             log.warning("problem %s: a trace from %s is left out: %s", problem.id, trace.source, error)
             return None
 
-    def pick(self, group: Group, count: int, context: StepContext) -> list[tuple[Trace, tuple[int, ...], Verdict]]:
+    def pick(self, group: Group, count: int, context: StepContext) -> list[UsableTrace]:
+        """Up to `count` of the usable traces of the group's problem, chosen as `which` says."""
         usable = self.usable[group.problem.id]
         if self.which == "uniform" or len(usable) <= count:
             order = context.rng.permutation(len(usable))
         else:
             prompt = context.encode_prompt(group.problem)
-            sequences = [
-                (np.array(prompt + t, dtype=np.int32), len(prompt), context.config.rollout.temperature)
-                for _, t, _ in usable
-            ]
-            order = np.argsort([s.logprob.sum() for s in context.logprobs(sequences)], kind="stable")
+            temperature = context.config.rollout.temperature
+            sequences = [(np.array(prompt + u.tokens, dtype=np.int32), len(prompt), temperature) for u in usable]
+            logprobs = [scores.logprob.sum() for scores in context.logprobs(sequences)]
+            order = np.argsort(logprobs, kind="stable")
         return [usable[i] for i in order[:count]]
 
     def sample(
-        self,
-        group: Group,
-        index: int,
-        trace: Trace,
-        tokens: tuple[int, ...],
-        verdict: Verdict,
-        context: StepContext,
-        in_baseline: bool,
+        self, group: Group, index: int, *, usable: UsableTrace, context: StepContext, in_baseline: bool
     ) -> Sample:
-        prompt = context.encode_prompt(group.problem)
+        """The trace as a sample of `group`, the step's group number `index`."""
         like = Request(
-            group.problem.id,
-            index,
-            prompt,
-            0,
-            context.config.rollout.max_new_tokens,
+            problem=group.problem.id,
+            group=index,
+            prompt_ids=context.encode_prompt(group.problem),
+            seed=0,
+            max_tokens=context.config.rollout.max_new_tokens,
             temperature=context.config.rollout.temperature,
         )
-        rollout = given(group.problem, index, prompt, tokens, trace.text, "trace", like, in_baseline)
-        return Sample(rollout, verdict, reward=verdict.score)
+        rollout = given(like, tokens=usable.tokens, text=usable.trace.text, source="trace", in_baseline=in_baseline)
+        return Sample(rollout, usable.verdict, reward=usable.verdict.score)
 
     def metrics(self) -> dict[str, float]:
         """Traces left out so far, since the process started."""
@@ -140,16 +168,17 @@ class TraceSource:
 
 
 def without_success(group: Group) -> bool:
+    """Whether no sample of the group is correct."""
     return not any(s.verdict.status is Status.CORRECT for s in group.samples)
 
 
 def drop_for_traces(requests: list[Request], replaced: dict[int, int]) -> list[Request]:
     """Takes the last `replaced[group]` requests out of each group, so that a trace takes the place of a draw."""
-    left = dict(replaced)
+    still_to_drop = dict(replaced)
     kept = []
     for request in reversed(requests):
-        if left.get(request.group, 0) > 0:
-            left[request.group] -= 1
+        if still_to_drop.get(request.group, 0) > 0:
+            still_to_drop[request.group] -= 1
         else:
             kept.append(request)
     return kept[::-1]
@@ -161,7 +190,10 @@ def chosen_groups(groups: list[Group], rate: float, context: StepContext) -> lis
 
 
 def check_budget(name: str, per_group: int, config: Config) -> None:
-    if not 1 <= per_group < config.algorithm.group_size:
+    """Refuses so many traces a group that nothing would be drawn. Raises InputError."""
+    group_size = config.algorithm.group_size
+    if not 1 <= per_group < group_size:
         raise InputError(
-            f"strategies: {name}: per_group={per_group}: expected at least 1 and below algorithm.group_size={config.algorithm.group_size}"
+            f"strategies: {name}: per_group={per_group}:"
+            f" expected at least 1 and below algorithm.group_size={group_size}"
         )

@@ -1,4 +1,4 @@
-"""Measuring during training: unbiased pass@k on held-out problems and, in the laboratory, the exact audit of support over the steps."""
+"""Measuring during training: unbiased pass@k on held-out problems and, in the laboratory, exact audits of support."""
 
 from __future__ import annotations
 
@@ -40,92 +40,127 @@ class Means:
 class Evaluations:
     """What is due at which step; records go to evaluations.jsonl and exact.jsonl with the number of steps done."""
 
-    def __init__(self, config: Config, heldout: list[Problem], means: Means):
-        self.config, self.heldout, self.means = config, heldout, means
+    def __init__(self, config: Config, heldout: list[Problem], *, means: Means):
+        self.config = config
+        self.heldout = heldout
+        self.means = means
         self.report: Callable[[int, dict[str, float]], None] = lambda step, metrics: None  # to a tracker
         self.exact: ExactAudits | None = ExactAudits(config, means) if config.run.exact_every else None
 
     def run_if_due(self, step: int) -> None:
-        last, run = step == self.config.run.steps, self.config.run
-        self.run(
-            step,
-            bool(run.evaluate_every) and (last or step % run.evaluate_every == 0),
-            bool(run.exact_every) and (last or step % run.exact_every == 0),
-        )
+        """What the config asks for after `step` steps; after the last step all that it asks for at all."""
+        settings = self.config.run
+        is_last = step == settings.steps
 
-    def run(self, step: int, sampled: bool | None = None, exact: bool | None = None) -> None:
-        """After `step` steps; None: whatever the config asks for at all."""
+        def is_due(every: int) -> bool:
+            return bool(every) and (is_last or step % every == 0)
+
+        self.run(step, sampled=is_due(settings.evaluate_every), exact=is_due(settings.exact_every))
+
+    def run(self, step: int, *, sampled: bool | None = None, exact: bool | None = None) -> None:
+        """Measures the state after `step` steps.
+
+        sampled: whether to draw on the held-out problems; None: if the config ever asks for it.
+        exact: whether to make the exact audit; None: if the config ever asks for it.
+        """
         if self.config.run.evaluate_every if sampled is None else sampled:
-            found = self.sampled(step)
-            self.means.append("evaluations.jsonl", {"step": step, **found})
-            self.report(step, of_evaluation(found))
-        if self.config.run.exact_every if exact is None else exact:
-            found = self.exact.audit(step)
-            self.means.append("exact.jsonl", {"step": step, **found})
-            self.report(step, of_audit(found))
+            evaluation = self.sampled(step)
+            self.means.append("evaluations.jsonl", {"step": step, **evaluation})
+            self.report(step, of_evaluation(evaluation))
+        if self.exact is not None and (exact is None or exact):
+            audit = self.exact.audit(step)
+            self.means.append("exact.jsonl", {"step": step, **audit})
+            self.report(step, of_audit(audit))
 
     def sampled(self, step: int) -> dict[str, Any]:
-        """Unbiased pass@k, k = 1, 2, 4, ... up to the number of samples, over held-out problems with any evidence."""
-        config, n = self.config, self.config.run.evaluate_samples
-        requests = [
-            Request(
-                problem=p.id, group=g, prompt_ids=self.means.encode_prompt(p), max_tokens=config.rollout.max_new_tokens,
-                seed=hashed_seed(config.seed, "evaluate", step, g, i), temperature=config.rollout.temperature,
-            )
-            for g, p in enumerate(self.heldout) for i in range(n)
-        ]  # fmt: skip
-        rollouts = self.means.generate(requests)
+        """Unbiased pass@k on the held-out problems, for k = 1, 2, 4, ... up to the number of samples."""
+        n = self.config.run.evaluate_samples
+        rollouts = self.means.generate(self.requests(step, n))
         verdicts = self.means.verify([Item(self.heldout[r.request.group], r.text, r.truncated) for r in rollouts])
-        drawn, correct = np.zeros(len(self.heldout), dtype=int), np.zeros(len(self.heldout), dtype=int)
+
+        # A timeout or an error is no evidence either way: that draw does not count.
+        drawn = np.zeros(len(self.heldout), dtype=int)
+        correct = np.zeros(len(self.heldout), dtype=int)
         for rollout, verdict in zip(rollouts, verdicts, strict=True):
-            if verdict.status not in (Status.TIMEOUT, Status.ERROR):  # no evidence either way
+            if verdict.status not in (Status.TIMEOUT, Status.ERROR):
                 drawn[rollout.request.group] += 1
                 correct[rollout.request.group] += verdict.status is Status.CORRECT
-        found = {}
-        for k in [2**i for i in range(n.bit_length()) if 2**i <= n]:
+
+        # Each k is averaged over the problems with at least k draws that count.
+        passes = {}
+        for k in (2**i for i in range(n.bit_length())):
             enough = drawn >= k
             if enough.any():
-                found[f"pass@{k}"] = float(np.mean(pass_at_k(drawn[enough], correct[enough], k)))
+                passes[f"pass@{k}"] = float(np.mean(pass_at_k(drawn[enough], correct[enough], k)))
         return {
             "problems": len(self.heldout),
             "samples": int(drawn.sum()),
             "excluded": int(n * len(self.heldout) - drawn.sum()),
-            **found,
+            **passes,
         }
+
+    def requests(self, step: int, n: int) -> list[Request]:
+        """`n` draws from each held-out problem, with seeds of their own for each step."""
+        rollout = self.config.rollout
+        requests = []
+        for group, problem in enumerate(self.heldout):
+            for index in range(n):
+                requests.append(
+                    Request(
+                        problem=problem.id,
+                        group=group,
+                        prompt_ids=self.means.encode_prompt(problem),
+                        seed=hashed_seed(self.config.seed, "evaluate", step, group, index),
+                        max_tokens=rollout.max_new_tokens,
+                        temperature=rollout.temperature,
+                    )
+                )
+        return requests
 
 
 class ExactAudits:
-    """Teacher-forces every correct answer of the audit problems through the learner, and compares with the base model's."""
+    """Exact audits against the base model: the learner scores every correct answer of the audit problems.
+
+    base: the base model's audit, made when it is first needed.
+    """
 
     def __init__(self, config: Config, means: Means):
         from explore_rl.lab import exact, problems
 
-        self.config, self.means, self.lab = config, means, exact
+        self.config = config
+        self.means = means
+        self.lab = exact
         self.problems = problems.load(config.run.exact_problems)
         self.pairs, self.index = exact.sequences(self.problems, means.tokenizer)
-        self.base = None
+        self.base: Any = None
 
     def audit(self, step: int) -> dict[str, Any]:
-        """Exact pass@k, region masses, and what of the base's support is preserved, lost and gained at each threshold, after `step` steps."""
+        """The state after `step` steps: exact pass@k, region masses, and support against the base model's.
+
+        Support says, at each threshold, how much of the base's is preserved, lost and gained.
+        """
+        # Teacher forcing: every correct answer is scored as it stands.
         temperature = self.config.rollout.temperature
         sequences = [
             (np.array(prompt + answer, dtype=np.int32), len(prompt), temperature) for prompt, answer in self.pairs
         ]
-        logprobs = [score.logprob.sum(dtype=np.float64) for score in self.means.logprobs(sequences)]
+        logprobs = [scores.logprob.sum(dtype=np.float64) for scores in self.means.logprobs(sequences)]
         now = self.lab.summarise(self.problems, self.index, logprobs)
+
+        # Before the first step the learner still is the base model.
         if self.base is None:
             self.base = now if step == 0 else self.base_audit()
-        found = self.lab.compare(self.base, now)
+        comparison = self.lab.compare(self.base, now)
         return {
-            "pass_at_k": found["pass_at_k"]["tuned"],
-            "regions": {name: region["mass"] for name, region in found["regions"]["tuned"].items()},
-            "support": {unit: found["support"][unit] for unit in ("problem", "mode")},
-            "support_by_region": found["support_by_region"],
+            "pass_at_k": comparison["pass_at_k"]["tuned"],
+            "regions": {name: region["mass"] for name, region in comparison["regions"]["tuned"].items()},
+            "support": {unit: comparison["support"][unit] for unit in ("problem", "mode")},
+            "support_by_region": comparison["support_by_region"],
         }
 
     def base_audit(self) -> Any:
-        """After a resume: the initial checkpoint scored afresh, since the learner no longer holds it."""
+        """The initial checkpoint scored again: after a resume the learner no longer holds it."""
         from explore_rl.lab.audits import audit_of
 
-        config = self.config
-        return audit_of(resolve_model(config.model.path), self.problems, config.rollout.temperature)
+        base = resolve_model(self.config.model.path)
+        return audit_of(base, self.problems, temperature=self.config.rollout.temperature)

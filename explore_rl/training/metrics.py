@@ -1,9 +1,12 @@
-"""What is logged of a step. Figures about the policy come from samples that the current policy drew at the training temperature, only."""
+"""What is logged of a step.
+
+Figures about the policy come only from samples that the current policy drew at the training temperature.
+"""
 
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,10 +22,12 @@ class StageClock:
     """Seconds of each stage; "other" is what is left of the step, so that they add up."""
 
     def __init__(self) -> None:
-        self.started, self.seconds = time.perf_counter(), Counter()
+        self.started = time.perf_counter()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
+        """Counts the time of the block as the stage's."""
         begin = time.perf_counter()
         try:
             yield
@@ -35,50 +40,86 @@ class StageClock:
         return {**known, "seconds/other": total - sum(known.values()), "seconds/step": total}
 
 
-def of_groups(kept: list[Group], dropped: list[Group], free: set[str]) -> dict[str, float]:
-    """Reward, verdicts, pass@1, group pass@n, answer entropy and variety, lengths, signal: docs/metrics.md says what each means.
+def of_groups(kept: list[Group], dropped: list[Group], *, free: set[str]) -> dict[str, float]:
+    """Reward, verdicts, pass@1, group pass@n, answer entropy and variety, lengths, signal.
 
-    kept, dropped: groups that are learnt from, and those that dynamic sampling left out: both are what the policy drew.
+    docs/metrics.md says what each figure means.
+
+    kept: groups that are learnt from.
+    dropped: groups that dynamic sampling left out. The policy drew both, so most figures are of both.
     free: loss terms that pull without an advantage.
     """
     groups = kept + dropped
     every = [s for g in groups for s in g.samples]
-    ours = [[s for s in g.samples if s.rollout.request.source == "policy"] for g in groups]
-    ours = [samples for samples in ours if samples]
-    flat = [s for samples in ours for s in samples]
-    metrics: dict[str, float] = {}
-    for status in Status:
-        metrics[f"verdict/{status.value}"] = _share([s.verdict.status is status for s in every])
-    for source, count in Counter(s.rollout.request.source for s in every).items():
-        metrics[f"source/{source}"] = count / len(every)
+    metrics = _of_verdicts(every)
     metrics["signal/groups_without"] = _share([_silent(g, free) for g in kept])
     metrics["signal/groups_dropped"] = float(len(dropped))
     metrics["signal/samples_left_out"] = _share([s.reward is None for s in every])
-    if not flat:
+
+    # From here on only what the policy drew itself; where it drew nothing there are no such figures.
+    by_group = [[s for s in g.samples if s.rollout.request.source == "policy"] for g in groups]
+    by_group = [samples for samples in by_group if samples]
+    drawn = [s for samples in by_group for s in samples]
+    if not drawn:
         return metrics
-    rewards = [s.reward for s in flat if s.reward is not None]
+    rewards = [s.reward for s in drawn if s.reward is not None]
     metrics["reward/mean"] = float(np.mean(rewards)) if rewards else float("nan")
-    evidence = [
-        [s for s in samples if s.verdict.is_evidence or s.verdict.status is Status.NO_ANSWER] for samples in ours
-    ]
-    right = [[s.verdict.status is Status.CORRECT for s in samples] for samples in evidence if samples]
-    if right:
-        metrics["pass@1"] = float(np.mean([np.mean(r) for r in right]))
-        metrics["pass@group"] = float(np.mean([any(r) for r in right]))
-        answers = [Counter(_answer(s) for s in samples) for samples in evidence if samples]
-        metrics["answers/entropy"] = float(np.mean([_entropy(c) for c in answers]))
-        metrics["answers/distinct"] = float(np.mean([len(c) for c in answers]))
-    metrics["length/mean"] = float(np.mean([len(s.rollout.tokens) for s in flat]))
-    metrics["length/max"] = float(max(len(s.rollout.tokens) for s in flat))
-    metrics["length/truncated"] = _share([s.rollout.truncated for s in flat])
-    entropies = [s.columns["entropy"] for s in flat if "entropy" in s.columns]
+    return metrics | _of_answers(by_group) | _of_lengths(drawn) | _of_columns(drawn)
+
+
+def _of_verdicts(samples: list[Sample]) -> dict[str, float]:
+    """Share of each verdict and of each source among all samples."""
+    metrics = {}
+    for status in Status:
+        metrics[f"verdict/{status.value}"] = _share([s.verdict.status is status for s in samples])
+    for source, count in Counter(s.rollout.request.source for s in samples).items():
+        metrics[f"source/{source}"] = count / len(samples)
+    return metrics
+
+
+def _of_answers(by_group: list[list[Sample]]) -> dict[str, float]:
+    """pass@1, pass@n and the variety of answers, as means over the groups with any verdict about an answer."""
+    rates = []
+    any_correct = []
+    answers = []
+    for samples in by_group:
+        # A timeout or an error says nothing about an answer; no answer at all counts as wrong.
+        judged = [s for s in samples if s.verdict.is_evidence or s.verdict.status is Status.NO_ANSWER]
+        if judged:
+            correct = [s.verdict.status is Status.CORRECT for s in judged]
+            rates.append(np.mean(correct))
+            any_correct.append(any(correct))
+            answers.append(Counter(_answer(s) for s in judged))
+    if not rates:
+        return {}
+    return {
+        "pass@1": float(np.mean(rates)),
+        "pass@group": float(np.mean(any_correct)),
+        "answers/entropy": float(np.mean([_entropy(counts) for counts in answers])),
+        "answers/distinct": float(np.mean([len(counts) for counts in answers])),
+    }
+
+
+def _of_lengths(samples: list[Sample]) -> dict[str, float]:
+    lengths = [len(s.rollout.tokens) for s in samples]
+    return {
+        "length/mean": float(np.mean(lengths)),
+        "length/max": float(max(lengths)),
+        "length/truncated": _share([s.rollout.truncated for s in samples]),
+    }
+
+
+def _of_columns(samples: list[Sample]) -> dict[str, float]:
+    """Entropy, the engine's distance from the learner, and the policy's from the base, where the columns are filled."""
+    metrics = {}
+    # How broad the policy's distribution is, token by token.
+    entropies = [s.columns["entropy"] for s in samples if "entropy" in s.columns]
     if entropies:  # mean over tokens within a sequence, then over sequences (arXiv 2507.14843, section 5.1)
         metrics["entropy/token"] = float(np.mean([e.mean() for e in entropies if len(e)]))
-    gaps = [
-        s.columns["old_logprob"] - s.rollout.logprobs
-        for s in flat
-        if "old_logprob" in s.columns and s.rollout.logprobs is not None
-    ]
+
+    # Engine against learner: the same weights in another arithmetic.
+    scored = [s for s in samples if "old_logprob" in s.columns]
+    gaps = [s.columns["old_logprob"] - s.rollout.logprobs for s in scored if s.rollout.logprobs is not None]
     if gaps:
         gap = np.concatenate(gaps)
         gap = gap[~np.isnan(gap)]  # given tokens have no engine log-probability
@@ -86,28 +127,30 @@ def of_groups(kept: list[Group], dropped: list[Group], free: set[str]) -> dict[s
             metrics["engine/logprob_difference_mean"] = float(np.abs(gap).mean())
             metrics["engine/logprob_difference_max"] = float(np.abs(gap).max())
             metrics["engine/ratio_mean"] = float(np.exp(np.clip(gap, -20, 20)).mean())
-    kl = [
-        s.columns["old_logprob"] - s.columns["base_logprob"]
-        for s in flat
-        if "base_logprob" in s.columns and "old_logprob" in s.columns
-    ]
-    if kl:  # k3 is an unbiased, non-negative estimate of KL(policy || base) per token
-        d = np.concatenate(kl)
+
+    # Policy against base: how far training has moved it.
+    log_ratios = [s.columns["old_logprob"] - s.columns["base_logprob"] for s in scored if "base_logprob" in s.columns]
+    if log_ratios:  # k3 is an unbiased, non-negative estimate of KL(policy || base) per token
+        d = np.concatenate(log_ratios)
         metrics["kl/base"] = float((np.exp(-np.clip(d, -20, 20)) + d - 1).mean())
     return metrics
 
 
-def of_evaluation(found: dict[str, Any]) -> dict[str, float]:
-    return {f"heldout/{k}": v for k, v in found.items() if k.startswith("pass@")}
+def of_evaluation(evaluation: dict[str, Any]) -> dict[str, float]:
+    return {f"heldout/{name}": value for name, value in evaluation.items() if name.startswith("pass@")}
 
 
-def of_audit(found: dict[str, Any]) -> dict[str, float]:
-    return {f"exact/pass@{k}": v for k, v in found["pass_at_k"].items()}
+def of_audit(audit: dict[str, Any]) -> dict[str, float]:
+    return {f"exact/pass@{k}": value for k, value in audit["pass_at_k"].items()}
 
 
 def _silent(group: Group, free: set[str]) -> bool:
-    """No sample of the group pulls in any direction."""
-    return not any(s.reward is not None and (s.advantage * s.weight != 0 or set(s.terms) & free) for s in group.samples)
+    """Whether no sample of the group pulls the policy in any direction."""
+
+    def pulls(sample: Sample) -> bool:
+        return sample.advantage * sample.weight != 0 or bool(set(sample.terms) & free)
+
+    return not any(s.reward is not None and pulls(s) for s in group.samples)
 
 
 def _answer(sample: Sample) -> str:

@@ -1,7 +1,7 @@
 """From groups to rows: what each token is worth, and the global normaliser that its loss is divided by.
 
-A row's weight is coefficient / normaliser with the normaliser taken over the whole mini-batch and all ranks, so that the learner only
-sums, and the gradient depends neither on micro-batches nor on packing nor on ranks.
+A row's weight is coefficient / normaliser, with the normaliser taken over the whole mini-batch and all ranks. So the
+learner only sums, and the gradient depends neither on micro-batches nor on packing nor on ranks.
 """
 
 from __future__ import annotations
@@ -15,41 +15,53 @@ from explore_rl.objectives import corrections, divergences, losses
 from explore_rl.objectives.normalisers import row_weights
 from explore_rl.objectives.terms import LossTerm
 from explore_rl.rollout.seeds import hashed_seed
-from explore_rl.types import Group, Row, Sample
+from explore_rl.types import Group, Rollout, Row, Sample
 
 
 def base_terms(config: AlgorithmConfig) -> list[LossTerm]:
-    """The loss terms of GRPO itself: the clipped policy gradient and, where asked for, KL and entropy on the same rows."""
-    clip = (
-        {"clip_low": config.clip_low, "clip_high": config.clip_high}
-        if config.clip
-        else {"clip_low": 1.0, "clip_high": math.inf}
-    )
+    """The loss terms of GRPO itself: the clipped policy gradient and, where asked for, KL and entropy on its rows."""
+    # Without clipping the bounds are those that no ratio passes.
+    bounds = {"clip_low": 1.0, "clip_high": math.inf}
+    if config.clip:
+        bounds = {"clip_low": config.clip_low, "clip_high": config.clip_high}
     terms = [
         LossTerm(
-            "policy_gradient",
-            losses.ppo_clip,
-            ("old_logprob", "advantage"),
-            clip,
-            "policy_gradient",
-            losses.ppo_clip_metrics,
+            name="policy_gradient",
+            function=losses.ppo_clip,
+            columns=("old_logprob", "advantage"),
+            params=bounds,
+            normaliser="policy_gradient",
+            metrics=losses.ppo_clip_metrics,
         )
     ]
+    # KL and entropy share the policy gradient's normaliser, so their coefficients are relative to it.
     if config.kl != "none" and config.kl_place == "loss":
-        terms.append(LossTerm("kl", getattr(divergences, config.kl), ("base_logprob",), {}, "policy_gradient"))
+        estimator = getattr(divergences, config.kl)
+        terms.append(LossTerm(name="kl", function=estimator, columns=("base_logprob",), normaliser="policy_gradient"))
     if config.entropy_coefficient:
-        terms.append(LossTerm("entropy", losses.entropy_bonus, ("entropy",), {}, "policy_gradient"))
+        terms.append(
+            LossTerm(
+                name="entropy",
+                function=losses.entropy_bonus,
+                columns=("entropy",),
+                normaliser="policy_gradient",
+            )
+        )
     return terms
 
 
-def make_minibatches(groups: list[Group], terms: list[LossTerm], config: Config, step: int) -> list[list[Row]]:
-    """The rows of every optimizer step of a batch: whole groups, dealt out once globally from a seed, again in each epoch."""
+def make_minibatches(groups: list[Group], terms: list[LossTerm], config: Config, *, step: int) -> list[list[Row]]:
+    """The rows of every optimizer step of a batch.
+
+    Whole groups are dealt out once globally from a seed, again in each epoch.
+    """
     algorithm = config.algorithm
     batches = []
     for epoch in range(algorithm.epochs):
         order = np.arange(len(groups))
         if algorithm.minibatches > 1 or epoch:
-            order = np.random.default_rng(hashed_seed(config.seed, "minibatches", step, epoch)).permutation(len(groups))
+            rng = np.random.default_rng(hashed_seed(config.seed, "minibatches", step, epoch))
+            order = rng.permutation(len(groups))
         for part in np.array_split(order, algorithm.minibatches):
             samples = [s for i in sorted(part) for s in groups[i].samples if s.reward is not None and s.terms]
             batches.append(make_rows(samples, terms, config))
@@ -57,36 +69,48 @@ def make_minibatches(groups: list[Group], terms: list[LossTerm], config: Config,
 
 
 def make_rows(samples: list[Sample], terms: list[LossTerm], config: Config) -> list[Row]:
-    """One row a sample, its terms weighted by coefficient / normaliser of all `samples`."""
+    """One row a sample, its terms weighted by coefficient / normaliser of all `samples`.
+
+    A sample without an unmasked token gets no row.
+    """
     algorithm = config.algorithm
-    by_name = {term.name: term for term in terms}
+    normaliser_of = {term.name: term.normaliser for term in terms}
     masks = [_mask(sample, algorithm.mask_truncated) for sample in samples]
-    coefficients = [_coefficients(sample, algorithm) for sample in samples]
     lengths = np.array([mask.sum() for mask in masks])
+    coefficients = [_coefficients(sample, algorithm) for sample in samples]
+
+    # Each normaliser divides over the samples that feed one of its terms, and over no others.
     weights: dict[str, np.ndarray] = {}
-    for normaliser in {term.normaliser for term in terms}:
-        feeds = np.array([any(by_name[name].normaliser == normaliser for name in c) for c in coefficients], dtype=bool)
+    for normaliser in set(normaliser_of.values()):
+        feeds = np.array([any(normaliser_of[name] == normaliser for name in fed) for fed in coefficients], dtype=bool)
         weights[normaliser] = np.zeros(len(samples))
         weights[normaliser][feeds] = row_weights(lengths[feeds], algorithm.aggregation, config.rollout.max_new_tokens)
+
     rows = []
     for i, sample in enumerate(samples):
-        request = sample.rollout.request
         if lengths[i] == 0:
             continue
-        rows.append(
-            Row(
-                tokens=np.array(request.prompt_ids + sample.rollout.tokens, dtype=np.int32),
-                prompt_length=len(request.prompt_ids),
-                terms={name: c * weights[by_name[name].normaliser][i] for name, c in coefficients[i].items()},
-                columns={**sample.columns, "advantage": _token_advantage(sample, algorithm)},
-                mask=masks[i],
-                temperature=config.rollout.temperature,
-            )
+        tokens, prompt_length = sequence_of(sample.rollout)
+        row = Row(
+            tokens=tokens,
+            prompt_length=prompt_length,
+            terms={name: c * weights[normaliser_of[name]][i] for name, c in coefficients[i].items()},
+            columns={**sample.columns, "advantage": _token_advantage(sample, algorithm)},
+            mask=masks[i],
+            temperature=config.rollout.temperature,
         )
+        rows.append(row)
     return rows
 
 
+def sequence_of(rollout: Rollout) -> tuple[np.ndarray, int]:
+    """The token ids of prompt and completion, int32 [L], and the prompt's length."""
+    prompt = rollout.request.prompt_ids
+    return np.array(prompt + rollout.tokens, dtype=np.int32), len(prompt)
+
+
 def _coefficients(sample: Sample, algorithm: AlgorithmConfig) -> dict[str, float]:
+    """Term -> coefficient of what the sample feeds. KL and entropy join the policy gradient if asked for."""
     terms = dict(sample.terms)
     if "policy_gradient" in terms:
         if algorithm.kl != "none" and algorithm.kl_place == "loss":
@@ -108,14 +132,14 @@ def _mask(sample: Sample, mask_truncated: bool) -> np.ndarray:
 def _token_advantage(sample: Sample, algorithm: AlgorithmConfig) -> np.ndarray:
     """advantage x mixture weight x truncated importance weight between engine and trainer, per token, float32 [T].
 
-    The engine correction is for what the current policy drew at the training temperature. A strategy that weights its draws itself has
-    the whole correction in that weight, and wants algorithm.importance_cap=null.
+    The engine correction is for what the current policy drew at the training temperature. A strategy that weights its
+    draws itself has the whole correction in that weight, and wants algorithm.importance_cap=null.
     """
-    advantage = np.full(len(sample.rollout.tokens), sample.advantage * sample.weight, dtype=np.float32)
-    drawn = sample.rollout.logprobs is not None and sample.rollout.request.source == "policy"
-    if algorithm.importance_cap is not None and drawn:
-        ratio = corrections.truncated_importance(
-            sample.columns["old_logprob"], sample.rollout.logprobs, algorithm.importance_cap
-        )
+    rollout = sample.rollout
+    advantage = np.full(len(rollout.tokens), sample.advantage * sample.weight, dtype=np.float32)
+    by_policy = rollout.request.source == "policy"
+    if algorithm.importance_cap is not None and by_policy and rollout.logprobs is not None:
+        old = sample.columns["old_logprob"]
+        ratio = corrections.truncated_importance(old, rollout.logprobs, cap=algorithm.importance_cap)
         advantage *= np.where(np.isnan(ratio), 1.0, ratio).astype(np.float32)
     return advantage

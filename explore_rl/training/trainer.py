@@ -1,6 +1,7 @@
 """The training step, written out. Top to bottom this file is
 
-    Problem -> plan -> Request -> vLLM -> Rollout -> verify -> Verdict -> inject -> Group -> columns -> objective -> Row -> DeepSpeed -> weights
+    Problem -> plan -> Request -> vLLM -> Rollout -> verify -> Verdict
+            -> inject -> Group -> columns -> objective -> Row -> DeepSpeed -> weights
 
 and holds no algorithm: advantages and losses are in objectives/, exploration in strategies/, rows in rows.py.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -44,15 +46,20 @@ class Trainer:
         self,
         config: Config,
         problems: list[Problem],
+        *,
         heldout: list[Problem],
         strategies: list[Strategy],
         actors: Actors,
         folder: RunFolder,
     ):
-        self.config, self.strategies, self.actors, self.folder = config, strategies, actors, folder
+        self.config = config
+        self.strategies = strategies
+        self.actors = actors
+        self.folder = folder
         self.data = DataOrder(problems, config.seed)
         self.tokenizer = load_tokenizer(config.model.path)
         self.template = load_template(config.model.template)
+        # Columns to score and loss terms: GRPO's own, and those of the strategies.
         self.needs = needs_of(strategies, config)
         self.terms = rows.base_terms(config.algorithm) + [t for s in strategies for t in s.terms(config)]
         self.columns = {term.name: term.columns for term in self.terms}
@@ -64,38 +71,44 @@ class Trainer:
             logprobs=actors.learner.logprobs,
             append=folder.append,
         )
-        self.evaluations = Evaluations(config, heldout, means)
+        self.evaluations = Evaluations(config, heldout, means=means)
+        # What changes over the run. A checkpoint keeps all of it but the encoded prompts.
         self.prompts: dict[int, tuple[int, ...]] = {}  # by identity: ids are unique within one file only
         self.next_step = 0  # steps done
         self.version = 0  # of the weights: optimizer batches applied
-        self.bad_steps = self.silent_steps = 0
+        self.bad_steps = 0  # in a row, with a loss or gradient that was not finite
+        self.silent_steps = 0  # in a row, without a group that had any signal
 
     # --- one step -----------------------------------------------------------------------------------------------------
 
     def step(self, number: int) -> dict[str, float]:
+        """Step `number`, from choosing problems to engines with new weights. Returns the step's metrics."""
         clock = metrics_of.StageClock()
         contexts = {s: self.context(s, number) for s in self.strategies}
 
-        groups, dropped = self.draw_with_signal(number, contexts, clock)
+        # Produce: verified groups, with their columns, rewards and advantages.
+        groups, dropped = self.draw_with_signal(number, contexts, clock=clock)
         with clock("score"):
             self.fill_columns(groups)
         self.reward(groups, contexts)
         self.advantage(groups, contexts)
 
-        minibatches = rows.make_minibatches(groups, self.terms, self.config, number)
+        # Learn: the groups' rows change the weights, and the engines get them.
+        minibatches = rows.make_minibatches(groups, self.terms, self.config, step=number)
         with clock("train"):
             reports = self.actors.learner.update(minibatches, self.terms)
         with clock("transfer"):
             self.version += 1
             sent = self.actors.weights.send(self.version)
 
+        # Record.
         self.folder.write_rollouts(number, rollout_columns(groups, dropped, number))
         free = {term.name for term in self.terms if "advantage" not in term.columns}
-        metrics = metrics_of.of_groups(groups, dropped, free) | self.update_metrics(reports) | clock.metrics()
-        metrics["tokens_per_second"] = (
-            sum(len(s.rollout.tokens) for g in groups + dropped for s in g.samples) / metrics["seconds/step"]
-        )
-        metrics["transfer/gather_seconds"], metrics["transfer/send_seconds"] = sent["gather_s"], sent["transfer_s"]
+        metrics = metrics_of.of_groups(groups, dropped, free=free) | self.update_metrics(reports) | clock.metrics()
+        tokens = sum(len(s.rollout.tokens) for g in groups + dropped for s in g.samples)
+        metrics["tokens_per_second"] = tokens / metrics["seconds/step"]
+        metrics["transfer/gather_seconds"] = sent["gather_s"]
+        metrics["transfer/send_seconds"] = sent["transfer_s"]
         metrics["data/epoch"] = self.data.epoch
         for strategy, context in contexts.items():
             metrics |= {f"{strategy.name}/{key}": value for key, value in context.metrics.items()}
@@ -104,48 +117,64 @@ class Trainer:
     # --- plan, draw, verify -------------------------------------------------------------------------------------------
 
     def draw_with_signal(
-        self, number: int, contexts: dict[Strategy, StepContext], clock: metrics_of.StageClock
+        self, number: int, contexts: dict[Strategy, StepContext], *, clock: metrics_of.StageClock
     ) -> tuple[list[Group], list[Group]]:
-        """The step's groups, and those that were dropped. With dynamic sampling, groups whose rewards are all equal (traces included) are
-        drawn again, with the next problems; without it none is dropped."""
-        wanted, rounds = self.config.algorithm.prompts_per_step, self.config.algorithm.dynamic_sampling_rounds
+        """The step's groups, and those that were dropped.
+
+        Dynamic sampling drops a group whose rewards are all equal (traces included), and draws the next problem in its
+        place. Without dynamic sampling no group is dropped.
+        """
+        algorithm = self.config.algorithm
         kept: list[Group] = []
         dropped: list[Group] = []
-        for attempt in range(rounds + 1):
-            groups = self.draw(self.data.take(wanted - len(kept)), number, attempt, contexts, clock)
-            if rounds == 0:
+        for attempt in range(algorithm.dynamic_sampling_rounds + 1):
+            problems = self.data.take(algorithm.prompts_per_step - len(kept))
+            groups = self.draw(problems, number, attempt=attempt, contexts=contexts, clock=clock)
+            if algorithm.dynamic_sampling_rounds == 0:
                 return groups, []
             for group in groups:
                 has_signal = len({s.reward for s in group.samples if s.reward is not None}) > 1
                 (kept if has_signal else dropped).append(group)
-            if len(kept) == wanted:
+            if len(kept) == algorithm.prompts_per_step:
                 break
         if kept:
             return kept, dropped
-        return groups, [
-            g for g in dropped if g not in groups
-        ]  # without any signal it is still a step: counted, and too many stop the run
+        # Without any signal it is still a step: the last draw stands for it, and too many such steps stop the run.
+        return groups, [group for group in dropped if group not in groups]
 
     def draw(
-        self, problems: list[Problem], number: int, attempt: int, contexts: dict, clock: metrics_of.StageClock
+        self,
+        problems: list[Problem],
+        number: int,
+        *,
+        attempt: int,
+        contexts: dict[Strategy, StepContext],
+        clock: metrics_of.StageClock,
     ) -> list[Group]:
+        """One group for each of `problems`: drawn as the strategies plan it, verified, and with what they inject.
+
+        attempt: how often the step was drawn before (dynamic sampling); it enters the seeds.
+        """
         groups = [Group(problem, []) for problem in problems]
+        # The draft that strategies change in round 0: group_size draws a problem, from the policy.
         requests = [
-            self.request(p, g, i, number, attempt)
-            for g, p in enumerate(problems)
-            for i in range(self.config.algorithm.group_size)
+            self.request(problem, group, index=index, number=number, attempt=attempt)
+            for group, problem in enumerate(problems)
+            for index in range(self.config.algorithm.group_size)
         ]
-        for round in range(MAX_PLAN_ROUNDS):
+        for plan_round in range(MAX_PLAN_ROUNDS):
             for strategy in self.strategies:
-                requests = strategy.plan(requests, groups, round, contexts[strategy])
+                requests = strategy.plan(requests, groups, plan_round, contexts[strategy])
             if not requests:
                 break
             with clock("generate"):
                 rollouts = self.generate(requests)
             with clock("verify"):
-                for rollout, verdict in zip(rollouts, self.verify(groups, rollouts), strict=True):
-                    groups[rollout.request.group].samples.append(Sample(rollout, verdict, self.base_reward(verdict)))
-            requests = []
+                verdicts = self.verify(groups, rollouts)
+                for rollout, verdict in zip(rollouts, verdicts, strict=True):
+                    sample = Sample(rollout, verdict, reward=self.base_reward(verdict))
+                    groups[rollout.request.group].samples.append(sample)
+            requests = []  # strategies plan the next round from what came back, not from a draft
         else:
             log.warning(
                 "step %d: strategies still asked for draws after %d rounds; going on without", number, MAX_PLAN_ROUNDS
@@ -154,16 +183,23 @@ class Trainer:
             strategy.inject(groups, contexts[strategy])
         return groups
 
-    def request(self, problem: Problem, group: int, index: int, number: int, attempt: int) -> Request:
+    def request(self, problem: Problem, group: int, *, index: int, number: int, attempt: int) -> Request:
+        """Draw `index` of a problem, from the policy. number: the step; attempt: as in `draw`."""
         rollout = self.config.rollout
-        seed = hashed_seed(self.config.seed, "draw", number, attempt, group, index)
         return Request(
-            problem=problem.id, group=group, prompt_ids=self.encode_prompt(problem), seed=seed, max_tokens=rollout.max_new_tokens,
+            problem=problem.id,
+            group=group,
+            prompt_ids=self.encode_prompt(problem),
+            seed=hashed_seed(self.config.seed, "draw", number, attempt, group, index),
+            max_tokens=rollout.max_new_tokens,
             temperature=rollout.temperature,
-        )  # fmt: skip
+        )
 
     def generate(self, requests: list[Request]) -> list[Rollout]:
-        """Draws, again if an engine dies: the seeds are in the requests, so a second attempt draws the same."""
+        """Draws, and draws again if an engine dies: the seeds are in the requests, so a second attempt draws the same.
+
+        Raises ActorFault if an engine still dies after ENGINE_RETRIES more attempts, or if none can be replaced.
+        """
         for retry in range(ENGINE_RETRIES + 1):
             try:
                 return self.actors.engines.generate(requests)
@@ -183,7 +219,10 @@ class Trainer:
         )
 
     def base_reward(self, verdict: Verdict) -> float | None:
-        """A verdict's reward before any bonus. None leaves the sample out of its group: an error is never a reward of 0."""
+        """A verdict's reward before any bonus.
+
+        None leaves the sample out of its group: an error is never a reward of 0.
+        """
         rewards = self.config.rewards
         special = {Status.NO_ANSWER: rewards.no_answer, Status.TIMEOUT: rewards.timeout, Status.ERROR: rewards.error}
         return special.get(verdict.status, verdict.score)
@@ -191,53 +230,54 @@ class Trainer:
     # --- columns, reward, advantage -----------------------------------------------------------------------------------
 
     def fill_columns(self, groups: list[Group]) -> None:
-        """Fills the columns: the policy's log-probability and entropy at the start of the step, and what else was said to be needed."""
+        """Has the learner score every completion, and puts the answers into Sample.columns.
+
+        The columns are the policy's log-probability and entropy at the start of the step, and those that the strategies
+        and the config need.
+        """
         samples = [s for g in groups for s in g.samples if len(s.rollout.tokens)]
-        ids = [
-            (
-                np.array(s.rollout.request.prompt_ids + s.rollout.tokens, dtype=np.int32),
-                len(s.rollout.request.prompt_ids),
+        sequences = [rows.sequence_of(s.rollout) for s in samples]
+        old = Column("old_logprob", model="policy", temperature=self.config.rollout.temperature)
+        for column in (old, *self.needs.columns):
+            scores = self.actors.learner.logprobs(
+                [(tokens, prompt_length, column.temperature) for tokens, prompt_length in sequences],
+                model=column.model,
+                entropy=column.name == old.name,
             )
-            for s in samples
-        ]
-        training = self.config.rollout.temperature
-        for wanted in (Column("old_logprob", "policy", training), *self.needs.columns):
-            is_old = wanted.name == "old_logprob"
-            answers = self.actors.learner.logprobs(
-                [(*pair, wanted.temperature) for pair in ids], model=wanted.model, entropy=is_old
-            )
-            for sample, found in zip(samples, answers, strict=True):
-                sample.columns[wanted.name] = found.logprob
-                if is_old:
-                    sample.columns["entropy"] = found.entropy
+            for sample, score in zip(samples, scores, strict=True):
+                sample.columns[column.name] = score.logprob
+                if score.entropy is not None:
+                    sample.columns["entropy"] = score.entropy
 
     def reward(self, groups: list[Group], contexts: dict[Strategy, StepContext]) -> None:
+        """Changes the samples' rewards: first by the KL penalty, where the config puts it there, then by strategies."""
         algorithm = self.config.algorithm
         if algorithm.kl != "none" and algorithm.kl_place == "reward":
-            for sample in (
-                s for g in groups for s in g.samples if s.reward is not None and s.rollout.request.source == "policy"
-            ):
-                sample.reward -= algorithm.kl_coefficient * divergences.in_reward(
-                    algorithm.kl, sample.columns["old_logprob"], sample.columns["base_logprob"]
-                )
+            for sample in (s for g in groups for s in g.samples):
+                if sample.reward is not None and sample.rollout.request.source == "policy":
+                    kl = divergences.in_reward(
+                        algorithm.kl, sample.columns["old_logprob"], sample.columns["base_logprob"]
+                    )
+                    sample.reward -= algorithm.kl_coefficient * kl
         for strategy in self.strategies:
             strategy.reward(groups, contexts[strategy])
 
     def advantage(self, groups: list[Group], contexts: dict[Strategy, StepContext]) -> None:
+        """Turns rewards into advantages, group by group; then strategies may change them."""
         algorithm = self.config.algorithm
         for group in groups:
             rewarded = [s for s in group.samples if s.reward is not None]
-            compared = [s for s in rewarded if s.rollout.request.in_baseline]
-            if (
-                len(compared) < self.config.rewards.min_group
-            ):  # too few to compare with: only what needs no comparison stays
+            in_baseline = np.array([s.rollout.request.in_baseline for s in rewarded])
+            # With too few samples to compare with, only those stay whose terms need no comparison.
+            if in_baseline.sum() < self.config.rewards.min_group:
                 for sample in rewarded:
                     if any("advantage" in self.columns[name] for name in sample.terms):
                         sample.reward = None
                 continue
             rewards = np.array([s.reward for s in rewarded])
-            counts = np.array([s.rollout.request.in_baseline for s in rewarded])
-            values = advantages.group_advantages(algorithm.advantage, rewards, counts, algorithm.divide_by_std)
+            values = advantages.group_advantages(
+                algorithm.advantage, rewards, in_baseline, divide_by_std=algorithm.divide_by_std
+            )
             for sample, value in zip(rewarded, values, strict=True):
                 sample.advantage = float(value)
         for strategy in self.strategies:
@@ -246,15 +286,15 @@ class Trainer:
     # --- what the strategies may use ----------------------------------------------------------------------------------
 
     def context(self, strategy: Strategy, number: int) -> StepContext:
-        rng = np.random.default_rng(hashed_seed(self.config.seed, "strategy", strategy.name, number))
+        """What `strategy` may use in step `number`, with a random stream of its own."""
         return StepContext(
-            number,
-            rng,
-            self.config,
-            self.encode_prompt,
-            self.encode_completion,
-            self.verify_texts,
-            self.actors.learner.logprobs,
+            number=number,
+            rng=np.random.default_rng(hashed_seed(self.config.seed, "strategy", strategy.name, number)),
+            config=self.config,
+            encode_prompt=self.encode_prompt,
+            encode_completion=self.encode_completion,
+            verify=self.verify_texts,
+            logprobs=self.actors.learner.logprobs,
         )
 
     def encode_prompt(self, problem: Problem) -> tuple[int, ...]:
@@ -271,6 +311,7 @@ class Trainer:
     # --- figures, and when to stop ------------------------------------------------------------------------------------
 
     def update_metrics(self, reports: list[Any]) -> dict[str, float]:
+        """Means over the optimizer steps that were finite, and the number that was skipped. Counts `bad_steps`."""
         finite = [r for r in reports if r.finite]
         self.bad_steps = 0 if len(finite) == len(reports) else self.bad_steps + 1
         metrics = {
@@ -286,52 +327,77 @@ class Trainer:
         return metrics
 
     def stop_if_hopeless(self, metrics: dict[str, float]) -> None:
+        """Counts `silent_steps`. Raises RunStopped after too many bad or silent steps in a row."""
         run = self.config.run
         self.silent_steps = self.silent_steps + 1 if metrics["signal/groups_without"] == 1.0 else 0
         if self.bad_steps >= run.max_bad_steps:
             raise RunStopped(
-                f"loss or gradient was not finite in {self.bad_steps} steps in a row (run.max_bad_steps); a smaller learning rate may help"
+                f"loss or gradient was not finite in {self.bad_steps} steps in a row (run.max_bad_steps);"
+                " a smaller learning rate may help"
             )
         if self.silent_steps >= run.max_silent_steps:
             raise RunStopped(
-                f"no group had any signal in {self.silent_steps} steps in a row (run.max_silent_steps): all answers right, or all wrong; "
-                "the problems are too easy or too hard for this model, or the template and verifier do not fit it"
+                f"no group had any signal in {self.silent_steps} steps in a row (run.max_silent_steps):"
+                " all answers right, or all wrong; the problems are too easy or too hard for this model,"
+                " or the template and verifier do not fit it"
             )
 
     # --- the run ------------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Sends the weights to engines that hold none yet, and compares the two sides' log-probabilities so that the check can fail."""
+        """Sends the weights to the engines, and checks that both sides compute the same log-probabilities.
+
+        The engines hold none of the run's weights before, so the check fails if the weights do not arrive. Raises
+        ParityError. A new run is also evaluated before its first step.
+        """
         self.actors.weights.send(self.version)
-        problems = self.data.problems[:8]
-        requests = [self.request(p, g, i, -1, 0) for g, p in enumerate(problems) for i in range(4)]
+        requests = [
+            self.request(problem, group, index=index, number=-1, attempt=0)
+            for group, problem in enumerate(self.data.problems[:8])
+            for index in range(4)
+        ]
         self.actors.check_parity(self.generate(requests))
         if self.next_step == 0:
             self.evaluations.run(0)
 
-    def run(self, should_stop=lambda: False, on_step=lambda number, metrics: None) -> None:
-        """All steps that are left. `should_stop()` is asked between steps (Ctrl-C). A run that stops itself saves its state first; one that is
-        ended by a fault goes on from its last checkpoint."""
-        config, begin = self.config.run, self.next_step
-        while self.next_step < config.steps:
+    def run(
+        self,
+        should_stop: Callable[[], bool] = lambda: False,
+        on_step: Callable[[int, dict[str, float]], None] = lambda number, metrics: None,
+    ) -> None:
+        """All steps that are left.
+
+        A run that stops itself (RunStopped) saves its state first. One that is ended by a fault goes on from its last
+        checkpoint.
+
+        should_stop: asked after every step (Ctrl-C); the run then saves its state and returns.
+        on_step: told the number and metrics of every step.
+        """
+        settings = self.config.run
+        begin = self.next_step
+        while self.next_step < settings.steps:
             metrics = self.step(self.next_step)
-            self.folder.append(
-                "metrics.jsonl",
-                {"step": self.next_step} | {k: (v if math.isfinite(v) else None) for k, v in metrics.items()},
-            )
+            # JSON knows no NaN and no infinity: what is not finite is null.
+            finite = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+            self.folder.append("metrics.jsonl", {"step": self.next_step} | finite)
             self.next_step += 1
             on_step(self.next_step - 1, metrics)
             self.evaluations.run_if_due(self.next_step)
+
+            # A run that ends here, for whatever reason, leaves a checkpoint.
             stopping = should_stop()
             try:
                 self.stop_if_hopeless(metrics)
             except RunStopped:
                 self.save()
                 raise
-            if stopping or self.next_step % config.checkpoint_every == 0 or self.next_step == config.steps:
+            is_due = self.next_step % settings.checkpoint_every == 0 or self.next_step == settings.steps
+            if stopping or is_due:
                 self.save()
             if stopping:
                 return
+
+        # A finished run that is resumed without a step left has its final model already.
         if self.next_step > begin or not (self.folder.path / "final" / "config.json").exists():
             self.save_final()
 
@@ -341,30 +407,36 @@ class Trainer:
         aside = self.folder.begin_checkpoint(self.next_step)
         self.actors.learner.save_checkpoint(aside / "learner")
         state = {
-            "step": self.next_step, "version": self.version, "position": self.data.position,
-            "bad_steps": self.bad_steps, "silent_steps": self.silent_steps,
+            "step": self.next_step,
+            "version": self.version,
+            "position": self.data.position,
+            "bad_steps": self.bad_steps,
+            "silent_steps": self.silent_steps,
             "strategies": [{"name": s.name, "state": s.state()} for s in self.strategies],
-        }  # fmt: skip
+        }
         (aside / "state.json").write_text(json.dumps(state))
-        self.folder.complete_checkpoint(self.next_step, aside, self.config.run.keep_checkpoints)
+        self.folder.complete_checkpoint(self.next_step, aside, keep=self.config.run.keep_checkpoints)
 
     def resume(self) -> int:
         """Goes back to the last complete checkpoint, or to the beginning if there is none. Returns the next step."""
-        done = self.folder.checkpoints()
-        step = done[-1] if done else 0
+        complete = self.folder.checkpoints()
+        step = complete[-1] if complete else 0
         self.folder.rewind(step)
-        if done:
+        if complete:
             path = self.folder.checkpoint_path(step)
             state = json.loads((path / "state.json").read_text())
             self.actors.learner.load_checkpoint(path / "learner")
-            self.next_step, self.version, self.data.position = state["step"], state["version"], state["position"]
-            self.bad_steps, self.silent_steps = state["bad_steps"], state["silent_steps"]
-            for strategy, kept in zip(self.strategies, state["strategies"], strict=True):
-                strategy.load_state(kept["state"])
+            self.next_step = state["step"]
+            self.version = state["version"]
+            self.data.position = state["position"]
+            self.bad_steps = state["bad_steps"]
+            self.silent_steps = state["silent_steps"]
+            for strategy, saved in zip(self.strategies, state["strategies"], strict=True):
+                strategy.load_state(saved["state"])
         return step
 
     def save_final(self) -> None:
-        """The final model; what was derived from an earlier one goes first."""
+        """Writes the final model, after removing what was derived from an earlier one."""
         for stale in (self.folder.path / "exact_final.json", *self.folder.path.glob("samples-*.parquet")):
             stale.unlink(missing_ok=True)
         self.actors.learner.save_pretrained(self.folder.path / "final")

@@ -16,8 +16,14 @@ from explore_rl.problems.rows import read_rows
 from explore_rl.types import Problem
 from explore_rl.verifiers import audit
 
-INSTRUCTION = "set judged_correct to true or false in every row: is the completion's final answer right? Do not look at the verdict"
-DRAWN = "stratified by verdict and by correct draws of the problem, reweighted; the counts are of the plain sample that says as much"
+INSTRUCTION = (
+    "set judged_correct to true or false in every row: is the completion's final answer right? "
+    "Do not look at the verdict"
+)
+DRAWN = (
+    "stratified by verdict and by correct draws of the problem, reweighted; "
+    "the counts are of the plain sample that says as much"
+)
 
 
 def write_sheet(file: str, problems: dict[str, Problem], count: int, seed: int, out: Path) -> None:
@@ -121,7 +127,8 @@ def _protection(strata: list[audit.Stratum], accepted: audit.Rate, draws: float,
     more = audit.more_needed(strata, target, level)
     if more is None:
         return f"{expected}: too many to protect a support verdict, and no number of judgements like these would do"
-    return f"{expected}: too many to protect a support verdict; about {more} more judgements would do if they came out like these"
+    enough = f"about {more} more judgements would do if they came out like these"
+    return f"{expected}: too many to protect a support verdict; {enough}"
 
 
 def _write(out: Path, text: str) -> None:

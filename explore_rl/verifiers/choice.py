@@ -13,8 +13,10 @@ from explore_rl.verifiers.extract import EXTRACTIONS, Extraction, final_answers,
 
 _WRAPPING = re.compile(r"\\(?:text|mathrm|mathbf|textbf|boxed)\s*\{|[{}$*\\\[\]\"“”'`<>_]")
 _NOT = re.compile(
-    r"\b(?:not|never|neither|nor|wrong|incorrect|false|no|rule[sd]?\s+out|ruling\s+out|eliminat\w*|exclud\w*|reject\w*|discard\w*|unlikely"
-    r"|cannot|except|excluding|instead\s+of|rather\s+than|dismiss\w*|invalid|fails?|might|may|could|maybe|perhaps|possibly|whether|if|consider"
+    r"\b(?:not|never|neither|nor|wrong|incorrect|false|no|rule[sd]?\s+out|ruling\s+out|eliminat\w*|exclud\w*"
+    r"|reject\w*|discard\w*|unlikely"
+    r"|cannot|except|excluding|instead\s+of|rather\s+than|dismiss\w*|invalid|fails?|might|may|could|maybe|perhaps"
+    r"|possibly|whether|if|consider"
     r"|seems?|plausible|tempting|looks?|unless)\b|n['’]t\b",
     re.IGNORECASE,
 )
@@ -92,7 +94,8 @@ class ChoiceVerifier:
         if letter is None:
             known = ", ".join(options)
             raise InputError(
-                f"problem {problem.id}: the answer of a choice must be one of {known}, an index from 0 or an option's text, got {answer!r}"
+                f"problem {problem.id}: the answer of a choice must be one of {known}, an index from 0 or an "
+                f"option's text, got {answer!r}"
             )
         return letter
 
@@ -113,7 +116,8 @@ def _letter(answer: str, options: dict[str, str | None]) -> str | None:
 
 def _letter_first(text: str, options: dict[str, str | None]) -> str | None:
     match = re.match(
-        r"\(?\s*([A-Za-z])\s*(?P<mark>[).:,/&\-–]+|$|(?=\()|(?=\b(?:because|since|as|due|or|and|is)\b)|(?=\s))\s*(?P<rest>.*)",
+        r"\(?\s*([A-Za-z])\s*(?P<mark>[).:,/&\-–]+|$|(?=\()|(?=\b(?:because|since|as|due|or|and|is)\b)"
+        r"|(?=\s))\s*(?P<rest>.*)",
         text,
         re.DOTALL,
     )
@@ -179,9 +183,12 @@ def _stated(text: str, options: dict[str, str | None]) -> str | None:
         return found[1] or found[2]
     letter = rf"[\s*(\[\"'“]*([{letters}])\b(?!['’])"
     forms = [
-        rf"(?i:correct|right|best|final)\s+(?i:{_NAMED})\s+(?i:is|must\s+be|would\s+be)\s*:?\s*(?i:{_NAMED}\s*)?{letter}",
-        rf"(?i:option|choice)\s*{letter}[\s*)\]\"'”]*(?i:is|must\s+be|would\s+be)\s+(?i:the\s+)?(?i:correct|right|best|answer|true)\b",
-        rf"(?i:choose|chose|pick|select|go\s+with|going\s+with|settle\s+on|answer|is|be)\s+(?i:option|choice)\s*{letter}",
+        rf"(?i:correct|right|best|final)\s+(?i:{_NAMED})\s+(?i:is|must\s+be"
+        rf"|would\s+be)\s*:?\s*(?i:{_NAMED}\s*)?{letter}",
+        rf"(?i:option|choice)\s*{letter}[\s*)\]\"'”]*(?i:is|must\s+be|would\s+be)\s+(?i:the\s+)?(?i:correct|right"
+        rf"|best|answer|true)\b",
+        rf"(?i:choose|chose|pick|select|go\s+with|going\s+with|settle\s+on|answer|is|be)\s+(?i:option"
+        rf"|choice)\s*{letter}",
         rf"^(?i:\s*(?:it\s+is\s+)?(?:option|choice))\s*{letter}[\s*)\].]*$",
     ]
     mentions, stated = set(), set()

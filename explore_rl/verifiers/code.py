@@ -204,7 +204,8 @@ def _held_by(wanted: str, processes: int) -> Isolation:
     found = isolation()
     if wanted == "required" and not found.strong:
         raise InputError(
-            f"verifier 'code': this machine cannot hold a program safely ({'; '.join(found.missing)}); allow user namespaces, or "
+            f"verifier 'code': this machine cannot hold a program safely ({'; '.join(found.missing)}); allow user "
+            f"namespaces, or "
             "Landlock and libseccomp, or set isolation=best_effort to run programs all the same"
         )
     if processes and not found.namespaces:

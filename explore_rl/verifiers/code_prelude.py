@@ -12,7 +12,9 @@ import re
 from dataclasses import dataclass
 from functools import cache
 
-_STARS = "string re datetime collections heapq bisect copy math random statistics itertools functools operator io sys json".split()
+_STARS = (
+    "string re datetime collections heapq bisect copy math random statistics itertools functools operator io sys json"
+).split()
 LIVECODEBENCH = (
     "".join(f"from {name} import *\n" for name in _STARS)
     + "from builtins import *\nfrom typing import *\n"

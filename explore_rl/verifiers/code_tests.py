@@ -104,7 +104,8 @@ def read_tests(problem: Problem) -> Asserts | Cases:
             entry_point = answer.get("entry_point") or problem.metadata.get("entry_point")
             return Asserts(source, entry_point, answer.get("setup") or "", answer.get("prompt") or "")
     raise InputError(
-        f"problem {problem.id!r}: no tests in its answer; expected test and entry_point, test_list, inputs and outputs, or a list of "
+        f"problem {problem.id!r}: no tests in its answer; expected test and entry_point, test_list, inputs and "
+        f"outputs, or a list of "
         "cases with input and output"
     )
 
@@ -153,7 +154,8 @@ def _apps(answer: dict, problem: Problem) -> Cases:
     given, expected, name = answer["inputs"], answer["outputs"], answer.get("fn_name")
     if not given or len(given) != len(expected):
         raise InputError(
-            f"problem {problem.id!r}: {len(given)} inputs and {len(expected)} outputs; expected as many of both, at least one"
+            f"problem {problem.id!r}: {len(given)} inputs and {len(expected)} outputs; expected as many of both, "
+            f"at least one"
         )
     if name is None:
         return Cases(tuple((_joined(a), _joined(b)) for a, b in zip(given, expected, strict=False)))

@@ -36,11 +36,14 @@ MAX_PARTS = 32  # boxes
 _THOUGHT_END = re.compile(r"</(?:think|thinking|thought)>|<\|end_of_thought\|>|◁/think▷", re.IGNORECASE)
 _THOUGHT_START = re.compile(r"<(?:think|thinking|thought)>|<\|begin_of_thought\|>|◁think▷", re.IGNORECASE)
 _END_TOKEN = re.compile(
-    r"<\|(?:im_end|eot_id|endoftext|end|end_of_text|eom_id|im_start|start_header_id|return|eos|END_OF_TURN_TOKEN|user|end_of_solution)\|>"
-    r"|</s>|<eos>|<end_of_turn>|<end_of_utterance>|<pad>|\[/?INST\]|<｜(?:end▁of▁sentence|User|Assistant)｜>|\[EOS\]|<\|endofprompt\|>"
+    r"<\|(?:im_end|eot_id|endoftext|end|end_of_text|eom_id|im_start|start_header_id|return|eos|END_OF_TURN_TOKEN"
+    r"|user|end_of_solution)\|>"
+    r"|</s>|<eos>|<end_of_turn>|<end_of_utterance>|<pad>|\[/?INST\]|<｜(?:end▁of▁sentence|User|Assistant)｜>|\[EOS\]"
+    r"|<\|endofprompt\|>"
 )
 _TURN_START = re.compile(
-    r"\s*(?:<\|im_start\|>\s*assistant|<\|start_header_id\|>\s*assistant\s*<\|end_header_id\|>|<start_of_turn>\s*model|<｜Assistant｜>|<s>)"
+    r"\s*(?:<\|im_start\|>\s*assistant|<\|start_header_id\|>\s*assistant\s*<\|end_header_id\|>"
+    r"|<start_of_turn>\s*model|<｜Assistant｜>|<s>)"
 )
 _ANSWER_TAG = re.compile(r"<answer>(.*?)(?:</answer>|\Z)", re.DOTALL | re.IGNORECASE)
 _BOX = re.compile(r"\\(?:boxed|framebox|fbox)\s{0,8}(?=[{\s0-9A-Za-z\\-])")
@@ -50,7 +53,8 @@ _PLACEHOLDER = re.compile(
 _HASHES = re.compile(r"####[ \t]{0,8}(?=\S)")
 # runs of blanks are bounded, or a text of blanks would take quadratic time
 _ANSWER_IS = re.compile(
-    r"(?i:\banswers?\b)(?:[ \t]{1,4}(?i:to|of|for)[ \t]{1,4}(?i:the|this|that)[ \t]{1,4}[A-Za-z]{1,20})?[ \t]{0,4}(?:\*\*|__)?[ \t]{0,4}"
+    r"(?i:\banswers?\b)(?:[ \t]{1,4}(?i:to|of|for)[ \t]{1,4}(?i:the|this|that)[ \t]{1,4}[A-Za-z]{1,20})?[ "
+    r"\t]{0,4}(?:\*\*|__)?[ \t]{0,4}"
     r"(?:(?i:is|are|equals|would be|should be|must be)\b[ \t]{0,4}:?|:|=)[ \t]{0,4}(?:\*\*|__)?:?\s{0,8}(?=\S)"
 )
 _HEADING = re.compile(
@@ -69,14 +73,18 @@ _SIGNS = re.compile(r"(?:[ \t$&~*]|\\[,;:! ]|\\quad|\\qquad|\\\\|\\[()\[\]])+")
 _AND_TEXT = re.compile(r"\\(?:text|mathrm)\s{0,3}\{\s{0,3}(,?)\s{0,3}(and|or)\s{0,3},?\s{0,3}\}")
 _LABEL = r"(?:[A-Za-z]|\\[a-z]{2,8})(?:_\{?\w{1,3}\}?)? ?="
 _OTHER = r"(?:the )?(?:first|second|third|fourth|other|next|larger|smaller|last)(?: [a-z]{1,10})? (?:is|equals|=)"
-_ITEM = r"(?:[-•] ?|\(?[0-9a-hivx]{1,4}[.)]|(?:[Pp]art|[Qq]uestion|[Cc]ase|[Pp]roblem) ?\(?\w{1,3}\)? ?:?|(?:[Ff]irst|[Ss]econd|[Tt]hird) ?:)"
+_ITEM = (
+    r"(?:[-•] ?|\(?[0-9a-hivx]{1,4}[.)]|(?:[Pp]art|[Qq]uestion|[Cc]ase|[Pp]roblem) ?\(?\w{1,3}\)? ?:?"
+    r"|(?:[Ff]irst|[Ss]econd|[Tt]hird) ?:)"
+)
 _NO_UNITS = (
     "and|or|wait|no|but|so|then|not|thus|hence|therefore|actually|rather|instead|which|is|from|gives|because|since"
 )
 _UNIT = rf"(?!(?:{_NO_UNITS})\b)[A-Za-z°%]{{1,15}}"
 _SEPARATED = re.compile(r"(?:[\s,.;]|\b(?:and|or)\b)*")
 _BETWEEN_BOXES = re.compile(
-    rf"(?: ?{_UNIT}(?: {_UNIT})?)?(?: ?(?:[,.;]|\n|\band\b|\bor\b))+ ?(?:{_ITEM} ?:?)? ?(?:(?P<label>{_LABEL})|{_OTHER})? ?"
+    rf"(?: ?{_UNIT}(?: {_UNIT})?)?(?: ?(?:[,.;]|\n|\band\b|\bor\b))+ ?(?:{_ITEM} ?:?)? "
+    rf"?(?:(?P<label>{_LABEL})|{_OTHER})? ?"
     rf"| ?{_ITEM} ?:? ?| (?P<bare_label>{_LABEL}) ?"
 )
 _LABEL_BEFORE = re.compile(rf"({_LABEL})[\s$]{{0,9}}$")

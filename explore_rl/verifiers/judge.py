@@ -57,7 +57,8 @@ FORMS = {
 BINARY = re.compile(r"VERDICT\W{1,8}(CORRECT|INCORRECT)\b", re.IGNORECASE)
 # a whole number, decimal, fraction or per cent, and nothing behind it that would change it
 SOFT = re.compile(
-    r"SCORE[\s:=*_`\"'(\[]{1,8}([-+−]?\d*[.,]?\d+)(\s{0,2}(?:/|out\s+of|of)\s{0,2}(\d+(?:[.,]\d+)?)|\s?%)?(?![\d/%]|[.,]\d|\s{0,2}out\s+of)",
+    r"SCORE[\s:=*_`\"'(\[]{1,8}([-+−]?\d*[.,]?\d+)(\s{0,2}(?:/|out\s+of|of)\s{0,2}(\d+(?:[.,]\d+)?)"
+    r"|\s?%)?(?![\d/%]|[.,]\d|\s{0,2}out\s+of)",
     re.IGNORECASE,
 )
 MENTION = {

@@ -88,7 +88,8 @@ def _reference(problem: Problem) -> tuple[Value, frozenset[str]]:
     answer = problem.answer
     if isinstance(answer, bool) or not isinstance(answer, (str, int, float, list, tuple)) or answer in ("", [], ()):
         raise InputError(
-            f"problem {problem.id}: the math verifier needs an answer that is text, a number or a list of these, got {answer!r}"
+            f"problem {problem.id}: the math verifier needs an answer that is text, a number or a list of these, "
+            f"got {answer!r}"
         )
     return _read(tuple(map(_text, answer)) if isinstance(answer, (list, tuple)) else _text(answer))
 

@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cache
 
 from explore_rl.verifiers.math_dress import compact
 from explore_rl.verifiers.math_expressions import (
@@ -64,11 +65,12 @@ def same(gold: Value, given: Value, tolerance: Tolerance) -> bool:
     tolerance) counts."""
     if type(gold) is type(given):
         return _OF_ONE_TYPE[type(gold)](gold, given, tolerance)
-    return any(
-        rule(gold, given, tolerance)
-        for golds, givens, rule in ACROSS
-        if isinstance(gold, golds) and isinstance(given, givens)
-    )
+    return any(rule(gold, given, tolerance) for rule in _rules(type(gold), type(given)))
+
+
+@cache
+def _rules(gold: type, given: type) -> tuple[Rule, ...]:
+    return tuple(rule for golds, givens, rule in ACROSS if issubclass(gold, golds) and issubclass(given, givens))
 
 
 # --- several values --------------------------------------------------------------------------------------------------

@@ -61,8 +61,8 @@ class Comparison:
 def expression_of(value: Value) -> Any:
     """As a sympy object; None if there is no reading."""
     if isinstance(value, Number):
-        share = Fraction(1, 100) if value.percent else 1
-        return sympy.Rational(value.value.numerator, value.value.denominator) * sympy.Rational(share)
+        number = sympy.Rational(value.value.numerator, value.value.denominator)
+        return number / 100 if value.percent else number
     if isinstance(value, Expression) and value.parsed is not None:
         return value.parsed
     return to_sympy(value.text)

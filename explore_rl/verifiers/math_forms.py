@@ -47,7 +47,8 @@ class Unbalanced(ValueError):
 
 
 _LETTER = (
-    r"(?:[A-Za-z]|\\(?:alpha|beta|gamma|delta|epsilon|varepsilon|theta|lambda|mu|nu|xi|rho|sigma|tau|phi|varphi|chi|psi|omega|ell"
+    r"(?:[A-Za-z]|\\(?:alpha|beta|gamma|delta|epsilon|varepsilon|theta|lambda|mu|nu|xi|rho|sigma|tau|phi|varphi"
+    r"|chi|psi|omega|ell"
     r"|Delta|Omega|Gamma))"
 )
 _INDEX = r"(?:_(?:\{[^{}=]{1,20}(?:\{[^{}]{0,20}\})?[^{}=]{0,10}\}|[A-Za-z0-9]|\\[a-z]+))?"
@@ -73,7 +74,8 @@ _CONDITIONS = re.compile(
 _GEOMETRIC = re.compile(r"(?:\\frac|\\overline|\\angle|\\triangle|[A-Z]{1,6}(?:_\{?\w{1,6}\}?)?|[{}|:/\s])+")
 _INEQUALITY = re.compile(r"\\leq|\\geq|\\neq|<|>")
 _ALL_REALS = re.compile(
-    r"(?:x\\in)?\\mathbb\{R\}|(?:the|set|of)*all(?:the)?real(?:number|value)?s?(?:ofx|x)?|(?:the)?(?:set|of|the)*real(?:number|line)s?|allreals",
+    r"(?:x\\in)?\\mathbb\{R\}|(?:the|set|of)*all(?:the)?real(?:number|value)?s?(?:ofx|x)?|(?:the)?(?:set|of"
+    r"|the)*real(?:number|line)s?|allreals",
     re.I,
 )
 _EMPTY_SET = re.compile(r"\\emptyset|\\\{\\\}|(?:the)?emptyset|(?:there(?:is|are))?no(?:real)?solutions?", re.I)

@@ -1,8 +1,10 @@
 r"""Reads single numbers, in every way of writing them: separators, fractions, mixed numbers, powers of ten, repeating
 decimals, other bases.
 
->>> read_number("1,234.5").value, read_number(r"3\frac{1}{2}").value, read_number("3 1/2").value, read_number(r"0.1\overline{6}").value
-(Fraction(2469, 2), Fraction(7, 2), Fraction(7, 2), Fraction(1, 6))
+    >>> read_number("1,234.5").value, read_number(r"3\frac{1}{2}").value, read_number("3 1/2").value
+    (Fraction(2469, 2), Fraction(7, 2), Fraction(7, 2))
+    >>> read_number(r"0.1\overline{6}").value
+    Fraction(1, 6)
 """
 
 from __future__ import annotations

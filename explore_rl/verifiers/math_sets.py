@@ -117,7 +117,10 @@ def _end(value: Value, ends: dict[Any, Value]) -> sympy.Expr | None:
 
 
 def _solved(relation: Relation) -> sympy.Set | None:
-    """The solutions of inequalities in one unknown: polynomials of low degree and absolute values. 1 < |x| < 2 is two of them."""
+    """The solutions of inequalities in one unknown: polynomials of low degree and absolute values.
+
+    1 < |x| < 2 is two of them.
+    """
     parts = []
     for place, operator in enumerate(relation.operators):
         left, right = (to_sympy(side.text) for side in relation.sides[place : place + 2])

@@ -21,7 +21,8 @@ _POWER = r"(?:\s*\^\s*(?:\{\s*-?\d\s*\}|-?\d))?"
 _CIRCLE = r"\^\s*\{?\s*\\circ\s*\}?"
 # A unit in text or roman type at the end, with powers, quotients and signs between the groups.
 _TYPESET = re.compile(
-    rf"(?P<unit>(?:\s|/|\\cdot|\\times(?=\s*\\)|\.|\\mu(?![a-z])|\\Omega(?![a-z])|[µΩ{MONEY}]|{_CIRCLE}|{_GROUP}{_POWER}"
+    rf"(?P<unit>(?:\s|/|\\cdot|\\times(?=\s*\\)|\.|\\mu(?![a-z])|\\Omega(?![a-z])|[µΩ{MONEY}]|{_CIRCLE}"
+    rf"|{_GROUP}{_POWER}"
     rf"|\((?:\s|\\cdot|/|{_GROUP}{_POWER})+\))+)$"
 )
 # Plain words behind a number.

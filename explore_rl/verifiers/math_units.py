@@ -141,13 +141,16 @@ OPPOSITES = [
 ]  # fmt: skip
 # Words that say nothing about what was counted, or next to nothing.
 _EMPTY = set(
-    "a an the of in to for is are there it its total altogether about around approximately roughly exactly only each every all long wide high "
-    "tall deep old away apart time way person people item possibility possible combination arrangement different distinct piece number point "
+    "a an the of in to for is are there it its total altogether about around approximately roughly exactly only "
+    "each every all long wide high "
+    "tall deep old away apart time way person people item possibility possible combination arrangement different "
+    "distinct piece number point "
     "part case object thing solution value digit place ".split()
 )
 _MORE = {"more", "extra", "left", "greater", "positive", "net"}  # said beside what was counted
 _SHORT_WORDS = set(
-    "men man boy car cup pen egg box bag cat dog cow pig hen ant bee can jar bus van lot set row way pie toy hat tie fan ".split()
+    "men man boy car cup pen egg box bag cat dog cow pig hen ant bee can jar bus van lot set row way pie toy hat "
+    "tie fan ".split()
 )
 _SHORT_WORDS |= {word + "s" for word in _SHORT_WORDS} | set(
     "per of in to is sq cu am pm bc ad bce ce bn mn hrs yrs lbs kgs yds".split()

@@ -129,8 +129,10 @@ class PluginVerifier:
         if len(fits) == 1:
             return fits[0]
         raise InputError(
-            f"{self.name}: cannot tell its form from its parameters ({', '.join(sorted(names)) or 'none'}); expected prompts and "
-            "completions (TRL), or data_source, solution_str, ground_truth and extra_info (verl); set form if they are taken by **kwargs"
+            f"{self.name}: cannot tell its form from its parameters ({', '.join(sorted(names)) or 'none'}); "
+            f"expected prompts and "
+            "completions (TRL), or data_source, solution_str, ground_truth and extra_info (verl); set form if they "
+            "are taken by **kwargs"
         )
 
     def _trl(self, completion: str, problem: Problem, truncated: bool) -> dict[str, Any]:

@@ -111,7 +111,8 @@ class Isolation:
         if self.namespaces:
             user = "a user of its own" if os.geteuid() == 0 else "a user namespace"
             parts.append(
-                f"namespaces (processes, files, network, IPC, host name) under {user}, with a private root and a bounded /tmp"
+                f"namespaces (processes, files, network, IPC, host name) under {user}, with a private root and a "
+                f"bounded /tmp"
             )
         elif self.landlock:
             parts.append("Landlock (reads the Python installation alone, writes nothing)")

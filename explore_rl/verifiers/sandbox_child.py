@@ -204,7 +204,8 @@ def private_root(readable: list[str], scratch_mb: int) -> None:
     ]
     if not free:
         raise OSError(
-            "no folder to build the sandbox's root on: /mnt, /media, /srv, /opt and /tmp are missing or hold Python itself"
+            "no folder to build the sandbox's root on: /mnt, /media, /srv, /opt and /tmp are missing or hold "
+            "Python itself"
         )
     root = free[0]
     mount("tmpfs", root, "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,mode=755")

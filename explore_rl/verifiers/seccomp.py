@@ -8,16 +8,20 @@ import tempfile
 from typing import Any
 
 # Rights that no solution to a programming problem needs. Default is to allow: Python itself calls some hundred others.
-KERNEL = """ptrace process_vm_readv process_vm_writev process_madvise pidfd_getfd kcmp mount umount2 pivot_root chroot move_mount
-open_tree open_tree_attr fsopen fsconfig fsmount fspick mount_setattr unshare setns bpf perf_event_open userfaultfd io_uring_setup
-io_uring_enter io_uring_register keyctl add_key request_key kexec_load kexec_file_load init_module finit_module delete_module
-open_by_handle_at name_to_handle_at memfd_create memfd_secret shmget msgget semget mq_open quotactl swapon swapoff reboot settimeofday
-clock_settime clock_adjtime adjtimex acct syslog personality fanotify_init lookup_dcookie nfsservctl vhangup iopl ioperm sethostname
-setdomainname mknod mknodat""".split()
+KERNEL = """ptrace process_vm_readv process_vm_writev process_madvise pidfd_getfd kcmp mount umount2 pivot_root
+chroot move_mount open_tree open_tree_attr fsopen fsconfig fsmount fspick mount_setattr unshare
+setns bpf perf_event_open userfaultfd io_uring_setup io_uring_enter io_uring_register keyctl add_key
+request_key kexec_load kexec_file_load init_module finit_module delete_module open_by_handle_at
+name_to_handle_at memfd_create memfd_secret shmget msgget semget mq_open quotactl swapon swapoff
+reboot settimeofday clock_settime clock_adjtime adjtimex acct syslog personality fanotify_init
+lookup_dcookie nfsservctl vhangup iopl ioperm sethostname setdomainname mknod mknodat""".split()
 STARTING = "fork vfork execve execveat".split()
-SIGNALS = "kill tkill tgkill rt_sigqueueinfo rt_tgsigqueueinfo pidfd_send_signal pidfd_open setpriority sched_setaffinity".split()
-METADATA = """chmod fchmod fchmodat fchmodat2 chown fchown lchown fchownat setxattr lsetxattr fsetxattr setxattrat removexattr lremovexattr
-fremovexattr removexattrat utime utimes futimesat utimensat truncate file_setattr""".split()
+SIGNALS = (
+    "kill tkill tgkill rt_sigqueueinfo rt_tgsigqueueinfo pidfd_send_signal pidfd_open setpriority sched_setaffinity"
+).split()
+METADATA = """chmod fchmod fchmodat fchmodat2 chown fchown lchown fchownat setxattr lsetxattr fsetxattr setxattrat
+removexattr lremovexattr fremovexattr removexattrat utime utimes futimesat utimensat truncate
+file_setattr""".split()
 # newer than most copies of libseccomp
 NUMBERS = {"fchmodat2": 452, "setxattrat": 463, "removexattrat": 466, "open_tree_attr": 467, "file_setattr": 469}
 CLONE_THREAD, CLONE_NEW = 0x10000, (0x20000, 0x2000000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000)

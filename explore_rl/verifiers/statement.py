@@ -1,7 +1,9 @@
 r"""What a clause says the answer is: "10, since 5 + 5 = 10" says 10, and "therefore the largest n is $34$." says 34.
 
->>> statement("10 so we stop.", "value"), statement("therefore $18, which is more than $10.", "value"), statement("5 + 5 = 10.", "value")
-('10', '$18', '5 + 5 = 10')
+    >>> statement("10 so we stop.", "value"), statement("5 + 5 = 10.", "value")
+    ('10', '5 + 5 = 10')
+    >>> statement("therefore $18, which is more than $10.", "value")
+    '$18'
 >>> statement("St. Louis, since it is a city. It lies in Missouri.", "words"), statement("J. R. R. Tolkien.", "words")
 ('St. Louis', 'J. R. R. Tolkien')
 """
@@ -12,7 +14,8 @@ import re
 
 DELIMITERS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"), ("`", "`"))
 _ABBREVIATION = re.compile(
-    r"(?:^|[\s(\"'.])(?:[A-Z]|St|Ste|Mt|Ft|Dr|Mr|Mrs|Ms|Jr|Sr|Prof|Gen|Col|Lt|Sgt|Capt|Rev|Hon|Gov|Sen|Rep|Pres|No|vs|Inc|Ltd|Co|Corp|Bros|Ave|Blvd|Rd"
+    r"(?:^|[\s(\"'.])(?:[A-Z]|St|Ste|Mt|Ft|Dr|Mr|Mrs|Ms|Jr|Sr|Prof|Gen|Col|Lt|Sgt|Capt|Rev|Hon|Gov|Sen|Rep|Pres|No"
+    r"|vs|Inc|Ltd|Co|Corp|Bros|Ave|Blvd|Rd"
     r"|Mss|Mme|Mlle|Messrs|approx|ca|cf|al|etc|e\.g|i\.e|[ap]\.m|U\.S|Vol|Op|Fr|Adm|Maj|Cpl|Univ|Dept|Est|Art)$"
 )
 _SENTENCE_STARTS = re.compile(
@@ -20,17 +23,22 @@ _SENTENCE_STARTS = re.compile(
 )
 _STOP = re.compile(r"[.!?](?=[\s*\"')\]]|$)|[。！？]|\n")
 _CLAUSE = re.compile(
-    r"\s*,?\s+(?:since|because|so|as|which|where|not|and\s+not|rather\s+than|instead\s+of|given\s+that|when|for|if|but|i\.e\.|that\s+is|meaning|making|giving)\b"
-    r"|\s*[;(]\s*(?:since|because|as|not|which|i\.e\.|that\s+is|rounded|see|where|so)\b|\s+[-–—]{1,3}\s+|,?\s+and\s+(?:it|this|that|we|the|so|thus|hence|therefore)\b",
+    r"\s*,?\s+(?:since|because|so|as|which|where|not|and\s+not|rather\s+than|instead\s+of|given\s+that|when|for|if"
+    r"|but|i\.e\.|that\s+is|meaning|making|giving)\b"
+    r"|\s*[;(]\s*(?:since|because|as|not|which|i\.e\.|that\s+is|rounded|see|where|so)\b|\s+[-–—]{1,3}\s+"
+    r"|,?\s+and\s+(?:it|this|that|we|the|so|thus|hence|therefore)\b",
     re.IGNORECASE,
 )
 _SAFE_CLAUSE = re.compile(
-    r"\s*,?\s+(?:since|because)\b|\s*,\s+(?:which|so|as|not|where|but|given)\b|\s+[-–—]{1,3}\s+(?:since|because|which|as)\b|\s+rather\s+than\b",
+    r"\s*,?\s+(?:since|because)\b|\s*,\s+(?:which|so|as|not|where|but|given)\b|\s+[-–—]{1,3}\s+(?:since|because"
+    r"|which|as)\b|\s+rather\s+than\b",
     re.IGNORECASE,
 )
 _LEAD = re.compile(
-    r"(?:\s*(?:therefore|thus|hence|we\s+(?:get|have|find|obtain)|it\s+is|so|then|indeed|simply|just|clearly|obviously|actually|exactly|precisely|equal\s+to|given\s+by|going\s+to\s+be"
-    r"|now|that|the\s+(?:number|value|integer|fraction|ratio|expression|interval|set|point|pair|sum|product|total|amount)|a\s+total\s+of|definitely"
+    r"(?:\s*(?:therefore|thus|hence|we\s+(?:get|have|find|obtain)|it\s+is|so|then|indeed|simply|just|clearly"
+    r"|obviously|actually|exactly|precisely|equal\s+to|given\s+by|going\s+to\s+be"
+    r"|now|that|the\s+(?:number|value|integer|fraction|ratio|expression|interval|set|point|pair|sum|product|total"
+    r"|amount)|a\s+total\s+of|definitely"
     r"|probably|again|indeed|found\s+to\s+be)(?=[\s,:$\\]|$)[,:]?)+\s*",
     re.IGNORECASE,
 )

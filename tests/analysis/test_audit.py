@@ -12,7 +12,7 @@ from analysis.__main__ import main
 from analysis.audit import AuditSettings, audit
 from analysis.certified import certify, default_eps, further_draws, ladder
 from analysis.errors import InputError
-from analysis.null import Null
+from analysis.null import Direction, Null, Tier
 from analysis.readers import align, load, load_scores
 from analysis.records import ModelSamples, write_samples, write_scores
 from analysis.verdict import Rules, judge, judge_all
@@ -53,7 +53,7 @@ def test_the_real_pair(real):
     assert support["srr"] == pytest.approx(462 / 481) and support["intervals"]["ndr"]["low"] > 0
     assert section["null"]["expected_shrunk"] == pytest.approx(5.19, abs=0.005)
     assert (
-        section["verdict"] == "shrank"
+        section["verdict"] == "traded"
         and "19 were solved by the base only" in section["evidence"]
         and "5.19" in section["evidence"]
     )
@@ -74,7 +74,11 @@ def test_the_real_pair(real):
     assert cover["low"] < cover["value"] < cover["high"]
     (flip,) = section["suspicious_flips"]
     assert flip["problem_id"] == "242" and flip["tuned"]["correct"] == 126
-    assert set(section["verdict_detail"]["other_readings"].values()) == {"shrank"}
+    assert set(section["verdict_detail"]["other_readings"].values()) == {"shrank"}  # the flip decides the gain
+    assert section["within"] == "within 128 draws" and section["verdict_detail"]["gain_fold"] == 4
+    assert "gain is beyond a speed-up of 4" in section["evidence"]
+    ratio = next(row["odds_ratio"] for row in real["problems_detail"] if row["problem_id"] == "242")
+    assert ratio["low"] > 1000 and ratio["high"] is None
     assert real["benchmarks"]["all"]["support"] == support
     assert sum(row["category"] == "shrunk" for row in real["problems_detail"]) == 19
     certified = section["certified"]
@@ -112,6 +116,8 @@ def test_every_estimate_has_an_interval_that_holds_it(real):
     found = dict(estimates(section))
     assert len(found) > 200
     for path, entry in found.items():
+        if path.startswith(".efficiency") and entry["high"] is None:  # beyond the draws there are
+            continue
         assert entry["low"] - 1e-9 <= entry["value"] <= entry["high"] + 1e-9, path
     counts = {key: section["support"]["intervals"][key] for key in ("preserved", "shrunk", "expanded", "out")}
     assert all(counts[key]["value"] == pytest.approx(section["support"][key]) for key in counts)
@@ -198,8 +204,11 @@ def test_rules_without_meaning_are_refused(bad):
 
 
 def test_several_benchmarks_are_judged_with_holm_and_pooled_alone():
-    weak = Null(0.5, 0.5, 4, 0, 0.02, 1.0)  # p = .02: a loss when it is the only question, not when it is one of five
-    quiet = Null(0.5, 0.5, 0, 0, 0.9, 1.0)
+    none = Tier(0, 0.0, 1.0)
+    nothing = Direction(Tier(0, 0.5, 1.0), none, 1.0)
+    loss = Direction(Tier(4, 0.5, 0.02), none, 0.02)
+    weak = Null(loss, nothing)  # p = .02: a loss when it is the only question, not when it is one of five
+    quiet = Null(Direction(Tier(0, 0.5, 0.9), none, 0.9), nothing)
     assert judge(weak, 500).verdict == "shrank"
     assert [j.verdict for j in judge_all([weak] + [quiet] * 4, [500] * 5)] == ["held"] * 5
     labels = ["x"] * 30 + ["y"] * 30
@@ -219,10 +228,22 @@ def test_draws_without_evidence_are_also_read_as_wrong():
     tuned = model(16, [0] * 40, excluded=np.full(40, 1000))
     section = audit(model(16, [2] * 40), tuned, settings=FAST)["benchmarks"]["b"]
     assert section["verdict"] == "shrank"
-    ((reading, verdict),) = section["verdict_detail"]["other_readings"].items()
-    assert "40000 draws" in reading and verdict == "shrank"
+    readings = section["verdict_detail"]["other_readings"]
+    assert len(readings) == 3 and "40000 draws" in next(iter(readings)) and next(iter(readings.values())) == "shrank"
+    # the worst case for each direction: the tuned model's undecided draws as correct, and as wrong
+    assert readings["with those of the base as wrong and those of the tuned model as correct"] != "shrank"
+    assert readings["with those of the base as correct and those of the tuned model as wrong"] == "shrank"
     few = audit(model(16, [0] * 40), model(16, [1] * 40, excluded=np.full(40, 3000)), settings=FAST)["benchmarks"]["b"]
-    assert few["verdict"] == "expanded" and list(few["verdict_detail"]["other_readings"].values()) == ["inconclusive"]
+    assert few["verdict"] == "expanded" and "inconclusive" in few["verdict_detail"]["other_readings"].values()
+
+
+def test_draws_whose_reasoning_was_judged_are_a_reading_of_their_own():
+    base = model(32, [0] * 60, cot_correct=np.zeros(60, dtype=int))
+    tuned = model(32, [20] * 60, cot_correct=np.zeros(60, dtype=int))
+    section = audit(base, tuned, settings=FAST)["benchmarks"]["b"]
+    assert section["verdict"] == "expanded"
+    readings = section["verdict_detail"]["other_readings"]
+    assert readings["with draws whose reasoning the judge found correct as the only correct ones"] == "inconclusive"
 
 
 def test_a_redraw_of_the_base_stands_beside_the_tuned_model():
@@ -387,7 +408,7 @@ def test_the_command_writes_the_document_and_refuses_in_one_line(tmp_path, capsy
         str(tmp_path / "out"),
     ]
     assert main(arguments) == 0
-    assert "shrank" in capsys.readouterr().out
+    assert "traded" in capsys.readouterr().out
     document = json.loads((tmp_path / "out" / "audit.json").read_text())
     assert document["inputs"]["base"][0]["sha256"] and document["settings"]["replicates"] == 200
     assert main([*arguments, "--k", "1", "4096"]) == 2
@@ -410,14 +431,12 @@ def test_compare_gives_every_run_its_verdict_and_no_p_over_few_runs(tmp_path, ca
     ]
     assert main([*arguments, "--replicates", "200", "--no-report", "--out", str(out)]) == 0
     document = json.loads((out / "compare.json").read_text())
-    assert document["methods"]["simplerl"]["per_run"]["all"][0]["verdict"] == "shrank"
+    assert document["methods"]["simplerl"]["per_run"]["all"][0]["verdict"] == "traded"
     assert document["methods"]["none"]["per_run"]["all"][0]["verdict"] == "held"
     (pair,) = document["pairs"]
     row = pair["benchmarks"]["all"]["pass_at_k_difference"]["1"]
     assert row["p_over_runs"] is None and row["value"] == pytest.approx(0.613921875 - 0.779328125) and row["high"] < 0
-    assert pair["benchmarks"]["all"]["verdicts_run_by_run"] == [
-        ["expanded"]
-    ]  # seen from SimpleRL, the base solves more
+    assert pair["benchmarks"]["all"]["verdicts_run_by_run"] == [["traded"]]  # seen from SimpleRL, the base solves more
 
 
 def test_compare_takes_a_redraw_and_scores(tmp_path, capsys):

@@ -29,7 +29,7 @@ def kept(lines):
 
 @pytest.mark.parametrize("shape", ["rare: 90 % zero, else Beta(.5, 20)", "near one Beta(5, .1)"])
 def test_intervals_cover(calibrate, shape):
-    lines = calibrate.coverage(shape, 100, 150, np.random.default_rng(1))
+    lines = calibrate.coverage(shape, 100, 60, np.random.default_rng(1), population=100_000)
     assert not kept(lines) and any(line.at_least == 0.93 for line in lines)
 
 
@@ -50,6 +50,20 @@ def test_certified_categories_and_planted_changes(calibrate):
     assert calibrate.verdict_shares(background, "loss: 5 % of problems from .05 to 0", 40, rng).get("shrank", 0) >= 0.9
     assert calibrate.verdict_shares(background, "trade: 5 % gained, 5 % lost", 40, rng).get("traded", 0) >= 0.9
     assert calibrate.verdict_shares(background, "nothing changed", 40, rng).get("held", 0) >= 0.6
+
+
+@pytest.mark.parametrize("scenario", ["2 % from 0 to .5, rest sharpened", "5 % from 0 to .02, rest sharpened"])
+def test_a_gain_beside_losses_is_found(calibrate, scenario):
+    line = calibrate.hidden_gain("half zero, half Beta(.3, 2)", 500, 20, np.random.default_rng(4), scenario)
+    assert not kept([line]) and line.share > 0.9
+
+
+@pytest.mark.parametrize("scenario", ["odds doubled, at F = 2", "log-odds shaken by sd .5, at F = 4"])
+def test_a_speed_up_is_not_beyond_itself(calibrate, scenario):
+    wrong, called = calibrate.refuted_folds("near zero Beta(.1, 10)", 300, 25, np.random.default_rng(5), scenario)
+    assert not kept([wrong]) and called.share > wrong.share
+    power = calibrate.fold_power("near zero Beta(.1, 10)", 300, 15, np.random.default_rng(6), at=0.5)
+    assert power.share > 0.9
 
 
 def test_a_missed_target_is_seen(calibrate):

@@ -191,11 +191,13 @@ def test_the_real_pair_against_its_null():
     rows = list(csv.DictReader(open(path)))
     n, base, tuned = (np.array([int(row[name]) for row in rows]) for name in ("n", "base_correct", "simplerl_correct"))
     null = exact_null(n, base, n, tuned)
-    assert (null.observed_shrunk, null.observed_expanded) == (19, 3)
-    assert null.expected_shrunk == pytest.approx(5.19, abs=0.005) and null.expected_expanded == pytest.approx(
+    assert (null.shrunk.all.observed, null.expanded.all.observed) == (19, 3)
+    assert null.shrunk.all.expected == pytest.approx(5.19, abs=0.005) and null.expanded.all.expected == pytest.approx(
         5.19, abs=0.005
     )
-    assert null.p_shrunk < 1e-10 and null.p_expanded == pytest.approx(0.942, abs=0.001)
+    assert null.shrunk.all.p < 1e-10 and null.expanded.all.p == pytest.approx(0.942, abs=0.001)
+    # the clear ones alone: 0 of 128 -> 23 and 0 -> 126 are gained, and the gain is no longer hidden by the losses
+    assert null.expanded.clear.observed == 2 and null.expanded.clear.p == pytest.approx(1.8e-4, rel=0.01)
 
 
 def test_floor_of_shrinkage_between_identical_models():

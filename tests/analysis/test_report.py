@@ -143,7 +143,9 @@ def drawn(page, name):
 def test_the_page_opens_from_disk_with_every_figure_and_without_complaint(browser, report, scheme):
     folder, document = report
     page, complaints = opened(browser, folder / "report.html", scheme)
-    assert page.locator("#verdict .word").inner_text().lower() == document["benchmarks"]["all"]["verdict"]
+    verdict = document["benchmarks"]["all"]["verdict"]
+    assert page.locator("#verdict .word").inner_text().lower() == f"{verdict} within 16 draws"
+    assert f"tone-{verdict}" in (page.locator("#verdict").get_attribute("class") or "").split()
     assert page.locator("main > *").first.get_attribute("id") == "verdict"  # before anything else
     assert document["benchmarks"]["all"]["evidence"] in page.locator("#verdict").inner_text()
     assert "a line of warning" in page.locator(".warnings").inner_text()

@@ -1,4 +1,4 @@
-"""What a user gets wrong at sample, score, sweep and compare: one line that names it, exit code 2, before any engine starts."""
+"""What a user gets wrong at sample, score, sweep and compare: one line, exit code 2, before any engine starts."""
 
 import errno
 import json

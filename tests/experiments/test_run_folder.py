@@ -17,7 +17,7 @@ def folder(tmp_path):
 def checkpoint(folder, step, keep=2):
     aside = folder.begin_checkpoint(step)
     (aside / "state.json").write_text(json.dumps({"step": step}))
-    folder.complete_checkpoint(step, aside, keep)
+    folder.complete_checkpoint(step, aside, keep=keep)
 
 
 def test_a_folder_that_holds_a_run_is_not_overwritten(folder):

@@ -1,4 +1,7 @@
-"""Sweeps and comparisons around the training itself: what counts as finished, what is drawn anew, what is found before the first run."""
+"""Sweeps and comparisons, without the training itself.
+
+What counts as finished, what is drawn anew, and what is found before the first run.
+"""
 
 import dataclasses
 import json
@@ -84,7 +87,7 @@ def test_a_sweep_samples_what_a_kill_left_without_samples(tmp_path, monkeypatch)
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """Files that a comparison has drawn, with their settings and the pool that verified them; nothing is really drawn."""
+    """Files that a comparison has drawn, with their settings and the pool that verified them; no engine draws."""
     seen = []
 
     def draw(self, settings, out, drawing, pool):
@@ -105,9 +108,9 @@ def test_only_missing_samples_are_drawn_and_other_settings_draw_anew(tmp_path, m
         assert settings.verifier_options == {"countdown": {"limits": {"time_s": 3}}} == pool._options
         assert (pool.workers, pool._default_limits.memory_mb) == (1, 333)
     with monkeypatch.context() as patch:
-        patch.setattr(comparison, "VerifierPool", lambda *_, **__: pytest.fail("a pool was started for nothing"))
+        patch.setattr(comparison, "verifier_pool", lambda *_, **__: pytest.fail("a pool was started for nothing"))
         Comparison(tmp_path, 4).sample_missing([folder])
-    Comparison(tmp_path, 4, "lab:countdown?level=3&split=heldout&size=5").sample_missing([folder])
+    Comparison(tmp_path, 4, problems="lab:countdown?level=3&split=heldout&size=5").sample_missing([folder])
     assert len({name for name, *_ in drawn}) == 6
     Comparison(tmp_path, 5).sample_missing([folder])
     assert len({name for name, *_ in drawn}) == 9
@@ -116,7 +119,7 @@ def test_only_missing_samples_are_drawn_and_other_settings_draw_anew(tmp_path, m
 def test_the_recipes_format_reads_its_own_problems(tmp_path):
     recipe = config_of(tmp_path, "problems.train=a.jsonl", "problems.heldout=b.jsonl", "problems.format=gsm8k")
     assert Comparison(tmp_path, 4).settings(recipe, "lab:base").format == "gsm8k"
-    assert Comparison(tmp_path, 4, "c.jsonl").settings(recipe, "lab:base").format is None
+    assert Comparison(tmp_path, 4, problems="c.jsonl").settings(recipe, "lab:base").format is None
 
 
 def test_runs_of_other_sampling_settings_are_not_held_against_one_base(tmp_path):
@@ -155,3 +158,12 @@ def test_two_models_are_drawn_from_independently():
         for model in ("base@1", "tuned@2")
     }
     assert len({seed for side in seeds.values() for seed in side}) == 8
+
+
+def test_a_sweep_of_the_project_has_a_name_that_works_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    sweep = sweeps.load_sweep("lab/board", seeds=[0])
+    assert [config.name for config in sweep.configs][:2] == ["grpo", "trace_injection"]
+    assert sweep.configs[5].strategies[0]["only"] is True
+    with pytest.raises(InputError, match=r"did you mean lab/board\?"):
+        sweeps.load_sweep("lab/bord")

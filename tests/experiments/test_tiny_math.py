@@ -1,4 +1,7 @@
-"""The recipe in the shape of real work, as a user runs it: byte-pair tokenizer, chat template, stop string, math verifier, traces."""
+"""The recipe in the shape of real work, as a user runs it.
+
+Byte-pair tokenizer, chat template, stop string, math verifier, traces.
+"""
 
 import json
 import subprocess
@@ -23,10 +26,16 @@ def folder(tmp_path_factory):
         timeout=300,
     )
     command = [
-        sys.executable, "-m", "explore_rl.cli", "train", "configs/math/tiny.yaml", f"model.path={out}/model", f"problems.train={out}/train.jsonl",
-        f"problems.heldout={out}/heldout.jsonl", f"run.output={out}/run", "run.steps=2", "rollout.max_new_tokens=128",
-        "rollout.stop=['<|im_start|>']", "verifiers.workers=1",
-    ]  # fmt: skip
+        *(sys.executable, "-m", "explore_rl.cli", "train", "configs/math/tiny.yaml"),
+        f"model.path={out}/model",
+        f"problems.train={out}/train.jsonl",
+        f"problems.heldout={out}/heldout.jsonl",
+        f"run.output={out}/run",
+        "run.steps=2",
+        "rollout.max_new_tokens=128",
+        "rollout.stop=['<|im_start|>']",
+        "verifiers.workers=1",
+    ]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=550)
     assert done.returncode == 0, done.stderr[-3000:]
     return out

@@ -1,4 +1,4 @@
-"""A short real training into TensorBoard and into wandb (offline), killed and resumed, and read back with their own readers."""
+"""A short real training into TensorBoard and wandb (offline), killed, resumed, and read back by their readers."""
 
 import json
 from pathlib import Path
@@ -38,8 +38,11 @@ def in_wandb(folder):
 
 
 def leveldb_log(data):
-    """Records of wandb's file: after 7 bytes of its own, LevelDB's log: blocks of 32 KiB, records of one or several parts with a header of
-    checksum (4 bytes), length (2), and kind (1: whole, 2: first, 3: middle, 4: last). wandb's own reader is not in Python any more."""
+    """Records of wandb's file; wandb's own reader is not in Python any more.
+
+    After 7 bytes of wandb's own the file is LevelDB's log: blocks of 32 KiB, and records of one or several parts, each
+    with a header of checksum (4 bytes), length (2) and kind (1: whole, 2: first, 3: middle, 4: last).
+    """
     at, parts = 7, b""
     while at + 7 <= len(data):
         if 32768 - at % 32768 < 7:  # too little for a header: padding

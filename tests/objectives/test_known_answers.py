@@ -138,9 +138,9 @@ def test_rloo_is_n_over_n_minus_1_of_dr_grpo(rewards):
 @given(rewards_of_a_group, st.sampled_from(["grpo", "dr_grpo", "rloo"]), st.sampled_from([None, True, False]))
 @settings(max_examples=200, deadline=None)
 def test_advantages_sum_to_zero_and_do_not_see_a_shift(rewards, name, divide):
-    found = advantages.group_advantages(name, rewards, None, divide)
+    found = advantages.group_advantages(name, rewards, divide_by_std=divide)
     assert abs(found.sum()) < 1e-9
-    np.testing.assert_allclose(advantages.group_advantages(name, rewards + 3.0, None, divide), found, atol=1e-9)
+    np.testing.assert_allclose(advantages.group_advantages(name, rewards + 3.0, divide_by_std=divide), found, atol=1e-9)
     if np.ptp(rewards) == 0:
         assert (found == 0).all()
 
@@ -181,7 +181,10 @@ def test_truncated_importance_keeps_given_tokens_apart():
 
 
 def test_mixture_weight_is_unbiased_by_enumeration():
-    """Two tokens from three symbols, two components: E over the mixture of w f equals E over the policy of f, and w <= 1 / share."""
+    """Two tokens from three symbols, two components: E of w f over the mixture is E of f over the policy.
+
+    And w <= 1 / share.
+    """
     rng = np.random.default_rng(0)
     policy, other = (np.log(rng.dirichlet(np.ones(9))) for _ in range(2))
     shares, f = np.array([0.25, 0.75]), rng.normal(size=9)

@@ -140,10 +140,12 @@ PUBLISHED = """{%- if not messages %}
     [
         PUBLISHED,
         "{% for m in messages %}\n{{ m.content }}\n{% endfor %}\nA:",
-        "{% for m in messages %}{% if m.role == 'assistant' %}{% generation %}{{ m.content }}{% endgeneration %}{% else %}"
+        "{% for m in messages %}{% if m.role == 'assistant' %}{% generation %}{{ m.content }}{% endgeneration %}{% "
+        "else %}"
         "{{ m.content }}{% endif %}{% endfor %}",
         "{{ bos_token }}{{ messages | tojson }}{% if tools %}{{ tools }}{% endif %}",
-        "{% for m in messages %}{% if loop.index > 1 %}{% break %}{% endif %}{{ m.content }}{% endfor %}{{ strftime_now('%Y') }}",
+        "{% for m in messages %}{% if loop.index > 1 %}{% break %}{% endif %}{{ m.content }}{% endfor %}{{ "
+        "strftime_now('%Y') }}",
     ],
 )
 def test_a_jinja_file_renders_as_the_tokenizer_does(tmp_path, make_tokenizer, text):

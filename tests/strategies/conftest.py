@@ -1,4 +1,4 @@
-"""Groups and step contexts for strategies: real laboratory problems and their real verifier, no engine and no learner."""
+"""Groups and step contexts for strategies: real laboratory problems and their real verifier, no engine, no learner."""
 
 from dataclasses import replace
 

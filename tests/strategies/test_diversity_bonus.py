@@ -1,4 +1,4 @@
-"""Counts of answers: worked numbers, that groups without signal still get the bonus, and that a restored state goes on as it was."""
+"""Counts of answers: worked numbers, groups without signal still get the bonus, a restored state goes on as it was."""
 
 import json
 import math

@@ -19,7 +19,8 @@ from explore_rl.types import Group, Request, Status
 SHARES = {"policy": 0.5, "base": 0.3, "hot": 0.2}
 
 
-# Policies of one or two steps over three tokens, of which 2 ends the sequence: 7 sequences of two lengths. Parameters: 3 x 3 logits.
+# Policies of one or two steps over three tokens, of which token 2 ends the sequence: 7 sequences of two lengths.
+# Parameters: 3 x 3 logits.
 SEQUENCES = [(2,), *itertools.product((0, 1), range(3))]
 REWARD = np.array([float(y in {(2,), (0, 1), (1, 0)}) for y in SEQUENCES])
 MAX_NEW_TOKENS = 2
@@ -37,10 +38,13 @@ def logprobs(parameters, temperature=1.0):
 
 
 def expected_gradient(exponent, aggregation="constant", advantage="rloo", size=3, at_least=2):
-    """The expectation of the update's direction, every group of `size` enumerated with the component that drew each of its samples.
+    """The expectation of the update's direction: all groups of `size` are enumerated, with each sample's component.
 
-    E sum_i  w_i^exponent A_i (row weight of i) grad log pi(y_i),  with the allocation, baseline and divisor that training uses: draws of the
-    policy count for the baseline, draws of the others are measured against it, and a group with fewer than two of the former is dropped.
+    E sum_i  w_i^exponent A_i (row weight of i) grad log pi(y_i),  with the allocation, baseline and divisor that
+    training
+    uses: draws of the policy count for the baseline, draws of the other components are measured against it, and a group
+        with
+    fewer than two draws of the policy is dropped.
     """
     mixture = MixturePolicy(**{f"share_{name}": share for name, share in MOSTLY_POLICY.items()})
     fixed, chances = mixture.allocation(size, at_least)
@@ -154,7 +158,7 @@ def test_components_are_drawn_in_their_shares_and_say_so(problems, draft, step):
 
 
 def test_every_group_has_a_baseline_and_the_shares_hold_in_expectation(draft, step):
-    """4 samples a group at 50, 30 and 20 %: two for the policy for sure, 1.2 of the other two for the base, .8 for the hot one."""
+    """4 samples a group at 50, 30 and 20 %: two are the policy's; of the others 1.2 the base's and .8 the hot one's."""
     fixed, chances = strategy().allocation(4, 2)
     assert fixed == 2 and chances == pytest.approx({"policy": 0.0, "base": 0.6, "hot": 0.4})
     planned = strategy().plan(draft, [], 0, step())
@@ -192,10 +196,13 @@ def test_combinations_that_would_bias_exact_weights_are_refused():
 
     strategy().check(config(), [])
     wrong = {
-        "importance_cap=null": {"importance_cap": 2.0}, "advantage=rloo": {"advantage": "dr_grpo"}, "divide_by_std=null": {"divide_by_std": "true"},
-        "aggregation=constant": {"aggregation": "token"}, "mask_truncated=false": {"mask_truncated": "true"},
+        "importance_cap=null": {"importance_cap": 2.0},
+        "advantage=rloo": {"advantage": "dr_grpo"},
+        "divide_by_std=null": {"divide_by_std": "true"},
+        "aggregation=constant": {"aggregation": "token"},
+        "mask_truncated=false": {"mask_truncated": "true"},
         "dynamic_sampling_rounds=0": {"dynamic_sampling_rounds": 2},
-    }  # fmt: skip
+    }
     for said, changes in wrong.items():
         with pytest.raises(InputError, match=f"set .*algorithm.{said}"):
             strategy().check(config(**changes), [])

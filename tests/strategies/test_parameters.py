@@ -1,4 +1,7 @@
-"""What a recipe gives to a strategy is checked before anything starts; the line names the strategy, the parameter and what would be right."""
+"""What a recipe gives to a strategy is checked before anything starts.
+
+The line names the strategy, the parameter and what would be right.
+"""
 
 import pytest
 

@@ -1,4 +1,7 @@
-"""A learner rank that is killed within a backward pass or an optimizer step: named, and the resumed run equals the uninterrupted one."""
+"""A learner rank that is killed within a backward pass or an optimizer step.
+
+The error names it, and the resumed run equals the uninterrupted one.
+"""
 
 from pathlib import Path
 
@@ -18,7 +21,10 @@ STEP = 3  # one past the checkpoint at 2
 
 
 def mortal(where):
-    """To be run on the ranks: rank 1 kills itself at `where`, after it was seen to be there. Made here, so that it travels by value."""
+    """To be run on the ranks: rank 1 kills itself at `where`, after it was seen to be there.
+
+    It is made here, so that it travels by value.
+    """
 
     def arm(rank):
         import os

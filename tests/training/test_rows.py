@@ -1,4 +1,4 @@
-"""From groups to rows: weights that add up over the whole mini-batch, masks, and which corrections reach the advantage."""
+"""From groups to rows: weights that add up over the mini-batch, masks, and which corrections reach the advantage."""
 
 import numpy as np
 import pytest
@@ -78,7 +78,7 @@ def test_minibatches_are_whole_groups_dealt_out_from_the_seed():
     dealt = [
         [
             [r.columns["advantage"][0] for r in rows]
-            for rows in rows.make_minibatches(groups, rows.base_terms(config.algorithm), config, step)
+            for rows in rows.make_minibatches(groups, rows.base_terms(config.algorithm), config, step=step)
         ]
         for step in (0, 0, 1)
     ]

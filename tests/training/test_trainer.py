@@ -1,4 +1,4 @@
-"""The whole loop on the real Ray, DeepSpeed and vLLM: a few steps, one start of the actors, shared by all tests here."""
+"""The whole loop on the real Ray, DeepSpeed and vLLM: a few steps on actors that all tests here share."""
 
 import json
 import os
@@ -178,7 +178,7 @@ WATCHED = ["run.evaluate_every=1", "run.evaluate_samples=2", "run.exact_every=1"
     ids=["bonus and traces, watched", "several updates, dynamic sampling", "mixture"],
 )
 def test_resumed_equals_uninterrupted(run, tmp_path, monkeypatch, settings):
-    """Ended in the middle of step 3, after the checkpoint of step 2; what was written past it is dropped and done again."""
+    """Ended in step 3, after the checkpoint of step 2; what was written past it is dropped and done again."""
     from explore_rl.training.trainer import Trainer
 
     whole = run(small(tmp_path, "whole", *settings))

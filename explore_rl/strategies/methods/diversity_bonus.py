@@ -1,6 +1,7 @@
 """A diversity bonus from counts of final answers (outcome-based exploration, arXiv 2509.06941).
 
-Acts at: advantage (after normalisation, so that groups whose rewards are all equal still get it, and no spread rescales it).
+Acts at: advantage. That is after normalisation, so that groups whose rewards are all equal still get the bonus, and no
+spread rescales it.
 
 With N(x, a) the number of times that answer a was given to problem x before this batch:
 
@@ -8,8 +9,9 @@ With N(x, a) the number of times that answer a was given to problem x before thi
     ucb_constant   b = min(1, sqrt(1 / N)) - b0          negative after 1/b0^2 visits, 4 at b0 = .5
     batch          b_i = -(1/n) #{j != i in the group : a_j = a_i}
 
-Answers are the verifier's modes where it knows them (writings of one solution count as one), else the extracted answers. No answer, and
-errors, earn none. A historical count does nothing on a problem that is never met again: the share of problems met before is logged.
+Answers are the verifier's modes where it knows them (writings of one solution count as one), else the extracted
+answers. A sample without an answer, or with an error, earns no bonus. The counts of earlier batches do nothing on a
+problem that is never met again; so the share of problems met before is logged.
 """
 
 from __future__ import annotations
@@ -26,11 +28,16 @@ KINDS = ("ucb", "ucb_constant", "batch")
 
 
 class DiversityBonus(Strategy):
-    """coefficient: multiplies the bonus. kind: see above. b0: the constant baseline of ucb_constant, .5 if not given."""
+    """Adds the bonus to the advantages.
+
+    coefficient: multiplies the bonus.
+    kind: "ucb", "ucb_constant" or "batch", see above.
+    b0: the constant baseline of ucb_constant, .5 if not given.
+    """
 
     name = "diversity_bonus"
 
-    def __init__(self, coefficient: float = 0.2, kind: str = "ucb_constant", b0: float | None = None):
+    def __init__(self, *, coefficient: float = 0.2, kind: str = "ucb_constant", b0: float | None = None):
         self.coefficient = parameters.number("coefficient", coefficient)
         self.kind = parameters.choice("kind", kind, KINDS)
         if kind != "ucb_constant" and b0 is not None:
@@ -39,34 +46,38 @@ class DiversityBonus(Strategy):
         self.counts: dict[str, Counter[str]] = {}  # problem -> answer -> times given, before the current batch
 
     def advantage(self, groups: list[Group], context: StepContext) -> None:
-        earned = []
         revisited = sum(g.problem.id in self.counts for g in groups) / len(groups)
+        bonuses = []
         for group in groups:
-            answered = [
-                s
-                for s in group.samples
-                if s.reward is not None and answer_of(s) is not None and s.rollout.logprobs is not None
-            ]
-            here = Counter(answer_of(s) for s in answered)
-            for sample in answered:
-                bonus = self.bonus(group.problem.id, answer_of(sample), here[answer_of(sample)], len(group.samples))
+            rewarded = [(sample, answer) for sample, answer in drawn_answers(group) if sample.reward is not None]
+            in_group = Counter(answer for _, answer in rewarded)
+            for sample, answer in rewarded:
+                bonus = self.bonus(group.problem.id, answer, in_group=in_group[answer], group_size=len(group.samples))
                 sample.advantage += self.coefficient * bonus
-                earned.append(bonus)
-        for group in groups:  # only now: counts exclude the current batch
-            drawn = [s for s in group.samples if answer_of(s) is not None and s.rollout.logprobs is not None]
-            self.counts.setdefault(group.problem.id, Counter()).update(answer_of(s) for s in drawn)
+                bonuses.append(bonus)
+        # Only now, since N excludes the current batch.
+        for group in groups:
+            counts = self.counts.setdefault(group.problem.id, Counter())
+            counts.update(answer for _, answer in drawn_answers(group))
         context.metrics |= {
             "revisited": revisited,
-            "bonus_mean": sum(earned) / len(earned) if earned else 0.0,
-            "rewarded": float(len(earned)),
+            "bonus_mean": sum(bonuses) / len(bonuses) if bonuses else 0.0,
+            "rewarded": float(len(bonuses)),
         }
 
-    def bonus(self, problem: str, answer: str, in_group: int, group_size: int) -> float:
-        """b of one sample. in_group: samples of its group with the same answer, itself included; group_size: n."""
+    def bonus(self, problem: str, answer: str, *, in_group: int, group_size: int) -> float:
+        """b of one sample.
+
+        problem: the problem's id.
+        answer: as `answer_of` gives it.
+        in_group: samples of its group with the same answer, the sample itself included.
+        group_size: n.
+        """
         if self.kind == "batch":
             return -(in_group - 1) / group_size
         seen = self.counts.get(problem, {}).get(answer, 0)
-        return min(1.0, math.sqrt(1 / seen) if seen else 1.0) - (self.b0 if self.kind == "ucb_constant" else 0.0)
+        bonus = min(1.0, math.sqrt(1 / seen) if seen else 1.0)
+        return bonus - (self.b0 if self.kind == "ucb_constant" else 0.0)
 
     def state(self) -> dict[str, Any]:
         return {"counts": {problem: dict(counts) for problem, counts in self.counts.items()}}
@@ -78,3 +89,13 @@ class DiversityBonus(Strategy):
 def answer_of(sample: Sample) -> str | None:
     """The class whose visits are counted; None where there is no evidence about an answer."""
     return (sample.verdict.mode or sample.verdict.answer) if sample.verdict.is_evidence else None
+
+
+def drawn_answers(group: Group) -> list[tuple[Sample, str]]:
+    """The samples that an engine drew (no traces) and that gave an answer, with the answer."""
+    answered = []
+    for sample in group.samples:
+        answer = answer_of(sample)
+        if answer is not None and sample.rollout.logprobs is not None:
+            answered.append((sample, answer))
+    return answered

@@ -1,8 +1,11 @@
-"""Likelihood training (SFT) on traces: the control that every trace-injection result has to beat, alone or beside the policy gradient.
+"""Likelihood training (SFT) on traces: the control that every result of trace injection has to beat.
 
-Acts at: plan (with only=True nothing is drawn), inject (traces join the group outside its baseline), terms (-log pi of their tokens, with
-a normaliser of its own). Alone it is supervised fine-tuning on the same traces in the same order; beside the draws it is the
-"RL + SFT loss" variant.
+Acts at: plan (with only=True nothing is drawn), inject (traces join the group outside its baseline), terms (-log pi of
+    the
+traces' tokens, with a normaliser of its own).
+
+Alone it is supervised fine-tuning on the same traces in the same order. Beside the draws, and so beside the policy
+gradient, it is the "RL + SFT loss" variant.
 """
 
 from __future__ import annotations
@@ -18,14 +21,19 @@ from explore_rl.types import Group, Problem, Request
 
 
 class Likelihood(Strategy):
-    """coefficient: of the loss. only: no policy gradient at all, nothing is drawn. per_group, rate, when, traces, which, regions,
-    leave_out: as in trace injection.
+    """Adds the likelihood loss on traces.
+
+    coefficient: of the loss.
+    only: no policy gradient at all; nothing is drawn.
+    per_group, rate, when: as in trace injection.
+    traces, which, regions, leave_out: see `traces.TraceSource`.
     """
 
     name = "likelihood"
 
     def __init__(
         self,
+        *,
         coefficient: float = 1.0,
         only: bool = False,
         per_group: int = 1,
@@ -38,24 +46,29 @@ class Likelihood(Strategy):
     ):
         self.coefficient = parameters.number("coefficient", coefficient)
         self.only = parameters.flag("only", only)
-        self.per_group = parameters.whole("per_group", per_group, 1)
+        self.per_group = parameters.whole("per_group", per_group, least=1)
         self.rate = parameters.share("rate", rate)
         self.when = parameters.choice("when", when, WHEN)
         if only and when != "always":
             raise ValueError("only=true draws nothing, so when=no_success has nothing to look at; use when=always")
-        regions, leave_out = parameters.labels("regions", regions), parameters.labels("leave_out", leave_out)
-        self.source = TraceSource(parameters.text("traces", traces), which, regions, leave_out)
+        self.source = TraceSource(
+            parameters.text("traces", traces),
+            which=which,
+            regions=parameters.labels("regions", regions),
+            leave_out=parameters.labels("leave_out", leave_out),
+        )
 
     def check(self, config: Config, problems: list[Problem]) -> None:
         rounds = config.algorithm.dynamic_sampling_rounds
         if self.only and rounds:
             raise InputError(
-                f"strategies: likelihood: only=true draws nothing to draw again; set algorithm.dynamic_sampling_rounds=0 (it is {rounds})"
+                "strategies: likelihood: only=true draws nothing to draw again;"
+                f" set algorithm.dynamic_sampling_rounds=0 (it is {rounds})"
             )
         self.source.check(self.name, problems)
 
     def terms(self, config: Config) -> list[LossTerm]:
-        return [LossTerm("likelihood", losses.likelihood, (), {}, normaliser="likelihood")]
+        return [LossTerm(name="likelihood", function=losses.likelihood, normaliser="likelihood")]
 
     def plan(self, requests: list[Request], groups: list[Group], round: int, context: StepContext) -> list[Request]:
         return [] if self.only else requests
@@ -67,12 +80,11 @@ class Likelihood(Strategy):
         for index, group in enumerate(groups):
             if not chosen[index] or (self.when == "no_success" and not without_success(group)):
                 continue
-            for trace, tokens, verdict in self.source.pick(group, self.per_group, context):
-                sample = self.source.sample(group, index, trace, tokens, verdict, context, in_baseline=False)
+            for usable in self.source.pick(group, self.per_group, context):
+                sample = self.source.sample(group, index, usable=usable, context=context, in_baseline=False)
                 sample.terms = {"likelihood": self.coefficient}
                 group.samples.append(sample)
                 injected += 1
-        context.metrics["injected"] = (
-            context.metrics.get("injected", 0.0) + injected
-        )  # over the rounds of dynamic sampling
+        # The sum over the rounds of dynamic sampling, each of which injects.
+        context.metrics["injected"] = context.metrics.get("injected", 0.0) + injected
         context.metrics |= self.source.metrics()

@@ -1,19 +1,25 @@
-"""A mixture of behaviour policies with importance weights per sequence (balance heuristic; methods of multiple importance sampling).
+"""A mixture of behaviour policies with importance weights per sequence.
 
-Acts at: plan (which component draws each sample), advantage (the weight). Needs: the base engine, and every component's log-probabilities.
+The weights are the balance heuristic of multiple importance sampling.
 
-The components are the current policy at the training temperature, the frozen base, and the current policy at a hotter temperature. The first
-rewards.min_group samples of a group are the policy's own, since a group with fewer has no baseline and is dropped, which would weigh components
-unevenly; the others' components are drawn at random, such that share_j of a group comes from component j in expectation. With q_j(y) a
-component's probability of the whole sequence, end token included,
+Acts at: plan (which component draws each sample), advantage (the weight). Needs: the base engine, and the
+    log-probabilities
+of every component.
+
+The components are the current policy at the training temperature, the frozen base, and the current policy at a hotter
+temperature. The first rewards.min_group samples of a group always come from the policy: a smaller group would have no
+baseline and be dropped, and that would weigh components unevenly. Each other sample draws its component at random, such
+that share_j of a group comes from component j in expectation. With q_j(y) a component's probability of the whole
+sequence, end token included,
 
     w(y) = exp( log pi_old(y) - logsumexp_j( log share_j + log q_j(y) ) )        <= 1 / share_policy
 
-in float64, from the learner's own forward passes, fixed over the updates of the batch; it multiplies the advantage. The ratio stays
-pi / pi_old, and no other correction goes on top.
+in float64, from the learner's own forward passes. The weight stays fixed over the updates of the batch and multiplies
+the advantage. The ratio stays pi / pi_old, and no other correction is applied on top.
 
-weight "exact" estimates the on-policy gradient without bias, so that by itself it adds no mass to lost answers: it only changes the
-variance of their estimate. "power" raises w to lambda < 1 and "none" sets it to 1: those do add mass, with bias.
+weight "exact" estimates the on-policy gradient without bias, so that by itself it adds no mass to lost answers: it only
+changes the variance of their estimate. "power" raises w to lambda < 1 and "none" sets it to 1: those do add mass, with
+bias.
 """
 
 from __future__ import annotations
@@ -27,20 +33,25 @@ from explore_rl.config.schema import Config
 from explore_rl.objectives.corrections import mixture_weight
 from explore_rl.strategies import parameters
 from explore_rl.strategies.base import Column, Needs, StepContext, Strategy
-from explore_rl.types import Group, Problem, Request
+from explore_rl.types import Group, Problem, Request, Sample
 
 WEIGHTS = ("exact", "power", "none")
 
 
 class MixturePolicy(Strategy):
-    """share_policy, share_base, share_hot: probabilities of the components, share_policy above 0, sum 1. hot_temperature: of the hot one,
-    1.5 if not given. weight: "exact", "power" or "none"; power: the lambda of w^lambda for weight "power", in (0, 1), .5 if not given.
+    """Draws from a mixture of policies, weighted back to the current one.
+
+    share_policy, share_base, share_hot: probabilities of the components, share_policy above 0, sum 1.
+    hot_temperature: temperature of the hot component, 1.5 if not given.
+    weight: "exact", "power" or "none".
+    power: the lambda of w^lambda for weight "power", in (0, 1), .5 if not given.
     """
 
     name = "mixture_policy"
 
     def __init__(
         self,
+        *,
         share_policy: float = 0.5,
         share_base: float = 0.25,
         share_hot: float = 0.25,
@@ -48,26 +59,28 @@ class MixturePolicy(Strategy):
         weight: str = "exact",
         power: float | None = None,
     ):
-        given = {"policy": share_policy, "base": share_base, "hot": share_hot}
-        shares = {name: parameters.share(f"share_{name}", value) for name, value in given.items()}
+        shares = {
+            "policy": parameters.share("share_policy", share_policy),
+            "base": parameters.share("share_base", share_base),
+            "hot": parameters.share("share_hot", share_hot),
+        }
         if abs(sum(shares.values()) - 1) > 1e-9:
             raise ValueError(f"shares {shares}: expected numbers with sum 1")
         if not shares["policy"] > 0:
             raise ValueError("share_policy: expected above 0, or the weights have no bound")
+
+        # Settings without effect are refused, since a user takes them for a change.
         if hot_temperature is not None and not shares["hot"]:
             raise ValueError(f"hot_temperature={hot_temperature!r} has no effect with share_hot=0")
         self.weight = parameters.choice("weight", weight, WEIGHTS)
         if power is not None and weight != "power":
             raise ValueError(f"power={power!r} has no effect with weight={weight}; for w^lambda use weight=power")
+
         self.shares = {name: share for name, share in shares.items() if share > 0}
-        self.hot_temperature = parameters.number(
-            "hot_temperature", 1.5 if hot_temperature is None else hot_temperature, above=0
-        )
-        self.exponent = {
-            "exact": 1.0,
-            "power": parameters.number("power", 0.5 if power is None else power, above=0, below=1),
-            "none": 0.0,
-        }[weight]
+        hot_temperature = 1.5 if hot_temperature is None else hot_temperature
+        self.hot_temperature = parameters.number("hot_temperature", hot_temperature, above=0)
+        power = parameters.number("power", 0.5 if power is None else power, above=0, below=1)
+        self.exponent = {"exact": 1.0, "power": power, "none": 0.0}[weight]
 
     def check(self, config: Config, problems: list[Problem]) -> None:
         algorithm = config.algorithm
@@ -75,14 +88,19 @@ class MixturePolicy(Strategy):
             raise InputError(
                 "strategies: mixture_policy: its weight is the whole correction; set algorithm.importance_cap=null"
             )
-        own, least = self.shares["policy"] * algorithm.group_size, config.rewards.min_group
-        if own < least - 1e-9:
+
+        # The policy's share of a group has to suffice for the draws that are always its own.
+        expected = self.shares["policy"] * algorithm.group_size
+        least = config.rewards.min_group
+        if expected < least - 1e-9:
             raise InputError(
-                f"strategies: mixture_policy: share_policy={self.shares['policy']:g} of algorithm.group_size={algorithm.group_size} is {own:g} draws, "
-                f"below rewards.min_group={least}: groups would have no baseline; expected share_policy of at least {least / algorithm.group_size:.3g}"
+                f"strategies: mixture_policy: share_policy={self.shares['policy']:g} of"
+                f" algorithm.group_size={algorithm.group_size} is {expected:g} draws, below rewards.min_group={least}:"
+                f" groups would have no baseline; expected share_policy of at least {least / algorithm.group_size:.3g}"
             )
-        # What else would bias the weighted gradient: a baseline or a scale that looks at the sample, a divisor that follows the lengths
-        # drawn, a choice of groups or of samples by what came back.
+
+        # What else would bias the weighted gradient: a baseline or a scale that looks at the sample, a divisor that
+        # follows the lengths drawn, a choice of groups or of samples by what came back.
         exact_needs = {
             "advantage=rloo": algorithm.advantage == "rloo",
             "divide_by_std=null": not algorithm.divide_by_std,
@@ -93,11 +111,14 @@ class MixturePolicy(Strategy):
         wrong = [f"algorithm.{setting}" for setting, holds in exact_needs.items() if not holds]
         if self.weight == "exact" and wrong:
             raise InputError(
-                f"strategies: mixture_policy: weight=exact would not be unbiased; set {' '.join(wrong)}, or weight=power or none"
+                f"strategies: mixture_policy: weight=exact would not be unbiased; set {' '.join(wrong)},"
+                " or weight=power or none"
             )
+
         if "hot" in self.shares and self.hot_temperature <= config.rollout.temperature:
             raise InputError(
-                f"strategies: mixture_policy: hot_temperature={self.hot_temperature}: expected above rollout.temperature={config.rollout.temperature}"
+                f"strategies: mixture_policy: hot_temperature={self.hot_temperature}:"
+                f" expected above rollout.temperature={config.rollout.temperature}"
             )
 
     def needs(self, config: Config) -> Needs:
@@ -111,29 +132,39 @@ class MixturePolicy(Strategy):
     def plan(self, requests: list[Request], groups: list[Group], round: int, context: StepContext) -> list[Request]:
         if round > 0:
             return requests
-        places: dict[int, list[int]] = {}
+        places_of_group: dict[int, list[int]] = {}
         for i, request in enumerate(requests):
-            places.setdefault(request.group, []).append(i)
+            places_of_group.setdefault(request.group, []).append(i)
+
+        # The first requests of a group stay the policy's; each of the others draws its component.
         components = ["policy"] * len(requests)
-        for group in places.values():
-            fixed, chances = self.allocation(len(group), context.config.rewards.min_group)
-            if free := group[fixed:]:
-                for i, name in zip(
-                    free, context.rng.choice(list(chances), size=len(free), p=list(chances.values())), strict=True
-                ):
+        for places in places_of_group.values():
+            fixed, chances = self.allocation(len(places), context.config.rewards.min_group)
+            free = places[fixed:]
+            if free:
+                drawn = context.rng.choice(list(chances), size=len(free), p=list(chances.values()))
+                for i, name in zip(free, drawn, strict=True):
                     components[i] = str(name)
         return [self.drawn_by(component, request) for component, request in zip(components, requests, strict=True)]
 
     def allocation(self, size: int, at_least: int) -> tuple[int, dict[str, float]]:
-        """Of a group of `size`: how many draws are the policy's own for sure, and the chances of the components for each of the others."""
+        """Draws of a group of `size` that are the policy's for sure, and each component's chance at each of the others.
+
+        at_least: rewards.min_group.
+        """
         fixed = min(at_least, int(size * self.shares["policy"] + 1e-9))
-        left = {
-            name: max(0.0, size * share - (fixed if name == "policy" else 0)) for name, share in self.shares.items()
-        }
-        return fixed, {name: amount / max(sum(left.values()), 1e-9) for name, amount in left.items()}
+        left = {}  # component -> draws that it is still owed, in expectation
+        for name, share in self.shares.items():
+            left[name] = max(0.0, size * share - (fixed if name == "policy" else 0))
+        total = max(sum(left.values()), 1e-9)
+        return fixed, {name: amount / total for name, amount in left.items()}
 
     def drawn_by(self, component: str, request: Request) -> Request:
-        """The group's baseline is the current policy's own: any baseline that does not look at the sample leaves the weighted gradient unbiased."""
+        """The request as `component` draws it.
+
+        Only the current policy's draws are in the group's baseline. Any baseline that does not look at the sample
+        leaves the weighted gradient unbiased.
+        """
         if component == "base":
             return replace(request, source="base", engine="base", in_baseline=False)
         if component == "hot":
@@ -141,30 +172,29 @@ class MixturePolicy(Strategy):
         return request
 
     def advantage(self, groups: list[Group], context: StepContext) -> None:
-        samples = [
-            s
-            for g in groups
-            for s in g.samples
-            if s.reward is not None and s.rollout.logprobs is not None and "old_logprob" in s.columns
-        ]
+        samples = [s for g in groups for s in g.samples if is_weighted(s)]
         if not samples:
             return
+
+        # Each sample's log-probability under every component that could have drawn it, summed over the sequence.
         columns = {"policy": "old_logprob", "base": "base_logprob", "hot": "hot_logprob"}
-        totals = {
-            name: np.array([s.columns[columns[name]].sum(dtype=np.float64) for s in samples]) for name in self.shares
-        }
-        exact = mixture_weight(
-            totals["policy"],
-            np.stack([totals[n] for n in self.shares]),
-            np.array([self.shares[n] for n in self.shares]),
-        )
+        totals = {}
+        for name in self.shares:
+            totals[name] = np.array([s.columns[columns[name]].sum(dtype=np.float64) for s in samples])
+        exact = mixture_weight(totals["policy"], np.stack(list(totals.values())), np.array(list(self.shares.values())))
         used = exact**self.exponent
         for sample, weight in zip(samples, used, strict=True):
             sample.weight = float(weight)
-        # Of the exact weights, whatever the exponent: how well these draws stand for the policy's own.
+
+        # How well these draws stand for the policy's own: of the exact weights, whatever the exponent.
         context.metrics["effective_sample_size"] = float(exact.sum() ** 2 / (exact**2).sum() / len(exact))
         for name in self.shares:
             of_source = np.array([s.rollout.request.source == name for s in samples])
             if of_source.any():
                 context.metrics[f"exact_weight_{name}"] = float(exact[of_source].mean())
                 context.metrics[f"weight_{name}"] = float(used[of_source].mean())
+
+
+def is_weighted(sample: Sample) -> bool:
+    """Whether an engine drew the sample (it is no trace), the learner scored it, and it counts for its group."""
+    return sample.reward is not None and sample.rollout.logprobs is not None and "old_logprob" in sample.columns

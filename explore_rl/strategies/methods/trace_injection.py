@@ -2,9 +2,9 @@
 
 Acts at: plan (a trace takes the place of a draw), inject (the trace joins the group), terms (its shaped loss).
 
-A trace token enters the policy gradient as  -f(pi(y_t)) A  with  f(p) = p / (p + gamma),  gradient through f: its weight on grad log pi is
-gamma p / (p + gamma)^2, largest at p = gamma, so that rare tokens are lifted and near-certain ones left alone. Trace tokens share the
-normaliser of the policy gradient.
+A trace token enters the policy gradient as  -f(pi(y_t)) A  with  f(p) = p / (p + gamma),  and the gradient goes through
+f. Its weight on grad log pi is gamma p / (p + gamma)^2, largest at p = gamma, so that rare tokens are lifted and
+near-certain ones left alone. Trace tokens share the normaliser of the policy gradient.
 """
 
 from __future__ import annotations
@@ -26,16 +26,22 @@ from explore_rl.types import Group, Problem, Request
 
 
 class TraceInjection(Strategy):
-    """per_group: traces a group gets. rate: share of groups that get any. when: "always" (in place of a draw), or "no_success" (beside
-    the draws, only where all of them failed). statistics: "all" or "on_policy", the samples that mean and spread are taken over.
-    gamma: of the shaping. clip: largest f(p) that still gets a gradient, None: no clipping. traces, which, regions, leave_out: see
-    `traces.TraceSource`.
+    """Puts traces into groups as off-policy samples.
+
+    per_group: traces a group gets.
+    rate: share of groups that get any.
+    when: "always" (in place of a draw), or "no_success" (beside the draws, only where all of them failed).
+    statistics: the samples that mean and spread are taken over, "all" or "on_policy".
+    gamma: of the shaping.
+    clip: largest f(p) that still gets a gradient; None: no clipping.
+    traces, which, regions, leave_out: see `traces.TraceSource`.
     """
 
     name = "trace_injection"
 
     def __init__(
         self,
+        *,
         per_group: int = 1,
         rate: float = 1.0,
         when: str = "always",
@@ -47,16 +53,19 @@ class TraceInjection(Strategy):
         regions: list[str] | None = None,
         leave_out: list[str] | None = None,
     ):
-        self.per_group = parameters.whole("per_group", per_group, 1)
+        self.per_group = parameters.whole("per_group", per_group, least=1)
         self.rate = parameters.share("rate", rate)
         self.when = parameters.choice("when", when, WHEN)
         self.statistics = parameters.choice("statistics", statistics, ("all", "on_policy"))
         self.gamma = parameters.number("gamma", gamma, above=0)
-        self.clip = (
-            None if clip is None else parameters.number("clip", clip, above=0, below=1)
-        )  # f(p) < 1: a higher cap would never bind
-        regions, leave_out = parameters.labels("regions", regions), parameters.labels("leave_out", leave_out)
-        self.source = TraceSource(parameters.text("traces", traces), which, regions, leave_out)
+        # f(p) < 1, so a cap of 1 or more would never bind.
+        self.clip = None if clip is None else parameters.number("clip", clip, above=0, below=1)
+        self.source = TraceSource(
+            parameters.text("traces", traces),
+            which=which,
+            regions=parameters.labels("regions", regions),
+            leave_out=parameters.labels("leave_out", leave_out),
+        )
         self.room: list[int] = []  # traces that each group of the draw gets
 
     def check(self, config: Config, problems: list[Problem]) -> None:
@@ -64,35 +73,40 @@ class TraceInjection(Strategy):
         self.source.check(self.name, problems)
 
     def terms(self, config: Config) -> list[LossTerm]:
-        shape = {"gamma": self.gamma, "clip": self.clip}
-        return [LossTerm("shaped_trace", losses.shaped_trace, ("advantage",), shape, normaliser="policy_gradient")]
+        shaped = LossTerm(
+            name="shaped_trace",
+            function=losses.shaped_trace,
+            columns=("advantage",),
+            params={"gamma": self.gamma, "clip": self.clip},
+            normaliser="policy_gradient",
+        )
+        return [shaped]
 
     def plan(self, requests: list[Request], groups: list[Group], round: int, context: StepContext) -> list[Request]:
         if round > 0 or self.when != "always":
             return requests
         self.source.prepare([g.problem for g in groups], context)
         chosen = chosen_groups(groups, self.rate, context)
-        room = {
-            i: min(self.per_group, len(self.source.usable[g.problem.id])) for i, g in enumerate(groups) if chosen[i]
-        }
-        self.room = [room.get(i, 0) for i in range(len(groups))]
-        return drop_for_traces(requests, room)
+        self.room = []
+        for group, is_chosen in zip(groups, chosen, strict=True):
+            usable = len(self.source.usable[group.problem.id])
+            self.room.append(min(self.per_group, usable) if is_chosen else 0)
+        return drop_for_traces(requests, dict(enumerate(self.room)))
 
     def inject(self, groups: list[Group], context: StepContext) -> None:
+        # Only now is it known which groups failed; with "always" `plan` has made room before the draws.
         if self.when == "no_success":
             self.source.prepare([g.problem for g in groups], context)
             chosen = chosen_groups(groups, self.rate, context)
             self.room = [self.per_group if chosen[i] and without_success(g) else 0 for i, g in enumerate(groups)]
+        in_baseline = self.statistics == "all"
         injected = 0
         for index, group in enumerate(groups):
-            for trace, tokens, verdict in self.source.pick(group, self.room[index], context):
-                sample = self.source.sample(
-                    group, index, trace, tokens, verdict, context, in_baseline=self.statistics == "all"
-                )
+            for usable in self.source.pick(group, self.room[index], context):
+                sample = self.source.sample(group, index, usable=usable, context=context, in_baseline=in_baseline)
                 sample.terms = {"shaped_trace": 1.0}
                 group.samples.append(sample)
                 injected += 1
-        context.metrics["injected"] = (
-            context.metrics.get("injected", 0.0) + injected
-        )  # over the rounds of dynamic sampling
+        # The sum over the rounds of dynamic sampling, each of which injects.
+        context.metrics["injected"] = context.metrics.get("injected", 0.0) + injected
         context.metrics |= self.source.metrics()
