@@ -1,4 +1,7 @@
-"""GPU layouts on a Ray cluster that only says it has four GPUs: where Ray puts whom. tests/transfer/test_gpu_transfer.py runs them."""
+"""GPU layouts on a Ray cluster that only says it has four GPUs: where Ray puts whom.
+
+tests/transfer/test_gpu_transfer.py runs them.
+"""
 
 import os
 

@@ -1,4 +1,7 @@
-"""Real engines behind a Engines, fed by a rank that holds a transformers model. One cluster and three engines for the whole file."""
+"""Real engines behind `Engines`, fed by a rank that holds a transformers model.
+
+There is one cluster, with three engines, for the whole file.
+"""
 
 import os
 import signal
@@ -56,7 +59,7 @@ class House:
             return AutoModelForCausalLM.from_pretrained(Path(folder) / "model", dtype=torch.float32)
 
     def gap(self, rollouts, model=None):
-        """Mean |engine - transformers| log-probability over the drawn tokens, computed here in float32, one sequence at a time."""
+        """Mean |engine - transformers| log-probability of the drawn tokens, in float32, one sequence at a time."""
         if model is None:
             model = self.learned()
         gaps = []

@@ -1,4 +1,7 @@
-"""The control plane of a weight transfer, with recorders in the engines' place. Real engines: tests/rollout/test_engines.py."""
+"""The control plane of a weight transfer, with recorders in place of engines.
+
+Real engines: tests/rollout/test_engines.py.
+"""
 
 import pytest
 import ray
