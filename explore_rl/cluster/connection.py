@@ -17,14 +17,17 @@ CONNECT_TIMEOUT_S = 10.0
 
 
 def connect(address: str, cpus: int | None) -> bool:
-    """address: of devices.ray_address; "local" starts a cluster that offers `cpus` (None: as Ray counts).
+    """Returns True if a cluster was started or joined here, False if this process is connected already.
 
-    Returns True if a cluster was started (or joined) here, False if this process is connected already. Raises InputError.
+    Raises InputError for a cluster that does not answer or refuses this process.
+
+    address: devices.ray_address; "local" starts a cluster here.
+    cpus: what that cluster offers; None: as many as Ray counts.
     """
     if ray.is_initialized():
         return False
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # It says each time that clusters are closed to strangers, which is the default.
+    # Ray would say each time that clusters are closed to strangers, which is the default.
     logging.getLogger(authentication_token_setup.__name__).setLevel(logging.ERROR)
     common = {"log_to_driver": False, "configure_logging": False}
     if address == "local":
@@ -38,22 +41,23 @@ def connect(address: str, cpus: int | None) -> bool:
         ray.init(address=address, **common)
     except ConnectionError as error:
         raise InputError(
-            f"devices.ray_address={address}: the cluster refuses this process ({error}); every node needs the head's token "
-            "(RAY_AUTH_TOKEN, or ~/.ray/auth_token) and the same versions of Python and Ray"
+            f"devices.ray_address={address}: the cluster refuses this process ({error}); "
+            "every node needs the head's token (RAY_AUTH_TOKEN, or ~/.ray/auth_token) and the same versions of Python "
+            "and Ray"
         ) from None
     return True
 
 
 def _check_answers(address: str) -> None:
-    """Ray itself would try an address where nobody listens for minutes."""
+    """Raises InputError where nobody listens: Ray itself would try for minutes."""
     try:
-        found = services.canonicalize_bootstrap_address(address)  # what `auto` stands for
-        if found is None:
+        host_and_port = services.canonicalize_bootstrap_address(address)  # what `auto` stands for
+        if host_and_port is None:
             raise ConnectionError("no cluster was started on this machine")
-        host, _, port = found.rpartition(":")
+        host, _, port = host_and_port.rpartition(":")
         socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()
     except (OSError, ValueError) as error:
         raise InputError(
-            f"devices.ray_address={address}: no Ray cluster answers there ({error}); start one with scripts/launch_ray_cluster.sh, "
-            "or set devices.ray_address=local"
+            f"devices.ray_address={address}: no Ray cluster answers there ({error}); "
+            "start one with scripts/launch_ray_cluster.sh, or set devices.ray_address=local"
         ) from None

@@ -1,4 +1,7 @@
-"""Waiting for actors: every wait names who was awaited and for what, and tells a slow actor from a dead or a stuck one."""
+"""Waiting for actors.
+
+Every wait names who was awaited and for what, and tells a slow actor from a dead or a stuck one.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import ray
 from ray.actor import exit_actor
 from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-POLL_S = 2.0
-BEAT_S = 1.0
-KILL_S = 30.0
+POLL_S = 2.0  # how often waiting actors are looked at, and how long they have to answer
+BEAT_S = 1.0  # how often `alive` says so
+KILL_S = 30.0  # for another node to end a process
 GRACE_S = 2.0  # in which Ray ends a process by itself
 
 
@@ -27,7 +30,12 @@ class RunStopped(RuntimeError):
 
 
 class ActorFault(RunStopped):
-    """An actor died, got stuck or did not answer. who: its name; doing: what it was asked for; why: died, stuck or timed out."""
+    """An actor died, got stuck or did not answer.
+
+    who: its name.
+    doing: what it was asked for.
+    why: died, stuck or timed out.
+    """
 
     def __init__(self, who: str, doing: str, why: str):
         super().__init__(f"{who}, asked to {doing}: {why}")
@@ -38,52 +46,81 @@ class ActorFault(RunStopped):
         """An exception of the actor's own code, as the actor's fault."""
         return cls(who, doing, f"{type(error.cause).__name__}: {error.cause}")
 
-    def __reduce__(self) -> tuple:
-        return type(self), (
-            self.who,
-            self.doing,
-            self.why,
-        )  # it travels from a rank that awaited an engine to the trainer
+    def __reduce__(self) -> tuple[Any, ...]:
+        # It travels from a rank that awaited an engine to the trainer.
+        return type(self), (self.who, self.doing, self.why)
 
 
 def gather(
     actors: Sequence[tuple[str, Any]],
     refs: Sequence[ray.ObjectRef],
+    *,
     doing: str,
     timeout_s: float,
     stall_s: float | None = None,
 ) -> list[Any]:
-    """The results of refs[i], asked of actors[i] = (name, handle), in order.
+    """The results of `refs`, in order.
 
-    With `stall_s`, each unfinished actor's `progress()` (a number that grows while it works, served beside its work) is polled; one
-    that neither finishes nor grows for so long is stuck. Raises ActorFault; exceptions of the actors' own code come through as they are.
+    Raises ActorFault. Exceptions of the actors' own code come through as they are.
+
+    actors: (name, handle) of whoever makes the result of the same index.
+    refs: what is waited for.
+    doing: what the actors were asked to do, for the message.
+    timeout_s: for all results together.
+    stall_s: an actor that neither finishes nor makes progress for so long is stuck. Progress is the number that its
+        `progress()` returns, which grows while it works and is served beside its work. None: nobody is asked.
     """
     deadline = time.monotonic() + timeout_s
     pending = {ref: i for i, ref in enumerate(refs)}
-    last_seen = {i: (None, time.monotonic()) for i in range(len(refs))}
+    began = time.monotonic()
+    last_progress = {i: _Progress(None, began) for i in range(len(refs))}
     results: list[Any] = [None] * len(refs)
     while pending:
-        left = deadline - time.monotonic()
-        done, _ = ray.wait(list(pending), num_returns=len(pending), timeout=max(0.0, min(POLL_S, left)))
+        # Results as they come: a dead actor is noticed while others still work.
+        left_s = deadline - time.monotonic()
+        done, _ = ray.wait(list(pending), num_returns=len(pending), timeout=max(0.0, min(POLL_S, left_s)))
         for ref in done:
             i = pending.pop(ref)
+            name = actors[i][0]
             try:
-                results[i] = ray.get(ref, timeout=max(1.0, left))
+                results[i] = ray.get(ref, timeout=max(1.0, left_s))
             except RayActorError as error:
-                raise ActorFault(actors[i][0], doing, f"died: {_first_line(error)}") from error
+                raise ActorFault(name, doing, f"died: {_first_line(error)}") from error
             except GetTimeoutError as error:
-                raise ActorFault(actors[i][0], doing, "its result could not be fetched in time") from error
-        if pending and left <= 0:
+                raise ActorFault(name, doing, "its result could not be fetched in time") from error
+        # Then whoever is late or stands still.
+        if pending and left_s <= 0:
             names = ", ".join(actors[i][0] for i in pending.values())
             raise ActorFault(names, doing, f"no answer within {timeout_s:.0f} s")
         if pending and stall_s is not None:
-            _look_for_stuck(actors, pending, last_seen, doing, stall_s)
+            waiting = {i: actors[i] for i in sorted(pending.values())}
+            _look_for_stuck(waiting, last_progress, doing=doing, stall_s=stall_s)
     return results
 
 
-def _look_for_stuck(actors, pending, last_seen, doing: str, stall_s: float) -> None:
-    waiting = sorted(pending.values())
-    polls = {actors[i][1].progress.remote(): i for i in waiting}
+class _Progress(NamedTuple):
+    """An actor's progress.
+
+    value: the number that it last gave; None: none yet.
+    since: the time.monotonic() at which that was new.
+    """
+
+    value: int | None
+    since: float
+
+
+def _look_for_stuck(
+    waiting: dict[int, tuple[str, Any]], last_progress: dict[int, _Progress], *, doing: str, stall_s: float
+) -> None:
+    """Asks actors for their progress, and raises ActorFault for those that made none for `stall_s`.
+
+    waiting: (name, handle) by the actor's index.
+    last_progress: of each index; brought up to date.
+    doing: what the actors were asked to do, for the message.
+    stall_s: how long an actor may stand still.
+    """
+    # Who does not answer in time has made no progress as far as anybody can tell.
+    polls = {handle.progress.remote(): i for i, (_, handle) in waiting.items()}
     answered, _ = ray.wait(list(polls), num_returns=len(polls), timeout=POLL_S)
     now = time.monotonic()
     for ref in answered:
@@ -91,21 +128,21 @@ def _look_for_stuck(actors, pending, last_seen, doing: str, stall_s: float) -> N
         try:
             value = ray.get(ref, timeout=POLL_S)
         except RayActorError as error:
-            raise ActorFault(actors[i][0], doing, f"died: {_first_line(error)}") from error
-        if value != last_seen[i][0]:
-            last_seen[i] = (value, now)
+            raise ActorFault(waiting[i][0], doing, f"died: {_first_line(error)}") from error
+        if value != last_progress[i].value:
+            last_progress[i] = _Progress(value, now)
     # The partners of a stuck rank stand still too, so the one silent for longest is named first.
-    silent = sorted((last_seen[i][1], i) for i in waiting if now - last_seen[i][1] > stall_s)
+    silent = sorted((last_progress[i].since, i) for i in waiting if now - last_progress[i].since > stall_s)
     if silent:
-        names = ", ".join(actors[i][0] for _, i in silent)
+        names = ", ".join(waiting[i][0] for _, i in silent)
         raise ActorFault(names, doing, f"no progress for {stall_s:.0f} s (stuck)")
 
 
 @contextmanager
 def alive(worker: Any, is_stranded: Callable[[], bool] = lambda: False) -> Iterator[None]:
-    """Lets `worker.progress` grow for as long as this process runs, around work that has no steps to count and takes its time.
+    """Lets `worker.progress` grow meanwhile, around work that takes its time and has no steps to count.
 
-    is_stranded: whether it waits for something that will never come; then it stops looking alive.
+    is_stranded: whether the worker waits for something that will never come; then it stops looking alive.
     """
     done = threading.Event()
 
@@ -123,9 +160,10 @@ def alive(worker: Any, is_stranded: Callable[[], bool] = lambda: False) -> Itera
 
 
 def ends_if_broken(method: Callable) -> Callable:
-    """A method of an actor that holds an engine, and can tell by `lost_a_worker()` that the engine lost a part of itself.
+    """For the methods of an actor that holds an engine, and whose `lost_a_worker()` tells that the engine is broken.
 
-    Such an engine cannot go on: its process ends, and it is found and replaced as any dead one, instead of answering with whatever vLLM raised.
+    Such an engine cannot go on. Its process ends, instead of answering with whatever vLLM raised, and it is found and
+    replaced as any dead one.
     """
 
     @functools.wraps(method)
@@ -140,7 +178,10 @@ def ends_if_broken(method: Callable) -> Callable:
 
 
 def kill(actor: Any, pid: int = 0, node: str = "") -> None:
-    """Ends an actor for good. A stopped process does not hear Ray, so where pid and node are known it gets the signal itself if it stays."""
+    """Ends an actor for good.
+
+    A stopped process does not hear Ray. Where its pid and node are known it gets the signal itself if it stays.
+    """
     if not ray.is_initialized():
         return
     ray.kill(actor, no_restart=True)
@@ -149,13 +190,16 @@ def kill(actor: Any, pid: int = 0, node: str = "") -> None:
     if node == ray.get_runtime_context().get_node_id():
         _end(pid)
         return
-    there = NodeAffinitySchedulingStrategy(node, soft=False)
-    ref = ray.remote(_end).options(num_cpus=0, scheduling_strategy=there).remote(pid)
+    on_its_node = NodeAffinitySchedulingStrategy(node, soft=False)
+    ref = ray.remote(_end).options(num_cpus=0, scheduling_strategy=on_its_node).remote(pid)
     ray.wait([ref], timeout=KILL_S)  # fails if the node is gone too, which is as good
 
 
 def _end(pid: int) -> None:
-    """Kills the process unless Ray does so within a moment: of one that it did not end itself Ray complains in the user's terminal."""
+    """Kills the process if it stays.
+
+    Ray gets a moment to end the process itself; otherwise it prints a complaint in the user's terminal.
+    """
     deadline = time.monotonic() + GRACE_S
     try:
         while time.monotonic() < deadline:

@@ -55,7 +55,7 @@ def completion_logprobs(
             scored[row, len(prompt) - 1 : len(prompt) + len(completion) - 1] = True
         logits = model(tokens.to(model.device), use_cache=False).logits[:, :-1].double().cpu()
         steps = torch.zeros(scored.shape, dtype=torch.float64)
-        steps[scored] = step_logprobs(logits[scored], tokens[:, 1:][scored], temperature, top_p)
+        steps[scored] = step_logprobs(logits[scored], tokens[:, 1:][scored], temperature=temperature, top_p=top_p)
         logprobs[rows] = steps.sum(1).numpy()
         bar.update(len(rows))
     bar.close()

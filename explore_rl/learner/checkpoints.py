@@ -28,11 +28,11 @@ def seed_everything(seed: int, rank: int) -> None:
 
 @dataclass(frozen=True)
 class Saved:
-    """What of a rank is saved.
+    """What is saved of a rank.
 
-    engine: DeepSpeed's.
-    index: of the rank.
-    device: torch device of the rank; CUDA's random states belong to it.
+    engine: DeepSpeed's engine.
+    index: the rank's number.
+    device: the rank's torch device, to which CUDA's random states belong.
     layout: settings that have to be the same when the checkpoint is loaded, by their keys.
     """
 
@@ -42,8 +42,11 @@ class Saved:
     layout: dict[str, object]
 
 
-def save(rank: Saved, folder: Path, steps_taken: int) -> None:
-    """Called on every rank; the folder is on a file system that all of them see. Whoever calls writes aside and marks it complete."""
+def save(rank: Saved, folder: Path, *, steps_taken: int) -> None:
+    """Writes the rank's part of a checkpoint. Called on every rank.
+
+    The folder is on a file system that all ranks see. The caller names one aside, and marks it as complete afterwards.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     rank.engine.save_checkpoint(str(folder), tag=TAG, client_state={"steps_taken": steps_taken})
     states = {"python": random.getstate(), "numpy": np.random.get_state(), "torch": torch.get_rng_state()}
@@ -56,7 +59,11 @@ def save(rank: Saved, folder: Path, steps_taken: int) -> None:
 
 
 def load(rank: Saved, folder: Path) -> int:
-    """Goes on where `save` was called, and returns its steps_taken. Raises InputError for a checkpoint of another layout, or none."""
+    """Goes on where `save` was called, and returns its steps_taken.
+
+    Raises InputError for a checkpoint of another layout, and where there is none.
+    """
+    # The layout first: DeepSpeed would fail on another one with a message that helps nobody.
     try:
         saved = json.loads((folder / "learner.json").read_text())
     except (OSError, ValueError) as error:
@@ -66,6 +73,7 @@ def load(rank: Saved, folder: Path) -> int:
             raise InputError(
                 f"{folder}: was saved with {key}={saved.get(key)}, the learner now has {now}; resume with the same"
             )
+    # Weights, optimizer and schedule; then every random state.
     path, state = rank.engine.load_checkpoint(str(folder), tag=TAG)
     if path is None:
         raise InputError(f"{folder}: DeepSpeed found no state there; expected {folder / TAG}")
@@ -81,18 +89,24 @@ def load(rank: Saved, folder: Path) -> int:
 def save_pretrained(
     model: torch.nn.Module, folder: Path, *, tokenizer: Any, is_first: bool, tick: Callable[[], None]
 ) -> None:
-    """A Hugging Face checkpoint with its tokenizer: written by rank 0, whole or not at all; ZeRO-3 shards are gathered on all ranks.
+    """A Hugging Face checkpoint with its tokenizer.
+
+    Rank 0 writes it, completely or not at all. Called on every rank, because all of them gather ZeRO-3 shards together.
 
     model: the transformers module.
+    folder: what was there is replaced.
+    tokenizer: goes into the same folder.
     is_first: whether this is rank 0.
     tick: called after every parameter, so that a large model is seen to make progress.
     """
+    # One parameter is whole at a time, and only rank 0 keeps a copy.
     state = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
-        with _whole(parameter):
+        with _gathered(parameter):
             if is_first:
                 state[name] = parameter.data.detach().cpu().clone()
         tick()
+    # Written aside and renamed, so that a kill leaves no half checkpoint.
     if is_first:
         aside = folder.with_name(folder.name + ".partial")
         shutil.rmtree(aside, ignore_errors=True)
@@ -105,7 +119,8 @@ def save_pretrained(
     dist.barrier()
 
 
-def _whole(parameter: torch.nn.Parameter) -> AbstractContextManager:
+def _gathered(parameter: torch.nn.Parameter) -> AbstractContextManager:
+    """Within it a ZeRO-3 parameter is whole on every rank; other parameters always are."""
     if not hasattr(parameter, "ds_id"):
         return nullcontext()
     import deepspeed
@@ -114,7 +129,7 @@ def _whole(parameter: torch.nn.Parameter) -> AbstractContextManager:
 
 
 def _tie_again(model: torch.nn.Module, state: dict[str, torch.Tensor]) -> None:
-    """Names of one parameter share one tensor, so that it is written once."""
+    """Lets the names of one parameter share one tensor, so that it is written once."""
     first: dict[int, str] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
         state[name] = state[first.setdefault(id(parameter), name)]

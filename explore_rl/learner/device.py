@@ -32,8 +32,9 @@ def rank_device(kind: str) -> Any:
 def without_compiled_collectives() -> None:
     """Called in a CPU rank before it connects: collectives go over gloo alone.
 
-    DeepSpeed would otherwise compile a shared-memory collective with the machine's C++ compiler at its first start (minutes on a busy
-    machine, and a compiler that has to be there), under a lock file that a rank killed meanwhile leaves behind for all later ones to wait for.
+    DeepSpeed would otherwise compile a shared-memory collective at its first start. That needs a C++ compiler, takes
+    minutes on a busy machine, and holds a lock file. A rank that is killed meanwhile leaves the file behind, and all
+    later ones wait for it.
     """
     import deepspeed
 
@@ -41,9 +42,10 @@ def without_compiled_collectives() -> None:
 
 
 def name_interface(address: str) -> None:
-    """Called in a CPU rank before it connects: gloo takes the network interface that leads to `address`, rank 0's.
+    """Called in a CPU rank before it connects: gloo takes the network interface that leads to rank 0's `address`.
 
-    Left alone it takes the one that the host's own name stands for. On many machines that is the loopback, which no other host reaches.
+    Left alone it takes the one that the host's own name stands for. On many machines that is the loopback, which no
+    other host reaches.
     """
     import psutil
 
@@ -56,8 +58,9 @@ def name_interface(address: str) -> None:
 
 
 def release_unused_memory(config: Config, kind: str) -> None:
-    """Called in a rank when its work is done: PyTorch gives back the GPU memory that it keeps for later, so that an engine on the same GPU
-    can wake up.
+    """Called in a rank when its work is done, so that an engine on the same GPU can wake up.
+
+    PyTorch gives back the GPU memory that it would keep for later.
     """
     if kind == "cuda" and config.devices.colocate:
         import torch
@@ -66,7 +69,7 @@ def release_unused_memory(config: Config, kind: str) -> None:
 
 
 def finish_queued_work(kind: str) -> None:
-    """Waits until the GPU has done what it was asked for."""
+    """Waits until the GPU has done all that it was asked for."""
     if kind == "cuda":
         import torch
 

@@ -28,23 +28,34 @@ DEATH_S = 10.0  # how long Ray may take to notice that a process is gone
 
 @ray.remote(concurrency_groups={"watch": 1})
 class RankActor:
-    """A process with one LearnerRank. `progress` is answered beside the work, so that a stuck rank can be told from a slow one."""
+    """A process with one LearnerRank.
+
+    `progress` is answered beside the work, so that a stuck rank can be told from a slow one.
+    """
 
     def __init__(self) -> None:
         self.rank: Any = None
 
     def address(self) -> tuple[str, int]:
-        """Where rank 0 can listen."""
+        """Host and port where rank 0 can listen."""
         with socket.socket() as probe:
             probe.bind(("", 0))
             return ray.util.get_node_ip_address(), probe.getsockname()[1]
 
-    def start(self, index: int, ranks: int, kind: str, address: tuple[str, int], timeout_s: float) -> tuple[int, str]:
-        """Joins the other ranks. Returns process id and node."""
+    def start(
+        self, index: int, *, ranks: int, kind: str, address: tuple[str, int], timeout_s: float
+    ) -> tuple[int, str]:
+        """Joins the other ranks. Returns process id and node.
+
+        index: of this rank among `ranks`.
+        kind: "cpu" or "cuda".
+        address: host and port where rank 0 listens.
+        timeout_s: how long a rank waits for a partner, now and in every later exchange.
+        """
         from explore_rl.learner.rank import LearnerRank  # imports DeepSpeed: seconds
 
-        self.rank = LearnerRank(index, ranks, kind)
-        self.rank.connect(*address, timeout_s)
+        self.rank = LearnerRank(index, ranks=ranks, kind=kind)
+        self.rank.connect(*address, timeout_s=timeout_s)
         return os.getpid(), ray.get_runtime_context().get_node_id()
 
     def call(self, method: str, *args: Any) -> Any:
@@ -61,11 +72,13 @@ class RankActor:
 class Learner:
     """config.learner.ranks DeepSpeed ranks, placed by `layout`.
 
-    needs_frozen: also keep a frozen copy of the initial model, scored as "base". Raises InputError, or ActorFault if the ranks do not
-    start within devices.start_timeout_s. A rank that fails ends the group: the others would wait for it.
+    A rank that fails ends all of them, because the others would wait for it. Raises InputError, or ActorFault if the
+    ranks do not start within devices.start_timeout_s.
+
+    needs_frozen: also keep a frozen copy of the initial model, scored as "base".
     """
 
-    def __init__(self, config: Config, layout: Layout, needs_frozen: bool = False):
+    def __init__(self, config: Config, layout: Layout, *, needs_frozen: bool = False):
         self.config, self.kind = config, layout.kind
         self.processes: list[tuple[int, str]] = [(0, "")] * len(layout.learner)
         environment = learner_environment(config, layout.kind)
@@ -76,12 +89,19 @@ class Learner:
         count("rank", len(self.actors))
         start_s = config.devices.start_timeout_s
         try:
-            address = self._ask([self.actors[0]], "address", [()], "find a port", start_s, stall=False)[0]
-            places = [
-                (i, len(self.actors), layout.kind, address, config.devices.step_timeout_s)
-                for i in range(len(self.actors))
-            ]
-            self.processes = self._ask(self.actors, "start", places, "join the other ranks", start_s, stall=False)
+            # Only the node that rank 0 runs on can say where rank 0 is able to listen.
+            first = self.actors[0][1].address.remote()
+            [address] = self._gather(self.actors[:1], [first], doing="find a port", timeout_s=start_s, stall=False)
+            # Every rank joins before any of them loads the model.
+            meeting = {
+                "ranks": len(self.actors),
+                "kind": layout.kind,
+                "address": address,
+                "timeout_s": config.devices.step_timeout_s,
+            }
+            starts = [actor.start.remote(i, **meeting) for i, (_, actor) in enumerate(self.actors)]
+            doing = "join the other ranks"
+            self.processes = self._gather(self.actors, starts, doing=doing, timeout_s=start_s, stall=False)
             self.reset(config, needs_frozen)
         except BaseException:
             self.close()
@@ -95,21 +115,24 @@ class Learner:
         answers = self._all(
             "reset",
             [(config, needs_frozen)] * len(self.actors),
-            "load the model",
-            config.devices.start_timeout_s,
+            doing="load the model",
+            timeout_s=config.devices.start_timeout_s,
             stall=False,
         )
-        self.hidden_size = answers[0]
+        self.hidden_size: int | None = answers[0]  # None: sequences cannot share a prompt
 
     # --- work ---------------------------------------------------------------------------------------------------------
 
     def logprobs(
-        self, sequences: list[tuple[np.ndarray, int, float]], model: str = "policy", entropy: bool = False
+        self, sequences: list[tuple[np.ndarray, int, float]], model: str = "policy", *, entropy: bool = False
     ) -> list[TokenLogprobs]:
-        """Scores of (token ids [L], prompt length, temperature) each: log-probability of every completion token, and entropy if asked for.
+        """Log-probability of every completion token, under softmax(logits / temperature); entropy too, if asked for.
 
-        The distribution is softmax(logits / temperature). model: "policy", as it is now, or "base", as it was at the start. Order is
-        kept; the result depends on what else is in the batch only up to float rounding.
+        Order is kept. What else is in the batch changes a result only by float rounding.
+
+        sequences: (token ids [L], prompt length, temperature) each.
+        model: "policy", as it is now, or "base", as it was at the start.
+        entropy: of the distribution at every completion token.
         """
         from explore_rl.learner.collate import Sequence
 
@@ -123,85 +146,123 @@ class Learner:
             if item.prompt_length < 1:
                 raise ValueError("a sequence needs at least one prompt token before the first that is scored")
         parts = self._shards(items)
-        answers = self._all("logprobs", [(part, model, entropy) for part in parts], f"score {len(items)} sequences")
-        found: list[Any] = [None] * len(items)
+        doing = f"score {len(items)} sequences"
+        answers = self._all("logprobs", [(part, model, entropy) for part in parts], doing=doing)
+        # Back from each rank's own list into the order of the question.
+        in_order: list[Any] = [None] * len(items)
         for part, answer in zip(parts, answers, strict=True):
-            for i, scored in zip(part.places, answer, strict=True):
-                found[i] = scored
-        return found
+            for place, scored in zip(part.places, answer, strict=True):
+                in_order[place] = scored
+        return in_order
 
     def update(self, minibatches: list[list[Row]], terms: list[LossTerm]) -> list[UpdateReport]:
-        """One optimizer step for each mini-batch, in order. A mini-batch whose loss or gradient is not finite on any rank makes no step.
+        """One optimizer step for each mini-batch, in order.
 
-        Raises ValueError for a row that names an unknown term, lacks a column, or whose columns differ in length.
+        No step is made for a mini-batch as soon as its loss or gradient is not finite on at least one rank. Raises
+        ValueError for a row that names an unknown term, lacks a column, or has columns that differ in length.
         """
-        for row in (row for rows in minibatches for row in rows):
-            _check(row, {term.name: term for term in terms})
-        parts = [self._shards(rows) for rows in minibatches]
-        by_rank = [[shard[rank] for shard in parts] for rank in range(len(self.actors))]
-        return self._all("update", [(mine, terms) for mine in by_rank], f"make {len(minibatches)} optimizer steps")[0]
+        by_name = {term.name: term for term in terms}
+        for rows in minibatches:
+            for row in rows:
+                _check(row, by_name)
+        by_minibatch = [self._shards(rows) for rows in minibatches]
+        by_rank = [[parts[rank] for parts in by_minibatch] for rank in range(len(self.actors))]
+        doing = f"make {len(minibatches)} optimizer steps"
+        return self._all("update", [(parts, terms) for parts in by_rank], doing=doing)[0]
 
     def _shards(self, items: list[Any]) -> list[Shard]:
+        """One part for each rank. items: Sequence or Row, with `tokens` and `prompt_length`."""
         learner = self.config.learner
+        # Bundles of sequences with the same prompt where the model can share it, else of one sequence each.
         lengths = [len(item.tokens) for item in items]
         together = [[i] for i in range(len(items))]
         if learner.share_prompts and self.hidden_size is not None:
             prompts = [item.tokens[: item.prompt_length].tobytes() for item in items]
-            sizes = [item.prompt_length for item in items]
-            together = bundles(prompts, sizes, lengths, self.hidden_size, learner.micro_batch_tokens)
+            together = bundles(
+                prompts,
+                [item.prompt_length for item in items],
+                lengths=lengths,
+                hidden_size=self.hidden_size,
+                budget=learner.micro_batch_tokens,
+            )
             lengths = [bundle_length(bundle, items) for bundle in together]
-        single_line = self.config.model.attention == "flash_attention_2"
-        plans = plan(lengths, learner.micro_batch_tokens, len(self.actors), learner.packing, single_line)
-        return shards(items, together, plans, lengths)
+        # Variable-length attention wants all of a micro-batch on one line.
+        plans = plan(
+            lengths,
+            learner.micro_batch_tokens,
+            ranks=len(self.actors),
+            packing=learner.packing,
+            single_line=self.config.model.attention == "flash_attention_2",
+        )
+        return shards(items, together, plans=plans, lengths=lengths)
 
     def apply(self, function: Callable[..., Any], *args: Any) -> list[Any]:
         """function(rank, *args) on every LearnerRank; the answers in the order of the ranks."""
         refs = [actor.apply.remote(function, *args) for _, actor in self.actors]
-        return self._gather(
-            self.actors, refs, getattr(function, "__name__", "a function"), self.config.devices.step_timeout_s
-        )
+        doing = getattr(function, "__name__", "a function")
+        return self._gather(self.actors, refs, doing=doing, timeout_s=self.config.devices.step_timeout_s)
 
     # --- states -------------------------------------------------------------------------------------------------------
 
     def save_checkpoint(self, folder: Path) -> None:
-        """Weights, optimizer, schedule and random states of all ranks; the folder has to be on a file system that all of them see."""
-        self._all("save_checkpoint", [(Path(folder).resolve(),)] * len(self.actors), "save a checkpoint", stall=False)
+        """Weights, optimizer, schedule and random states of all ranks. All of them have to see the folder."""
+        self._all_in("save_checkpoint", folder, doing="save a checkpoint")
 
     def load_checkpoint(self, folder: Path) -> None:
-        """Goes on as at `save_checkpoint`, bit for bit on the CPU. Raises InputError for another layout or a folder without one."""
-        self._all("load_checkpoint", [(Path(folder).resolve(),)] * len(self.actors), "load a checkpoint", stall=False)
+        """Goes on as at `save_checkpoint`, bit for bit on the CPU.
+
+        Raises InputError for a checkpoint of another layout, and for a folder without one.
+        """
+        self._all_in("load_checkpoint", folder, doing="load a checkpoint")
 
     def save_pretrained(self, folder: Path) -> None:
         """A Hugging Face checkpoint with its tokenizer, in place of what was there."""
         Path(folder).resolve().parent.mkdir(parents=True, exist_ok=True)
-        self._all("save_pretrained", [(Path(folder).resolve(),)] * len(self.actors), "save the model", stall=False)
+        self._all_in("save_pretrained", folder, doing="save the model")
 
     def close(self) -> None:
         for (_, actor), process in zip(self.actors, self.processes, strict=True):
             kill(actor, *process)
-        self.actors, self.processes = [], []
+        self.actors = []
+        self.processes = []
 
     # --- asking -------------------------------------------------------------------------------------------------------
 
-    def _all(
-        self, method: str, arguments: list[tuple], doing: str, timeout_s: float | None = None, stall: bool = True
-    ) -> list[Any]:
-        refs = [actor.call.remote(method, *args) for (_, actor), args in zip(self.actors, arguments, strict=True)]
-        return self._gather(self.actors, refs, doing, timeout_s, stall)
+    def _all_in(self, method: str, folder: Path, *, doing: str) -> None:
+        """A method of every LearnerRank that takes a folder. Reading and writing a large model shows no progress."""
+        self._all(method, [(Path(folder).resolve(),)] * len(self.actors), doing=doing, stall=False)
 
-    def _ask(
-        self, actors: list, method: str, arguments: list[tuple], doing: str, timeout_s: float, stall: bool
+    def _all(
+        self, method: str, arguments: list[tuple], *, doing: str, timeout_s: float | None = None, stall: bool = True
     ) -> list[Any]:
-        refs = [getattr(actor, method).remote(*args) for (_, actor), args in zip(actors, arguments, strict=True)]
-        return self._gather(actors, refs, doing, timeout_s, stall)
+        """What a method of LearnerRank returns on every rank.
+
+        method: its name.
+        arguments: of each rank.
+        doing, timeout_s, stall: as in `_gather`.
+        """
+        refs = [actor.call.remote(method, *args) for (_, actor), args in zip(self.actors, arguments, strict=True)]
+        return self._gather(self.actors, refs, doing=doing, timeout_s=timeout_s, stall=stall)
 
     def _gather(
-        self, actors: list, refs: list, doing: str, timeout_s: float | None = None, stall: bool = True
+        self, actors: list, refs: list, *, doing: str, timeout_s: float | None = None, stall: bool = True
     ) -> list[Any]:
+        """The results of `refs`; all ranks end if one of them fails.
+
+        actors: (name, handle) of each result.
+        refs: what is waited for.
+        doing: what was asked, for the message.
+        timeout_s: devices.step_timeout_s unless given.
+        stall: whether a rank that makes no progress is taken for stuck.
+        """
         waits = self.config.devices
         try:
             return gather(
-                actors, refs, doing, timeout_s or waits.step_timeout_s, waits.stall_timeout_s if stall else None
+                actors,
+                refs,
+                doing=doing,
+                timeout_s=timeout_s or waits.step_timeout_s,
+                stall_s=waits.stall_timeout_s if stall else None,
             )
         except ActorFault:
             self.close()
@@ -229,6 +290,7 @@ class Learner:
 
 
 def _check(row: Row, terms: dict[str, LossTerm]) -> None:
+    """Raises ValueError for a row that the ranks could not compute."""
     completion = len(row.tokens) - row.prompt_length
     if row.prompt_length < 1 or completion < 1 or len(row.mask) != completion:
         raise ValueError(

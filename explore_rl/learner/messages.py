@@ -9,7 +9,11 @@ import numpy as np
 
 @dataclass
 class TokenLogprobs:
-    """Of one sequence: log-probability of each completion token and entropy of the distribution it was drawn from (nats), float32 [T]."""
+    """What the model says of one sequence's completion, float32 [T] each, in nats.
+
+    logprob: log-probability of each token.
+    entropy: of the distribution that each token was drawn from; None unless asked for.
+    """
 
     logprob: np.ndarray
     entropy: np.ndarray | None = None
@@ -17,12 +21,15 @@ class TokenLogprobs:
 
 @dataclass
 class UpdateReport:
-    """Of one optimizer step, over all ranks.
+    """One optimizer step, over all ranks.
 
-    finite: loss and gradient were finite on every rank; otherwise no step was made and loss and grad_norm are NaN.
-    loss: the minimised sum. grad_norm: before clipping. learning_rate: of this step. metrics: "<term>/loss" is the term's part of the
-    loss, "<term>/<figure>" a mean over its unmasked tokens. tokens: unmasked completion tokens. padding_fraction: of the tokens that
-    went through the model.
+    finite: loss and gradient were finite on every rank; otherwise no step was made, and loss and grad_norm are NaN.
+    loss: the minimised sum.
+    grad_norm: the gradient's norm before clipping.
+    learning_rate: of this step.
+    metrics: "<term>/loss" is the term's part of the loss, "<term>/<figure>" a mean over its unmasked tokens.
+    tokens: unmasked completion tokens.
+    padding_fraction: share of padding among the tokens that went through the model.
     """
 
     finite: bool

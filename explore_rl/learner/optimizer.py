@@ -21,15 +21,16 @@ def make_optimizer(config: LearnerConfig, parameters: Iterable[torch.nn.Paramete
 
 
 def learning_rate(config: Config, step: int) -> float:
-    """Of optimizer step `step`, from 0: linear warm-up, then constant, or down to min_learning_rate by a cosine or a straight line.
+    """The learning rate of optimizer step `step`, counted from 0.
 
-    The schedule ends at run.steps x minibatches x epochs optimizer steps; skipped steps do not count.
+    Linear warm-up; then constant, or down to min_learning_rate by a cosine or a straight line. The schedule ends at
+    run.steps x minibatches x epochs optimizer steps; skipped steps do not count.
     """
     learner = config.learner
     if step < learner.warmup_steps:
         return learner.learning_rate * (step + 1) / learner.warmup_steps
     total = config.run.steps * config.algorithm.minibatches * config.algorithm.epochs
-    done = min(1.0, (step - learner.warmup_steps) / max(1, total - learner.warmup_steps))
+    done = min(1.0, (step - learner.warmup_steps) / max(1, total - learner.warmup_steps))  # share of the way
     left = {"constant": 1.0, "linear": 1 - done, "cosine": (1 + math.cos(math.pi * done)) / 2}[learner.schedule]
     if learner.schedule == "constant":
         return learner.learning_rate
@@ -68,7 +69,7 @@ def deepspeed_settings(config: Config, kind: str, model: torch.nn.Module) -> dic
 
 
 def _device_settings(config: Config, kind: str) -> dict[str, Any]:
-    """What of DeepSpeed's `zero_optimization` depends on the device: where optimizer states live."""
+    """The part of DeepSpeed's `zero_optimization` that depends on the device: where optimizer states live."""
     if not config.learner.offload_optimizer:
         return {}
     return {"offload_optimizer": {"device": "cpu", "pin_memory": kind == "cuda"}}

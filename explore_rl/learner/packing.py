@@ -1,9 +1,11 @@
 """Which sequence goes through the model where: sequences -> bundles -> lines -> micro-batches -> ranks.
 
-A bundle is one sequence, or several with the same prompt, which then stands there once: a group of GRPO computes its prompt once and not
-sixteen times. A line is one row of the tensor that the model sees, [lines, width]; packed, it holds several bundles one after the other,
-which do not see each other (position ids restart, and attention stops there). A micro-batch holds at most `budget` tokens, padding
-included (a longer sequence is alone in one). Every rank gets the same number of micro-batches, some perhaps empty.
+- A bundle is one sequence, or several with the same prompt, which then stands there once: a group of GRPO computes its
+  prompt once and not sixteen times.
+- A line is one row of the tensor that the model sees, [lines, width]. Packed, it holds several bundles one after the
+  other. They do not see each other: position ids restart, and attention stops there.
+- A micro-batch holds at most `budget` tokens, padding included. A longer sequence is alone in one.
+- Every rank gets the same number of micro-batches, some perhaps empty.
 
 The plan is a pure function of the lengths, so the same batch is always computed in the same order.
 """
@@ -13,23 +15,30 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from functools import partial
+from itertools import chain
+from typing import Any, Generic, TypeVar
 
 Bundle = list[int]  # indices of sequences with the same prompt
-MicroBatch = list[list[Bundle]]  # lines
+MicroBatch = list[list[Bundle]]  # lines of bundles
 Line = list[int]  # while it is planned: indices of bundles
-Lines = list[Line]  # a micro-batch while it is planned
 Item = TypeVar("Item")
 
 ENOUGH = 0.04  # share of padding at which longer lines are no longer tried
-WIDEST = 128  # tokens; nor are longer ones than this, unless a bundle is: attention would cost more than the padding
+
+# Widest line tried, in tokens. A wider line costs more attention than it saves padding; only a bundle that is wider
+# itself gets one.
+WIDEST = 128
 
 
 @dataclass
 class Shard(Generic[Item]):
-    """One rank's part of a batch: its sequences, their places in the whole batch, and micro-batches of indices into its own.
+    """One rank's part of a batch.
 
-    padding_fraction: of the whole batch.
+    items: the rank's sequences.
+    places: where each of them stands in the whole batch.
+    micro_batches: of indices into `items`.
+    padding_fraction: share of padding in the whole batch, over all ranks.
     """
 
     items: list[Item]
@@ -38,34 +47,79 @@ class Shard(Generic[Item]):
     padding_fraction: float
 
 
+@dataclass
+class Draft:
+    """A micro-batch while it is planned.
+
+    lines: indices of bundles.
+    lengths: tokens of every bundle of the whole batch, in which the lines look up theirs.
+    """
+
+    lines: list[Line]
+    lengths: list[int]
+
+    @property
+    def num_bundles(self) -> int:
+        return sum(map(len, self.lines))
+
+    @property
+    def area(self) -> int:
+        """Tokens that go through the model, padding included."""
+        return len(self.lines) * max((_width(line, self.lengths) for line in self.lines), default=0)
+
+    def halves(self) -> tuple[Draft, Draft]:
+        """Half of the lines each, or half of a lone line's bundles. A lone bundle stays whole beside an empty draft."""
+        if len(self.lines) > 1:
+            first, second = _halved(self.lines)
+        elif self.num_bundles > 1:
+            first, second = ([part] for part in _halved(self.lines[0]))
+        else:
+            first = self.lines
+            second = []
+        return Draft(first, self.lengths), Draft(second, self.lengths)
+
+
+# --- bundles ----------------------------------------------------------------------------------------------------------
+
+
 def bundles(
-    prompts: list[Hashable], prompt_lengths: list[int], lengths: list[int], hidden_size: int, budget: int
+    prompts: list[Hashable], prompt_lengths: list[int], *, lengths: list[int], hidden_size: int, budget: int
 ) -> list[Bundle]:
-    """Sequences with equal `prompts` together, as many as save work: a bundle spares prompts and pays for a wider attention.
+    """Sequences with equal `prompts` together, as many as save work.
 
-    lengths: of the whole sequences, prompt included. With prompt P, completions of C tokens in all, and a transformer's usual matrices
-    (12 h^2 weights a layer), a bundle costs  (P + C) + (P + C)^2 / 6h  for its C tokens; the cost a token is least at  C = sqrt(P (6h + P)).
+    A bundle spares prompts and pays for a wider attention. With prompt P, completions of C tokens in all, and a
+    transformer's usual matrices (12 h^2 weights a layer), a bundle costs  (P + C) + (P + C)^2 / 6h  for its C tokens.
+    The cost a token is least at  C = sqrt(P (6h + P)).
 
-    >>> bundles(["a", "b", "a", "a"], [60, 60, 60, 60], [90, 70, 90, 90], hidden_size=1, budget=1000)
+    prompts: of each sequence, in any form that can be compared.
+    prompt_lengths: of each sequence.
+    lengths: of the whole sequences, prompt included.
+    hidden_size: h, of the model.
+    budget: tokens that a bundle may have, unless it is a single sequence.
+
+    >>> bundles(["a", "b", "a", "a"], [60, 60, 60, 60], lengths=[90, 70, 90, 90], hidden_size=1, budget=1000)
     [[0, 3], [2], [1]]
-    >>> bundles(["a", "b", "a", "a"], [60, 60, 60, 60], [90, 70, 90, 90], hidden_size=64, budget=1000)
+    >>> bundles(["a", "b", "a", "a"], [60, 60, 60, 60], lengths=[90, 70, 90, 90], hidden_size=64, budget=1000)
     [[0, 2, 3], [1]]
     """
-    same: dict[Hashable, list[int]] = {}
+    with_prompt: dict[Hashable, list[int]] = {}
     for i, prompt in enumerate(prompts):
-        same.setdefault(prompt, []).append(i)
-    found: list[Bundle] = []
-    for group in same.values():
-        prompt = prompt_lengths[group[0]]
-        best = math.sqrt(prompt * (6 * hidden_size + prompt))
-        completion = {i: lengths[i] - prompt for i in group}
-        members = max(1, int(best * len(group) / sum(completion.values())))
-        for count in range(-(-len(group) // members), len(group) + 1):
+        with_prompt.setdefault(prompt, []).append(i)
+    chosen: list[Bundle] = []
+    for members in with_prompt.values():
+        # How many members a bundle of the least cost a token has.
+        prompt_length = prompt_lengths[members[0]]
+        completion = {i: lengths[i] - prompt_length for i in members}
+        best = math.sqrt(prompt_length * (6 * hidden_size + prompt_length))
+        most = max(1, int(best * len(members) / sum(completion.values())))
+        # As few bundles as that, or more, until each fits the budget; the last try has every sequence alone.
+        parts: list[Bundle] = []
+        for count in range(-(-len(members) // most), len(members) + 1):
             parts = _deal(completion, count)
-            if all(prompt + sum(completion[i] for i in part) <= budget for part in parts):
+            if all(prompt_length + sum(completion[i] for i in part) <= budget for part in parts):
                 break
-        found += parts
-    return found
+        chosen += parts
+    return chosen
 
 
 def _deal(sizes: dict[int, int], count: int) -> list[Bundle]:
@@ -79,79 +133,88 @@ def _deal(sizes: dict[int, int], count: int) -> list[Bundle]:
     return [sorted(part) for part in parts if part]
 
 
-def bundle_length(bundle: Bundle, sequences: list) -> int:
+def bundle_length(bundle: Bundle, sequences: list[Any]) -> int:
     """Tokens that a bundle takes. sequences: with `tokens` and `prompt_length`."""
     prompt = sequences[bundle[0]].prompt_length
     return prompt + sum(len(sequences[i].tokens) - prompt for i in bundle)
 
 
-def plan(lengths: list[int], budget: int, ranks: int, packing: bool, single_line: bool = False) -> list[list[Lines]]:
-    """The micro-batches of each rank, as indices into `lengths` (of bundles).
+# --- micro-batches ----------------------------------------------------------------------------------------------------
 
-    packing: several bundles share a line. single_line: all of a micro-batch share one line (what variable-length attention
-    kernels want); otherwise lines are kept short, because attention over a line costs its width squared.
+
+def plan(
+    lengths: list[int], budget: int, *, ranks: int, packing: bool, single_line: bool = False
+) -> list[list[list[Line]]]:
+    """The micro-batches of each rank, as lines of indices into `lengths`.
+
+    lengths: tokens of each bundle.
+    budget: tokens of a micro-batch, padding included.
+    packing: several bundles share a line.
+    single_line: all of a micro-batch share one line, which is what variable-length attention kernels want. Otherwise
+        lines are kept short, because attention over a line costs its width squared.
 
     >>> plan([4, 2, 2], budget=8, ranks=1, packing=True)
     [[[[0], [1, 2]]]]
     >>> plan([4, 2, 2], budget=8, ranks=2, packing=True)
     [[[[0]]], [[[1, 2]]]]
     """
+    # A line a micro-batch, made anew for every size that is tried; or lines made once, and then cut into micro-batches.
     if packing and single_line:
-
-        def make(size: int) -> list[Lines]:
-            return [[line] for line in _fill(lengths, size)]
-
+        make = partial(_one_line_each, lengths)
     else:
-        lines = _lines(lengths, budget) if packing else [[i] for i in _longest_first(lengths)]
-
-        def make(size: int) -> list[Lines]:
-            return _cut(lines, lengths, size)
-
-    batches = _even(make, budget, ranks)
-    while len(batches) % ranks:  # halve the widest, so that no rank waits for another
-        widest = max(range(len(batches)), key=lambda b: (_bundles(batches[b]) > 1, _area(batches[b], lengths)))
-        first, second = _halves(batches[widest])
-        batches[widest : widest + 1] = [first, second]
-    batches.sort(key=lambda batch: -_area(batch, lengths))  # ranks work on neighbours at the same time
-    return [batches[rank::ranks] for rank in range(ranks)]
+        lines = _pack(lengths, budget) if packing else [[i] for i in _longest_first(lengths)]
+        make = partial(_cut, lines, lengths)
+    drafts = _even(make, budget, ranks=ranks)
+    # Halve the widest until all ranks get the same number, so that no rank waits for another.
+    while len(drafts) % ranks:
+        widest = max(range(len(drafts)), key=lambda i: (drafts[i].num_bundles > 1, drafts[i].area))
+        drafts[widest : widest + 1] = drafts[widest].halves()
+    # Ranks work at the same time on micro-batches that are neighbours in size.
+    drafts.sort(key=lambda draft: -draft.area)
+    return [[draft.lines for draft in drafts[rank::ranks]] for rank in range(ranks)]
 
 
-def shards(
-    items: list[Item], together: list[Bundle], plans: list[list[Lines]], lengths: list[int]
-) -> list[Shard[Item]]:
-    """Each rank's own items, with its plan in terms of them. plans: of the bundles `together`, whose lengths are `lengths`."""
-    area = sum(_area(batch, lengths) for batches in plans for batch in batches)
-    padding = 1 - sum(lengths) / area if area else 0.0
-    parts = []
-    for batches in plans:
-        whole = [[[together[b] for b in line] for line in batch] for batch in batches]
-        mine = [i for batch in whole for line in batch for bundle in line for i in bundle]
-        local = {i: position for position, i in enumerate(mine)}
-        own = [[[[local[i] for i in bundle] for bundle in line] for line in batch] for batch in whole]
-        parts.append(Shard([items[i] for i in mine], mine, own, padding))
-    return parts
+def _even(make: Callable[[int], list[Draft]], budget: int, *, ranks: int) -> list[Draft]:
+    """As many micro-batches as the budget needs, up to a multiple of the ranks, and of even size.
 
+    They come out even because none is larger than that number makes necessary.
 
-def _longest_first(lengths: list[int]) -> list[int]:
-    return sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
-
-
-def _even(make: Callable[[int], list[Lines]], budget: int, ranks: int) -> list[Lines]:
-    """As many micro-batches as the budget needs, up to a multiple of the ranks, none larger than it has to be: so they are of even size."""
-    batches = make(budget)
-    allowed = -(-len(batches) // ranks) * ranks
-    low, high = 1, budget
+    make: micro-batches of at most so many tokens.
+    """
+    drafts = make(budget)
+    allowed = -(-len(drafts) // ranks) * ranks
+    # Bisection for the smallest size that does with the number allowed.
+    low = 1
+    high = budget
     while low < high:
         size = (low + high) // 2
-        found = make(size)
-        if len(found) <= allowed:
-            batches, high = found, size
+        smaller = make(size)
+        if len(smaller) <= allowed:
+            drafts = smaller
+            high = size
         else:
             low = size + 1
-    return batches
+    return drafts
 
 
-def _lines(lengths: list[int], budget: int) -> Lines:
+def _one_line_each(lengths: list[int], size: int) -> list[Draft]:
+    return [Draft([line], lengths) for line in _fill(lengths, size)]
+
+
+def _cut(lines: list[Line], lengths: list[int], size: int) -> list[Draft]:
+    """Neighbouring lines, widest first, as many as fit the size."""
+    drafts: list[Draft] = []
+    widest = 0  # of the lines in the last draft: its first
+    for line in sorted(lines, key=lambda line: -_width(line, lengths)):
+        if drafts and (len(drafts[-1].lines) + 1) * widest <= size:
+            drafts[-1].lines.append(line)
+        else:
+            drafts.append(Draft([line], lengths))
+            widest = _width(line, lengths)
+    return drafts
+
+
+def _pack(lengths: list[int], budget: int) -> list[Line]:
     """Packed lines as wide as the longest bundle, or twice that, and so on until little is padding."""
     width = min(max(lengths, default=1), budget)
     while True:
@@ -162,15 +225,19 @@ def _lines(lengths: list[int], budget: int) -> Lines:
         width *= 2
 
 
-def _fill(lengths: list[int], width: int) -> Lines:
-    """Best fit, longest first: each bundle goes to the line where it leaves the least room; one longer than `width` is alone."""
-    lines: Lines = []
+def _fill(lengths: list[int], width: int) -> list[Line]:
+    """Best fit, longest first: each bundle goes to the line where it leaves the least room.
+
+    A bundle that is longer than `width` is alone.
+    """
+    lines: list[Line] = []
     by_room: dict[int, list[int]] = {}  # room -> lines that have it
     for i in _longest_first(lengths):
-        room = min((r for r, which in by_room.items() if r >= lengths[i] and which), default=None)
+        room = min((r for r, having in by_room.items() if r >= lengths[i] and having), default=None)
         if room is None:
             lines.append([])
-            line, room = len(lines) - 1, width
+            line = len(lines) - 1
+            room = width
         else:
             line = by_room[room].pop(0)
         lines[line].append(i)
@@ -178,34 +245,67 @@ def _fill(lengths: list[int], width: int) -> Lines:
     return lines
 
 
-def _cut(lines: Lines, lengths: list[int], budget: int) -> list[Lines]:
-    """Neighbouring lines, widest first, as many as fit the budget."""
-    lines = sorted(lines, key=lambda line: -sum(lengths[i] for i in line))
-    batches: list[Lines] = []
-    for line in lines:
-        if batches and (len(batches[-1]) + 1) * _width(batches[-1][0], lengths) <= budget:
-            batches[-1].append(line)
-        else:
-            batches.append([line])
-    return batches
-
-
-def _halves(batch: Lines) -> tuple[Lines, Lines]:
-    if len(batch) > 1:
-        return batch[: (len(batch) + 1) // 2], batch[(len(batch) + 1) // 2 :]
-    line = batch[0] if batch else []
-    if len(line) > 1:
-        return [line[: (len(line) + 1) // 2]], [line[(len(line) + 1) // 2 :]]
-    return batch, []
-
-
-def _bundles(batch: Lines) -> int:
-    return sum(len(line) for line in batch)
+def _longest_first(lengths: list[int]) -> list[int]:
+    return sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
 
 
 def _width(line: Line, lengths: list[int]) -> int:
     return sum(lengths[i] for i in line)
 
 
-def _area(batch: Lines, lengths: list[int]) -> int:
-    return len(batch) * max((_width(line, lengths) for line in batch), default=0)
+def _halved(members: list[Any]) -> tuple[list[Any], list[Any]]:
+    middle = (len(members) + 1) // 2
+    return members[:middle], members[middle:]
+
+
+# --- shards -----------------------------------------------------------------------------------------------------------
+
+
+def shards(
+    items: list[Item], together: list[Bundle], *, plans: list[list[list[Line]]], lengths: list[int]
+) -> list[Shard[Item]]:
+    """Splits items by rank and renumbers each rank's plan to the rank's own list.
+
+    items: the sequences of the whole batch.
+    together: its bundles, indices into `items`.
+    plans: of each rank, indices into `together`.
+    lengths: tokens of each bundle.
+    """
+    # Every rank knows the padding of the whole batch.
+    area = sum(Draft(lines, lengths).area for lines in chain.from_iterable(plans))
+    padding = 1 - sum(lengths) / area if area else 0.0
+    parts = []
+    for rank_plan in plans:
+        # Bundles in place of their indices, then the rank's own numbers in place of the batch's.
+        batches = [_with_bundles(lines, together) for lines in rank_plan]
+        places = list(chain.from_iterable(map(sequences_of, batches)))
+        local = {place: i for i, place in enumerate(places)}
+        parts.append(
+            Shard(
+                items=[items[place] for place in places],
+                places=places,
+                micro_batches=[_renumbered(batch, local) for batch in batches],
+                padding_fraction=padding,
+            )
+        )
+    return parts
+
+
+def sequences_of(batch: MicroBatch) -> list[int]:
+    """Indices of the sequences in a micro-batch, in the order in which they stand there."""
+    in_order = chain.from_iterable(batch)
+    return list(chain.from_iterable(in_order))
+
+
+def _with_bundles(lines: list[Line], together: list[Bundle]) -> MicroBatch:
+    """The lines with bundles in place of the bundles' indices."""
+    return [[together[b] for b in line] for line in lines]
+
+
+def _renumbered(batch: MicroBatch, local: dict[int, int]) -> MicroBatch:
+    """The micro-batch with each sequence's index in the whole batch replaced by the one in `local`."""
+
+    def renumber(bundle: Bundle) -> Bundle:
+        return [local[i] for i in bundle]
+
+    return [[renumber(bundle) for bundle in line] for line in batch]

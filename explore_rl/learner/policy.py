@@ -1,7 +1,7 @@
-"""A transformers causal language model as the learner uses it: token ids in, log-probabilities and entropies of chosen tokens out.
+"""A transformers causal language model as the learner uses it.
 
-Logits are made for those tokens only, a chunk at a time, and again in the backward pass, so that a vocabulary of 150,000 never meets
-a whole micro-batch.
+Token ids go in, log-probabilities and entropies of chosen tokens come out. Logits are made for those tokens only, a
+chunk at a time, and again in the backward pass, so that a vocabulary of 150,000 never meets a whole micro-batch.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,9 +24,14 @@ CHUNK_LOGITS = 1 << 25  # logits held at once (128 MiB in float32)
 
 @dataclass
 class Tokens:
-    """One micro-batch. input_ids, position_ids: [lines, width]. at: [N], flat positions whose next token is scored; targets: [N], that
-    token; temperature: [N]. mask: bool [lines, 1, width, width], who sees whom, where sequences share a prompt; else None (each sequence
-    sees itself, told from its neighbours by their positions).
+    """One micro-batch.
+
+    input_ids, position_ids: [lines, width].
+    at: [N], flat positions whose next token is scored.
+    targets: [N], that next token.
+    temperature: [N], at which it is scored.
+    mask: bool [lines, 1, width, width], who sees whom, where sequences share a prompt. Else None: each sequence sees
+        itself, told from its neighbours by their positions.
     """
 
     input_ids: Tensor
@@ -37,14 +43,14 @@ class Tokens:
 
 
 class _ChunkedLogprob(torch.autograd.Function):
-    """log softmax(hidden weight^T / temperature)[target] and its entropy, without ever holding all the logits.
+    """log softmax(hidden weight^T / temperature)[target] and the entropy, without ever holding all the logits.
 
     With p the softmax and H its entropy: d logprob / dz = onehot(target) - p,  dH / dz = -p (log p + H).
     """
 
     @staticmethod
     def forward(
-        ctx, hidden: Tensor, weight: Tensor, targets: Tensor, temperature: Tensor, with_entropy: bool
+        ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, temperature: Tensor, with_entropy: bool
     ) -> tuple[Tensor, Tensor]:
         precision = torch.promote_types(hidden.dtype, torch.float32)
         logprob = torch.empty(len(hidden), dtype=precision, device=hidden.device)
@@ -59,13 +65,14 @@ class _ChunkedLogprob(torch.autograd.Function):
         return logprob, entropy
 
     @staticmethod
-    def backward(ctx, d_logprob: Tensor, d_entropy: Tensor):
+    def backward(ctx: Any, d_logprob: Tensor, d_entropy: Tensor) -> tuple[Tensor | None, ...]:
         hidden, weight, targets, temperature, entropy = ctx.saved_tensors
         d_hidden = torch.empty_like(hidden)
         d_weight = torch.zeros(weight.shape, dtype=d_logprob.dtype, device=weight.device)
         for rows in _chunks(len(hidden), len(weight)):
             log_p = _log_softmax(hidden[rows], weight, temperature[rows], d_logprob.dtype)
             p = log_p.exp()
+            # The two derivatives above, added up in place; then back through the temperature and the projection.
             d_logits = p * -d_logprob[rows, None]
             d_logits.scatter_add_(1, targets[rows, None], d_logprob[rows, None])
             if ctx.with_entropy:
@@ -77,6 +84,7 @@ class _ChunkedLogprob(torch.autograd.Function):
 
 
 def _chunks(tokens: int, vocabulary: int) -> list[slice]:
+    """Slices of the tokens, with at most CHUNK_LOGITS logits each."""
     size = max(1, CHUNK_LOGITS // vocabulary)
     return [slice(start, start + size) for start in range(0, tokens, size)]
 
@@ -86,7 +94,10 @@ def _log_softmax(hidden: Tensor, weight: Tensor, temperature: Tensor, precision:
 
 
 class LogprobHead(nn.Module):
-    """Stands where the model's output projection was and keeps its weight (tied or not), so that ZeRO-3 gathers it as any other."""
+    """Stands in place of the model's output projection and keeps its weight, tied or not.
+
+    So ZeRO-3 gathers that weight as it gathers any other.
+    """
 
     def __init__(self, projection: nn.Linear):
         super().__init__()
@@ -100,7 +111,10 @@ class LogprobHead(nn.Module):
 
 
 class Policy(nn.Module):
-    """`model` is the transformers module, its output projection replaced by a `LogprobHead`; parameters are named as in its checkpoint."""
+    """A transformers module whose output projection is a `LogprobHead`.
+
+    model: the transformers module; its parameters are named as in its checkpoint.
+    """
 
     def __init__(self, model: nn.Module):
         super().__init__()
@@ -110,7 +124,10 @@ class Policy(nn.Module):
 
     @property
     def takes_masks(self) -> bool:
-        """Whether a mask of ours may replace the model's own: PyTorch's attention, and every layer sees all that is before a token."""
+        """Whether a mask of ours may replace the model's own.
+
+        It may with PyTorch's attention, where every layer sees all that stands before a token.
+        """
         config = self.model.config
         kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
         return (
@@ -124,16 +141,21 @@ class Policy(nn.Module):
         # With a cache, transformers does not see that a line holds several sequences, and they leak into each other.
         hidden = self.model.base_model(
             input_ids=tokens.input_ids, attention_mask=tokens.mask, position_ids=tokens.position_ids, use_cache=False
-        ).last_hidden_state  # fmt: skip
+        ).last_hidden_state
         return self.model.get_output_embeddings()(
             hidden.flatten(0, 1)[tokens.at], tokens.targets, tokens.temperature, with_entropy
         )
 
 
-def load_policy(path: Path, dtype: str, attention: str, sharded: bool = False) -> Policy:
-    """The checkpoint in `path`, without dropout (its noise would be taken for a change of the policy). Raises InputError.
+def load_policy(path: Path, dtype: str, *, attention: str, sharded: bool = False) -> Policy:
+    """The checkpoint in `path`, without dropout, whose noise would be taken for a change of the policy.
 
-    sharded: as ZeRO-3 shards, which all ranks call for together.
+    Raises InputError if it cannot be loaded, or has a head that is not supported.
+
+    path: a folder.
+    dtype: "float32" or "bfloat16".
+    attention: transformers' name of the implementation.
+    sharded: as ZeRO-3 shards; then all ranks call this together.
     """
     config = load_model_config(path)
     for name in [n for n in vars(config) if n.endswith(("dropout", "_pdrop"))]:
@@ -150,26 +172,31 @@ def load_policy(path: Path, dtype: str, attention: str, sharded: bool = False) -
 
 @contextmanager
 def _sharded_from_the_start(dtype: str) -> Iterator[None]:
-    """No rank holds more of a model than its shards and one module: transformers makes it under `deepspeed.zero.Init`, and rank 0 reads the
-    checkpoint, mapped and not copied into memory, module by module.
+    """What is loaded within it is sharded at once: no rank holds more of a model than its shards and one module.
 
-    transformers knows by a global weak reference that ZeRO-3 is meant; nothing else that it loads is to take it up.
+    transformers makes the model under `deepspeed.zero.Init`, and rank 0 reads the checkpoint module by module, mapped
+    and not copied into memory. transformers knows by a global weak reference that ZeRO-3 is meant. It is taken back
+    afterwards, so that nothing else that is loaded takes it up.
     """
     from transformers.integrations.deepspeed import HfDeepSpeedConfig, unset_hf_deepspeed_config
 
     settings = {
-        "train_micro_batch_size_per_gpu": 1, "zero_optimization": {"stage": 3}, "bf16": {"enabled": dtype == "bfloat16"},
-        "data_types": {"keep_in_fp32_modules": ["inv_freq"]},  # zero.Init would round the rotary frequencies to bfloat16
-    }  # fmt: skip
-    meant = HfDeepSpeedConfig(settings)
+        "train_micro_batch_size_per_gpu": 1,
+        "zero_optimization": {"stage": 3},
+        "bf16": {"enabled": dtype == "bfloat16"},
+        # zero.Init would round the rotary frequencies to bfloat16.
+        "data_types": {"keep_in_fp32_modules": ["inv_freq"]},
+    }
+    kept_alive = HfDeepSpeedConfig(settings)  # transformers' reference to it is weak
     try:
         yield
     finally:
         unset_hf_deepspeed_config()
-        del meant
+        del kept_alive
 
 
 def _refuse_unusual_head(model: nn.Module) -> None:
+    """Raises InputError for a model whose logits are not hidden state times matrix, as `LogprobHead` makes them."""
     projection = model.get_output_embeddings()
     settings = ("final_logit_softcapping", "logit_scale", "logits_scaling")
     unusual = [key for key in settings if getattr(model.config, key, None) not in (None, 1, 1.0)]

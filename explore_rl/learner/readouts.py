@@ -5,11 +5,16 @@ from __future__ import annotations
 import torch
 
 
-def step_logprobs(logits: torch.Tensor, tokens: torch.Tensor, temperature: float, top_p: float) -> torch.Tensor:
-    """[S] log-probability of each token [S] under its logits [S, V] / temperature, after nucleus sampling with top_p.
+def step_logprobs(logits: torch.Tensor, tokens: torch.Tensor, *, temperature: float, top_p: float) -> torch.Tensor:
+    """Log-probabilities [S] of given tokens under a temperature and nucleus sampling.
 
-    Top-p keeps the most probable tokens until their mass reaches top_p (the token that reaches it included) and renormalises; a token
-    outside has log-probability -inf. As in vLLM and transformers: temperature first.
+    Temperature comes first, as in vLLM and transformers. Top-p then keeps the most probable tokens until their mass
+    reaches top_p (the token that reaches it included), and renormalises. A token outside has log-probability -inf.
+
+    logits: [S, V], before temperature.
+    tokens: [S].
+    temperature: by which the logits are divided.
+    top_p: 1 keeps every token.
     """
     logprobs = torch.log_softmax(logits / temperature, dim=-1)
     if top_p < 1:

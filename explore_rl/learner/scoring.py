@@ -1,12 +1,13 @@
-"""Teacher-forced log-probability, entropy and perplexity of given texts under any model: the scores that `analysis` reads.
+"""Teacher-forced log-probability, entropy and perplexity of given texts under any model, as `analysis` reads them.
 
-Raw (temperature 1, top-p 1) or under each sample's own temperature and top-p; the records say which.
+They are raw (temperature 1, top-p 1) or under each sample's own temperature and top-p; the records say which.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,12 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Text:
-    """One text to score. temperature and top_p: what its log-probability is taken at; kept: columns that go into the record as they are."""
+    """One text to score.
+
+    prompt, tokens: token ids of the prompt and of the completion.
+    temperature, top_p: what its log-probability is taken at.
+    kept: columns that go into the record as they are.
+    """
 
     problem_id: str
     prompt: tuple[int, ...]
@@ -40,36 +46,42 @@ class Text:
     top_p: float
     kept: dict[str, Any]
 
-
-KEPT = (
-    "benchmark",
-    "sample",
-    "answer",
-    "mode",
-    "correct",
-    "completion",
-    "finish_reason",
-    "max_tokens",
-)  # columns of samples that go into the records
+    def __len__(self) -> int:
+        """Tokens, the prompt's included."""
+        return len(self.prompt) + len(self.tokens)
 
 
-def from_samples(path: Path, problems: list[Problem], template: Any, tokenizer: Any, settings: str) -> list[Text]:
-    """Texts of a samples file; its own tokens where it has them, else its completions encoded, with the end token where they stopped.
+# Columns of samples that go into the records.
+KEPT = ("benchmark", "sample", "answer", "mode", "correct", "completion", "finish_reason", "max_tokens")
 
-    settings: "raw", or "own" for each row's temperature and top_p. Raises InputError, also for samples drawn with another template.
+
+def from_samples(path: Path, problems: list[Problem], *, template: Any, tokenizer: Any, settings: str) -> list[Text]:
+    """The texts of a samples file.
+
+    A row's own tokens are taken where it has them. Else its completion is encoded, with the end token if it stopped by
+    itself. Raises InputError, also for samples drawn with another template.
+
+    path: of the samples file.
+    problems: those that its rows name.
+    template: the prompt template, which also encodes completions.
+    tokenizer: of the model that scores.
+    settings: "raw", or "own" for each row's temperature and top_p.
     """
     known = {p.id: p for p in problems}
     used = template_hash(template, tokenizer)
     texts = []
     for number, row in enumerate(_read_samples(path), start=1):
+        # What is scored has to be what was drawn: the same problem under the same template.
         where = f"{path}: row {number}"
         problem = known.get(row["problem_id"])
         if problem is None:
             raise InputError(f"{where}: problem_id {row['problem_id']!r} is not in the problem file")
         if row.get("template") not in (None, used, template.name):
             raise InputError(
-                f"{where}: was drawn with template {row['template']}, and {template.name} is {used}; give --template as it was drawn"
+                f"{where}: was drawn with template {row['template']}, and {template.name} is {used}; "
+                "give --template as it was drawn"
             )
+        # Tokens as they were drawn; encoding can only guess how the text was cut into tokens.
         tokens = row.get("tokens")
         if tokens is None:
             if row.get("completion") is None:
@@ -85,6 +97,7 @@ def from_samples(path: Path, problems: list[Problem], template: Any, tokenizer: 
 
 
 def _read_samples(path: Path) -> list[dict[str, Any]]:
+    """The rows of a samples file. Raises InputError if it is none, or is empty."""
     if not path.is_file():
         raise InputError(f"--samples {path}: no such file")
     try:
@@ -101,42 +114,42 @@ def _read_samples(path: Path) -> list[dict[str, Any]]:
 
 
 def _own_settings(row: dict[str, Any], where: str) -> tuple[float, float]:
-    temperature, top_p = row.get("temperature"), row.get("top_p")
+    """The temperature and top_p that a row was drawn at. Raises InputError, which begins with `where`."""
+    temperature = row.get("temperature")
+    top_p = row.get("top_p")
     if temperature is None:
         raise InputError(f"{where}: no temperature; score it with --at raw")
     if not temperature > 0:
         raise InputError(
-            f"{where}: temperature {temperature:g}: a greedy text has no log-probability at its own temperature; score it with --at raw"
+            f"{where}: temperature {temperature:g}: a greedy text has no log-probability at its own temperature; "
+            "score it with --at raw"
         )
     if top_p is not None and not 0 < top_p <= 1:
         raise InputError(f"{where}: top_p {top_p:g}: expected above 0 and at most 1")
     return temperature, 1.0 if top_p is None else top_p
 
 
-def from_traces(problems: list[Problem], template: Any, tokenizer: Any) -> list[Text]:
-    """Texts of the traces that the problems carry, with their end tokens, at temperature 1."""
+def from_traces(problems: list[Problem], *, template: Any, tokenizer: Any) -> list[Text]:
+    """The texts of the traces that the problems carry, with their end tokens, at temperature 1.
+
+    Raises InputError if none carries any.
+    """
     texts = []
     used = template_hash(template, tokenizer)
     for problem in problems:
+        # A trace takes the place of a sample; whoever wrote it stands in `written_by`.
         prompt = tuple(template.encode(problem, tokenizer))
         for index, trace in enumerate(problem.traces):
+            tokens = tuple(template.encode_completion(trace.text, tokenizer))
             kept = {
                 "benchmark": problem.benchmark,
                 "sample": index,
                 "completion": trace.text,
                 "written_by": trace.source,
                 "region": trace.region,
+                "template": used,
             }
-            texts.append(
-                Text(
-                    problem.id,
-                    prompt,
-                    tuple(template.encode_completion(trace.text, tokenizer)),
-                    1.0,
-                    1.0,
-                    kept | {"template": used},
-                )
-            )
+            texts.append(Text(problem.id, prompt, tokens, temperature=1.0, top_p=1.0, kept=kept))
     if not texts:
         raise InputError("none of the problems carries a trace; give --samples, or problems with traces")
     return texts
@@ -144,52 +157,77 @@ def from_traces(problems: list[Problem], template: Any, tokenizer: Any) -> list[
 
 @torch.inference_mode()
 def score(
-    model_path: str, texts: list[Text], dtype: str, device: str, tokens_per_batch: int = 8192
+    model_path: str, texts: list[Text], *, dtype: str, device: str, tokens_per_batch: int = 8192
 ) -> list[dict[str, Any]]:
-    """One record a text (analysis.records.SCORE_COLUMNS), in order: logprob (nats, whole text), mean token entropy, perplexity.
+    """One record a text (analysis.records.SCORE_COLUMNS), in order.
 
-    Perplexity is exp(-logprob / tokens) (arXiv 2504.13837). Log-probabilities are taken in float64 from the logits at completion
-    positions; a token that top-p cuts off makes the text's log-probability null in the record, and perplexity with it.
+    It holds logprob (nats, of the whole text), the mean entropy of its tokens, and perplexity, exp(-logprob / tokens)
+    (arXiv 2504.13837). Log-probabilities are taken in float64 from the logits at completion positions. A token that
+    top-p cuts off makes the text's log-probability null in the record, and perplexity with it.
+
+    model_path: a checkpoint folder, or a model by name.
+    texts: to score.
+    dtype, device: of the model.
+    tokens_per_batch: with padding.
     """
-    model = (
-        AutoModelForCausalLM.from_pretrained(resolve_model(model_path), dtype=getattr(torch, dtype)).eval().to(device)
-    )
-    identity = model_identity(resolve_model(model_path))
+    folder = resolve_model(model_path)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype)).eval().to(device)
+    identity = model_identity(folder)
     records: list[dict[str, Any]] = [{} for _ in texts]
-    order = sorted(range(len(texts)), key=lambda i: len(texts[i].prompt) + len(texts[i].tokens))
+    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
     with tqdm(total=len(texts), desc="scoring", unit="text", dynamic_ncols=True) as bar:
-        for rows in _batches(order, texts, tokens_per_batch):
-            length = max(len(texts[i].prompt) + len(texts[i].tokens) for i in rows)
-            ids = torch.zeros((len(rows), length), dtype=torch.long)
-            for at, i in enumerate(rows):
-                ids[at, : len(texts[i].prompt) + len(texts[i].tokens)] = torch.tensor(texts[i].prompt + texts[i].tokens)
-            hidden = model(ids.to(device), use_cache=False).logits  # right padding is invisible to causal attention
-            for at, i in enumerate(rows):
-                text = texts[i]
-                begin, end = len(text.prompt), len(text.prompt) + len(text.tokens)
-                logits = hidden[at, begin - 1 : end - 1].double().cpu()
-                records[i] = _record(text, logits, ids[at, begin:end], identity)
-            bar.update(len(rows))
+        for batch in _batches(order, texts, tokens_per_batch=tokens_per_batch):
+            # Padded on the right, which causal attention does not see.
+            ids = torch.zeros((len(batch), max(len(texts[i]) for i in batch)), dtype=torch.long)
+            for row, i in enumerate(batch):
+                ids[row, : len(texts[i])] = torch.tensor(texts[i].prompt + texts[i].tokens)
+            logits = model(ids.to(device), use_cache=False).logits
+            # The logits before each of the completion's tokens predict it.
+            for row, i in enumerate(batch):
+                begin = len(texts[i].prompt)
+                end = len(texts[i])
+                predicting = logits[row, begin - 1 : end - 1].double().cpu()
+                records[i] = _record(texts[i], predicting, tokens=ids[row, begin:end], identity=identity)
+            bar.update(len(batch))
     return records
 
 
-def _record(text: Text, logits: torch.Tensor, tokens: torch.Tensor, identity: str) -> dict[str, Any]:
-    logprob = float(step_logprobs(logits, tokens, text.temperature, text.top_p).sum()) if len(tokens) else 0.0
-    distribution = torch.log_softmax(logits / text.temperature, dim=-1)
-    entropy = float(-(distribution.exp() * distribution).sum(-1).mean()) if len(tokens) else None
+def _record(text: Text, logits: torch.Tensor, *, tokens: torch.Tensor, identity: str) -> dict[str, Any]:
+    """A text's record.
+
+    text: what was scored.
+    logits: [T, V], those that predict its tokens.
+    tokens: [T].
+    identity: the model's.
+    """
+    # An empty text has probability 1, and no tokens to take a mean over.
+    logprob = 0.0
+    entropy = None
+    if len(tokens):
+        logprobs = step_logprobs(logits, tokens, temperature=text.temperature, top_p=text.top_p)
+        logprob = float(logprobs.sum())
+        distribution = torch.log_softmax(logits / text.temperature, dim=-1)
+        entropy = float(-(distribution.exp() * distribution).sum(-1).mean())
     possible = np.isfinite(logprob)
     return {
-        "problem_id": text.problem_id, "model": identity, "logprob": logprob if possible else None, "num_tokens": len(tokens),
-        "perplexity": float(np.exp(-logprob / len(tokens))) if possible and len(tokens) else None, "token_entropy": entropy,
-        "temperature": text.temperature, "top_p": text.top_p,
-        "sequence": hashlib.sha256(np.array(text.tokens, dtype=np.int64).tobytes()).hexdigest()[:16], **text.kept,
-    }  # fmt: skip
+        "problem_id": text.problem_id,
+        "model": identity,
+        "logprob": logprob if possible else None,
+        "num_tokens": len(tokens),
+        "perplexity": float(np.exp(-logprob / len(tokens))) if possible and len(tokens) else None,
+        "token_entropy": entropy,
+        "temperature": text.temperature,
+        "top_p": text.top_p,
+        "sequence": hashlib.sha256(np.array(text.tokens, dtype=np.int64).tobytes()).hexdigest()[:16],
+        **text.kept,
+    }
 
 
-def _batches(order: list[int], texts: list[Text], tokens_per_batch: int):
+def _batches(order: list[int], texts: list[Text], *, tokens_per_batch: int) -> Iterator[list[int]]:
+    """`order` (indices of texts, from short to long) cut into batches of at most tokens_per_batch tokens with padding."""
     batch: list[int] = []
     for i in order:
-        if batch and (len(batch) + 1) * (len(texts[i].prompt) + len(texts[i].tokens)) > tokens_per_batch:
+        if batch and (len(batch) + 1) * len(texts[i]) > tokens_per_batch:
             yield batch
             batch = []
         batch.append(i)
@@ -207,14 +245,23 @@ def run(
     dtype: str,
     device: str,
 ) -> list[dict[str, Any]]:
-    """Reads, scores and writes; returns the records. Raises InputError."""
-    tokenizer, template = load_tokenizer(model), load_template(template_name)
+    """Reads, scores and writes; returns the records. Raises InputError.
+
+    model: a checkpoint folder, or a model by name.
+    samples: a samples file; None: the traces of the problems are scored.
+    problems_path: a file or a spec.
+    at: "raw", or "own" for each sample's own temperature and top_p.
+    template_name: of the prompt template.
+    out: the Parquet file to write.
+    dtype, device: of the model.
+    """
+    tokenizer = load_tokenizer(model)
+    template = load_template(template_name)
     problems = load_problems(problems_path)
-    texts = (
-        from_samples(samples, problems, template, tokenizer, at)
-        if samples
-        else from_traces(problems, template, tokenizer)
-    )
-    records = score(model, texts, dtype, device)
+    if samples:
+        texts = from_samples(samples, problems, template=template, tokenizer=tokenizer, settings=at)
+    else:
+        texts = from_traces(problems, template=template, tokenizer=tokenizer)
+    records = score(model, texts, dtype=dtype, device=device)
     write_scores(out, records)
     return records

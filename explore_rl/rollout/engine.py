@@ -12,12 +12,16 @@ from explore_rl.cluster.faults import ends_if_broken
 from explore_rl.transfer.receiver import Receiver
 from explore_rl.types import Request
 
-# vLLM is imported inside the actor only: it reads its settings from the environment that `settings.engine_environment` gives the process.
+# vLLM is imported inside the actor only: it reads its settings from the environment that `settings.engine_environment`
+# gives the process.
 
 
 @ray.remote(concurrency_groups={"watch": 1}, max_restarts=0)
 class RolloutActor(Receiver):
-    """Holds one engine. Work runs in the default thread, one call at a time; `progress` and `abort` are answered beside it."""
+    """Holds one engine. Work runs in the default thread, one call at a time.
+
+    `progress`, `abort` and `state` are answered beside it.
+    """
 
     def __init__(self, settings: dict[str, Any]):
         super().__init__()
@@ -29,12 +33,12 @@ class RolloutActor(Receiver):
     @ray.method(concurrency_group="watch")
     def progress(self) -> int:
         if self.updating:
-            self.steps += 1  # loading has no steps to count: a process that answers is taken for one that works
+            self.steps += 1  # loading has no steps to count: a process that answers counts as one that works
         return self.steps
 
     @ray.method(concurrency_group="watch")
     def abort(self) -> None:
-        """Gives up what is being drawn; the call that asked for it gets None."""
+        """Gives up what is being drawn. The call that asked for it gets None."""
         self.abandon = True
 
     @ray.method(concurrency_group="watch")
@@ -47,7 +51,7 @@ class RolloutActor(Receiver):
     # --- work ---------------------------------------------------------------------------------------------------------
 
     def load(self) -> dict[str, Any]:
-        """Builds the engine. Returns pid and the number of tokens a sequence may have."""
+        """Builds the engine. Returns pid, node and the number of tokens that a sequence may have."""
         from transformers import AutoTokenizer
 
         from explore_rl.rollout import vllm_compat
@@ -64,25 +68,30 @@ class RolloutActor(Receiver):
         }
 
     def _warm_up(self) -> None:
-        """The first steps compile kernels, seconds to a minute in which an engine would look stuck."""
+        """Draws a little: the first steps compile kernels, seconds to a minute in which an engine would look stuck."""
         requests = [Request("warm-up", 0, (0,) * (1 + i), seed=i, max_tokens=2) for i in range(2)]
-        for _ in self.compat.draw(self.llm, requests, self.settings, self._step):
+        for _ in self.compat.draw(self.llm, requests, settings=self.settings, on_step=self._step):
             pass
 
     @ends_if_broken
     def generate(self, requests: list[Request]) -> list[tuple[tuple[int, ...], str, str, np.ndarray, int]] | None:
-        """(tokens, text, finish reason, log-probabilities float32 [len(tokens)], weight version) of each request, in order."""
+        """What was drawn for each request, in order; None if it was given up.
+
+        Each answer is (tokens, text, finish reason, log-probabilities float32 [len(tokens)], weight version). Tokens of
+        a given prefix have log-probability NaN.
+        """
         self.abandon = False
         drawn: list[Any] = [None] * len(requests)
-        for i, sampled, logprobs, reason in self.compat.draw(self.llm, requests, self.settings, self._step):
+        for i, sampled, logprobs, reason in self.compat.draw(
+            self.llm, requests, settings=self.settings, on_step=self._step
+        ):
+            # A given prefix belongs to the completion, but nobody drew it.
             prefix = requests[i].prefix_ids
-            drawn[i] = (
-                prefix + sampled,
-                np.concatenate([np.full(len(prefix), np.nan, dtype=np.float32), logprobs]),
-                reason,
-            )
+            not_drawn = np.full(len(prefix), np.nan, dtype=np.float32)
+            drawn[i] = (prefix + sampled, np.concatenate([not_drawn, logprobs]), reason)
         if self.abandon:
             return None
+        # Texts are made from the tokens, prefix included, and not put together from pieces.
         tokens_of = [tokens for tokens, _, _ in drawn]
         texts = self.tokenizer.batch_decode(tokens_of, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return [
@@ -91,6 +100,7 @@ class RolloutActor(Receiver):
         ]
 
     def _step(self, moved: bool) -> bool:
+        """Called after every decoding step. Returns whether to go on. moved: whether any request got on."""
         self.steps += moved  # an engine that spins without getting on makes no progress
         return not self.abandon
 
@@ -103,5 +113,6 @@ class RolloutActor(Receiver):
 
     @ends_if_broken
     def wake(self, tags: list[str]) -> None:
+        """Takes back what `sleep` gave away. tags: "weights", "kv_cache"."""
         if tags:
             self.llm.wake_up(tags=tags)

@@ -31,7 +31,15 @@ ANSWER_S = 10.0  # an engine that does not say how it is within so long is taken
 
 @dataclass
 class Engine:
-    """One engine: its name in messages, its actor, and what it takes to start it again."""
+    """One engine, and what it takes to start it again.
+
+    name: in messages.
+    options: of Ray, for its actor.
+    settings: of the actor (`vllm_compat.EngineSettings`).
+    handle: the actor.
+    pid, node: where its process runs.
+    context: tokens that a sequence may have, prompt included.
+    """
 
     name: str
     options: dict[str, Any]
@@ -45,47 +53,56 @@ class Engine:
 class Engines:
     """Starts the engines of `layout` and draws from them.
 
-    needs_base: also start engines with the frozen weights of the checkpoint. model_path: instead of config.model.path.
-    load_format: "dummy" starts the policy engines with random weights, and they refuse to draw until weights were sent; "auto" loads the
-    checkpoint's. Raises InputError, and ActorFault if an engine does not start within devices.start_timeout_s.
+    Raises InputError, and ActorFault if an engine does not start within devices.start_timeout_s.
+
+    config: of the run.
+    layout: where the engines go.
+    needs_base: also start engines with the frozen weights of the checkpoint.
+    model_path: instead of config.model.path.
+    load_format: "dummy" starts the policy engines with random weights, and they refuse to draw until weights were sent;
+        "auto" loads the checkpoint's.
     """
 
     def __init__(
         self,
         config: Config,
         layout: Layout,
+        *,
         needs_base: bool = False,
         model_path: str | Path | None = None,
         load_format: str = "dummy",
     ):
         self.config, self.layout = config, layout
         self.transfer = transfer_backend(config, layout.kind)
-        environment = engine_environment(config, layout.kind)
+        # What engines of both families are told. A base model's config often names another end than its turns have.
         model = str(resolve_model(str(model_path or config.model.path)))
-        turn_end = load_template(config.model.template).end_id(
-            load_tokenizer(model)
-        )  # a base model's config often names another one
+        turn_end = load_template(config.model.template).end_id(load_tokenizer(model))
         common = {
-            "model": model, "dtype": config.model.dtype, "max_num_seqs": config.rollout.max_num_seqs, "stop": tuple(config.rollout.stop),
-            "end_tokens": tuple(dict.fromkeys((*end_token_ids(model), turn_end))), "device": engine_settings(config, layout.kind),
-        }  # fmt: skip
+            "model": model,
+            "dtype": config.model.dtype,
+            "max_num_seqs": config.rollout.max_num_seqs,
+            "stop": tuple(config.rollout.stop),
+            "end_tokens": tuple(dict.fromkeys((*end_token_ids(model), turn_end))),
+            "device": engine_settings(config, layout.kind),
+        }
         policy = common | {"load_format": load_format, "transfer": self.transfer}
         base = common | {"load_format": "auto"}
         if layout.kind == "cuda":  # base engines have their GPUs to themselves
             base["device"] = common["device"] | {"enable_sleep_mode": False}
+        # The engines by family.
+        environment = engine_environment(config, layout.kind)
         self.families = {
             "policy": [
-                Engine(f"rollout engine {i}", with_environment(o, environment), policy)
-                for i, o in enumerate(layout.policy)
+                Engine(f"rollout engine {i}", with_environment(options, environment), policy)
+                for i, options in enumerate(layout.policy)
             ],
             "base": [
-                Engine(f"base engine {i}", with_environment(o, environment), base)
-                for i, o in enumerate(layout.base if needs_base else [])
+                Engine(f"base engine {i}", with_environment(options, environment), base)
+                for i, options in enumerate(layout.base if needs_base else [])
             ],
         }
-        self.membership = (
-            0  # grows when an engine is replaced: whoever holds a connection to the engines has to make it anew
-        )
+        # Grows when an engine is replaced: whoever holds a connection to the engines has to make it anew.
+        self.membership = 0
         self.awaits_weights = load_format == "dummy"
         self.suspects: set[str] = set()
         self.asleep: set[str] = set()
@@ -106,76 +123,91 @@ class Engines:
         return min(e.context for e in self.engines)
 
     def _start(self, engines: list[Engine]) -> None:
+        """Gives engines their actors, and waits until all have loaded the model."""
         count("engine", len(engines))
         for engine in engines:
             engine.handle = RolloutActor.options(**engine.options).remote(engine.settings)
         refs = [e.handle.load.remote() for e in engines]
+        doing = "load the model"
         try:
-            loaded = gather(
-                [(e.name, e.handle) for e in engines], refs, "load the model", self.config.devices.start_timeout_s
-            )
+            loaded = gather(_named(engines), refs, doing=doing, timeout_s=self.config.devices.start_timeout_s)
         except RayTaskError as error:
-            raise ActorFault.of_error("a rollout engine", "load the model", error) from error
-        for engine, found in zip(engines, loaded, strict=True):
-            engine.pid, engine.node, engine.context = found["pid"], found["node"], found["context"]
+            raise ActorFault.of_error("a rollout engine", doing, error) from error
+        for engine, answer in zip(engines, loaded, strict=True):
+            engine.pid = answer["pid"]
+            engine.node = answer["node"]
+            engine.context = answer["context"]
 
     # --- drawing ------------------------------------------------------------------------------------------------------
 
     def generate(self, requests: list[Request]) -> list[Rollout]:
         """One completion for each request, in order.
 
-        Every request brings its own seed, so what is drawn does not depend on how the requests are split over engines or batched (in
-        float32; in bfloat16 up to rounding). tokens = prefix + drawn, the end token or stop string included; at most max_tokens.
-        Raises InputError for a request that does not fit the model's context, ActorFault for an engine that died or got stuck.
+        Every request brings its own seed. So what is drawn does not depend on how the requests are split over engines
+        or batched: exactly in float32, up to rounding in bfloat16. A rollout's tokens are the given prefix and what was
+        drawn, the end token or stop string included; max_tokens at most. Raises InputError for a request that does not
+        fit the model's context, ActorFault for an engine that died or got stuck.
         """
         if not requests:
             return []
         self._check(requests)
         self.wake(["weights", "kv_cache"])
-        shares = []
+        # Each family's requests, dealt out to its engines.
+        shares: list[tuple[Engine, list[int]]] = []
         for family, engines in self.families.items():
             members = [i for i, r in enumerate(requests) if r.engine == family]
-            shares += [
-                (e, share) for e, share in zip(engines, split(requests, members, len(engines)), strict=True) if share
-            ]
+            dealt = split(requests, members, len(engines))
+            shares += [(engine, share) for engine, share in zip(engines, dealt, strict=True) if share]
         refs = [engine.handle.generate.remote([requests[i] for i in share]) for engine, share in shares]
+        answers = self._gather([engine for engine, _ in shares], refs, doing=f"draw {len(requests)} completions")
+        # Back into the order of the requests.
         rollouts: list[Any] = [None] * len(requests)
-        for (_, share), drawn in zip(
-            shares, self._gather([e for e, _ in shares], refs, f"draw {len(requests)} completions"), strict=True
-        ):
+        for (_, share), drawn in zip(shares, answers, strict=True):
             for i, (tokens, text, reason, logprobs, version) in zip(share, drawn, strict=True):
                 rollouts[i] = Rollout(requests[i], tokens, text, reason, logprobs, version)
         self.sleep()
         return rollouts
 
     def _check(self, requests: list[Request]) -> None:
+        """Raises InputError for requests that cannot be drawn, RuntimeError before the first weights were sent."""
         for r in requests:
+            # A request that vLLM would wait for, cut short or refuse in words of its own.
             if not self.families.get(r.engine):
                 raise InputError(f"problem {r.problem}: asked of the {r.engine!r} engines, but none was started")
             if len(r.prompt_ids) + r.max_tokens > self.context:
                 raise InputError(
-                    f"problem {r.problem}: a prompt of {len(r.prompt_ids)} tokens and rollout.max_new_tokens={r.max_tokens} exceed the "
-                    f"model's context of {self.context} tokens; lower rollout.max_new_tokens to at most "
-                    f"{self.context - len(r.prompt_ids)}, or shorten the prompt"
+                    f"problem {r.problem}: a prompt of {len(r.prompt_ids)} tokens and "
+                    f"rollout.max_new_tokens={r.max_tokens} exceed the model's context of {self.context} tokens; "
+                    f"lower rollout.max_new_tokens to at most {self.context - len(r.prompt_ids)}, or shorten the prompt"
                 )
             if len(r.prefix_ids) >= r.max_tokens:
                 raise InputError(
-                    f"problem {r.problem}: a given prefix of {len(r.prefix_ids)} tokens leaves nothing to draw of max_tokens={r.max_tokens}"
+                    f"problem {r.problem}: a given prefix of {len(r.prefix_ids)} tokens leaves nothing to draw "
+                    f"of max_tokens={r.max_tokens}"
                 )
         if self.awaits_weights and any(r.engine == "policy" for r in requests):
             raise RuntimeError("the policy engines hold random weights: send the learner's first (WeightSync.send)")
 
-    def _gather(self, engines: list[Engine], refs: list[Any], doing: str) -> list[Any]:
-        """The results, or ActorFault; then the other engines are told to give up, so that they are free for the next attempt."""
+    def _gather(self, engines: list[Engine], refs: list[Any], *, doing: str) -> list[Any]:
+        """The results of `refs`, asked of `engines`.
+
+        At an ActorFault the other engines are told to give up, so that they are free for the next attempt.
+        """
         waits = self.config.devices
         try:
             return gather(
-                [(e.name, e.handle) for e in engines], refs, doing, waits.step_timeout_s, waits.stall_timeout_s
+                _named(engines),
+                refs,
+                doing=doing,
+                timeout_s=waits.step_timeout_s,
+                stall_s=waits.stall_timeout_s,
             )
         except ActorFault as fault:
+            # The message names those at fault; `restart_dead` replaces them.
             self.suspects |= set(fault.who.split(", "))
             told = [e.handle.abort.remote() for e in self.engines if e.name not in self.suspects]
-            ray.wait(told, num_returns=len(told), timeout=ANSWER_S) if told else None
+            if told:
+                ray.wait(told, num_returns=len(told), timeout=ANSWER_S)
             raise
         except RayTaskError as error:
             raise ActorFault.of_error("a rollout engine", doing, error) from error
@@ -183,30 +215,35 @@ class Engines:
     # --- faults -------------------------------------------------------------------------------------------------------
 
     def restart_dead(self) -> list[str]:
-        """Replaces engines that died, got stuck, do not answer, or were left between old and new weights. Returns their names.
+        """Replaces engines that died, got stuck, do not answer, or were left between old and new weights.
 
-        New policy engines hold no weights yet: the caller sends them before the next draw. Raises ActorFault if there is no place for them.
+        Returns their names. New policy engines hold no weights yet: the caller sends them before the next draw. Raises
+        ActorFault if there is no place for them.
         """
+        # What is left of them ends, so that its place is free.
         silent = self.silent()
         gone = [e for e in self.engines if e.name in self.suspects or e.name in silent]
         for engine in gone:
             log.warning("%s is replaced", engine.name)
             _end(engine)
         self.suspects.clear()
-        if gone:
-            if not self.layout.whole():
-                why = "the node is lost, and no other has room; join one and resume, or lower rollout.actors"
-                raise ActorFault(", ".join(e.name for e in gone), "start anew", why)
-            self._start(gone)
-            self.membership += 1
-            self._as_the_others([e for e in gone if e in self.families["policy"]])
-            self.awaits_weights |= any(e.settings["load_format"] == "dummy" for e in gone)
+        if not gone:
+            return []
+        # New ones start where the layout has room, on another node if need be.
+        if not self.layout.whole():
+            why = "the node is lost, and no other has room; join one and resume, or lower rollout.actors"
+            raise ActorFault(", ".join(e.name for e in gone), "start anew", why)
+        self._start(gone)
+        # Connections are made anew; sleep and weights are as the others have them.
+        self.membership += 1
+        self._as_the_others([e for e in gone if e in self.families["policy"]])
+        self.awaits_weights |= any(e.settings["load_format"] == "dummy" for e in gone)
         return [e.name for e in gone]
 
     def silent(self) -> list[str]:
         """Names of the engines that do not say that they hold whole weights: dead, stuck, or left in mid-update."""
         states = [(e.name, e.handle.state.remote()) for e in self.engines]
-        return [name for name, ref in states if not _whole(ref)]
+        return [name for name, ref in states if not _says_whole(ref)]
 
     def weights_arrived(self) -> None:
         self.awaits_weights = False
@@ -214,28 +251,33 @@ class Engines:
     # --- shared GPUs --------------------------------------------------------------------------------------------------
 
     def sleep(self) -> None:
-        """Leaves the GPUs to the learner; `generate` and `WeightSync.send` wake what they need. Nothing to do unless GPUs are shared."""
+        """Leaves the GPUs to the learner; nothing to do unless GPUs are shared.
+
+        `generate` and `WeightSync.send` wake what they need.
+        """
         if self.layout.colocated and self.asleep != {"weights", "kv_cache"}:
             self.wake(["weights", "kv_cache"])  # vLLM puts a whole engine to sleep, never a half-woken one
-            self._ask(self.families["policy"], "sleep", "sleep")
+            self._ask(self.families["policy"], "sleep", doing="sleep")
             self.asleep = {"weights", "kv_cache"}
 
     def wake(self, tags: list[str]) -> None:
-        """tags: "weights", "kv_cache"."""
+        """Takes back GPU memory for what is asleep of `tags`: "weights", "kv_cache"."""
         tags = [t for t in tags if t in self.asleep]
         if tags:
-            self._ask(self.families["policy"], "wake", f"wake up {' and '.join(tags)}", tags)
+            self._ask(self.families["policy"], "wake", tags, doing=f"wake up {' and '.join(tags)}")
             self.asleep -= set(tags)
 
     def _as_the_others(self, new: list[Engine]) -> None:
         """Puts new policy engines to sleep as far as the others sleep."""
         if self.asleep and new:
-            self._ask(new, "sleep", "sleep")
-            self._ask(new, "wake", "wake up", [t for t in ("weights", "kv_cache") if t not in self.asleep])
+            self._ask(new, "sleep", doing="sleep")
+            awake = [t for t in ("weights", "kv_cache") if t not in self.asleep]
+            self._ask(new, "wake", awake, doing="wake up")
 
-    def _ask(self, engines: list[Engine], method: str, doing: str, *args: Any) -> None:
+    def _ask(self, engines: list[Engine], method: str, *args: Any, doing: str) -> None:
+        """Calls a method of the engines' actors, and waits for all of them."""
         refs = [getattr(e.handle, method).remote(*args) for e in engines]
-        gather([(e.name, e.handle) for e in engines], refs, doing, self.config.devices.start_timeout_s)
+        gather(_named(engines), refs, doing=doing, timeout_s=self.config.devices.start_timeout_s)
 
     def close(self) -> None:
         for engine in self.engines:
@@ -243,15 +285,21 @@ class Engines:
 
 
 def split(requests: list[Request], members: list[int], engines: int) -> list[list[int]]:
-    """Deals the requests `members` (indices) out to `engines` shares of about the same cost, deterministically.
+    """Deals requests out to `engines` shares of about the same cost, deterministically. Returns indices of requests.
 
-    Neighbours with the same prompt stay together in pieces of PIECE; the longest pieces are dealt first, each to the least loaded share.
+    Neighbours with the same prompt stay together in pieces of PIECE. The longest pieces are dealt first, each to the
+    least loaded share.
+
+    requests: all of them.
+    members: indices of the ones to deal out.
+    engines: number of shares.
     """
     pieces: list[tuple[int, ...]] = []
     for _, neighbours in itertools.groupby(members, key=lambda i: requests[i].prompt_ids):
         same = tuple(neighbours)
         pieces += [same[at : at + PIECE] for at in range(0, len(same), PIECE)]
     cost = {piece: sum(len(requests[i].prompt_ids) + requests[i].max_tokens for i in piece) for piece in pieces}
+    # A heap of (cost so far, share).
     shares: list[list[int]] = [[] for _ in range(engines)]
     load = [(0, s) for s in range(engines)]
     for piece in sorted(pieces, key=lambda p: -cost[p]):
@@ -261,7 +309,13 @@ def split(requests: list[Request], members: list[int], engines: int) -> list[lis
     return shares
 
 
-def _whole(ref: Any) -> bool:
+def _named(engines: list[Engine]) -> list[tuple[str, Any]]:
+    """Engines as `gather` takes actors."""
+    return [(e.name, e.handle) for e in engines]
+
+
+def _says_whole(ref: Any) -> bool:
+    """Whether an engine's state comes in time, and says that the engine holds whole weights."""
     try:
         return ray.get(ref, timeout=ANSWER_S)["whole"]
     except (RayActorError, GetTimeoutError):

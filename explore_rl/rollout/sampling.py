@@ -1,7 +1,8 @@
 """Drawing many completions from any checkpoint, verified, sharded and resumable: the records that `analysis` reads.
 
-The work is cut into parts that depend on the settings alone. A part is written when it is complete, aside and then renamed; a kill loses
-at most the parts under way, and what is drawn again is the same, since every completion has a seed of its own.
+The work is cut into parts that depend on the settings alone. A part is written when it is complete, aside and then
+renamed. A kill loses at most the parts under way, and what is drawn again is the same, since every completion has a
+seed of its own.
 """
 
 from __future__ import annotations
@@ -41,9 +42,18 @@ log = logging.getLogger(__name__)
 class SamplingSettings:
     """What decides the samples. Two files whose settings are equal hold the same draws.
 
-    model: checkpoint folder or "lab:base". problems: file or spec. n: completions a problem. max_tokens: response budget.
-    seed: every completion's own seed is a hash of it, the model's identity, the problem and the index of the draw, so that two models
-    are drawn from independently; the records' column `seed` holds the seed given here. verifier_options: verifier name -> its options.
+    model: checkpoint folder or "lab:base".
+    problems: file or spec.
+    n: completions a problem.
+    max_tokens: response budget.
+    seed: every completion's own seed is a hash of it, the model's identity, the problem and the index of the draw, so
+        that two models are drawn from independently. The records' column `seed` holds the seed given here.
+    template: of the prompt, by name.
+    stop: strings that end a completion.
+    format: of the problem file, where its name does not tell.
+    limit: problems that are taken of the file; None: all.
+    verifier_options: verifier name -> its options.
+    part: completions of a part.
     """
 
     model: str
@@ -59,7 +69,7 @@ class SamplingSettings:
     format: str | None = None
     limit: int | None = None
     verifier_options: dict[str, dict[str, Any]] = field(default_factory=dict)
-    part: int = 4096  # completions of a part
+    part: int = 4096
 
     def __post_init__(self) -> None:
         for name in ("n", "max_tokens", "part"):
@@ -70,29 +80,42 @@ class SamplingSettings:
             raise InputError(f"--top-p={self.top_p}: expected above 0 and at most 1")
 
     def digest(self) -> str:
-        """8 hex digits of everything that decides the samples: the model by its identity, not by its place, and no size of parts."""
-        decides = {k: v for k, v in asdict(self).items() if k not in ("model", "part")} | {
-            "model": model_identity(resolve_model(self.model))
-        }
+        """8 hex digits of everything that decides the samples.
+
+        The model counts by its identity and not by its place; the size of parts does not count.
+        """
+        decides = {k: v for k, v in asdict(self).items() if k not in ("model", "part")}
+        decides["model"] = model_identity(resolve_model(self.model))
         return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def at_least_1(name: str, value: int) -> None:
+    """Raises InputError for a value below 1 of the option `name`."""
     if value < 1:
         raise InputError(f"--{name.replace('_', '-')}={value}: expected at least 1")
 
 
 def engine_config(
-    settings: SamplingSettings, actors: int, tensor_parallel: int, device: str, ray_address: str
+    settings: SamplingSettings, *, actors: int, tensor_parallel: int, device: str, ray_address: str
 ) -> Config:
-    """A config with engines alone, no learner."""
+    """A config with engines alone, no learner.
+
+    settings: of the samples.
+    actors: engines.
+    tensor_parallel: GPUs of an engine.
+    device, ray_address: as in `devices`.
+    """
     config = Config(name="sample", seed=settings.seed)
     config.model = ModelConfig(path=settings.model, dtype=settings.dtype, template=settings.template)
     config.devices = DevicesConfig(device=device, ray_address=ray_address)
     config.rollout = RolloutConfig(
-        actors=actors, tensor_parallel=tensor_parallel, temperature=settings.temperature, top_p=settings.top_p,
-        max_new_tokens=settings.max_tokens, stop=list(settings.stop),
-    )  # fmt: skip
+        actors=actors,
+        tensor_parallel=tensor_parallel,
+        temperature=settings.temperature,
+        top_p=settings.top_p,
+        max_new_tokens=settings.max_tokens,
+        stop=list(settings.stop),
+    )
     config.learner.ranks = 0
     return config
 
@@ -105,8 +128,10 @@ def engines(
     device: str = "auto",
     ray_address: str = "local",
 ) -> Iterator[Engines]:
-    """Engines that hold the settings' model, for as long as the block lasts."""
-    config = engine_config(settings, actors, tensor_parallel, device, ray_address)
+    """Engines that hold the settings' model, for as long as the block lasts. The arguments are `engine_config`'s."""
+    config = engine_config(
+        settings, actors=actors, tensor_parallel=tensor_parallel, device=device, ray_address=ray_address
+    )
     layout = placement.start(config, 0)
     try:
         group = Engines(config, layout, needs_base=False, load_format="auto")
@@ -116,86 +141,132 @@ def engines(
         layout.close()
 
 
+@dataclass(frozen=True)
+class _Draws:
+    """All draws of a file, by position: `settings.n` for the first problem, then those for the second, and so on.
+
+    settings: of the samples.
+    problems: all of them.
+    prompts: token ids of each problem's prompt.
+    identity: the model's.
+    template: the prompt template's hash.
+    """
+
+    settings: SamplingSettings
+    problems: list[Problem]
+    prompts: list[tuple[int, ...]]
+    identity: str
+    template: str
+
+    def request(self, position: int) -> Request:
+        index, draw = divmod(position, self.settings.n)
+        problem = self.problems[index]
+        return Request(
+            problem=problem.id,
+            group=index,
+            prompt_ids=self.prompts[index],
+            seed=hashed_seed(self.settings.seed, "sample", self.identity, problem.benchmark, problem.id, draw),
+            max_tokens=self.settings.max_tokens,
+            temperature=self.settings.temperature,
+            top_p=self.settings.top_p,
+        )
+
+    def row(self, position: int, rollout: Rollout, *, verdict: Verdict) -> dict[str, Any]:
+        """The record of a draw: analysis.records.SAMPLE_COLUMNS, and ROW_SCHEMA_EXTRA."""
+        index, draw = divmod(position, self.settings.n)
+        no_evidence = verdict.status in (Status.TIMEOUT, Status.ERROR)
+        logprobs = rollout.logprobs
+        return {
+            "problem_id": self.problems[index].id,
+            "correct": None if no_evidence else verdict.status is Status.CORRECT,
+            "benchmark": self.problems[index].benchmark,
+            "sample": draw,
+            "answer": verdict.answer,
+            "mode": verdict.mode,
+            "verdict": verdict.status.value,
+            "completion": rollout.text,
+            "logprob": None if logprobs is None else float(logprobs.sum(dtype="float64")),
+            "num_tokens": len(rollout.tokens),
+            "model": self.identity,
+            "temperature": self.settings.temperature,
+            "top_p": self.settings.top_p,
+            "max_tokens": self.settings.max_tokens,
+            "template": self.template,
+            "finish_reason": rollout.finish_reason,
+            "seed": self.settings.seed,
+            "tokens": list(rollout.tokens),
+            "reason": verdict.reason,
+        }
+
+
 def sample(
     settings: SamplingSettings, out: Path, drawing: AbstractContextManager[Engines], pool: VerifierPool
 ) -> dict[str, int]:
-    """Draws what is missing of `settings` into out (Parquet). Returns counts by verdict. Raises InputError, ActorFault.
+    """Draws what is missing of `settings` into `out` (Parquet). Returns counts by verdict.
 
-    drawing: gives the engines that hold the model (`engines`, or ones that a training run keeps up); entered only if something is missing.
+    Raises InputError, ActorFault.
+
+    settings: of the samples.
+    out: must not be there yet; its parts may.
+    drawing: gives the engines that hold the model (`engines`, or ones that a training run keeps up). It is entered only
+        if something is missing.
+    pool: verifies what was drawn.
     """
+    # What is to be drawn.
     if out.exists():
         raise InputError(f"{out}: is there already; choose another --out, or remove it to draw again")
     tokenizer = load_tokenizer(settings.model)
     template = load_template(settings.template)
     problems = load_problems(settings.problems, format=settings.format, limit=settings.limit)
     check_lengths(problems, template, tokenizer, max_prompt_tokens=1 << 30)
-    identity = model_identity(resolve_model(settings.model))
-    parts = _open_parts(out, settings, identity)
+    draws = _Draws(
+        settings,
+        problems,
+        prompts=[tuple(template.encode(p, tokenizer)) for p in problems],
+        identity=model_identity(resolve_model(settings.model)),
+        template=template_hash(template, tokenizer),
+    )
+    # What of it is missing.
+    parts = _open_parts(out, settings, identity=draws.identity)
     total = len(problems) * settings.n
     spans = [range(start, min(start + settings.part, total)) for start in range(0, total, settings.part)]
     missing = [i for i in range(len(spans)) if not _part(parts, i).exists()]
     if len(missing) < len(spans):
         log.info("%s: %d of %d parts are there already; drawing the rest", out, len(spans) - len(missing), len(spans))
-    made = {"model": identity, "template": template_hash(template, tokenizer)}
-    prompts = [tuple(template.encode(p, tokenizer)) for p in problems]
+    # Part by part: draw, verify, write.
     if missing:
-        there = total - sum(len(spans[i]) for i in missing)
+        done = total - sum(len(spans[i]) for i in missing)
         with (
             drawing as group,
-            tqdm(total=total, initial=there, desc=f"sampling {out.stem}", unit="completion", dynamic_ncols=True) as bar,
+            tqdm(total=total, initial=done, desc=f"sampling {out.stem}", unit="completion", dynamic_ncols=True) as bar,
         ):
             for i in missing:
-                drawn = group.generate(
-                    [_request(settings, identity, problems, prompts, position) for position in spans[i]]
-                )
+                drawn = group.generate([draws.request(position) for position in spans[i]])
                 verdicts = pool.verify_all([Item(problems[r.request.group], r.text, r.truncated) for r in drawn])
                 rows = [
-                    _row(problems[r.request.group], p % settings.n, r, v, settings, made)
-                    for p, r, v in zip(spans[i], drawn, verdicts, strict=True)
+                    draws.row(position, rollout, verdict=verdict)
+                    for position, rollout, verdict in zip(spans[i], drawn, verdicts, strict=True)
                 ]
                 _write_part(_part(parts, i), rows)
                 bar.update(len(rows))
-    return _merge(parts, len(spans), out)
-
-
-def _request(
-    settings: SamplingSettings, identity: str, problems: list[Problem], prompts: list[tuple[int, ...]], position: int
-) -> Request:
-    index, draw = divmod(position, settings.n)
-    problem = problems[index]
-    seed = hashed_seed(settings.seed, "sample", identity, problem.benchmark, problem.id, draw)
-    return Request(
-        problem=problem.id, group=index, prompt_ids=prompts[index], seed=seed,
-        max_tokens=settings.max_tokens, temperature=settings.temperature, top_p=settings.top_p,
-    )  # fmt: skip
-
-
-def _row(
-    problem: Problem, draw: int, rollout: Rollout, verdict: Verdict, settings: SamplingSettings, made: dict[str, str]
-) -> dict[str, Any]:
-    return {
-        "problem_id": problem.id,
-        "correct": None if verdict.status in (Status.TIMEOUT, Status.ERROR) else verdict.status is Status.CORRECT,
-        "benchmark": problem.benchmark, "sample": draw, "answer": verdict.answer, "mode": verdict.mode, "verdict": verdict.status.value,
-        "completion": rollout.text, "logprob": None if rollout.logprobs is None else float(rollout.logprobs.sum(dtype="float64")),
-        "num_tokens": len(rollout.tokens), "model": made["model"], "temperature": settings.temperature, "top_p": settings.top_p,
-        "max_tokens": settings.max_tokens, "template": made["template"], "finish_reason": rollout.finish_reason, "seed": settings.seed,
-        "tokens": list(rollout.tokens), "reason": verdict.reason,
-    }  # fmt: skip
+    return _merge(parts, len(spans), out=out)
 
 
 # --- parts on disk ----------------------------------------------------------------------------------------------------
 
 
-def _open_parts(out: Path, settings: SamplingSettings, identity: str) -> Path:
-    """The folder of parts beside `out`, with the settings they belong to. Raises InputError if it holds parts of other settings."""
+def _open_parts(out: Path, settings: SamplingSettings, *, identity: str) -> Path:
+    """The folder of parts beside `out`, with the settings they belong to. identity: the model's.
+
+    Raises InputError if it holds parts of other settings.
+    """
     parts = out.with_name(out.name + ".parts")
     wanted = json.loads(json.dumps({"settings": asdict(settings), "model": identity}))
     mark = parts / "settings.json"
     if mark.exists():
-        there = json.loads(mark.read_text())
-        if there != wanted:
-            changed = [k for k in wanted["settings"] if there["settings"].get(k) != wanted["settings"][k]] or ["model"]
+        found = json.loads(mark.read_text())
+        if found != wanted:
+            changed = [k for k in wanted["settings"] if found["settings"].get(k) != wanted["settings"][k]] or ["model"]
             raise InputError(
                 f"{parts}: holds parts drawn with another {changed[0]}; finish them as they began, or remove the folder"
             )
@@ -220,8 +291,11 @@ def _write_part(path: Path, rows: list[dict[str, Any]]) -> None:
     aside.replace(path)
 
 
-def _merge(parts: Path, count: int, out: Path) -> dict[str, int]:
-    """All parts into one file, one in memory at a time; the parts go when the file is there."""
+def _merge(parts: Path, count: int, *, out: Path) -> dict[str, int]:
+    """Puts `count` parts into one file, one in memory at a time. Returns counts by verdict.
+
+    The parts are removed when the file is there.
+    """
     aside = out.with_name(out.name + ".tmp")
     verdicts: dict[str, int] = {}
     writer = None

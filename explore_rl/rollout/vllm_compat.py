@@ -1,6 +1,7 @@
-"""Everything that depends on vLLM's version (0.32): building an engine, drawing from it, and the names of its weight-transfer API.
+"""Everything that depends on vLLM's version (0.32).
 
-Import it only in a process that has the environment of `rollout.settings.engine_environment` or `learner.device.learner_environment`.
+That is building an engine, drawing from it, and the names of its weight-transfer API. Import it only in a process that
+has the environment of `rollout.settings.engine_environment` or `learner.device.learner_environment`.
 """
 
 from __future__ import annotations
@@ -29,19 +30,40 @@ from vllm.sampling_params import RequestOutputKind
 from explore_rl.types import Request
 
 __all__ = [
-    "LLM", "EngineSettings", "ParamMeta", "TrainerInitInfo", "TrainerWeightTransferEngine", "WeightSource", "WeightTransferEngine",
-    "WeightTransferInitInfo", "WeightTransferUpdateInfo", "context_length", "draw", "layerwise_reload", "lost_a_worker", "make_engine", "register_transfer",
+    "LLM",
+    "EngineSettings",
+    "ParamMeta",
+    "TrainerInitInfo",
+    "TrainerWeightTransferEngine",
+    "WeightSource",
+    "WeightTransferEngine",
+    "WeightTransferInitInfo",
+    "WeightTransferUpdateInfo",
+    "context_length",
+    "draw",
+    "finish_layerwise_reload",
+    "layerwise_reload",
+    "lost_a_worker",
+    "make_engine",
+    "register_transfer",
     "sampling_params",
-]  # fmt: skip
+]
 
 TRANSFER_MODULE = "explore_rl.transfer.object_store"
 
 
 @dataclass(frozen=True)
 class EngineSettings:
-    """model: checkpoint folder. load_format: "dummy" (random weights, to be sent) or "auto" (the checkpoint's).
+    """How an engine is built.
 
-    transfer: backend of the weight-transfer API; None for an engine whose weights never change. device: `rollout.settings.engine_settings`.
+    model: checkpoint folder.
+    dtype: of the weights.
+    load_format: "dummy" (random weights, to be sent) or "auto" (the checkpoint's).
+    max_num_seqs: sequences that it draws at a time.
+    end_tokens: ids that end a completion.
+    stop: strings that end a completion.
+    device: `rollout.settings.engine_settings`.
+    transfer: backend of the weight-transfer API; None for an engine whose weights never change.
     """
 
     model: str
@@ -65,18 +87,22 @@ def make_engine(settings: EngineSettings) -> LLM:
         load_format=settings.load_format,
         max_num_seqs=settings.max_num_seqs,
         max_model_len=-1,  # the model's context, or as much of it as the key-value cache holds
-        logprobs_mode="processed_logprobs",  # at the sampling temperature and within the nucleus, as the sample was drawn
+        # At the sampling temperature and within the nucleus, as the sample was drawn.
+        logprobs_mode="processed_logprobs",
         generation_config="vllm",  # nothing but the request decides how it is drawn
         weight_transfer_config=WeightTransferConfig(backend=settings.transfer) if settings.transfer else None,
         seed=0,
         **settings.device,
     )
+    # Every step makes thousands of objects. Without this Python would look through all of torch and vLLM for garbage
+    # again and again.
     gc.collect()
-    gc.freeze()  # every step makes thousands of objects; without this Python looks through all of torch and vLLM for garbage again and again
+    gc.freeze()
     return llm
 
 
 def context_length(llm: LLM) -> int:
+    """Tokens that a sequence may have, prompt included."""
     return llm.llm_engine.model_config.max_model_len
 
 
@@ -98,20 +124,27 @@ def sampling_params(request: Request, settings: EngineSettings) -> SamplingParam
         flat_logprobs=True,
         detokenize=bool(settings.stop),
         skip_special_tokens=False,
-        output_kind=RequestOutputKind.FINAL_ONLY,  # nobody looks at what is half drawn; making it took a tenth of the time
+        # Nobody looks at what is half drawn; making it took a tenth of the time.
+        output_kind=RequestOutputKind.FINAL_ONLY,
     )
 
 
 def draw(
-    llm: LLM, requests: list[Request], settings: EngineSettings, on_step: Callable[[bool], bool]
+    llm: LLM, requests: list[Request], *, settings: EngineSettings, on_step: Callable[[bool], bool]
 ) -> Iterator[tuple[int, tuple[int, ...], np.ndarray, str]]:
     """Yields (index, sampled tokens, their log-probabilities float32 [T], finish reason), as requests finish.
 
-    on_step(moved) is called after every decoding step, moved: whether any request got on; when it returns False the rest is given up.
-    Raises RuntimeError for a request that ended in any other way than by a stop or by its length. Nothing stays behind in the engine.
+    Raises RuntimeError for a request that ended in any other way than by a stop or by its length. Nothing stays behind
+    in the engine, however this ends.
+
+    llm: the engine.
+    requests: to draw, which the indices count.
+    settings: those that the engine was built with.
+    on_step: called after every decoding step with whether any request got on. When it returns False, the rest is given
+        up.
     """
     engine = llm.llm_engine
-    index = {}
+    index: dict[str, int] = {}  # by the request's name, while it is in the engine
     for i, request in enumerate(requests):
         name = f"{next(_names)}"
         index[name] = i
@@ -124,7 +157,8 @@ def draw(
         tokens = 0
         while engine.has_unfinished_requests():
             outputs = engine.step()
-            before, tokens = tokens, _unfinished_tokens(engine)
+            before = tokens
+            tokens = _unfinished_tokens(engine)
             for output in outputs:
                 if output.finished:
                     completion = output.outputs[0]
@@ -132,6 +166,7 @@ def draw(
                         raise RuntimeError(f"vLLM ended a request with {completion.finish_reason!r}")
                     logprobs = np.array(completion.logprobs.logprobs, dtype=np.float32)
                     yield index.pop(output.request_id), tuple(completion.token_ids), logprobs, completion.finish_reason
+            # A request got on if one finished or one has more tokens than before.
             if not on_step(bool(outputs) or tokens != before):
                 return
     finally:
@@ -157,20 +192,22 @@ def register_transfer() -> None:
 
 
 def layerwise_reload(model: Any) -> None:
-    """Loading over loaded weights: vLLM's layers hold processed copies, which have to be taken back to the checkpoint's form first.
+    """Makes a model ready to load weights over its loaded ones.
 
-    On the CPU the copies are oneDNN's packed matrices. They go before new ones are made: two generations would need twice the memory, and
-    the old one's place could not be used again.
+    vLLM's layers hold processed copies, which have to be taken back to the checkpoint's form first. On the CPU the
+    copies are oneDNN's packed matrices. They go before new ones are made: two generations would need twice the memory,
+    and the old one's place could not be used again.
     """
     from vllm.model_executor.model_loader.reload import initialize_layerwise_reload
 
     for layer in model.modules():
         if hasattr(layer, "cpu_linear"):
-            layer.cpu_linear = None  # holds them
+            layer.cpu_linear = None  # it holds the packed matrix
     initialize_layerwise_reload(model)
 
 
 def finish_layerwise_reload(model: Any, model_config: Any) -> None:
+    """Makes the processed copies anew, after all weights were loaded."""
     from vllm.model_executor.model_loader.reload import finalize_layerwise_reload
 
     finalize_layerwise_reload(model, model_config)

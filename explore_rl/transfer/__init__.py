@@ -1,1 +1,4 @@
-"""Weights from the learner to the engines: the driver's part (sync.py), the ranks' (on_ranks.py, sender.py), the engines' (receiver.py)."""
+"""Weights from the learner to the engines.
+
+The driver's part is sync.py, the ranks' on_ranks.py and sender.py, the engines' receiver.py.
+"""

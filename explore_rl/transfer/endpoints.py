@@ -8,11 +8,16 @@ from typing import Any
 from explore_rl.cluster.faults import ActorFault
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Endpoints:
-    """The engines' side of a connection. membership: of which state of the group; workers: engines x tensor parallel size.
+    """The engines' side of a connection.
 
-    load_threads: CPU threads with which an engine loads: its own, and its part of those of the ranks, which wait meanwhile.
+    backend: of vLLM's weight-transfer API: "nccl", "ipc" or "object_store".
+    engines: (name, handle) of every policy engine.
+    membership: of the engines (`Engines.membership`); with another one the connection has to be made anew.
+    workers: engines x tensor parallel size.
+    load_threads: CPU threads an engine may load with. The ranks are idle then, so it also borrows its share of theirs.
+    start_timeout_s, step_timeout_s, stall_timeout_s: as in `devices`.
     """
 
     backend: str
@@ -27,7 +32,11 @@ class Endpoints:
 
 @dataclass(frozen=True)
 class Sent:
-    """What a rank says after a send. gather_s: seconds in which shards were made whole. fault: of an engine; the rank itself is well."""
+    """What a rank says after a send.
+
+    gather_s: seconds in which shards were made whole.
+    fault: of an engine; the rank itself is well.
+    """
 
     gather_s: float
     fault: ActorFault | None = None

@@ -1,7 +1,8 @@
-"""Weights through Ray's object store: both halves of a backend of vLLM's weight-transfer API, for machines without GPUs.
+"""Weights through Ray's object store: both halves of a backend of vLLM's weight-transfer API.
 
-Rank 0 puts buckets of full tensors into the object store; every engine reads them from shared memory (or over the network, on other
-nodes) and loads them layer by layer. NCCL and CUDA IPC, vLLM's own backends, do not exist on a CPU.
+It is for machines without GPUs, since NCCL and CUDA IPC, vLLM's own backends, do not exist on a CPU. Rank 0 puts
+buckets of full tensors into the object store. Every engine reads them from shared memory (or over the network, on
+other nodes) and loads them layer by layer.
 """
 
 from __future__ import annotations
@@ -49,8 +50,12 @@ class ObjectStoreInitInfo(WeightTransferInitInfo):
 
 @dataclass
 class ObjectStoreUpdateInfo(WeightTransferUpdateInfo):
-    """One bucket. names, dtype_names, shapes: of its tensors, in order. data: one-element list with the reference to their bytes, which
-    Ray would replace by the bytes themselves if it stood alone."""
+    """One bucket.
+
+    names, dtype_names, shapes: of its tensors, in order.
+    data: one-element list with the reference to their bytes. Ray would replace a reference that stood alone by the
+        bytes themselves.
+    """
 
     names: list[str]
     dtype_names: list[str]
@@ -59,7 +64,7 @@ class ObjectStoreUpdateInfo(WeightTransferUpdateInfo):
 
 
 class ObjectStoreEngine(WeightTransferEngine[ObjectStoreInitInfo, ObjectStoreUpdateInfo]):
-    """The engine's half: lives in the vLLM worker."""
+    """The engine's half. It lives in the vLLM worker."""
 
     init_info_cls = ObjectStoreInitInfo
     update_info_cls = ObjectStoreUpdateInfo
@@ -71,7 +76,7 @@ class ObjectStoreEngine(WeightTransferEngine[ObjectStoreInitInfo, ObjectStoreUpd
         layerwise_reload(self.model)
 
     def update_weights(self, update_info: dict[str, Any]) -> None:
-        # The base class waits for an accelerator here; loading from shared memory is done when it returns.
+        # The base class waits for an accelerator here. Loading from shared memory is done when this returns.
         threads = torch.get_num_threads()
         torch.set_num_threads(self.load_threads)
         try:
@@ -96,7 +101,10 @@ class ObjectStoreEngine(WeightTransferEngine[ObjectStoreInitInfo, ObjectStoreUpd
 
 
 class ObjectStoreTrainer(TrainerWeightTransferEngine[ObjectStoreTrainerInfo]):
-    """The trainer's half: lives in every rank. All ranks walk through the source (gathering is collective), rank 0 sends."""
+    """The trainer's half. It lives in every rank.
+
+    All ranks walk through the source, because gathering shards is collective; rank 0 sends.
+    """
 
     init_info_cls = ObjectStoreTrainerInfo
 
@@ -117,7 +125,8 @@ class ObjectStoreTrainer(TrainerWeightTransferEngine[ObjectStoreTrainerInfo]):
                 pass
             return
         self.client.start_weight_update()
-        with ThreadPoolExecutor(1) as beside:  # the engines load a bucket while the next one is gathered and put
+        # The engines load a bucket while the next one is gathered and put.
+        with ThreadPoolExecutor(1) as beside:
             loading: Future[None] | None = None
             for bucket in _buckets(self.source, BUCKET_BYTES):
                 info = _put(bucket)
@@ -130,7 +139,10 @@ class ObjectStoreTrainer(TrainerWeightTransferEngine[ObjectStoreTrainerInfo]):
 
 
 def _put(bucket: list[tuple[str, torch.Tensor]]) -> dict[str, Any]:
-    """The bucket as ObjectStoreUpdateInfo's fields, its bytes in the object store: once, if they have several names."""
+    """The bucket as ObjectStoreUpdateInfo's fields.
+
+    Its bytes go into the object store, once if they have several names.
+    """
     arrays: dict[tuple[int, torch.Size], np.ndarray] = {}
     for _, tensor in bucket:
         arrays.setdefault((tensor.data_ptr(), tensor.shape), _bytes(tensor))
@@ -148,13 +160,15 @@ def _bytes(tensor: torch.Tensor) -> np.ndarray:
 
 
 def _buckets(pairs: Iterable[tuple[str, torch.Tensor]], size: int) -> Iterator[list[tuple[str, torch.Tensor]]]:
-    """Neighbours that are one tensor stay together."""
-    bucket, held = [], 0
+    """`pairs` in buckets of `size` bytes, or one tensor more. Neighbours that are one tensor stay together."""
+    bucket: list[tuple[str, torch.Tensor]] = []
+    held = 0
     for name, tensor in pairs:
         is_new = not bucket or tensor.data_ptr() != bucket[-1][1].data_ptr()
         if is_new and held >= size:
             yield bucket
-            bucket, held = [], 0
+            bucket = []
+            held = 0
         bucket.append((name, tensor))
         held += tensor.nbytes if is_new else 0
     if bucket:

@@ -10,15 +10,18 @@ from explore_rl.transfer.endpoints import Endpoints, Sent
 
 
 def send_from_rank(rank: Any, endpoints: Endpoints, version: int) -> Sent:
-    """Runs on every rank, in lockstep.
+    """Sends the rank's weights to the engines. Runs on every rank, in lockstep; rank 0 speaks to the engines.
 
-    rank: a LearnerRank; rank 0 sends. The connection is kept on it as `transfer`.
+    rank: a LearnerRank, which keeps the connection as `transfer`.
+    endpoints: the engines' side.
+    version: that the weights get.
     """
     with alive(rank, lambda: _is_stranded(rank)):
         from explore_rl.transfer.sender import Connection  # imports vLLM
 
         connection = getattr(rank, "transfer", None)
         try:
+            # A connection serves as long as the engines stay the same.
             if connection is None or connection.endpoints.membership != endpoints.membership:
                 if connection is not None:
                     connection.close()
@@ -26,8 +29,9 @@ def send_from_rank(rank: Any, endpoints: Endpoints, version: int) -> Sent:
                 try:
                     connection = rank.transfer = Connection(rank, endpoints)
                 finally:
-                    all_connected = _agreed(rank.transfer is not None)
-                if not all_connected:  # rank 0 could not; the others would wait for it in the first gathering of shards
+                    all_connected = _all_say(rank.transfer is not None)
+                # Rank 0 could not connect: the others would wait for it in the first gathering of shards.
+                if not all_connected:
                     rank.transfer = None
                     return Sent(0.0)
             sent = Sent(connection.send(version))
@@ -37,28 +41,30 @@ def send_from_rank(rank: Any, endpoints: Endpoints, version: int) -> Sent:
             return Sent(0.0, fault)
 
 
-def _agreed(mine: bool) -> bool:
-    """Whether every rank says so."""
+def _all_say(yes: bool) -> bool:
+    """Whether every rank says yes. Called on every rank."""
     import torch
     import torch.distributed as dist
 
     if not dist.is_initialized() or dist.get_world_size() == 1:
-        return mine
+        return yes
     device = "cuda" if dist.get_backend() == "nccl" else "cpu"
-    said = torch.tensor(int(mine), dtype=torch.int32, device=device)
+    said = torch.tensor(int(yes), dtype=torch.int32, device=device)
     dist.all_reduce(said, dist.ReduceOp.MIN)
     return bool(said.item())
 
 
 def import_sender(rank: Any) -> None:
-    """Runs on every rank: the import that sending needs, ahead of the first send."""
+    """Runs on every rank: imports what sending needs, ahead of the first send."""
     with alive(rank):
         import explore_rl.transfer.sender  # noqa: F401
 
 
 def _is_stranded(rank: Any) -> bool:
-    """Whether it waits in NCCL for an engine that is gone, which is for ever. Other engines that do not answer are found by rank 0's client,
-    and ranks that stand still by the timeout of their process group.
+    """Whether the rank waits in NCCL for an engine that is gone, which is for ever.
+
+    Other engines that do not answer are found by rank 0's client, and ranks that stand still by the timeout of their
+    process group.
     """
     connection = getattr(rank, "transfer", None)
     return connection is not None and connection.stranded

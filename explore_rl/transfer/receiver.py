@@ -1,4 +1,4 @@
-"""The engines' side of a transfer: the control plane of vLLM's weight-transfer API, as methods of the actor that holds the engine."""
+"""The engines' side of a transfer: the control plane of vLLM's weight-transfer API, as methods of an engine's actor."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Receiver:
 
     llm: the engine, once it is there.
     version: of the weights; -1: the ones it was started with.
-    updating: between the start and the end of an update the weights are neither old nor new.
+    updating: whether an update has started and not ended, so that the weights are neither old nor new.
     steps: grows with every part of an update, and with whatever else the actor counts.
     """
 
@@ -54,5 +54,6 @@ class Receiver:
             raise RuntimeError(
                 "the key-value cache of the old weights could not be dropped: requests are still running"
             )
-        self.version, self.updating = version, False
+        self.version = version
+        self.updating = False
         self.steps += 1

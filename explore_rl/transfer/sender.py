@@ -1,6 +1,6 @@
-"""The ranks' side of sending weights: the model as a source, the engines as a client, and vLLM's trainer half between them.
+"""The ranks' side of sending weights: the model as a source, the engines as a client, vLLM's trainer half between them.
 
-Imports vLLM (seconds, and hundreds of MB): only where weights are really sent.
+It imports vLLM, which takes seconds and hundreds of MB, so it is imported only where weights are really sent.
 """
 
 from __future__ import annotations
@@ -34,22 +34,22 @@ class Connection:
         rendezvous = ray.util.get_node_ip_address(), _free_port()
         try:
             self.half = trainer_half(
-                endpoints.backend,
-                rank.index,
-                self.client,
-                self.source,
-                rendezvous,
-                endpoints.workers,
-                endpoints.load_threads,
+                endpoints, rank.index, client=self.client, source=self.source, rendezvous=rendezvous
             )
-        except RuntimeError as error:  # of the rendezvous, for which an engine did not turn up
+        except RuntimeError as error:
+            # Where an engine did not turn up at the rendezvous, its own fault says more.
             if self.client.fault in (None, error):
                 raise
             raise self.client.fault from error
 
     def send(self, version: int) -> float:
-        """Returns the seconds spent on gathering shards. Raises the ActorFault of an engine, after the ranks have been through together."""
-        self.source.gather_s, self.client.version, self.client.fault = 0.0, version, None
+        """Returns the seconds spent on gathering shards.
+
+        Raises the ActorFault of an engine, after all ranks have gone through the gathering together.
+        """
+        self.source.gather_s = 0.0
+        self.client.version = version
+        self.client.fault = None
         self.half.send_weights()
         if self.client.fault is not None:
             raise self.client.fault
@@ -65,10 +65,11 @@ class Connection:
 
 
 class EngineClient:
-    """Control plane of the transfer: vLLM's `VLLMWeightSyncClient` protocol over all engines' actors, with names and timeouts.
+    """The control plane of the transfer: vLLM's `VLLMWeightSyncClient` protocol over all engines' actors.
 
-    Speaks on rank 0 only. The first ActorFault of a send is kept in `fault` and silences the rest of it: were it raised at once, rank 0
-    would leave the gathering of ZeRO-3 shards, and the other ranks would wait for it.
+    It speaks on rank 0 only, and adds names and timeouts. The first ActorFault of a send is kept in `fault` and
+    silences the rest of that send. Were it raised at once, rank 0 would leave the gathering of ZeRO-3 shards, and the
+    other ranks would wait for it.
     """
 
     def __init__(self, endpoints: Endpoints, is_sender: bool):
@@ -76,20 +77,22 @@ class EngineClient:
         self.version = -1
         self.fault: ActorFault | None = None
 
-    def _connected(self, refs: list[Any], doing: str) -> None:
+    def _connected(self, refs: list[Any], *, doing: str) -> None:
+        """Waits for an answer of every engine outside a send. A fault is kept, and raised."""
         try:
-            gather(self.endpoints.engines, refs, doing, self.endpoints.start_timeout_s)
+            gather(self.endpoints.engines, refs, doing=doing, timeout_s=self.endpoints.start_timeout_s)
         except ActorFault as fault:
             self.fault = fault
             raise
 
-    def _update(self, method: str, doing: str, *args: Any) -> None:
+    def _update(self, method: str, *args: Any, doing: str) -> None:
+        """A step of a send, on every engine. A fault is kept, and not raised."""
         if not self.is_sender or self.fault is not None:
             return
-        e = self.endpoints
-        refs = [getattr(handle, method).remote(*args) for _, handle in e.engines]
+        ends = self.endpoints
+        refs = [getattr(handle, method).remote(*args) for _, handle in ends.engines]
         try:
-            gather(e.engines, refs, doing, e.step_timeout_s, e.stall_timeout_s)
+            gather(ends.engines, refs, doing=doing, timeout_s=ends.step_timeout_s, stall_s=ends.stall_timeout_s)
         except ActorFault as fault:
             self.fault = fault
         except RayTaskError as error:  # an engine that could not load; over NCCL rank 0 may wait for it already
@@ -98,76 +101,85 @@ class EngineClient:
     def init_weight_transfer_engine(self, init_info: dict[str, Any]) -> None:
         if not self.is_sender:
             return
-        # vLLM gives the offset of one deployment's workers; these engines are independent, and each needs NCCL ranks of its own.
-        wide = self.endpoints.workers // len(self.endpoints.engines)
+        # vLLM gives the offset of one deployment's workers. These engines are independent, and each needs NCCL ranks of
+        # its own.
+        workers_each = self.endpoints.workers // len(self.endpoints.engines)
         refs = []
         for i, (_, handle) in enumerate(self.endpoints.engines):
-            own = {"rank_offset": init_info["rank_offset"] + i * wide} if "rank_offset" in init_info else {}
+            own = {"rank_offset": init_info["rank_offset"] + i * workers_each} if "rank_offset" in init_info else {}
             refs.append(handle.init_weight_transfer_engine.remote(init_info | own))
-        self._connected(refs, "connect to the learner")
+        self._connected(refs, doing="connect to the learner")
 
     def shutdown_weight_transfer_engine(self) -> None:
         if self.is_sender:
-            self._connected(
-                [h.shutdown_weight_transfer_engine.remote() for _, h in self.endpoints.engines], "end an old connection"
-            )
+            refs = [handle.shutdown_weight_transfer_engine.remote() for _, handle in self.endpoints.engines]
+            self._connected(refs, doing="end an old connection")
 
     def start_weight_update(self) -> None:
-        self._update("start_weight_update", "prepare for new weights")
+        self._update("start_weight_update", doing="prepare for new weights")
 
     def update_weights(self, update_info: dict[str, Any]) -> None:
-        self._update("update_weights", "load new weights", update_info)
+        self._update("update_weights", update_info, doing="load new weights")
 
     def finish_weight_update(self, weight_version: str | None = None) -> None:
-        self._update("finish_weight_update", "finish loading new weights", self.version)
+        self._update("finish_weight_update", self.version, doing="finish loading new weights")
 
 
 class LearnerSource(WeightSource):
-    """The rank's model, parameter by parameter. ZeRO-3 shards are made whole bucket by bucket, which all ranks do together.
+    """The rank's model, parameter by parameter.
 
-    gather_s: seconds spent on that. Tied parameters come under each of their names, one after the other: an engine may hold a copy for each.
+    ZeRO-3 shards are made whole bucket by bucket, which all ranks do together. Tied parameters come under each of their
+    names, one after the other, because an engine may hold a copy for each.
+
+    gather_s: seconds spent on making shards whole.
     """
 
     def __init__(self, rank: Any):
         self.rank, self.gather_s = rank, 0.0
 
     def _parameters(self) -> list[tuple[str, torch.nn.Parameter]]:
-        names: dict[int, list[tuple[str, torch.nn.Parameter]]] = {}
+        """All names with their parameters, the names of one parameter next to each other."""
+        by_parameter: dict[int, list[tuple[str, torch.nn.Parameter]]] = {}
         for name, p in self.rank.model.named_parameters(remove_duplicate=False):
-            names.setdefault(id(p), []).append((name, p))
-        return [pair for same in names.values() for pair in same]
+            by_parameter.setdefault(id(p), []).append((name, p))
+        return [pair for pairs in by_parameter.values() for pair in pairs]
 
     def metadata(self) -> list[ParamMeta]:
         return [ParamMeta(name, p.dtype, tuple(getattr(p, "ds_shape", p.shape))) for name, p in self._parameters()]
 
     def __iter__(self) -> Iterator[tuple[str, torch.Tensor]]:
-        device.finish_queued_work(
-            self.rank.kind
-        )  # vLLM reads on streams of its own, which do not wait for the optimizer's
+        # vLLM reads on streams of its own, which do not wait for the optimizer's.
+        device.finish_queued_work(self.rank.kind)
         for bucket in _buckets(self._parameters()):
             if not hasattr(bucket[0][1], "ds_id"):
                 yield from ((name, p.data) for name, p in bucket)
                 continue
             import deepspeed
 
+            # Copies, each parameter once: outside the block only its shard is left.
             began = time.perf_counter()
             parameters = {id(p): p for _, p in bucket}
             with deepspeed.zero.GatheredParameters(list(parameters.values())):
-                whole = {key: p.data.clone() for key, p in parameters.items()}
+                copies = {key: p.data.clone() for key, p in parameters.items()}
                 device.finish_queued_work(self.rank.kind)
             self.gather_s += time.perf_counter() - began
-            yield from ((name, whole[id(p)]) for name, p in bucket)
-            del whole  # before the next bucket is gathered
+            yield from ((name, copies[id(p)]) for name, p in bucket)
+            del copies  # before the next bucket is gathered
 
 
 def _buckets(parameters: list[tuple[str, torch.nn.Parameter]]) -> Iterator[list[tuple[str, torch.nn.Parameter]]]:
-    """Names of one parameter, which are neighbours, stay together."""
-    bucket, held = [], 0
+    """`parameters` in buckets of GATHER_BYTES, or one more.
+
+    Names of one parameter, which are neighbours, stay together.
+    """
+    bucket: list[tuple[str, torch.nn.Parameter]] = []
+    held = 0
     for name, p in parameters:
         is_new = not bucket or p is not bucket[-1][1]
         if is_new and held >= GATHER_BYTES:
             yield bucket
-            bucket, held = [], 0
+            bucket = []
+            held = 0
         bucket.append((name, p))
         held += getattr(p, "ds_numel", p.numel()) * p.element_size() if is_new else 0
     if bucket:

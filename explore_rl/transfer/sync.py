@@ -3,8 +3,8 @@
     rank 0..n of the learner                                     every engine
     LearnerSource -> trainer half (nccl | ipc | object_store)  -> worker half -> model.load_weights, layer by layer
 
-The ranks' side is on_ranks.py and sender.py. NCCL serves GPUs that are apart, CUDA IPC shared GPUs, and the project's own
-backend (object_store.py) machines without GPUs.
+The ranks' side is on_ranks.py and sender.py. NCCL serves GPUs that are apart, CUDA IPC shared GPUs, and the project's
+own backend (object_store.py) machines without GPUs.
 """
 
 from __future__ import annotations
@@ -33,22 +33,26 @@ class WeightSync:
         self.learner, self.engines = learner, engines
 
     def send(self, version: int) -> dict[str, float]:
-        """Every policy engine draws from the learner's present weights when this returns, and stamps rollouts with `version`.
+        """Gives the learner's present weights to every policy engine, which then stamps its rollouts with `version`.
 
-        Returns seconds: gather_s (ZeRO-3 shards made whole), transfer_s (everything else). An engine that dies or gets stuck meanwhile is
-        replaced and all are sent to again; raises ActorFault if that fails RETRIES times, or if a rank fails.
+        Returns seconds: gather_s (ZeRO-3 shards made whole) and transfer_s (everything else). An engine that dies or
+        gets stuck meanwhile is replaced, and all are sent to again. Raises ActorFault if that fails RETRIES times, or
+        if a rank fails.
         """
         began = time.perf_counter()
+        # NCCL would wait for a lost engine for ever; the object store finds it on the way.
         if self.engines.transfer != "object_store":
-            self.engines.restart_dead()  # NCCL would wait for a lost engine for ever; the object store finds it on the way
+            self.engines.restart_dead()
         for retry in range(RETRIES + 1):
             self.engines.wake(["weights"])
             try:
                 answers = self.learner.apply(send_from_rank, self._endpoints(), version)
-            except ActorFault as fault:  # the learner is lost; say so if it was an engine that left it waiting
+            except ActorFault as fault:
+                # The learner is lost. If it was an engine that left it waiting, the message names the engine.
                 if silent := self.engines.silent():
                     raise ActorFault(", ".join(silent), "load new weights", f"no answer, and so {fault}") from fault
                 raise
+            # A fault of an engine leaves the ranks well; the engine is replaced.
             fault = next((a.fault for a in answers if a.fault is not None), None)
             if fault is None:
                 break
@@ -60,10 +64,16 @@ class WeightSync:
         return {"gather_s": gather_s, "transfer_s": time.perf_counter() - began - gather_s}
 
     def _endpoints(self) -> Endpoints:
-        config, policy = self.engines.config, [(e.name, e.handle) for e in self.engines.families["policy"]]
-        waits = config.devices
-        threads = config.rollout.threads + config.learner.ranks * config.learner.threads // len(policy)
+        """The policy engines as they are now."""
+        config = self.engines.config
+        policy = [(engine.name, engine.handle) for engine in self.engines.families["policy"]]
         return Endpoints(
-            self.engines.transfer, policy, self.engines.membership, len(policy) * config.rollout.tensor_parallel, threads,
-            waits.start_timeout_s, waits.step_timeout_s, waits.stall_timeout_s,
-        )  # fmt: skip
+            backend=self.engines.transfer,
+            engines=policy,
+            membership=self.engines.membership,
+            workers=len(policy) * config.rollout.tensor_parallel,
+            load_threads=config.rollout.threads + config.learner.ranks * config.learner.threads // len(policy),
+            start_timeout_s=config.devices.start_timeout_s,
+            step_timeout_s=config.devices.step_timeout_s,
+            stall_timeout_s=config.devices.stall_timeout_s,
+        )

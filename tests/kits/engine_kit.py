@@ -32,7 +32,10 @@ forget_engines = _forget_engines()  # nested, so that it travels to the rank by 
 
 
 def disturb(rank, seed):
-    """Moves every weight by a tenth of its spread, the same way on every rank. With ZeRO-3 the shards are made whole for it."""
+    """Moves every weight by a tenth of its spread, the same way on every rank.
+
+    With ZeRO-3 the shards are made whole for it.
+    """
     import deepspeed
 
     torch.manual_seed(seed)

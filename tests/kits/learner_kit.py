@@ -1,4 +1,4 @@
-"""A tiny random model, rows of every kind, and what the learner should make of them, computed the slow and plain way."""
+"""A tiny random model, rows of every kind, and what the learner should make of them, computed slowly and plainly."""
 
 from __future__ import annotations
 
@@ -38,26 +38,39 @@ def make_model(folder, tied=True, seed=0):
     """Some of its matrices have more than 10,000 numbers, so that ZeRO-3 really partitions them."""
     torch.manual_seed(seed)
     config = Qwen2Config(
-        vocab_size=VOCABULARY, hidden_size=96, intermediate_size=160, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
-        max_position_embeddings=2048, tie_word_embeddings=tied, initializer_range=0.1, bos_token_id=None, eos_token_id=19, pad_token_id=20,
-    )  # fmt: skip
+        vocab_size=VOCABULARY,
+        hidden_size=96,
+        intermediate_size=160,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=2048,
+        tie_word_embeddings=tied,
+        initializer_range=0.1,
+        bos_token_id=None,
+        eos_token_id=19,
+        pad_token_id=20,
+    )
     Qwen2ForCausalLM(config).save_pretrained(folder)
     load_tokenizer("lab:base").save_pretrained(folder)
     return folder
 
 
 def make_rows(count=12, seed=0):
-    """Rows of different lengths, temperatures, masks and terms, every other one with the prompt of the one before; their weights are as a
-    global token mean would have them."""
+    """Rows of different lengths, temperatures, masks and terms, every other one with the prompt of the one before.
+
+    Their weights are as a global token mean would have them.
+    """
     rng = np.random.default_rng(seed)
     rows: list[Row] = []
     for i in range(count):
         prompt, length = int(rng.integers(2, 9)), int(rng.integers(1, 25))
         mask = np.ones(length, dtype=np.float32)
         columns = {
-            "advantage": np.full(length, rng.normal(), dtype=np.float32), "old_logprob": rng.normal(-4.5, 0.5, length).astype(np.float32),
+            "advantage": np.full(length, rng.normal(), dtype=np.float32),
+            "old_logprob": rng.normal(-4.5, 0.5, length).astype(np.float32),
             "base_logprob": rng.normal(-4.5, 0.5, length).astype(np.float32),
-        }  # fmt: skip
+        }
         if i % 4 == 1 and length > 3:  # a given prefix, of which nobody knows a log-probability
             mask[:2] = 0
             columns["old_logprob"][:2] = np.nan
@@ -73,26 +86,28 @@ def make_rows(count=12, seed=0):
             tokens = np.concatenate([rows[-1].tokens[:prompt], tokens[-length:]])
         rows.append(
             Row(
-                tokens=tokens, prompt_length=prompt,
-                terms={name: 20 * c / (12 * count) for name, c in kinds[i % 4].items()}, columns=columns, mask=mask,
+                tokens=tokens,
+                prompt_length=prompt,
+                terms={name: 20 * c / (12 * count) for name, c in kinds[i % 4].items()},
+                columns=columns,
+                mask=mask,
                 temperature=[1.0, 0.7, 1.5][i % 3],
             )
-        )  # fmt: skip
+        )
     return rows
 
 
 def plain_scores(model, tokens, prompt_length, temperature):
     """Log-probability and entropy of every completion token, from the logits of the whole sequence."""
-    logits = model(torch.tensor(np.asarray(tokens, dtype=np.int64))[None], use_cache=False).logits[
-        0, prompt_length - 1 : -1
-    ]
+    ids = torch.tensor(np.asarray(tokens, dtype=np.int64))
+    logits = model(ids[None], use_cache=False).logits[0, prompt_length - 1 : -1]
     log_p = torch.log_softmax(logits / temperature, dim=-1)
-    chosen = log_p.gather(1, torch.tensor(np.asarray(tokens[prompt_length:], dtype=np.int64))[:, None])[:, 0]
+    chosen = log_p.gather(1, ids[prompt_length:, None])[:, 0]
     return chosen, -(log_p.exp() * log_p).sum(1)
 
 
 def plain_gradient(model, rows, terms=TERMS, max_norm=0.0):
-    """The gradient of the rows' loss, one row at a time, clipped: {name: float64 array}, its norm before clipping, the loss."""
+    """The rows' gradient, one row at a time, clipped ({name: float64 array}); its norm before clipping; the loss."""
     by_name = {term.name: term for term in terms}
     model.zero_grad()
     total = 0.0
@@ -106,12 +121,10 @@ def plain_gradient(model, rows, terms=TERMS, max_norm=0.0):
                 entropy[kept] if c == "entropy" else torch.from_numpy(row.columns[c]).to(logprob.dtype)[kept]
                 for c in term.columns
             ]
-            loss = (
-                loss
-                + (
-                    weight * torch.from_numpy(row.mask)[kept] * term.function(logprob[kept], *columns, **term.params)
-                ).sum()
+            per_token = (
+                weight * torch.from_numpy(row.mask)[kept] * term.function(logprob[kept], *columns, **term.params)
             )
+            loss = loss + per_token.sum()
         loss.backward()
         total += loss.item()
     gradient = {name: p.grad.double().numpy().copy() for name, p in model.named_parameters()}
@@ -153,13 +166,13 @@ def draw(rank):
 
 
 def held_by_loading(rank, path, dtype):
-    """The share of the model's matrices that a rank holds right after loading it for ZeRO-3, and the types of its tensors.
+    """What a rank holds right after loading a model for ZeRO-3: its share of the matrices, and its tensors' types.
 
     Vectors are left out: they are too small to matter.
     """
     from explore_rl.learner.policy import load_policy
 
-    policy = load_policy(path, dtype, "sdpa", sharded=True)
+    policy = load_policy(path, dtype, attention="sdpa", sharded=True)
     matrices = [p for p in policy.parameters() if len(p.ds_shape) > 1]
     held = sum(p.data.numel() + p.ds_tensor.numel() for p in matrices) / sum(p.ds_numel for p in matrices)
     return held, {p.ds_tensor.dtype for p in matrices} | {b.dtype for b in policy.buffers() if b.is_floating_point()}

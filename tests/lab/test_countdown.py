@@ -23,7 +23,7 @@ def problem(numbers, target):
     return Problem("p", "", {"numbers": list(numbers), "target": target}, "countdown")
 
 
-# --- an independent enumeration: all binary trees fully bracketed, then every pair of brackets that can go is taken away ----------
+# --- an independent enumeration: all binary trees fully bracketed, then every pair of brackets that can go is taken awa
 
 
 def trees(numbers):
@@ -38,13 +38,19 @@ def trees(numbers):
 
 
 class Symbol:
-    """A formula that Python's own precedence builds: sums as {monomial-like term: coefficient}, compared at random rational points."""
+    """A formula that Python's own precedence builds, compared at random rational points.
+
+    Sums are {monomial-like term: coefficient}.
+    """
 
     POINTS = [Fraction(p, q) for p, q in ((101, 7), (89, 13), (97, 3), (83, 11), (79, 17))]
 
 
 def at_random_points(writing):
-    """The formula's value with each occurrence of a number replaced by a fixed odd rational: equal iff the formulas are."""
+    """The formula's value with each occurrence of a number replaced by a fixed odd rational.
+
+    It is equal iff the formulas are.
+    """
     points = iter(Symbol.POINTS)
     names = {}
 
@@ -105,11 +111,11 @@ def test_enumeration_equals_brute_force_with_four_numbers():
     assert expected
 
 
-# --- the verifier accepts the enumerated set and nothing else ---------------------------------------------------------------------
+# --- the verifier accepts the enumerated set and nothing else ---------------------------------------------------------
 
 
 def test_verifier_accepts_exactly_the_enumeration_over_all_short_texts():
-    """All 300,000 texts of up to 6 characters over the two numbers' digits, the operators and brackets, for two problems at once."""
+    """All 300,000 texts of up to 6 characters over two numbers' digits, operators and brackets, for two problems."""
     accepted = {3: set(), 4: set()}
     for length in range(1, 7):
         for characters in itertools.product("26+-*/()", repeat=length):
@@ -204,7 +210,7 @@ def test_truncated_is_no_answer_and_division_by_zero_is_wrong():
     assert verdict.status is Status.WRONG and "zero" in verdict.reason
 
 
-# --- modes ------------------------------------------------------------------------------------------------------------------------
+# --- modes ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -229,7 +235,10 @@ def test_modes_by_hand(one, other, same):
 
 
 def test_modes_are_the_classes_of_equal_formulas():
-    """With every number used once, three distinct symbols leave no identity but commuting and flattening: one function, one mode."""
+    """One function, one mode.
+
+    With every number used once, three distinct symbols leave no identity but commuting and flattening.
+    """
     values = {"2": Fraction(101, 7), "3": Fraction(89, 13), "7": Fraction(97, 3)}
     function_of, mode_of = {}, {}
     for writing in brute_force((2, 3, 7)):
@@ -247,7 +256,7 @@ def test_targets_are_those_with_an_answer():
         assert countdown.targets(numbers, level) == expected
 
 
-# --- regions, random expressions, splits --------------------------------------------------------------------------------------------
+# --- regions, random expressions, splits ------------------------------------------------------------------------------
 
 
 def test_random_expressions_are_in_minimal_writing_and_have_the_value_that_is_told():

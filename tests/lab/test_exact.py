@@ -1,4 +1,4 @@
-"""The exact audit: probabilities that add up to one, top-p against explicit computation, support by hand, and against sampling."""
+"""The exact audit: probabilities add up to one; top-p, support by hand and sampling agree with it."""
 
 import itertools
 import json
@@ -29,7 +29,7 @@ def embedded():
     return logprobs.load_model(LAB_BASE)
 
 
-# --- tokenizer ----------------------------------------------------------------------------------------------------------
+# --- tokenizer --------------------------------------------------------------------------------------------------------
 
 
 def test_tokenizer_is_one_to_one_on_answers_after_loading_from_the_checkpoint():
@@ -53,7 +53,7 @@ def test_a_tokenizer_with_longer_tokens_is_refused():
         exact.sequences(problems.load("lab:countdown?size=1"), codes)
 
 
-# --- scoring ------------------------------------------------------------------------------------------------------------
+# --- scoring ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("temperature, top_p", [(1.0, 1.0), (0.6, 1.0), (1.7, 0.9), (1.0, 0.5)])
@@ -91,13 +91,15 @@ def test_scores_equal_one_by_one_computation_with_transformers_own_top_p(random_
 def test_top_p_by_hand():
     logits = torch.log(torch.tensor([[0.5, 0.2, 0.25, 0.05]], dtype=torch.float64)).repeat(4, 1)
     tokens = torch.arange(4)
-    assert step_logprobs(logits, tokens, 1.0, 0.7).exp().tolist() == pytest.approx([2 / 3, 0, 1 / 3, 0])
-    assert step_logprobs(logits, tokens, 1.0, 0.4).exp().tolist() == pytest.approx([1, 0, 0, 0])
+    assert step_logprobs(logits, tokens, temperature=1.0, top_p=0.7).exp().tolist() == pytest.approx(
+        [2 / 3, 0, 1 / 3, 0]
+    )
+    assert step_logprobs(logits, tokens, temperature=1.0, top_p=0.4).exp().tolist() == pytest.approx([1, 0, 0, 0])
     squares = [0.25 / 0.355, 0.04 / 0.355, 0.0625 / 0.355, 0.0025 / 0.355]  # temperature 1/2 squares and renormalises
-    assert step_logprobs(logits, tokens, 0.5, 1.0).exp().tolist() == pytest.approx(squares)
+    assert step_logprobs(logits, tokens, temperature=0.5, top_p=1.0).exp().tolist() == pytest.approx(squares)
 
 
-# --- summary and comparison -----------------------------------------------------------------------------------------------
+# --- summary and comparison -------------------------------------------------------------------------------------------
 
 
 def audit_with(probabilities):
@@ -178,7 +180,7 @@ def test_the_mode_of_all_writings_lies_in_one_region():
         assert countdown.region(answer) == index.regions[mode]
 
 
-# --- the embedded model, and sampling ----------------------------------------------------------------------------------------
+# --- the embedded model, and sampling ---------------------------------------------------------------------------------
 
 
 def test_division_is_out_of_reach_of_the_embedded_model_and_the_rare_region_is_rare(embedded):

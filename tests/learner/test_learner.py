@@ -73,7 +73,8 @@ def gradient_of(group, config, minibatches):
 
 @pytest.mark.parametrize("ranks, stage, budget, packing, share", [
     (1, 0, 16384, True, True), (1, 0, 16384, True, False), (1, 0, 1, False, True), (1, 3, 64, True, True),
-    (2, 0, 16384, True, True), (2, 0, 40, False, False), (2, 1, 64, True, True), (2, 2, 64, False, True), (2, 3, 64, True, True),
+    (2, 0, 16384, True, True), (2, 0, 40, False, False),
+    (2, 1, 64, True, True), (2, 2, 64, False, True), (2, 3, 64, True, True),
 ])  # fmt: skip
 def test_gradient_is_the_plain_one(groups, tiny_model, ranks, stage, budget, packing, share):
     rows = make_rows()

@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -24,7 +26,7 @@ def test_bundles_hold_every_sequence_once_with_one_prompt_within_budget(prompts,
     kinds, completions = [p for p, _ in prompts], [c for _, c in prompts]
     prompt_lengths = [10 + 5 * kind for kind in kinds]
     lengths = [p + c for p, c in zip(prompt_lengths, completions, strict=True)]
-    found = bundles(kinds, prompt_lengths, lengths, hidden_size, budget)
+    found = bundles(kinds, prompt_lengths, lengths=lengths, hidden_size=hidden_size, budget=budget)
     assert sorted(i for bundle in found for i in bundle) == list(range(len(prompts)))
     for bundle in found:
         assert len({kinds[i] for i in bundle}) == 1
@@ -33,8 +35,9 @@ def test_bundles_hold_every_sequence_once_with_one_prompt_within_budget(prompts,
 
 def test_bundles_spare_prompts_where_they_outweigh_the_attention():
     short, long = ([44 + 16] * 16, [44 + 4000] * 16)
-    assert [len(b) for b in bundles(["p"] * 16, [44] * 16, short, 128, 16384)] == [8, 8]
-    assert [len(b) for b in bundles(["p"] * 16, [44] * 16, long, 128, 16384)] == [1] * 16
+    one_prompt = partial(bundles, ["p"] * 16, [44] * 16, hidden_size=128, budget=16384)
+    assert [len(b) for b in one_prompt(lengths=short)] == [8, 8]
+    assert [len(b) for b in one_prompt(lengths=long)] == [1] * 16
 
 
 @given(
@@ -46,7 +49,7 @@ def test_bundles_spare_prompts_where_they_outweigh_the_attention():
 )
 @settings(max_examples=200, deadline=None)
 def test_every_sequence_once_within_budget_and_ranks_in_step(lengths, budget, ranks, packing, single_line):
-    plans = plan(lengths, budget, ranks, packing, single_line)
+    plans = plan(lengths, budget, ranks=ranks, packing=packing, single_line=single_line)
     assert sorted(i for batches in plans for batch in batches for line in batch for i in line) == list(
         range(len(lengths))
     )
@@ -55,14 +58,15 @@ def test_every_sequence_once_within_budget_and_ranks_in_step(lengths, budget, ra
         assert len(batch) * width(batch, lengths) <= budget or sum(len(line) for line in batch) == 1
         assert packing or all(len(line) == 1 for line in batch)
         assert not (packing and single_line) or len(batch) <= 1
-    assert plans == plan(lengths, budget, ranks, packing, single_line)
+    assert plans == plan(lengths, budget, ranks=ranks, packing=packing, single_line=single_line)
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 4])
 @pytest.mark.parametrize("seed", range(3))
 def test_little_padding_on_lengths_from_10_to_1000(ranks, seed):
     lengths = np.random.default_rng(seed).integers(10, 1001, 256).tolist()
-    parts = shards(lengths, alone(lengths), plan(lengths, 16384, ranks, packing=True), lengths)
+    plans = plan(lengths, 16384, ranks=ranks, packing=True)
+    parts = shards(lengths, alone(lengths), plans=plans, lengths=lengths)
     computed = sum(
         len(b) * max(sum(part.items[i] for [i] in line) for line in b) for part in parts for b in part.micro_batches
     )
@@ -72,13 +76,16 @@ def test_little_padding_on_lengths_from_10_to_1000(ranks, seed):
 
 def test_work_is_spread_evenly_over_ranks():
     lengths = np.random.default_rng(0).integers(10, 1001, 256).tolist()
-    areas = [sum(len(b) * width(b, lengths) for b in batches) for batches in plan(lengths, 8192, 4, packing=True)]
+    plans = plan(lengths, 8192, ranks=4, packing=True)
+    areas = [sum(len(b) * width(b, lengths) for b in batches) for batches in plans]
     assert max(areas) < 1.1 * min(areas)
 
 
 def test_shards_hold_their_own_items_in_their_own_numbers():
-    items, lengths = ["a", "b", "c"], [5, 4, 3]
-    parts = shards(items, alone(items), plan(lengths, 5, 2, packing=False), lengths)
+    items = ["a", "b", "c"]
+    lengths = [5, 4, 3]
+    plans = plan(lengths, 5, ranks=2, packing=False)
+    parts = shards(items, alone(items), plans=plans, lengths=lengths)
     assert [[part.items[i] for batch in part.micro_batches for line in batch for [i] in line] for part in parts] == [
         ["a", "c"],
         ["b"],

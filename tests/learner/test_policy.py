@@ -39,10 +39,17 @@ def scores_in_batches(policy, items, budget, packing, single_line=False, hidden_
     together = [[i] for i in range(len(items))]
     if hidden_size is not None:
         prompts = [s.tokens[: s.prompt_length].tobytes() for s in items]
-        together = bundles(prompts, [s.prompt_length for s in items], [len(s) for s in items], hidden_size, budget)
+        together = bundles(
+            prompts,
+            [s.prompt_length for s in items],
+            lengths=[len(s) for s in items],
+            hidden_size=hidden_size,
+            budget=budget,
+        )
         assert max(map(len, together)) > 1
     lengths = [bundle_length(bundle, items) for bundle in together]
-    [shard] = shards(list(range(len(items))), together, plan(lengths, budget, 1, packing, single_line), lengths)
+    plans = plan(lengths, budget, ranks=1, packing=packing, single_line=single_line)
+    [shard] = shards(list(range(len(items))), together, plans=plans, lengths=lengths)
     for batch in shard.micro_batches:
         tokens, order, counts = collate([items[i] for i in shard.items], batch, CPU)
         logprob, entropy = policy(tokens, True)
@@ -59,7 +66,7 @@ def scores_in_batches(policy, items, budget, packing, single_line=False, hidden_
 def test_scores_do_not_depend_on_batching(tmp_path, tied, attention, budget, packing, single_line):
     path = make_model(tmp_path / "model", tied)
     items = sequences()
-    policy, model = load_policy(path, "float32", attention).eval(), load_plain(path)
+    policy, model = load_policy(path, "float32", attention=attention).eval(), load_plain(path)
     with torch.no_grad():
         for item, (logprob, entropy) in zip(
             items, scores_in_batches(policy, items, budget, packing, single_line), strict=True
@@ -76,7 +83,7 @@ def test_scores_do_not_depend_on_shared_prompts(tmp_path, budget, packing, hidde
     path = make_model(tmp_path / "model")
     items = sequences(12)
     items[4].keep = np.arange(len(items[4]) - 4) % 2 == 1
-    policy, model = load_policy(path, "float32", "sdpa").eval(), load_plain(path)
+    policy, model = load_policy(path, "float32", attention="sdpa").eval(), load_plain(path)
     assert policy.takes_masks
     with torch.no_grad():
         for item, found in zip(
@@ -89,7 +96,7 @@ def test_scores_do_not_depend_on_shared_prompts(tmp_path, budget, packing, hidde
 
 
 def test_models_with_masks_of_their_own_share_no_prompts(tiny_model, tmp_path):
-    assert not load_policy(tiny_model, "float32", "eager").takes_masks
+    assert not load_policy(tiny_model, "float32", attention="eager").takes_masks
     path = shutil.copytree(tiny_model, tmp_path / "window")
     config = json.loads((path / "config.json").read_text())
     windowed = {
@@ -99,7 +106,7 @@ def test_models_with_masks_of_their_own_share_no_prompts(tiny_model, tmp_path):
         "layer_types": ["full_attention", "sliding_attention"],
     }
     (path / "config.json").write_text(json.dumps(config | windowed))
-    assert not load_policy(path, "float32", "sdpa").takes_masks
+    assert not load_policy(path, "float32", attention="sdpa").takes_masks
 
 
 def test_head_gradients_by_finite_differences(monkeypatch):
@@ -167,7 +174,7 @@ def test_a_shared_prompt_stands_once():
 
 
 def test_same_input_same_bits(tiny_model):
-    policy, items = load_policy(tiny_model, "float32", "sdpa").eval(), sequences()
+    policy, items = load_policy(tiny_model, "float32", attention="sdpa").eval(), sequences()
     with torch.no_grad():
         first, second = (scores_in_batches(policy, items, 60, True, hidden_size=96) for _ in range(2))
     assert all(torch.equal(a[0], b[0]) and torch.equal(a[1], b[1]) for a, b in zip(first, second, strict=True))
@@ -177,7 +184,7 @@ def test_dropout_is_off_while_training(tiny_model, tmp_path):
     path = shutil.copytree(tiny_model, tmp_path / "dropout")
     config = json.loads((path / "config.json").read_text())
     (path / "config.json").write_text(json.dumps(config | {"attention_dropout": 0.5}))
-    policy, items = load_policy(path, "float32", "eager").train(), sequences(3)
+    policy, items = load_policy(path, "float32", attention="eager").train(), sequences(3)
     first, second = (scores_in_batches(policy, items, 60, True) for _ in range(2))
     assert all(torch.equal(a[0], b[0]) for a, b in zip(first, second, strict=True))
 
@@ -187,7 +194,7 @@ def test_models_that_change_their_logits_are_refused(tiny_model, tmp_path):
     config = json.loads((path / "config.json").read_text())
     (path / "config.json").write_text(json.dumps(config | {"final_logit_softcapping": 30.0}))
     with pytest.raises(InputError, match="final_logit_softcapping"):
-        load_policy(path, "float32", "sdpa")
+        load_policy(path, "float32", attention="sdpa")
 
 
 def test_unreadable_weights_are_one_line(tiny_model, tmp_path):
@@ -195,4 +202,4 @@ def test_unreadable_weights_are_one_line(tiny_model, tmp_path):
     for file in path.glob("*.safetensors"):
         file.unlink()
     with pytest.raises(InputError, match="cannot be loaded"):
-        load_policy(path, "float32", "sdpa")
+        load_policy(path, "float32", attention="sdpa")

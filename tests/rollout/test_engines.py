@@ -50,7 +50,7 @@ class House:
             return AutoModelForCausalLM.from_pretrained(Path(folder) / "model", dtype=torch.float32)
 
     def gap(self, rollouts, model=None):
-        """Mean |engine - transformers| log-probability over the drawn tokens, computed here in float32, one sequence at a time."""
+        """Mean |engine - transformers| log-probability of the drawn tokens, in float32, one sequence at a time."""
         if model is None:
             model = self.learned()
         gaps = []

@@ -1,4 +1,4 @@
-"""Sampling and scoring on the real engine: resumable without a sample lost or doubled, and the two agree on log-probabilities."""
+"""Sampling and scoring on the real engine: no sample is lost or doubled on resuming, and log-probabilities agree."""
 
 from contextlib import contextmanager
 

@@ -1,9 +1,9 @@
-"""GPU layouts at work on a machine without GPUs: real ranks and real tensor-parallel engines on a Ray cluster that says it has GPUs, and
-both halves of vLLM's nccl and ipc backends between them.
+"""GPU layouts at work on a machine without GPUs.
 
-Placement, vLLM's Ray executor, its workers and their sharded loading, the protocols and the engines' bookkeeping of sleep are the real
-ones. All compute on the CPU, and only what CUDA and NCCL would do is stood in for (scripts/rehearse_gpu_layout.py). That the GPUs' own part
-works, this cannot show.
+Real ranks and real tensor-parallel engines run on a Ray cluster that says it has GPUs, with both halves of vLLM's nccl
+and ipc backends between them. Placement, vLLM's Ray executor, its workers and their sharded loading, the protocols and
+the engines' bookkeeping of sleep are the real ones. All compute on the CPU, and only what CUDA and NCCL would do is
+stood in for (scripts/rehearse_gpu_layout.py). That the GPUs' own part works, this cannot show.
 """
 
 import os

@@ -1,4 +1,7 @@
-"""The control plane of a weight transfer, with recorders in the engines' place. Real engines: tests/rollout/test_engines.py."""
+"""The control plane of a weight transfer, with recorders in place of engines.
+
+Real engines: tests/rollout/test_engines.py.
+"""
 
 import pytest
 import ray
@@ -42,7 +45,17 @@ class Recorder:
 
 def client_of(recorders, workers, sender=True):
     engines = [(f"rollout engine {i}", r) for i, r in enumerate(recorders)]
-    return EngineClient(Endpoints("nccl", engines, 0, workers, 1, 60.0, 60.0, 30.0), is_sender=sender)
+    endpoints = Endpoints(
+        backend="nccl",
+        engines=engines,
+        membership=0,
+        workers=workers,
+        load_threads=1,
+        start_timeout_s=60.0,
+        step_timeout_s=60.0,
+        stall_timeout_s=30.0,
+    )
+    return EngineClient(endpoints, is_sender=sender)
 
 
 def said(recorders):
