@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+from typing import Any
 
 import ray
 from ray._private import services
@@ -29,7 +30,7 @@ def connect(address: str, cpus: int | None) -> bool:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Ray would say each time that clusters are closed to strangers, which is the default.
     logging.getLogger(authentication_token_setup.__name__).setLevel(logging.ERROR)
-    common = {"log_to_driver": False, "configure_logging": False}
+    common: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
     if address == "local":
         count("ray")
         ray.init(address="local", num_cpus=cpus, include_dashboard=False, **common)

@@ -174,11 +174,11 @@ def _bundles(config: Config, kind: str, *, base_engines: int) -> tuple[list[dict
         for role, count in (("learner", ranks), ("policy", actors), ("base", base_engines)):
             for _ in range(count):
                 place[role].append(_Spot(len(bundles), cpus=1))
-                bundles.append({"CPU": 1})
+                bundles.append({"CPU": 1.0})
         return bundles, place
     # On GPUs every rank has a bundle with one GPU, where an engine worker may stand beside it.
     colocate = config.devices.colocate
-    bundles += [{"CPU": 2 if colocate else 1, "GPU": 1} for _ in range(ranks)]
+    bundles += [{"CPU": 2.0 if colocate else 1.0, "GPU": 1.0} for _ in range(ranks)]
     place["learner"] = [_Spot(i, cpus=1, gpus=COLOCATED_RANK_GPU if colocate else 1) for i in range(ranks)]
     # Engines take the ranks' bundles where GPUs are shared, else new ones. Base engines never share.
     for role, count in (("policy", actors), ("base", base_engines)):
@@ -186,7 +186,7 @@ def _bundles(config: Config, kind: str, *, base_engines: int) -> tuple[list[dict
         for i in range(count):
             first = i * tp if shared else len(bundles)
             if not shared:
-                bundles += [{"CPU": 1, "GPU": 1} for _ in range(tp)]
+                bundles += [{"CPU": 1.0, "GPU": 1.0} for _ in range(tp)]
             place[role].append(_engine_spot(first, tensor_parallel=tp, gpus=COLOCATED_ENGINE_GPU if shared else 1))
     return bundles, place
 

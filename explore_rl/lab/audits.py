@@ -6,13 +6,23 @@ from pathlib import Path
 
 from analysis.errors import InputError
 from explore_rl.lab import exact, logprobs
+from explore_rl.types import Problem
 
 
 def audit_of(
-    model: str | Path, asked: list, temperature: float = 1.0, top_p: float = 1.0, progress: bool = False
+    model: str | Path, asked: list[Problem], temperature: float = 1.0, top_p: float = 1.0, progress: bool = False
 ) -> exact.ExactAudit:
-    """The ExactAudit of a checkpoint folder, or one read from a .json file, which has to be of the same problems and settings."""
+    """The exact audit of a model.
+
+    Raises InputError for a file of other problems or settings, and for a checkpoint that cannot be read.
+
+    model: a checkpoint folder, or a .json file that `ExactAudit.save` wrote.
+    asked: the problems.
+    temperature, top_p: what it is taken at.
+    progress: whether a bar is shown.
+    """
     settings = {"temperature": temperature, "top_p": top_p}
+    # An audit from a file has to be the one that would be made here.
     if str(model).endswith(".json"):
         audit = exact.ExactAudit.load(Path(model))
         if audit.problem_ids != tuple(one.id for one in asked):
@@ -25,5 +35,5 @@ def audit_of(
         return audit
     loaded, tokenizer = logprobs.load_model(model)
     pairs, index = exact.sequences(asked, tokenizer)
-    found = logprobs.completion_logprobs(loaded, pairs, temperature, top_p, progress=progress)
-    return exact.summarise(asked, index, found, settings | {"model": str(model)})
+    scored = logprobs.completion_logprobs(loaded, pairs, temperature=temperature, top_p=top_p, progress=progress)
+    return exact.summarise(asked, index, scored, settings=settings | {"model": str(model)})

@@ -2,11 +2,13 @@
 
 Its tail is designed, so that it is known what reinforcement learning could find and what it could not:
 
-- no training expression holds a division, so answers that need one are out of reach (their exact mass is on the model card);
-- an expression that multiplies a bracketed sum is kept only once in `1 / product_of_sum` times: a rare region, within reach;
+- no training expression holds a division, so answers that need one are out of reach (their exact mass is on the model
+  card);
+- an expression that multiplies a bracketed sum is kept only once in `1 / product_of_sum` times: a rare region, within
+  reach;
 - operators have unequal weights, so solutions to one problem differ in probability;
-- a share `wrong_target` of the training prompts shows a target at random instead of the expression's value: like any base model it is
-  often wrong, and a rare solution competes with common mistakes.
+- a share `wrong_target` of the training prompts shows a target at random instead of the expression's value: like any
+  base model it is often wrong, and a rare solution competes with common mistakes.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -26,7 +29,15 @@ from explore_rl.lab import countdown, tokenizer
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that makes the base model. learning_rate: peak; linear warm-up over `warmup` steps, then a straight line to zero."""
+    """Everything that makes the base model.
+
+    steps, batch_size: of pre-training, in documents.
+    learning_rate: its peak, after a linear warm-up over `warmup` steps; then a straight line to zero.
+    level_weights: relative weight of each level, by its count of numbers.
+    operator_weights: relative weight of each operator.
+    product_of_sum: share that is kept of the expressions that multiply a bracketed sum.
+    wrong_target: share of prompts that show a random target.
+    """
 
     seed: int = 0
     steps: int = 2500
@@ -45,8 +56,10 @@ class Recipe:
 def documents(recipe: Recipe) -> Iterator[tuple[str, str]]:
     """Endless (prompt, expression) pairs, the same ones for the same recipe."""
     rng = random.Random(recipe.seed)
-    levels, weights = list(recipe.level_weights), list(recipe.level_weights.values())
+    levels = list(recipe.level_weights)
+    weights = list(recipe.level_weights.values())
     while True:
+        # An expression whose value is a target of its level, and few of the rare region.
         level = countdown.LEVELS[rng.choices(levels, weights)[0]]
         numbers = [rng.randint(1, level.max_number) for _ in range(level.count)]
         writing, value = countdown.random_expression(numbers, recipe.operator_weights, rng)
@@ -58,9 +71,10 @@ def documents(recipe: Recipe) -> Iterator[tuple[str, str]]:
         yield countdown.prompt(numbers, target), writing
 
 
-def new_model(recipe: Recipe, codes: PreTrainedTokenizerFast) -> Qwen2ForCausalLM:
+def new_model(recipe: Recipe, codes: Any) -> Qwen2ForCausalLM:
     """Random weights from the seed; input and output embeddings are tied."""
     torch.manual_seed(recipe.seed)
+    # Heads of 32, and room for the longest prompt with its answer.
     config = Qwen2Config(
         vocab_size=len(codes),
         hidden_size=recipe.hidden_size,
@@ -80,16 +94,18 @@ def new_model(recipe: Recipe, codes: PreTrainedTokenizerFast) -> Qwen2ForCausalL
     return model
 
 
-def batch_of(rows: list[tuple[str, str]], codes: PreTrainedTokenizerFast) -> tuple[torch.Tensor, torch.Tensor]:
+def batch_of(rows: list[tuple[str, str]], codes: Any) -> tuple[torch.Tensor, torch.Tensor]:
     """Token ids [B, L], padded right, and labels [B, L]: -100 everywhere but on the expression and its end token."""
     prompts = [codes(prompt).input_ids for prompt, _ in rows]
-    wholes = [ids + codes(text).input_ids + [codes.eos_token_id] for ids, (_, text) in zip(prompts, rows, strict=True)]
-    length = max(map(len, wholes))
+    completions = [codes(text).input_ids + [codes.eos_token_id] for _, text in rows]
+    length = max(len(prompt) + len(completion) for prompt, completion in zip(prompts, completions, strict=True))
     tokens = torch.full((len(rows), length), codes.pad_token_id)
     labels = torch.full((len(rows), length), -100)
-    for row, (prompt_ids, ids) in enumerate(zip(prompts, wholes, strict=True)):
-        tokens[row, : len(ids)] = torch.tensor(ids)
-        labels[row, len(prompt_ids) : len(ids)] = tokens[row, len(prompt_ids) : len(ids)]
+    for row, (prompt, completion) in enumerate(zip(prompts, completions, strict=True)):
+        begin = len(prompt)
+        end = len(prompt) + len(completion)
+        tokens[row, :end] = torch.tensor(prompt + completion)
+        labels[row, begin:end] = tokens[row, begin:end]
     return tokens, labels
 
 
@@ -98,33 +114,33 @@ def pretrain(recipe: Recipe) -> tuple[Qwen2ForCausalLM, PreTrainedTokenizerFast]
     torch.set_num_threads(recipe.threads)
     codes = tokenizer.build()
     model = new_model(recipe, codes)
-    # The smallest eps: the gradient of a token that never occurs shrinks with its probability, and Adam must keep following it
-    # far down, or the region that was left out keeps a mass of 1e-6.
+    # The smallest eps: the gradient of a token that never occurs shrinks with its probability, and Adam must keep
+    # following it far down, or the region that was left out keeps a mass of 1e-6.
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.98), eps=1e-15, weight_decay=0.0
     )
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer,
-        lambda step: min(
-            (step + 1) / recipe.warmup, max(0.0, (recipe.steps - step) / max(1, recipe.steps - recipe.warmup))
-        ),
-    )
+
+    def share_of_peak(step: int) -> float:
+        rising = (step + 1) / recipe.warmup
+        falling = (recipe.steps - step) / max(1, recipe.steps - recipe.warmup)
+        return min(rising, max(0.0, falling))
+
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, share_of_peak)
     stream = documents(recipe)
     progress = tqdm(range(recipe.steps), desc="pre-training", unit="step")
     for step in progress:
+        # Short and long documents apart: less padding, the same gradient.
         rows = sorted((next(stream) for _ in range(recipe.batch_size)), key=lambda row: len(row[0]) + len(row[1]))
         middle = recipe.batch_size // 2
         halves = [batch_of(rows[:middle], codes), batch_of(rows[middle:], codes)]
+        # The loss is a mean over the predicted tokens of both.
         predicted = sum(int((labels != -100).sum()) for _, labels in halves)
         total = 0.0
-        for tokens, labels in halves:  # short and long rows apart: less padding, the same gradient
-            logits = model(tokens, use_cache=False).logits[:, :-1]
-            loss = (
-                torch.nn.functional.cross_entropy(
-                    logits.flatten(0, 1), labels[:, 1:].flatten(), ignore_index=-100, reduction="sum"
-                )
-                / predicted
-            )
+        for tokens, labels in halves:
+            logits = model(tokens, use_cache=False).logits[:, :-1].flatten(0, 1)
+            targets = labels[:, 1:].flatten()
+            summed = torch.nn.functional.cross_entropy(logits, targets, ignore_index=-100, reduction="sum")
+            loss = summed / predicted
             loss.backward()
             total += loss.item()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -136,8 +152,13 @@ def pretrain(recipe: Recipe) -> tuple[Qwen2ForCausalLM, PreTrainedTokenizerFast]
     return model.eval(), codes
 
 
-def save(model: Qwen2ForCausalLM, codes: PreTrainedTokenizerFast, folder: Path, texts: dict[str, str]) -> None:
-    """An ordinary Hugging Face checkpoint, float32, with further text files; written aside and renamed: complete or not there."""
+def save(model: Qwen2ForCausalLM, codes: Any, folder: Path, texts: dict[str, str]) -> None:
+    """An ordinary Hugging Face checkpoint, float32, written aside and renamed: complete or not there.
+
+    model, codes: the model and its tokenizer.
+    folder: what was there is replaced.
+    texts: further files, name -> text.
+    """
     aside = folder.with_name(folder.name + ".partial")
     shutil.rmtree(aside, ignore_errors=True)
     model.save_pretrained(aside)

@@ -1,17 +1,20 @@
 """Countdown: reach the target with every number used exactly once and + - * /, and *all* correct answers can be listed.
 
-An answer is an expression in its minimal writing: no spare parentheses, no spaces, no unary minus, no text around it. The grammar is
+An answer is an expression in its minimal writing: no spare parentheses, no spaces, no unary minus, no text around it.
+The grammar is
 
     sum     :=  term  { "+" term  |  "-" (term | "(" sum ")") }                       at least one operator
     term    :=  factor { "*" factor  |  "/" (factor | "(" term ")") }
     factor  :=  number  |  "(" sum ")"
 
-where a bracketed sum holds at least two terms, a bracketed term at least two factors, and a term that starts a sum or follows "+" is
-not a lone bracketed sum. Brackets therefore stand only where leaving them out would change the meaning, and every expression has one
-writing: "5+(3-2)" is refused, "5-(3-2)" is another answer than "5-3+2" (and the same mode).
+where a bracketed sum holds at least two terms, a bracketed term at least two factors, and a term that starts a sum or
+follows "+" is not a lone bracketed sum. Brackets therefore stand only where leaving them out would change the meaning,
+and every expression has one writing: "5+(3-2)" is refused, "5-(3-2)" is another answer than "5-3+2" (and the same
+mode).
 
 Two things are built on it, independently of each other, so that each can be held against the other:
-`enumerate_answers` builds every correct answer upwards from the numbers; `parse` reads one answer downwards, and the verifier uses it.
+`enumerate_answers` builds every correct answer upwards from the numbers; `parse` reads one answer downwards, and the
+verifier uses it.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
+from typing import Any
 
 # --- levels ----------------------------------------------------------------------------------------------------------
 
@@ -66,12 +70,15 @@ def region(answer: str) -> str:
 
 # --- upwards: every answer -------------------------------------------------------------------------------------------
 
-NUMBER, SUM, PRODUCT = "number", "sum", "product"
+# Kinds of expressions, by their outermost operator.
+NUMBER = "number"
+SUM = "sum"
+PRODUCT = "product"
 
 
 @lru_cache(maxsize=4096)
 def _expressions(numbers: tuple[int, ...]) -> tuple[tuple[str, Fraction, str], ...]:
-    """Every expression over the sorted multiset, once each: (kind of its outermost operator, value, minimal writing).
+    """Every expression over the sorted multiset, once each: (kind, value, minimal writing).
 
     An expression is read from the left, so its last outermost operator splits it uniquely into left and right operand.
     """
@@ -80,38 +87,30 @@ def _expressions(numbers: tuple[int, ...]) -> tuple[tuple[str, Fraction, str], .
     found = []
     for left_numbers, right_numbers in _splits(numbers):
         for left_kind, left_value, left in _expressions(left_numbers):
+            # Each operand as it is written beside the operator.
             left_factor = f"({left})" if left_kind == SUM else left
             for right_kind, right_value, right in _expressions(right_numbers):
-                bracketed = f"({right})"
+                right_part = f"({right})" if right_kind == SUM else right
+                divisor = right if right_kind == NUMBER else f"({right})"
                 if right_kind != SUM:  # a+(b+c) and a+(b-c) have spare brackets
                     found.append((SUM, left_value + right_value, f"{left}+{right}"))
-                found.append((SUM, left_value - right_value, f"{left}-{bracketed if right_kind == SUM else right}"))
+                found.append((SUM, left_value - right_value, f"{left}-{right_part}"))
                 if right_kind != PRODUCT:  # a*(b*c) and a*(b/c) have spare brackets
-                    found.append(
-                        (
-                            PRODUCT,
-                            left_value * right_value,
-                            f"{left_factor}*{bracketed if right_kind == SUM else right}",
-                        )
-                    )
+                    found.append((PRODUCT, left_value * right_value, f"{left_factor}*{right_part}"))
                 if right_value:
-                    divisor = right if right_kind == NUMBER else bracketed
                     found.append((PRODUCT, left_value / right_value, f"{left_factor}/{divisor}"))
     return tuple(found)
 
 
 def _splits(numbers: tuple[int, ...]) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
     """All ways to split a sorted multiset into two ordered, non-empty sub-multisets, each once, both sorted."""
-    found = set()
+    splits = set()
     for mask in range(1, 2 ** len(numbers) - 1):
-        chosen = [mask >> i & 1 for i in range(len(numbers))]
-        found.add(
-            (
-                tuple(itertools.compress(numbers, chosen)),
-                tuple(n for n, c in zip(numbers, chosen, strict=True) if not c),
-            )
-        )
-    return sorted(found)
+        to_the_left = [bool(mask >> i & 1) for i in range(len(numbers))]
+        left = itertools.compress(numbers, to_the_left)
+        right = itertools.compress(numbers, [not is_left for is_left in to_the_left])
+        splits.add((tuple(left), tuple(right)))
+    return sorted(splits)
 
 
 def enumerate_answers(numbers: Sequence[int], target: int) -> list[str]:
@@ -125,6 +124,7 @@ def enumerate_answers(numbers: Sequence[int], target: int) -> list[str]:
 
 @lru_cache(maxsize=4096)
 def _answers_by_target(numbers: tuple[int, ...]) -> dict[int, tuple[str, ...]]:
+    """The sorted answers to every target that the sorted multiset can reach."""
     answers: dict[int, list[str]] = {}
     for _, value, writing in _expressions(numbers):
         if value.denominator == 1 and value > 0:
@@ -137,13 +137,13 @@ def _values(numbers: tuple[int, ...]) -> frozenset[Fraction]:
     """Every value that an expression over the sorted multiset takes; far fewer than the expressions."""
     if len(numbers) == 1:
         return frozenset((Fraction(numbers[0]),))
-    found = set()
+    values = set()
     for left_numbers, right_numbers in _splits(numbers):
         for left, right in itertools.product(_values(left_numbers), _values(right_numbers)):
-            found |= {left + right, left - right, left * right}
+            values |= {left + right, left - right, left * right}
             if right:
-                found.add(left / right)
-    return frozenset(found)
+                values.add(left / right)
+    return frozenset(values)
 
 
 def targets(numbers: Sequence[int], level: Level) -> list[int]:
@@ -168,9 +168,10 @@ class NotMinimal(ValueError):
 class Node:
     """A parsed expression.
 
-    kind: "number", "sum" or "product". value: exact, None when it divides by zero.
-    plus, minus: the parts of a sum by sign, or of a product by exponent (+1, -1), as canonical writings; bracketed sums inside
-    sums and bracketed products inside products are already flattened. For a number, plus holds its writing.
+    kind: "number", "sum" or "product".
+    value: exact, None when it divides by zero.
+    plus, minus: the parts of a sum by sign, or of a product by exponent (+1, -1), as canonical writings. Bracketed sums
+        inside sums and bracketed products inside products are already flattened. For a number, plus holds its writing.
     """
 
     kind: str
@@ -180,14 +181,22 @@ class Node:
 
     @property
     def mode(self) -> str:
-        """The canonical writing: parts sorted (shorter first, then alphabetically), positive ones before the others. An answer itself."""
+        """The canonical writing, which is an answer itself.
+
+        Positive parts come before the others, and shorter ones first, then in alphabetical order.
+        """
         between, against = ("+", "-") if self.kind == SUM else ("*", "/")
         return between.join(self.plus) + "".join(against + part for part in self.minus)
 
 
 @dataclass(frozen=True)
 class Parsed:
-    """numbers: those used, sorted. value: exact, None on division by zero. mode: canonical writing."""
+    """What an answer says.
+
+    numbers: those used, sorted.
+    value: exact, None on division by zero.
+    mode: canonical writing.
+    """
 
     numbers: tuple[int, ...]
     value: Fraction | None
@@ -215,8 +224,8 @@ def parse(text: str) -> Parsed:
 def mode(answer: str) -> str:
     """The canonical form: what counts as the same solution.
 
-    Sums are signed terms and products factors with exponents +1 or -1, both in any order and flattened. Nothing else is equated: x*1 is
-    not x/1, and (a-b)*(c-d) is not (b-a)*(d-c).
+    Sums are signed terms and products factors with exponents +1 or -1, both in any order and flattened. Nothing else is
+    equated: x*1 is not x/1, and (a-b)*(c-d) is not (b-a)*(d-c).
     """
     return parse(answer).mode
 
@@ -231,7 +240,7 @@ class _Reader:
     def peek(self) -> str | None:
         return self.tokens[self.position] if self.position < len(self.tokens) else None
 
-    def take(self) -> str | None:
+    def take(self) -> Any:
         token = self.peek()
         self.position += 1
         return token
@@ -274,24 +283,29 @@ class _Reader:
 
 
 def _combine(kind: str, parts: list[tuple[str, Node]]) -> Node:
+    """A sum or product of (operator, operand), flattened. The first operator is "+" or "*"."""
     plus: list[str] = []
     minus: list[str] = []
     value: Fraction | None = parts[0][1].value
     for position, (operator, node) in enumerate(parts):
         against = operator in "-/"
         if node.kind == kind:  # flattened: a-(b-c) is +a -b +c
-            same, other = node.plus, node.minus
+            plus += node.minus if against else node.plus
+            minus += node.plus if against else node.minus
         else:
-            same, other = (f"({node.mode})" if kind == PRODUCT and node.kind == SUM else node.mode,), ()
-        (minus if against else plus).extend(same)
-        (plus if against else minus).extend(other)
+            part = f"({node.mode})" if kind == PRODUCT and node.kind == SUM else node.mode
+            (minus if against else plus).append(part)
         if position and value is not None:
             value = _apply(operator, value, node.value)
-    order = {"key": lambda part: (len(part), part)}
-    return Node(kind, value, tuple(sorted(plus, **order)), tuple(sorted(minus, **order)))
+    return Node(kind, value, tuple(sorted(plus, key=_short_first)), tuple(sorted(minus, key=_short_first)))
+
+
+def _short_first(part: str) -> tuple[int, str]:
+    return len(part), part
 
 
 def _apply(operator: str, left: Fraction, right: Fraction | None) -> Fraction | None:
+    """`left operator right`; None for a division by zero, here or in `right`."""
     if right is None or (operator == "/" and right == 0):
         return None
     match operator:
@@ -304,7 +318,7 @@ def _apply(operator: str, left: Fraction, right: Fraction | None) -> Fraction | 
     return left / right
 
 
-# --- at random: what a base model is pre-trained on --------------------------------------------------------------------
+# --- at random: what a base model is pre-trained on -------------------------------------------------------------------
 
 
 def random_expression(
@@ -312,26 +326,32 @@ def random_expression(
 ) -> tuple[str, int | None]:
     """One random expression over the numbers in minimal writing, and its value (None unless whole and positive).
 
-    numbers: any order; a random order and a random binary tree are drawn. operators: relative weight of each of "+", "-", "*".
+    numbers: in any order; a random order and a random binary tree are drawn.
+    operators: relative weight of each of "+", "-", "*".
+    rng: what is drawn from.
     """
-    numbers = list(numbers)
-    rng.shuffle(numbers)
-    _, value, writing = _random_tree(numbers, tuple(operators), list(itertools.accumulate(operators.values())), rng)
+    shuffled = list(numbers)
+    rng.shuffle(shuffled)
+    cumulative = dict(zip(operators, itertools.accumulate(operators.values()), strict=True))
+    _, value, writing = _random_tree(shuffled, cumulative, rng)
     return writing, value if value > 0 else None
 
 
-def _random_tree(
-    numbers: list[int], names: tuple[str, ...], weights: list[float], rng: random.Random
-) -> tuple[str, int, str]:
+def _random_tree(numbers: list[int], operators: dict[str, float], rng: random.Random) -> tuple[str, int, str]:
+    """A random expression over the numbers in this order: (kind, value, minimal writing).
+
+    operators: cumulative weight of each.
+    """
     if len(numbers) == 1:
         return NUMBER, numbers[0], str(numbers[0])
     cut = rng.randrange(1, len(numbers))
-    left_kind, left_value, left = _random_tree(numbers[:cut], names, weights, rng)
-    right_kind, right_value, right = _random_tree(numbers[cut:], names, weights, rng)
-    operator = rng.choices(names, cum_weights=weights)[0]
+    left_kind, left_value, left = _random_tree(numbers[:cut], operators, rng)
+    right_kind, right_value, right = _random_tree(numbers[cut:], operators, rng)
+    operator = rng.choices(tuple(operators), cum_weights=list(operators.values()))[0]
     if operator == "+":
         return SUM, left_value + right_value, f"{left}+{right}"
+    right_part = f"({right})" if right_kind == SUM else right
     if operator == "-":
-        return SUM, left_value - right_value, f"{left}-({right})" if right_kind == SUM else f"{left}-{right}"
-    left, right = (f"({text})" if kind == SUM else text for kind, text in ((left_kind, left), (right_kind, right)))
-    return PRODUCT, left_value * right_value, f"{left}*{right}"
+        return SUM, left_value - right_value, f"{left}-{right_part}"
+    left_part = f"({left})" if left_kind == SUM else left
+    return PRODUCT, left_value * right_value, f"{left_part}*{right_part}"

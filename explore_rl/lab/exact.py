@@ -1,12 +1,12 @@
-"""The exact audit: the probability of every correct answer of every problem, and all that follows from it without sampling error.
+"""The exact audit: the probability of every correct answer of every problem, and what follows without sampling error.
 
-    pairs, index = sequences(problems, tokenizer)          what has to be scored
-    logprobs = ...                                         by any scorer: the learner during training, `explore_rl.lab.logprobs` otherwise
-    audit = summarise(problems, index, logprobs)           probabilities of answers, modes, success; pass@k for every k
-    compare(base_audit, tuned_audit)                       preservation, shrinkage, expansion, out of support
+    pairs, index = sequences(problems, tokenizer)   what has to be scored
+    logprobs = ...                                  by any scorer: the learner in training, else explore_rl.lab.logprobs
+    audit = summarise(problems, index, logprobs)    probabilities of answers, modes, success; pass@k for every k
+    compare(base_audit, tuned_audit)                preservation, shrinkage, expansion, out of support
 
-numpy only. Definitions of support follow "The Invisible Leash" (arXiv 2507.14843, definitions 3.1 to 3.3), with the probability itself
-in place of "seen in k draws".
+It needs numpy only. Definitions of support follow "The Invisible Leash" (arXiv 2507.14843, definitions 3.1 to 3.3),
+with the probability itself in place of "seen in k draws".
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from analysis.errors import InputError
 from analysis.support import CATEGORIES, SupportCounts
@@ -35,9 +36,12 @@ FORMAT = "explore-rl exact audit 1"
 class Index:
     """What each scored sequence is: N correct answers of n problems in M modes.
 
-    answers: the N texts. problem: [N] position of the answer's problem. mode: [N] position of its mode.
-    modes: the M canonical writings; the same writing under two problems is two modes. mode_problem: [M]. regions: the M regions
-    (all writings of a mode lie in one region).
+    answers: the N texts.
+    problem: [N] position of the answer's problem.
+    mode: [N] position of the answer's mode.
+    modes: the M canonical writings; the same writing under two problems is two modes.
+    mode_problem: [M] position of the mode's problem.
+    regions: the M regions; all writings of a mode lie in one.
     """
 
     answers: tuple[str, ...]
@@ -49,10 +53,11 @@ class Index:
 
 
 def sequences(problems: Sequence[Problem], tokenizer: Any) -> tuple[list[tuple[list[int], list[int]]], Index]:
-    """Every correct answer of every problem as (prompt ids, completion ids with the end token), problem by problem, and its index.
+    """Every correct answer of every problem, problem by problem, and their index.
 
-    Raises InputError if the tokenizer could write one answer in several ways, since the probability of a text would then be a sum over
-    token sequences that are not scored.
+    An answer is (prompt ids, completion ids with the end token). Raises InputError if the tokenizer could write one
+    answer in several ways, since the probability of a text would then be a sum over token sequences that are not
+    scored.
     """
     _check_one_to_one(tokenizer)
     pairs: list[tuple[list[int], list[int]]] = []
@@ -65,6 +70,7 @@ def sequences(problems: Sequence[Problem], tokenizer: Any) -> tuple[list[tuple[l
         prompt_ids = list(tokenizer(problem.prompt).input_ids)
         known: dict[str, int] = {}
         for answer in countdown.enumerate_answers(problem.answer["numbers"], problem.answer["target"]):
+            # A mode is counted when its first answer comes.
             mode = countdown.mode(answer)
             if mode not in known:
                 known[mode] = len(modes)
@@ -74,13 +80,19 @@ def sequences(problems: Sequence[Problem], tokenizer: Any) -> tuple[list[tuple[l
             answers.append(answer)
             problem_of.append(position)
             mode_of.append(known[mode])
-    regions = tuple(countdown.region(mode) for mode in modes)
-    return pairs, Index(
-        tuple(answers), np.array(problem_of), np.array(mode_of), tuple(modes), np.array(mode_problem), regions
+    index = Index(
+        answers=tuple(answers),
+        problem=np.array(problem_of),
+        mode=np.array(mode_of),
+        modes=tuple(modes),
+        mode_problem=np.array(mode_problem),
+        regions=tuple(countdown.region(mode) for mode in modes),
     )
+    return pairs, index
 
 
 def _check_one_to_one(tokenizer: Any) -> None:
+    """Raises InputError for a tokenizer with tokens of several characters, or without an end token."""
     special = set(tokenizer.all_special_tokens)
     long = [token for token in tokenizer.get_vocab() if len(token) > 1 and token not in special]
     if long or tokenizer.eos_token_id is None:
@@ -92,8 +104,10 @@ def _check_one_to_one(tokenizer: Any) -> None:
 class ExactAudit:
     """What one model does on a set of problems, exactly.
 
-    problem_ids: n. index: the N answers. logprobs: [N] natural log-probability of each answer with its end token, -inf where top-p cuts
-    it off. settings: what it was taken under (model, problems, temperature, top_p), free.
+    problem_ids: of the n problems.
+    index: of the N answers.
+    logprobs: [N] natural log-probability of each answer with its end token, -inf where top-p cuts it off.
+    settings: what it was taken under (model, problems, temperature, top_p); any keys.
     """
 
     problem_ids: tuple[str, ...]
@@ -128,73 +142,81 @@ class ExactAudit:
         return {int(k): float(np.mean(-np.expm1(k * log_failure))) for k in ks}
 
     def regions(self) -> dict[str, dict[str, float]]:
-        """Per region: how many problems have a mode in it, its modes, its mass, and its correct draws in a million spread over all problems.
+        """Figures of each region.
 
+        problems: how many have a mode in it.
+        modes: its modes.
         mass: probability that one draw, at a problem picked at random, is a correct answer of the region.
         mass_where_present: the same over the problems that have one.
+        correct_in_a_million_draws: expected, when they are spread over all problems.
         """
-        found = {}
+        figures = {}
         names = np.array(self.index.regions)
         for name in countdown.REGIONS:
             inside = names == name
             mass = float(self.mode_probabilities[inside].sum())
             problems = len(np.unique(self.index.mode_problem[inside]))
-            found[name] = {
+            figures[name] = {
                 "problems": problems,
                 "modes": int(inside.sum()),
                 "mass": mass / len(self.problem_ids),
                 "mass_where_present": mass / problems if problems else 0.0,
                 "correct_in_a_million_draws": 1e6 * mass / len(self.problem_ids),
             }
-        return found
+        return figures
 
     def save(self, path: Path) -> None:
         """As JSON, written aside and renamed. -inf is stored as null."""
+        # One table each: a mode names its problem, and an answer its mode, by position.
+        index = self.index
+        problems = zip(self.problem_ids, self.success, strict=True)
+        modes = zip(index.mode_problem, index.modes, index.regions, self.mode_probabilities, strict=True)
+        answers = zip(index.mode, index.answers, self.logprobs, strict=True)
         data = {
             "format": FORMAT,
             "settings": self.settings,
             "pass_at_k": self.pass_at_k(),
             "regions": self.regions(),
-            "problems": [
-                {"id": name, "success": float(p)} for name, p in zip(self.problem_ids, self.success, strict=True)
-            ],
+            "problems": [{"id": name, "success": float(p)} for name, p in problems],
             "modes": [
                 {"problem": int(problem), "mode": mode, "region": region, "probability": float(p)}
-                for problem, mode, region, p in zip(
-                    self.index.mode_problem, self.index.modes, self.index.regions, self.mode_probabilities, strict=True
-                )
+                for problem, mode, region, p in modes
             ],
             "answers": [
                 {"mode": int(mode), "answer": answer, "logprob": float(logprob) if np.isfinite(logprob) else None}
-                for mode, answer, logprob in zip(self.index.mode, self.index.answers, self.logprobs, strict=True)
+                for mode, answer, logprob in answers
             ],
         }
         write_json(path, data)
 
     @classmethod
     def load(cls, path: Path) -> ExactAudit:
-        """Raises InputError for a file that is missing or is something else."""
+        """The audit that `save` wrote. Raises InputError for a file that is missing or is something else."""
         try:
             data = json.loads(Path(path).read_text())
         except (OSError, json.JSONDecodeError) as error:
             raise InputError(f"{path}: cannot be read as an exact audit: {error}") from error
         if not isinstance(data, dict) or data.get("format") != FORMAT:
             raise InputError(f'{path}: not an exact audit: "format" must be {FORMAT!r}')
-        mode = np.array([answer["mode"] for answer in data["answers"]], dtype=int)
-        mode_problem = np.array([mode["problem"] for mode in data["modes"]], dtype=int)
+        # What is stored once in the file, such as an answer's problem, is looked up again.
+        answers = data["answers"]
+        modes = data["modes"]
+        mode_of = np.array([answer["mode"] for answer in answers], dtype=int)
+        mode_problem = np.array([mode["problem"] for mode in modes], dtype=int)
         index = Index(
-            answers=tuple(answer["answer"] for answer in data["answers"]),
-            problem=mode_problem[mode],
-            mode=mode,
-            modes=tuple(mode["mode"] for mode in data["modes"]),
+            answers=tuple(answer["answer"] for answer in answers),
+            problem=mode_problem[mode_of],
+            mode=mode_of,
+            modes=tuple(mode["mode"] for mode in modes),
             mode_problem=mode_problem,
-            regions=tuple(mode["region"] for mode in data["modes"]),
+            regions=tuple(mode["region"] for mode in modes),
         )
-        logprobs = np.array([-np.inf if answer["logprob"] is None else answer["logprob"] for answer in data["answers"]])
+        logprobs = np.array([-np.inf if answer["logprob"] is None else answer["logprob"] for answer in answers])
         return cls(tuple(problem["id"] for problem in data["problems"]), index, logprobs, data["settings"])
 
 
 def write_json(path: Path, data: Any) -> None:
+    """Writes the file aside and renames it. Raises ValueError for NaN and infinities, which JSON does not have."""
     path = Path(path)
     aside = path.with_name(path.name + ".partial")
     aside.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n")
@@ -202,40 +224,53 @@ def write_json(path: Path, data: Any) -> None:
 
 
 def summarise(
-    problems: Sequence[Problem], index: Index, logprobs: Sequence[float], settings: dict[str, Any] | None = None
+    problems: Sequence[Problem],
+    index: Index,
+    logprobs: ArrayLike,
+    *,
+    settings: dict[str, Any] | None = None,
 ) -> ExactAudit:
-    """The audit from the log-probability of each sequence that `sequences` gave, in its order.
+    """The audit of scored sequences.
 
-    Raises ValueError if their number differs, one is NaN, or some problem's answers have more than probability 1 together.
+    Raises ValueError if their number differs, one is NaN, or some problem's answers have more than probability 1
+    together.
+
+    problems, index: those of `sequences`.
+    logprobs: of each sequence that `sequences` gave, in its order.
+    settings: what the log-probabilities were taken under.
     """
-    logprobs = np.asarray(logprobs, dtype=np.float64)
-    if logprobs.shape != index.problem.shape:
-        raise ValueError(f"{len(index.problem)} sequences have to be scored, {logprobs.shape} log-probabilities came")
-    if np.isnan(logprobs).any():
-        raise ValueError(f"the log-probability of {index.answers[int(np.isnan(logprobs).argmax())]!r} is NaN")
-    total = np.bincount(index.problem, np.exp(logprobs), minlength=len(problems))
+    scored = np.asarray(logprobs, dtype=np.float64)
+    if scored.shape != index.problem.shape:
+        raise ValueError(f"{len(index.problem)} sequences have to be scored, {scored.shape} log-probabilities came")
+    if np.isnan(scored).any():
+        raise ValueError(f"the log-probability of {index.answers[int(np.isnan(scored).argmax())]!r} is NaN")
+    total = np.bincount(index.problem, np.exp(scored), minlength=len(problems))
     if (total > 1 + 1e-4).any():  # float32 logits leave about 1e-6
         raise ValueError(
             f"the answers of {problems[int(total.argmax())].id} have probability {total.max():.6f} together"
         )
-    return ExactAudit(tuple(problem.id for problem in problems), index, logprobs, dict(settings or {}))
+    return ExactAudit(tuple(problem.id for problem in problems), index, scored, dict(settings or {}))
 
 
 def compare(base: ExactAudit, tuned: ExactAudit, eps_ladder: Sequence[float] = EPS_LADDER) -> dict[str, Any]:
     """What tuning did to the support, exactly, at each threshold.
 
-    Returns {"eps": [...], "pass_at_k": {"base", "tuned"}, "regions": {"base", "tuned"}, "support": {unit: [row per eps]},
-    "support_by_region": {region: [row per eps, by modes]}}; a row holds eps, the counts preserved, shrunk, expanded, out (> eps under
-    both, base only, tuned only, neither) and the rates srr, ndr, sds, nscr, None where a denominator is zero.
-    Units: "problem" and "mode" are the headlines; "answer" (one writing) is a diagnostic, since a model that settles on one of two
-    commuted writings has lost nothing. Raises InputError if the two are not of the same problems.
+    Returns {"eps": [...], "pass_at_k": {"base", "tuned"}, "regions": {"base", "tuned"},
+    "support": {unit: [row per eps]}, "support_by_region": {region: [row per eps, by modes]}}.
+
+    A row holds eps, the counts preserved, shrunk, expanded and out (> eps under both, base only, tuned only, neither),
+    and the rates srr, ndr, sds and nscr, None where a denominator is zero. The units "problem" and "mode" are the
+    headlines. "answer" (one writing) is a diagnostic, since a model that settles on one of two commuted writings has
+    lost nothing. Raises InputError if the two are not of the same problems.
     """
     if base.problem_ids != tuned.problem_ids or base.index.answers != tuned.index.answers:
         raise InputError("exact audits can be compared only over the same problems in the same order")
     regions = np.array(base.index.regions)
 
+    # A row per eps, over all units or over the chosen ones.
     def ladder(unit: str, chosen: np.ndarray | slice = slice(None)) -> list[dict[str, Any]]:
-        before, after = base.probabilities(unit)[chosen], tuned.probabilities(unit)[chosen]
+        before = base.probabilities(unit)[chosen]
+        after = tuned.probabilities(unit)[chosen]
         return [{"eps": float(eps)} | support_counts(before > eps, after > eps) for eps in eps_ladder]
 
     return {

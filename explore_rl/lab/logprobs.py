@@ -1,8 +1,8 @@
-"""Log-probabilities of given completions under a Hugging Face model, by teacher forcing, at any temperature and top-p."""
+"""Log-probabilities of given completions under a Hugging Face model, teacher-forced, at any temperature and top-p."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +15,16 @@ from explore_rl.learner.readouts import step_logprobs
 
 
 def load_model(path: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
-    """A checkpoint folder as a float32 model on the CPU, and its tokenizer. Raises InputError if it is not there or cannot be read."""
+    """A checkpoint folder as a float32 model on the CPU, and its tokenizer.
+
+    Raises InputError if it is not there or cannot be read.
+    """
     path = Path(path)
     if not (path / "config.json").is_file():
         raise InputError(f"{path}: no Hugging Face checkpoint there (config.json is missing)")
     try:
-        return AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval(), AutoTokenizer.from_pretrained(
-            path
-        )
+        model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
+        return model.eval(), AutoTokenizer.from_pretrained(path)
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{path}: cannot be read as a Hugging Face checkpoint: {error}") from error
 
@@ -31,6 +33,7 @@ def load_model(path: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFa
 def completion_logprobs(
     model: PreTrainedModel,
     pairs: Sequence[tuple[list[int], list[int]]],
+    *,
     temperature: float = 1.0,
     top_p: float = 1.0,
     tokens_per_batch: int = 16384,
@@ -38,37 +41,45 @@ def completion_logprobs(
 ) -> np.ndarray:
     """[N] float64: the log-probability of each completion (end token included) after its prompt.
 
-    Sequences are sorted by length, batched to about tokens_per_batch and padded right, which causal attention does not see.
+    Raises InputError for a temperature or top_p without meaning.
+
+    model: on any device.
+    pairs: (prompt ids, completion ids) each.
+    temperature, top_p: what the probabilities are taken at.
+    tokens_per_batch: about so many tokens, padding included, go through the model at a time.
+    progress: whether a bar is shown.
     """
     if temperature <= 0 or not 0 < top_p <= 1:
         raise InputError(f"temperature must be above 0 and top-p in (0, 1], got {temperature} and {top_p}")
-    order = sorted(range(len(pairs)), key=lambda i: len(pairs[i][0]) + len(pairs[i][1]))
+    lengths = [len(prompt) + len(completion) for prompt, completion in pairs]
     logprobs = np.empty(len(pairs))
     bar = tqdm(total=len(pairs), desc="scoring", unit="answer", disable=not progress)
-    for rows in _batches([(i, len(pairs[i][0]) + len(pairs[i][1])) for i in order], tokens_per_batch):
-        length = max(len(pairs[i][0]) + len(pairs[i][1]) for i in rows)
-        tokens = torch.zeros((len(rows), length), dtype=torch.long)
-        scored = torch.zeros((len(rows), length - 1), dtype=torch.bool)
-        for row, i in enumerate(rows):
+    for batch in _batches(lengths, tokens_per_batch):
+        # Padded right, which causal attention does not see. The logits one position before a token predict it.
+        width = max(lengths[i] for i in batch)
+        tokens = torch.zeros((len(batch), width), dtype=torch.long)
+        scored = torch.zeros((len(batch), width - 1), dtype=torch.bool)
+        for row, i in enumerate(batch):
             prompt, completion = pairs[i]
-            tokens[row, : len(prompt) + len(completion)] = torch.tensor(prompt + completion)
-            scored[row, len(prompt) - 1 : len(prompt) + len(completion) - 1] = True
+            tokens[row, : lengths[i]] = torch.tensor(prompt + completion)
+            scored[row, len(prompt) - 1 : lengths[i] - 1] = True
         logits = model(tokens.to(model.device), use_cache=False).logits[:, :-1].double().cpu()
+        # Sums over each row, with 0 where nothing is scored.
         steps = torch.zeros(scored.shape, dtype=torch.float64)
         steps[scored] = step_logprobs(logits[scored], tokens[:, 1:][scored], temperature=temperature, top_p=top_p)
-        logprobs[rows] = steps.sum(1).numpy()
-        bar.update(len(rows))
+        logprobs[batch] = steps.sum(1).numpy()
+        bar.update(len(batch))
     bar.close()
     return logprobs
 
 
-def _batches(lengths: list[tuple[int, int]], tokens_per_batch: int):
-    """Consecutive (row, length) pairs of ascending length, as lists of rows of at most tokens_per_batch tokens with padding."""
+def _batches(lengths: list[int], tokens_per_batch: int) -> Iterator[list[int]]:
+    """Indices of `lengths`, from short to long, in batches of at most tokens_per_batch tokens with padding."""
     batch: list[int] = []
-    for row, length in lengths:
-        if batch and (len(batch) + 1) * length > tokens_per_batch:
+    for i in sorted(range(len(lengths)), key=lambda i: lengths[i]):
+        if batch and (len(batch) + 1) * lengths[i] > tokens_per_batch:
             yield batch
             batch = []
-        batch.append(row)
+        batch.append(i)
     if batch:
         yield batch

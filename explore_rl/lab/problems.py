@@ -1,8 +1,9 @@
 """Laboratory problems by name: "lab:countdown?level=3&split=train&size=300".
 
-The splits share no multiset of numbers, so no problem of one is a reordering, or even another target, of a problem of another. Each
-level's multisets are put in a fixed pseudo-random order (a hash) and dealt out: 40 % train, 40 % audit, 20 % held out. A split's problems
-are all (multiset, target) pairs that have a correct answer, again in a fixed order; a smaller size is the beginning of a larger one.
+The splits share no multiset of numbers, so no problem of one is a reordering, or even another target, of a problem of
+another. Each level's multisets are put in a fixed pseudo-random order (a hash) and dealt out: 40 % train, 40 % audit,
+20 % held out. A split's problems are all (multiset, target) pairs that have a correct answer, again in a fixed order; a
+smaller size is the beginning of a larger one.
 """
 
 from __future__ import annotations
@@ -25,9 +26,11 @@ MAX_TOKENS = 24  # longer than any answer of any level with its end token
 def load(name: str) -> list[Problem]:
     """The problems that a name stands for.
 
-    name: "lab:countdown", optionally followed by "?" and any of level=3, split=train|audit|heldout, size=N (or size=all), joined by "&".
-    Problems of the train split carry every correct answer as a trace (source "enumerator", with its region); the others carry none.
-    Raises InputError for an unknown name, key or value, and for a size larger than the split.
+    Problems of the train split carry every correct answer as a trace (source "enumerator", with its region); the others
+    carry none. Raises InputError for an unknown name, key or value, and for a size larger than the split.
+
+    name: "lab:countdown", optionally followed by "?" and any of level=3, split=train|audit|heldout, size=N (or
+        size=all), joined by "&".
 
     >>> problem = load("lab:countdown?level=3&split=train&size=1")[0]
     >>> problem.verifier, sorted(problem.answer), problem.metadata["level"]
@@ -36,6 +39,7 @@ def load(name: str) -> list[Problem]:
     base, _, query = name.partition("?")
     if base != PREFIX:
         raise InputError(f"{name}: unknown laboratory problems; known: {PREFIX}?level=3&split=train&size=300")
+    # Level and split name the pool.
     options = {"level": "3", "split": "train"} | _parse_query(name, query)
     level = options["level"]
     if not level.isdigit() or int(level) not in countdown.LEVELS:
@@ -43,19 +47,19 @@ def load(name: str) -> list[Problem]:
     split = options["split"]
     if split not in SPLITS:
         raise InputError(f"{name}: split={split}: must be one of {', '.join(SPLITS)}")
+    # Size cuts off its beginning.
     pool = _pool(int(level), split)
     size = options.get("size", str(min(SIZES[split], len(pool))))
     if size != "all" and (not size.isdigit() or int(size) == 0 or int(size) > len(pool)):
         raise InputError(
             f"{name}: size={size}: must be all or a whole number from 1 to {len(pool)}, which is what this split holds"
         )
-    return [
-        _problem(numbers, target, int(level), split)
-        for numbers, target in (pool if size == "all" else pool[: int(size)])
-    ]
+    chosen = pool if size == "all" else pool[: int(size)]
+    return [_problem(numbers, target, level=int(level), split=split) for numbers, target in chosen]
 
 
 def _parse_query(name: str, query: str) -> dict[str, str]:
+    """What follows the "?" as a dict. Raises InputError, which begins with `name`, for unknown keys."""
     try:
         pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=True) if query else []
     except ValueError:
@@ -76,14 +80,17 @@ def _pool(level: int, split: str) -> list[tuple[tuple[int, ...], int]]:
     return sorted(pairs, key=lambda pair: _hash("problem", level, *pair))
 
 
-def _hash(*parts) -> int:
+def _hash(*parts: object) -> int:
+    """What fixed pseudo-random orders are sorted by, the same on every machine."""
     return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8], "big")
 
 
-def _problem(numbers: tuple[int, ...], target: int, level: int, split: str) -> Problem:
+def _problem(numbers: tuple[int, ...], target: int, *, level: int, split: str) -> Problem:
+    """The problem; its numbers are shown in an order that hangs on numbers and target alone."""
     order = list(numbers)
     random.Random(_hash("order", numbers, target)).shuffle(order)
-    traces = ()
+    # Only training may look at answers.
+    traces: tuple[Trace, ...] = ()
     if split == "train":
         traces = tuple(
             Trace(text=answer, source="enumerator", region=countdown.region(answer))

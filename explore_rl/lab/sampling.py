@@ -1,16 +1,20 @@
-"""The exact audit held against sampling: draws by another road (step by step, with a cache) must fit the probabilities that it states."""
+"""The exact audit held against sampling.
+
+Draws by another road (step by step, with a cache) must fit the probabilities that the audit states.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 from scipy import stats
 from tqdm import tqdm
-from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerFast, TopPLogitsWarper
+from transformers import DynamicCache, PreTrainedModel, TopPLogitsWarper
 
 from explore_rl.lab.exact import ExactAudit
 from explore_rl.lab.problems import MAX_TOKENS
@@ -20,17 +24,36 @@ from explore_rl.verifiers.countdown import CountdownVerifier
 
 @torch.inference_mode()
 def draw(
-    model: PreTrainedModel, prompt_ids: list[int], count: int, max_tokens: int, top_p: float, generator: torch.Generator
+    model: PreTrainedModel,
+    prompt_ids: list[int],
+    *,
+    count: int,
+    max_tokens: int,
+    top_p: float,
+    generator: torch.Generator,
 ) -> list[tuple[int, ...]]:
-    """`count` completions of one prompt at temperature 1 as token ids; the end token is kept, and missing where max_tokens cut it off."""
+    """Completions of one prompt at temperature 1, as token ids.
+
+    The end token is kept; it is missing where max_tokens cut a completion off.
+
+    model: on the CPU.
+    prompt_ids: the prompt.
+    count: completions.
+    max_tokens: limit on new tokens.
+    top_p: nucleus mass.
+    generator: what is drawn from.
+    """
+    # The prompt goes through the model once, and its cache is copied for every completion.
     end = model.config.eos_token_id
-    warp = TopPLogitsWarper(top_p)
+    warp: Any = TopPLogitsWarper(top_p)
     cache = DynamicCache()
     logits = model(torch.tensor([prompt_ids]), past_key_values=cache).logits[:, -1].expand(count, -1)
     cache.batch_repeat_interleave(count)
     tokens = torch.full((count, max_tokens), end)
     alive = torch.ones(count, dtype=torch.bool)
+    lengths = 0
     for step in range(max_tokens):
+        # One token of every completion; one that has ended goes on with end tokens.
         probabilities = torch.softmax(warp(None, logits.double()), dim=-1)
         drawn = torch.multinomial(probabilities, 1, generator=generator)
         tokens[:, step] = torch.where(alive, drawn[:, 0], end)
@@ -45,27 +68,39 @@ def draw(
 
 def draw_all(
     model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerFast,
+    tokenizer: Any,
     problems: Sequence[Problem],
+    *,
     draws: int,
     top_p: float = 1.0,
     seed: int = 0,
     progress: bool = False,
 ) -> list[Counter[tuple[int, ...]]]:
-    """Token sequences and how often each came, problem by problem; `draws` in all, equally many (rounded down) for each problem."""
+    """Token sequences and how often each came, problem by problem.
+
+    model, tokenizer: of the checkpoint.
+    problems: from the laboratory.
+    draws: in all, equally many (rounded down) for each problem.
+    top_p: nucleus mass.
+    seed: of all draws.
+    progress: whether a bar is shown.
+    """
     generator = torch.Generator().manual_seed(seed)
     each = draws // len(problems)
-    return [
-        Counter(draw(model, tokenizer(problem.prompt).input_ids, each, MAX_TOKENS, top_p, generator))
-        for problem in tqdm(problems, desc="sampling", unit="problem", disable=not progress)
-    ]
+    drawn = []
+    for problem in tqdm(problems, desc="sampling", unit="problem", disable=not progress):
+        prompt_ids = tokenizer(problem.prompt).input_ids
+        completions = draw(model, prompt_ids, count=each, max_tokens=MAX_TOKENS, top_p=top_p, generator=generator)
+        drawn.append(Counter(completions))
+    return drawn
 
 
 @dataclass
 class Check:
     """What the comparison found.
 
-    draws, correct: how many. expected_correct: by the audit, with the standard deviation of one such sample.
+    draws, correct: how many there were.
+    expected_correct, standard_deviation: of one such sample's correct draws, by the audit.
     unlisted: texts that the verifier accepts and the enumeration has not, or the other way round (must be empty).
     odd: draws whose text is a correct answer but whose tokens are not its one sequence (a padding token drawn inside).
     g, degrees, p_value: likelihood-ratio test of all counts against the exact probabilities.
@@ -87,17 +122,24 @@ class Check:
 
 def check(
     drawn: Sequence[Counter[tuple[int, ...]]],
-    tokenizer: PreTrainedTokenizerFast,
-    problems: Sequence[Problem],
     audit: ExactAudit,
+    *,
+    tokenizer: Any,
+    problems: Sequence[Problem],
 ) -> Check:
-    """Compare what `draw_all` drew with the audit, which has to be at temperature 1 and the same top-p."""
+    """Compares draws with an audit.
+
+    drawn: what `draw_all` returned.
+    audit: at temperature 1 and the same top-p.
+    tokenizer, problems: that were drawn with.
+    """
     verifier = CountdownVerifier()
     result = Check()
     variance = 0.0
     for position, (problem, counts) in enumerate(zip(problems, drawn, strict=True)):
-        mine = np.flatnonzero(audit.index.problem == position)
-        listed = {audit.index.answers[i]: float(audit.answer_probabilities[i]) for i in mine}
+        # Every text is judged twice, by the verifier and by the list of answers; correct ones are counted.
+        answers = np.flatnonzero(audit.index.problem == position)
+        listed = {audit.index.answers[i]: float(audit.answer_probabilities[i]) for i in answers}
         seen: Counter[str] = Counter()
         for tokens, count in counts.items():
             ended = tokens[-1] == tokenizer.eos_token_id
@@ -109,25 +151,31 @@ def check(
                 result.odd += count
             elif accepted:
                 seen[text] += count
+        # The problem's share of the sums.
         success = float(audit.success[position])
         draws = counts.total()
         variance += draws * success * (1 - success)
         result.draws += draws
         result.correct += seen.total()
         result.expected_correct += draws * success
-        g, degrees = g_statistic(seen, listed, draws)
+        g, degrees = g_statistic(seen, listed, draws=draws)
         result.g += g
         result.degrees += degrees
     result.standard_deviation = variance**0.5
     return result
 
 
-def g_statistic(seen: Counter[str], probabilities: dict[str, float], draws: int) -> tuple[float, int]:
+def g_statistic(seen: Counter[str], probabilities: dict[str, float], *, draws: int) -> tuple[float, int]:
     """G = 2 sum of observed * log(observed / expected) over one multinomial, and its degrees of freedom.
 
-    Cells: each answer with at least 5 expected draws, all other answers together, everything else; a cell of these last two that
-    expects less than 5 is merged into its neighbour.
+    The cells are each answer with at least 5 expected draws, all other answers together, and everything else. A cell of
+    these last two that expects less than 5 is merged into its neighbour.
+
+    seen: correct draws of each answer.
+    probabilities: of every answer.
+    draws: correct or not.
     """
+    # Cells as (observed, expected).
     cells = [(seen[text], p * draws) for text, p in probabilities.items() if p * draws >= 5]
     rare = (
         sum(seen[text] for text, p in probabilities.items() if p * draws < 5),

@@ -7,20 +7,24 @@ from typing import Any
 
 
 def pass_table(audits: dict[str, Any], ks: list[int]) -> str:
+    """The exact pass@k of each audit, by name."""
     rows = [[name] + [f"{value:.4f}" for value in audit.pass_at_k(ks).values()] for name, audit in audits.items()]
     return _table(["exact pass@k"] + [f"@{k}" for k in ks], rows)
 
 
 def region_table(audits: dict[str, Any]) -> str:
+    """What each audit, by name, has in each region."""
     rows = []
     for name, audit in audits.items():
-        for region, found in audit.regions().items():
-            expected = f"{found['correct_in_a_million_draws']:.4g}"
-            rows.append([name, region, f"{found['problems']}", f"{found['modes']}", f"{found['mass']:.3g}", expected])
+        for region, figures in audit.regions().items():
+            counts = [f"{figures['problems']}", f"{figures['modes']}"]
+            masses = [f"{figures['mass']:.3g}", f"{figures['correct_in_a_million_draws']:.4g}"]
+            rows.append([name, region, *counts, *masses])
     return _table(["model", "region", "problems", "modes", "mass", "correct in 1M draws"], rows)
 
 
 def support_table(comparison: dict[str, Any]) -> str:
+    """The support of two models at each threshold, from what `exact.compare` returns."""
     rows = []
     for unit, ladder in comparison["support"].items():
         for row in ladder:
@@ -31,11 +35,13 @@ def support_table(comparison: dict[str, Any]) -> str:
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:
-    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
-    lines = [head, ["-" * width for width in widths], *rows]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(w) if i < 1 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True))
-        )
-        for line in lines
-    )
+    """Rows under a head, the first column to the left and the others to the right."""
+    columns = zip(head, *rows, strict=True)
+    widths = [max(map(len, column)) for column in columns]
+
+    def line(cells: list[str]) -> str:
+        first = cells[0].ljust(widths[0])
+        others = [cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True)]
+        return "  ".join([first, *others])
+
+    return "\n".join(map(line, [head, ["-" * width for width in widths], *rows]))

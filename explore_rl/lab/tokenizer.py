@@ -1,7 +1,7 @@
 """One character, one token: so one answer is one token sequence, and the audit can add up exact probabilities.
 
-Qwen2's own byte-level tokenizer with an empty list of merges, because transformers gives a Qwen2 checkpoint that class whatever its files
-say.
+It is Qwen2's own byte-level tokenizer with an empty list of merges, because transformers gives a Qwen2 checkpoint that
+class whatever its files say.
 """
 
 from __future__ import annotations
@@ -9,17 +9,17 @@ from __future__ import annotations
 from transformers import PreTrainedTokenizerFast, Qwen2Tokenizer
 
 CHARACTERS = "0123456789+-*/()=: "
-END, PAD = "<end>", "<pad>"
+END = "<end>"
+PAD = "<pad>"
 
 
 def build() -> PreTrainedTokenizerFast:
-    """Ids 0.. are CHARACTERS in order, then the end token, then padding. Encoding adds nothing; decoding joins without spaces.
+    """The tokenizer. Ids 0.. are CHARACTERS in order, then the end token, then padding.
 
-    Characters that are not in CHARACTERS are dropped.
+    Encoding adds nothing, and drops characters that are not in CHARACTERS. Decoding joins without spaces.
     """
-    vocabulary = {
-        character.replace(" ", "Ġ"): index for index, character in enumerate(CHARACTERS)
-    }  # byte-level BPE's space
+    space = "Ġ"  # as byte-level BPE writes it
+    vocabulary = {character.replace(" ", space): index for index, character in enumerate(CHARACTERS)}
     vocabulary |= {END: len(vocabulary), PAD: len(vocabulary) + 1}
     return Qwen2Tokenizer(
         vocab=vocabulary,

@@ -86,9 +86,7 @@ def load(rank: Saved, folder: Path) -> int:
     return state["steps_taken"]
 
 
-def save_pretrained(
-    model: torch.nn.Module, folder: Path, *, tokenizer: Any, is_first: bool, tick: Callable[[], None]
-) -> None:
+def save_pretrained(model: Any, folder: Path, *, tokenizer: Any, is_first: bool, tick: Callable[[], None]) -> None:
     """A Hugging Face checkpoint with its tokenizer.
 
     Rank 0 writes it, completely or not at all. Called on every rank, because all of them gather ZeRO-3 shards together.

@@ -6,7 +6,7 @@ import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import ray
@@ -26,7 +26,11 @@ from explore_rl.types import Row
 DEATH_S = 10.0  # how long Ray may take to notice that a process is gone
 
 
-@ray.remote(concurrency_groups={"watch": 1})
+# Ray's types know neither concurrency groups nor `options` of an actor class.
+_as_actor: Any = ray.remote(**cast(Any, {"concurrency_groups": {"watch": 1}}))
+
+
+@_as_actor
 class RankActor:
     """A process with one LearnerRank.
 

@@ -15,8 +15,9 @@ def make_optimizer(config: LearnerConfig, parameters: Iterable[torch.nn.Paramete
     """AdamW, or plain SGD. PyTorch's own: a resumed run continues bit for bit, which DeepSpeed's CPU Adam does not."""
     if config.optimizer == "sgd":
         return torch.optim.SGD(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
+    first, second = config.betas
     return torch.optim.AdamW(
-        parameters, lr=config.learning_rate, betas=tuple(config.betas), weight_decay=config.weight_decay
+        parameters, lr=config.learning_rate, betas=(first, second), weight_decay=config.weight_decay
     )
 
 

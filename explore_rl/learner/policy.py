@@ -116,11 +116,11 @@ class Policy(nn.Module):
     model: the transformers module; its parameters are named as in its checkpoint.
     """
 
-    def __init__(self, model: nn.Module):
+    def __init__(self, model: Any):
         super().__init__()
         _refuse_unusual_head(model)
         model.set_output_embeddings(LogprobHead(model.get_output_embeddings()))
-        self.model = model
+        self.model: Any = model  # torch types attributes of a module as tensors
 
     @property
     def takes_masks(self) -> bool:
@@ -195,7 +195,7 @@ def _sharded_from_the_start(dtype: str) -> Iterator[None]:
         del kept_alive
 
 
-def _refuse_unusual_head(model: nn.Module) -> None:
+def _refuse_unusual_head(model: Any) -> None:
     """Raises InputError for a model whose logits are not hidden state times matrix, as `LogprobHead` makes them."""
     projection = model.get_output_embeddings()
     settings = ("final_logit_softcapping", "logit_scale", "logits_scaling")

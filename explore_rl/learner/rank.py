@@ -230,7 +230,7 @@ class LearnerRank:
 
         Stops as soon as at least one rank has a loss that is not finite, before that micro-batch's backward pass.
         """
-        sums: Counter[str] = Counter()
+        sums: dict[str, float] = Counter()
         sequences = [Sequence(row.tokens, row.prompt_length, row.temperature, row.mask != 0) for row in shard.items]
         with_entropy = any(ENTROPY in term.columns for term in terms.values())
         self._accumulated = False
@@ -256,7 +256,7 @@ class LearnerRank:
             self.progress += 1
         return True, sums
 
-    def _loss(self, scored: _Scored, terms: dict[str, LossTerm], *, sums: Counter[str]) -> torch.Tensor:
+    def _loss(self, scored: _Scored, terms: dict[str, LossTerm], *, sums: dict[str, float]) -> torch.Tensor:
         """Sum over rows, terms and tokens of  weight x mask x loss; figures are added to `sums`."""
         total = scored.logprob.new_zeros(())
         for name in sorted({name for row in scored.rows for name in row.terms}):
@@ -265,7 +265,9 @@ class LearnerRank:
                 total = total + self._term_loss(terms[name], scored, feeding=feeding, sums=sums)
         return total
 
-    def _term_loss(self, term: LossTerm, scored: _Scored, *, feeding: list[int], sums: Counter[str]) -> torch.Tensor:
+    def _term_loss(
+        self, term: LossTerm, scored: _Scored, *, feeding: list[int], sums: dict[str, float]
+    ) -> torch.Tensor:
         """One term's part of `_loss`. feeding: the rows that feed the term and have tokens."""
 
         def column(arrays: Iterable[np.ndarray]) -> torch.Tensor:
@@ -316,7 +318,7 @@ class LearnerRank:
 
         Every rank does so.
         """
-        rejected = self._rejected
+        rejected: Any = self._rejected
         self._rejected = None
         if self._accumulated and self.config.learner.zero_stage > 0:
             # ZeRO clears its partial sums where it refuses a gradient that is not finite, and nowhere else.

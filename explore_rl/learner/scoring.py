@@ -171,7 +171,8 @@ def score(
     tokens_per_batch: with padding.
     """
     folder = resolve_model(model_path)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype)).eval().to(device)
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype)).eval()
+    model = model.to(device)
     identity = model_identity(folder)
     records: list[dict[str, Any]] = [{} for _ in texts]
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))

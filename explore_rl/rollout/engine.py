@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import ray
@@ -16,7 +16,11 @@ from explore_rl.types import Request
 # gives the process.
 
 
-@ray.remote(concurrency_groups={"watch": 1}, max_restarts=0)
+# Ray's types know neither concurrency groups nor `options` of an actor class.
+_as_actor: Any = ray.remote(**cast(Any, {"concurrency_groups": {"watch": 1}, "max_restarts": 0}))
+
+
+@_as_actor
 class RolloutActor(Receiver):
     """Holds one engine. Work runs in the default thread, one call at a time.
 

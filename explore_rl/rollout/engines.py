@@ -317,7 +317,8 @@ def _named(engines: list[Engine]) -> list[tuple[str, Any]]:
 def _says_whole(ref: Any) -> bool:
     """Whether an engine's state comes in time, and says that the engine holds whole weights."""
     try:
-        return ray.get(ref, timeout=ANSWER_S)["whole"]
+        state: dict[str, Any] = ray.get(ref, timeout=ANSWER_S)
+        return state["whole"]
     except (RayActorError, GetTimeoutError):
         return False
 

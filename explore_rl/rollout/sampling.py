@@ -298,7 +298,7 @@ def _merge(parts: Path, count: int, *, out: Path) -> dict[str, int]:
     """
     aside = out.with_name(out.name + ".tmp")
     verdicts: dict[str, int] = {}
-    writer = None
+    writer: Any = None
     for index in range(count):
         table = pq.read_table(_part(parts, index))
         writer = writer or pq.ParquetWriter(aside, table.schema, compression="zstd")

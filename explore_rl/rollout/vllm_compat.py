@@ -10,7 +10,7 @@ import gc
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from vllm import LLM, SamplingParams
@@ -83,7 +83,7 @@ def make_engine(settings: EngineSettings) -> LLM:
     register_transfer()
     llm = LLM(
         model=settings.model,
-        dtype=settings.dtype,
+        dtype=cast(Any, settings.dtype),
         load_format=settings.load_format,
         max_num_seqs=settings.max_num_seqs,
         max_model_len=-1,  # the model's context, or as much of it as the key-value cache holds
@@ -156,7 +156,7 @@ def draw(
     try:
         tokens = 0
         while engine.has_unfinished_requests():
-            outputs = engine.step()
+            outputs: Any = engine.step()
             before = tokens
             tokens = _unfinished_tokens(engine)
             for output in outputs:

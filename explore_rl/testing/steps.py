@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -17,6 +17,7 @@ from explore_rl.testing.actors import TableActors
 from explore_rl.testing.digits import digit_problems, digit_table, digits_config, verify_digits
 from explore_rl.testing.learner import TableLearner, Update
 from explore_rl.testing.table import LogitTable
+from explore_rl.training.actors import Actors
 from explore_rl.training.trainer import Trainer
 from explore_rl.types import Problem
 
@@ -84,7 +85,14 @@ def make_trainer(
         base_model=needs.base_model,
         verifiers={"digits": verify_digits},
     )
-    return Trainer(config, problems, [], list(strategies), actors, run_folder)
+    return Trainer(
+        config,
+        problems=problems,
+        heldout=[],
+        strategies=list(strategies),
+        actors=cast(Actors, actors),
+        folder=run_folder,
+    )
 
 
 def run_steps(

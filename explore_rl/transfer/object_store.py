@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import ray
@@ -85,8 +85,9 @@ class ObjectStoreEngine(WeightTransferEngine[ObjectStoreInitInfo, ObjectStoreUpd
             torch.set_num_threads(threads)
 
     def receive_weights(self, update_info: ObjectStoreUpdateInfo) -> None:
+        model: Any = self.model
         arrays = ray.get(update_info.data[0], timeout=FETCH_TIMEOUT_S)
-        self.model.load_weights(
+        model.load_weights(
             (name, torch.from_numpy(array).view(getattr(torch, dtype)).reshape(shape))
             for name, dtype, shape, array in zip(
                 update_info.names, update_info.dtype_names, update_info.shapes, arrays, strict=True
@@ -120,15 +121,16 @@ class ObjectStoreTrainer(TrainerWeightTransferEngine[ObjectStoreTrainerInfo]):
         return engine
 
     def send_weights(self) -> None:
+        source = cast(WeightSource, self.source)  # trainer_init refuses to go without
         if not self.is_sender:
-            for _ in self.source:
+            for _ in source:
                 pass
             return
         self.client.start_weight_update()
         # The engines load a bucket while the next one is gathered and put.
         with ThreadPoolExecutor(1) as beside:
             loading: Future[None] | None = None
-            for bucket in _buckets(self.source, BUCKET_BYTES):
+            for bucket in _buckets(source, BUCKET_BYTES):
                 info = _put(bucket)
                 if loading is not None:
                     loading.result()

@@ -65,7 +65,7 @@ def test_probabilities_of_all_sequences_add_up_to_one(random_model, temperature,
     completions = [list(head) + [end] for length in range(3) for head in itertools.product(others, repeat=length)]
     completions += [list(all_three) for all_three in itertools.product(others, repeat=3)]
     found = logprobs.completion_logprobs(
-        model, [(prompt, completion) for completion in completions], temperature, top_p
+        model, [(prompt, completion) for completion in completions], temperature=temperature, top_p=top_p
     )
     assert np.exp(found).sum() == pytest.approx(1, abs=1e-6)
     assert np.isneginf(found).any() == (top_p < 1)
@@ -77,7 +77,7 @@ def test_scores_equal_one_by_one_computation_with_transformers_own_top_p(random_
     asked = problems.load("lab:countdown?level=4&split=train&size=2")
     pairs, _ = exact.sequences(asked, codes)
     pairs = pairs[:: max(1, len(pairs) // 12)]
-    found = logprobs.completion_logprobs(model, pairs, temperature, top_p, tokens_per_batch=200)
+    found = logprobs.completion_logprobs(model, pairs, temperature=temperature, top_p=top_p, tokens_per_batch=200)
     warp = TopPLogitsWarper(top_p)
     for (prompt, completion), logprob in zip(pairs, found, strict=True):
         expected = 0.0
@@ -200,13 +200,13 @@ def test_exact_probabilities_fit_draws(embedded):
     asked = problems.load("lab:countdown?level=3&split=audit&size=20")
     pairs, index = exact.sequences(asked, codes)
     for top_p, draws in ((1.0, 30_000), (0.8, 10_000)):
-        audit = exact.summarise(asked, index, logprobs.completion_logprobs(model, pairs, 1.0, top_p))
-        drawn = sampling.draw_all(model, codes, asked, draws, top_p, seed=7)
-        found = sampling.check(drawn, codes, asked, audit)
+        audit = exact.summarise(asked, index, logprobs.completion_logprobs(model, pairs, top_p=top_p))
+        drawn = sampling.draw_all(model, codes, asked, draws=draws, top_p=top_p, seed=7)
+        found = sampling.check(drawn, audit, tokenizer=codes, problems=asked)
         assert found.draws == draws and found.correct > 500 and found.unlisted == [] and found.odd == 0
         assert found.p_value > 1e-3
         off = exact.summarise(asked, index, audit.logprobs + math.log(0.9))  # the test has power: 10 % off does not fit
-        assert sampling.check(drawn, codes, asked, off).p_value < 1e-3
+        assert sampling.check(drawn, off, tokenizer=codes, problems=asked).p_value < 1e-3
 
 
 @pytest.mark.slow
