@@ -225,12 +225,12 @@ class LearnerRank:
             totals.update(part)
         return _report(norm, totals, rate=rate, padding_fraction=shard.padding_fraction)
 
-    def _accumulate(self, shard: Shard[Row], terms: dict[str, LossTerm]) -> tuple[bool, Counter[str]]:
+    def _accumulate(self, shard: Shard[Row], terms: dict[str, LossTerm]) -> tuple[bool, dict[str, float]]:
         """Forward and backward over all micro-batches. Returns whether all losses were finite, and the rank's sums.
 
         Stops as soon as at least one rank has a loss that is not finite, before that micro-batch's backward pass.
         """
-        sums: dict[str, float] = Counter()
+        sums: Any = Counter()
         sequences = [Sequence(row.tokens, row.prompt_length, row.temperature, row.mask != 0) for row in shard.items]
         with_entropy = any(ENTROPY in term.columns for term in terms.values())
         self._accumulated = False
