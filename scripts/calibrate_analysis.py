@@ -264,7 +264,7 @@ def false_verdicts(
     wrong = 0
     for _ in range(audits):
         p = SHAPES[shape](rng, problems)
-        sides = [(np.full(problems, draws), rng.binomial(draws, p)) for draws in (n, n_tuned or n)]
+        sides = [Counts(np.full(problems, draws), rng.binomial(draws, p)) for draws in (n, n_tuned or n)]
         wrong += judge_counts(*sides).verdict in ("expanded", "shrank", "traded")
     sizes = f"n = {n}" if n_tuned is None else f"n = {n} against {n_tuned}"
     return Line(shape, f"{problems} problems, {sizes}", wrong / audits, audits, at_most=0.05)
@@ -352,7 +352,7 @@ def certified_errors(
     for _ in range(simulations):
         base, tuned = SCENARIOS[scenario](SHAPES[shape](rng, problems), rng)
         counts = np.full(problems, n)
-        certificate = certify((counts, rng.binomial(n, base)), (counts, rng.binomial(n, tuned)), eps)
+        certificate = certify(Counts(counts, rng.binomial(n, base)), Counts(counts, rng.binomial(n, tuned)), eps)
         above_b = base > eps
         above_t = tuned > eps
         truth = np.select([above_b & above_t, above_b, above_t], [0, 1, 2], 3)
@@ -374,7 +374,7 @@ def verdict_shares(
     for _ in range(audits):
         base, tuned = SCENARIOS[scenario](SHAPES[shape](rng, problems), rng)
         counts = np.full(problems, n)
-        verdict = judge_counts((counts, rng.binomial(n, base)), (counts, rng.binomial(n, tuned))).verdict
+        verdict = judge_counts(Counts(counts, rng.binomial(n, base)), Counts(counts, rng.binomial(n, tuned))).verdict
         found[verdict] = found.get(verdict, 0) + 1
     return {verdict: count / audits for verdict, count in found.items()}
 
@@ -384,46 +384,49 @@ def table(title: str, note: str, lines: list[Line]) -> list[str]:
     cells = {(line.row, line.column): f"{line.share:.1%}" + (" **missed**" if line.missed else "") for line in lines}
     rows = dict.fromkeys(line.row for line in lines)
     columns = dict.fromkeys(line.column for line in lines)
-    out = [f"\n## {title}\n", note, "", "| | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    trials = " or ".join(f"{count:,}" for count in sorted({line.trials for line in lines}))
+    out = [f"\n## {title}\n", f"{note} Simulations behind each cell: {trials}.", "", "| | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
     return out + [f"| {row} | " + " | ".join(cells.get((row, column), "") for column in columns) + " |" for row in rows]
 
 
 PREAMBLE = """# How sure is the analysis? Calibration by simulation
 
-Printed by `python scripts/calibrate_analysis.py`: models with known success probabilities are sampled, and what `analysis` says of the
-samples is compared with what is true. A target counts as missed when it is missed by more than two standard errors of the simulation."""
+Printed by `python scripts/calibrate_analysis.py`: models with known success probabilities are sampled, and what
+`analysis` says of the samples is compared with what is true. A target counts as missed when it is missed by more than
+two standard errors of the simulation."""
 NOTES = {
     "intervals": (
-        "Share of simulations in which the interval holds the truth; rows name the shape of the "
-        "success probabilities and the number of "
-        "problems. Targets: bootstrap (pass@k, and difference@k between the model and a sharpened "
-        "copy) at least 93 %, exact at least "
-        "95 %. Differences are over-covered at small k: the two pseudo-problems that keep intervals "
-        "honest at the edge cost width where "
-        "all differences are small. draws only: the problem set held fixed (Clopper-Pearson at the "
-        "effective sample size), at least "
-        "93 %, in a quarter of the simulations. crossing has no target."
+        "Share of simulations in which the interval holds the truth; rows name the shape of the success probabilities "
+        "and the number of problems. Targets: bootstrap (pass@k, and difference@k between the model and a sharpened "
+        "copy) at least 93 %, exact at least 95 %. Differences are over-covered at small k: the two pseudo-problems "
+        "that keep intervals honest at the edge cost width where all differences are small. draws only: the problem "
+        "set held fixed (Clopper-Pearson at the effective sample size), at least 93 %, in a quarter of the "
+        "simulations. crossing has no target."
     ),
     "tokens": (
-        "The same for pass@tokens at a small, a middle and a large budget, where mean lengths are "
-        "estimated from the same problems and "
-        "harder problems have longer completions. Target: at least 93 %, in a quarter of the simulations."
+        "The same for pass@tokens at a small, a middle and a large budget, where mean lengths are estimated from the "
+        "same problems and harder problems have longer completions. Target: at least 93 %."
     ),
-    "false": "Share of audits with a false alarm; target at most 5 %. The exact test is conservative where few problems can change sides.",
-    "certified": "Mean share of wrong members of each category at the default eps, ln(20 M)/n = 0.009; target at most 5 %.",
+    "false": (
+        "Share of audits with a false alarm; target at most 5 %. The exact test is conservative where few problems can "
+        "change sides."
+    ),
+    "certified": (
+        "Mean share of wrong members of each category at the default eps, ln(20 M)/n = 0.009; target at most 5 %."
+    ),
     "found": "5 % of the problems go from p = 0 to p = .05; target at least 95 %.",
     "hidden": (
-        "A true gain beside losses at the edge: some problems go from 0 to a success probability, the rest is sharpened "
-        "(odds to the power 1.3 about .2). Share called expanded or traded; target at least 95 %."
+        "A true gain beside losses at the edge: some problems go from 0 to a success probability, the rest is "
+        "sharpened (odds to the power 1.3 about .2). Share called expanded or traded; target at least 95 %."
     ),
     "faster": (
         "Every problem that the base can solve at all is only solved faster. Share in which the change is said to be "
-        "beyond that speed-up; target at most 5 %. Beside it, without a target: called expanded or traded, which is true "
-        "within so many draws."
+        "beyond that speed-up; target at most 5 %. Beside it, without a target: called expanded or traded, which is "
+        "true within so many draws."
     ),
     "lucky": (
-        "Equal models whose verifiers accept wrong draws at rates of base / tuned: called expanded, shrank or traded with "
-        "--false-positive-rate (target at most 5 %), and without it (no target)."
+        "Equal models whose verifiers accept wrong draws at rates of base / tuned: called expanded, shrank or traded "
+        "with --false-positive-rate (target at most 5 %), and without it (no target)."
     ),
     "fold power": "Share in which the gain is said to be beyond a speed-up of 4. No target: what to expect.",
     "power": "No target: what to expect.",
