@@ -25,7 +25,7 @@ from analysis.certified import certify, default_eps
 from analysis.counts import Counts
 from analysis.crossing import find_crossing
 from analysis.curves import pass_at_tokens
-from analysis.draws_only import difference_interval, draws_only_interval
+from analysis.draws_only import Estimate, difference_interval, draws_only_interval
 from analysis.intervals import PSEUDO_BASE, PSEUDO_DIFFERENCE, Bootstrap, clopper_pearson
 from analysis.lucky import null_above
 from analysis.pass_at_k import pass_at_k
@@ -169,7 +169,7 @@ def coverage(
     fixed_trials = max(simulations // 4, 1)
     for i in range(simulations):
         if i % 20 == 0:  # the resampling noise is renewed now and then; the data every time
-            bootstrap = Bootstrap.draw(problems, 500, rng)
+            bootstrap = Bootstrap.draw(problems, 500, rng=rng)
         p = draw(rng, problems)
         c = rng.binomial(n, p)
         other = rng.binomial(n, sharpened(p))
@@ -183,15 +183,17 @@ def coverage(
         low, high = clopper_pearson((c > 0).sum(), problems)
         hits["exact"] += low <= truth[-1] <= high
         if crossing is not None:
-            found = find_crossing(grid, difference.mean(axis=0), replicates)
+            found = find_crossing(grid, difference.mean(axis=0), replicates=replicates)
             hits["crossing"] += found.low <= crossing + 1 and (found.high is None or crossing <= found.high)
         if i < fixed_trials:
             one, two = (
                 -np.expm1(ks * np.log1p(-np.minimum(x, 1 - 1e-15))[:, None]).mean(axis=0) for x in (p, sharpened(p))
             )
-            sides = [(table[x][:, ks - 1].mean(axis=0), *draws_only_interval(counts, x, ks)) for x in (c, other)]
-            hits["fixed"] += (sides[0][1] <= one) & (one <= sides[0][2])
-            low, high = difference_interval(*sides)
+            before, after = (
+                Estimate(table[x][:, ks - 1].mean(axis=0), *draws_only_interval(counts, x, ks)) for x in (c, other)
+            )
+            hits["fixed"] += (before.low <= one) & (one <= before.high)
+            low, high = difference_interval(before, after)
             hits["fixed difference"] += (low <= two - one) & (two - one <= high)
     row = f"{shape}; {problems}"
     lines = [
@@ -229,7 +231,7 @@ def token_coverage(shape: str, problems: int, simulations: int, rng: np.random.G
     hits = np.zeros((3, 3))
     for i in range(simulations):
         if i % 20 == 0:
-            bootstrap = Bootstrap.draw(problems, 500, rng)
+            bootstrap = Bootstrap.draw(problems, 500, rng=rng)
         p = draw(rng, problems)
         counts = np.full(problems, n)
         shared = rng.lognormal(-(luck**2) / 2, luck, problems)
@@ -323,7 +325,7 @@ def lucky_verdicts(
         counts = np.full(problems, n)
         base, tuned = (Counts(counts, rng.binomial(n, p + (1 - p) * rate)) for rate in rates)
         changed = ("expanded", "shrank", "traded")
-        wrong += judge(null_above(base, tuned, rates, rules=Rules()), problems).verdict in changed
+        wrong += judge(null_above(base, tuned, rates=rates, rules=Rules()), problems).verdict in changed
         blind += judge_counts(base, tuned).verdict in changed
     column = f"{rates[0]:g} / {rates[1]:g}, n = {n}"
     return [
@@ -352,7 +354,7 @@ def certified_errors(
     for _ in range(simulations):
         base, tuned = SCENARIOS[scenario](SHAPES[shape](rng, problems), rng)
         counts = np.full(problems, n)
-        certificate = certify(Counts(counts, rng.binomial(n, base)), Counts(counts, rng.binomial(n, tuned)), eps)
+        certificate = certify(Counts(counts, rng.binomial(n, base)), Counts(counts, rng.binomial(n, tuned)), eps=eps)
         above_b = base > eps
         above_t = tuned > eps
         truth = np.select([above_b & above_t, above_b, above_t], [0, 1, 2], 3)
@@ -385,7 +387,13 @@ def table(title: str, note: str, lines: list[Line]) -> list[str]:
     rows = dict.fromkeys(line.row for line in lines)
     columns = dict.fromkeys(line.column for line in lines)
     trials = " or ".join(f"{count:,}" for count in sorted({line.trials for line in lines}))
-    out = [f"\n## {title}\n", f"{note} Simulations behind each cell: {trials}.", "", "| | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    out = [
+        f"\n## {title}\n",
+        f"{note} Simulations behind each cell: {trials}.",
+        "",
+        "| | " + " | ".join(columns) + " |",
+        "|---" * (len(columns) + 1) + "|",
+    ]
     return out + [f"| {row} | " + " | ".join(cells.get((row, column), "") for column in columns) + " |" for row in rows]
 
 
