@@ -31,7 +31,10 @@ class Problems:
     def code(self, batch: Batch, source: Source) -> np.ndarray:
         """int32 [rows]."""
         problem = _encoded(
-            column(batch, source, "problem_id", pa.string(), missing_ok=False), source, batch, "problem_id"
+            column(batch, source, "problem_id", pa.string(), missing_ok=False),
+            source=source,
+            batch=batch,
+            name="problem_id",
         )
         benchmark = column(batch, source, "benchmark", pa.string())
         names = ["" if v is None else v for v in problem.dictionary.to_pylist()]
@@ -44,9 +47,9 @@ class Problems:
         else:
             encoded = _encoded(
                 benchmark.fill_null(DEFAULT_BENCHMARK) if not pa.types.is_dictionary(benchmark.type) else benchmark,
-                source,
-                batch,
-                "benchmark",
+                source=source,
+                batch=batch,
+                name="benchmark",
             )
             sets = [DEFAULT_BENCHMARK if v is None else v for v in encoded.dictionary.to_pylist()]
             at = np.asarray(encoded.indices.fill_null(len(sets)))
@@ -66,7 +69,7 @@ class Problems:
         return keys, place
 
 
-def _encoded(array: pa.Array, source: Source, batch: Batch, name: str) -> pa.DictionaryArray:
+def _encoded(array: pa.Array, *, source: Source, batch: Batch, name: str) -> pa.DictionaryArray:
     encoded = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
     if name == "problem_id" and encoded.null_count:
         i = int(np.asarray(pc.is_null(encoded)).argmax())

@@ -13,7 +13,7 @@ from analysis.pass_at_k import mixed_pass_at_k
 PSEUDO_EITHER = np.maximum(PSEUDO_BASE, PSEUDO_TUNED)
 
 
-def advise(base: Counts, tuned: Counts, budgets: np.ndarray, bootstrap: Bootstrap) -> list[dict[str, Any]]:
+def advise(base: Counts, tuned: Counts, *, budgets: np.ndarray, bootstrap: Bootstrap) -> list[dict[str, Any]]:
     """For each budget K: pass@K of the base alone, of the tuned model alone, and of the best split (k1 of the base, K -
     k1 of the tuned model).
 
@@ -24,7 +24,7 @@ def advise(base: Counts, tuned: Counts, budgets: np.ndarray, bootstrap: Bootstra
     result = []
     for budget in np.atleast_1d(budgets):
         k_base = np.unique(np.linspace(0, budget, min(int(budget) + 1, 33)).round().astype(np.int64))
-        table = mixed_pass_at_k(base, tuned, k_base, budget - k_base)
+        table = mixed_pass_at_k(base, tuned, k_base=k_base, k_tuned=budget - k_base)
         mean = table.mean(axis=0)
         best = int(np.flatnonzero(mean >= mean.max() - 1e-12)[0])
         ends = [bootstrap.means(table[:, -1], PSEUDO_BASE), bootstrap.means(table[:, 0], PSEUDO_TUNED)]

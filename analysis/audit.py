@@ -15,7 +15,7 @@ import pyarrow
 import scipy
 
 from analysis import curves, sections
-from analysis.certified import CERTIFIED, Certificate, certify, default_eps, sampling_plan
+from analysis.certified import CERTIFIED, UNSCORED, Bounds, Certificate, certify, default_eps, sampling_plan
 from analysis.counts import Counts
 from analysis.errors import InputError
 from analysis.fold import efficiency_equivalent, odds_ratio_bounds, support_at_budgets
@@ -32,12 +32,12 @@ from analysis.verdict import Rules, evidence
 
 __all__ = ["DOCUMENT_VERSION", "POOLED", "AuditSettings", "audit", "plain"]
 DOCUMENT_VERSION = 1
-Bounds = tuple[np.ndarray | None, np.ndarray | None]  # lower bounds [M] of base and tuned probabilities, from scores
 
 
 def audit(
     base: ModelSamples,
     tuned: ModelSamples,
+    *,
     redraw: ModelSamples | None = None,
     scores: Scores | None = None,
     settings: AuditSettings = DEFAULTS,
@@ -68,9 +68,11 @@ def audit(
     folds = settings.rules.folds
     first, second = settings.false_positives
     rates = (first.of(b), second.of(t))
-    nulls = {name: null_above(b.at(i), t.at(i), rates, rules=settings.rules, folds=folds) for name, i in groups.items()}
-    judged = judge_groups(nulls, groups, settings.rules)
-    other = other_readings(base, tuned, groups, settings.rules)
+    nulls = {
+        name: null_above(b.at(i), t.at(i), rates=rates, rules=settings.rules, folds=folds) for name, i in groups.items()
+    }
+    judged = judge_groups(nulls, groups, rules=settings.rules)
+    other = other_readings(base, tuned, groups=groups, rules=settings.rules)
 
     # then each benchmark alone; with a single one, the pooled problems are the same and get the same numbers
     found: dict[str, Any] = {}
@@ -81,7 +83,7 @@ def audit(
             continue
         again = None if redraw is None else redraw.subset(index)
         pair = Pair(base.subset(index), tuned.subset(index), again, scores, settings)
-        section, certificate, plan = _section(pair, nulls[name], _at(bounds, index))
+        section, certificate, plan = _section(pair, nulls[name], bounds=bounds.at(index))
         readings = {label: by[name] for label, by in other.items()}
         adjusted = len(names) > 1 and name != POOLED
         section["verdict"] = judged[name].verdict
@@ -95,12 +97,12 @@ def audit(
             adjusted=adjusted,
             others=readings,
         )
-        section["lucky_guesses"] = _lucky(b.at(index), t.at(index), rates, settings.rules)
+        section["lucky_guesses"] = _lucky(b.at(index), t.at(index), rates=rates, rules=settings.rules)
         section["evidence"] += tipping_words(section["lucky_guesses"]["tipping"])
         section["verdict_detail"] = plain(asdict(judged[name]) | {"other_readings": readings})
         found[name] = section
         if name != POOLED:
-            for row, problem in zip(_problem_rows(pair, certificate, plan), index, strict=True):
+            for row, problem in zip(_problem_rows(pair, certificate=certificate, plan=plan), index, strict=True):
                 details[problem] = row
 
     sides = {"base": base, "tuned": tuned, "redraw": redraw, "scores": scores}
@@ -130,7 +132,7 @@ def audit(
 def _bounds_of(scores: Scores | None, base: ModelSamples, tuned: ModelSamples) -> tuple[Bounds, list[str]]:
     """Lower bounds that the scores give, and a line for each side that they say nothing of."""
     if scores is None:
-        return (None, None), []
+        return UNSCORED, []
     found: list[np.ndarray | None] = []
     refused = []
     for side, samples in (("base", base), ("tuned", tuned)):
@@ -138,15 +140,15 @@ def _bounds_of(scores: Scores | None, base: ModelSamples, tuned: ModelSamples) -
         found.append(bound)
         if why:
             refused.append(f"scores do not certify the {side}'s support: {why}")
-    return (found[0], found[1]), refused
+    return Bounds(*found), refused
 
 
-def _lucky(b: Counts, t: Counts, rates: tuple[float, float], rules: Rules) -> dict[str, Any]:
+def _lucky(b: Counts, t: Counts, *, rates: tuple[float, float], rules: Rules) -> dict[str, Any]:
     """What false positives of the verifier do to the verdict of one benchmark (without Holm over several)."""
     return {
         "rates": {"base": rates[0], "tuned": rates[1]},
         "at_least": verdicts_at_least(b, t, rules=rules),
-        "tipping": tipping_points(b, t, rates, rules=rules),
+        "tipping": tipping_points(b, t, rates=rates, rules=rules),
     }
 
 
@@ -156,13 +158,8 @@ def draws_in_words(pair: Pair) -> str:
     return spans[0] if spans[0] == spans[1] else f"{spans[0]} and {spans[1]}"
 
 
-def _at(bounds: Bounds, index: np.ndarray) -> Bounds:
-    first, second = (None if b is None else b[index] for b in bounds)
-    return first, second
-
-
 def _section(
-    pair: Pair, null: Null, bounds: Bounds
+    pair: Pair, null: Null, *, bounds: Bounds
 ) -> tuple[dict[str, Any], Certificate | None, dict[str, Any] | None]:
     """The document of one benchmark but for its verdict, with the certificate and the sampling plan (None where n is
     too small)."""
@@ -171,13 +168,13 @@ def _section(
     certificate = None
     plan = None
     if eps is not None:
-        certificate = certify(pair.b, pair.t, eps, confidence=settings.confidence, bounds=bounds)
-        plan = sampling_plan(pair.b, pair.t, certificate)
+        certificate = certify(pair.b, pair.t, eps=eps, confidence=settings.confidence, bounds=bounds)
+        plan = sampling_plan(pair.b, pair.t, certificate=certificate)
     section = {
         "problems": len(pair),
         "draws": {side: sections.draws(s) for side, s in (("base", pair.base), ("tuned", pair.tuned))},
         **sections.support(pair),
-        "certified": sections.certified(pair, certificate, plan, bounds),
+        "certified": sections.certified(pair, certificate, plan=plan, bounds=bounds),
         "null": null.document(),
         "efficiency": efficiency_equivalent(pair),
         "support_at_budgets": support_at_budgets(pair),
@@ -187,8 +184,8 @@ def _section(
         "metrics": published(pair),
         "entropy": sections.entropies(pair),
         "perplexity": sections.perplexities(pair),
-        "answers": sections.answers(pair, "answer", eps),
-        "modes": sections.answers(pair, "mode", eps),
+        "answers": sections.answers(pair, "answer", eps=eps),
+        "modes": sections.answers(pair, "mode", eps=eps),
         "split_halves": sections.halves(pair),
         "suspicious_flips": sections.flips(pair),
         "advice": sections.advice(pair),
@@ -196,7 +193,7 @@ def _section(
     return section, certificate, plan
 
 
-def _problem_rows(pair: Pair, certificate: Certificate | None, plan: dict[str, Any] | None) -> list[dict[str, Any]]:
+def _problem_rows(pair: Pair, *, certificate: Certificate | None, plan: dict[str, Any] | None) -> list[dict[str, Any]]:
     """One row a problem: counts, success rates with exact intervals, categories, further draws."""
     base = pair.base
     tuned = pair.tuned
@@ -205,7 +202,7 @@ def _problem_rows(pair: Pair, certificate: Certificate | None, plan: dict[str, A
     low_t, high_t = clopper_pearson(tuned.correct, tuned.n, confidence=confidence)
     category = categories(base.correct, tuned.correct)
     flip = suspicious_flips(pair.b, pair.t)
-    ratio_low, ratio_high = odds_ratio_bounds(pair.b, pair.t, confidence)
+    ratio_low, ratio_high = odds_ratio_bounds(pair.b, pair.t, confidence=confidence)
     return [
         {
             "problem_id": base.problem_ids[i],

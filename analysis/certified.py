@@ -10,7 +10,7 @@ problems keeps the expected share of wrong members at 1 - confidence. What no ca
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -20,6 +20,20 @@ from analysis.significance import benjamini_hochberg
 
 CERTIFIED = ("preserved", "shrunk", "expanded", "out", "undetermined")
 FAR = 10**9  # a plan of more draws than this says only that they are too many
+
+
+class Bounds(NamedTuple):
+    """Lower bounds of success probabilities that scored texts give, [M] a side; None where they say nothing of it."""
+
+    base: np.ndarray | None = None
+    tuned: np.ndarray | None = None
+
+    def at(self, index: np.ndarray) -> Bounds:
+        """The same of the problems at `index`."""
+        return Bounds(*(None if bound is None else bound[index] for bound in self))
+
+
+UNSCORED = Bounds()
 
 
 def default_eps(draws: int, problems: int, *, confidence: float = 0.95) -> float | None:
@@ -34,7 +48,7 @@ def default_eps(draws: int, problems: int, *, confidence: float = 0.95) -> float
 
 
 def side_p_values(
-    n: np.ndarray, c: np.ndarray, eps: float, *, lower_bound: np.ndarray | None = None
+    n: np.ndarray, c: np.ndarray, *, eps: float, lower_bound: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """One-sided exact p-values of one side, [M] each: of "p <= eps" (small: in the support) and of "p >= eps" (small:
     out of it).
@@ -68,10 +82,10 @@ class Certificate:
 def certify(
     base: Counts,
     tuned: Counts,
-    eps: float,
     *,
+    eps: float,
     confidence: float = 0.95,
-    bounds: tuple = (None, None),
+    bounds: Bounds = UNSCORED,
     hypotheses: int | None = None,
 ) -> Certificate:
     """Certified categories of M problems or answers at `eps`.
@@ -79,15 +93,17 @@ def certify(
     base, tuned: draws and correct ones of each side.
     eps: the success probability that separates in from out.
     confidence: 1 - confidence is the expected share of wrong members of a category.
-    bounds: lower bounds [M] of base and tuned probabilities from scores, or None.
+    bounds: lower bounds of base and tuned probabilities from scores.
     hypotheses: number of hypotheses, unseen ones included. At most 1 / eps answers of a problem can have probability
     above eps.
     """
-    in_b, out_b = side_p_values(*base, eps, lower_bound=bounds[0])
-    in_t, out_t = side_p_values(*tuned, eps, lower_bound=bounds[1])
+    in_b, out_b = side_p_values(*base, eps=eps, lower_bound=bounds.base)
+    in_t, out_t = side_p_values(*tuned, eps=eps, lower_bound=bounds.tuned)
+    # a category needs both of its sides, so its p-value is the larger one: columns as in CERTIFIED
     p = np.stack(
         [np.maximum(in_b, in_t), np.maximum(in_b, out_t), np.maximum(out_b, in_t), np.maximum(out_b, out_t)], axis=1
     )
+    # at most one category can be certified, since each side is in or out and never both; the rest is undetermined
     category = np.full(len(p), 4)
     for column in range(4):
         category[benjamini_hochberg(p[:, column], 1 - confidence, hypotheses=hypotheses)] = column
@@ -95,12 +111,14 @@ def certify(
 
 
 def ladder(
-    base: Counts, tuned: Counts, start: float, *, confidence: float = 0.95, bounds: tuple = (None, None)
+    base: Counts, tuned: Counts, *, start: float, confidence: float = 0.95, bounds: Bounds = UNSCORED
 ) -> list[dict[str, Any]]:
     """Certified counts at eps = start x 1/4, 1/2, 1, 2, 4, ... below 1: [{"eps", categories...}]; the leash at every
     depth."""
     steps = [start * 2.0**power for power in range(-2, 12) if start * 2.0**power < 1]
-    return [{"eps": eps, **certify(base, tuned, eps, confidence=confidence, bounds=bounds).counts()} for eps in steps]
+    return [
+        {"eps": eps, **certify(base, tuned, eps=eps, confidence=confidence, bounds=bounds).counts()} for eps in steps
+    ]
 
 
 def further_draws(n: np.ndarray, c: np.ndarray, *, eps: float, confidence: float, problems: int) -> np.ndarray:
@@ -118,10 +136,10 @@ def further_draws(n: np.ndarray, c: np.ndarray, *, eps: float, confidence: float
         )
         needed = np.ceil(-np.log(level) / np.maximum(divergence, 1e-300))
     needed = np.where(needed > FAR, np.inf, np.maximum(needed - n, 1))
-    return np.where(np.minimum(*side_p_values(n, c, eps)) <= level, 0.0, needed)
+    return np.where(np.minimum(*side_p_values(n, c, eps=eps)) <= level, 0.0, needed)
 
 
-def sampling_plan(base: Counts, tuned: Counts, certificate: Certificate) -> dict[str, Any]:
+def sampling_plan(base: Counts, tuned: Counts, *, certificate: Certificate) -> dict[str, Any]:
     """Further draws that would settle the undetermined problems: per problem float64 [M] for "base" and "tuned" (0 for
     settled ones), and totals.
 

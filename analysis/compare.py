@@ -31,6 +31,7 @@ ENOUGH_RUNS = 5  # a side, before a test over runs is worth printing
 def compare(
     base: ModelSamples,
     methods: dict[str, list[ModelSamples]],
+    *,
     settings: AuditSettings = DEFAULTS,
     warnings: Sequence[str] = (),
     progress: Callable[[str], None] = lambda line: None,
@@ -50,14 +51,17 @@ def compare(
         audits[name] = []
         for i, run in enumerate(runs):
             progress(f"{name} run {i}")
-            audits[name].append(audit(base, run, redraw, scores, settings))
+            audits[name].append(audit(base, run, redraw=redraw, scores=scores, settings=settings))
     groups = _groups(base)
     documents = [one for runs in audits.values() for one in runs]
     found = dict.fromkeys([*warnings, *(line for one in documents for line in one["warnings"])])
     document = {
         "benchmarks": list(groups),
-        "methods": {name: _method(methods[name], documents, list(groups)) for name, documents in audits.items()},
-        "pairs": [_between(groups, (a, methods[a]), (b, methods[b]), settings) for a, b in combinations(methods, 2)],
+        "methods": {name: _method(methods[name], documents, names=list(groups)) for name, documents in audits.items()},
+        "pairs": [
+            _between(groups, first=(a, methods[a]), second=(b, methods[b]), settings=settings)
+            for a, b in combinations(methods, 2)
+        ],
         "base": {"name": base.name, "files": base.files},
         "redraw": None if redraw is None else {"name": redraw.name, "files": redraw.files},
         "scores": None if scores is None else {"files": scores.files},
@@ -97,7 +101,7 @@ def _run_row(section: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _method(runs: list[ModelSamples], documents: list[dict], names: list[str]) -> dict[str, Any]:
+def _method(runs: list[ModelSamples], documents: list[dict], *, names: list[str]) -> dict[str, Any]:
     rows = {name: [_run_row(d["benchmarks"][name]) for d in documents] for name in names}
     ranges = {}
     for name in names:
@@ -114,6 +118,7 @@ def _method(runs: list[ModelSamples], documents: list[dict], names: list[str]) -
 
 def _between(
     groups: Groups,
+    *,
     first: tuple[str, list[ModelSamples]],
     second: tuple[str, list[ModelSamples]],
     settings: AuditSettings,
@@ -133,7 +138,7 @@ def _between(
         ]  # [runs, M, K] each
         difference = curves[1].mean(axis=0) - curves[0].mean(axis=0)
         bootstrap = Bootstrap.draw(
-            len(index), settings.replicates, np.random.default_rng(settings.seed), confidence=settings.confidence
+            len(index), settings.replicates, rng=np.random.default_rng(settings.seed), confidence=settings.confidence
         )
         low, high = bootstrap.interval(bootstrap.means(difference, PSEUDO_DIFFERENCE))
         by_run = [curve.mean(axis=1) for curve in curves]  # [runs, K]

@@ -52,8 +52,8 @@ def crossings(grid: np.ndarray, curves: np.ndarray) -> np.ndarray:
 def find_crossing(
     grid: np.ndarray,
     value: np.ndarray,
-    replicates: np.ndarray,
     *,
+    replicates: np.ndarray,
     exact: Callable[[np.ndarray], np.ndarray] | None = None,
     confidence: float = 0.95,
 ) -> Crossing:

@@ -9,7 +9,7 @@ import numpy as np
 
 from analysis.counts import Counts
 from analysis.crossing import Crossing, find_crossing, grid_up_to
-from analysis.draws_only import difference_interval, draws_only_interval
+from analysis.draws_only import Estimate, difference_interval, draws_only_interval
 from analysis.estimates import mean_of, sides_of, triple
 from analysis.intervals import PSEUDO_BASE, PSEUDO_DIFFERENCE, PSEUDO_TUNED, Bootstrap, clopper_pearson
 from analysis.metrics import delta_se
@@ -49,7 +49,7 @@ def curves(pair: Pair) -> dict[str, Any]:
         return np.concatenate([(pass_at_k(*pair.t, part) - pass_at_k(*pair.b, part)).mean(axis=0) for part in parts])
 
     crossing = find_crossing(
-        grid, table["difference"]["value"], replicates, exact=exact, confidence=pair.settings.confidence
+        grid, table["difference"]["value"], replicates=replicates, exact=exact, confidence=pair.settings.confidence
     )
     return {
         "pass_at_k": columns,
@@ -85,11 +85,14 @@ def _crossing_detail(crossing: Crossing, grid: np.ndarray, band: tuple[np.ndarra
 
 def _fixed_problems(pair: Pair) -> dict[str, Any]:
     """The second, named interval: the problem set is what it is, only the draws are uncertain."""
-    sides = [
-        (pass_at_k(n, c, pair.k).mean(axis=0), *draws_only_interval(n, c, pair.k, confidence=pair.settings.confidence))
+    base, tuned = (
+        Estimate(
+            pass_at_k(n, c, pair.k).mean(axis=0),
+            *draws_only_interval(n, c, pair.k, confidence=pair.settings.confidence),
+        )
         for n, c in (pair.b, pair.t)
-    ]
-    sides.append((sides[1][0] - sides[0][0], *difference_interval(*sides)))
+    )
+    sides = (base, tuned, Estimate(tuned.value - base.value, *difference_interval(base, tuned)))
     return {
         name: {str(k): triple(*row) for k, *row in zip(pair.k, *side, strict=True)}
         for (name, _), side in zip(SIDES, sides, strict=True)
@@ -138,7 +141,11 @@ def token_budget(pair: Pair) -> dict[str, Any]:
         return result
     table, replicates = curve
     crossing = find_crossing(
-        table["tokens"], table["difference"]["value"], replicates, exact=None, confidence=pair.settings.confidence
+        table["tokens"],
+        table["difference"]["value"],
+        replicates=replicates,
+        exact=None,
+        confidence=pair.settings.confidence,
     )
     band = pair.bootstrap.simultaneous(table["difference"]["value"], replicates)
     return result | {

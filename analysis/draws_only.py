@@ -8,6 +8,8 @@ docs/calibration.md shows the coverage.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from scipy import special, stats
 
@@ -77,12 +79,21 @@ def draws_only_interval(
     return low, high
 
 
-def difference_interval(base: tuple, tuned: tuple) -> tuple[np.ndarray, np.ndarray]:
-    """Interval of tuned minus base from the sides' own, which are independent: (low [K], high [K]). base, tuned:
-    (value, low, high), [K] each.
+class Estimate(NamedTuple):
+    """Mean pass@k of one side (or their difference) with its interval, [K] each."""
+
+    value: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+def difference_interval(base: Estimate, tuned: Estimate) -> tuple[np.ndarray, np.ndarray]:
+    """Interval of tuned minus base from the sides' own, which are independent: (low [K], high [K]).
 
     Source: Newcombe 1998 (method 10) and Zou and Donner 2008 ("MOVER"): each limit is as far from the difference as the
     sides' limits add up in squares.
     """
-    (b, b_low, b_high), (t, t_low, t_high) = base, tuned
-    return t - b - np.hypot(t - t_low, b_high - b), t - b + np.hypot(t_high - t, b - b_low)
+    difference = tuned.value - base.value
+    below = np.hypot(tuned.value - tuned.low, base.high - base.value)
+    above = np.hypot(tuned.high - tuned.value, base.value - base.low)
+    return difference - below, difference + above

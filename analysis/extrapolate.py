@@ -1,9 +1,9 @@
 """A beta-binomial model of the counts, with or without a share of impossible problems.
 
 Success probabilities are taken to be 0 with probability `zero` and Beta(a, b) otherwise, fitted by maximum likelihood.
-The audit uses the plain beta as the prior of its draws-only interval (analysis.draws_only), where it only has to smooth.
-It does not extrapolate pass@k beyond the draws: over five shapes of success probabilities the 95 % interval of such an
-extrapolation held the truth in as little as 4 % of cases at twice the draws, whichever family was fitted.
+The audit uses the plain beta as the prior of its draws-only interval (analysis.draws_only), where it only has to
+smooth. It does not extrapolate pass@k beyond the draws: over five shapes of success probabilities the 95 % interval of
+such an extrapolation held the truth in as little as 4 % of cases at twice the draws, whichever family was fitted.
 """
 
 from __future__ import annotations

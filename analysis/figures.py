@@ -43,7 +43,7 @@ STYLE: Any = {
 }
 
 
-def write_figures(document: dict[str, Any], names: tuple[str, str], folder: Path) -> list[Path]:
+def write_figures(document: dict[str, Any], names: tuple[str, str], *, folder: Path) -> list[Path]:
     """pass_at_k, support, scatter, certified and, where recorded, entropy, pooled; and pass_at_k of each benchmark.
     Returns the paths."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -56,7 +56,7 @@ def write_figures(document: dict[str, Any], names: tuple[str, str], folder: Path
         figures["support"] = support(by)
         pooled = by["all"]
         certified = pooled.get("certified")
-        figures["scatter"] = scatter(document["problems_detail"], certified and certified["eps"], names)
+        figures["scatter"] = scatter(document["problems_detail"], certified and certified["eps"], names=names)
         if certified:
             figures["certified"] = ladder(certified)
         if entropy := pooled.get("entropy"):
@@ -191,7 +191,7 @@ def support(by: dict[str, dict]) -> Figure:
     return figure
 
 
-def scatter(rows: list[dict], eps: float | None, names: tuple[str, str]) -> Figure:
+def scatter(rows: list[dict], eps: float | None, *, names: tuple[str, str]) -> Figure:
     figure, axes = panel(COLUMN)
     sides = {
         s: (np.array([r[s]["n"] for r in rows]), np.array([r[s]["correct"] for r in rows])) for s in ("base", "tuned")

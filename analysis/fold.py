@@ -24,7 +24,7 @@ STEPS = 50  # of bisection: 2 WIDEST / 2^50 is far below rounding of what is pri
 TIMES = (2, 4)  # so many times the tuned model's draws are given to the base, where it has them
 
 
-def odds_ratio_bounds(base: Counts, tuned: Counts, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+def odds_ratio_bounds(base: Counts, tuned: Counts, *, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
     """Exact one-sided bounds of each problem's odds ratio, tuned over base: (lower [M], upper [M]), each holding at
     `confidence`.
 
@@ -89,10 +89,10 @@ def efficiency_equivalent(pair: Pair) -> dict[str, Any]:
         grid = grid_up_to(most)
         curve = pass_at_k(*own, grid)
         goal = pass_at_k(*other, at)[:, 0]
-        value = _first_reaching(grid, curve.mean(axis=0), float(goal.mean()))
+        value = _first_reaching(grid, curve.mean(axis=0), goal=float(goal.mean()))
         replicates = pair.bootstrap.means(curve, own_pseudo)
         goals = pair.bootstrap.means(goal, other_pseudo)
-        found = [_first_reaching(grid, row, reached) for row, reached in zip(replicates, goals, strict=True)]
+        found = [_first_reaching(grid, row, goal=reached) for row, reached in zip(replicates, goals, strict=True)]
         tail = (1 - pair.settings.confidence) / 2
         low, high = np.quantile(found, [tail, 1 - tail], method="inverted_cdf")
         low = min(low, value)
@@ -102,8 +102,8 @@ def efficiency_equivalent(pair: Pair) -> dict[str, Any]:
     return result
 
 
-def _first_reaching(grid: np.ndarray, curve: np.ndarray, goal: float) -> float:
-    """k at which a rising curve reaches the goal, interpolated in ln k; inf beyond the grid, 1 at or below its start."""
+def _first_reaching(grid: np.ndarray, curve: np.ndarray, *, goal: float) -> float:
+    """k at which a rising curve reaches the goal, interpolated in ln k; inf beyond the grid, its start before it."""
     if curve[-1] < goal - 1e-12:
         return np.inf
     i = int(np.argmax(curve >= goal - 1e-12))

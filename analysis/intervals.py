@@ -55,7 +55,7 @@ class Bootstrap:
     confidence: float = 0.95
 
     @staticmethod
-    def draw(problems: int, replicates: int, rng: np.random.Generator, *, confidence: float = 0.95) -> Bootstrap:
+    def draw(problems: int, replicates: int, *, rng: np.random.Generator, confidence: float = 0.95) -> Bootstrap:
         counts = np.zeros((replicates, problems + 4), dtype=np.float32)
         for row in range(replicates):
             slot = rng.integers(2 * problems + 4, size=problems + 2)  # a problem owns two slots, a pseudo-problem one

@@ -100,7 +100,7 @@ def _read_graded(path: Path) -> FalsePositives:
 
 
 def null_above(
-    base: Counts, tuned: Counts, rates: tuple[float, float], *, rules: Rules, folds: tuple[float, ...] = ()
+    base: Counts, tuned: Counts, *, rates: tuple[float, float], rules: Rules, folds: tuple[float, ...] = ()
 ) -> Null:
     """The exact null where wrong draws are accepted at `rates` (base, tuned).
 
@@ -108,23 +108,23 @@ def null_above(
     P(Binomial(n, rate) >= m) <= level / M, so that none of M impossible problems passes but with chance `level`.
     """
     if not any(rates):
-        return exact_null(*base, *tuned, folds=folds)
+        return exact_null(base, tuned, folds=folds)
     share = rules.level / len(base.n)
     least = tuple(stats.binom.isf(share, side.n, rate) + 1 for side, rate in zip((base, tuned), rates, strict=True))
     accepted = clopper_pearson(base.correct + tuned.correct, base.n + tuned.n, confidence=1 - share / 5)[0]
     right = np.maximum(accepted - max(rates), 0.0)
     odds = right / (1 - right)
     return exact_null(
-        *base,
-        *tuned,
-        odds_loss=_largest_ratio(odds, rates[0], rates[1]),
-        odds_gain=_largest_ratio(odds, rates[1], rates[0]),
+        base,
+        tuned,
+        odds_loss=_largest_ratio(odds, one=rates[0], other=rates[1]),
+        odds_gain=_largest_ratio(odds, one=rates[1], other=rates[0]),
         least=(least[0], least[1]),
         folds=folds,
     )
 
 
-def _largest_ratio(odds: np.ndarray, one: float, other: float) -> np.ndarray:
+def _largest_ratio(odds: np.ndarray, *, one: float, other: float) -> np.ndarray:
     """Odds of an accepted draw on the one side over the other, for equal models of these true odds or larger: [M]."""
     if one <= other:
         return np.ones(len(odds))
@@ -136,7 +136,7 @@ def verdicts_at_least(base: Counts, tuned: Counts, *, rules: Rules) -> list[dict
     """The verdict where a problem counts as solved with at least m correct draws, for m = 1, 2, 3, 5, 10."""
     rows = []
     for m in AT_LEAST:
-        null = exact_null(*base, *tuned, least=(m, m))
+        null = exact_null(base, tuned, least=(m, m))
         found = judge(null, len(base.n), rules=rules)
         rows.append(
             {
@@ -151,18 +151,18 @@ def verdicts_at_least(base: Counts, tuned: Counts, *, rules: Rules) -> list[dict
     return rows
 
 
-def tipping_points(base: Counts, tuned: Counts, rates: tuple[float, float], *, rules: Rules) -> dict[str, Any]:
+def tipping_points(base: Counts, tuned: Counts, *, rates: tuple[float, float], rules: Rules) -> dict[str, Any]:
     """The smallest false-positive rate of each side at which the verdict's word changes, the other side's as it is.
 
     Among 18 rates from 1e-5 to .2, above the side's own; None where none of them changes it.
     """
-    now = judge(null_above(base, tuned, rates, rules=rules), len(base.n), rules=rules).verdict
+    now = judge(null_above(base, tuned, rates=rates, rules=rules), len(base.n), rules=rules).verdict
     found: dict[str, Any] = {}
     for side, name in enumerate(("base", "tuned")):
         found[name] = None
         for rate in TRIED[TRIED > rates[side]]:
             tried = (float(rate), rates[1]) if side == 0 else (rates[0], float(rate))
-            verdict = judge(null_above(base, tuned, tried, rules=rules), len(base.n), rules=rules).verdict
+            verdict = judge(null_above(base, tuned, rates=tried, rules=rules), len(base.n), rules=rules).verdict
             if verdict != now:
                 found[name] = {"rate": float(rate), "verdict": verdict}
                 break

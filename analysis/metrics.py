@@ -52,7 +52,7 @@ def delta_se(base: Counts, tuned: Counts, *, k: int = 256) -> np.ndarray:
 
 
 def majority_at_k(
-    answers: AnswerCounts, problems: int, k: np.ndarray, rng: np.random.Generator, *, repeats: int = 50
+    answers: AnswerCounts, problems: int, *, k: np.ndarray, rng: np.random.Generator, repeats: int = 50
 ) -> np.ndarray:
     """maj@k of each problem: the chance that the most frequent answer among k of its draws is correct; ties are broken
     at random.

@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
+from analysis.counts import Counts
 from analysis.pass_at_k import log_miss
 
 CLEAR = 0.01  # a problem is clear where chance alone would put all its correct draws on one side at most so often
@@ -201,12 +202,12 @@ def direction(chance: np.ndarray, happened: np.ndarray) -> Direction:
     return Direction(
         Tier(observed, float(chance.sum()), p_all),
         Tier(observed_clear, float(chance[clear].sum()), p_clear),
-        _smaller_of_two(few, edge, tail_all, tail_clear, min(p_all, p_clear)),
+        _smaller_of_two(few, edge, tail_all=tail_all, tail_clear=tail_clear, smaller=min(p_all, p_clear)),
     )
 
 
 def _smaller_of_two(
-    clear: np.ndarray, edge: np.ndarray, tail_all: np.ndarray, tail_clear: np.ndarray, smaller: float
+    clear: np.ndarray, edge: np.ndarray, *, tail_all: np.ndarray, tail_clear: np.ndarray, smaller: float
 ) -> float:
     """P(the p-value of all problems or that of the clear ones is at most `smaller`).
 
@@ -222,10 +223,8 @@ def _smaller_of_two(
 
 
 def exact_null(
-    n_base: np.ndarray,
-    c_base: np.ndarray,
-    n_tuned: np.ndarray,
-    c_tuned: np.ndarray,
+    base: Counts,
+    tuned: Counts,
     *,
     odds_loss: ArrayLike = 1.0,
     odds_gain: ArrayLike = 1.0,
@@ -235,20 +234,22 @@ def exact_null(
     """Expected and observed S (solved by the base only) and E (by the tuned model only) over all n draws, with exact
     one-sided p-values.
 
-    n_base, c_base, n_tuned, c_tuned: int [M]; sides may differ in n.
+    base, tuned: draws and correct ones of each side, which may differ in n.
     odds_loss: largest odds ratio, base over tuned, that the null of S allows (scalar or [M]).
     odds_gain: largest odds ratio, tuned over base, that the null of E allows.
     least: correct draws that base and tuned need before they count as having solved a problem.
     folds: odds ratios of the tests in `Null.folds`, ascending.
     """
-    c_base = np.asarray(c_base)
-    c_tuned = np.asarray(c_tuned)
+    n_base, c_base = (np.asarray(x) for x in base)
+    n_tuned, c_tuned = (np.asarray(x) for x in tuned)
     c = c_base + c_tuned
+    # what happened
     base_solved = c_base >= least[0]
     tuned_solved = c_tuned >= least[1]
     lost = base_solved & ~tuned_solved
     gained = ~base_solved & tuned_solved
 
+    # what chance alone would do, given the correct draws of each problem
     def loss(odds: ArrayLike) -> Direction:
         chance = one_side_only(n_base, n_tuned, c, odds=odds, least_one=least[0], least_other=least[1])
         return direction(chance, lost)

@@ -97,7 +97,7 @@ class Pair:
             )
         self.rng = np.random.default_rng(self.settings.seed)
         self.bootstrap = Bootstrap.draw(
-            len(self.base), self.settings.replicates, self.rng, confidence=self.settings.confidence
+            len(self.base), self.settings.replicates, rng=self.rng, confidence=self.settings.confidence
         )
 
     def __len__(self) -> int:

@@ -172,7 +172,7 @@ def mg_pass_at_k(n: ArrayLike, c: ArrayLike, k: int) -> np.ndarray:
     return 2 / k * stats.hypergeom.sf(needed - 1, n[..., None], c[..., None], k).sum(axis=-1)
 
 
-def mixed_pass_at_k(base: Counts, tuned: Counts, k_base: np.ndarray, k_tuned: np.ndarray) -> np.ndarray:
+def mixed_pass_at_k(base: Counts, tuned: Counts, *, k_base: np.ndarray, k_tuned: np.ndarray) -> np.ndarray:
     """Unbiased pass@(k1, k2): the chance that k1 draws of the base or k2 draws of the tuned model hold a correct one.
 
     1 - [C(n_b - c_b, k1) / C(n_b, k1)] [C(n_t - c_t, k2) / C(n_t, k2)], unbiased since the two sides are drawn

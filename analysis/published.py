@@ -126,7 +126,7 @@ def _majority(pair: Pair) -> Entry | None:
     for samples in pair.sides:
         if samples.answers is None or pair.base.answers is None or pair.tuned.answers is None:
             return None
-        sides.append(majority_at_k(samples.answers, len(pair), k, rng=pair.rng, repeats=pair.settings.maj_repeats))
+        sides.append(majority_at_k(samples.answers, len(pair), k=k, rng=pair.rng, repeats=pair.settings.maj_repeats))
     return {str(step): sides_of(pair, sides[0][:, i], sides[1][:, i], bounded=True) for i, step in enumerate(k)}
 
 

@@ -15,7 +15,7 @@ POOLED = "all"  # the name of all problems together
 Groups = dict[str, np.ndarray]  # benchmark -> indices of its problems; the pooled problems are the last one
 
 
-def judge_groups(nulls: dict[str, Null], groups: Groups, rules: Rules) -> dict[str, Judgement]:
+def judge_groups(nulls: dict[str, Null], groups: Groups, *, rules: Rules) -> dict[str, Judgement]:
     """Verdict of each benchmark, with Holm over them, and of the pooled problems, which are a question of their own."""
     names = [name for name in groups if name != POOLED]
     each = judge_all([nulls[name] for name in names], [len(groups[name]) for name in names], rules=rules)
@@ -23,14 +23,16 @@ def judge_groups(nulls: dict[str, Null], groups: Groups, rules: Rules) -> dict[s
     return dict(zip(names, each, strict=True)) | {POOLED: pooled}
 
 
-def other_readings(base: ModelSamples, tuned: ModelSamples, groups: Groups, rules: Rules) -> dict[str, dict[str, str]]:
+def other_readings(
+    base: ModelSamples, tuned: ModelSamples, *, groups: Groups, rules: Rules
+) -> dict[str, dict[str, str]]:
     """Verdicts under another reading of the same draws: label -> benchmark -> verdict. Only readings that differ in
     their data are there."""
 
     def verdicts(b: Counts, t: Counts, keep: np.ndarray) -> dict[str, str]:
         left = {name: index[keep[index]] for name, index in groups.items()}
-        nulls = {name: exact_null(*b.at(i), *t.at(i)) for name, i in left.items()}
-        return {name: judgement.verdict for name, judgement in judge_groups(nulls, left, rules).items()}
+        nulls = {name: exact_null(b.at(i), t.at(i)) for name, i in left.items()}
+        return {name: judgement.verdict for name, judgement in judge_groups(nulls, left, rules=rules).items()}
 
     b = Counts(base.n, base.correct)
     t = Counts(tuned.n, tuned.correct)

@@ -248,12 +248,12 @@ def write_samples(path: str | os.PathLike, table: pa.Table | list[dict[str, Any]
 
     Written aside, then renamed. Raises InputError where a required column is missing or a type is wrong.
     """
-    _write(Path(path), table, SAMPLE_COLUMNS, required=("problem_id",))
+    _write(Path(path), table, columns=SAMPLE_COLUMNS, required=("problem_id",))
 
 
 def write_scores(path: str | os.PathLike, table: pa.Table | list[dict[str, Any]]) -> None:
     """As `write_samples`, for SCORE_COLUMNS."""
-    _write(Path(path), table, SCORE_COLUMNS, required=("problem_id", "model", "logprob", "num_tokens"))
+    _write(Path(path), table, columns=SCORE_COLUMNS, required=("problem_id", "model", "logprob", "num_tokens"))
 
 
 def _table_of(rows: list[dict[str, Any]]) -> pa.Table:
@@ -261,7 +261,7 @@ def _table_of(rows: list[dict[str, Any]]) -> pa.Table:
     return pa.table({name: [row.get(name) for row in rows] for name in names})
 
 
-def _write(path: Path, rows: pa.Table | list[dict[str, Any]], columns: Schema, required: tuple[str, ...]) -> None:
+def _write(path: Path, rows: pa.Table | list[dict[str, Any]], *, columns: Schema, required: tuple[str, ...]) -> None:
     table: pa.Table = rows if isinstance(rows, pa.Table) else _table_of(rows)
     if missing := [name for name in required if name not in table.column_names]:
         raise InputError(f"{path}: cannot be written without column {missing[0]}; have {', '.join(table.column_names)}")

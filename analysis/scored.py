@@ -36,19 +36,19 @@ def problem_index(scores: Scores, samples: ModelSamples) -> np.ndarray:
 def lower_bounds(scores: Scores, samples: ModelSamples) -> tuple[np.ndarray | None, str | None]:
     """Lower bound of each problem's probability of a correct answer, from scores: (float64 [M], None), or (None, why
     not)."""
-    total, why = _sums(scores, samples, lambda row, problem: problem, ())
+    total, why = _sums(scores, samples, key_of=lambda row, problem: problem, columns=())
     return None if total is None else np.array([total.get(i, 0.0) for i in range(len(samples))]), why
 
 
 def lower_bounds_by_name(
-    scores: Scores, samples: ModelSamples, by: str
+    scores: Scores, samples: ModelSamples, *, by: str
 ) -> tuple[dict[tuple[int, str], float] | None, str | None]:
     """The same of each correct answer (by="answer") or mode (by="mode"): {(problem index, name): probability}."""
-    return _sums(scores, samples, lambda row, problem: (problem, str(scores.of(by)[row])), (by,))
+    return _sums(scores, samples, key_of=lambda row, problem: (problem, str(scores.of(by)[row])), columns=(by,))
 
 
 def _sums(
-    scores: Scores, samples: ModelSamples, key_of: Callable[[int, int], Key], columns: tuple[str, ...]
+    scores: Scores, samples: ModelSamples, *, key_of: Callable[[int, int], Key], columns: tuple[str, ...]
 ) -> tuple[dict[Key, float] | None, str | None]:
     """Sum of the probabilities of distinct correct token sequences, under the very distribution that was sampled from.
 

@@ -59,25 +59,25 @@ def support(pair: Pair) -> dict[str, Any]:
     else:
         reason = "n differs between the sides, so that E and S are not a fair coin even for one and the same model"
     return {
-        "support": {"k": k, **_support_at(pair, pair.t, k, full), "whole_numbers": full},
-        "support_at_k": [{"k": int(step), **_support_at(pair, pair.t, int(step), False)} for step in pair.k],
+        "support": {"k": k, **_support_at(pair, pair.t, k=k, whole=full), "whole_numbers": full},
+        "support_at_k": [{"k": int(step), **_support_at(pair, pair.t, k=int(step), whole=False)} for step in pair.k],
         "mcnemar_p": p_value,
         "mcnemar_why_null": reason,
     }
 
 
-def _support_at(pair: Pair, other: Counts, k: int, whole: bool) -> dict[str, Any]:
+def _support_at(pair: Pair, other: Counts, *, k: int, whole: bool) -> dict[str, Any]:
     """Counts, metrics and intervals of the base against another side, (n, c), at k draws each."""
     counts = support_counts(pair.b, other, k)
     named = {name: round(getattr(counts, name)) if whole else getattr(counts, name) for name in CATEGORIES}
-    return {**named, **_metrics(counts), "intervals": _support_intervals(pair, other, counts, k)}
+    return {**named, **_metrics(counts), "intervals": _support_intervals(pair, other, counts=counts, k=k)}
 
 
 def _metrics(counts: SupportCounts) -> dict[str, float | None]:
     return {"srr": counts.srr, "ndr": counts.ndr, "sds": counts.sds, "nscr": counts.nscr}
 
 
-def _support_intervals(pair: Pair, other: Counts, counts: SupportCounts, k: int) -> dict[str, Any]:
+def _support_intervals(pair: Pair, other: Counts, *, counts: SupportCounts, k: int) -> dict[str, Any]:
     """Exact and Wilson intervals for P, S, E, O, SRR and NDR (proportions), bootstrap ones for SDS and NSCR (not
     proportions).
 
@@ -104,10 +104,10 @@ def _support_intervals(pair: Pair, other: Counts, counts: SupportCounts, k: int)
             "wilson": [w_low, w_high],
         }
     rows = pair.bootstrap.problems @ memberships(pair.b, other, k) + pair.bootstrap.pseudo @ PSEUDO_SUPPORT
-    return result | _ratio_intervals(pair, counts, rows, ("sds", "nscr"))
+    return result | _ratio_intervals(pair, counts, rows=rows, names=("sds", "nscr"))
 
 
-def _ratio_intervals(pair: Pair, counts: SupportCounts, rows: np.ndarray, names: tuple[str, ...]) -> dict[str, Any]:
+def _ratio_intervals(pair: Pair, counts: SupportCounts, *, rows: np.ndarray, names: tuple[str, ...]) -> dict[str, Any]:
     """Bootstrap intervals of metrics, from replicates [B, 3 or more] of P, S and E."""
     p = rows[:, 0]
     s = rows[:, 1]
@@ -129,7 +129,11 @@ def _ratio_intervals(pair: Pair, counts: SupportCounts, rows: np.ndarray, names:
 
 
 def certified(
-    pair: Pair, certificate: certification.Certificate | None, plan: dict[str, Any] | None, bounds: tuple
+    pair: Pair,
+    certificate: certification.Certificate | None,
+    *,
+    plan: dict[str, Any] | None,
+    bounds: certification.Bounds,
 ) -> dict[str, Any] | None:
     """Certified categories at eps, the ladder of eps, and the plan that would settle the undetermined."""
     if certificate is None or plan is None:
@@ -139,7 +143,7 @@ def certified(
         "confidence": certificate.confidence,
         **certificate.counts(),
         "ladder": certification.ladder(
-            pair.b, pair.t, certificate.eps, confidence=certificate.confidence, bounds=bounds
+            pair.b, pair.t, start=certificate.eps, confidence=certificate.confidence, bounds=bounds
         ),
         "plan": {key: plan[key] for key in ("total_base", "total_tuned", "beyond")},
         "from_scores": {
@@ -155,11 +159,11 @@ def redraw(pair: Pair) -> dict[str, Any] | None:
     if pair.redraw is None:
         return None
     again = Counts(pair.redraw.n, pair.redraw.correct)
-    null = exact_null(*pair.b, *again)
-    k = int(min(pair.k[-1], again[0].min()))
+    null = exact_null(pair.b, again)
+    k = int(min(pair.k[-1], again.n.min()))
     return {
         "k": k,
-        **_support_at(pair, again, k, bool((pair.base.n == k).all() and (again[0] == k).all())),
+        **_support_at(pair, again, k=k, whole=bool((pair.base.n == k).all() and (again.n == k).all())),
         **null.document(),
     }
 
@@ -223,7 +227,7 @@ def perplexities(pair: Pair) -> dict[str, Any] | None:
     return {"formula": perplexity_of.FORMULA, "rows": rows}
 
 
-def answers(pair: Pair, by: str, eps: float | None) -> dict[str, Any] | None:
+def answers(pair: Pair, by: str, *, eps: float | None) -> dict[str, Any] | None:
     """Support per distinct correct answer or mode instead of per problem, and its certified version. "out" is null:
     answers never seen cannot be counted."""
     first = pair.base.answers
@@ -232,20 +236,20 @@ def answers(pair: Pair, by: str, eps: float | None) -> dict[str, Any] | None:
         return None
     if by == "mode" and any(all(mode is None for mode in side.mode) for side in (first, second)):
         return None
-    counts, table, each = answer_support(first, second, by, len(pair))
+    counts, table, each = answer_support(first, second, by=by, problems=len(pair))
     problem = np.array([row[0] for row in table], dtype=np.int64)
     seen = [np.array([row[i] for row in table], dtype=np.int64) for i in (2, 3)]
     certificate = None
     if eps is not None and table:
         keys = [(row[0], row[1]) for row in table]
-        bounds = [_named_bounds(pair.scores, side, by, keys) for side in pair.sides]
+        bounds = certification.Bounds(*(_named_bounds(pair.scores, side, by=by, keys=keys) for side in pair.sides))
         asked = max(len(table), int(len(pair) / eps))  # at most 1 / eps answers of a problem can lie above eps
         certificate = certification.certify(
             Counts(pair.base.n[problem], seen[0]),
             Counts(pair.tuned.n[problem], seen[1]),
-            eps,
+            eps=eps,
             confidence=pair.settings.confidence,
-            bounds=(bounds[0], bounds[1]),
+            bounds=bounds,
             hypotheses=asked,
         )
     return {
@@ -265,10 +269,10 @@ def answers(pair: Pair, by: str, eps: float | None) -> dict[str, Any] | None:
 
 
 def _named_bounds(
-    scores: Scores | None, samples: ModelSamples, by: str, keys: list[tuple[int, str]]
+    scores: Scores | None, samples: ModelSamples, *, by: str, keys: list[tuple[int, str]]
 ) -> np.ndarray | None:
     """Lower bounds of the probabilities of answers or modes (problem, name), from scores: float64 [A]."""
-    found = None if scores is None else lower_bounds_by_name(scores, samples, by)[0]
+    found = None if scores is None else lower_bounds_by_name(scores, samples, by=by)[0]
     return None if found is None else np.array([found.get(key, 0.0) for key in keys])
 
 
@@ -279,7 +283,7 @@ def _answer_intervals(pair: Pair, counts: SupportCounts, each: np.ndarray) -> di
         for i, name in enumerate(CATEGORIES[:3])
     }
     rows = pair.bootstrap.problems @ each + pair.bootstrap.pseudo @ PSEUDO_SUPPORT[:, :3]
-    return totals | _ratio_intervals(pair, counts, rows, ("srr", "ndr", "sds", "nscr"))
+    return totals | _ratio_intervals(pair, counts, rows=rows, names=("srr", "ndr", "sds", "nscr"))
 
 
 def halves(pair: Pair) -> dict[str, Any] | None:
@@ -328,4 +332,4 @@ def _bare(text: str) -> str:
 
 def advice(pair: Pair) -> list[dict[str, Any]]:
     """What to do with a budget of K samples, for every asked K."""
-    return advice_of.advise(pair.b, pair.t, pair.k, pair.bootstrap)
+    return advice_of.advise(pair.b, pair.t, budgets=pair.k, bootstrap=pair.bootstrap)

@@ -87,7 +87,7 @@ def categories(c_base: np.ndarray, c_tuned: np.ndarray) -> np.ndarray:
 
 
 def answer_support(
-    base_answers: AnswerCounts, tuned_answers: AnswerCounts, by: str, problems: int
+    base_answers: AnswerCounts, tuned_answers: AnswerCounts, *, by: str, problems: int
 ) -> tuple[SupportCounts, list[tuple[int, str, int, int]], np.ndarray]:
     """P, S, E per distinct correct answer (by="answer") or solution mode (by="mode") rather than per problem; O cannot
     be counted and is NaN.

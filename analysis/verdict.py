@@ -101,9 +101,9 @@ def judge(
     p_gain = null.expanded.p if p_gain is None else p_gain
     p_loss = null.shrunk.p if p_loss is None else p_loss
     tests = tuple(null.folds if folds is None else folds)
-    upper_gain = upper_rate(null.expanded.all, problems, rules)
-    upper_loss = upper_rate(null.shrunk.all, problems, rules)
-    verdict = word(p_gain, p_loss, rules.level)
+    upper_gain = upper_rate(null.expanded.all, problems, rules=rules)
+    upper_loss = upper_rate(null.shrunk.all, problems, rules=rules)
+    verdict = word(p_gain, p_loss, level=rules.level)
     if verdict == "inconclusive" and max(upper_gain, upper_loss) < rules.margin:
         verdict = "held"
     return Judgement(
@@ -118,10 +118,10 @@ def judge(
     )
 
 
-def word(p_gain: float, p_loss: float, level: float) -> str:
+def word(p_gain: float, p_loss: float, *, level: float) -> str:
     """expanded, shrank, traded, or inconclusive where neither direction stands out.
 
-    >>> word(0.001, 0.6, 0.025)
+    >>> word(0.001, 0.6, level=0.025)
     'expanded'
     """
     gain = p_gain <= level
@@ -141,7 +141,7 @@ def _reach(tests: list[tuple[float, float]], level: float) -> float | None:
     return reach
 
 
-def upper_rate(tier: Tier, problems: int, rules: Rules) -> float:
+def upper_rate(tier: Tier, problems: int, *, rules: Rules) -> float:
     """Upper bound of the share of problems that changed sides beyond the null: Clopper-Pearson's of the observed count,
     less the expected share.
 
@@ -175,12 +175,12 @@ def _holm_by_fold(nulls: list[Null]) -> list[list[FoldTest]]:
 
 def judge_counts(base: Counts, tuned: Counts, *, rules: Rules = DEFAULT_RULES) -> Judgement:
     """Verdict straight from the counts of both sides, one table, without the folds (rules.folds need more time)."""
-    return judge(exact_null(*base, *tuned), len(base[0]), rules=rules)
+    return judge(exact_null(base, tuned), len(base.n), rules=rules)
 
 
 def judge_folds(base: Counts, tuned: Counts, *, rules: Rules = DEFAULT_RULES) -> Judgement:
     """The same with the folds."""
-    return judge(exact_null(*base, *tuned, folds=rules.folds), len(base[0]), rules=rules)
+    return judge(exact_null(base, tuned, folds=rules.folds), len(base.n), rules=rules)
 
 
 # --- the sentences, beside the rules that they put into words ---------------------------------------------------------
@@ -191,12 +191,13 @@ MEANING = {
     "shrank": "Within these draws it fails on problems that the base solves, more than chance explains; no gain stands"
     " out from chance.",
     "traded": "Within these draws it both lost and gained problems, each more than chance explains.",
-    "held": "Neither a loss nor a gain stands out from chance within these draws, and both are bounded below the margin.",
+    "held": "Neither a loss nor a gain stands out from chance within these draws, and both are bounded below the"
+    " margin.",
     "inconclusive": "Neither a loss nor a gain stands out from chance, and the data are too few to rule them out.",
 }
 
 
-def meaning(verdict: str, certified_gains: int = 0, certified_losses: int = 0) -> str:
+def meaning(verdict: str, *, certified_gains: int = 0, certified_losses: int = 0) -> str:
     """What a verdict says, and what is certified problem by problem although the count does not stand out."""
     text = MEANING[verdict]
     if certified_gains and verdict in ("shrank", "held", "inconclusive"):

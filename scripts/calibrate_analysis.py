@@ -25,7 +25,7 @@ from analysis.certified import certify, default_eps
 from analysis.counts import Counts
 from analysis.crossing import find_crossing
 from analysis.curves import pass_at_tokens
-from analysis.draws_only import difference_interval, draws_only_interval
+from analysis.draws_only import Estimate, difference_interval, draws_only_interval
 from analysis.intervals import PSEUDO_BASE, PSEUDO_DIFFERENCE, Bootstrap, clopper_pearson
 from analysis.lucky import null_above
 from analysis.pass_at_k import pass_at_k
@@ -169,7 +169,7 @@ def coverage(
     fixed_trials = max(simulations // 4, 1)
     for i in range(simulations):
         if i % 20 == 0:  # the resampling noise is renewed now and then; the data every time
-            bootstrap = Bootstrap.draw(problems, 500, rng)
+            bootstrap = Bootstrap.draw(problems, 500, rng=rng)
         p = draw(rng, problems)
         c = rng.binomial(n, p)
         other = rng.binomial(n, sharpened(p))
@@ -183,15 +183,17 @@ def coverage(
         low, high = clopper_pearson((c > 0).sum(), problems)
         hits["exact"] += low <= truth[-1] <= high
         if crossing is not None:
-            found = find_crossing(grid, difference.mean(axis=0), replicates)
+            found = find_crossing(grid, difference.mean(axis=0), replicates=replicates)
             hits["crossing"] += found.low <= crossing + 1 and (found.high is None or crossing <= found.high)
         if i < fixed_trials:
             one, two = (
                 -np.expm1(ks * np.log1p(-np.minimum(x, 1 - 1e-15))[:, None]).mean(axis=0) for x in (p, sharpened(p))
             )
-            sides = [(table[x][:, ks - 1].mean(axis=0), *draws_only_interval(counts, x, ks)) for x in (c, other)]
-            hits["fixed"] += (sides[0][1] <= one) & (one <= sides[0][2])
-            low, high = difference_interval(*sides)
+            before, after = (
+                Estimate(table[x][:, ks - 1].mean(axis=0), *draws_only_interval(counts, x, ks)) for x in (c, other)
+            )
+            hits["fixed"] += (before.low <= one) & (one <= before.high)
+            low, high = difference_interval(before, after)
             hits["fixed difference"] += (low <= two - one) & (two - one <= high)
     row = f"{shape}; {problems}"
     lines = [
@@ -229,7 +231,7 @@ def token_coverage(shape: str, problems: int, simulations: int, rng: np.random.G
     hits = np.zeros((3, 3))
     for i in range(simulations):
         if i % 20 == 0:
-            bootstrap = Bootstrap.draw(problems, 500, rng)
+            bootstrap = Bootstrap.draw(problems, 500, rng=rng)
         p = draw(rng, problems)
         counts = np.full(problems, n)
         shared = rng.lognormal(-(luck**2) / 2, luck, problems)
@@ -264,7 +266,7 @@ def false_verdicts(
     wrong = 0
     for _ in range(audits):
         p = SHAPES[shape](rng, problems)
-        sides = [(np.full(problems, draws), rng.binomial(draws, p)) for draws in (n, n_tuned or n)]
+        sides = [Counts(np.full(problems, draws), rng.binomial(draws, p)) for draws in (n, n_tuned or n)]
         wrong += judge_counts(*sides).verdict in ("expanded", "shrank", "traded")
     sizes = f"n = {n}" if n_tuned is None else f"n = {n} against {n_tuned}"
     return Line(shape, f"{problems} problems, {sizes}", wrong / audits, audits, at_most=0.05)
@@ -323,7 +325,7 @@ def lucky_verdicts(
         counts = np.full(problems, n)
         base, tuned = (Counts(counts, rng.binomial(n, p + (1 - p) * rate)) for rate in rates)
         changed = ("expanded", "shrank", "traded")
-        wrong += judge(null_above(base, tuned, rates, rules=Rules()), problems).verdict in changed
+        wrong += judge(null_above(base, tuned, rates=rates, rules=Rules()), problems).verdict in changed
         blind += judge_counts(base, tuned).verdict in changed
     column = f"{rates[0]:g} / {rates[1]:g}, n = {n}"
     return [
@@ -352,7 +354,7 @@ def certified_errors(
     for _ in range(simulations):
         base, tuned = SCENARIOS[scenario](SHAPES[shape](rng, problems), rng)
         counts = np.full(problems, n)
-        certificate = certify((counts, rng.binomial(n, base)), (counts, rng.binomial(n, tuned)), eps)
+        certificate = certify(Counts(counts, rng.binomial(n, base)), Counts(counts, rng.binomial(n, tuned)), eps=eps)
         above_b = base > eps
         above_t = tuned > eps
         truth = np.select([above_b & above_t, above_b, above_t], [0, 1, 2], 3)
@@ -374,7 +376,7 @@ def verdict_shares(
     for _ in range(audits):
         base, tuned = SCENARIOS[scenario](SHAPES[shape](rng, problems), rng)
         counts = np.full(problems, n)
-        verdict = judge_counts((counts, rng.binomial(n, base)), (counts, rng.binomial(n, tuned))).verdict
+        verdict = judge_counts(Counts(counts, rng.binomial(n, base)), Counts(counts, rng.binomial(n, tuned))).verdict
         found[verdict] = found.get(verdict, 0) + 1
     return {verdict: count / audits for verdict, count in found.items()}
 
@@ -384,46 +386,55 @@ def table(title: str, note: str, lines: list[Line]) -> list[str]:
     cells = {(line.row, line.column): f"{line.share:.1%}" + (" **missed**" if line.missed else "") for line in lines}
     rows = dict.fromkeys(line.row for line in lines)
     columns = dict.fromkeys(line.column for line in lines)
-    out = [f"\n## {title}\n", note, "", "| | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    trials = " or ".join(f"{count:,}" for count in sorted({line.trials for line in lines}))
+    out = [
+        f"\n## {title}\n",
+        f"{note} Simulations behind each cell: {trials}.",
+        "",
+        "| | " + " | ".join(columns) + " |",
+        "|---" * (len(columns) + 1) + "|",
+    ]
     return out + [f"| {row} | " + " | ".join(cells.get((row, column), "") for column in columns) + " |" for row in rows]
 
 
 PREAMBLE = """# How sure is the analysis? Calibration by simulation
 
-Printed by `python scripts/calibrate_analysis.py`: models with known success probabilities are sampled, and what `analysis` says of the
-samples is compared with what is true. A target counts as missed when it is missed by more than two standard errors of the simulation."""
+Printed by `python scripts/calibrate_analysis.py`: models with known success probabilities are sampled, and what
+`analysis` says of the samples is compared with what is true. A target counts as missed when it is missed by more than
+two standard errors of the simulation."""
 NOTES = {
     "intervals": (
-        "Share of simulations in which the interval holds the truth; rows name the shape of the "
-        "success probabilities and the number of "
-        "problems. Targets: bootstrap (pass@k, and difference@k between the model and a sharpened "
-        "copy) at least 93 %, exact at least "
-        "95 %. Differences are over-covered at small k: the two pseudo-problems that keep intervals "
-        "honest at the edge cost width where "
-        "all differences are small. draws only: the problem set held fixed (Clopper-Pearson at the "
-        "effective sample size), at least "
-        "93 %, in a quarter of the simulations. crossing has no target."
+        "Share of simulations in which the interval holds the truth; rows name the shape of the success probabilities "
+        "and the number of problems. Targets: bootstrap (pass@k, and difference@k between the model and a sharpened "
+        "copy) at least 93 %, exact at least 95 %. Differences are over-covered at small k: the two pseudo-problems "
+        "that keep intervals honest at the edge cost width where all differences are small. draws only: the problem "
+        "set held fixed (Clopper-Pearson at the effective sample size), at least 93 %, in a quarter of the "
+        "simulations. crossing has no target."
     ),
     "tokens": (
-        "The same for pass@tokens at a small, a middle and a large budget, where mean lengths are "
-        "estimated from the same problems and "
-        "harder problems have longer completions. Target: at least 93 %, in a quarter of the simulations."
+        "The same for pass@tokens at a small, a middle and a large budget, where mean lengths are estimated from the "
+        "same problems and harder problems have longer completions. Target: at least 93 %."
     ),
-    "false": "Share of audits with a false alarm; target at most 5 %. The exact test is conservative where few problems can change sides.",
-    "certified": "Mean share of wrong members of each category at the default eps, ln(20 M)/n = 0.009; target at most 5 %.",
+    "false": (
+        "Share of audits with a false alarm; target at most 5 %. The exact test is conservative where few problems can "
+        "change sides."
+    ),
+    "certified": (
+        "Mean share of wrong members of each category at the default eps, ln(20 M)/n = 0.009; target at most 5 %."
+    ),
     "found": "5 % of the problems go from p = 0 to p = .05; target at least 95 %.",
     "hidden": (
-        "A true gain beside losses at the edge: some problems go from 0 to a success probability, the rest is sharpened "
-        "(odds to the power 1.3 about .2). Share called expanded or traded; target at least 95 %."
+        "A true gain beside losses at the edge: some problems go from 0 to a success probability, the rest is "
+        "sharpened (odds to the power 1.3 about .2). Share called expanded or traded; target at least 95 %."
     ),
     "faster": (
         "Every problem that the base can solve at all is only solved faster. Share in which the change is said to be "
-        "beyond that speed-up; target at most 5 %. Beside it, without a target: called expanded or traded, which is true "
-        "within so many draws."
+        "beyond that speed-up; target at most 5 %. Beside it, without a target: called expanded or traded, which is "
+        "true within so many draws."
     ),
     "lucky": (
-        "Equal models whose verifiers accept wrong draws at rates of base / tuned: called expanded, shrank or traded with "
-        "--false-positive-rate (target at most 5 %), and without it (no target)."
+        "Equal models whose verifiers accept wrong draws at rates of base / tuned: called expanded, shrank or traded "
+        "with --false-positive-rate (target at most 5 %), and without it (no target)."
     ),
     "fold power": "Share in which the gain is said to be beyond a speed-up of 4. No target: what to expect.",
     "power": "No target: what to expect.",

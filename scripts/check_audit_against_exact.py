@@ -17,6 +17,7 @@ import numpy as np
 
 from analysis import readers
 from analysis.certified import certify, default_eps
+from analysis.counts import Counts
 from analysis.support import categories
 from explore_rl.lab import problems
 from explore_rl.lab.audits import audit_of
@@ -64,7 +65,7 @@ def main() -> None:
         },
     )
     eps = default_eps(n, len(asked))
-    found = certify((base.n, base.correct), (tuned.n, tuned.correct), eps)
+    found = certify(Counts(base.n, base.correct), Counts(tuned.n, tuned.correct), eps=eps)
     exact = np.array(exact_categories(truth[0], truth[1], eps))
     print(f"  certified at eps = {eps:.4f}:")
     for name in NAMES:

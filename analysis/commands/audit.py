@@ -20,7 +20,8 @@ EPILOG = """example:
   %(prog)s --base counts.csv::base --tuned counts.csv::grpo --k 1 16 128 --out audits/grpo
 
 FILE is CSV, JSON lines or Parquet, of samples (a row a completion) or counts (a row a problem), or a folder of them;
-FILE::NAME takes one model out of a file that holds several. docs/analysis.md lists the columns and every key of DIR/audit.json."""
+FILE::NAME takes one model out of a file that holds several. docs/analysis.md lists the columns and every key of
+DIR/audit.json."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -78,8 +79,9 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         "--false-positive-rate",
         nargs="+",
         metavar="RATE",
-        help="share of wrong draws that the verifier accepts: a number, or a JSON file with judged_correct, false_accepts,"
-        " judged_wrong, false_rejects of a graded sample; one for both sides, or base and tuned (default: 0)",
+        help="share of wrong draws that the verifier accepts: a number, or a JSON file with judged_correct, "
+        "false_accepts, judged_wrong, false_rejects of a graded sample; one for both sides, or base and tuned "
+        "(default: 0)",
     )
     number("--replicates", DEFAULTS.replicates, "bootstrap replicates")
     number("--seed", DEFAULTS.seed, "of the bootstrap and of maj@k")
@@ -105,7 +107,7 @@ def settings_of(args: argparse.Namespace) -> AuditSettings:
     )
 
 
-def align_redraw(base: ModelSamples, files: list[str], common: bool) -> tuple[ModelSamples, ModelSamples, list[str]]:
+def align_redraw(base: ModelSamples, files: list[str], *, common: bool) -> tuple[ModelSamples, ModelSamples, list[str]]:
     """Base and its redraw with the same problems, and the warnings. Problems of the redraw alone do not matter; one
     that it lacks raises InputError, unless `common`, which drops it. So does a redraw that is the base's own file.
     """
@@ -132,11 +134,11 @@ def run(args: argparse.Namespace) -> int:
     base, tuned, warnings = align(load(args.base), load(args.tuned), common=args.common)
     redraw = None
     if args.redraw:
-        base, redraw, more = align_redraw(base, args.redraw, args.common)
+        base, redraw, more = align_redraw(base, args.redraw, common=args.common)
         base, tuned, _ = align(base, tuned, common=True)
         warnings += [line for line in more if line not in warnings]
     scores = load_scores(args.scores) if args.scores else None
-    document = audit(base, tuned, redraw, scores, settings, warnings)
+    document = audit(base, tuned, redraw=redraw, scores=scores, settings=settings, warnings=warnings)
     out = Path(args.out)
     write_json(out / "audit.json", document)
     for line in document["warnings"]:

@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
         if name in methods:
             raise InputError(f"--method {name}: given twice; put all its runs behind one")
         methods[name] = [load([file], name=f"{name}/{i}") for i, file in enumerate(files)]
-    base, redraw, methods, warnings = align_all(load(args.base), args.redraw, methods, args.common)
+    base, redraw, methods, warnings = align_all(load(args.base), args.redraw, methods=methods, common=args.common)
     scores = load_scores(args.scores) if args.scores else None
     with tqdm(total=sum(map(len, methods.values())), desc="auditing", unit=" run", disable=None) as bar:
 
@@ -57,7 +57,15 @@ def run(args: argparse.Namespace) -> int:
             bar.set_postfix_str(line)
             bar.update()
 
-        document = compare(base, methods, settings_of(args), warnings, progress, redraw, scores)
+        document = compare(
+            base,
+            methods,
+            settings=settings_of(args),
+            warnings=warnings,
+            progress=progress,
+            redraw=redraw,
+            scores=scores,
+        )
     out = Path(args.out)
     write_json(out / "compare.json", document)
     for line in document["warnings"]:
@@ -77,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def align_all(
-    base: ModelSamples, redraw_files: list[str] | None, methods: dict[str, list[ModelSamples]], common: bool
+    base: ModelSamples, redraw_files: list[str] | None, *, methods: dict[str, list[ModelSamples]], common: bool
 ) -> tuple[ModelSamples, ModelSamples | None, dict[str, list[ModelSamples]], list[str]]:
     """Base, its redraw (None without files) and every run with the same problems in the same order, and the warnings.
 
@@ -92,7 +100,7 @@ def align_all(
             warnings += [line for line in more if line not in warnings]
     redraw = None
     if redraw_files:
-        base, redraw, more = align_redraw(base, redraw_files, common)
+        base, redraw, more = align_redraw(base, redraw_files, common=common)
         warnings += [line for line in more if line not in warnings]
     return (
         base,

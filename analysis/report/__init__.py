@@ -38,9 +38,12 @@ def write(
     names = page["names"]
     heading = f"{names['base']} → {names['tuned']}: did the support change?"
     write_text(out / "audit.json", json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
-    write_text(out / "report.html", render(page, heading, "audit of a tuned model against its base", "audit.json"))
+    write_text(
+        out / "report.html",
+        render(page, heading=heading, kicker="audit of a tuned model against its base", json_name="audit.json"),
+    )
     tables = write_tables(audit_tables(document), out / "tables")
-    figures = write_figures(document, (names["base"], names["tuned"]), out / "figures")
+    figures = write_figures(document, (names["base"], names["tuned"]), folder=out / "figures")
     return [out / "report.html", out / "audit.json", *tables, *figures]
 
 
@@ -57,14 +60,19 @@ def write_comparison(document: dict[str, Any], out_dir: str | os.PathLike) -> li
     write_text(out / "compare.json", json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
     write_text(
         out / "report.html",
-        render(comparison_page(document), heading, "methods and runs against their base", "compare.json"),
+        render(
+            comparison_page(document),
+            heading=heading,
+            kicker="methods and runs against their base",
+            json_name="compare.json",
+        ),
     )
     tables = write_tables(comparison_tables(document), out / "tables")
     figures = write_comparison_figures(document, out / "figures")
     return [out / "report.html", out / "compare.json", *tables, *figures]
 
 
-def render(page: dict[str, Any], heading: str, kicker: str, json_name: str) -> str:
+def render(page: dict[str, Any], *, heading: str, kicker: str, json_name: str) -> str:
     """The page as one HTML file: style, script, Plotly and data inside."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE), autoescape=True, undefined=jinja2.StrictUndefined

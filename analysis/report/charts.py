@@ -139,7 +139,7 @@ def logit(correct: np.ndarray, n: np.ndarray) -> np.ndarray:
     return np.log((correct + 0.5) / (n - correct + 0.5))
 
 
-def scatter(rows: list[dict], eps: float | None, names: tuple[str, str]) -> dict[str, Any]:
+def scatter(rows: list[dict], eps: float | None, *, names: tuple[str, str]) -> dict[str, Any]:
     sides = [
         (np.array([r[s]["n"] for r in rows]), np.array([r[s]["correct"] for r in rows])) for s in ("base", "tuned")
     ]

@@ -82,14 +82,14 @@ def sampled_sections(document: dict, benchmark: str, colours: dict[str, str]) ->
         "Each run has its own verdict against the base; S counts problems that only the base solved, E "
         "those that only the run solved."
     )
-    out = [section("verdicts", "Verdicts", lead, [verdict_table(document, audits, benchmark)])]
+    out = [section("verdicts", "Verdicts", lead, [verdict_table(document, audits, benchmark=benchmark)])]
     lead = "Curves are means over the runs of a method; their shade is the range of its runs, not an interval."
     out.append(
         section(
             "curves",
             "What the samples show",
             lead,
-            [curves_chart(document, audits, colours), support_chart(audits, colours)],
+            [curves_chart(document, audits, colours=colours), support_chart(audits, colours)],
         )
     )
     if document["pairs"]:
@@ -99,7 +99,7 @@ def sampled_sections(document: dict, benchmark: str, colours: dict[str, str]) ->
     return out
 
 
-def verdict_table(document: dict, audits: dict[str, list[dict]], benchmark: str) -> dict[str, Any]:
+def verdict_table(document: dict, audits: dict[str, list[dict]], *, benchmark: str) -> dict[str, Any]:
     rows = []
     for name, blocks in audits.items():
         for run, b in zip(document["methods"][name]["runs"], blocks, strict=True):
@@ -237,7 +237,7 @@ def support_chart(audits: dict[str, list[dict]], colours: dict[str, str]) -> dic
     )
 
 
-def curves_chart(document: dict, audits: dict[str, list[dict]], colours: dict[str, str]) -> dict[str, Any]:
+def curves_chart(document: dict, audits: dict[str, list[dict]], *, colours: dict[str, str]) -> dict[str, Any]:
     blocks = [b for runs in audits.values() for b in runs]
     k = sorted(set.intersection(*(set(b["curves"]["k"]) for b in blocks)))
 

@@ -59,7 +59,7 @@ def banded(
     ]
 
 
-def crossing_marks(crossing: dict | None, limit: float, label: str) -> dict[str, Any]:
+def crossing_marks(crossing: dict | None, *, limit: float, label: str) -> dict[str, Any]:
     """A line at the crossing, its interval shaded (to the end of the axis where it is censored)."""
     if not crossing or crossing["value"] is None:
         return {}
@@ -119,7 +119,7 @@ def pass_at_k(block: dict, names: tuple[str, str], level: str) -> dict[str, Any]
         "yaxis": {"title": {"text": "pass@k"}, "tickformat": ".0%"},
     }
     layout["xaxis"].pop("range") if len(k) == 1 else None
-    layout |= crossing_marks(block.get("crossing_k"), k[-1], crossing_words(block.get("crossing_k")))
+    layout |= crossing_marks(block.get("crossing_k"), limit=k[-1], label=crossing_words(block.get("crossing_k")))
     caption = f"Unbiased estimates with {level} intervals over problems."
     return figure("pass-at-k", "pass@k", caption=caption, data=data, layout=layout, width=7, height=400)
 
@@ -151,7 +151,7 @@ def difference(block: dict, level: str) -> dict[str, Any]:
             "zeroline": True,
             "zerolinewidth": 1.5,
         },
-        **crossing_marks(block.get("crossing_k"), k[-1], ""),
+        **crossing_marks(block.get("crossing_k"), limit=k[-1], label=""),
     }
     caption = (
         f"Above zero the tuned model is ahead. Paired {level} intervals at each k, and a band that holds "
@@ -173,7 +173,7 @@ def tokens(block: dict, names: tuple[str, str]) -> dict[str, Any] | None:
         "yaxis": {"title": {"text": "pass@tokens"}, "tickformat": ".0%"},
     }
     crossing = block.get("crossing_tokens")
-    layout |= crossing_marks(crossing, entry["tokens"][-1], crossing_words(crossing, "tokens"))
+    layout |= crossing_marks(crossing, limit=entry["tokens"][-1], label=crossing_words(crossing, "tokens"))
     lengths = [tokens_words(block["num_tokens"][side]) for side in ("base", "tuned")]
     caption = (
         f"The same curves by cost: on average a completion of {names[0]} has {lengths[0]} and one of "

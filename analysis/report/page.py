@@ -45,10 +45,10 @@ def audit_page(document: dict, base: ModelSamples | None, tuned: ModelSamples | 
             }
             for name, block in pooled_first.items()
         ],
-        "problems": problems(rows, several, document),
+        "problems": problems(rows, several=several, document=document),
         "problems_lead": "Look at the data: suspicious flips come first, then what changed most. Open a problem to read"
         " completions of both models, where they were recorded.",
-        "completions": {} if base is None or tuned is None else completions(rows, base, tuned),
+        "completions": {} if base is None or tuned is None else completions(rows, base=base, tuned=tuned),
         "provenance": provenance(document),
     }
 

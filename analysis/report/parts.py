@@ -60,7 +60,7 @@ def sections(
     )
     certified = block.get("certified")
     parts = [
-        charts.scatter(rows, certified and certified["eps"], names),
+        charts.scatter(rows, certified and certified["eps"], names=names),
         charts.ladder(certified) if certified else None,
     ]
     out.append(
@@ -288,13 +288,12 @@ def pass_table(block: dict, names: tuple[str, str]) -> dict[str, Any]:
         rows.append(row)
     columns += [f"{name}, these problems" for name in (*names, "difference")] if fixed else []
     columns += [f"{name}, first k of n" for name in names] if first else []
+    note = "Intervals are over problems; “these problems” holds the problem set fixed, so only the draws are uncertain."
     return {
         "caption": "pass@k",
         "columns": columns,
         "rows": rows,
-        "note": "Intervals are over problems; “these problems” holds the problem set fixed, so only the draws are uncertain."
-        if fixed
-        else None,
+        "note": note if fixed else None,
     }
 
 

@@ -35,7 +35,7 @@ def reading_order(rows: list[dict]) -> list[int]:
     )
 
 
-def problems(rows: list[dict], several: bool, document: dict) -> list[dict[str, Any]]:
+def problems(rows: list[dict], *, several: bool, document: dict) -> list[dict[str, Any]]:
     flips = {(f["benchmark"], f["problem_id"]): f for f in document["benchmarks"]["all"].get("suspicious_flips") or []}
     out = []
     for i in reading_order(rows):
@@ -69,7 +69,7 @@ def problems(rows: list[dict], several: bool, document: dict) -> list[dict[str, 
     return out
 
 
-def completions(rows: list[dict], base: ModelSamples, tuned: ModelSamples) -> dict[str, dict[str, list]]:
+def completions(rows: list[dict], *, base: ModelSamples, tuned: ModelSamples) -> dict[str, dict[str, list]]:
     """Texts to read, by position of the problem."""
     left = {"shrunk": READ_CHANGED, "expanded": READ_CHANGED, "preserved": READ_OTHERS, "out": READ_OTHERS}
     wanted = []

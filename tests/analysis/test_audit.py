@@ -10,7 +10,7 @@ import pytest
 
 from analysis.__main__ import main
 from analysis.audit import AuditSettings, audit
-from analysis.certified import certify, default_eps, further_draws, ladder
+from analysis.certified import Bounds, certify, default_eps, further_draws, ladder
 from analysis.errors import InputError
 from analysis.null import Direction, Null, Tier
 from analysis.readers import align, load, load_scores
@@ -19,7 +19,9 @@ from analysis.verdict import Rules, judge, judge_all
 
 PAIR = str(Path(__file__).parents[2] / "examples" / "simplerl_math500.csv")
 FAST = AuditSettings(replicates=200, maj_repeats=20)
-KEYS = "problems support certified mcnemar_p null pass_at_k crossing_k delta_se entropy perplexity verdict evidence".split()
+KEYS = (
+    "problems support certified mcnemar_p null pass_at_k crossing_k delta_se entropy perplexity verdict evidence"
+).split()
 
 
 def model(n, correct, name="m", benchmarks=None, **more):
@@ -251,7 +253,7 @@ def test_a_redraw_of_the_base_stands_beside_the_tuned_model():
     p = rng.beta(0.2, 2, 300)
     base, redraw = model(64, rng.binomial(64, p), "base"), model(64, rng.binomial(64, p), "redraw")
     tuned = model(64, rng.binomial(64, np.where(p < 0.2, 0, p)), "tuned")
-    section = audit(base, tuned, redraw, settings=FAST)["benchmarks"]["b"]
+    section = audit(base, tuned, redraw=redraw, settings=FAST)["benchmarks"]["b"]
     assert section["redraw"]["p_shrunk"] > 0.01 and section["null"]["p_shrunk"] < 1e-6
     assert section["redraw"]["shrunk"] == section["redraw"]["observed_shrunk"]
 
@@ -264,15 +266,14 @@ def test_certified_categories_at_the_edge_of_what_n_can_say():
         (np.full(problems, n), np.r_[np.zeros(50, int), np.full(50, 200)]),
         (np.full(problems, n), np.r_[np.zeros(25, int), np.full(50, 200), np.zeros(25, int)]),
     )
-    counts = certify(*sides, eps).counts()
+    counts = certify(*sides, eps=eps).counts()
     assert counts == {"preserved": 25, "shrunk": 25, "expanded": 25, "out": 25, "undetermined": 0}
-    assert certify(*sides, 3 / n).counts()["out"] == 0  # the rule of three survives no correction
-    assert certify(*sides, eps, hypotheses=10**6).counts()["out"] == 0
-    rungs = ladder(*sides, eps)
+    assert certify(*sides, eps=3 / n).counts()["out"] == 0  # the rule of three survives no correction
+    assert certify(*sides, eps=eps, hypotheses=10**6).counts()["out"] == 0
+    rungs = ladder(*sides, start=eps)
     assert [round(r["eps"] / eps, 2) for r in rungs[:3]] == [0.25, 0.5, 1.0] and rungs[2]["shrunk"] == 25
-    known = certify(
-        *sides, eps, bounds=(np.full(problems, 0.5), None)
-    ).counts()  # scores say that the base can do all of them
+    # scores say that the base can do all of them
+    known = certify(*sides, eps=eps, bounds=Bounds(base=np.full(problems, 0.5))).counts()
     assert known["expanded"] == 0 and known["out"] == 0 and known["shrunk"] == 50
 
 
@@ -307,12 +308,28 @@ def test_the_sampling_plan_is_enough_and_not_idle():
     )  # at eps itself no number is enough
 
 
+DRAWS = {  # problem -> answer, whether it is correct, tokens
+    "1": [("4", True, 10), ("5", False, 20), (None, False, 30), ("4", True, 10)],
+    "2": [("7", False, 10)] * 4,
+}
 SAMPLES = [
-    {"problem_id": p, "sample": i, "correct": ok, "answer": a, "mode": a, "num_tokens": t, "logprob": -0.1 * t, "token_entropy": 0.3,
-     "cot_correct": ok and i == 0, "temperature": 0.6, "top_p": 0.95, "model": "org/base"}
-    for p, rows in {"1": [("4", True, 10), ("5", False, 20), (None, False, 30), ("4", True, 10)], "2": [("7", False, 10)] * 4}.items()
-    for i, (a, ok, t) in enumerate(rows)
-]  # fmt: skip
+    {
+        "problem_id": problem,
+        "sample": i,
+        "correct": correct,
+        "answer": answer,
+        "mode": answer,
+        "num_tokens": tokens,
+        "logprob": -0.1 * tokens,
+        "token_entropy": 0.3,
+        "cot_correct": correct and i == 0,
+        "temperature": 0.6,
+        "top_p": 0.95,
+        "model": "org/base",
+    }
+    for problem, rows in DRAWS.items()
+    for i, (answer, correct, tokens) in enumerate(rows)
+]
 
 
 def test_samples_give_entropy_perplexity_votes_and_support_by_answer(tmp_path):
@@ -505,7 +522,7 @@ def test_five_runs_a_side_are_enough_for_a_test_over_runs():
     document = compare(
         model(16, rng.binomial(16, p), "base"),
         {"a": runs(0.0), "b": runs(0.1)},
-        AuditSettings(k=(1, 16), replicates=100),
+        settings=AuditSettings(k=(1, 16), replicates=100),
     )
     row = document["pairs"][0]["benchmarks"]["all"]["pass_at_k_difference"]["1"]
     assert (

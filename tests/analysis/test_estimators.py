@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
+from analysis.counts import Counts
 from analysis.crossing import find_crossing, grid_up_to
 from analysis.curves import pass_at_tokens
 from analysis.draws_only import draw_moments, draws_only_interval
@@ -120,7 +121,10 @@ def test_first_k_of_n_reads_draws_in_order():
 def test_mixed_pass_at_k_over_all_pairs_of_subsets():
     base, tuned = (5, 1), (4, 2)
     found = mixed_pass_at_k(
-        (np.array([5]), np.array([1])), (np.array([4]), np.array([2])), np.array([0, 2]), np.array([3, 1])
+        (np.array([5]), np.array([1])),
+        (np.array([4]), np.array([2])),
+        k_base=np.array([0, 2]),
+        k_tuned=np.array([3, 1]),
     )[0]
     for value, k1, k2 in zip(found, (0, 2), (3, 1), strict=True):
         every = [any(a) or any(b) for a in combinations(draws(*base), k1) for b in combinations(draws(*tuned), k2)]
@@ -159,14 +163,14 @@ def test_majority_vote():
         (1, "y", 6, False),
         (2, None, 7, False),
     )
-    assert majority_at_k(votes, 4, 7, rng)[:3, 0].tolist() == [0.5, 0.0, 0.0]  # a tie; a clear loss; nobody votes
-    assert np.isnan(majority_at_k(votes, 4, 7, rng)[3, 0])
+    assert majority_at_k(votes, 4, k=7, rng=rng)[:3, 0].tolist() == [0.5, 0.0, 0.0]  # a tie; a clear loss; nobody votes
+    assert np.isnan(majority_at_k(votes, 4, k=7, rng=rng)[3, 0])
     rows = ["a"] * 2 + ["b"] * 2 + [None] * 3
     shares = []
     for drawn in combinations(rows, 3):
         a, b = drawn.count("a"), drawn.count("b")
         shares.append(0.0 if a + b == 0 else 0.5 if a == b else float(a > b))
-    assert majority_at_k(votes, 4, 3, rng, repeats=20_000)[0, 0] == pytest.approx(np.mean(shares), abs=0.02)
+    assert majority_at_k(votes, 4, k=3, rng=rng, repeats=20_000)[0, 0] == pytest.approx(np.mean(shares), abs=0.02)
 
 
 def test_null_by_writing_out_every_relabelling():
@@ -185,7 +189,7 @@ def test_null_by_writing_out_every_relabelling():
                 s_pmf[s] += 1
                 e_pmf[e] += 1
     s_pmf, e_pmf = s_pmf / s_pmf.sum(), e_pmf / e_pmf.sum()
-    null = exact_null(*np.array(base).T, *np.array(tuned).T)
+    null = exact_null(Counts(*np.array(base).T), Counts(*np.array(tuned).T))
     assert (null.shrunk.all.observed, null.expanded.all.observed) == (1, 1)
     assert null.shrunk.all.expected == pytest.approx(
         s_pmf @ np.arange(4)
@@ -299,7 +303,7 @@ def test_token_budgets_know_that_lengths_are_estimates():
     n, c = np.full(200, 64), rng.binomial(64, rng.beta(0.4, 2.0, 200))
     even, uneven = np.full(200, 1000.0), 1000.0 * rng.lognormal(0, 1.0, 200)
     uneven *= 1000 / uneven.mean()
-    bootstrap = Bootstrap.draw(200, 500, rng)
+    bootstrap = Bootstrap.draw(200, 500, rng=rng)
     width = {}
     for name, lengths in (("even", even), ("uneven", uneven)):
         table, _ = pass_at_tokens((n, c), (n, c), lengths=(lengths, even), largest=64, bootstrap=bootstrap, points=32)
@@ -315,7 +319,7 @@ def test_token_budgets_know_that_lengths_are_estimates():
 
 
 def test_bootstrap_is_paired_and_honest_at_the_edge():
-    bootstrap = Bootstrap.draw(40, 4000, np.random.default_rng(0))
+    bootstrap = Bootstrap.draw(40, 4000, rng=np.random.default_rng(0))
     assert (bootstrap.problems.sum(axis=1) + bootstrap.pseudo.sum(axis=1) == 42).all()
     values = np.random.default_rng(1).random(40)
     assert np.allclose(bootstrap.means(values) - bootstrap.means(values - 0.25), 0.25)
@@ -344,7 +348,7 @@ def test_crossing_is_the_last_k_with_the_tuned_model_ahead():
     assert grid[0] == 1 and grid[-1] == 8192 and np.diff(np.log(grid[40:])).max() < 0.05
     gap = lambda k: 0.2 - 0.03 * np.log2(k)  # noqa: E731  zero at 2^(20/3) = 101.6
     noise = np.random.default_rng(0).normal(0, 0.01, (400, 1))
-    found = find_crossing(grid, gap(grid), gap(grid) + noise, exact=gap)
+    found = find_crossing(grid, gap(grid), replicates=gap(grid) + noise, exact=gap)
     assert (
         found.value == 101
         and isinstance(found.value, int)
@@ -352,11 +356,11 @@ def test_crossing_is_the_last_k_with_the_tuned_model_ahead():
         and 120 < found.high < 200
         and found.share == 1.0
     )
-    beyond = find_crossing(grid, gap(grid) + 0.18, gap(grid) + 0.18 + noise, exact=lambda k: gap(k) + 0.18)
+    beyond = find_crossing(grid, gap(grid) + 0.18, replicates=gap(grid) + 0.18 + noise, exact=lambda k: gap(k) + 0.18)
     assert beyond.high is None and 0.05 < beyond.share < 0.9
-    never = find_crossing(grid, np.full(len(grid), 0.1), np.full((50, len(grid)), 0.1))
+    never = find_crossing(grid, np.full(len(grid), 0.1), replicates=np.full((50, len(grid)), 0.1))
     assert never.value is None and never.share == 0 and never.high is None and never.low == 8192
-    behind = find_crossing(grid, np.full(len(grid), -0.1), np.full((50, len(grid)), -0.1))
+    behind = find_crossing(grid, np.full(len(grid), -0.1), replicates=np.full((50, len(grid)), -0.1))
     assert behind.value is None and (behind.low, behind.high, behind.share) == (0, 0, 0)
 
 

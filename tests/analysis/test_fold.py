@@ -55,15 +55,19 @@ def test_a_gain_is_not_hidden_by_losses_at_the_edge():
     lost = ([1] * 40, [0] * 40)  # forty lucky draws of the base, which can say nothing of gains
     base = counts(128, lost[0] + [0] * 3 + [60] * 100)
     tuned = counts(128, lost[1] + [64] * 3 + [60] * 100)
-    null = exact_null(*base, *tuned)
+    null = exact_null(base, tuned)
     assert null.expanded.all.p > 0.9 and null.expanded.clear.p < 1e-6
     assert judge_counts(base, tuned).verdict == "traded"
     assert judge_counts(counts(128, lost[0] + [60] * 100), counts(128, lost[1] + [60] * 100)).verdict == "shrank"
 
 
 def test_no_page_says_that_nothing_was_gained_where_gains_are_certified():
-    assert "certified" not in meaning("shrank") and "3 problems are certified as gained" in meaning("shrank", 3, 0)
-    assert "1 problem is certified as lost" in meaning("held", 0, 1) and "certified" not in meaning("traded", 3, 3)
+    assert "certified" not in meaning("shrank") and "3 problems are certified as gained" in meaning(
+        "shrank", certified_gains=3, certified_losses=0
+    )
+    assert "1 problem is certified as lost" in meaning(
+        "held", certified_gains=0, certified_losses=1
+    ) and "certified" not in meaning("traded", certified_gains=3, certified_losses=3)
 
 
 def doubled(p, factor):
@@ -86,7 +90,7 @@ def test_a_speed_up_is_called_expanded_but_not_beyond_one():
 def test_folds_stop_at_the_first_that_is_not_refuted_and_share_holm():
     base = counts(64, [0] * 8 + [30] * 20)
     tuned = counts(64, [20] * 8 + [30] * 20)
-    null = exact_null(*base, *tuned, folds=Rules().folds)
+    null = exact_null(base, tuned, folds=Rules().folds)
     gains = [test.p_gain for test in null.folds]
     assert gains == sorted(gains) and gains[0] == null.expanded.p
     assert [test.fold for test in null.folds] == [1, 2, 4, 10, 100]
@@ -100,7 +104,7 @@ def test_folds_stop_at_the_first_that_is_not_refuted_and_share_holm():
 def test_odds_ratio_bounds_are_exact_and_hold_both_ways():
     base = counts([20, 20, 12, 8, 8], [0, 3, 12, 0, 4])
     tuned = counts([20, 16, 12, 8, 8], [6, 9, 2, 0, 4])
-    low, high = odds_ratio_bounds(base, tuned, 0.95)
+    low, high = odds_ratio_bounds(base, tuned, confidence=0.95)
     for i in range(5):
         c = int(base.correct[i] + tuned.correct[i])
         split = lambda psi, i=i, c=c: stats.nchypergeom_fisher(  # noqa: E731
@@ -111,7 +115,7 @@ def test_odds_ratio_bounds_are_exact_and_hold_both_ways():
         if np.isfinite(high[i]):
             assert split(high[i]).cdf(tuned.correct[i]) == pytest.approx(0.05, rel=1e-5)
     assert low[0] > 1 and high[0] == np.inf and low[2] == 0 and high[2] < 1 and (low[3], high[3]) == (0, np.inf)
-    swapped = odds_ratio_bounds(tuned, base, 0.95)
+    swapped = odds_ratio_bounds(tuned, base, confidence=0.95)
     assert swapped[0] == pytest.approx(1 / high, rel=1e-6) and swapped[1][1] == pytest.approx(1 / low[1], rel=1e-6)
 
 
@@ -139,7 +143,7 @@ def test_held_says_when_it_cannot_be_reached():
     base = counts(64, [20] * 30)
     found = judge_counts(base, base)
     text = evidence(
-        exact_null(*base, *base),
+        exact_null(base, base),
         found,
         problems=30,
         draws="64",
@@ -158,8 +162,8 @@ def test_lost_problems_are_the_gained_ones_of_the_swapped_pair():
     rng = np.random.default_rng(3)
     base = counts(32, rng.binomial(32, rng.beta(0.2, 1, 60)))
     tuned = counts(48, rng.binomial(48, rng.beta(0.2, 1, 60)))
-    one = exact_null(*base, *tuned, folds=(1.0, 4.0))
-    other = exact_null(*tuned, *base, folds=(1.0, 4.0))
+    one = exact_null(base, tuned, folds=(1.0, 4.0))
+    other = exact_null(tuned, base, folds=(1.0, 4.0))
     assert one.shrunk == other.expanded and one.folds[1].p_loss == pytest.approx(other.folds[1].p_gain)
 
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from analysis.audit import AuditSettings, audit
+from analysis.counts import Counts
 from analysis.metrics import avg_at_n, bayes_at_n, delta_se
 from analysis.null import exact_null, relabelling_probabilities
 from analysis.pass_at_k import g_pass_at_k, mg_pass_at_k, pass_all_k, pass_at_k
@@ -190,7 +191,7 @@ def test_the_real_pair_against_its_null():
     path = Path(__file__).parents[2] / "examples" / "simplerl_math500.csv"
     rows = list(csv.DictReader(open(path)))
     n, base, tuned = (np.array([int(row[name]) for row in rows]) for name in ("n", "base_correct", "simplerl_correct"))
-    null = exact_null(n, base, n, tuned)
+    null = exact_null(Counts(n, base), Counts(n, tuned))
     assert (null.shrunk.all.observed, null.expanded.all.observed) == (19, 3)
     assert null.shrunk.all.expected == pytest.approx(5.19, abs=0.005) and null.expanded.all.expected == pytest.approx(
         5.19, abs=0.005

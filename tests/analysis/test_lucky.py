@@ -31,7 +31,7 @@ def test_equal_models_under_unequal_verifiers_are_not_called_changed():
         p = np.where(rng.random(500) < 0.3, 0.0, 10 ** rng.uniform(-5, 0, 500))
         base, tuned = (drawn(p, rate, 128, rng) for rate in rates)
         blind += judge_counts(base, tuned).verdict == "shrank"
-        null = null_above(base, tuned, rates, rules=DEFAULT_RULES)
+        null = null_above(base, tuned, rates=rates, rules=DEFAULT_RULES)
         wrong += judge(null, 500).verdict in ("expanded", "shrank", "traded")
     assert blind >= 7 and wrong == 0
 
@@ -41,14 +41,14 @@ def test_a_true_loss_is_still_found_above_the_rate():
     p = np.r_[np.zeros(100), np.full(20, 0.3), np.full(100, 0.8)]
     base = drawn(p, 0.003, 128, rng)
     tuned = drawn(np.where(p == 0.3, 0.0, p), 0.001, 128, rng)
-    null = null_above(base, tuned, (0.003, 0.001), rules=DEFAULT_RULES)
+    null = null_above(base, tuned, rates=(0.003, 0.001), rules=DEFAULT_RULES)
     assert judge(null, 220).verdict == "shrank" and null.shrunk.all.observed == 20
 
 
 def test_without_a_rate_it_is_the_plain_null():
     base = Counts(np.array([16, 16]), np.array([0, 5]))
     tuned = Counts(np.array([16, 16]), np.array([4, 5]))
-    assert null_above(base, tuned, (0.0, 0.0), rules=DEFAULT_RULES) == exact_null(*base, *tuned)
+    assert null_above(base, tuned, rates=(0.0, 0.0), rules=DEFAULT_RULES) == exact_null(base, tuned)
 
 
 def test_single_lucky_draws_vanish_from_the_table_and_tip_the_verdict():
@@ -57,7 +57,7 @@ def test_single_lucky_draws_vanish_from_the_table_and_tip_the_verdict():
     rows = verdicts_at_least(base, tuned, rules=DEFAULT_RULES)
     assert [row["at_least"] for row in rows] == [1, 2, 3, 5, 10]
     assert [row["verdict"] for row in rows] == ["shrank", "held", "held", "held", "held"]
-    tipping = tipping_points(base, tuned, (0.0, 0.0), rules=DEFAULT_RULES)
+    tipping = tipping_points(base, tuned, rates=(0.0, 0.0), rules=DEFAULT_RULES)
     assert 0 < tipping["base"]["rate"] < 0.01 and tipping["base"]["verdict"] != "shrank"
 
 

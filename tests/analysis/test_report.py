@@ -258,7 +258,7 @@ def exact_section():
 @pytest.mark.browser
 def test_a_comparison_shows_methods_pairs_and_exact_figures(browser, pair, tmp_path):
     base, tuned, _ = pair
-    document = compare(base, {"grpo": [tuned, base], "mixture": [tuned]}, SETTINGS)
+    document = compare(base, {"grpo": [tuned, base], "mixture": [tuned]}, settings=SETTINGS)
     write_comparison(document | {"exact": exact_section()}, tmp_path)
     page, complaints = opened(browser, tmp_path / "report.html")
     text = page.locator("main").inner_text()
@@ -394,8 +394,8 @@ import pkgutil, importlib, sys, analysis
 for module in pkgutil.walk_packages(analysis.__path__, "analysis."):
     if not module.name.endswith("__main__"):
         importlib.import_module(module.name)
-bad = {"torch", "ray", "vllm", "deepspeed", "transformers", "explore_rl"} & {name.partition(".")[0] for name in sys.modules}
-print(sorted(bad))
+heavy = {"torch", "ray", "vllm", "deepspeed", "transformers", "explore_rl"}
+print(sorted(heavy & {name.partition(".")[0] for name in sys.modules}))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout.strip() == "[]"
