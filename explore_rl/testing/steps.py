@@ -84,7 +84,7 @@ def make_trainer(
         base_model=needs.base_model,
         verifiers={"digits": verify_digits},
     )
-    return Trainer(config, problems, [], list(strategies), actors, run_folder)
+    return Trainer(config, problems, heldout=[], strategies=list(strategies), actors=actors, folder=run_folder)
 
 
 def run_steps(
