@@ -62,7 +62,7 @@ def cluster():
 
 @pytest.fixture(scope="session")
 def actors(cluster):
-    """A DeepSpeed rank with the frozen base beside it, two policy engines and a base engine: the one set of the session."""
+    """A DeepSpeed rank with the frozen base beside it, two policy engines and a base engine: one set for all."""
     from explore_rl.config.loading import load_config
     from explore_rl.training.actors import Actors
 
@@ -130,7 +130,7 @@ HEAVY = ("numpy", "pandas", "pyarrow.parquet", "scipy.stats", "torch", "torch._d
 
 @pytest.fixture(scope="session", autouse=True)
 def imported(request):
-    """Libraries that take seconds to import are there before a test is measured; `analysis` alone needs none of them."""
+    """What takes seconds to import is there before a test is measured; `analysis` alone needs none of it."""
     if any("analysis" not in item.path.parts for item in request.session.items):
         for name in HEAVY:
             importlib.import_module(name)
@@ -147,6 +147,13 @@ def cpu_limit(item):
     if item.get_closest_marker("engine") or item.get_closest_marker("slow"):
         return None
     return BUDGET["over_a_second"].get(item.nodeid, BUDGET["cpu_seconds"])
+
+
+def pytest_collection_finish(session):
+    """A test that was renamed leaves no allowance behind."""
+    gone = BUDGET["over_a_second"].keys() - {item.nodeid for item in session.items}
+    if gone and is_whole_suite(session):
+        raise pytest.UsageError(f"tests/budget.json names tests that are not there: {', '.join(sorted(gone))}")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -4,6 +4,7 @@ A module belongs to the longest name below that it begins with; it may use its o
 """
 
 import ast
+from functools import cache
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -47,6 +48,11 @@ def room_of(module):
     return room
 
 
+@cache
+def tree(path):
+    return ast.parse(path.read_text())
+
+
 def imports(path, known):
     """Modules that a file takes something from, and the packages that are imported on the way to them.
 
@@ -54,7 +60,7 @@ def imports(path, known):
     """
     used = set()
     passed = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             used |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
