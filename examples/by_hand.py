@@ -38,7 +38,7 @@ def step(model, tokenizer, optimizer, batch, *, generator, verifier):
     groups = []
     for problem in batch:
         prompt = tokenizer(problem.prompt).input_ids
-        drawn = sampling.draw(model, prompt, GROUP, MAX_TOKENS, 1.0, generator)
+        drawn = sampling.draw(model, prompt, count=GROUP, max_tokens=MAX_TOKENS, top_p=1.0, generator=generator)
         groups.append((problem, prompt, [list(tokens) for tokens in drawn]))
 
     # 2. Verify each, and turn the verdict into a reward: 1 for a correct answer, 0 for a wrong one or none.

@@ -31,8 +31,8 @@ def test_a_step_makes_correct_draws_likelier_than_wrong_ones(by_hand, embedded, 
     drawn = {}
     real = by_hand.sampling.draw
 
-    def remembering(model, prompt, *rest):
-        drawn[tuple(prompt)] = real(model, prompt, *rest)
+    def remembering(model, prompt, **options):
+        drawn[tuple(prompt)] = real(model, prompt, **options)
         return drawn[tuple(prompt)]
 
     monkeypatch.setattr(by_hand.sampling, "draw", remembering)
