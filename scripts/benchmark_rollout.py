@@ -3,8 +3,9 @@
     .venv/bin/python scripts/benchmark_rollout.py                       # the laboratory's model, 512 requests
     .venv/bin/python scripts/benchmark_rollout.py --requests 2048 --max-tokens 48 --rounds 9
 
-Both engines live through the whole benchmark and take turns, so that what else the machine does falls on both. One engine each.
-The bare engine has the same settings and sampling parameters (seed and log-probability of every token included) and returns nothing.
+Both engines live through the whole benchmark and take turns, so that what else the machine does falls on both. One
+engine each. The bare engine has the same settings and sampling parameters (seed and log-probability of every token
+included) and returns nothing.
 """
 
 import argparse
@@ -76,7 +77,8 @@ def main() -> None:
             print(f"round {round}: {count} tokens, {speeds}, ratio {alone / through:.3f}")
     ratios = [b / a for a, b in zip(seconds["actors"], seconds["bare"], strict=True)]
     print(
-        f"median ratio {statistics.median(ratios):.3f} (smallest {min(ratios):.3f}, largest {max(ratios):.3f}, {args.rounds} rounds)"
+        f"median ratio {statistics.median(ratios):.3f}"
+        f" (smallest {min(ratios):.3f}, largest {max(ratios):.3f}, {args.rounds} rounds)"
     )
     group.close()
     layout.close()

@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
-"""Samples per second of a whole GRPO step, against TRL's GRPOTrainer on the same machine, model, prompts, group size and lengths, in one run.
+"""Samples per second of a whole GRPO step, against TRL's GRPOTrainer, in one run.
+
+Both have the same machine, model, prompts, group size and lengths.
 
     scripts/benchmark_step.py                      16 and 128 new tokens, 256 samples a step in groups of 16
     scripts/benchmark_step.py --new-tokens 16 --steps 12 --threads 2
 
-Both sides start from one randomly initialised Qwen2 of 0.8M parameters with a vocabulary of 512 (so that an end token is rare and lengths
-are alike), train without KL at a fixed learning rate, and run one after the other, each in a process of its own. Printed: the median over
-steps after two warm-up steps, and our stages. TRL generates with transformers (its own vLLM mode needs a GPU).
+Both sides start from one randomly initialised Qwen2 of 0.8M parameters with a vocabulary of 512 (so that an end
+token is rare and lengths are alike), train without KL at a fixed learning rate, and run one after the other, each
+in a process of its own. Printed: the median over steps after two warm-up steps, and our stages. TRL generates with
+transformers (its own vLLM mode needs a GPU).
 """
 
 from __future__ import annotations
@@ -34,9 +37,18 @@ def make_model(folder: Path, threads: int) -> list[dict]:
     tokenizer = make_tokenizer([p["prompt"][0]["content"] + p["traces"][0]["text"] for p in make_problems(256, 1)], 512)
     torch.manual_seed(0)
     config = Qwen2Config(
-        vocab_size=len(tokenizer), hidden_size=128, intermediate_size=384, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=4,
-        max_position_embeddings=512, tie_word_embeddings=True, eos_token_id=tokenizer.eos_token_id, bos_token_id=None, pad_token_id=tokenizer.pad_token_id,
-    )  # fmt: skip
+        vocab_size=len(tokenizer),
+        hidden_size=128,
+        intermediate_size=384,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
+        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=None,
+        pad_token_id=tokenizer.pad_token_id,
+    )
     Qwen2ForCausalLM(config).save_pretrained(folder / "model")
     tokenizer.save_pretrained(folder / "model")
     (folder / "problems.jsonl").write_text(
@@ -52,12 +64,27 @@ def ours(folder: Path, new_tokens: int, args: argparse.Namespace) -> dict:
     from explore_rl.experiments.runs import run
 
     out = folder / f"ours-{new_tokens}"
-    config = load_config(None, [
-        "name=benchmark", f"model.path={folder}/model", "model.template=chat", f"problems.train={folder}/problems.jsonl", "problems.heldout=null",
-        f"rollout.max_new_tokens={new_tokens}", f"rollout.threads={args.threads}", f"learner.threads={args.threads}", "learner.learning_rate=1e-5",
-        f"algorithm.prompts_per_step={args.samples // args.group}", f"algorithm.group_size={args.group}", f"run.steps={args.steps + WARM_UP}",
-        f"run.output={out}", "run.checkpoint_every=100000", "run.max_silent_steps=100000", "verifiers.workers=1",
-    ])  # fmt: skip
+    config = load_config(
+        None,
+        [
+            "name=benchmark",
+            f"model.path={folder}/model",
+            "model.template=chat",
+            f"problems.train={folder}/problems.jsonl",
+            "problems.heldout=null",
+            f"rollout.max_new_tokens={new_tokens}",
+            f"rollout.threads={args.threads}",
+            f"learner.threads={args.threads}",
+            "learner.learning_rate=1e-5",
+            f"algorithm.prompts_per_step={args.samples // args.group}",
+            f"algorithm.group_size={args.group}",
+            f"run.steps={args.steps + WARM_UP}",
+            f"run.output={out}",
+            "run.checkpoint_every=100000",
+            "run.max_silent_steps=100000",
+            "verifiers.workers=1",
+        ],
+    )
     run(config)
     metrics = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()][WARM_UP:]
     stages = {
@@ -90,10 +117,23 @@ def trl(folder: Path, new_tokens: int, args: argparse.Namespace) -> dict:
 
     prompts = [json.loads(line)["prompt"] for line in (folder / "problems.jsonl").read_text().splitlines()]
     config = GRPOConfig(
-        output_dir=str(folder / "trl"), per_device_train_batch_size=args.samples, num_generations=args.group, max_completion_length=new_tokens,
-        max_steps=args.steps + WARM_UP, learning_rate=1e-5, lr_scheduler_type="constant", beta=0.0, temperature=1.0, use_cpu=True, bf16=False,
-        report_to=[], save_strategy="no", logging_steps=10_000, disable_tqdm=True, gradient_checkpointing=False,
-    )  # fmt: skip
+        output_dir=str(folder / "trl"),
+        per_device_train_batch_size=args.samples,
+        num_generations=args.group,
+        max_completion_length=new_tokens,
+        max_steps=args.steps + WARM_UP,
+        learning_rate=1e-5,
+        lr_scheduler_type="constant",
+        beta=0.0,
+        temperature=1.0,
+        use_cpu=True,
+        bf16=False,
+        report_to=[],
+        save_strategy="no",
+        logging_steps=10_000,
+        disable_tqdm=True,
+        gradient_checkpointing=False,
+    )
     trainer = GRPOTrainer(
         str(folder / "model"),
         reward_funcs=reward,
@@ -136,12 +176,14 @@ def main() -> None:
         for new_tokens in args.new_tokens:
             found = {side: in_own_process(side, folder, new_tokens, args) for side in ("ours", "trl")}
             print(
-                f"\n{new_tokens} new tokens, {args.samples} samples a step in groups of {args.group}, {args.threads} threads"
+                f"\n{new_tokens} new tokens, {args.samples} samples a step"
+                f" in groups of {args.group}, {args.threads} threads"
             )
             for side, name in (("ours", "explore-rl"), ("trl", "TRL GRPOTrainer")):
                 f = found[side]
                 print(
-                    f"  {name:16} {f['step']:.3f} s a step   {args.samples / f['step']:7.1f} samples/s   mean length {f['length']:.1f}"
+                    f"  {name:16} {f['step']:.3f} s a step   {args.samples / f['step']:7.1f} samples/s"
+                    f"   mean length {f['length']:.1f}"
                 )
             print("  our stages:      " + ", ".join(f"{k} {v:.3f} s" for k, v in found["ours"]["stages"].items()))
             print(

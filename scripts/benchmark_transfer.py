@@ -1,10 +1,11 @@
 """What sending weights costs: learner to one engine, against a fresh `clone()` of the same tensors. No GPU.
 
-    .venv/bin/python scripts/benchmark_transfer.py                     # 0.5 B parameters in float32: about 11 GB of memory, some minutes
+    .venv/bin/python scripts/benchmark_transfer.py                     # 0.5 B parameters in float32: 11 GB, minutes
     .venv/bin/python scripts/benchmark_transfer.py --size tiny         # to try the script
 
-A model of Qwen2.5-0.5B's shape with random weights, and the real Learner, Engines and WeightSync. Gathering ZeRO-3 shards is
-reported apart. The engine's log-probabilities before the first send and after the last are held against the learner's.
+A model of Qwen2.5-0.5B's shape with random weights, and the real Learner, Engines and WeightSync. Gathering ZeRO-3
+shards is reported apart. The engine's log-probabilities before the first send and after the last are held against
+the learner's.
 """
 
 import argparse
@@ -36,10 +37,18 @@ def random_model(size: str, tied: bool, folder: Path) -> None:
     tokenizer = load_tokenizer("lab:base")
     hidden, intermediate, layers, heads, key_value_heads, vocabulary = SIZES[size]
     config = Qwen2Config(
-        hidden_size=hidden, intermediate_size=intermediate, num_hidden_layers=layers, num_attention_heads=heads,
-        num_key_value_heads=key_value_heads, vocab_size=vocabulary, max_position_embeddings=256, tie_word_embeddings=tied,
-        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, bos_token_id=None,
-    )  # fmt: skip
+        hidden_size=hidden,
+        intermediate_size=intermediate,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=key_value_heads,
+        vocab_size=vocabulary,
+        max_position_embeddings=256,
+        tie_word_embeddings=tied,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=None,
+    )
     torch.manual_seed(0)
     model = Qwen2ForCausalLM(config)
     model.generation_config = GenerationConfig(eos_token_id=tokenizer.eos_token_id)
@@ -82,10 +91,8 @@ def main() -> None:
         learner = Learner(config, layout)
         group = Engines(config, layout)
         requests = [Request("p", 0, (3, 5, 7), i, 8) for i in range(4)]
-        group.weights_arrived()  # the random weights that the engine started with are drawn from once, to see that the check can fail
-        print(
-            f"mean |difference| of log-probabilities before the first send: {gap(learner, group.generate(requests)):.1e}"
-        )
+        group.weights_arrived()  # draw once from the random weights of the start, to see that the check can fail
+        print(f"mean |difference| of log-probabilities before a send: {gap(learner, group.generate(requests)):.1e}")
         learner.apply(import_sender)
         sync = WeightSync(learner, group)
         sync.send(0)  # opens the connection and touches the memory for the first time
@@ -97,7 +104,8 @@ def main() -> None:
         if args.zero_stage < 3:
             clone, size = learner.apply(clone_seconds, args.rounds)[0]
             print(
-                f"{size / 2**30:.2f} GiB, clone {clone:.2f} s, transfer {transfer:.2f} s = {transfer / clone:.1f} clones (medians)"
+                f"{size / 2**30:.2f} GiB, clone {clone:.2f} s, transfer {transfer:.2f} s"
+                f" = {transfer / clone:.1f} clones (medians)"
             )
         else:
             print(f"transfer {transfer:.2f} s, gathering shards {gather:.2f} s ({args.rounds} rounds, medians)")

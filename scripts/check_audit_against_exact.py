@@ -2,10 +2,11 @@
 """Holds what `analysis` says of samples to what is exactly true, in the laboratory.
 
     scripts/check_audit_against_exact.py --base runs/board/base.parquet --tuned runs/board/grpo-seed0/samples.parquet \\
-        --base-model lab:base --tuned-model runs/board/grpo-seed0/final --problems "lab:countdown?level=3&split=audit&size=500"
+        --base-model lab:base --tuned-model runs/board/grpo-seed0/final \\
+        --problems "lab:countdown?level=3&split=audit&size=500"
 
-Prints, for the problems that were sampled, the sampled categories against the exact ones at eps = 1/k, and how many members of each certified
-category are wrong.
+Prints, for the problems that were sampled, the sampled categories against the exact ones at eps = 1/k, and how many
+members of each certified category are wrong.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ def main() -> None:
     for side, samples, p in (("base", base, truth[0]), ("tuned", tuned, truth[1])):
         z = (samples.correct.sum() - (samples.n * p).sum()) / np.sqrt((samples.n * p * (1 - p)).sum())
         print(
-            f"  {side:6} correct draws {samples.correct.sum()}, exactly expected {(samples.n * p).sum():.1f} (z = {z:+.2f})"
+            f"  {side:6} correct draws {samples.correct.sum()},"
+            f" exactly expected {(samples.n * p).sum():.1f} (z = {z:+.2f})"
         )
     sampled = Counter(NAMES[c] for c in categories(base.correct, tuned.correct))
     b, t = expected
@@ -71,7 +73,8 @@ def main() -> None:
     for name in NAMES:
         members = found.category == NAMES.index(name)
         print(
-            f"    {name:10} {int(members.sum()):4} certified, {int((members & (exact != name)).sum())} of them wrong; exactly {int((exact == name).sum())}"
+            f"    {name:10} {int(members.sum()):4} certified, {int((members & (exact != name)).sum())} of them wrong;"
+            f" exactly {int((exact == name).sum())}"
         )
 
 

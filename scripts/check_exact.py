@@ -1,4 +1,7 @@
-"""A million draws against the exact audit of a laboratory model: python scripts/check_exact.py [MODEL] [--draws N] [--top-p P] [--seed S]"""
+"""A million draws against the exact audit of a laboratory model.
+
+python scripts/check_exact.py [MODEL] [--draws N] [--top-p P] [--seed S]
+"""
 
 import argparse
 import sys
@@ -23,7 +26,8 @@ def main() -> int:
     drawn = sampling.draw_all(model, tokenizer, asked, args.draws, args.top_p, args.seed, progress=True)
     found = sampling.check(drawn, tokenizer, asked, audit)
     print(
-        f"draws {found.draws:,}  correct {found.correct:,}  expected {found.expected_correct:,.1f} +- {found.standard_deviation:.1f}"
+        f"draws {found.draws:,}  correct {found.correct:,}"
+        f"  expected {found.expected_correct:,.1f} +- {found.standard_deviation:.1f}"
     )
     print(f"accepted but not listed, or listed but not accepted: {len(found.unlisted)} {found.unlisted[:5]}")
     print(f"correct text from other tokens: {found.odd}")

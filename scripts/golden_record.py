@@ -1,12 +1,13 @@
 """The golden record: what the first five steps of every recipe of the board give, at full precision.
 
-    python scripts/golden_record.py check            hold this checkout to tests/golden/ (the suite does it too: tests/test_golden.py)
+    python scripts/golden_record.py check            hold this checkout to tests/golden/ (as tests/test_golden.py does)
     python scripts/golden_record.py against REV      record the commit REV here and now, and hold this checkout to that
     python scripts/golden_record.py record           write tests/golden/ anew
 
-A change that may not move results leaves the record as it is: the same tokens, the first gradient to 1e-6 of its norm, metrics to 1e-5.
-One that may move them writes it anew, and its commit says why. Other processors and versions round otherwise, and one sampled token that
-flips changes all that follows; there `check` looks at the first step alone, and `against` is the test that counts.
+A change that may not move results leaves the record as it is: the same tokens, the first gradient to 1e-6 of its
+norm, metrics to 1e-5. One that may move them writes it anew, and its commit says why. Other processors and versions
+round otherwise, and one sampled token that flips changes all that follows; there `check` looks at the first step
+alone, and `against` is the test that counts.
 
 Everything is read from the run folders, so that commits whose files stand elsewhere can be compared.
 """
@@ -106,9 +107,9 @@ def completions(folder: Path, step: int) -> list[str]:
 
 
 def first_gradient(folder: Path) -> dict[str, Any]:
-    """Norm of the first step's gradient before clipping, and of the gradient that the optimizer took some projections on fixed directions.
+    """Norm of the first step's gradient before clipping, and projections of what the optimizer took of it.
 
-    After one step of AdamW its first moment is (1 - beta1) x the gradient, and the first checkpoint has it.
+    The projections are on fixed directions. After one step of AdamW its first moment is (1 - beta1) x the gradient, and the first checkpoint has it.
     """
     import numpy as np
     import torch
@@ -182,7 +183,7 @@ def _gradient(old: dict[str, Any], new: dict[str, Any], tolerance: float) -> lis
 
 
 def _numbers(where: str, old: Any, new: Any) -> list[str]:
-    """Differences between two nests of numbers, relative to the larger side; keys that are there on one side only count as well."""
+    """Differences between two nests of numbers, relative to the larger side; a key of one side only counts as one."""
     if isinstance(old, dict) and isinstance(new, dict):
         found = [f"{where}: {key} is there on one side only" for key in sorted(old.keys() ^ new.keys())]
         for key in sorted(old.keys() & new.keys()):
@@ -194,7 +195,7 @@ def _numbers(where: str, old: Any, new: Any) -> list[str]:
             found += _numbers(f"{where}[{i}]", a, b)
         return found
     if isinstance(old, float | int) and isinstance(new, float | int):
-        # Differences of log-probabilities are rounding themselves, some 1e-7: an absolute 1e-6 is what can be asked of them.
+        # Differences of log-probabilities are rounding themselves, some 1e-7: an absolute 1e-6 is all one can ask.
         same = math.isclose(old, new, rel_tol=METRICS, abs_tol=1e-6 if "logprob_difference" in where else 1e-9)
     else:
         same = old == new

@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
-"""Makes what the real-shaped recipe runs on, from nothing: a byte-pair tokenizer with a chat template, a randomly initialised model of the
-Qwen2.5 family, and a file of arithmetic problems with worked traces.
+"""Makes what the real-shaped recipe runs on, from nothing.
+
+That is a byte-pair tokenizer with a chat template, a randomly initialised model of the Qwen2.5 family, and a file of
+arithmetic problems with worked traces.
 
     scripts/make_tiny_math.py --out runs/tiny_math
     explore-rl train configs/math/tiny.yaml
 
-The model knows nothing, so nothing is learnt in a few steps; what goes wrong with templates, end tokens and stop strings goes wrong here.
+The model knows nothing, so nothing is learnt in a few steps; what goes wrong with templates, end tokens and stop
+strings goes wrong here.
 """
 
 from __future__ import annotations
@@ -33,10 +36,16 @@ def make_problems(count: int, seed: int) -> list[dict]:
         a, b, c = (rng.randint(2, 99) for _ in range(3))
         trace = f"First, {a} + {b} = {a + b}. Then {a + b} + {c} = {a + b + c}. The answer is \\boxed{{{a + b + c}}}."
         question = f"What is {a} + {b} + {c}? Please reason step by step, and put your final answer within \\boxed{{}}."
-        problems.append({
-            "id": f"sum-{seed}-{i}", "prompt": [{"role": "user", "content": question}], "answer": str(a + b + c), "verifier": "math",
-            "benchmark": "sums", "traces": [{"text": trace, "source": "generator"}],
-        })  # fmt: skip
+        problems.append(
+            {
+                "id": f"sum-{seed}-{i}",
+                "prompt": [{"role": "user", "content": question}],
+                "answer": str(a + b + c),
+                "verifier": "math",
+                "benchmark": "sums",
+                "traces": [{"text": trace, "source": "generator"}],
+            }
+        )
     return problems
 
 
@@ -64,9 +73,18 @@ def make(out: Path, problems: int = 64, seed: int = 0, vocabulary: int = 512) ->
     tokenizer = make_tokenizer(texts, vocabulary)
     torch.manual_seed(seed)
     config = Qwen2Config(
-        vocab_size=len(tokenizer), hidden_size=64, intermediate_size=192, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1,
-        max_position_embeddings=1024, tie_word_embeddings=True, eos_token_id=tokenizer.eos_token_id, bos_token_id=None, pad_token_id=tokenizer.pad_token_id,
-    )  # fmt: skip
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=192,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=1024,
+        tie_word_embeddings=True,
+        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=None,
+        pad_token_id=tokenizer.pad_token_id,
+    )
     Qwen2ForCausalLM(config).save_pretrained(out / "model")
     tokenizer.save_pretrained(out / "model")
     for name, lines in (("train", train), ("heldout", heldout)):

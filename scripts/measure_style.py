@@ -1,4 +1,4 @@
-"""How dense the code is: lengths, arguments, comments, docstrings, nested comprehensions; now, or beside another commit.
+"""How dense the code is (lengths, arguments, comments, docstrings, nested comprehensions), now or beside a commit.
 
 python scripts/measure_style.py                   # explore_rl and analysis as they are
 python scripts/measure_style.py --commit REV      # as they were, and as they are beside it

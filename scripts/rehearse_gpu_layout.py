@@ -3,15 +3,17 @@
 
     python scripts/rehearse_gpu_layout.py GPUS COMMAND...
 
-    python scripts/rehearse_gpu_layout.py 4 train configs/lab/mixture_policy.yaml learner.ranks=2 learner.zero_stage=3 \\
-        rollout.actors=1 rollout.tensor_parallel=2 devices.colocate=true run.steps=5
+    python scripts/rehearse_gpu_layout.py 4 train configs/lab/mixture_policy.yaml learner.ranks=2 \\
+        learner.zero_stage=3 rollout.actors=1 rollout.tensor_parallel=2 devices.colocate=true run.steps=5
 
-GPUS: how many Ray is made to believe in (a cluster that is joined was told by whoever started it). COMMAND: what one would give to `explore-rl`.
+GPUS: how many Ray is made to believe in (a cluster that is joined was told by whoever started it). COMMAND: what
+one would give to `explore-rl`.
 
-Real are the placement of all processes, vLLM's Ray executor with its tensor-parallel workers and their sharded loading, the engines' asynchronous
-scheduling, both halves of vLLM's nccl and ipc transfer, the order of sleep and wake-up, and the recovery from a lost process. Everything
-computes on the CPU, and what CUDA and NCCL would do in a transfer is stood in for: a broadcast goes over the TCP store of the rendezvous, memory
-that two processes share is a file. So it shows that a layout starts, learns and sends; not that GPUs compute what they should, nor how fast,
+Real are the placement of all processes, vLLM's Ray executor with its tensor-parallel workers and their sharded
+loading, the engines' asynchronous scheduling, both halves of vLLM's nccl and ipc transfer, the order of sleep and
+wake-up, and the recovery from a lost process. Everything computes on the CPU, and what CUDA and NCCL would do in a
+transfer is stood in for: a broadcast goes over the TCP store of the rendezvous, memory that two processes share is
+a file. So it shows that a layout starts, learns and sends; not that GPUs compute what they should, nor how fast,
 nor whether their memory suffices. A tensor-parallel engine has to stay within one host.
 """
 
@@ -41,7 +43,8 @@ from explore_rl.learner.learner import Learner
 from explore_rl.rollout import engines, settings
 
 NAME = Path(__file__).stem
-SHARED = f"/dev/shm/{NAME}-{os.environ.get('REHEARSAL', os.getpid())}"  # the files of one rehearsal, whichever process makes them
+# The files of one rehearsal, whichever process makes them.
+SHARED = f"/dev/shm/{NAME}-{os.environ.get('REHEARSAL', os.getpid())}"
 
 
 def main() -> int:
@@ -54,8 +57,9 @@ def main() -> int:
 
 @contextlib.contextmanager
 def rehearsal(gpus: int) -> Iterator[None]:
-    """A Ray cluster that is started meanwhile says it has `gpus`; `placement` lays them out, and gives the processes the settings of a CPU.
+    """A Ray cluster that is started meanwhile says it has `gpus`; `placement` lays them out as if they were there.
 
+    The processes get the settings of a CPU.
     The working directory has to be one that every node sees.
     """
     real = types.SimpleNamespace(start=placement.start, **vars(settings))
@@ -118,7 +122,7 @@ def _plugged_in(folder: Path) -> dict[str, str]:
 
 
 def platform() -> str:
-    """A CPU for which Ray keeps the books of GPUs, and that is given its next step before the last one's tokens are read, as GPUs are."""
+    """A CPU that Ray counts as GPUs, and is given its next step before the last one's tokens are read, as they are."""
     from vllm.platforms.cpu import CpuPlatform
 
     class Platform(CpuPlatform):
@@ -134,7 +138,7 @@ def platform() -> str:
 
 
 def install() -> None:
-    """In this process from now on: the calls of vLLM's transfer engines to CUDA do nothing, and its GPU has the name that Ray gives it."""
+    """From now on vLLM's transfer engines' calls to CUDA do nothing here, and the GPU is named as Ray has it."""
     from torch.multiprocessing import reductions
     from vllm.distributed.device_communicators import pynccl
     from vllm.distributed.weight_transfer import packed_tensor

@@ -1,4 +1,4 @@
-"""Every recipe of the board gives what the golden record says it gave; scripts/golden_record.py explains, and makes the record anew."""
+"""Every recipe of the board gives what the golden record says; scripts/golden_record.py explains, and records anew."""
 
 import copy
 from pathlib import Path

@@ -225,7 +225,7 @@ def _record(text: Text, logits: torch.Tensor, *, tokens: torch.Tensor, identity:
 
 
 def _batches(order: list[int], texts: list[Text], *, tokens_per_batch: int) -> Iterator[list[int]]:
-    """`order` (indices of texts, from short to long) cut into batches of at most tokens_per_batch tokens with padding."""
+    """`order` (indices of texts, short to long) cut into batches of at most tokens_per_batch tokens with padding."""
     batch: list[int] = []
     for i in order:
         if batch and (len(batch) + 1) * len(texts[i]) > tokens_per_batch:

@@ -354,7 +354,7 @@ def test_a_killed_process_resumes_to_the_weights_of_one_never_interrupted(plain,
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
 def test_a_full_disk_is_named_and_the_run_goes_on_when_there_is_room(plain, run, actors, beside, tmp_path):
-    """A file system of 12 MB holds one checkpoint (weights and Adam states: 8 MB), not two. The rank that fails is lost."""
+    """A file system of 12 MB holds one checkpoint (weights and Adam states: 8 MB), not two. A failing rank is lost."""
     mount = tmp_path / "small"
     mount.mkdir()
     done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(mount)], capture_output=True)
