@@ -109,7 +109,8 @@ def completions(folder: Path, step: int) -> list[str]:
 def first_gradient(folder: Path) -> dict[str, Any]:
     """Norm of the first step's gradient before clipping, and projections of what the optimizer took of it.
 
-    The projections are on fixed directions. After one step of AdamW its first moment is (1 - beta1) x the gradient, and the first checkpoint has it.
+    The projections are on fixed directions. After one step of AdamW its first moment is (1 - beta1) x the gradient, and
+    the first checkpoint has it.
     """
     import numpy as np
     import torch
