@@ -3,15 +3,17 @@
     Problem -> plan -> Request -> vLLM -> Rollout -> verify -> Verdict
             -> inject -> Group -> columns -> objective -> Row -> DeepSpeed -> weights
 
-They are plain dataclasses without behaviour. Verifier workers, the trainer and the engines share this file, so it
-imports neither torch nor Ray nor vLLM.
+They are plain dataclasses. What is asked for, drawn and learnt from is compared by identity: two draws of the same
+tokens are two draws. Token ids are int32 arrays from the engine to the learner; a list or tuple is made one. Verifier
+workers, the trainer and the engines share this file, so it imports neither torch nor Ray nor vLLM.
 """
 
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Any, cast
 
 import numpy as np
 
@@ -60,56 +62,78 @@ class Problem:
 # --- what is drawn ---------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Request:
     """One completion to draw.
 
     problem: the problem's id.
-    group: position of the problem in the step's batch.
-    prompt_ids: token ids of the templated prompt.
-    seed: 64 bits, a different one for every completion. Seeds are hashed, since neighbouring seeds share draws in vLLM.
+    group: position of the problem among the groups of the draw.
+    prompt_ids: token ids of the templated prompt, int32.
     max_tokens: the response budget, in tokens.
+    seed: 64 bits, a different one for every completion. It belongs to the trainer, which gives it after the last
+        strategy's plan: what a strategy leaves or puts here is never used.
     source: the behaviour that draws it, as strategies and records name it ("policy", "base", "hot", "hint", ...).
     engine: which engine family serves it: "policy" (current weights) or "base" (frozen).
     temperature: of the softmax that it is sampled from.
     top_p: share of the probability mass that it is sampled from.
-    prefix_ids: completion tokens that are given rather than drawn (a hint).
+    prefix_ids: completion tokens that are given rather than drawn (a hint), int32.
     in_baseline: whether the sample counts for the group's mean and spread.
+    share: chance that each component of a mixture had to make this draw, by name, sum 1; None: no mixture planned it.
     """
 
     problem: str
     group: int
-    prompt_ids: tuple[int, ...]
-    seed: int
+    prompt_ids: np.ndarray
+    _: KW_ONLY
     max_tokens: int
+    seed: int = 0
     source: str = "policy"
     engine: str = "policy"
     temperature: float = 1.0
     top_p: float = 1.0
-    prefix_ids: tuple[int, ...] = ()
+    prefix_ids: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int32))
     in_baseline: bool = True
+    share: Mapping[str, float] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "prompt_ids", np.asarray(self.prompt_ids, dtype=np.int32))
+        object.__setattr__(self, "prefix_ids", np.asarray(self.prefix_ids, dtype=np.int32))
 
 
-@dataclass
+@dataclass(eq=False)
 class Rollout:
     """One completion: what an engine drew for a request, or a trace that a strategy put in its place.
 
     request: what was asked for.
-    tokens: completion token ids, prefix and end token included. What was sampled is what is trained on; the text is
-        never tokenised again.
+    tokens: completion token ids, prefix and end token included, int32 [T]. What was sampled is what is trained on; the
+        text is never tokenised again.
     text: the tokens decoded, without special tokens, for people and verifiers.
     finish_reason: "stop" (end token or stop string) or "length" (cut off).
-    logprobs: the engine's log-probability of each sampled token at the request's temperature, [len(tokens)]. NaN where
-        a token was given rather than drawn; None for traces.
+    logprobs: the engine's log-probability of each sampled token at the request's temperature, float32 [T]; 0 where a
+        token was given. None for traces. NaN is a fault of the engine and marks nothing.
     weight_version: version of the weights that drew it; -1 where no engine drew it.
+    given: true where nobody drew the token, bool [T]. By default the request's prefix, and all of a rollout without
+        log-probabilities.
     """
 
     request: Request
-    tokens: tuple[int, ...]
+    tokens: np.ndarray
     text: str
     finish_reason: str
     logprobs: np.ndarray | None = None
     weight_version: int = -1
+    given: np.ndarray = cast(np.ndarray, None)
+
+    def __post_init__(self) -> None:
+        self.tokens = np.asarray(self.tokens, dtype=np.int32)
+        if self.given is None:
+            prefix = len(self.tokens) if self.logprobs is None else len(self.request.prefix_ids)
+            self.given = np.arange(len(self.tokens)) < prefix
+
+    @property
+    def drawn(self) -> bool:
+        """Whether an engine drew any of it: it is no trace."""
+        return not self.given.all()
 
     @property
     def truncated(self) -> bool:
@@ -154,7 +178,7 @@ class Verdict:
 # --- what is learnt from ---------------------------------------------------------------------------------------------
 
 
-@dataclass
+@dataclass(eq=False)
 class Sample:
     """One member of a group: a rollout, the verdict on it, and what it is worth.
 
@@ -165,7 +189,9 @@ class Sample:
     advantage: scalar, after group normalisation and the strategies' advantage bonuses.
     weight: multiplies the advantage (importance weight of a mixture policy); fixed over the updates of the batch.
     terms: loss terms that this sample's row feeds: name -> coefficient.
-    columns: per-token columns [len(rollout.tokens)] that the learner scored, for example "old_logprob", "base_logprob".
+    columns: what is known of each token, float32 [T] each: what the learner filled in ("old_logprob", "entropy",
+        "base_logprob", ...) and what strategies wrote. Two are read when rows are made: "advantage", in place of the
+        scalar, and "correction", which multiplies it.
     """
 
     rollout: Rollout
@@ -177,15 +203,15 @@ class Sample:
     columns: dict[str, np.ndarray] = field(default_factory=dict)
 
 
-@dataclass
+@dataclass(eq=False)
 class Group:
-    """All samples of one problem in one step."""
+    """All samples of one problem in one draw. A problem that comes twice has two groups."""
 
     problem: Problem
     samples: list[Sample]
 
 
-@dataclass
+@dataclass(eq=False)
 class Row:
     """One sequence as the learner sees it. The learner knows nothing else: no groups, no strategies, no rewards.
 
@@ -195,7 +221,7 @@ class Row:
         already contains the term's coefficient, and is already divided by the term's global normaliser over the whole
         mini-batch and all ranks.
     columns: per-token inputs of the terms, float32 [T] each: "advantage", "old_logprob", "base_logprob", ...
-    mask: float32 [T]; 0 leaves a token out (a given prefix).
+    mask: float32 [T]; 0 leaves a token out (one that was given within a draw).
     temperature: log-probabilities under the policy are taken of logits / temperature.
 
     The learner minimises  sum over rows, terms and tokens of  terms[name] * mask[t] * term(name)[t].

@@ -37,7 +37,7 @@ class Bare:
         from explore_rl.rollout.vllm_compat import sampling_params
 
         began = time.perf_counter()
-        prompts = [{"prompt_token_ids": list(r.prompt_ids)} for r in requests]
+        prompts = [{"prompt_token_ids": r.prompt_ids.tolist()} for r in requests]
         outputs = self.llm.generate(prompts, [sampling_params(r, self.settings) for r in requests], use_tqdm=False)
         seconds = time.perf_counter() - began
         return seconds, [tuple(o.outputs[0].token_ids) for o in outputs]
@@ -63,12 +63,15 @@ def main() -> None:
     prompt = tuple(load_tokenizer(args.model).encode(args.prompt))
     seconds = {"actors": [], "bare": []}
     for round in range(args.rounds + 1):  # the first one warms up
-        requests = [Request("p", 0, prompt, hashed_seed(round, i), args.max_tokens) for i in range(args.requests)]
+        requests = [
+            Request("p", 0, prompt, seed=hashed_seed(round, i), max_tokens=args.max_tokens)
+            for i in range(args.requests)
+        ]
         began = time.perf_counter()
         rollouts = group.generate(requests)
         through = time.perf_counter() - began
         alone, tokens = ray.get(bare.generate.remote(requests), timeout=600)
-        assert tokens == [r.tokens for r in rollouts], "the two engines drew different tokens"
+        assert tokens == [tuple(r.tokens.tolist()) for r in rollouts], "the two engines drew different tokens"
         count = sum(map(len, tokens))
         if round:
             seconds["actors"].append(through)

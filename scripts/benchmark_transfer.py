@@ -70,7 +70,7 @@ def clone_seconds(rank, rounds: int) -> tuple[float, int]:
 
 def gap(learner: Learner, rollouts: list) -> float:
     scores = learner.logprobs(
-        [(np.array(r.request.prompt_ids + r.tokens, dtype=np.int32), len(r.request.prompt_ids), 1.0) for r in rollouts]
+        [(np.concatenate([r.request.prompt_ids, r.tokens]), len(r.request.prompt_ids), 1.0) for r in rollouts]
     )
     return float(np.abs(np.concatenate([s.logprob - r.logprobs for s, r in zip(scores, rollouts, strict=True)])).mean())
 
@@ -90,7 +90,7 @@ def main() -> None:
         layout = placement.start(config, 0)
         learner = Learner(config, layout)
         group = Engines(config, layout)
-        requests = [Request("p", 0, (3, 5, 7), i, 8) for i in range(4)]
+        requests = [Request("p", 0, (3, 5, 7), seed=i, max_tokens=8) for i in range(4)]
         group.weights_arrived()  # draw once from the random weights of the start, to see that the check can fail
         print(f"mean |difference| of log-probabilities before a send: {gap(learner, group.generate(requests)):.1e}")
         learner.apply(import_sender)

@@ -15,7 +15,7 @@ def truncated_importance(old_logprob: np.ndarray, rollout_logprob: np.ndarray, c
     """min(pi_old / pi_rollout, cap) per token: corrects for the trainer's and the engine's different arithmetic.
 
     Both compute with the same weights. Truncated importance sampling (https://fengyao.notion.site/off-policy-rl).
-    [T], [T] -> [T]; NaN at given tokens, where rollout_logprob is NaN.
+    [T], [T] -> [T]; without meaning at given tokens, of which no engine has a log-probability.
 
     >>> truncated_importance(np.log([0.5, 0.5]), np.log([0.25, 0.1]), cap=3.0).round(6).tolist()
     [2.0, 3.0]

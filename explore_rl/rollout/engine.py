@@ -73,16 +73,16 @@ class RolloutActor(Receiver):
 
     def _warm_up(self) -> None:
         """Draws a little: the first steps compile kernels, seconds to a minute in which an engine would look stuck."""
-        requests = [Request("warm-up", 0, (0,) * (1 + i), seed=i, max_tokens=2) for i in range(2)]
+        requests = [Request("warm-up", 0, np.zeros(1 + i, dtype=np.int32), seed=i, max_tokens=2) for i in range(2)]
         for _ in self.compat.draw(self.llm, requests, settings=self.settings, on_step=self._step):
             pass
 
     @ends_if_broken
-    def generate(self, requests: list[Request]) -> list[tuple[tuple[int, ...], str, str, np.ndarray, int]] | None:
+    def generate(self, requests: list[Request]) -> list[tuple[np.ndarray, str, str, np.ndarray, int]] | None:
         """What was drawn for each request, in order; None if it was given up.
 
-        Each answer is (tokens, text, finish reason, log-probabilities float32 [len(tokens)], weight version). Tokens of
-        a given prefix have log-probability NaN.
+        Each answer is (tokens int32 [T], text, finish reason, log-probabilities float32 [T], weight version), with the
+        given prefix and 0 for its log-probabilities.
         """
         self.abandon = False
         drawn: list[Any] = [None] * len(requests)
@@ -91,12 +91,12 @@ class RolloutActor(Receiver):
         ):
             # A given prefix belongs to the completion, but nobody drew it.
             prefix = requests[i].prefix_ids
-            not_drawn = np.full(len(prefix), np.nan, dtype=np.float32)
-            drawn[i] = (prefix + sampled, np.concatenate([not_drawn, logprobs]), reason)
+            not_drawn = np.zeros(len(prefix), dtype=np.float32)
+            drawn[i] = (np.concatenate([prefix, sampled]), np.concatenate([not_drawn, logprobs]), reason)
         if self.abandon:
             return None
         # Texts are made from the tokens, prefix included, and not put together from pieces.
-        tokens_of = [tokens for tokens, _, _ in drawn]
+        tokens_of = [tokens.tolist() for tokens, _, _ in drawn]
         texts = self.tokenizer.batch_decode(tokens_of, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return [
             (tokens, text, reason, logprobs, self.version)

@@ -19,6 +19,7 @@ from explore_rl.cluster.starts import count
 from explore_rl.config.schema import Config
 from explore_rl.models import end_token_ids, load_tokenizer, resolve_model
 from explore_rl.problems.templates import load_template
+from explore_rl.rollout.answers import check_answers
 from explore_rl.rollout.engine import RolloutActor
 from explore_rl.rollout.settings import engine_environment, engine_settings, transfer_backend
 from explore_rl.types import Request, Rollout
@@ -166,7 +167,7 @@ class Engines:
             for i, (tokens, text, reason, logprobs, version) in zip(share, drawn, strict=True):
                 rollouts[i] = Rollout(requests[i], tokens, text, reason, logprobs, version)
         self.sleep()
-        return rollouts
+        return check_answers(rollouts)
 
     def _check(self, requests: list[Request]) -> None:
         """Raises InputError for requests that cannot be drawn, RuntimeError before the first weights were sent."""
@@ -295,7 +296,7 @@ def split(requests: list[Request], members: list[int], engines: int) -> list[lis
     engines: number of shares.
     """
     pieces: list[tuple[int, ...]] = []
-    for _, neighbours in itertools.groupby(members, key=lambda i: requests[i].prompt_ids):
+    for _, neighbours in itertools.groupby(members, key=lambda i: requests[i].prompt_ids.tobytes()):
         same = tuple(neighbours)
         pieces += [same[at : at + PIECE] for at in range(0, len(same), PIECE)]
     cost = {piece: sum(len(requests[i].prompt_ids) + requests[i].max_tokens for i in piece) for piece in pieces}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from explore_rl.types import Group, Sample
@@ -36,6 +36,7 @@ SCHEMA = pa.schema(
         "weight": pa.float64(),
     }
 )
+PER_TOKEN = ("prompt_tokens", "tokens", "logprobs", "old_logprobs")
 
 
 def rollout_columns(groups: list[Group], dropped: list[Group], step: int) -> pa.Table:
@@ -46,28 +47,46 @@ def rollout_columns(groups: list[Group], dropped: list[Group], step: int) -> pa.
     step: of the run.
     """
     rows = []
+    samples = []
     for index, group in enumerate(groups + dropped):
         of_group = {"step": step, "problem_id": group.problem.id, "group": index, "kept": index < len(groups)}
         rows += [of_group | _of_sample(sample) for sample in group.samples]
-    return pa.table({name: [row[name] for row in rows] for name in SCHEMA.names}, schema=SCHEMA)
+        samples += group.samples
+    columns: dict[str, Any] = {name: [row[name] for row in rows] for name in SCHEMA.names if name not in PER_TOKEN}
+    rollouts = [s.rollout for s in samples]
+    columns["prompt_tokens"] = _lists([r.request.prompt_ids for r in rollouts], pa.int32())
+    columns["tokens"] = _lists([r.tokens for r in rollouts], pa.int32())
+    columns["logprobs"] = _lists([r.logprobs for r in rollouts], pa.float32(), absent=[r.given for r in rollouts])
+    columns["old_logprobs"] = _lists([s.columns.get("old_logprob") for s in samples], pa.float32())
+    return pa.table({name: columns[name] for name in SCHEMA.names}, schema=SCHEMA)
+
+
+def _lists(
+    arrays: list[np.ndarray | None], kind: pa.DataType, *, absent: list[np.ndarray] | None = None
+) -> pa.ListArray:
+    """One list a sample, null for None; made of one flat array, since a Python object a token would take seconds.
+
+    absent: bool, of each array's elements those that are null.
+    """
+    lengths = [0 if array is None else len(array) for array in arrays]
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    there = [i for i, array in enumerate(arrays) if array is not None]
+    flat = np.concatenate([np.zeros(0), *(arrays[i] for i in there)]).astype(kind.to_pandas_dtype())
+    null = None if absent is None else np.concatenate([np.zeros(0, dtype=bool), *(absent[i] for i in there)])
+    missing = pa.array([array is None for array in arrays], type=pa.bool_())
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat, type=kind, mask=null), mask=missing)
 
 
 def _of_sample(sample: Sample) -> dict[str, Any]:
-    """A row, but for what all samples of the group share."""
+    """A row, but for what all samples of the group share and for what is known of each token."""
     rollout = sample.rollout
-    drawn = rollout.logprobs
-    old = sample.columns.get("old_logprob")
     return {
         "source": rollout.request.source,
         "temperature": rollout.request.temperature,
         "weight_version": rollout.weight_version,
         "in_baseline": rollout.request.in_baseline,
         "seed": rollout.request.seed,
-        "prompt_tokens": list(rollout.request.prompt_ids),
-        "tokens": list(rollout.tokens),
         "text": rollout.text,
-        "logprobs": None if drawn is None else [None if math.isnan(x) else float(x) for x in drawn],
-        "old_logprobs": None if old is None else [float(x) for x in old],
         "finish_reason": rollout.finish_reason,
         "verdict": sample.verdict.status.value,
         "answer": sample.verdict.answer,

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
@@ -154,7 +155,7 @@ class _Draws:
 
     settings: SamplingSettings
     problems: list[Problem]
-    prompts: list[tuple[int, ...]]
+    prompts: list[np.ndarray]
     identity: str
     template: str
 
@@ -194,7 +195,7 @@ class _Draws:
             "template": self.template,
             "finish_reason": rollout.finish_reason,
             "seed": self.settings.seed,
-            "tokens": list(rollout.tokens),
+            "tokens": rollout.tokens.tolist(),
             "reason": verdict.reason,
         }
 
@@ -222,7 +223,7 @@ def sample(
     draws = _Draws(
         settings,
         problems,
-        prompts=[tuple(template.encode(p, tokenizer)) for p in problems],
+        prompts=[np.array(template.encode(p, tokenizer), dtype=np.int32) for p in problems],
         identity=model_identity(resolve_model(settings.model)),
         template=template_hash(template, tokenizer),
     )

@@ -131,8 +131,8 @@ def sampling_params(request: Request, settings: EngineSettings) -> SamplingParam
 
 def draw(
     llm: LLM, requests: list[Request], *, settings: EngineSettings, on_step: Callable[[bool], bool]
-) -> Iterator[tuple[int, tuple[int, ...], np.ndarray, str]]:
-    """Yields (index, sampled tokens, their log-probabilities float32 [T], finish reason), as requests finish.
+) -> Iterator[tuple[int, np.ndarray, np.ndarray, str]]:
+    """Yields (index, sampled tokens int32 [T], their log-probabilities float32 [T], finish reason), as they finish.
 
     Raises RuntimeError for a request that ended in any other way than by a stop or by its length. Nothing stays behind
     in the engine, however this ends.
@@ -150,7 +150,7 @@ def draw(
         index[name] = i
         engine.add_request(
             name,
-            {"prompt_token_ids": list(request.prompt_ids + request.prefix_ids)},
+            {"prompt_token_ids": np.concatenate([request.prompt_ids, request.prefix_ids]).tolist()},
             sampling_params(request, settings),
         )
     try:
@@ -165,7 +165,8 @@ def draw(
                     if completion.finish_reason not in ("stop", "length"):
                         raise RuntimeError(f"vLLM ended a request with {completion.finish_reason!r}")
                     logprobs = np.array(completion.logprobs.logprobs, dtype=np.float32)
-                    yield index.pop(output.request_id), tuple(completion.token_ids), logprobs, completion.finish_reason
+                    sampled = np.array(completion.token_ids, dtype=np.int32)
+                    yield index.pop(output.request_id), sampled, logprobs, completion.finish_reason
             # A request got on if one finished or one has more tokens than before.
             if not on_step(bool(outputs) or tokens != before):
                 return

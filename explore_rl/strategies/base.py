@@ -73,8 +73,8 @@ class StepContext:
     number: int
     rng: np.random.Generator
     config: Config
-    encode_prompt: Callable[[Problem], tuple[int, ...]]
-    encode_completion: Callable[[str], tuple[int, ...]]
+    encode_prompt: Callable[[Problem], np.ndarray]
+    encode_completion: Callable[[str], np.ndarray]
     verify: Callable[[list[tuple[Problem, str]]], list[Verdict]]
     logprobs: Callable[..., list]
     metrics: dict[str, float] = field(default_factory=dict)
@@ -130,11 +130,11 @@ def needs_of(strategies: list[Strategy], config: Config) -> Needs:
     return Needs(base_engine=any(needs.base_engine for needs in wanted), columns=tuple(dict.fromkeys(columns)))
 
 
-def given(like: Request, *, tokens: tuple[int, ...], text: str, source: str, in_baseline: bool = True) -> Rollout:
+def given(like: Request, *, tokens: np.ndarray, text: str, source: str, in_baseline: bool = True) -> Rollout:
     """A rollout that nobody drew (a trace or a replay), to be put into a group.
 
     like: a request of the same problem and group: prompt, temperature and budget are taken from it.
-    tokens: completion token ids, end token included.
+    tokens: completion token ids, end token included, int32.
     text: the tokens decoded, without special tokens.
     source: how records and metrics name it.
     in_baseline: whether it counts for the group's mean and spread.

@@ -22,16 +22,16 @@ WHICH = ("uniform", "least_likely")
 WHEN = ("always", "no_success")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class UsableTrace:
     """A trace that can stand in a group.
 
-    tokens: its token ids, end token included.
+    tokens: its token ids, end token included, int32.
     verdict: CORRECT, as the verifier found it.
     """
 
     trace: Trace
-    tokens: tuple[int, ...]
+    tokens: np.ndarray
     verdict: Verdict
 
 
@@ -85,10 +85,11 @@ class TraceSource:
 
     def prepare(self, problems: list[Problem], context: StepContext) -> None:
         """Tokenises and verifies the traces of problems not met before."""
-        fresh = [p for p in problems if p.id not in self.usable or p.id in self.asked_again]
+        # A problem can stand twice in a step, where one epoch ends and the next begins.
+        fresh = {p.id: p for p in problems if p.id not in self.usable or p.id in self.asked_again}.values()
 
         # Tokenise; what does not fit the response budget is counted and left out.
-        fitting: list[tuple[Problem, Trace, tuple[int, ...]]] = []
+        fitting: list[tuple[Problem, Trace, np.ndarray]] = []
         for problem in fresh:
             for trace in self.of(problem):
                 tokens = self._encode(problem, trace, context)
@@ -121,7 +122,7 @@ class TraceSource:
                 )
         self.asked_again = self.asked_again - {p.id for p in fresh} | without_evidence
 
-    def _encode(self, problem: Problem, trace: Trace, context: StepContext) -> tuple[int, ...] | None:
+    def _encode(self, problem: Problem, trace: Trace, context: StepContext) -> np.ndarray | None:
         try:
             return context.encode_completion(trace.text)
         except InputError as error:
@@ -137,7 +138,7 @@ class TraceSource:
         else:
             prompt = context.encode_prompt(group.problem)
             temperature = context.config.rollout.temperature
-            sequences = [(np.array(prompt + u.tokens, dtype=np.int32), len(prompt), temperature) for u in usable]
+            sequences = [(np.concatenate([prompt, u.tokens]), len(prompt), temperature) for u in usable]
             logprobs = [scores.logprob.sum() for scores in context.logprobs(sequences)]
             order = np.argsort(logprobs, kind="stable")
         return [usable[i] for i in order[:count]]
@@ -150,7 +151,6 @@ class TraceSource:
             problem=group.problem.id,
             group=index,
             prompt_ids=context.encode_prompt(group.problem),
-            seed=0,
             max_tokens=context.config.rollout.max_new_tokens,
             temperature=context.config.rollout.temperature,
         )

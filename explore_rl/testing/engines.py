@@ -13,6 +13,7 @@ from explore_rl.cluster.faults import ActorFault
 from explore_rl.config.schema import Config
 from explore_rl.models import load_tokenizer
 from explore_rl.problems.templates import load_template
+from explore_rl.rollout.answers import check_answers
 from explore_rl.testing.learner import TableLearner
 from explore_rl.testing.table import LogitTable
 from explore_rl.types import Request, Rollout, Verdict
@@ -49,19 +50,21 @@ class TableEngines:
         for request, text, (tokens, logprobs) in zip(requests, texts, drawn, strict=True):
             reason = "stop" if tokens[-1] == self.end else "length"
             version = self.version if request.engine == "policy" else -1
-            rollouts.append(Rollout(request, tokens, text, reason, logprobs, version))
-        return rollouts
+            rollouts.append(Rollout(request, np.array(tokens), text, reason, logprobs, version))
+        return check_answers(rollouts)
 
     def _draw(self, request: Request) -> tuple[tuple[int, ...], np.ndarray]:
         table = self._table(request)
         rng = np.random.default_rng(request.seed)
-        tokens = request.prefix_ids
-        logprobs = [float("nan")] * len(tokens)  # given, not drawn
+        prompt = tuple(request.prompt_ids.tolist())
+        tokens = tuple(request.prefix_ids.tolist())
+        logprobs = [0.0] * len(tokens)  # given, not drawn
         while len(tokens) < request.max_tokens and (len(tokens) == len(request.prefix_ids) or tokens[-1] != self.end):
-            row = np.array([table.row_of(request.prompt_ids, tokens)])
+            row = np.array([table.row_of(prompt, tokens)])
             (log_p,) = table.log_probabilities(row, request.temperature)
             reached = np.exp(log_p).cumsum()
             token = int(np.searchsorted(reached, rng.random() * reached[-1], side="right"))
+            token = min(token, len(log_p) - 1)  # a row of NaN is past the end; an engine draws something all the same
             tokens = (*tokens, token)
             logprobs.append(log_p[token])
         return tokens, np.array(logprobs, dtype=np.float32)

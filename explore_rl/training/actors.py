@@ -96,7 +96,8 @@ class Actors:
         sequences = [(*sequence_of(r), r.request.temperature) for r in drawn]
         by_learner = np.concatenate([scores.logprob for scores in self.learner.logprobs(sequences)])
         by_engine = np.concatenate([np.asarray(r.logprobs) for r in drawn])
-        gap = np.abs(by_learner - by_engine)[~np.isnan(by_engine)]  # given tokens have no engine log-probability
+        given = np.concatenate([r.given for r in drawn])  # of which no engine has a log-probability
+        gap = np.abs(by_learner - by_engine)[~given]
         mean = float(gap.mean())
         largest = float(gap.max())
 

@@ -30,7 +30,7 @@ class Means:
     """
 
     tokenizer: Any
-    encode_prompt: Callable[[Problem], tuple[int, ...]]
+    encode_prompt: Callable[[Problem], np.ndarray]
     generate: Callable[[list[Request]], list[Rollout]]
     verify: Callable[[list[Item]], list[Verdict]]
     logprobs: Callable[[list[tuple[np.ndarray, int, float]]], list[Any]]

@@ -113,16 +113,16 @@ def _of_columns(samples: list[Sample]) -> dict[str, float]:
     """Entropy, the engine's distance from the learner, and the policy's from the base, where the columns are filled."""
     metrics = {}
     # How broad the policy's distribution is, token by token.
-    entropies = [s.columns["entropy"] for s in samples if "entropy" in s.columns]
+    entropies = [s.columns["entropy"][~s.rollout.given] for s in samples if "entropy" in s.columns]
     if entropies:  # mean over tokens within a sequence, then over sequences (arXiv 2507.14843, section 5.1)
         metrics["entropy/token"] = float(np.mean([e.mean() for e in entropies if len(e)]))
 
     # Engine against learner: the same weights in another arithmetic.
     scored = [s for s in samples if "old_logprob" in s.columns]
-    gaps = [s.columns["old_logprob"] - s.rollout.logprobs for s in scored if s.rollout.logprobs is not None]
+    # Where a token was given, no engine has a log-probability of it.
+    gaps = [(s.columns["old_logprob"] - s.rollout.logprobs)[~s.rollout.given] for s in scored if s.rollout.drawn]
     if gaps:
         gap = np.concatenate(gaps)
-        gap = gap[~np.isnan(gap)]  # given tokens have no engine log-probability
         if len(gap):
             metrics["engine/logprob_difference_mean"] = float(np.abs(gap).mean())
             metrics["engine/logprob_difference_max"] = float(np.abs(gap).max())

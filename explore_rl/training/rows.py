@@ -106,7 +106,7 @@ def make_rows(samples: list[Sample], terms: list[LossTerm], config: Config) -> l
 def sequence_of(rollout: Rollout) -> tuple[np.ndarray, int]:
     """The token ids of prompt and completion, int32 [L], and the prompt's length."""
     prompt = rollout.request.prompt_ids
-    return np.array(prompt + rollout.tokens, dtype=np.int32), len(prompt)
+    return np.concatenate([prompt, rollout.tokens]), len(prompt)
 
 
 def _coefficients(sample: Sample, algorithm: AlgorithmConfig) -> dict[str, float]:
@@ -121,9 +121,11 @@ def _coefficients(sample: Sample, algorithm: AlgorithmConfig) -> dict[str, float
 
 
 def _mask(sample: Sample, mask_truncated: bool) -> np.ndarray:
-    """0 on a prefix that was given rather than drawn, and on all of a truncated sample where the recipe says so."""
-    mask = np.ones(len(sample.rollout.tokens), dtype=np.float32)
-    mask[: len(sample.rollout.request.prefix_ids)] = 0
+    """0 on what was given within a draw, and on all of a truncated sample where the recipe says so."""
+    rollout = sample.rollout
+    mask = np.ones(len(rollout.tokens), dtype=np.float32)
+    if rollout.drawn:
+        mask[rollout.given] = 0
     if mask_truncated and sample.rollout.truncated:
         mask[:] = 0
     return mask
@@ -141,5 +143,5 @@ def _token_advantage(sample: Sample, algorithm: AlgorithmConfig) -> np.ndarray:
     if algorithm.importance_cap is not None and by_policy and rollout.logprobs is not None:
         old = sample.columns["old_logprob"]
         ratio = corrections.truncated_importance(old, rollout.logprobs, cap=algorithm.importance_cap)
-        advantage *= np.where(np.isnan(ratio), 1.0, ratio).astype(np.float32)
+        advantage *= np.where(rollout.given, 1.0, ratio).astype(np.float32)
     return advantage

@@ -73,7 +73,7 @@ class Trainer:
         )
         self.evaluations = Evaluations(config, heldout, means=means)
         # What changes over the run. A checkpoint keeps all of it but the encoded prompts.
-        self.prompts: dict[int, tuple[int, ...]] = {}  # by identity: ids are unique within one file only
+        self.prompts: dict[int, np.ndarray] = {}  # by identity: ids are unique within one file only
         self.next_step = 0  # steps done
         self.version = 0  # of the weights: optimizer batches applied
         self.bad_steps = 0  # in a row, with a loss or gradient that was not finite
@@ -297,13 +297,13 @@ class Trainer:
             logprobs=self.actors.learner.logprobs,
         )
 
-    def encode_prompt(self, problem: Problem) -> tuple[int, ...]:
+    def encode_prompt(self, problem: Problem) -> np.ndarray:
         if id(problem) not in self.prompts:
-            self.prompts[id(problem)] = tuple(self.template.encode(problem, self.tokenizer))
+            self.prompts[id(problem)] = np.array(self.template.encode(problem, self.tokenizer), dtype=np.int32)
         return self.prompts[id(problem)]
 
-    def encode_completion(self, text: str) -> tuple[int, ...]:
-        return tuple(self.template.encode_completion(text, self.tokenizer))
+    def encode_completion(self, text: str) -> np.ndarray:
+        return np.array(self.template.encode_completion(text, self.tokenizer), dtype=np.int32)
 
     def verify_texts(self, pairs: list[tuple[Problem, str]]) -> list[Verdict]:
         return self.actors.verifiers.verify_all([Item(problem, text, False) for problem, text in pairs])

@@ -17,6 +17,7 @@ from explore_rl.cluster.faults import ActorFault
 from explore_rl.config.schema import Config
 from explore_rl.models import load_tokenizer, resolve_model
 from explore_rl.rollout.seeds import hashed_seed
+from explore_rl.training.rows import sequence_of
 from explore_rl.types import Request
 
 pytestmark = [pytest.mark.slow, pytest.mark.engine, pytest.mark.timeout(600)]
@@ -41,7 +42,9 @@ class House:
 
     def requests(self, n, **fields):
         fields = {"max_tokens": 16} | fields
-        return [Request("p", 0, self.prompts[i % len(self.prompts)], hashed_seed("t", i), **fields) for i in range(n)]
+        return [
+            Request("p", 0, self.prompts[i % len(self.prompts)], seed=hashed_seed("t", i), **fields) for i in range(n)
+        ]
 
     def learned(self):
         """The learner's weights, by the way of a checkpoint on disk."""
@@ -55,12 +58,12 @@ class House:
             model = self.learned()
         gaps = []
         for r in rollouts:
-            ids = torch.tensor([r.request.prompt_ids + r.tokens])
+            ids = torch.tensor(sequence_of(r)[0][None].astype(np.int64))
             with torch.no_grad():
                 logprobs = torch.log_softmax(model(ids).logits[0].float() / r.request.temperature, dim=-1)
             given = len(r.request.prompt_ids)
             expected = logprobs[given - 1 : -1].gather(1, ids[0, given:, None])[:, 0].numpy()
-            gaps.append((expected - r.logprobs)[len(r.request.prefix_ids) :])
+            gaps.append((expected - r.logprobs)[~r.given])
         return float(np.abs(np.concatenate(gaps)).mean())
 
 
@@ -74,7 +77,7 @@ def house(actors, pair):
 
 
 def draws(rollouts):
-    return [(r.tokens, r.logprobs.tobytes(), r.text, r.finish_reason) for r in rollouts]
+    return [(r.tokens.tolist(), r.logprobs.tobytes(), r.text, r.finish_reason) for r in rollouts]
 
 
 def test_weights_make_the_engine_agree_with_the_learner(house):
@@ -121,13 +124,13 @@ def test_a_completion_depends_on_its_request_alone(house):
     assert draws(house.group.generate(requests[::-1]))[::-1] == first  # another split over the engines, another order
     assert draws(house.group.generate(requests[5:6])) == first[5:6]  # alone in its batch
     changed = list(requests)
-    changed[7] = Request("p", 0, requests[7].prompt_ids, hashed_seed("another"), 16)
+    changed[7] = Request("p", 0, requests[7].prompt_ids, seed=hashed_seed("another"), max_tokens=16)
     again = draws(house.group.generate(changed))
     assert again[:7] + again[8:] == first[:7] + first[8:]
 
 
 def test_neighbouring_draws_are_independent(house):
-    requests = [Request("p", 0, house.prompts[0], hashed_seed("draw", i), 8) for i in range(512)]
+    requests = [Request("p", 0, house.prompts[0], seed=hashed_seed("draw", i), max_tokens=8) for i in range(512)]
     rollouts = house.group.generate(requests)
     first, second = np.array([r.tokens[0] for r in rollouts[::2]]), np.array([r.tokens[0] for r in rollouts[1::2]])
     p = np.bincount([r.tokens[0] for r in rollouts]) / len(rollouts)
@@ -139,8 +142,9 @@ def test_a_given_prefix_is_kept_and_not_scored(house):
     prefix = tuple(house.tokenizer.encode("3*7"))
     rollouts = house.group.generate(house.requests(16, prefix_ids=prefix, max_tokens=10))
     for r in rollouts:
-        assert r.tokens[: len(prefix)] == prefix and len(prefix) < len(r.tokens) <= 10
-        assert np.isnan(r.logprobs[: len(prefix)]).all() and np.isfinite(r.logprobs[len(prefix) :]).all()
+        assert tuple(r.tokens[: len(prefix)]) == prefix and len(prefix) < len(r.tokens) <= 10
+        assert r.given.tolist() == [i < len(prefix) for i in range(len(r.tokens))]
+        assert (r.logprobs[r.given] == 0).all() and (r.logprobs[~r.given] < 0).all()
         assert r.text.startswith("3*7")
     assert house.gap(rollouts) < 1e-5
 
@@ -155,24 +159,24 @@ def test_log_probabilities_are_within_the_nucleus(house):
     for r in rollouts[:6]:
         with torch.no_grad():
             logits = (
-                model(torch.tensor([r.request.prompt_ids + r.tokens]))
+                model(torch.tensor(sequence_of(r)[0][None].astype(np.int64)))
                 .logits[0, len(r.request.prompt_ids) - 1 : -1]
                 .double()
             )
         p, order = torch.softmax(logits, -1).sort(dim=-1, descending=True)
         kept = torch.where(p.cumsum(-1) - p < 0.5, p, 0)
         inside = torch.zeros_like(kept).scatter(1, order, kept / kept.sum(-1, keepdim=True))
-        expected = inside.gather(1, torch.tensor(r.tokens)[:, None])[:, 0].log().numpy()
+        expected = inside.gather(1, torch.tensor(r.tokens.astype(np.int64))[:, None])[:, 0].log().numpy()
         np.testing.assert_allclose(r.logprobs, expected, atol=1e-4)
 
 
 def test_requests_that_cannot_be_served(house):
     with pytest.raises(InputError, match=r"prompt of 60 tokens.*max_new_tokens=16.*context of 64.*at most 4"):
-        house.group.generate([Request("p", 0, (1,) * 60, 0, 16)])
+        house.group.generate([Request("p", 0, (1,) * 60, max_tokens=16)])
     with pytest.raises(InputError, match="leaves nothing to draw"):
-        house.group.generate([Request("p", 0, house.prompts[0], 0, 3, prefix_ids=(1, 2, 3))])
+        house.group.generate([Request("p", 0, house.prompts[0], max_tokens=3, prefix_ids=(1, 2, 3))])
     with pytest.raises(InputError, match="'teacher' engines"):
-        house.group.generate([Request("p", 0, house.prompts[0], 0, 3, engine="teacher")])
+        house.group.generate([Request("p", 0, house.prompts[0], max_tokens=3, engine="teacher")])
     assert house.group.generate([]) == []
 
 

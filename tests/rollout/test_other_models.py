@@ -67,7 +67,7 @@ def started(untied, actors, beside):
 def test_learner_and_engine_agree(untied, started, dtype, stage, gap):
     settings = [f"model.dtype={dtype}", f"learner.zero_stage={stage}", "rollout.kv_cache_gib=0.1"]
     config = load_config(None, [f"model.path={untied}", *settings, f"rollout.stop=['{STOP}']"])
-    requests = [Request("p", 0, (3, 5, 7 + i % 4), i, 24) for i in range(32)]
+    requests = [Request("p", 0, (3, 5, 7 + i % 4), seed=i, max_tokens=24) for i in range(32)]
     assert gap < PARITY[dtype]
     borrowed = started(config)
     with pytest.raises(RuntimeError, match="random weights"):
@@ -90,11 +90,11 @@ def test_learner_and_engine_agree(untied, started, dtype, stage, gap):
 def what_ends_a_completion(engines, path):
     """The end token, the stop string, or the length; and nothing goes on past one of them."""
     tokenizer, end = load_tokenizer(str(path)), set(end_token_ids(path))
-    requests = [Request("p", 0, (3, 5, 7 + i % 4), i, 60, temperature=2.0) for i in range(256)]
+    requests = [Request("p", 0, (3, 5, 7 + i % 4), seed=i, max_tokens=60, temperature=2.0) for i in range(256)]
     rollouts = engines.generate(requests)
     for r in rollouts:
         assert r.text == tokenizer.decode(r.tokens, skip_special_tokens=True)
-        assert not end & set(r.tokens[:-1])
+        assert not end & set(r.tokens[:-1].tolist())
         ended, stopped = r.tokens[-1] in end, r.text.endswith(STOP)
         assert STOP not in r.text[:-1]
         assert r.finish_reason == ("stop" if ended or stopped else "length")

@@ -17,7 +17,7 @@ END = 19
 
 
 def encode(text):
-    return tuple(ALPHABET[c] for c in text)
+    return np.array([ALPHABET[c] for c in text], dtype=np.int32)
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def step(config):
     def make(number=0, **changes):
         found = StepContext(
             number=number, rng=np.random.default_rng(hashed_seed("test", number)), config=config,
-            encode_prompt=lambda p: encode(p.prompt), encode_completion=lambda t: (*encode(t), END),
+            encode_prompt=lambda p: encode(p.prompt), encode_completion=lambda t: np.append(encode(t), np.int32(END)),
             verify=lambda pairs: [verifier(text, p) for p, text in pairs], logprobs=None,
         )  # fmt: skip
         return replace(found, **changes)
@@ -49,15 +49,15 @@ def step(config):
 def draft(problems, config):
     """The requests that the trainer drafts: group_size a problem."""
     return [
-        Request(p.id, g, encode(p.prompt), hashed_seed(0, g, i), config.rollout.max_new_tokens)
+        Request(p.id, g, encode(p.prompt), max_tokens=config.rollout.max_new_tokens)
         for g, p in enumerate(problems) for i in range(config.algorithm.group_size)
     ]  # fmt: skip
 
 
 def drawn(problem, group, answer, status, logprob=-1.0, source="policy", mode=None):
     """A sample that an engine drew, with the policy's log-probabilities filled in."""
-    tokens = (*encode(answer), END)
-    request = Request(problem.id, group, encode(problem.prompt), 1, 24, source=source)
+    tokens = np.append(encode(answer), np.int32(END))
+    request = Request(problem.id, group, encode(problem.prompt), max_tokens=24, source=source)
     rollout = Rollout(request, tokens, answer, "stop", logprobs=np.full(len(tokens), logprob, dtype=np.float32))
     score = {Status.CORRECT: 1.0, Status.WRONG: 0.0, Status.NO_ANSWER: 0.0}.get(status)
     sample = Sample(rollout, Verdict(status, score, answer or None, mode), reward=score)

@@ -102,17 +102,17 @@ def test_the_least_likely_trace(problems, draft, step):
                 self.logprob = np.array([total])
 
         found = [Found(-float(tokens.sum())) for tokens, _, _ in sequences]
-        seen.update({tuple(t[p:]): f.logprob[0] for (t, p, _), f in zip(sequences, found, strict=True)})
+        seen.update({tuple(t[p:].tolist()): f.logprob[0] for (t, p, _), f in zip(sequences, found, strict=True)})
         return found
 
     groups, _ = run_step(TraceInjection(which="least_likely"), problems, draft, step(logprobs=logprobs))
     several = [g for g in groups if len(g.problem.traces) > 1]
     for group in several:
-        chosen = group.samples[0].rollout.tokens
+        chosen = tuple(group.samples[0].rollout.tokens.tolist())
         rivals = [
             v
             for tokens, v in seen.items()
-            if any(tokens == (*(step().encode_completion(t.text)),) for t in group.problem.traces)
+            if any(tokens == tuple(step().encode_completion(t.text).tolist()) for t in group.problem.traces)
         ]
         assert seen[chosen] == min(rivals)
 

@@ -11,6 +11,7 @@ from explore_rl.models import load_tokenizer
 from explore_rl.strategies.base import Column, Needs, Strategy
 from explore_rl.testing import digit_problems, digit_table, digits_config, make_trainer, run_steps
 from explore_rl.training.actors import ParityError
+from explore_rl.training.rows import sequence_of
 from explore_rl.types import Status, Verdict
 
 UNBIASED = ("algorithm.advantage=rloo", "algorithm.importance_cap=null", "algorithm.aggregation=constant")
@@ -171,9 +172,7 @@ class Undeclared(Strategy):
         return Needs(columns=self.columns)
 
     def reward(self, groups, context):
-        rollout = groups[0].samples[0].rollout
-        prompt = rollout.request.prompt_ids
-        context.logprobs([(np.array(prompt + rollout.tokens, dtype=np.int32), len(prompt), 1.0)], "base")
+        context.logprobs([(*sequence_of(groups[0].samples[0].rollout), 1.0)], "base")
 
 
 def test_what_a_strategy_uses_it_has_to_announce(tmp_path):

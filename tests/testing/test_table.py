@@ -5,12 +5,14 @@ import pytest
 from scipy.stats import binom
 
 from analysis.errors import InputError
-from explore_rl.cluster.faults import ActorFault
+from explore_rl.cluster.faults import ActorFault, RunStopped
 from explore_rl.config.schema import Config
 from explore_rl.objectives import divergences, losses
 from explore_rl.objectives.terms import LossTerm
+from explore_rl.rollout.answers import BadAnswer
 from explore_rl.rollout.seeds import hashed_seed
 from explore_rl.testing import InProcessVerifiers, LogitTable, TableEngines, TableLearner, digit_problems, digits_config
+from explore_rl.training.rows import sequence_of
 from explore_rl.types import Request, Row, Status
 from explore_rl.verifiers.pool import Item
 
@@ -43,7 +45,7 @@ def engines_of(table, **options):
 
 
 def requests(count, **fields):
-    return [Request("p", 0, PROMPT, hashed_seed("table", i), **({"max_tokens": 4} | fields)) for i in range(count)]
+    return [Request("p", 0, PROMPT, seed=hashed_seed("table", i), **({"max_tokens": 4} | fields)) for i in range(count)]
 
 
 # --- drawing ----------------------------------------------------------------------------------------------------------
@@ -72,25 +74,27 @@ def test_a_completion_ends_with_the_end_token_or_its_length_and_depends_on_its_r
     engines = engines_of(table)
     first = engines.generate(requests(50))
     again = engines.generate(requests(50)[::-1])[::-1]
-    assert [r.tokens for r in first] == [r.tokens for r in again]
+    assert [r.tokens.tolist() for r in first] == [r.tokens.tolist() for r in again]
     for rollout in first:
         assert END not in rollout.tokens[:-1] and len(rollout.tokens) <= 4
         assert rollout.finish_reason == ("stop" if rollout.tokens[-1] == END else "length")
         assert rollout.text == engines.tokenizer.decode(rollout.tokens, skip_special_tokens=True)
         assert rollout.weight_version == 7
-    assert {r.finish_reason for r in first} == {"stop", "length"} and len({r.tokens for r in first}) > 10
+    assert {r.finish_reason for r in first} == {"stop", "length"} and len({r.tokens.tobytes() for r in first}) > 10
 
 
 def test_log_probabilities_are_the_tables_and_the_learner_says_the_same():
     table = random_table()
     learner = TableLearner(Config(), table, needs_frozen=True)
     rollouts = engines_of(table).generate(requests(20, temperature=0.7, prefix_ids=(3,)))
-    sequences = [(np.array(PROMPT + r.tokens, dtype=np.int32), len(PROMPT), 0.7) for r in rollouts]
+    sequences = [(*sequence_of(r), 0.7) for r in rollouts]
     for model in ("policy", "base"):
         for rollout, found in zip(rollouts, learner.logprobs(sequences, model, entropy=True), strict=True):
             p = np.stack([softmax(row, 0.7) for row in table.logits[: len(rollout.tokens)]])
             expected = np.log(p[np.arange(len(p)), rollout.tokens])
-            assert np.isnan(rollout.logprobs[0]) and rollout.tokens[0] == 3
+            assert (
+                rollout.given[0] and rollout.logprobs[0] == 0 and rollout.tokens[0] == 3 and not rollout.given[1:].any()
+            )
             np.testing.assert_allclose(rollout.logprobs[1:], expected[1:], rtol=1e-6)
             np.testing.assert_allclose(found.logprob, expected, rtol=1e-6)
             np.testing.assert_allclose(found.entropy, -(p * np.log(p)).sum(axis=1), rtol=1e-6)
@@ -130,7 +134,18 @@ def test_a_killed_engine_is_replaced_by_one_without_weights():
     with pytest.raises(RuntimeError, match="holds no weights"):
         engines.generate(requests(5))
     engines.receive(random_table(), 8)
-    assert [r.tokens for r in engines.generate(requests(5))] == [r.tokens for r in before]
+    assert [r.tokens.tolist() for r in engines.generate(requests(5))] == [r.tokens.tolist() for r in before]
+
+
+def test_an_engine_whose_log_probability_is_no_number_is_a_fault_that_says_who():
+    table = random_table()
+    engines = engines_of(table)
+    engines.policy.logits[1, 0] = np.nan  # broken weights: every log-probability of the row is NaN
+    with pytest.raises(
+        BadAnswer, match=r"problem p, drawn by the 'policy' engines with weights of version 7: .* is nan"
+    ):
+        engines.generate(requests(20))
+    assert issubclass(BadAnswer, RunStopped)
 
 
 def test_the_base_engine_keeps_the_first_table():
@@ -138,7 +153,7 @@ def test_the_base_engine_keeps_the_first_table():
     engines.receive(random_table(seed=1), 8)
     drawn = engines.generate(requests(30, engine="base", source="base"))
     first = engines_of(random_table()).generate(requests(30))
-    assert [r.tokens for r in drawn] == [r.tokens for r in first]
+    assert [r.tokens.tolist() for r in drawn] == [r.tokens.tolist() for r in first]
     assert {r.weight_version for r in drawn} == {-1}
 
 

@@ -11,7 +11,7 @@ PROBLEM = Problem(id="p", prompt="", answer=None, verifier="countdown")
 
 
 def sample(length, advantage=1.0, source="policy", gap=0.0, truncated=False, prefix=0, terms=None):
-    request = Request("p", 0, (1, 2, 3), 0, 24, source=source, prefix_ids=(9,) * prefix)
+    request = Request("p", 0, (1, 2, 3), max_tokens=24, source=source, prefix_ids=[9] * prefix)
     rollout = Rollout(
         request, tuple(range(length)), "", "length" if truncated else "stop", logprobs=np.full(length, -1.0, np.float32)
     )
@@ -86,3 +86,15 @@ def test_minibatches_are_whole_groups_dealt_out_from_the_seed():
     for epoch in (dealt[0][:2], dealt[0][2:]):
         assert sorted(a for rows in epoch for a in rows) == sorted([0.0, 1.0, 2.0, 3.0] * 3)
         assert all(rows.count(a) == 3 for rows in epoch for a in rows)
+
+
+def test_nouns_are_compared_by_identity_and_ids_are_int32_arrays():
+    """Two draws of the same tokens are two draws; compared by value, arrays would raise."""
+    one, other = Group(PROBLEM, [sample(2)]), Group(PROBLEM, [sample(2)])
+    assert one in [one] and one not in [other] and one.samples[0] not in other.samples
+    rollout = sample(3, prefix=1).rollout
+    ids = (rollout.tokens, rollout.request.prompt_ids, rollout.request.prefix_ids)
+    assert {array.dtype for array in ids} == {np.dtype(np.int32)}
+    assert rollout.given.tolist() == [True, False, False] and rollout.drawn
+    trace = Rollout(rollout.request, [1, 2], "", "stop")
+    assert trace.given.all() and not trace.drawn

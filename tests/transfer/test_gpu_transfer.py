@@ -54,12 +54,11 @@ class House:
         self.group = Engines(self.config, self.layout, needs_base=base_engines > 0)
         self.sync = WeightSync(self.learner, self.group)
         prompt = tuple(load_tokenizer("lab:base").encode("3 5 7=22:"))
-        self.requests = [Request("p", 0, prompt, hashed_seed("t", i), 16) for i in range(32)]
+        self.requests = [Request("p", 0, prompt, seed=hashed_seed("t", i), max_tokens=16) for i in range(32)]
 
     def gap(self, rollouts):
         sequences = [
-            (np.array(r.request.prompt_ids + r.tokens, dtype=np.int32), len(r.request.prompt_ids), 1.0)
-            for r in rollouts
+            (np.concatenate([r.request.prompt_ids, r.tokens]), len(r.request.prompt_ids), 1.0) for r in rollouts
         ]
         learner = np.concatenate([s.logprob for s in self.learner.logprobs(sequences)])
         return float(np.abs(learner - np.concatenate([r.logprobs for r in rollouts])).mean())

@@ -96,6 +96,6 @@ def drawn_answers(group: Group) -> list[tuple[Sample, str]]:
     answered = []
     for sample in group.samples:
         answer = answer_of(sample)
-        if answer is not None and sample.rollout.logprobs is not None:
+        if answer is not None and sample.rollout.drawn:
             answered.append((sample, answer))
     return answered

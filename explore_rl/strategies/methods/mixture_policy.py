@@ -197,4 +197,4 @@ class MixturePolicy(Strategy):
 
 def is_weighted(sample: Sample) -> bool:
     """Whether an engine drew the sample (it is no trace), the learner scored it, and it counts for its group."""
-    return sample.reward is not None and sample.rollout.logprobs is not None and "old_logprob" in sample.columns
+    return sample.reward is not None and sample.rollout.drawn and "old_logprob" in sample.columns

@@ -1,0 +1,29 @@
+"""What an engine may answer: as many log-probabilities as tokens, every one a number."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from explore_rl.cluster.faults import RunStopped
+from explore_rl.types import Rollout
+
+
+class BadAnswer(RunStopped):
+    """An engine answered with what cannot be learnt from, so its weights or its arithmetic are broken."""
+
+
+def check_answers(rollouts: list[Rollout]) -> list[Rollout]:
+    """The rollouts, if each drawn token has a finite log-probability. Raises BadAnswer, which names the first other."""
+    for rollout in rollouts:
+        logprobs = rollout.logprobs
+        who = f"problem {rollout.request.problem}, drawn by the {rollout.request.engine!r} engines"
+        if logprobs is None or not len(logprobs) == len(rollout.tokens) == len(rollout.given):
+            count = "no" if logprobs is None else str(len(logprobs))
+            raise BadAnswer(f"{who}: {len(rollout.tokens)} tokens with {count} log-probabilities")
+        broken = np.flatnonzero(~np.isfinite(logprobs))
+        if len(broken):
+            raise BadAnswer(
+                f"{who} with weights of version {rollout.weight_version}: the log-probability of token {broken[0]} is"
+                f" {logprobs[broken[0]]}; the engine's weights or its arithmetic are broken"
+            )
+    return rollouts
