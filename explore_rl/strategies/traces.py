@@ -85,7 +85,8 @@ class TraceSource:
 
     def prepare(self, problems: list[Problem], context: StepContext) -> None:
         """Tokenises and verifies the traces of problems not met before."""
-        fresh = [p for p in problems if p.id not in self.usable or p.id in self.asked_again]
+        by_id = {p.id: p for p in problems}  # at the turn of an epoch a problem may come twice in a step
+        fresh = [p for p in by_id.values() if p.id not in self.usable or p.id in self.asked_again]
 
         # Tokenise; what does not fit the response budget is counted and left out.
         fitting: list[tuple[Problem, Trace, tuple[int, ...]]] = []

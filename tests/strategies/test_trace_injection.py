@@ -117,6 +117,20 @@ def test_the_least_likely_trace(problems, draft, step):
         assert seen[chosen] == min(rivals)
 
 
+def test_a_problem_that_comes_twice_in_a_step_has_its_traces_once(problems, config, step):
+    """At the turn of an epoch one step may hold a problem twice."""
+    twice = [problems[0], problems[1], problems[0]]
+    source = TraceInjection().source
+    context = step()
+    source.prepare(twice, context)
+    for problem in problems[:2]:
+        assert [u.trace for u in source.usable[problem.id]] == list(problem.traces)
+    config.rollout.max_new_tokens = 3
+    short = TraceInjection().source
+    short.prepare(twice, context)
+    assert short.too_long == len(problems[0].traces) + len(problems[1].traces)
+
+
 def test_likelihood_alone_draws_nothing_and_feeds_its_own_term(problems, draft, step):
     groups, kept = run_step(Likelihood(only=True), problems, draft, step())
     assert kept == [] and all(s.terms == {"likelihood": 1.0} for g in groups for s in g.samples)
