@@ -5,6 +5,7 @@ Trace injection and the likelihood control share it, so that both learn from the
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,10 +27,12 @@ WHEN = ("always", "no_success")
 class UsableTrace:
     """A trace that can stand in a group.
 
+    problem: the one that it solves.
     tokens: its token ids, end token included.
     verdict: CORRECT, as the verifier found it.
     """
 
+    problem: Problem
     trace: Trace
     tokens: tuple[int, ...]
     verdict: Verdict
@@ -107,7 +110,7 @@ class TraceSource:
             self.usable[problem.id] = []
         for (problem, trace, tokens), verdict in zip(fitting, verdicts, strict=True):
             if verdict.status is Status.CORRECT:
-                self.usable[problem.id].append(UsableTrace(trace, tokens, verdict))
+                self.usable[problem.id].append(UsableTrace(problem, trace, tokens, verdict))
             elif verdict.status in (Status.TIMEOUT, Status.ERROR):
                 self.unverified += 1
                 without_evidence.add(problem.id)
@@ -130,18 +133,41 @@ class TraceSource:
             log.warning("problem %s: a trace from %s is left out: %s", problem.id, trace.source, error)
             return None
 
-    def pick(self, group: Group, count: int, context: StepContext) -> list[UsableTrace]:
-        """Up to `count` of the usable traces of the group's problem, chosen as `which` says."""
-        usable = self.usable[group.problem.id]
-        if self.which == "uniform" or len(usable) <= count:
-            order = context.rng.permutation(len(usable))
-        else:
-            prompt = context.encode_prompt(group.problem)
-            temperature = context.config.rollout.temperature
-            sequences = [(np.array(prompt + u.tokens, dtype=np.int32), len(prompt), temperature) for u in usable]
-            logprobs = [scores.logprob.sum() for scores in context.logprobs(sequences)]
-            order = np.argsort(logprobs, kind="stable")
-        return [usable[i] for i in order[:count]]
+    def pick(
+        self, groups: list[Group], wanted: Mapping[int, int], *, context: StepContext
+    ) -> dict[int, list[UsableTrace]]:
+        """Usable traces of the groups' problems, chosen as `which` says.
+
+        wanted: index of a group -> how many it gets at most.
+        Returns index -> traces, for every index of `wanted`.
+        """
+        usable = {index: self.usable[groups[index].problem.id] for index in wanted}
+        scored = {}
+        if self.which == "least_likely":
+            scored = {index: usable[index] for index, count in wanted.items() if 0 < count < len(usable[index])}
+        totals = self._totals(scored, context)
+        picked = {}
+        for index, count in wanted.items():
+            if index in totals:
+                order = np.argsort(totals[index], kind="stable")
+            elif self.which == "uniform" or len(usable[index]) <= count:
+                order = context.rng.permutation(len(usable[index]))
+            else:  # none is wanted
+                order = np.arange(0)
+            picked[index] = [usable[index][i] for i in order[:count]]
+        return picked
+
+    def _totals(self, traces: Mapping[int, list[UsableTrace]], context: StepContext) -> dict[int, list[float]]:
+        """Log-probability of every trace under the current policy; one call of the learner for all groups."""
+        temperature = context.config.rollout.temperature
+        sequences = []
+        for usable in itertools.chain.from_iterable(traces.values()):
+            prompt = context.encode_prompt(usable.problem)
+            sequences.append((np.array(prompt + usable.tokens, dtype=np.int32), len(prompt), temperature))
+        if not sequences:
+            return {}
+        totals = iter([scores.logprob.sum() for scores in context.logprobs(sequences)])
+        return {index: list(itertools.islice(totals, len(group))) for index, group in traces.items()}
 
     def sample(
         self, group: Group, index: int, *, usable: UsableTrace, context: StepContext, in_baseline: bool

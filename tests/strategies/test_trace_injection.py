@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -129,6 +130,19 @@ def test_a_problem_that_comes_twice_in_a_step_has_its_traces_once(problems, conf
     short = TraceInjection().source
     short.prepare(twice, context)
     assert short.too_long == len(problems[0].traces) + len(problems[1].traces)
+
+
+@pytest.mark.parametrize("made", [TraceInjection, Likelihood])
+def test_the_learner_is_asked_once_for_all_groups(problems, draft, step, made):
+    asked = []
+
+    def logprobs(sequences):
+        asked.append(len(sequences))
+        return [SimpleNamespace(logprob=-np.ones(len(tokens) - start)) for tokens, start, _ in sequences]
+
+    groups, _ = run_step(made(which="least_likely"), problems, draft, step(logprobs=logprobs))
+    several = [len(g.problem.traces) for g in groups if len(g.problem.traces) > 1]
+    assert len(several) > 1 and asked == [sum(several)]
 
 
 def test_likelihood_alone_draws_nothing_and_feeds_its_own_term(problems, draft, step):

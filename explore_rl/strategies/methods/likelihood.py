@@ -77,13 +77,16 @@ class Likelihood(Strategy):
         self.source.prepare([g.problem for g in groups], context)
         chosen = chosen_groups(groups, self.rate, context)
         injected = 0
-        for index, group in enumerate(groups):
-            if not chosen[index] or (self.when == "no_success" and not without_success(group)):
-                continue
-            for usable in self.source.pick(group, self.per_group, context):
-                sample = self.source.sample(group, index, usable=usable, context=context, in_baseline=False)
+        wanted = {
+            index: self.per_group
+            for index, group in enumerate(groups)
+            if chosen[index] and (self.when == "always" or without_success(group))
+        }
+        for index, picked in self.source.pick(groups, wanted, context=context).items():
+            for usable in picked:
+                sample = self.source.sample(groups[index], index, usable=usable, context=context, in_baseline=False)
                 sample.terms = {"likelihood": self.coefficient}
-                group.samples.append(sample)
+                groups[index].samples.append(sample)
                 injected += 1
         # The sum over the rounds of dynamic sampling, each of which injects.
         context.metrics["injected"] = context.metrics.get("injected", 0.0) + injected

@@ -101,11 +101,13 @@ class TraceInjection(Strategy):
             self.room = [self.per_group if chosen[i] and without_success(g) else 0 for i, g in enumerate(groups)]
         in_baseline = self.statistics == "all"
         injected = 0
-        for index, group in enumerate(groups):
-            for usable in self.source.pick(group, self.room[index], context):
-                sample = self.source.sample(group, index, usable=usable, context=context, in_baseline=in_baseline)
+        for index, picked in self.source.pick(groups, dict(enumerate(self.room)), context=context).items():
+            for usable in picked:
+                sample = self.source.sample(
+                    groups[index], index, usable=usable, context=context, in_baseline=in_baseline
+                )
                 sample.terms = {"shaped_trace": 1.0}
-                group.samples.append(sample)
+                groups[index].samples.append(sample)
                 injected += 1
         # The sum over the rounds of dynamic sampling, each of which injects.
         context.metrics["injected"] = context.metrics.get("injected", 0.0) + injected
