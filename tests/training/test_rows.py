@@ -52,6 +52,14 @@ def test_truncated_samples_teach_nothing_if_so_asked():
     assert len(found) == 1 and found[0].terms["policy_gradient"] == pytest.approx(1 / 2)
 
 
+def test_a_constant_divisor_does_not_follow_the_lengths():
+    """Which samples are cut off, and so masked, follows from their lengths."""
+    settings = ("algorithm.mask_truncated=true", "algorithm.aggregation=constant")
+    (masked,) = rows_of([sample(4, truncated=True), sample(2)], *settings)
+    both = rows_of([sample(4), sample(2)], *settings)
+    assert masked.terms == both[1].terms == {"policy_gradient": pytest.approx(1 / (2 * 32))}
+
+
 def test_the_engine_correction_is_truncated_and_only_for_what_the_policy_drew():
     (close, far, base) = rows_of([sample(2, gap=np.log(1.5)), sample(2, gap=5.0), sample(2, gap=5.0, source="base")])
     assert close.columns["advantage"] == pytest.approx([1.5, 1.5]) and far.columns["advantage"] == pytest.approx(
