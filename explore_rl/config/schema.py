@@ -114,6 +114,9 @@ class AlgorithmConfig:
     divide_by_std: bool | None = setting(None, "null: as the advantage's paper has it (grpo yes, dr_grpo and rloo no)")
     clip_low: float = setting(0.2, "ratio clipped to [1 - clip_low, 1 + clip_high]", least=0.0)
     clip_high: float = setting(0.2, "DAPO's clip-higher is .28", least=0.0)
+    dual_clip: float | None = setting(
+        None, "above 1: the loss of a token with advantage A < 0 is at most -dual_clip x A; null: no such cap"
+    )
     clip: bool = setting(True, "false: no clipping of the ratio, as LUFFY")
     aggregation: str = setting(
         "token",

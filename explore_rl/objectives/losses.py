@@ -17,33 +17,66 @@ def _ratio(logprob: Tensor, old_logprob: Tensor) -> Tensor:
     return torch.exp((logprob - old_logprob).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO))
 
 
-def ppo_clip(logprob: Tensor, old_logprob: Tensor, advantage: Tensor, clip_low: float, clip_high: float) -> Tensor:
+def ppo_clip(
+    logprob: Tensor,
+    old_logprob: Tensor,
+    advantage: Tensor,
+    clip_low: float,
+    clip_high: float,
+    *,
+    dual_clip: float | None = None,
+) -> Tensor:
     """PPO's clipped surrogate (arXiv 1707.06347, eq. 7).
 
     It has two bounds, as DAPO has them (clip-higher, arXiv 2503.14476, eq. 10).
 
         loss = max(-A rho, -A clip(rho, 1 - clip_low, 1 + clip_high)),   rho = exp(logprob - old_logprob)
 
-    logprob, old_logprob, advantage: [N]. Returns [N].
+    logprob, old_logprob, advantage: [N].
+    dual_clip: c > 1. Where A < 0 neither bound holds a ratio that grows; with it the loss is min(loss, -c A) there
+        (dual clip, arXiv 1912.09729, eq. 5). None: no such cap.
+    Returns [N].
 
     A token that became 1.5 times as likely: with A = 1 the gain stops at 1.2; with A = -1 the loss goes on.
 
     >>> old, new = torch.tensor([0.5, 0.5]).log(), torch.tensor([0.75, 0.75]).log()
     >>> [round(x, 6) for x in ppo_clip(new, old, torch.tensor([1.0, -1.0]), 0.2, 0.2).tolist()]
     [-1.2, 1.5]
+
+    Two tokens with A = -1, 2 and 5 times as likely: the loss of the second stops at c = 3, and its gradient is 0.
+
+    >>> old, new = torch.tensor([0.1, 0.1]).log(), torch.tensor([0.2, 0.5]).log().requires_grad_()
+    >>> loss = ppo_clip(new, old, torch.tensor([-1.0, -1.0]), 0.2, 0.2, dual_clip=3.0)
+    >>> loss.sum().backward()
+    >>> [round(x, 5) for x in loss.tolist()], [round(x, 5) for x in new.grad.tolist()]
+    ([2.0, 3.0], [2.0, 0.0])
     """
     ratio = _ratio(logprob, old_logprob)
-    return torch.maximum(-advantage * ratio, -advantage * ratio.clamp(1 - clip_low, 1 + clip_high))
+    loss = torch.maximum(-advantage * ratio, -advantage * ratio.clamp(1 - clip_low, 1 + clip_high))
+    if dual_clip is None:
+        return loss
+    return torch.where(advantage < 0, torch.minimum(loss, -dual_clip * advantage), loss)
 
 
 def ppo_clip_metrics(
-    logprob: Tensor, old_logprob: Tensor, advantage: Tensor, clip_low: float, clip_high: float
+    logprob: Tensor,
+    old_logprob: Tensor,
+    advantage: Tensor,
+    clip_low: float,
+    clip_high: float,
+    *,
+    dual_clip: float | None = None,
 ) -> dict[str, Tensor]:
     """Per token: whether clipping took the gradient away (above, below, either), the ratio, and k3 of KL(old || new).
+
+    With `dual_clip` also whether that did.
 
     >>> old, new = torch.tensor([0.5, 0.5]).log(), torch.tensor([0.75, 0.75]).log()
     >>> ppo_clip_metrics(new, old, torch.tensor([1.0, -1.0]), 0.2, 0.2)["clip_fraction"].tolist()
     [1.0, 0.0]
+    >>> dual = ppo_clip_metrics(new, old, torch.tensor([1.0, -1.0]), 0.2, 0.2, dual_clip=1.4)
+    >>> dual["clip_fraction"].tolist(), dual["clip_fraction_dual"].tolist()
+    ([1.0, 1.0], [0.0, 1.0])
     """
     ratio = _ratio(logprob, old_logprob)
     high = ((advantage > 0) & (ratio > 1 + clip_high)).float()
@@ -51,13 +84,17 @@ def ppo_clip_metrics(
     # k3 with d = old - new, since the samples come from the old policy.
     log_ratio = logprob - old_logprob
     kl_old = torch.exp(log_ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)) - log_ratio - 1
-    return {
+    metrics = {
         "clip_fraction": high + low,
         "clip_fraction_high": high,
         "clip_fraction_low": low,
         "ratio": ratio,
         "kl_old": kl_old,
     }
+    if dual_clip is not None:
+        dual = ((advantage < 0) & (ratio > dual_clip)).float()
+        metrics |= {"clip_fraction": high + low + dual, "clip_fraction_dual": dual}
+    return metrics
 
 
 def likelihood(logprob: Tensor) -> Tensor:

@@ -24,6 +24,8 @@ def base_terms(config: AlgorithmConfig) -> list[LossTerm]:
     bounds = {"clip_low": 1.0, "clip_high": math.inf}
     if config.clip:
         bounds = {"clip_low": config.clip_low, "clip_high": config.clip_high}
+        if config.dual_clip is not None:
+            bounds["dual_clip"] = config.dual_clip
     terms = [
         LossTerm(
             name="policy_gradient",

@@ -240,6 +240,17 @@ def test_several_updates_of_a_batch_take_whole_groups(tmp_path):
     assert prompts[0] | prompts[1] == prompts[2] | prompts[3]
 
 
+def test_dual_clip_caps_what_a_few_tokens_pull(tmp_path):
+    """The first update is large, and makes some wrong answers much likelier; the second would pull at them alone."""
+    steps = ("algorithm.minibatches=1", "algorithm.epochs=2", "run.steps=1", "learner.learning_rate=60")
+    plain = run(tmp_path / "plain", config=digits_config(*steps))
+    capped = run(tmp_path / "capped", config=digits_config(*steps, "algorithm.dual_clip=1.5"))
+    assert (plain.updates[0].gradient == capped.updates[0].gradient).all()
+    assert plain.updates[1].report.loss > capped.updates[1].report.loss
+    assert capped.metrics[0]["update/policy_gradient/clip_fraction_dual"] > 0
+    assert "update/policy_gradient/clip_fraction_dual" not in plain.metrics[0]
+
+
 # --- when it goes wrong -----------------------------------------------------------------------------------------------
 
 
