@@ -72,6 +72,12 @@ def _algorithm(config: Config) -> Findings:
         yield "algorithm.kl", f"k1 in the loss has zero expected gradient; {instead}"
     if algorithm.clip_low >= 1:
         yield "algorithm.clip_low", "expected below 1: the ratio is never negative"
+    clipping = {"clip_low": 0.2, "clip_high": 0.2, "clip": True, "dual_clip": None}
+    for key, default in clipping.items():
+        if algorithm.loss != "ppo_clip" and getattr(algorithm, key) != default:
+            yield f"algorithm.{key}", f"has no effect with algorithm.loss={algorithm.loss}; see algorithm.loss_options"
+    if algorithm.dual_clip is not None and algorithm.dual_clip <= 1:
+        yield "algorithm.dual_clip", "expected above 1 (3 in its paper), or null: below, the ratio of 1 would be capped"
     if algorithm.importance_cap is not None and algorithm.importance_cap < 1:
         yield "algorithm.importance_cap", "expected at least 1, or null to switch the correction off"
     if config.rewards.min_group > algorithm.group_size:
@@ -164,7 +170,7 @@ def warnings(config: Config, device: str, draws_from_base: bool) -> list[str]:
 def _without_updates(config: Config, changed: set[str]) -> Findings:
     """Clipping bounds the ratio of new and old policy, which is 1 until a batch is used twice."""
     algorithm = config.algorithm
-    for key in ("algorithm.clip_low", "algorithm.clip_high", "algorithm.clip"):
+    for key in ("algorithm.clip_low", "algorithm.clip_high", "algorithm.dual_clip", "algorithm.clip"):
         if key in changed and algorithm.minibatches * algorithm.epochs == 1:
             yield key, "with one update per batch (algorithm.minibatches=algorithm.epochs=1) the ratio is 1"
         elif key in changed and not algorithm.clip and key != "algorithm.clip":

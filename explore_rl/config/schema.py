@@ -112,8 +112,15 @@ class AlgorithmConfig:
     epochs: int = setting(1, "passes over the same rollouts", least=1)
     advantage: str = setting("grpo", "how rewards of a group become advantages", choices=("grpo", "dr_grpo", "rloo"))
     divide_by_std: bool | None = setting(None, "null: as the advantage's paper has it (grpo yes, dr_grpo and rloo no)")
+    loss: str = setting(
+        "ppo_clip", "of the policy gradient: a name in objectives/losses.py, or module:function that returns a Loss"
+    )
+    loss_options: dict[str, Any] = setting({}, "parameters of the loss, by name")
     clip_low: float = setting(0.2, "ratio clipped to [1 - clip_low, 1 + clip_high]", least=0.0)
     clip_high: float = setting(0.2, "DAPO's clip-higher is .28", least=0.0)
+    dual_clip: float | None = setting(
+        None, "above 1: the loss of a token with advantage A < 0 is at most -dual_clip x A; null: no such cap"
+    )
     clip: bool = setting(True, "false: no clipping of the ratio, as LUFFY")
     aggregation: str = setting(
         "token",

@@ -29,7 +29,9 @@ from explore_rl.files import write_atomic
 from explore_rl.models import load_model_config, load_tokenizer, resolve_model
 from explore_rl.problems.templates import check as check_template
 from explore_rl.problems.templates import check_lengths, load_template
+from explore_rl.strategies import together
 from explore_rl.strategies.base import Needs, Strategy, needs_of
+from explore_rl.strategies.together import is_builtin
 from explore_rl.training.actors import Actors
 from explore_rl.training.trainer import Trainer
 from explore_rl.types import Problem
@@ -47,7 +49,7 @@ class Inputs:
 
     training: the problems to train on.
     heldout: the problems of evaluations; empty where none are asked for.
-    strategies: in the order of the config.
+    strategies: all of the run, in order.
     content: hashes of both sets of problems.
     """
 
@@ -58,13 +60,13 @@ class Inputs:
 
     @property
     def names(self) -> str:
-        return ", ".join(s.name for s in self.strategies) or "none (GRPO)"
+        return ", ".join(s.key for s in self.strategies if not is_builtin(s)) or "none (GRPO)"
 
 
 def check(config: Config, resume: bool = False) -> Inputs:
     """Reads and checks everything that the user gave, and starts nothing. Raises InputError."""
     # Settings without effect under this config are told, not refused.
-    chosen = strategies.make(config.strategies)
+    chosen = strategies.of(config)
     device = placement.resolve(config) if config.devices.device == "auto" else config.devices.device
     for line in warnings(config, device, needs_of(chosen, config).base_engine):
         log.warning("%s", line)
@@ -83,8 +85,7 @@ def check(config: Config, resume: bool = False) -> Inputs:
     for line in check_template(tokenizer, template, model_config, max_tokens=config.rollout.max_new_tokens):
         log.warning("%s", line)
     check_lengths(training + heldout, template, tokenizer, config.model.max_prompt_tokens)
-    for strategy in chosen:
-        strategy.check(config, training)
+    together.check(chosen, config, training)
     if config.run.exact_every:
         problems.load_problems(config.run.exact_problems)  # read for the check alone
 

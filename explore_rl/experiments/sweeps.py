@@ -30,6 +30,7 @@ from explore_rl.experiments.run_folder import RunFolder
 from explore_rl.experiments.runs import output_folder, refuse_other_settings, run
 from explore_rl.models import resolve_model
 from explore_rl.problems import load_problems
+from explore_rl.strategies import together
 from explore_rl.strategies.base import Needs, needs_of
 from explore_rl.training.actors import Actors
 from explore_rl.types import Problem
@@ -165,12 +166,11 @@ def check_runs(configs: list[Config]) -> list[Needs]:
         # The same refusals as at the run's own start, before any actor.
         try:
             resolve_model(config.model.path)
-            chosen = strategies.make(config.strategies)
+            chosen = strategies.of(config)
             key = (settings.train, settings.format, settings.limit)
             if key not in loaded:
                 loaded[key] = load_problems(settings.train, format=settings.format, limit=settings.limit)
-            for strategy in chosen:
-                strategy.check(config, loaded[key])
+            together.check(chosen, config, loaded[key])
         except InputError as error:
             raise InputError(f"{config.name}, seed {config.seed}: {error}") from None
         needs.append(needs_of(chosen, config))

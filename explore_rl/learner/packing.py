@@ -13,10 +13,12 @@ The plan is a pure function of the lengths, so the same batch is always computed
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right, insort
+from collections import deque
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
+from itertools import accumulate, chain
 from typing import Any, Generic, TypeVar
 
 Bundle = list[int]  # indices of sequences with the same prompt
@@ -161,10 +163,13 @@ def plan(
     # A line a micro-batch, made anew for every size that is tried; or lines made once, and then cut into micro-batches.
     if packing and single_line:
         make = partial(_one_line_each, lengths)
+        widths = lengths
     else:
         lines = _pack(lengths, budget) if packing else [[i] for i in _longest_first(lengths)]
+        lines.sort(key=lambda line: -_width(line, lengths))
         make = partial(_cut, lines, lengths)
-    drafts = _even(make, budget, ranks=ranks)
+        widths = [_width(line, lengths) for line in lines]
+    drafts = _even(make, widths, budget, ranks=ranks)
     # Halve the widest until all ranks get the same number, so that no rank waits for another.
     while len(drafts) % ranks:
         widest = max(range(len(drafts)), key=lambda i: (drafts[i].num_bundles > 1, drafts[i].area))
@@ -174,22 +179,29 @@ def plan(
     return [[draft.lines for draft in drafts[rank::ranks]] for rank in range(ranks)]
 
 
-def _even(make: Callable[[int], list[Draft]], budget: int, *, ranks: int) -> list[Draft]:
+def _even(make: Callable[[int], list[Draft]], widths: list[int], budget: int, *, ranks: int) -> list[Draft]:
     """As many micro-batches as the budget needs, up to a multiple of the ranks, and of even size.
 
     They come out even because none is larger than that number makes necessary.
 
     make: micro-batches of at most so many tokens.
+    widths: tokens of what `make` never cuts.
     """
     drafts = make(budget)
     allowed = -(-len(drafts) // ranks) * ranks
+    ascending = sorted(widths)
+    filled = [0, *accumulate(ascending)]
     # Bisection for the smallest size that does with the number allowed.
     low = 1
     high = budget
     while low < high:
         size = (low + high) // 2
-        smaller = make(size)
-        if len(smaller) <= allowed:
+        # At least so many there are: what is wider is alone, and the rest fills them to the brim. Most sizes that are
+        # too small are known by that.
+        fitting = bisect_right(ascending, size)
+        at_least = len(ascending) - fitting - filled[fitting] // -size
+        smaller = make(size) if at_least <= allowed else None
+        if smaller is not None and len(smaller) <= allowed:
             drafts = smaller
             high = size
         else:
@@ -202,10 +214,10 @@ def _one_line_each(lengths: list[int], size: int) -> list[Draft]:
 
 
 def _cut(lines: list[Line], lengths: list[int], size: int) -> list[Draft]:
-    """Neighbouring lines, widest first, as many as fit the size."""
+    """Neighbouring lines, as many as fit the size. lines: widest first."""
     drafts: list[Draft] = []
     widest = 0  # of the lines in the last draft: its first
-    for line in sorted(lines, key=lambda line: -_width(line, lengths)):
+    for line in lines:
         if drafts and (len(drafts[-1].lines) + 1) * widest <= size:
             drafts[-1].lines.append(line)
         else:
@@ -231,17 +243,26 @@ def _fill(lengths: list[int], width: int) -> list[Line]:
     A bundle that is longer than `width` is alone.
     """
     lines: list[Line] = []
-    by_room: dict[int, list[int]] = {}  # room -> lines that have it
+    by_room: dict[int, deque[int]] = {}  # room -> lines that have it, those that had it first at the front
+    rooms: list[int] = []  # the keys of by_room, ascending
     for i in _longest_first(lengths):
-        room = min((r for r, having in by_room.items() if r >= lengths[i] and having), default=None)
-        if room is None:
+        at = bisect_left(rooms, lengths[i])
+        if at == len(rooms):
             lines.append([])
             line = len(lines) - 1
             room = width
         else:
-            line = by_room[room].pop(0)
+            room = rooms[at]
+            line = by_room[room].popleft()
+            if not by_room[room]:
+                del by_room[room]
+                rooms.pop(at)
         lines[line].append(i)
-        by_room.setdefault(max(room - lengths[i], 0), []).append(line)
+        left = max(room - lengths[i], 0)
+        if left not in by_room:
+            by_room[left] = deque()
+            insort(rooms, left)
+        by_room[left].append(line)
     return lines
 
 

@@ -31,7 +31,8 @@ def mixture_weight(logprob: np.ndarray, component_logprobs: np.ndarray, shares: 
 
     logprob: [n] of whole sequences, end token included, under the policy that is trained.
     component_logprobs: [components, n], the same sequences under every component that could have drawn them.
-    shares: [components], sum 1.
+    shares: [components], or [components, n] where they differ between sequences; sum 1 over the components, and above 0
+        for the policy.
     Returns [n].
 
     Half from the policy, half from a component that gives y twice the probability: w = p / (p / 2 + 2 p / 2) = 2/3.
@@ -41,6 +42,8 @@ def mixture_weight(logprob: np.ndarray, component_logprobs: np.ndarray, shares: 
     [0.666667]
     """
     components = np.asarray(component_logprobs, dtype=np.float64)
-    log_shares = np.log(np.asarray(shares, dtype=np.float64))[:, None]
+    shares = np.asarray(shares, dtype=np.float64).reshape(len(components), -1)
+    with np.errstate(divide="ignore"):  # a component without a share adds nothing
+        log_shares = np.log(shares)
     log_mixture = np.asarray(logsumexp(components + log_shares, axis=0))
     return np.exp(np.asarray(logprob, dtype=np.float64) - log_mixture)

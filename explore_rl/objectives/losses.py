@@ -5,10 +5,18 @@ The gradient flows through `logprob` (and `entropy`) alone.
 
 from __future__ import annotations
 
+import difflib
+import importlib
+import inspect
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from analysis.errors import InputError
 
 MAX_LOG_RATIO = 20.0  # exp of more than this says "far away" and no more; keeps float32 finite
 
@@ -17,33 +25,66 @@ def _ratio(logprob: Tensor, old_logprob: Tensor) -> Tensor:
     return torch.exp((logprob - old_logprob).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO))
 
 
-def ppo_clip(logprob: Tensor, old_logprob: Tensor, advantage: Tensor, clip_low: float, clip_high: float) -> Tensor:
+def ppo_clip(
+    logprob: Tensor,
+    old_logprob: Tensor,
+    advantage: Tensor,
+    clip_low: float,
+    clip_high: float,
+    *,
+    dual_clip: float | None = None,
+) -> Tensor:
     """PPO's clipped surrogate (arXiv 1707.06347, eq. 7).
 
     It has two bounds, as DAPO has them (clip-higher, arXiv 2503.14476, eq. 10).
 
         loss = max(-A rho, -A clip(rho, 1 - clip_low, 1 + clip_high)),   rho = exp(logprob - old_logprob)
 
-    logprob, old_logprob, advantage: [N]. Returns [N].
+    logprob, old_logprob, advantage: [N].
+    dual_clip: c > 1. Where A < 0 neither bound holds a ratio that grows; with it the loss is min(loss, -c A) there
+        (dual clip, arXiv 1912.09729, eq. 5). None: no such cap.
+    Returns [N].
 
     A token that became 1.5 times as likely: with A = 1 the gain stops at 1.2; with A = -1 the loss goes on.
 
     >>> old, new = torch.tensor([0.5, 0.5]).log(), torch.tensor([0.75, 0.75]).log()
     >>> [round(x, 6) for x in ppo_clip(new, old, torch.tensor([1.0, -1.0]), 0.2, 0.2).tolist()]
     [-1.2, 1.5]
+
+    Two tokens with A = -1, 2 and 5 times as likely: the loss of the second stops at c = 3, and its gradient is 0.
+
+    >>> old, new = torch.tensor([0.1, 0.1]).log(), torch.tensor([0.2, 0.5]).log().requires_grad_()
+    >>> loss = ppo_clip(new, old, torch.tensor([-1.0, -1.0]), 0.2, 0.2, dual_clip=3.0)
+    >>> loss.sum().backward()
+    >>> [round(x, 5) for x in loss.tolist()], [round(x, 5) for x in new.grad.tolist()]
+    ([2.0, 3.0], [2.0, 0.0])
     """
     ratio = _ratio(logprob, old_logprob)
-    return torch.maximum(-advantage * ratio, -advantage * ratio.clamp(1 - clip_low, 1 + clip_high))
+    loss = torch.maximum(-advantage * ratio, -advantage * ratio.clamp(1 - clip_low, 1 + clip_high))
+    if dual_clip is None:
+        return loss
+    return torch.where(advantage < 0, torch.minimum(loss, -dual_clip * advantage), loss)
 
 
 def ppo_clip_metrics(
-    logprob: Tensor, old_logprob: Tensor, advantage: Tensor, clip_low: float, clip_high: float
+    logprob: Tensor,
+    old_logprob: Tensor,
+    advantage: Tensor,
+    clip_low: float,
+    clip_high: float,
+    *,
+    dual_clip: float | None = None,
 ) -> dict[str, Tensor]:
     """Per token: whether clipping took the gradient away (above, below, either), the ratio, and k3 of KL(old || new).
+
+    With `dual_clip` also whether that did.
 
     >>> old, new = torch.tensor([0.5, 0.5]).log(), torch.tensor([0.75, 0.75]).log()
     >>> ppo_clip_metrics(new, old, torch.tensor([1.0, -1.0]), 0.2, 0.2)["clip_fraction"].tolist()
     [1.0, 0.0]
+    >>> dual = ppo_clip_metrics(new, old, torch.tensor([1.0, -1.0]), 0.2, 0.2, dual_clip=1.4)
+    >>> dual["clip_fraction"].tolist(), dual["clip_fraction_dual"].tolist()
+    ([1.0, 1.0], [0.0, 1.0])
     """
     ratio = _ratio(logprob, old_logprob)
     high = ((advantage > 0) & (ratio > 1 + clip_high)).float()
@@ -51,13 +92,17 @@ def ppo_clip_metrics(
     # k3 with d = old - new, since the samples come from the old policy.
     log_ratio = logprob - old_logprob
     kl_old = torch.exp(log_ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)) - log_ratio - 1
-    return {
+    metrics = {
         "clip_fraction": high + low,
         "clip_fraction_high": high,
         "clip_fraction_low": low,
         "ratio": ratio,
         "kl_old": kl_old,
     }
+    if dual_clip is not None:
+        dual = ((advantage < 0) & (ratio > dual_clip)).float()
+        metrics |= {"clip_fraction": high + low + dual, "clip_fraction_dual": dual}
+    return metrics
 
 
 def likelihood(logprob: Tensor) -> Tensor:
@@ -101,3 +146,63 @@ def entropy_bonus(logprob: Tensor, entropy: Tensor) -> Tensor:
     -0.5
     """
     return -entropy
+
+
+# --- by name ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss that `algorithm.loss` can name, in place of the clipped policy gradient. The fields are LossTerm's.
+
+    function: function(logprob [N], *columns [N], **params) -> loss [N], module-level.
+    columns: what it reads, in the order of its arguments.
+    metrics: takes the same arguments and returns figures per token [N].
+    sums: sums over the whole mini-batch, given to function and metrics as keyword `sums`.
+    gathered: one number a token from all ranks, given as keyword `gathered`.
+    """
+
+    function: Callable[..., Tensor]
+    columns: tuple[Any, ...] = ("old_logprob", "advantage")
+    metrics: Callable[..., dict[str, Tensor]] | None = None
+    sums: Callable[..., Tensor] | None = None
+    gathered: Callable[..., Tensor] | None = None
+
+
+LOSSES = {"ppo_clip": Loss(ppo_clip, ("old_logprob", "advantage"), ppo_clip_metrics)}
+
+
+def find_loss(name: str, options: dict[str, Any]) -> Loss:
+    """The loss of that name, or what "module:function" returns.
+
+    options: parameters it is to have. Raises InputError for one that it does not take, and for one that it lacks.
+
+    >>> find_loss("ppo_clip", {"clip_low": 0.2, "clip_high": 0.2}).columns
+    ('old_logprob', 'advantage')
+    """
+    where = f"algorithm.loss={name}"
+    if ":" in name:
+        module_name, _, function_name = name.partition(":")
+        try:
+            found = getattr(importlib.import_module(module_name), function_name)()
+        except (ImportError, AttributeError, TypeError) as error:
+            raise InputError(f"{where}: cannot be made: {error}") from None
+        if not isinstance(found, Loss):
+            raise InputError(f"{where}: returned {type(found).__name__}; expected an explore_rl.objectives.losses.Loss")
+    elif name in LOSSES:
+        found = LOSSES[name]
+    else:
+        near = difflib.get_close_matches(name, LOSSES, n=1)
+        hint = f"; did you mean {near[0]}?" if near else f"; known are {', '.join(LOSSES)}, or module:function"
+        raise InputError(f"{where}: no such loss{hint}")
+
+    # What is left of its parameters after log-probability, columns and what the learner gives.
+    parameters = list(inspect.signature(found.function).parameters.values())[1 + len(found.columns) :]
+    known = [p.name for p in parameters if p.name not in ("sums", "gathered")]
+    for key in options:
+        if key not in known:
+            raise InputError(f"algorithm.loss_options.{key}: {name} has {', '.join(known) or 'no parameters'}")
+    for parameter in parameters:
+        if parameter.name in known and parameter.default is parameter.empty and parameter.name not in options:
+            raise InputError(f"algorithm.loss_options: {name} needs {parameter.name}")
+    return found

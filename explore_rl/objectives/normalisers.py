@@ -14,7 +14,8 @@ def row_weights(lengths: np.ndarray, aggregation: str, max_new_tokens: int) -> n
     sequence: 1 / (rows x the row's own tokens)       mean of sequence means (GRPO, arXiv 2402.03300, eq. 3)
     constant: 1 / (rows x max_new_tokens)             no length in it (Dr. GRPO, arXiv 2503.20783, section 3.2)
 
-    Rows without a token do not count.
+    Rows without a token do not count, but for "constant": which rows are masked follows their lengths, and no length is
+    to be in that divisor.
 
     >>> lengths = np.array([1, 3])
     >>> row_weights(lengths, "token", 8).tolist()
@@ -23,6 +24,8 @@ def row_weights(lengths: np.ndarray, aggregation: str, max_new_tokens: int) -> n
     [0.5, 0.1667]
     >>> row_weights(lengths, "constant", 8).tolist()
     [0.0625, 0.0625]
+    >>> row_weights(np.array([1, 0]), "constant", 8).tolist()
+    [0.0625, 0.0]
     """
     lengths = np.asarray(lengths, dtype=np.float64)
     filled = lengths > 0
@@ -33,7 +36,7 @@ def row_weights(lengths: np.ndarray, aggregation: str, max_new_tokens: int) -> n
     divisors = {
         "token": lengths.sum(),
         "sequence": rows * lengths[filled],
-        "constant": rows * float(max_new_tokens),
+        "constant": len(lengths) * float(max_new_tokens),
     }
     weights[filled] = 1 / divisors[aggregation]
     return weights

@@ -94,6 +94,6 @@ def _of_sample(sample: Sample) -> dict[str, Any]:
         "reason": sample.verdict.reason,
         "score": sample.verdict.score,
         "reward": sample.reward,
-        "advantage": sample.advantage,
+        "advantage": float(np.mean(sample.columns.get("advantage", sample.advantage))),
         "weight": sample.weight,
     }

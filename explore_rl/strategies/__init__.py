@@ -1,4 +1,4 @@
-"""Exploration strategies by name. One file each; `make` builds the list that a config asks for."""
+"""Exploration strategies by name. One file each; `make` builds the list that a config asks for, `of` all of a run's."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import inspect
 from typing import Any
 
 from analysis.errors import InputError
+from explore_rl.config.schema import Config
 from explore_rl.strategies.base import Strategy
+from explore_rl.strategies.together import assemble, check_class
 
 # name -> "module:Class"
 STRATEGIES = {
@@ -17,6 +19,11 @@ STRATEGIES = {
     "mixture_policy": "explore_rl.strategies.methods.mixture_policy:MixturePolicy",
     "likelihood": "explore_rl.strategies.methods.likelihood:Likelihood",
 }
+
+
+def of(config: Config) -> list[Strategy]:
+    """Every strategy of a run, in order, the built-in ones included. Raises InputError."""
+    return assemble(make(config.strategies), config)
 
 
 def make(settings: list[dict[str, Any]]) -> list[Strategy]:
@@ -44,9 +51,11 @@ def _class_of(name: str, where: str) -> type[Strategy]:
         )
     module_name, _, class_name = target.partition(":")
     try:
-        return getattr(importlib.import_module(module_name), class_name)
+        kind = getattr(importlib.import_module(module_name), class_name)
     except (ImportError, AttributeError) as error:
         raise InputError(f"{where}.name: {target} cannot be imported: {error}") from None
+    check_class(kind)
+    return kind
 
 
 def _refuse_unknown_options(kind: type[Strategy], options: dict[str, Any], *, where: str) -> None:

@@ -5,6 +5,7 @@ Trace injection and the likelihood control share it, so that both learn from the
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import numpy as np
 
 from analysis.errors import InputError
 from explore_rl.config.schema import Config
+from explore_rl.objectives import readouts
 from explore_rl.strategies.base import StepContext, given
 from explore_rl.types import Group, Problem, Request, Sample, Status, Trace, Verdict
 
@@ -26,10 +28,12 @@ WHEN = ("always", "no_success")
 class UsableTrace:
     """A trace that can stand in a group.
 
+    problem: the one that it solves.
     tokens: its token ids, end token included, int32.
     verdict: CORRECT, as the verifier found it.
     """
 
+    problem: Problem
     trace: Trace
     tokens: np.ndarray
     verdict: Verdict
@@ -85,8 +89,8 @@ class TraceSource:
 
     def prepare(self, problems: list[Problem], context: StepContext) -> None:
         """Tokenises and verifies the traces of problems not met before."""
-        # A problem can stand twice in a step, where one epoch ends and the next begins.
-        fresh = {p.id: p for p in problems if p.id not in self.usable or p.id in self.asked_again}.values()
+        by_id = {p.id: p for p in problems}  # at the turn of an epoch a problem may come twice in a step
+        fresh = [p for p in by_id.values() if p.id not in self.usable or p.id in self.asked_again]
 
         # Tokenise; what does not fit the response budget is counted and left out.
         fitting: list[tuple[Problem, Trace, np.ndarray]] = []
@@ -107,7 +111,7 @@ class TraceSource:
             self.usable[problem.id] = []
         for (problem, trace, tokens), verdict in zip(fitting, verdicts, strict=True):
             if verdict.status is Status.CORRECT:
-                self.usable[problem.id].append(UsableTrace(trace, tokens, verdict))
+                self.usable[problem.id].append(UsableTrace(problem, trace, tokens, verdict))
             elif verdict.status in (Status.TIMEOUT, Status.ERROR):
                 self.unverified += 1
                 without_evidence.add(problem.id)
@@ -130,18 +134,41 @@ class TraceSource:
             log.warning("problem %s: a trace from %s is left out: %s", problem.id, trace.source, error)
             return None
 
-    def pick(self, group: Group, count: int, context: StepContext) -> list[UsableTrace]:
-        """Up to `count` of the usable traces of the group's problem, chosen as `which` says."""
-        usable = self.usable[group.problem.id]
-        if self.which == "uniform" or len(usable) <= count:
-            order = context.rng.permutation(len(usable))
-        else:
-            prompt = context.encode_prompt(group.problem)
-            temperature = context.config.rollout.temperature
-            sequences = [(np.concatenate([prompt, u.tokens]), len(prompt), temperature) for u in usable]
-            logprobs = [scores.logprob.sum() for scores in context.logprobs(sequences)]
-            order = np.argsort(logprobs, kind="stable")
-        return [usable[i] for i in order[:count]]
+    def pick(
+        self, groups: list[Group], wanted: Mapping[int, int], *, context: StepContext
+    ) -> dict[int, list[UsableTrace]]:
+        """Usable traces of the groups' problems, chosen as `which` says.
+
+        wanted: index of a group -> how many it gets at most.
+        Returns index -> traces, for every index of `wanted`.
+        """
+        usable = {index: self.usable[groups[index].problem.id] for index in wanted}
+        scored = {}
+        if self.which == "least_likely":
+            scored = {index: usable[index] for index, count in wanted.items() if 0 < count < len(usable[index])}
+        totals = self._totals(scored, context)
+        picked = {}
+        for index, count in wanted.items():
+            if index in totals:
+                order = np.argsort(totals[index], kind="stable")
+            elif self.which == "uniform" or len(usable[index]) <= count:
+                order = context.rng.permutation(len(usable[index]))
+            else:  # none is wanted
+                order = np.arange(0)
+            picked[index] = [usable[index][i] for i in order[:count]]
+        return picked
+
+    def _totals(self, traces: Mapping[int, list[UsableTrace]], context: StepContext) -> dict[int, list[float]]:
+        """Log-probability of every trace under the current policy; one call of the learner for all groups."""
+        sequences = []
+        for usable in itertools.chain.from_iterable(traces.values()):
+            prompt = context.encode_prompt(usable.problem)
+            sequences.append((np.concatenate([prompt, usable.tokens]), len(prompt)))
+        if not sequences:
+            return {}
+        at_temperature = readouts.logprob(context.config.rollout.temperature)
+        totals = iter([logprobs.sum() for (logprobs,) in context.read(sequences, [at_temperature])])
+        return {index: list(itertools.islice(totals, len(group))) for index, group in traces.items()}
 
     def sample(
         self, group: Group, index: int, *, usable: UsableTrace, context: StepContext, in_baseline: bool

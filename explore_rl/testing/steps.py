@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from explore_rl.config.schema import Config
 from explore_rl.experiments.run_folder import RunFolder
+from explore_rl.strategies import together
 from explore_rl.strategies.base import Strategy, needs_of
 from explore_rl.testing.actors import TableActors
 from explore_rl.testing.digits import digit_problems, digit_table, digits_config, verify_digits
@@ -73,9 +74,9 @@ def make_trainer(
     config = config or digits_config()
     problems = problems or digit_problems()
     table = table or digit_table(problems, config=config)
-    needs = needs_of(list(strategies), config)
-    for strategy in strategies:
-        strategy.check(config, problems)
+    every = together.assemble(list(strategies), config)
+    together.check(every, config, problems)
+    needs = needs_of(every, config)
     path = Path(folder)
     run_folder = RunFolder.open(path) if (path / "config.yaml").exists() else RunFolder.create(path, "{}\n", {})
     actors = TableActors(
@@ -89,7 +90,7 @@ def make_trainer(
         config,
         problems=problems,
         heldout=[],
-        strategies=list(strategies),
+        strategies=every,
         actors=cast(Actors, actors),
         folder=run_folder,
     )

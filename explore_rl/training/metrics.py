@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from explore_rl.learner.messages import UpdateReport
+from explore_rl.strategies.signal import has_signal
 from explore_rl.types import Group, Sample, Status
 
 STAGES = ("generate", "verify", "score", "train", "transfer", "other")
@@ -40,19 +42,19 @@ class StageClock:
         return {**known, "seconds/other": total - sum(known.values()), "seconds/step": total}
 
 
-def of_groups(kept: list[Group], dropped: list[Group], *, free: set[str]) -> dict[str, float]:
+def of_groups(kept: list[Group], dropped: list[Group], *, free: frozenset[str]) -> dict[str, float]:
     """Reward, verdicts, pass@1, group pass@n, answer entropy and variety, lengths, signal.
 
     docs/metrics.md says what each figure means.
 
     kept: groups that are learnt from.
     dropped: groups that dynamic sampling left out. The policy drew both, so most figures are of both.
-    free: loss terms that pull without an advantage.
+    free: loss terms that pull without an advantage, as strategies/signal.py has them.
     """
     groups = kept + dropped
     every = [s for g in groups for s in g.samples]
     metrics = _of_verdicts(every)
-    metrics["signal/groups_without"] = _share([_silent(g, free) for g in kept])
+    metrics["signal/groups_without"] = _share([not has_signal(g, free) for g in kept])
     metrics["signal/groups_dropped"] = float(len(dropped))
     metrics["signal/samples_left_out"] = _share([s.reward is None for s in every])
 
@@ -136,21 +138,28 @@ def _of_columns(samples: list[Sample]) -> dict[str, float]:
     return metrics
 
 
+def of_updates(reports: list[UpdateReport]) -> dict[str, float]:
+    """Means over the optimizer steps that were finite, and the number that was skipped."""
+    finite = [r for r in reports if r.finite]
+    metrics = {
+        "update/skipped": float(len(reports) - len(finite)),
+        "update/learning_rate": reports[-1].learning_rate if reports else 0.0,
+    }
+    if finite:
+        metrics["update/loss"] = float(np.mean([r.loss for r in finite]))
+        metrics["update/gradient_norm"] = float(np.mean([r.grad_norm for r in finite]))
+        metrics["update/padding"] = float(np.mean([r.padding_fraction for r in finite]))
+        for key in sorted({key for r in finite for key in r.metrics}):
+            metrics[f"update/{key}"] = float(np.mean([r.metrics[key] for r in finite if key in r.metrics]))
+    return metrics
+
+
 def of_evaluation(evaluation: dict[str, Any]) -> dict[str, float]:
     return {f"heldout/{name}": value for name, value in evaluation.items() if name.startswith("pass@")}
 
 
 def of_audit(audit: dict[str, Any]) -> dict[str, float]:
     return {f"exact/pass@{k}": value for k, value in audit["pass_at_k"].items()}
-
-
-def _silent(group: Group, free: set[str]) -> bool:
-    """Whether no sample of the group pulls the policy in any direction."""
-
-    def pulls(sample: Sample) -> bool:
-        return sample.advantage * sample.weight != 0 or bool(set(sample.terms) & free)
-
-    return not any(s.reward is not None and pulls(s) for s in group.samples)
 
 
 def _answer(sample: Sample) -> str:

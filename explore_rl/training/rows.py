@@ -6,48 +6,14 @@ learner only sums, and the gradient depends neither on micro-batches nor on pack
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
-from explore_rl.config.schema import AlgorithmConfig, Config
-from explore_rl.objectives import corrections, divergences, losses
+from explore_rl.config.schema import Config
 from explore_rl.objectives.normalisers import row_weights
 from explore_rl.objectives.terms import LossTerm
 from explore_rl.rollout.seeds import hashed_seed
+from explore_rl.strategies.signal import token_advantage
 from explore_rl.types import Group, Rollout, Row, Sample
-
-
-def base_terms(config: AlgorithmConfig) -> list[LossTerm]:
-    """The loss terms of GRPO itself: the clipped policy gradient and, where asked for, KL and entropy on its rows."""
-    # Without clipping the bounds are those that no ratio passes.
-    bounds = {"clip_low": 1.0, "clip_high": math.inf}
-    if config.clip:
-        bounds = {"clip_low": config.clip_low, "clip_high": config.clip_high}
-    terms = [
-        LossTerm(
-            name="policy_gradient",
-            function=losses.ppo_clip,
-            columns=("old_logprob", "advantage"),
-            params=bounds,
-            normaliser="policy_gradient",
-            metrics=losses.ppo_clip_metrics,
-        )
-    ]
-    # KL and entropy share the policy gradient's normaliser, so their coefficients are relative to it.
-    if config.kl != "none" and config.kl_place == "loss":
-        estimator = getattr(divergences, config.kl)
-        terms.append(LossTerm(name="kl", function=estimator, columns=("base_logprob",), normaliser="policy_gradient"))
-    if config.entropy_coefficient:
-        terms.append(
-            LossTerm(
-                name="entropy",
-                function=losses.entropy_bonus,
-                columns=("entropy",),
-                normaliser="policy_gradient",
-            )
-        )
-    return terms
 
 
 def make_minibatches(groups: list[Group], terms: list[LossTerm], config: Config, *, step: int) -> list[list[Row]]:
@@ -75,14 +41,13 @@ def make_rows(samples: list[Sample], terms: list[LossTerm], config: Config) -> l
     """
     algorithm = config.algorithm
     normaliser_of = {term.name: term.normaliser for term in terms}
-    masks = [_mask(sample, algorithm.mask_truncated) for sample in samples]
+    masks = [_mask(sample) for sample in samples]
     lengths = np.array([mask.sum() for mask in masks])
-    coefficients = [_coefficients(sample, algorithm) for sample in samples]
 
     # Each normaliser divides over the samples that feed one of its terms, and over no others.
     weights: dict[str, np.ndarray] = {}
     for normaliser in set(normaliser_of.values()):
-        feeds = np.array([any(normaliser_of[name] == normaliser for name in fed) for fed in coefficients], dtype=bool)
+        feeds = np.array([any(normaliser_of[name] == normaliser for name in s.terms) for s in samples], dtype=bool)
         weights[normaliser] = np.zeros(len(samples))
         weights[normaliser][feeds] = row_weights(lengths[feeds], algorithm.aggregation, config.rollout.max_new_tokens)
 
@@ -94,8 +59,8 @@ def make_rows(samples: list[Sample], terms: list[LossTerm], config: Config) -> l
         row = Row(
             tokens=tokens,
             prompt_length=prompt_length,
-            terms={name: c * weights[normaliser_of[name]][i] for name, c in coefficients[i].items()},
-            columns={**sample.columns, "advantage": _token_advantage(sample, algorithm)},
+            terms={name: c * weights[normaliser_of[name]][i] for name, c in sample.terms.items()},
+            columns={**sample.columns, "advantage": token_advantage(sample)},
             mask=masks[i],
             temperature=config.rollout.temperature,
         )
@@ -109,39 +74,12 @@ def sequence_of(rollout: Rollout) -> tuple[np.ndarray, int]:
     return np.concatenate([prompt, rollout.tokens]), len(prompt)
 
 
-def _coefficients(sample: Sample, algorithm: AlgorithmConfig) -> dict[str, float]:
-    """Term -> coefficient of what the sample feeds. KL and entropy join the policy gradient if asked for."""
-    terms = dict(sample.terms)
-    if "policy_gradient" in terms:
-        if algorithm.kl != "none" and algorithm.kl_place == "loss":
-            terms["kl"] = algorithm.kl_coefficient * sample.weight
-        if algorithm.entropy_coefficient:
-            terms["entropy"] = algorithm.entropy_coefficient * sample.weight
-    return terms
-
-
-def _mask(sample: Sample, mask_truncated: bool) -> np.ndarray:
-    """0 on what was given within a draw, and on all of a truncated sample where the recipe says so."""
+def _mask(sample: Sample) -> np.ndarray:
+    """0 on what was given within a draw, and where a strategy wrote so. A trace is given as a whole, and learnt from."""
     rollout = sample.rollout
     mask = np.ones(len(rollout.tokens), dtype=np.float32)
     if rollout.drawn:
         mask[rollout.given] = 0
-    if mask_truncated and sample.rollout.truncated:
-        mask[:] = 0
+    if "mask" in sample.columns:
+        mask *= sample.columns["mask"]
     return mask
-
-
-def _token_advantage(sample: Sample, algorithm: AlgorithmConfig) -> np.ndarray:
-    """advantage x mixture weight x truncated importance weight between engine and trainer, per token, float32 [T].
-
-    The engine correction is for what the current policy drew at the training temperature. A strategy that weights its
-    draws itself has the whole correction in that weight, and wants algorithm.importance_cap=null.
-    """
-    rollout = sample.rollout
-    advantage = np.full(len(rollout.tokens), sample.advantage * sample.weight, dtype=np.float32)
-    by_policy = rollout.request.source == "policy"
-    if algorithm.importance_cap is not None and by_policy and rollout.logprobs is not None:
-        old = sample.columns["old_logprob"]
-        ratio = corrections.truncated_importance(old, rollout.logprobs, cap=algorithm.importance_cap)
-        advantage *= np.where(rollout.given, 1.0, ratio).astype(np.float32)
-    return advantage

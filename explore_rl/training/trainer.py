@@ -1,9 +1,10 @@
 """The training step, written out. Top to bottom this file is
 
-    Problem -> plan -> Request -> vLLM -> Rollout -> verify -> Verdict
-            -> inject -> Group -> columns -> objective -> Row -> DeepSpeed -> weights
+    produce(n):  choose -> plan -> Request -> vLLM -> Rollout -> verify -> Verdict -> inject
+                 -> columns -> reward -> advantage -> keep -> Group
+    learn(n):    Group -> Row -> DeepSpeed -> after_update -> weights
 
-and holds no algorithm: advantages and losses are in objectives/, exploration in strategies/, rows in rows.py.
+and holds no algorithm: formulas are in objectives/, everything that chooses or weighs is a strategy.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import json
 import logging
 import math
 from collections.abc import Callable
-from typing import Any
+from functools import partial
 
 import numpy as np
 
@@ -20,27 +21,33 @@ from explore_rl.cluster.faults import ActorFault, RunStopped
 from explore_rl.config.schema import Config
 from explore_rl.experiments.run_folder import RunFolder
 from explore_rl.models import load_tokenizer
-from explore_rl.objectives import advantages, divergences
 from explore_rl.problems.templates import load_template
 from explore_rl.rollout.records import rollout_columns
 from explore_rl.rollout.seeds import hashed_seed
-from explore_rl.strategies.base import Column, StepContext, Strategy, needs_of
+from explore_rl.strategies.base import StepContext, Strategy, needs_of
+from explore_rl.strategies.together import terms_of
 from explore_rl.training import metrics as metrics_of
 from explore_rl.training import rows
 from explore_rl.training.actors import Actors
+from explore_rl.training.columns import fill_columns, read
 from explore_rl.training.data_order import DataOrder
+from explore_rl.training.drawing import Batch, base_reward, seeded
 from explore_rl.training.evaluation import Evaluations, Means
-from explore_rl.types import Group, Problem, Request, Rollout, Sample, Status, Verdict
+from explore_rl.types import Group, Problem, Request, Rollout, Sample, Verdict
 from explore_rl.verifiers.pool import Item
 
 log = logging.getLogger(__name__)
 
 MAX_PLAN_ROUNDS = 16
+MAX_DRAWS = 64  # of one step, whatever the strategies ask for
 ENGINE_RETRIES = 2  # how often a step is drawn again after an engine died
 
 
 class Trainer:
-    """One run. `run()` goes to the last step; `step(number)` is the algorithm."""
+    """One run. `run()` goes to the last step; `step(number)` is the algorithm.
+
+    strategies: all of the run, as `explore_rl.strategies.of` gives them.
+    """
 
     def __init__(
         self,
@@ -59,10 +66,8 @@ class Trainer:
         self.data = DataOrder(problems, config.seed)
         self.tokenizer = load_tokenizer(config.model.path)
         self.template = load_template(config.model.template)
-        # Columns to score and loss terms: GRPO's own, and those of the strategies.
         self.needs = needs_of(strategies, config)
-        self.terms = rows.base_terms(config.algorithm) + [t for s in strategies for t in s.terms(config)]
-        self.columns = {term.name: term.columns for term in self.terms}
+        self.terms, self.free_terms = terms_of(strategies, config)
         means = Means(
             tokenizer=self.tokenizer,
             encode_prompt=self.encode_prompt,
@@ -83,117 +88,99 @@ class Trainer:
 
     def step(self, number: int) -> dict[str, float]:
         """Step `number`, from choosing problems to engines with new weights. Returns the step's metrics."""
-        clock = metrics_of.StageClock()
-        contexts = {s: self.context(s, number) for s in self.strategies}
+        return self.learn(self.produce(number))
 
-        # Produce: verified groups, with their columns, rewards and advantages.
-        groups, dropped = self.draw_with_signal(number, contexts, clock=clock)
-        with clock("score"):
-            self.fill_columns(groups)
-        self.reward(groups, contexts)
-        self.advantage(groups, contexts)
+    def produce(self, number: int) -> Batch:
+        """Verified groups with their columns, rewards and advantages; several draws, where a strategy asks for more."""
+        batch = Batch(number, [(s, self.context(s, number)) for s in self.strategies])
+        wanted = self.config.algorithm.prompts_per_step
+        for attempt in range(MAX_DRAWS):
+            problems = self.data.take(wanted)
+            for strategy, context in batch.acting:
+                problems = strategy.choose(problems, context)
+            groups = self.draw(problems, batch, attempt=attempt)
+            with batch.clock("score"):
+                fill_columns(groups, self.needs.columns, learner=self.actors.learner, config=self.config)
+            for strategy, context in batch.acting:
+                strategy.reward(groups, context)
+            for strategy, context in batch.acting:
+                strategy.advantage(groups, context)
+            wanted = batch.add(groups)
+            if not wanted:
+                break
+        batch.groups = batch.groups or batch.last_draw()
+        return batch
 
-        # Learn: the groups' rows change the weights, and the engines get them.
-        minibatches = rows.make_minibatches(groups, self.terms, self.config, step=number)
-        with clock("train"):
+    def draw(self, problems: list[Problem], batch: Batch, *, attempt: int) -> list[Group]:
+        """One group for each of `problems`: drawn as the strategies plan it, verified, and with what they inject.
+
+        attempt: how often the step was drawn before; it enters the seeds.
+        """
+        groups = [Group(problem, []) for problem in problems]
+        # The draft that strategies change in round 0; later rounds they plan from what came back.
+        requests = [r for index, problem in enumerate(problems) for r in self.draft(problem, index)]
+        for plan_round in range(MAX_PLAN_ROUNDS):
+            for strategy, context in batch.acting:
+                requests = strategy.plan(requests, groups, plan_round, context)
+            if not requests:
+                break
+            requests = seeded(requests, self.config.seed, batch.number, attempt=attempt, plan_round=plan_round)
+            with batch.clock("generate"):
+                rollouts = self.generate(requests)
+            with batch.clock("verify"):
+                verdicts = self.verify(groups, rollouts)
+            for rollout, verdict in zip(rollouts, verdicts, strict=True):
+                sample = Sample(rollout, verdict, reward=base_reward(verdict, self.config.rewards))
+                groups[rollout.request.group].samples.append(sample)
+            requests = []
+        else:
+            log.warning(
+                "step %d: strategies still asked for draws after %d rounds; going on without",
+                batch.number,
+                MAX_PLAN_ROUNDS,
+            )
+        for strategy, context in batch.acting:
+            strategy.inject(groups, context)
+        return groups
+
+    def draft(self, problem: Problem, index: int) -> list[Request]:
+        """group_size draws of a problem from the policy, without seeds. index: of its group."""
+        rollout = self.config.rollout
+        request = Request(
+            problem=problem.id,
+            group=index,
+            prompt_ids=self.encode_prompt(problem),
+            max_tokens=rollout.max_new_tokens,
+            temperature=rollout.temperature,
+        )
+        return [request] * self.config.algorithm.group_size
+
+    def learn(self, batch: Batch) -> dict[str, float]:
+        """The groups' rows change the weights, and the engines get them. Returns the step's metrics."""
+        minibatches = rows.make_minibatches(batch.groups, self.terms, self.config, step=batch.number)
+        with batch.clock("train"):
             reports = self.actors.learner.update(minibatches, self.terms)
-        with clock("transfer"):
+            for strategy, context in batch.acting:
+                strategy.after_update(batch.groups, context)
+        with batch.clock("transfer"):
             self.version += 1
             sent = self.actors.weights.send(self.version)
 
         # Record.
-        self.folder.write_rollouts(number, rollout_columns(groups, dropped, number))
-        free = {term.name for term in self.terms if "advantage" not in term.columns}
-        metrics = metrics_of.of_groups(groups, dropped, free=free) | self.update_metrics(reports) | clock.metrics()
-        tokens = sum(len(s.rollout.tokens) for g in groups + dropped for s in g.samples)
+        self.folder.write_rollouts(batch.number, rollout_columns(batch.groups, batch.dropped, batch.number))
+        self.bad_steps = 0 if all(r.finite for r in reports) else self.bad_steps + 1
+        metrics = metrics_of.of_groups(batch.groups, batch.dropped, free=self.free_terms)
+        metrics |= metrics_of.of_updates(reports) | batch.clock.metrics()
+        tokens = sum(len(s.rollout.tokens) for g in batch.groups + batch.dropped for s in g.samples)
         metrics["tokens_per_second"] = tokens / metrics["seconds/step"]
         metrics["transfer/gather_seconds"] = sent["gather_s"]
         metrics["transfer/send_seconds"] = sent["transfer_s"]
         metrics["data/epoch"] = self.data.epoch
-        for strategy, context in contexts.items():
-            metrics |= {f"{strategy.name}/{key}": value for key, value in context.metrics.items()}
+        for strategy, context in batch.acting:
+            metrics |= {f"{strategy.key}/{key}": value for key, value in context.metrics.items()}
         return metrics
 
-    # --- plan, draw, verify -------------------------------------------------------------------------------------------
-
-    def draw_with_signal(
-        self, number: int, contexts: dict[Strategy, StepContext], *, clock: metrics_of.StageClock
-    ) -> tuple[list[Group], list[Group]]:
-        """The step's groups, and those that were dropped.
-
-        Dynamic sampling drops a group whose rewards are all equal (traces included), and draws the next problem in its
-        place. Without dynamic sampling no group is dropped.
-        """
-        algorithm = self.config.algorithm
-        kept: list[Group] = []
-        dropped: list[Group] = []
-        for attempt in range(algorithm.dynamic_sampling_rounds + 1):
-            problems = self.data.take(algorithm.prompts_per_step - len(kept))
-            groups = self.draw(problems, number, attempt=attempt, contexts=contexts, clock=clock)
-            if algorithm.dynamic_sampling_rounds == 0:
-                return groups, []
-            for group in groups:
-                has_signal = len({s.reward for s in group.samples if s.reward is not None}) > 1
-                (kept if has_signal else dropped).append(group)
-            if len(kept) == algorithm.prompts_per_step:
-                break
-        if kept:
-            return kept, dropped
-        # Without any signal it is still a step: the last draw stands for it, and too many such steps stop the run.
-        return groups, [group for group in dropped if group not in groups]
-
-    def draw(
-        self,
-        problems: list[Problem],
-        number: int,
-        *,
-        attempt: int,
-        contexts: dict[Strategy, StepContext],
-        clock: metrics_of.StageClock,
-    ) -> list[Group]:
-        """One group for each of `problems`: drawn as the strategies plan it, verified, and with what they inject.
-
-        attempt: how often the step was drawn before (dynamic sampling); it enters the seeds.
-        """
-        groups = [Group(problem, []) for problem in problems]
-        # The draft that strategies change in round 0: group_size draws a problem, from the policy.
-        requests = [
-            self.request(problem, group, index=index, number=number, attempt=attempt)
-            for group, problem in enumerate(problems)
-            for index in range(self.config.algorithm.group_size)
-        ]
-        for plan_round in range(MAX_PLAN_ROUNDS):
-            for strategy in self.strategies:
-                requests = strategy.plan(requests, groups, plan_round, contexts[strategy])
-            if not requests:
-                break
-            with clock("generate"):
-                rollouts = self.generate(requests)
-            with clock("verify"):
-                verdicts = self.verify(groups, rollouts)
-                for rollout, verdict in zip(rollouts, verdicts, strict=True):
-                    sample = Sample(rollout, verdict, reward=self.base_reward(verdict))
-                    groups[rollout.request.group].samples.append(sample)
-            requests = []  # strategies plan the next round from what came back, not from a draft
-        else:
-            log.warning(
-                "step %d: strategies still asked for draws after %d rounds; going on without", number, MAX_PLAN_ROUNDS
-            )
-        for strategy in self.strategies:
-            strategy.inject(groups, contexts[strategy])
-        return groups
-
-    def request(self, problem: Problem, group: int, *, index: int, number: int, attempt: int) -> Request:
-        """Draw `index` of a problem, from the policy. number: the step; attempt: as in `draw`."""
-        rollout = self.config.rollout
-        return Request(
-            problem=problem.id,
-            group=group,
-            prompt_ids=self.encode_prompt(problem),
-            seed=hashed_seed(self.config.seed, "draw", number, attempt, group, index),
-            max_tokens=rollout.max_new_tokens,
-            temperature=rollout.temperature,
-        )
+    # --- engines and verifiers ----------------------------------------------------------------------------------------
 
     def generate(self, requests: list[Request]) -> list[Rollout]:
         """Draws, and draws again if an engine dies: the seeds are in the requests, so a second attempt draws the same.
@@ -218,83 +205,24 @@ class Trainer:
             [Item(groups[r.request.group].problem, r.text, r.truncated) for r in rollouts]
         )
 
-    def base_reward(self, verdict: Verdict) -> float | None:
-        """A verdict's reward before any bonus.
-
-        None leaves the sample out of its group: an error is never a reward of 0.
-        """
-        rewards = self.config.rewards
-        special = {Status.NO_ANSWER: rewards.no_answer, Status.TIMEOUT: rewards.timeout, Status.ERROR: rewards.error}
-        return special.get(verdict.status, verdict.score)
-
-    # --- columns, reward, advantage -----------------------------------------------------------------------------------
-
-    def fill_columns(self, groups: list[Group]) -> None:
-        """Has the learner score every completion, and puts the answers into Sample.columns.
-
-        The columns are the policy's log-probability and entropy at the start of the step, and those that the strategies
-        and the config need.
-        """
-        samples = [s for g in groups for s in g.samples if len(s.rollout.tokens)]
-        sequences = [rows.sequence_of(s.rollout) for s in samples]
-        old = Column("old_logprob", model="policy", temperature=self.config.rollout.temperature)
-        for column in (old, *self.needs.columns):
-            scores = self.actors.learner.logprobs(
-                [(tokens, prompt_length, column.temperature) for tokens, prompt_length in sequences],
-                model=column.model,
-                entropy=column.name == old.name,
-            )
-            for sample, score in zip(samples, scores, strict=True):
-                sample.columns[column.name] = score.logprob
-                if score.entropy is not None:
-                    sample.columns["entropy"] = score.entropy
-
-    def reward(self, groups: list[Group], contexts: dict[Strategy, StepContext]) -> None:
-        """Changes the samples' rewards: first by the KL penalty, where the config puts it there, then by strategies."""
-        algorithm = self.config.algorithm
-        if algorithm.kl != "none" and algorithm.kl_place == "reward":
-            for sample in (s for g in groups for s in g.samples):
-                if sample.reward is not None and sample.rollout.request.source == "policy":
-                    kl = divergences.in_reward(
-                        algorithm.kl, sample.columns["old_logprob"], sample.columns["base_logprob"]
-                    )
-                    sample.reward -= algorithm.kl_coefficient * kl
-        for strategy in self.strategies:
-            strategy.reward(groups, contexts[strategy])
-
-    def advantage(self, groups: list[Group], contexts: dict[Strategy, StepContext]) -> None:
-        """Turns rewards into advantages, group by group; then strategies may change them."""
-        algorithm = self.config.algorithm
-        for group in groups:
-            rewarded = [s for s in group.samples if s.reward is not None]
-            in_baseline = np.array([s.rollout.request.in_baseline for s in rewarded])
-            # With too few samples to compare with, only those stay whose terms need no comparison.
-            if in_baseline.sum() < self.config.rewards.min_group:
-                for sample in rewarded:
-                    if any("advantage" in self.columns[name] for name in sample.terms):
-                        sample.reward = None
-                continue
-            rewards = np.array([s.reward for s in rewarded])
-            values = advantages.group_advantages(
-                algorithm.advantage, rewards, in_baseline, divide_by_std=algorithm.divide_by_std
-            )
-            for sample, value in zip(rewarded, values, strict=True):
-                sample.advantage = float(value)
-        for strategy in self.strategies:
-            strategy.advantage(groups, contexts[strategy])
-
     # --- what the strategies may use ----------------------------------------------------------------------------------
 
     def context(self, strategy: Strategy, number: int) -> StepContext:
         """What `strategy` may use in step `number`, with a random stream of its own."""
+        learner = self.actors.learner
         return StepContext(
             number=number,
-            rng=np.random.default_rng(hashed_seed(self.config.seed, "strategy", strategy.name, number)),
+            rng=np.random.default_rng(hashed_seed(self.config.seed, "strategy", strategy.key, number)),
             config=self.config,
             encode_prompt=self.encode_prompt,
             encode_completion=self.encode_completion,
             verify=self.verify_texts,
-            logprobs=self.actors.learner.logprobs,
+            read=partial(read, learner),
+            refresh_base=self.refresh_base,
+            reset_optimizer=lambda: learner.reset_optimizer(),
+            problems=self.data.problems,
+            terms={term.name: term for term in self.terms},
+            free_terms=self.free_terms,
         )
 
     def encode_prompt(self, problem: Problem) -> np.ndarray:
@@ -308,23 +236,13 @@ class Trainer:
     def verify_texts(self, pairs: list[tuple[Problem, str]]) -> list[Verdict]:
         return self.actors.verifiers.verify_all([Item(problem, text, False) for problem, text in pairs])
 
-    # --- figures, and when to stop ------------------------------------------------------------------------------------
+    def refresh_base(self) -> None:
+        """The frozen base becomes the present policy. Raises RunStopped where an engine draws from the initial one."""
+        if self.needs.base_engine:
+            raise RunStopped("the base cannot be refreshed in a run whose base engine draws from the initial model")
+        self.actors.learner.refresh_base()
 
-    def update_metrics(self, reports: list[Any]) -> dict[str, float]:
-        """Means over the optimizer steps that were finite, and the number that was skipped. Counts `bad_steps`."""
-        finite = [r for r in reports if r.finite]
-        self.bad_steps = 0 if len(finite) == len(reports) else self.bad_steps + 1
-        metrics = {
-            "update/skipped": float(len(reports) - len(finite)),
-            "update/learning_rate": reports[-1].learning_rate if reports else 0.0,
-        }
-        if finite:
-            metrics["update/loss"] = float(np.mean([r.loss for r in finite]))
-            metrics["update/gradient_norm"] = float(np.mean([r.grad_norm for r in finite]))
-            metrics["update/padding"] = float(np.mean([r.padding_fraction for r in finite]))
-            for key in sorted({key for r in finite for key in r.metrics}):
-                metrics[f"update/{key}"] = float(np.mean([r.metrics[key] for r in finite if key in r.metrics]))
-        return metrics
+    # --- figures, and when to stop ------------------------------------------------------------------------------------
 
     def stop_if_hopeless(self, metrics: dict[str, float]) -> None:
         """Counts `silent_steps`. Raises RunStopped after too many bad or silent steps in a row."""
@@ -351,11 +269,8 @@ class Trainer:
         ParityError. A new run is also evaluated before its first step.
         """
         self.actors.weights.send(self.version)
-        requests = [
-            self.request(problem, group, index=index, number=-1, attempt=0)
-            for group, problem in enumerate(self.data.problems[:8])
-            for index in range(4)
-        ]
+        drafts = [self.draft(problem, index)[:4] for index, problem in enumerate(self.data.problems[:8])]
+        requests = seeded([request for draft in drafts for request in draft], self.config.seed, -1)
         self.actors.check_parity(self.generate(requests))
         if self.next_step == 0:
             self.evaluations.run(0)
@@ -412,7 +327,7 @@ class Trainer:
             "position": self.data.position,
             "bad_steps": self.bad_steps,
             "silent_steps": self.silent_steps,
-            "strategies": [{"name": s.name, "state": s.state()} for s in self.strategies],
+            "strategies": {s.key: s.state() for s in self.strategies},
         }
         (aside / "state.json").write_text(json.dumps(state))
         self.folder.complete_checkpoint(self.next_step, aside, keep=self.config.run.keep_checkpoints)
@@ -431,8 +346,8 @@ class Trainer:
             self.data.position = state["position"]
             self.bad_steps = state["bad_steps"]
             self.silent_steps = state["silent_steps"]
-            for strategy, saved in zip(self.strategies, state["strategies"], strict=True):
-                strategy.load_state(saved["state"])
+            for strategy in self.strategies:
+                strategy.load_state(state["strategies"][strategy.key])
         return step
 
     def save_final(self) -> None:

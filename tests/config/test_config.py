@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 def warned(config):
     """What `train` would warn about."""
     here = placement.resolve(config) if config.devices.device == "auto" else config.devices.device
-    return warnings(config, here, needs_of(strategies.make(config.strategies), config).base_engine)
+    return warnings(config, here, needs_of(strategies.of(config), config).base_engine)
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,7 @@ def warned(config):
         ("algorithm.kl=k2", "no effect with a coefficient of 0"),
         ("algorithm.kl_coefficient=0.1", "no effect with algorithm.kl=none"),
         ("algorithm.minibatches=3", "must divide"),
+        ("algorithm.dual_clip=1", "expected above 1"),
         ("algorithm.aggregation=tokens", "did you mean token?"),
         ("model.dtype=bfloat16", "use stage 1, 2 or 3"),
         ("model.attention=flash_attention_2", "half precision only"),
@@ -97,6 +98,7 @@ MIXTURE = "strategies=[{name: mixture_policy}]"
     [
         (["algorithm.clip_high=0.28"], ["algorithm.clip_high=0.28", "algorithm.minibatches=2"]),
         (["algorithm.clip_low=0.1"], ["algorithm.clip_low=0.1", "algorithm.epochs=2"]),
+        (["algorithm.dual_clip=3"], ["algorithm.dual_clip=3", "algorithm.minibatches=2"]),
         (["algorithm.clip=false"], ["algorithm.clip=false", "algorithm.minibatches=2"]),
         (
             ["algorithm.clip_high=0.28", "algorithm.clip=false", "algorithm.minibatches=2"],

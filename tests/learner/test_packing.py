@@ -92,3 +92,29 @@ def test_shards_hold_their_own_items_in_their_own_numbers():
     ]
     assert [len(part.micro_batches) for part in parts] == [2, 2]
     assert parts[0].padding_fraction == 0
+
+
+class Counted(int):
+    """An int that counts how often it is compared."""
+
+    compared = 0
+
+    def _counting(name):
+        def compare(self, other):
+            Counted.compared += 1
+            return getattr(int, name)(self, other)
+
+        return compare
+
+    __lt__, __le__, __gt__, __ge__ = map(_counting, ("__lt__", "__le__", "__gt__", "__ge__"))
+
+
+@pytest.mark.parametrize("single_line", [True, False])
+def test_planning_compares_lengths_n_log_n_times(single_line):
+    """Thousands of sequences are planned in a step, once for each scored column and each mini-batch."""
+    count = 1024
+    lengths = np.random.default_rng(0).integers(100, 4000, count)
+    Counted.compared = 0
+    plan([Counted(n) for n in lengths], 16384, ranks=4, packing=True, single_line=single_line)
+    tried = 15  # sizes of a micro-batch, by bisection
+    assert 0 < Counted.compared < tried * 2 * count * np.log2(count)

@@ -27,6 +27,11 @@ def cases():
     ratio = (c["logprob"] - c["old"]).exp()
     off_the_bounds = ((ratio - 0.8).abs() > 1e-3) & ((ratio - 1.28).abs() > 1e-3)
     yield "ppo_clip", lambda x: losses.ppo_clip(x, c["old"], c["advantage"], 0.2, 0.28), off_the_bounds
+    yield (
+        "ppo_clip dual",
+        lambda x: losses.ppo_clip(x, c["old"], c["advantage"], 0.2, 0.28, dual_clip=1.5),
+        off_the_bounds & ((ratio - 1.5).abs() > 1e-3),
+    )
     everywhere = torch.ones_like(ratio, dtype=torch.bool)
     yield "likelihood", losses.likelihood, everywhere
     yield "shaped_trace", lambda x: losses.shaped_trace(x, c["advantage"], 0.1), everywhere

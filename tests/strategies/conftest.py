@@ -38,7 +38,7 @@ def step(config):
         found = StepContext(
             number=number, rng=np.random.default_rng(hashed_seed("test", number)), config=config,
             encode_prompt=lambda p: encode(p.prompt), encode_completion=lambda t: np.append(encode(t), np.int32(END)),
-            verify=lambda pairs: [verifier(text, p) for p, text in pairs], logprobs=None,
+            verify=lambda pairs: [verifier(text, p) for p, text in pairs],
         )  # fmt: skip
         return replace(found, **changes)
 
@@ -54,10 +54,10 @@ def draft(problems, config):
     ]  # fmt: skip
 
 
-def drawn(problem, group, answer, status, logprob=-1.0, source="policy", mode=None):
+def drawn(problem, group, answer, status, logprob=-1.0, source="policy", mode=None, share=None):
     """A sample that an engine drew, with the policy's log-probabilities filled in."""
     tokens = np.append(encode(answer), np.int32(END))
-    request = Request(problem.id, group, encode(problem.prompt), max_tokens=24, source=source)
+    request = Request(problem.id, group, encode(problem.prompt), max_tokens=24, source=source, share=share)
     rollout = Rollout(request, tokens, answer, "stop", logprobs=np.full(len(tokens), logprob, dtype=np.float32))
     score = {Status.CORRECT: 1.0, Status.WRONG: 0.0, Status.NO_ANSWER: 0.0}.get(status)
     sample = Sample(rollout, Verdict(status, score, answer or None, mode), reward=score)

@@ -1,6 +1,7 @@
 """Importance weights of a mixture: exact expectation on a policy small enough to enumerate, bounds, and refusals."""
 
 import itertools
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -116,7 +117,7 @@ def test_powers_below_one_and_what_is_refused_with_exact_weights_are_biased(chan
 def mixture_groups(problems, sample_of, sources=("policy", "base", "hot", "policy")):
     groups = []
     for g, problem in enumerate(problems):
-        samples = [sample_of(problem, g, "1+1", Status.WRONG, source=source) for source in sources]
+        samples = [sample_of(problem, g, "1+1", Status.WRONG, source=source, share=SHARES) for source in sources]
         for i, sample in enumerate(samples):
             length = len(sample.rollout.tokens)
             sample.columns["base_logprob"] = np.full(length, -0.5 - i, dtype=np.float32)
@@ -164,12 +165,15 @@ def test_every_group_has_a_baseline_and_the_shares_hold_in_expectation(draft, st
     for group in {r.group for r in planned}:
         assert [r.source == "policy" for r in planned if r.group == group] == [True, True, False, False]
     with pytest.raises(InputError, match="share_policy of at least 0.667"):
-        strategy().check(load_config(None, ["algorithm.importance_cap=null", "algorithm.group_size=3"]), [])
+        strategy().check(load_config(None, ["algorithm.importance_cap=null", "algorithm.group_size=3"]), [], [])
 
 
 def test_all_policy_is_the_draft_with_weight_one(problems, draft, step, sample_of):
     alone = MixturePolicy(share_policy=1.0, share_base=0.0, share_hot=0.0)
-    assert alone.plan(draft, [], 0, step()) == draft
+    planned = alone.plan(draft, [], 0, step())
+    assert all(
+        replace(mine, share=None).__dict__ == theirs.__dict__ for mine, theirs in zip(planned, draft, strict=True)
+    )
     groups = mixture_groups(problems, sample_of, ("policy", "policy"))
     alone.advantage(groups, step())
     assert all(s.weight == 1.0 for g in groups for s in g.samples)
@@ -193,7 +197,7 @@ def test_combinations_that_would_bias_exact_weights_are_refused():
     def config(**changes):
         return load_config(None, [f"algorithm.{key}={value}" for key, value in (right | changes).items()])
 
-    strategy().check(config(), [])
+    strategy().check(config(), [], [])
     wrong = {
         "importance_cap=null": {"importance_cap": 2.0},
         "advantage=rloo": {"advantage": "dr_grpo"},
@@ -204,9 +208,9 @@ def test_combinations_that_would_bias_exact_weights_are_refused():
     }
     for said, changes in wrong.items():
         with pytest.raises(InputError, match=f"set .*algorithm.{said}"):
-            strategy().check(config(**changes), [])
+            strategy().check(config(**changes), [], [])
         if said != "importance_cap=null":
-            strategy(weight="power").check(config(**changes), [])  # biased anyway, and says so
+            strategy(weight="power").check(config(**changes), [], [])  # biased anyway, and says so
 
 
 @pytest.mark.parametrize(

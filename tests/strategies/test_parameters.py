@@ -62,5 +62,5 @@ def test_a_constant_that_the_kind_does_not_use_is_refused_even_at_its_default():
 def test_likelihood_alone_has_nothing_to_draw_again(problems):
     (alone,) = make([{"name": "likelihood", "only": True}])
     with pytest.raises(InputError, match="dynamic_sampling_rounds=0"):
-        alone.check(load_config(None, ["algorithm.dynamic_sampling_rounds=2"]), problems)
-    alone.check(load_config(None), problems)
+        alone.check(load_config(None, ["algorithm.dynamic_sampling_rounds=2"]), problems, [])
+    alone.check(load_config(None), problems, [])

@@ -18,7 +18,7 @@ def empty_groups(problems):
 
 
 def run_step(strategy, problems, draft, context):
-    strategy.check(context.config, problems)
+    strategy.check(context.config, problems, [])
     groups = empty_groups(problems)
     kept = strategy.plan(draft, groups, 0, context)
     strategy.inject(groups, context)
@@ -56,7 +56,7 @@ def test_the_same_step_injects_the_same_traces_again(problems, draft, step):
 
 def test_only_groups_without_success_get_one_if_so_asked(problems, draft, failed_groups, step, sample_of):
     strategy, context = TraceInjection(when="no_success"), step()
-    strategy.check(context.config, problems)
+    strategy.check(context.config, problems, [])
     failed_groups[0].samples.append(sample_of(problems[0], 0, "1+1", Status.CORRECT))
     assert strategy.plan(draft, failed_groups, 0, context) == draft
     strategy.inject(failed_groups, context)
@@ -96,16 +96,11 @@ def test_a_region_can_be_left_out(problems, draft, step):
 def test_the_least_likely_trace(problems, draft, step):
     seen = {}
 
-    def logprobs(sequences):
-        class Found:
-            def __init__(self, total):
-                self.logprob = np.array([total])
+    def read(sequences, readouts):
+        seen.update({tuple(tokens[start:].tolist()): -float(tokens.sum()) for tokens, start in sequences})
+        return [(np.array([-float(tokens.sum())]),) for tokens, _ in sequences]
 
-        found = [Found(-float(tokens.sum())) for tokens, _, _ in sequences]
-        seen.update({tuple(t[p:].tolist()): f.logprob[0] for (t, p, _), f in zip(sequences, found, strict=True)})
-        return found
-
-    groups, _ = run_step(TraceInjection(which="least_likely"), problems, draft, step(logprobs=logprobs))
+    groups, _ = run_step(TraceInjection(which="least_likely"), problems, draft, step(read=read))
     several = [g for g in groups if len(g.problem.traces) > 1]
     for group in several:
         chosen = tuple(group.samples[0].rollout.tokens.tolist())
@@ -117,6 +112,33 @@ def test_the_least_likely_trace(problems, draft, step):
         assert seen[chosen] == min(rivals)
 
 
+def test_a_problem_that_comes_twice_in_a_step_has_its_traces_once(problems, config, step):
+    """At the turn of an epoch one step may hold a problem twice."""
+    twice = [problems[0], problems[1], problems[0]]
+    source = TraceInjection().source
+    context = step()
+    source.prepare(twice, context)
+    for problem in problems[:2]:
+        assert [u.trace for u in source.usable[problem.id]] == list(problem.traces)
+    config.rollout.max_new_tokens = 3
+    short = TraceInjection().source
+    short.prepare(twice, context)
+    assert short.too_long == len(problems[0].traces) + len(problems[1].traces)
+
+
+@pytest.mark.parametrize("made", [TraceInjection, Likelihood])
+def test_the_learner_is_asked_once_for_all_groups(problems, draft, step, made):
+    asked = []
+
+    def read(sequences, readouts):
+        asked.append(len(sequences))
+        return [(-np.ones(len(tokens) - start),) for tokens, start in sequences]
+
+    groups, _ = run_step(made(which="least_likely"), problems, draft, step(read=read))
+    several = [len(g.problem.traces) for g in groups if len(g.problem.traces) > 1]
+    assert len(several) > 1 and asked == [sum(several)]
+
+
 def test_likelihood_alone_draws_nothing_and_feeds_its_own_term(problems, draft, step):
     groups, kept = run_step(Likelihood(only=True), problems, draft, step())
     assert kept == [] and all(s.terms == {"likelihood": 1.0} for g in groups for s in g.samples)
@@ -124,6 +146,6 @@ def test_likelihood_alone_draws_nothing_and_feeds_its_own_term(problems, draft, 
 
 def test_problems_without_traces_are_refused(problems, config):
     with pytest.raises(InputError, match="none of the training problems has a trace"):
-        TraceInjection().check(config, [replace(p, traces=()) for p in problems])
+        TraceInjection().check(config, [replace(p, traces=()) for p in problems], [])
     with pytest.raises(InputError, match="below algorithm.group_size=4"):
-        TraceInjection(per_group=4).check(config, problems)
+        TraceInjection(per_group=4).check(config, problems, [])

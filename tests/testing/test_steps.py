@@ -8,6 +8,7 @@ import pytest
 from explore_rl import strategies
 from explore_rl.cluster.faults import RunStopped
 from explore_rl.models import load_tokenizer
+from explore_rl.objectives.readouts import logprob
 from explore_rl.strategies.base import Column, Needs, Strategy
 from explore_rl.testing import digit_problems, digit_table, digits_config, make_trainer, run_steps
 from explore_rl.training.actors import ParityError
@@ -17,7 +18,7 @@ from explore_rl.types import Status, Verdict
 UNBIASED = ("algorithm.advantage=rloo", "algorithm.importance_cap=null", "algorithm.aggregation=constant")
 MIXTURE = {"name": "mixture_policy", "share_policy": 0.5, "share_base": 0.25, "share_hot": 0.25}
 ON = {
-    "trace_injection": {"name": "trace_injection"},
+    "trace_injection": {"name": "trace_injection", "statistics": "on_policy"},
     "diversity_bonus": {"name": "diversity_bonus"},
     "likelihood": {"name": "likelihood"},
     "mixture_policy": MIXTURE,
@@ -172,14 +173,14 @@ class Undeclared(Strategy):
         return Needs(columns=self.columns)
 
     def reward(self, groups, context):
-        context.logprobs([(*sequence_of(groups[0].samples[0].rollout), 1.0)], "base")
+        context.read([sequence_of(groups[0].samples[0].rollout)], [logprob()], "base")
 
 
 def test_what_a_strategy_uses_it_has_to_announce(tmp_path):
     with pytest.raises(ValueError, match="not announced"):
         run_steps(tmp_path / "undeclared", [Undeclared()])
     declared = Undeclared()
-    declared.columns = (Column("base_logprob", "base", 1.0),)
+    declared.columns = (Column("base_logprob", "base", logprob()),)
     assert len(run_steps(tmp_path / "declared", [declared]).metrics) == 2
 
 
@@ -237,6 +238,17 @@ def test_several_updates_of_a_batch_take_whole_groups(tmp_path):
     assert len(prompts) == 4
     assert not prompts[0] & prompts[1] and not prompts[2] & prompts[3]
     assert prompts[0] | prompts[1] == prompts[2] | prompts[3]
+
+
+def test_dual_clip_caps_what_a_few_tokens_pull(tmp_path):
+    """The first update is large, and makes some wrong answers much likelier; the second would pull at them alone."""
+    steps = ("algorithm.minibatches=1", "algorithm.epochs=2", "run.steps=1", "learner.learning_rate=60")
+    plain = run(tmp_path / "plain", config=digits_config(*steps))
+    capped = run(tmp_path / "capped", config=digits_config(*steps, "algorithm.dual_clip=1.5"))
+    assert (plain.updates[0].gradient == capped.updates[0].gradient).all()
+    assert plain.updates[1].report.loss > capped.updates[1].report.loss
+    assert capped.metrics[0]["update/policy_gradient/clip_fraction_dual"] > 0
+    assert "update/policy_gradient/clip_fraction_dual" not in plain.metrics[0]
 
 
 # --- when it goes wrong -----------------------------------------------------------------------------------------------

@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 
 from explore_rl.config.loading import load_config
+from explore_rl.strategies import builtin
+from explore_rl.strategies.base import StepContext
+from explore_rl.strategies.together import terms_of
 from explore_rl.training import rows
 from explore_rl.types import Group, Problem, Request, Rollout, Sample, Status, Verdict
 
@@ -23,7 +26,15 @@ def sample(length, advantage=1.0, source="policy", gap=0.0, truncated=False, pre
 
 def rows_of(samples, *overrides):
     config = load_config(None, list(overrides))
-    return rows.make_rows(samples, rows.base_terms(config.algorithm), config)
+    return rows.make_rows(valued(samples, config), terms_of(builtin.around([], config), config)[0], config)
+
+
+def valued(samples, config):
+    """The samples as the built-in strategies leave them that act after advantages."""
+    context = StepContext(0, np.random.default_rng(0), config, None, None, None)
+    for strategy in builtin.around([], config)[1:]:
+        strategy.advantage([Group(PROBLEM, samples)], context)
+    return samples
 
 
 @pytest.mark.parametrize(
@@ -52,6 +63,14 @@ def test_truncated_samples_teach_nothing_if_so_asked():
     assert len(found) == 1 and found[0].terms["policy_gradient"] == pytest.approx(1 / 2)
 
 
+def test_a_constant_divisor_does_not_follow_the_lengths():
+    """Which samples are cut off, and so masked, follows from their lengths."""
+    settings = ("algorithm.mask_truncated=true", "algorithm.aggregation=constant")
+    (masked,) = rows_of([sample(4, truncated=True), sample(2)], *settings)
+    both = rows_of([sample(4), sample(2)], *settings)
+    assert masked.terms == both[1].terms == {"policy_gradient": pytest.approx(1 / (2 * 32))}
+
+
 def test_the_engine_correction_is_truncated_and_only_for_what_the_policy_drew():
     (close, far, base) = rows_of([sample(2, gap=np.log(1.5)), sample(2, gap=5.0), sample(2, gap=5.0, source="base")])
     assert close.columns["advantage"] == pytest.approx([1.5, 1.5]) and far.columns["advantage"] == pytest.approx(
@@ -66,20 +85,17 @@ def test_a_sample_that_left_its_group_makes_no_row_and_no_weight():
     config = load_config(None, ["algorithm.prompts_per_step=1"])
     left = sample(8)
     left.reward = None
-    (found,) = rows.make_minibatches(
-        [Group(PROBLEM, [sample(4), left])], rows.base_terms(config.algorithm), config, step=0
-    )
+    terms = terms_of(builtin.around([], config), config)[0]
+    (found,) = rows.make_minibatches([Group(PROBLEM, [sample(4), left])], terms, config, step=0)
     assert len(found) == 1 and found[0].terms["policy_gradient"] == pytest.approx(1 / 4)
 
 
 def test_minibatches_are_whole_groups_dealt_out_from_the_seed():
     config = load_config(None, ["algorithm.prompts_per_step=4", "algorithm.minibatches=2", "algorithm.epochs=2"])
+    terms = terms_of(builtin.around([], config), config)[0]
     groups = [Group(PROBLEM, [sample(2 + g, advantage=g) for _ in range(3)]) for g in range(4)]
     dealt = [
-        [
-            [r.columns["advantage"][0] for r in rows]
-            for rows in rows.make_minibatches(groups, rows.base_terms(config.algorithm), config, step=step)
-        ]
+        [[r.columns["advantage"][0] for r in rows] for rows in rows.make_minibatches(groups, terms, config, step=step)]
         for step in (0, 0, 1)
     ]
     assert dealt[0] == dealt[1] and dealt[0] != dealt[2]

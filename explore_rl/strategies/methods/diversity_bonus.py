@@ -36,6 +36,7 @@ class DiversityBonus(Strategy):
     """
 
     name = "diversity_bonus"
+    acts_on_draws = True
 
     def __init__(self, *, coefficient: float = 0.2, kind: str = "ucb_constant", b0: float | None = None):
         self.coefficient = parameters.number("coefficient", coefficient)
@@ -43,6 +44,8 @@ class DiversityBonus(Strategy):
         if kind != "ucb_constant" and b0 is not None:
             raise ValueError(f"b0={b0!r} has no effect with kind={kind}")
         self.b0 = parameters.share("b0", 0.5 if b0 is None else b0)
+        if kind == "batch":
+            self.biases = "kind=batch looks at the other draws of a group, whoever made them"
         self.counts: dict[str, Counter[str]] = {}  # problem -> answer -> times given, before the current batch
 
     def advantage(self, groups: list[Group], context: StepContext) -> None:

@@ -1,8 +1,7 @@
 """Likelihood training (SFT) on traces: the control that every result of trace injection has to beat.
 
 Acts at: plan (with only=True nothing is drawn), inject (traces join the group outside its baseline), terms (-log pi of
-    the
-traces' tokens, with a normaliser of its own).
+the traces' tokens, with a normaliser of its own).
 
 Alone it is supervised fine-tuning on the same traces in the same order. Beside the draws, and so beside the policy
 gradient, it is the "RL + SFT loss" variant.
@@ -58,17 +57,24 @@ class Likelihood(Strategy):
             leave_out=parameters.labels("leave_out", leave_out),
         )
 
-    def check(self, config: Config, problems: list[Problem]) -> None:
+    def check(self, config: Config, problems: list[Problem], others: list[Strategy]) -> None:
         rounds = config.algorithm.dynamic_sampling_rounds
         if self.only and rounds:
             raise InputError(
                 "strategies: likelihood: only=true draws nothing to draw again;"
                 f" set algorithm.dynamic_sampling_rounds=0 (it is {rounds})"
             )
+        idle = [other.name for other in others if other.acts_on_draws]
+        if self.only and idle:
+            raise InputError(
+                f"strategies: likelihood: only=true draws nothing, so {idle[0]} has nothing to act on;"
+                " leave it out, or set only=false"
+            )
         self.source.check(self.name, problems)
 
     def terms(self, config: Config) -> list[LossTerm]:
-        return [LossTerm(name="likelihood", function=losses.likelihood, normaliser="likelihood")]
+        name = self.term_name("likelihood")
+        return [LossTerm(name=name, function=losses.likelihood, normaliser=name)]
 
     def plan(self, requests: list[Request], groups: list[Group], round: int, context: StepContext) -> list[Request]:
         return [] if self.only else requests
@@ -77,13 +83,16 @@ class Likelihood(Strategy):
         self.source.prepare([g.problem for g in groups], context)
         chosen = chosen_groups(groups, self.rate, context)
         injected = 0
-        for index, group in enumerate(groups):
-            if not chosen[index] or (self.when == "no_success" and not without_success(group)):
-                continue
-            for usable in self.source.pick(group, self.per_group, context):
-                sample = self.source.sample(group, index, usable=usable, context=context, in_baseline=False)
-                sample.terms = {"likelihood": self.coefficient}
-                group.samples.append(sample)
+        wanted = {
+            index: self.per_group
+            for index, group in enumerate(groups)
+            if chosen[index] and (self.when == "always" or without_success(group))
+        }
+        for index, picked in self.source.pick(groups, wanted, context=context).items():
+            for usable in picked:
+                sample = self.source.sample(groups[index], index, usable=usable, context=context, in_baseline=False)
+                sample.terms = {self.term_name("likelihood"): self.coefficient}
+                groups[index].samples.append(sample)
                 injected += 1
         # The sum over the rounds of dynamic sampling, each of which injects.
         context.metrics["injected"] = context.metrics.get("injected", 0.0) + injected

@@ -3,13 +3,14 @@
 The weights are the balance heuristic of multiple importance sampling.
 
 Acts at: plan (which component draws each sample), advantage (the weight). Needs: the base engine, and the
-    log-probabilities
-of every component.
+log-probabilities of every component.
 
 The components are the current policy at the training temperature, the frozen base, and the current policy at a hotter
 temperature. The first rewards.min_group samples of a group always come from the policy: a smaller group would have no
 baseline and be dropped, and that would weigh components unevenly. Each other sample draws its component at random, such
-that share_j of a group comes from component j in expectation. With q_j(y) a component's probability of the whole
+that share_j of a group comes from component j in expectation. Every request carries the chances that it had
+(`Request.share`), and the share_j of a weight is their mean over the draws that the group really made: it stays right
+where another strategy takes draws out. With q_j(y) a component's probability of the whole
 sequence, end token included,
 
     w(y) = exp( log pi_old(y) - logsumexp_j( log share_j + log q_j(y) ) )        <= 1 / share_policy
@@ -30,6 +31,7 @@ import numpy as np
 
 from analysis.errors import InputError
 from explore_rl.config.schema import Config
+from explore_rl.objectives import readouts
 from explore_rl.objectives.corrections import mixture_weight
 from explore_rl.strategies import parameters
 from explore_rl.strategies.base import Column, Needs, StepContext, Strategy
@@ -48,6 +50,7 @@ class MixturePolicy(Strategy):
     """
 
     name = "mixture_policy"
+    acts_on_draws = True
 
     def __init__(
         self,
@@ -82,8 +85,10 @@ class MixturePolicy(Strategy):
         power = parameters.number("power", 0.5 if power is None else power, above=0, below=1)
         self.exponent = {"exact": 1.0, "power": power, "none": 0.0}[weight]
 
-    def check(self, config: Config, problems: list[Problem]) -> None:
+    def check(self, config: Config, problems: list[Problem], others: list[Strategy]) -> None:
         algorithm = config.algorithm
+        if any(isinstance(other, MixturePolicy) for other in others):
+            raise InputError("strategies: mixture_policy: stands there twice; one mixture has all components")
         if algorithm.importance_cap is not None:
             raise InputError(
                 "strategies: mixture_policy: its weight is the whole correction; set algorithm.importance_cap=null"
@@ -115,6 +120,13 @@ class MixturePolicy(Strategy):
                 " or weight=power or none"
             )
 
+        for other in others:
+            if self.weight == "exact" and other.biases:
+                raise InputError(
+                    f"strategies: mixture_policy: weight=exact would not be unbiased beside {other.name}, since"
+                    f" {other.biases}; change that, or set weight=power or none"
+                )
+
         if "hot" in self.shares and self.hot_temperature <= config.rollout.temperature:
             raise InputError(
                 f"strategies: mixture_policy: hot_temperature={self.hot_temperature}:"
@@ -124,9 +136,9 @@ class MixturePolicy(Strategy):
     def needs(self, config: Config) -> Needs:
         columns = []
         if "base" in self.shares:
-            columns.append(Column("base_logprob", "base", config.rollout.temperature))
+            columns.append(Column("base_logprob", "base", readouts.logprob(config.rollout.temperature)))
         if "hot" in self.shares:
-            columns.append(Column("hot_logprob", "policy", self.hot_temperature))
+            columns.append(Column("hot_logprob", "policy", readouts.logprob(self.hot_temperature)))
         return Needs(base_engine="base" in self.shares, columns=tuple(columns))
 
     def plan(self, requests: list[Request], groups: list[Group], round: int, context: StepContext) -> list[Request]:
@@ -138,6 +150,7 @@ class MixturePolicy(Strategy):
 
         # The first requests of a group stay the policy's; each of the others draws its component.
         components = ["policy"] * len(requests)
+        shares = [{"policy": 1.0}] * len(requests)
         for places in places_of_group.values():
             fixed, chances = self.allocation(len(places), context.config.rewards.min_group)
             free = places[fixed:]
@@ -145,7 +158,9 @@ class MixturePolicy(Strategy):
                 drawn = context.rng.choice(list(chances), size=len(free), p=list(chances.values()))
                 for i, name in zip(free, drawn, strict=True):
                     components[i] = str(name)
-        return [self.drawn_by(component, request) for component, request in zip(components, requests, strict=True)]
+                    shares[i] = chances
+        planned = zip(components, shares, requests, strict=True)
+        return [replace(self.drawn_by(component, request), share=share) for component, share, request in planned]
 
     def allocation(self, size: int, at_least: int) -> tuple[int, dict[str, float]]:
         """Draws of a group of `size` that are the policy's for sure, and each component's chance at each of the others.
@@ -172,7 +187,14 @@ class MixturePolicy(Strategy):
         return request
 
     def advantage(self, groups: list[Group], context: StepContext) -> None:
-        samples = [s for g in groups for s in g.samples if is_weighted(s)]
+        samples = []
+        shares = []
+        for group in groups:
+            of_group = self.shares_of(group)
+            for sample in group.samples:
+                if is_weighted(sample):
+                    samples.append(sample)
+                    shares.append(of_group)
         if not samples:
             return
 
@@ -181,7 +203,7 @@ class MixturePolicy(Strategy):
         totals = {}
         for name in self.shares:
             totals[name] = np.array([s.columns[columns[name]].sum(dtype=np.float64) for s in samples])
-        exact = mixture_weight(totals["policy"], np.stack(list(totals.values())), np.array(list(self.shares.values())))
+        exact = mixture_weight(totals["policy"], np.stack(list(totals.values())), np.array(shares).T)
         used = exact**self.exponent
         for sample, weight in zip(samples, used, strict=True):
             sample.weight = float(weight)
@@ -194,7 +216,14 @@ class MixturePolicy(Strategy):
                 context.metrics[f"exact_weight_{name}"] = float(exact[of_source].mean())
                 context.metrics[f"weight_{name}"] = float(used[of_source].mean())
 
+    def shares_of(self, group: Group) -> list[float]:
+        """What part of the group's draws each component makes in expectation, whether they count in the end or not."""
+        planned = [s.rollout.request.share for s in group.samples]
+        planned = [share for share in planned if share is not None]
+        return [sum(share.get(name, 0.0) for share in planned) / max(len(planned), 1) for name in self.shares]
+
 
 def is_weighted(sample: Sample) -> bool:
-    """Whether an engine drew the sample (it is no trace), the learner scored it, and it counts for its group."""
-    return sample.reward is not None and sample.rollout.drawn and "old_logprob" in sample.columns
+    """Whether the mixture planned the sample, the learner scored it, and it counts for its group."""
+    drawn = sample.rollout.drawn and sample.rollout.request.share is not None
+    return sample.reward is not None and drawn and "old_logprob" in sample.columns

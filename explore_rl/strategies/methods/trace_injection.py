@@ -38,6 +38,7 @@ class TraceInjection(Strategy):
     """
 
     name = "trace_injection"
+    acts_on_draws = True
 
     def __init__(
         self,
@@ -60,21 +61,24 @@ class TraceInjection(Strategy):
         self.gamma = parameters.number("gamma", gamma, above=0)
         # f(p) < 1, so a cap of 1 or more would never bind.
         self.clip = None if clip is None else parameters.number("clip", clip, above=0, below=1)
+        if when == "no_success":
+            self.biases = "when=no_success injects where the draws failed"
+        elif statistics == "all":
+            self.biases = "statistics=all puts traces into a baseline that then differs between components"
         self.source = TraceSource(
             parameters.text("traces", traces),
             which=which,
             regions=parameters.labels("regions", regions),
             leave_out=parameters.labels("leave_out", leave_out),
         )
-        self.room: list[int] = []  # traces that each group of the draw gets
 
-    def check(self, config: Config, problems: list[Problem]) -> None:
+    def check(self, config: Config, problems: list[Problem], others: list[Strategy]) -> None:
         check_budget(self.name, self.per_group, config)
         self.source.check(self.name, problems)
 
     def terms(self, config: Config) -> list[LossTerm]:
         shaped = LossTerm(
-            name="shaped_trace",
+            name=self.term_name("shaped_trace"),
             function=losses.shaped_trace,
             columns=("advantage",),
             params={"gamma": self.gamma, "clip": self.clip},
@@ -87,25 +91,30 @@ class TraceInjection(Strategy):
             return requests
         self.source.prepare([g.problem for g in groups], context)
         chosen = chosen_groups(groups, self.rate, context)
-        self.room = []
-        for group, is_chosen in zip(groups, chosen, strict=True):
+        room = {}
+        for index, group in enumerate(groups):
             usable = len(self.source.usable[group.problem.id])
-            self.room.append(min(self.per_group, usable) if is_chosen else 0)
-        return drop_for_traces(requests, dict(enumerate(self.room)))
+            room[index] = min(self.per_group, usable) if chosen[index] else 0
+        context.kept["room"] = room
+        return drop_for_traces(requests, room)
 
     def inject(self, groups: list[Group], context: StepContext) -> None:
         # Only now is it known which groups failed; with "always" `plan` has made room before the draws.
         if self.when == "no_success":
             self.source.prepare([g.problem for g in groups], context)
             chosen = chosen_groups(groups, self.rate, context)
-            self.room = [self.per_group if chosen[i] and without_success(g) else 0 for i, g in enumerate(groups)]
+            room = {i: self.per_group if chosen[i] and without_success(g) else 0 for i, g in enumerate(groups)}
+        else:
+            room = context.kept["room"]
         in_baseline = self.statistics == "all"
         injected = 0
-        for index, group in enumerate(groups):
-            for usable in self.source.pick(group, self.room[index], context):
-                sample = self.source.sample(group, index, usable=usable, context=context, in_baseline=in_baseline)
-                sample.terms = {"shaped_trace": 1.0}
-                group.samples.append(sample)
+        for index, picked in self.source.pick(groups, room, context=context).items():
+            for usable in picked:
+                sample = self.source.sample(
+                    groups[index], index, usable=usable, context=context, in_baseline=in_baseline
+                )
+                sample.terms = {self.term_name("shaped_trace"): 1.0}
+                groups[index].samples.append(sample)
                 injected += 1
         # The sum over the rounds of dynamic sampling, each of which injects.
         context.metrics["injected"] = context.metrics.get("injected", 0.0) + injected

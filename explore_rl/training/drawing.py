@@ -1,0 +1,82 @@
+"""What a step draws: its batch while it is put together, the seeds of its requests, and a verdict's first reward."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+
+from explore_rl.config.schema import RewardsConfig
+from explore_rl.rollout.seeds import hashed_seed
+from explore_rl.strategies.base import StepContext, Strategy
+from explore_rl.training.metrics import StageClock
+from explore_rl.types import Group, Request, Status, Verdict
+
+
+@dataclass(eq=False)
+class Batch:
+    """What a step learns from.
+
+    number: the step.
+    acting: the run's strategies in order, each with its context; a list, since a strategy need not be hashable.
+    groups: those that count.
+    dropped: those that were drawn and left out.
+    clock: of the step.
+    """
+
+    number: int
+    acting: list[tuple[Strategy, StepContext]]
+    groups: list[Group] = field(default_factory=list)
+    dropped: list[Group] = field(default_factory=list)
+    clock: StageClock = field(default_factory=StageClock)
+    drawn: list[list[Group]] = field(default_factory=list)
+
+    def add(self, groups: list[Group]) -> int:
+        """Takes in a draw: the strategies say which groups count. Returns for how many problems more they ask."""
+        kept = groups
+        wanted = 0
+        for strategy, context in self.acting:
+            kept, more = strategy.keep(kept, context)
+            wanted = max(wanted, more)
+        self.drawn.append(groups)
+        self.groups += kept
+        self.dropped += without(groups, kept)
+        return wanted
+
+    def last_draw(self) -> list[Group]:
+        """Without any group that counts it is still a step: the last draw stands for it, and is not dropped."""
+        last = self.drawn[-1]
+        self.dropped = without(self.dropped, last)
+        return last
+
+
+def without(groups: list[Group], taken: list[Group]) -> list[Group]:
+    """The groups that are not among `taken`; a group is itself, whatever it holds."""
+    ids = {id(group) for group in taken}
+    return [group for group in groups if id(group) not in ids]
+
+
+def seeded(requests: list[Request], seed: int, number: int, *, attempt: int = 0, plan_round: int = 0) -> list[Request]:
+    """The requests, each with a seed of its own: a hash of everything that tells it from every other of the run.
+
+    seed: the run's.
+    number: the step.
+    attempt: how often the step was drawn before.
+    plan_round: of the strategies' planning.
+    """
+    places: Counter[int] = Counter()
+    found = []
+    for request in requests:
+        place = places[request.group]
+        places[request.group] += 1
+        when = (number, attempt) if plan_round == 0 else (number, attempt, "round", plan_round)
+        found.append(replace(request, seed=hashed_seed(seed, "draw", *when, request.group, place)))
+    return found
+
+
+def base_reward(verdict: Verdict, rewards: RewardsConfig) -> float | None:
+    """A verdict's reward before any bonus.
+
+    None leaves the sample out of its group: an error is never a reward of 0.
+    """
+    special = {Status.NO_ANSWER: rewards.no_answer, Status.TIMEOUT: rewards.timeout, Status.ERROR: rewards.error}
+    return special.get(verdict.status, verdict.score)
