@@ -136,7 +136,7 @@ class Strategy:
 
     def term_name(self, name: str) -> str:
         """The name of its loss term `name`: that itself for a first instance, else with the instance's key before."""
-        return name if self.key in ("", self.name) else f"{self.key}/{name}"
+        return name if self.key in ("", self.name) else f"{self.key}.{name}"
 
     def needs(self, config: Config) -> Needs:
         return Needs()
