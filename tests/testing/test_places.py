@@ -102,8 +102,8 @@ def test_what_a_strategy_writes_as_a_seed_is_never_used(tmp_path):
 
 def test_two_instances_have_their_own_keys_terms_metrics_and_random_streams(tmp_path):
     pair = strategies(
-        {"name": "trace_injection", "regions": ["double"], "gamma": 0.1, "rate": 0.5},
-        {"name": "trace_injection", "regions": ["mixed"], "gamma": 0.9, "rate": 0.5},
+        {"name": "trace_injection", "regions": ["double"], "gamma": 0.1},
+        {"name": "trace_injection", "regions": ["mixed"], "gamma": 0.9},
     )
     outcome = run_steps(tmp_path, pair, config=digits_config("run.steps=1", "algorithm.prompts_per_step=5"))
     assert [strategy.key for strategy in pair] == ["trace_injection", "trace_injection-2"]
