@@ -196,7 +196,6 @@ class Row:
         mini-batch and all ranks.
     columns: per-token inputs of the terms, float32 [T] each: "advantage", "old_logprob", "base_logprob", ...
     mask: float32 [T]; 0 leaves a token out (a given prefix).
-    temperature: log-probabilities under the policy are taken of logits / temperature.
 
     The learner minimises  sum over rows, terms and tokens of  terms[name] * mask[t] * term(name)[t].
     """
@@ -206,4 +205,3 @@ class Row:
     terms: dict[str, float]
     columns: dict[str, np.ndarray]
     mask: np.ndarray
-    temperature: float = 1.0

@@ -89,14 +89,14 @@ class Pair:
     def __init__(self, layout):
         self.layout, self.learner = layout, None
 
-    def reset(self, config, needs_frozen=False):
+    def reset(self, config, *needs):
         """The two ranks with the model of `config` and a new optimizer."""
         from explore_rl.learner.learner import Learner
 
         if self.learner is None or not self.learner.actors:
-            self.learner = Learner(config, self.layout, needs_frozen)
+            self.learner = Learner(config, self.layout, *needs)
         else:
-            self.learner.reset(config, needs_frozen)
+            self.learner.reset(config, *needs)
         return self.learner
 
 

@@ -66,7 +66,7 @@ class StepContext:
     encode_prompt: encode_prompt(problem) -> token ids, by the policy's own template.
     encode_completion: encode_completion(text) -> token ids with the end token, by the policy's own template.
     verify: verify([(problem, text), ...]) -> a Verdict for each.
-    logprobs: logprobs(sequences, model), as Learner.logprobs.
+    read: read(sequences, readouts, model), as Learner.read.
     metrics: what is put here is logged under the strategy's name.
     """
 
@@ -76,7 +76,7 @@ class StepContext:
     encode_prompt: Callable[[Problem], tuple[int, ...]]
     encode_completion: Callable[[str], tuple[int, ...]]
     verify: Callable[[list[tuple[Problem, str]]], list[Verdict]]
-    logprobs: Callable[..., list]
+    read: Callable[..., list]
     metrics: dict[str, float] = field(default_factory=dict)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from analysis.errors import InputError
 from explore_rl.config.schema import Config
+from explore_rl.objectives.readouts import logprob
 from explore_rl.strategies.base import StepContext, given
 from explore_rl.types import Group, Problem, Request, Sample, Status, Trace, Verdict
 
@@ -136,9 +137,9 @@ class TraceSource:
             order = context.rng.permutation(len(usable))
         else:
             prompt = context.encode_prompt(group.problem)
-            temperature = context.config.rollout.temperature
-            sequences = [(np.array(prompt + u.tokens, dtype=np.int32), len(prompt), temperature) for u in usable]
-            logprobs = [scores.logprob.sum() for scores in context.logprobs(sequences)]
+            sequences = [(np.array(prompt + u.tokens, dtype=np.int32), len(prompt)) for u in usable]
+            read = context.read(sequences, (logprob(context.config.rollout.temperature),))
+            logprobs = [values.sum() for (values,) in read]
             order = np.argsort(logprobs, kind="stable")
         return [usable[i] for i in order[:count]]
 

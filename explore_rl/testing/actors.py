@@ -7,6 +7,7 @@ from contextlib import ExitStack
 
 from explore_rl.cluster.placement import Layout
 from explore_rl.config.schema import Config
+from explore_rl.learner.messages import LearnerNeeds
 from explore_rl.testing.engines import InProcessVerifiers, TableEngines, TableSync
 from explore_rl.testing.learner import TableLearner
 from explore_rl.testing.table import LogitTable
@@ -35,6 +36,6 @@ class TableActors(Actors):
         self.config, self.base_engine, self.base_model = config, base_engine, base_model
         self.layout = Layout("cpu", [], [], [])
         self.verifiers = InProcessVerifiers(config.verifiers.options, verifiers or {})
-        self.learner = TableLearner(config, start, base_model)
+        self.learner = TableLearner(config, start, LearnerNeeds(base=base_model))
         self.engines = TableEngines(config, start, base_engine)
         self.weights = TableSync(self.learner, self.engines)

@@ -15,6 +15,8 @@ from explore_rl.cluster import placement
 from explore_rl.cluster.faults import RunStopped
 from explore_rl.config.schema import Config
 from explore_rl.learner.learner import Learner
+from explore_rl.learner.messages import LearnerNeeds
+from explore_rl.objectives.readouts import logprob
 from explore_rl.rollout.engines import Engines
 from explore_rl.training.rows import sequence_of
 from explore_rl.transfer.on_ranks import import_sender
@@ -64,7 +66,7 @@ class Actors:
             raise
 
     def _start_learner(self) -> Learner:
-        learner = Learner(self.config, self.layout, needs_frozen=self.base_model)
+        learner = Learner(self.config, self.layout, LearnerNeeds(base=self.base_model))
         self.stack.callback(learner.close)
         learner.apply(import_sender)
         return learner
@@ -84,7 +86,7 @@ class Actors:
 
     def reset(self, config: Config, base_model: bool) -> None:
         self.config = config
-        self.learner.reset(config, needs_frozen=base_model)
+        self.learner.reset(config, LearnerNeeds(base=base_model))
 
     def check_parity(self, rollouts: list[Rollout]) -> dict[str, float]:
         """Mean and largest |engine - learner| log-probability over the sampled tokens of `rollouts`.
@@ -93,8 +95,11 @@ class Actors:
         """
         # The learner scores exactly what the engines drew, at the temperature of the draw.
         drawn = [r for r in rollouts if r.logprobs is not None and len(r.tokens)]
-        sequences = [(*sequence_of(r), r.request.temperature) for r in drawn]
-        by_learner = np.concatenate([scores.logprob for scores in self.learner.logprobs(sequences)])
+        temperatures = sorted({r.request.temperature for r in drawn})
+        read = self.learner.read([sequence_of(r) for r in drawn], tuple(logprob(t) for t in temperatures))
+        by_learner = np.concatenate(
+            [values[temperatures.index(r.request.temperature)] for r, values in zip(drawn, read, strict=True)]
+        )
         by_engine = np.concatenate([np.asarray(r.logprobs) for r in drawn])
         gap = np.abs(by_learner - by_engine)[~np.isnan(by_engine)]  # given tokens have no engine log-probability
         mean = float(gap.mean())

@@ -13,17 +13,19 @@ import numpy as np
 from explore_rl.config.schema import AlgorithmConfig, Config
 from explore_rl.objectives import corrections, divergences, losses
 from explore_rl.objectives.normalisers import row_weights
+from explore_rl.objectives.readouts import entropy
 from explore_rl.objectives.terms import LossTerm
 from explore_rl.rollout.seeds import hashed_seed
 from explore_rl.types import Group, Rollout, Row, Sample
 
 
-def base_terms(config: AlgorithmConfig) -> list[LossTerm]:
+def base_terms(config: Config) -> list[LossTerm]:
     """The loss terms of GRPO itself: the clipped policy gradient and, where asked for, KL and entropy on its rows."""
+    algorithm = config.algorithm
     # Without clipping the bounds are those that no ratio passes.
     bounds = {"clip_low": 1.0, "clip_high": math.inf}
-    if config.clip:
-        bounds = {"clip_low": config.clip_low, "clip_high": config.clip_high}
+    if algorithm.clip:
+        bounds = {"clip_low": algorithm.clip_low, "clip_high": algorithm.clip_high}
     terms = [
         LossTerm(
             name="policy_gradient",
@@ -35,15 +37,15 @@ def base_terms(config: AlgorithmConfig) -> list[LossTerm]:
         )
     ]
     # KL and entropy share the policy gradient's normaliser, so their coefficients are relative to it.
-    if config.kl != "none" and config.kl_place == "loss":
-        estimator = getattr(divergences, config.kl)
+    if algorithm.kl != "none" and algorithm.kl_place == "loss":
+        estimator = getattr(divergences, algorithm.kl)
         terms.append(LossTerm(name="kl", function=estimator, columns=("base_logprob",), normaliser="policy_gradient"))
-    if config.entropy_coefficient:
+    if algorithm.entropy_coefficient:
         terms.append(
             LossTerm(
                 name="entropy",
                 function=losses.entropy_bonus,
-                columns=("entropy",),
+                columns=(entropy(config.rollout.temperature),),
                 normaliser="policy_gradient",
             )
         )
@@ -97,7 +99,6 @@ def make_rows(samples: list[Sample], terms: list[LossTerm], config: Config) -> l
             terms={name: c * weights[normaliser_of[name]][i] for name, c in coefficients[i].items()},
             columns={**sample.columns, "advantage": _token_advantage(sample, algorithm)},
             mask=masks[i],
-            temperature=config.rollout.temperature,
         )
         rows.append(row)
     return rows

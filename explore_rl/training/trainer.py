@@ -21,10 +21,11 @@ from explore_rl.config.schema import Config
 from explore_rl.experiments.run_folder import RunFolder
 from explore_rl.models import load_tokenizer
 from explore_rl.objectives import advantages, divergences
+from explore_rl.objectives.readouts import entropy, logprob
 from explore_rl.problems.templates import load_template
 from explore_rl.rollout.records import rollout_columns
 from explore_rl.rollout.seeds import hashed_seed
-from explore_rl.strategies.base import Column, StepContext, Strategy, needs_of
+from explore_rl.strategies.base import StepContext, Strategy, needs_of
 from explore_rl.training import metrics as metrics_of
 from explore_rl.training import rows
 from explore_rl.training.actors import Actors
@@ -61,14 +62,14 @@ class Trainer:
         self.template = load_template(config.model.template)
         # Columns to score and loss terms: GRPO's own, and those of the strategies.
         self.needs = needs_of(strategies, config)
-        self.terms = rows.base_terms(config.algorithm) + [t for s in strategies for t in s.terms(config)]
+        self.terms = rows.base_terms(config) + [t for s in strategies for t in s.terms(config)]
         self.columns = {term.name: term.columns for term in self.terms}
         means = Means(
             tokenizer=self.tokenizer,
             encode_prompt=self.encode_prompt,
             generate=self.generate,
             verify=actors.verifiers.verify_all,
-            logprobs=actors.learner.logprobs,
+            read=actors.learner.read,
             append=folder.append,
         )
         self.evaluations = Evaluations(config, heldout, means=means)
@@ -237,17 +238,15 @@ class Trainer:
         """
         samples = [s for g in groups for s in g.samples if len(s.rollout.tokens)]
         sequences = [rows.sequence_of(s.rollout) for s in samples]
-        old = Column("old_logprob", model="policy", temperature=self.config.rollout.temperature)
-        for column in (old, *self.needs.columns):
-            scores = self.actors.learner.logprobs(
-                [(tokens, prompt_length, column.temperature) for tokens, prompt_length in sequences],
-                model=column.model,
-                entropy=column.name == old.name,
-            )
-            for sample, score in zip(samples, scores, strict=True):
-                sample.columns[column.name] = score.logprob
-                if score.entropy is not None:
-                    sample.columns["entropy"] = score.entropy
+        temperature = self.config.rollout.temperature
+        wanted = {"policy": {"old_logprob": logprob(temperature), "entropy": entropy(temperature)}}
+        for column in self.needs.columns:
+            wanted.setdefault(column.model, {})[column.name] = logprob(column.temperature)
+        # One forward pass of a model fills all columns that are read from it.
+        for model, readouts in wanted.items():
+            read = self.actors.learner.read(sequences, tuple(readouts.values()), model)
+            for sample, values in zip(samples, read, strict=True):
+                sample.columns |= zip(readouts, values, strict=True)
 
     def reward(self, groups: list[Group], contexts: dict[Strategy, StepContext]) -> None:
         """Changes the samples' rewards: first by the KL penalty, where the config puts it there, then by strategies."""
@@ -294,7 +293,7 @@ class Trainer:
             encode_prompt=self.encode_prompt,
             encode_completion=self.encode_completion,
             verify=self.verify_texts,
-            logprobs=self.actors.learner.logprobs,
+            read=self.actors.learner.read,
         )
 
     def encode_prompt(self, problem: Problem) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ import pytest
 from explore_rl import strategies
 from explore_rl.cluster.faults import RunStopped
 from explore_rl.models import load_tokenizer
+from explore_rl.objectives.readouts import logprob
 from explore_rl.strategies.base import Column, Needs, Strategy
 from explore_rl.testing import digit_problems, digit_table, digits_config, make_trainer, run_steps
 from explore_rl.training.actors import ParityError
@@ -173,7 +174,7 @@ class Undeclared(Strategy):
     def reward(self, groups, context):
         rollout = groups[0].samples[0].rollout
         prompt = rollout.request.prompt_ids
-        context.logprobs([(np.array(prompt + rollout.tokens, dtype=np.int32), len(prompt), 1.0)], "base")
+        context.read([(np.array(prompt + rollout.tokens, dtype=np.int32), len(prompt))], (logprob(),), "base")
 
 
 def test_what_a_strategy_uses_it_has_to_announce(tmp_path):

@@ -23,7 +23,7 @@ def sample(length, advantage=1.0, source="policy", gap=0.0, truncated=False, pre
 
 def rows_of(samples, *overrides):
     config = load_config(None, list(overrides))
-    return rows.make_rows(samples, rows.base_terms(config.algorithm), config)
+    return rows.make_rows(samples, rows.base_terms(config), config)
 
 
 @pytest.mark.parametrize(
@@ -66,9 +66,7 @@ def test_a_sample_that_left_its_group_makes_no_row_and_no_weight():
     config = load_config(None, ["algorithm.prompts_per_step=1"])
     left = sample(8)
     left.reward = None
-    (found,) = rows.make_minibatches(
-        [Group(PROBLEM, [sample(4), left])], rows.base_terms(config.algorithm), config, step=0
-    )
+    (found,) = rows.make_minibatches([Group(PROBLEM, [sample(4), left])], rows.base_terms(config), config, step=0)
     assert len(found) == 1 and found[0].terms["policy_gradient"] == pytest.approx(1 / 4)
 
 
@@ -78,7 +76,7 @@ def test_minibatches_are_whole_groups_dealt_out_from_the_seed():
     dealt = [
         [
             [r.columns["advantage"][0] for r in rows]
-            for rows in rows.make_minibatches(groups, rows.base_terms(config.algorithm), config, step=step)
+            for rows in rows.make_minibatches(groups, rows.base_terms(config), config, step=step)
         ]
         for step in (0, 0, 1)
     ]

@@ -21,6 +21,7 @@ from explore_rl.cluster import connection, placement
 from explore_rl.cluster.faults import ActorFault
 from explore_rl.config.schema import Config
 from explore_rl.models import load_tokenizer
+from explore_rl.objectives.readouts import logprob
 from explore_rl.rollout.engines import Engines
 from explore_rl.rollout.seeds import hashed_seed
 from explore_rl.transfer.sync import WeightSync
@@ -58,10 +59,9 @@ class House:
 
     def gap(self, rollouts):
         sequences = [
-            (np.array(r.request.prompt_ids + r.tokens, dtype=np.int32), len(r.request.prompt_ids), 1.0)
-            for r in rollouts
+            (np.array(r.request.prompt_ids + r.tokens, dtype=np.int32), len(r.request.prompt_ids)) for r in rollouts
         ]
-        learner = np.concatenate([s.logprob for s in self.learner.logprobs(sequences)])
+        learner = np.concatenate([values for (values,) in self.learner.read(sequences, (logprob(),))])
         return float(np.abs(learner - np.concatenate([r.logprobs for r in rollouts])).mean())
 
     def workers(self):
