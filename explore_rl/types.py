@@ -222,7 +222,6 @@ class Row:
         mini-batch and all ranks.
     columns: per-token inputs of the terms, float32 [T] each: "advantage", "old_logprob", "base_logprob", ...
     mask: float32 [T]; 0 leaves a token out (one that was given within a draw).
-    temperature: log-probabilities under the policy are taken of logits / temperature.
 
     The learner minimises  sum over rows, terms and tokens of  terms[name] * mask[t] * term(name)[t].
     """
@@ -232,4 +231,3 @@ class Row:
     terms: dict[str, float]
     columns: dict[str, np.ndarray]
     mask: np.ndarray
-    temperature: float = 1.0

@@ -22,6 +22,7 @@ from explore_rl.cluster import placement
 from explore_rl.config.loading import load_config
 from explore_rl.learner.learner import Learner
 from explore_rl.models import load_tokenizer
+from explore_rl.objectives.readouts import logprob
 from explore_rl.rollout.engines import Engines
 from explore_rl.transfer.on_ranks import import_sender
 from explore_rl.transfer.sync import WeightSync
@@ -69,10 +70,9 @@ def clone_seconds(rank, rounds: int) -> tuple[float, int]:
 
 
 def gap(learner: Learner, rollouts: list) -> float:
-    scores = learner.logprobs(
-        [(np.concatenate([r.request.prompt_ids, r.tokens]), len(r.request.prompt_ids), 1.0) for r in rollouts]
-    )
-    return float(np.abs(np.concatenate([s.logprob - r.logprobs for s, r in zip(scores, rollouts, strict=True)])).mean())
+    sequences = [(np.concatenate([r.request.prompt_ids, r.tokens]), len(r.request.prompt_ids)) for r in rollouts]
+    read = learner.read(sequences, (logprob(),))
+    return float(np.abs(np.concatenate([v - r.logprobs for (v,), r in zip(read, rollouts, strict=True)])).mean())
 
 
 def main() -> None:

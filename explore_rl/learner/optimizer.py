@@ -11,31 +11,38 @@ import torch
 from explore_rl.config.schema import Config, LearnerConfig
 
 
-def make_optimizer(config: LearnerConfig, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
-    """AdamW, or plain SGD. PyTorch's own: a resumed run continues bit for bit, which DeepSpeed's CPU Adam does not."""
+def make_optimizer(
+    config: LearnerConfig, parameters: Iterable[torch.nn.Parameter], peak: float | None = None
+) -> torch.optim.Optimizer:
+    """AdamW, or plain SGD. PyTorch's own: a resumed run continues bit for bit, which DeepSpeed's CPU Adam does not.
+
+    peak: the learning rate after the warm-up; None: learner.learning_rate.
+    """
+    peak = config.learning_rate if peak is None else peak
     if config.optimizer == "sgd":
-        return torch.optim.SGD(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
+        return torch.optim.SGD(parameters, lr=peak, weight_decay=config.weight_decay)
     first, second = config.betas
-    return torch.optim.AdamW(
-        parameters, lr=config.learning_rate, betas=(first, second), weight_decay=config.weight_decay
-    )
+    return torch.optim.AdamW(parameters, lr=peak, betas=(first, second), weight_decay=config.weight_decay)
 
 
-def learning_rate(config: Config, step: int) -> float:
+def learning_rate(config: Config, step: int, peak: float | None = None) -> float:
     """The learning rate of optimizer step `step`, counted from 0.
 
     Linear warm-up; then constant, or down to min_learning_rate by a cosine or a straight line. The schedule ends at
     run.steps x minibatches x epochs optimizer steps; skipped steps do not count.
+
+    peak: the one after the warm-up; None: learner.learning_rate.
     """
     learner = config.learner
+    peak = learner.learning_rate if peak is None else peak
     if step < learner.warmup_steps:
-        return learner.learning_rate * (step + 1) / learner.warmup_steps
+        return peak * (step + 1) / learner.warmup_steps
     total = config.run.steps * config.algorithm.minibatches * config.algorithm.epochs
     done = min(1.0, (step - learner.warmup_steps) / max(1, total - learner.warmup_steps))  # share of the way
     left = {"constant": 1.0, "linear": 1 - done, "cosine": (1 + math.cos(math.pi * done)) / 2}[learner.schedule]
     if learner.schedule == "constant":
-        return learner.learning_rate
-    return learner.min_learning_rate + (learner.learning_rate - learner.min_learning_rate) * left
+        return peak
+    return learner.min_learning_rate + (peak - learner.min_learning_rate) * left
 
 
 def deepspeed_settings(config: Config, kind: str, model: torch.nn.Module) -> dict[str, Any]:

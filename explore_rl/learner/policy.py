@@ -1,7 +1,6 @@
-"""A transformers causal language model as the learner uses it.
+"""A transformers causal language model as the learner uses it, and the critic beside it.
 
-Token ids go in, log-probabilities and entropies of chosen tokens come out. Logits are made for those tokens only, a
-chunk at a time, and again in the backward pass, so that a vocabulary of 150,000 never meets a whole micro-batch.
+Token ids go in, readouts of chosen tokens come out (objectives/readouts.py).
 """
 
 from __future__ import annotations
@@ -17,9 +16,9 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 
 from analysis.errors import InputError
+from explore_rl.learner.head import ReadoutHead
 from explore_rl.models import load_model_config
-
-CHUNK_LOGITS = 1 << 25  # logits held at once (128 MiB in float32)
+from explore_rl.objectives.readouts import HIDDEN, LOG_P, VALUE, Readout
 
 
 @dataclass
@@ -27,9 +26,10 @@ class Tokens:
     """One micro-batch.
 
     input_ids, position_ids: [lines, width].
-    at: [N], flat positions whose next token is scored.
+    at: [N], flat positions whose next token is read.
     targets: [N], that next token.
-    temperature: [N], at which it is scored.
+    sequence: [N], which of the micro-batch's sequences it belongs to, from 0.
+    sequences: how many there are.
     mask: bool [lines, 1, width, width], who sees whom, where sequences share a prompt. Else None: each sequence sees
         itself, told from its neighbours by their positions.
     """
@@ -38,89 +38,45 @@ class Tokens:
     position_ids: Tensor
     at: Tensor
     targets: Tensor
-    temperature: Tensor
+    sequence: Tensor
+    sequences: int
     mask: Tensor | None = None
 
 
-class _ChunkedLogprob(torch.autograd.Function):
-    """log softmax(hidden weight^T / temperature)[target] and the entropy, without ever holding all the logits.
+class ValueHead(nn.Linear):
+    """One number for each hidden state, in float32; zero at first."""
 
-    With p the softmax and H its entropy: d logprob / dz = onehot(target) - p,  dH / dz = -p (log p + H).
-    """
+    def __init__(self, hidden_size: int):
+        super().__init__(hidden_size, 1)
 
-    @staticmethod
-    def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, temperature: Tensor, with_entropy: bool
-    ) -> tuple[Tensor, Tensor]:
+    def reset_parameters(self) -> None:
+        nn.init.zeros_(self.weight)
+        nn.init.zeros_(self.bias)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """[n, h] -> [n]."""
         precision = torch.promote_types(hidden.dtype, torch.float32)
-        logprob = torch.empty(len(hidden), dtype=precision, device=hidden.device)
-        entropy = torch.zeros_like(logprob)
-        for rows in _chunks(len(hidden), len(weight)):
-            log_p = _log_softmax(hidden[rows], weight, temperature[rows], precision)
-            logprob[rows] = log_p.gather(1, targets[rows, None])[:, 0]
-            if with_entropy:
-                entropy[rows] = -(log_p.exp() * log_p).sum(1)
-        ctx.save_for_backward(hidden, weight, targets, temperature, entropy)
-        ctx.with_entropy = with_entropy
-        return logprob, entropy
-
-    @staticmethod
-    def backward(ctx: Any, d_logprob: Tensor, d_entropy: Tensor) -> tuple[Tensor | None, ...]:
-        hidden, weight, targets, temperature, entropy = ctx.saved_tensors
-        d_hidden = torch.empty_like(hidden)
-        d_weight = torch.zeros(weight.shape, dtype=d_logprob.dtype, device=weight.device)
-        for rows in _chunks(len(hidden), len(weight)):
-            log_p = _log_softmax(hidden[rows], weight, temperature[rows], d_logprob.dtype)
-            p = log_p.exp()
-            # The two derivatives above, added up in place; then back through the temperature and the projection.
-            d_logits = p * -d_logprob[rows, None]
-            d_logits.scatter_add_(1, targets[rows, None], d_logprob[rows, None])
-            if ctx.with_entropy:
-                d_logits -= d_entropy[rows, None] * p * (log_p + entropy[rows, None])
-            d_logits = (d_logits / temperature[rows, None]).to(hidden.dtype)
-            d_hidden[rows] = d_logits @ weight
-            d_weight += (d_logits.T @ hidden[rows]).to(d_weight.dtype)
-        return d_hidden, d_weight.to(weight.dtype), None, None, None
-
-
-def _chunks(tokens: int, vocabulary: int) -> list[slice]:
-    """Slices of the tokens, with at most CHUNK_LOGITS logits each."""
-    size = max(1, CHUNK_LOGITS // vocabulary)
-    return [slice(start, start + size) for start in range(0, tokens, size)]
-
-
-def _log_softmax(hidden: Tensor, weight: Tensor, temperature: Tensor, precision: torch.dtype) -> Tensor:
-    return torch.log_softmax((hidden @ weight.T).to(precision) / temperature[:, None], dim=1)
-
-
-class LogprobHead(nn.Module):
-    """Stands in place of the model's output projection and keeps its weight, tied or not.
-
-    So ZeRO-3 gathers that weight as it gathers any other.
-    """
-
-    def __init__(self, projection: nn.Linear):
-        super().__init__()
-        self.weight = projection.weight
-
-    def forward(
-        self, hidden: Tensor, targets: Tensor, temperature: Tensor, with_entropy: bool
-    ) -> tuple[Tensor, Tensor]:
-        temperature = temperature.to(torch.promote_types(hidden.dtype, torch.float32))
-        return _ChunkedLogprob.apply(hidden, self.weight, targets, temperature, with_entropy)
+        weight, bias = self.weight.to(precision), self.bias.to(precision)
+        return nn.functional.linear(hidden.to(precision), weight, bias)[:, 0]
 
 
 class Policy(nn.Module):
-    """A transformers module whose output projection is a `LogprobHead`.
+    """A transformers module whose output projection is a `ReadoutHead`, with value heads beside it.
 
-    model: the transformers module; its parameters are named as in its checkpoint.
+    model: the transformers module; its parameters are named as in its checkpoint. Heads are no part of it.
+    heads: names of value heads.
     """
 
-    def __init__(self, model: Any):
+    def __init__(self, model: Any, heads: tuple[str, ...] = ()):
         super().__init__()
         _refuse_unusual_head(model)
-        model.set_output_embeddings(LogprobHead(model.get_output_embeddings()))
+        model.set_output_embeddings(ReadoutHead(model.get_output_embeddings()))
         self.model: Any = model  # torch types attributes of a module as tensors
+        self._add_heads(heads)
+
+    def _add_heads(self, heads: tuple[str, ...]) -> None:
+        config = self.model.config
+        self.heads = nn.ModuleDict({name: ValueHead(config.hidden_size).to(self.model.dtype) for name in heads})
 
     @property
     def takes_masks(self) -> bool:
@@ -136,18 +92,62 @@ class Policy(nn.Module):
             and getattr(config, "sliding_window", None) is None
         )
 
-    def forward(self, tokens: Tokens, with_entropy: bool = False) -> tuple[Tensor, Tensor]:
-        """Log-probability and entropy (zeros unless asked for) of the chosen tokens, float32 [N] each."""
+    def forward(self, tokens: Tokens, readouts: tuple[Readout, ...]) -> tuple[Tensor, ...]:
+        """Of each readout its values: [N] or [N, k], or [sequences, ...] where it is of whole sequences."""
         # With a cache, transformers does not see that a line holds several sequences, and they leak into each other.
         hidden = self.model.base_model(
             input_ids=tokens.input_ids, attention_mask=tokens.mask, position_ids=tokens.position_ids, use_cache=False
         ).last_hidden_state
-        return self.model.get_output_embeddings()(
-            hidden.flatten(0, 1)[tokens.at], tokens.targets, tokens.temperature, with_entropy
-        )
+        hidden = hidden.flatten(0, 1)[tokens.at]
+        values: dict[Readout, Tensor] = {}
+        of_log_p = tuple(readout for readout in readouts if readout.reads == LOG_P)
+        if of_log_p:
+            values |= zip(of_log_p, self.projection(hidden, tokens.targets, of_log_p), strict=True)
+        for readout in readouts:
+            if readout.reads == HIDDEN:
+                values[readout] = readout.of(hidden, tokens.sequence, tokens.sequences)
+            elif readout.head is not None:
+                values[readout] = readout.of(self.heads[readout.head](hidden))
+        return tuple(values[readout] for readout in readouts)
+
+    @property
+    def projection(self) -> Any:
+        """The `ReadoutHead`."""
+        return self.model.get_output_embeddings()
+
+    @property
+    def ends(self) -> list[nn.Module]:
+        """The modules behind the last layer."""
+        return [self.projection, *self.heads.values()]
 
 
-def load_policy(path: Path, dtype: str, *, attention: str, sharded: bool = False) -> Policy:
+class Critic(Policy):
+    """The trunk of a causal language model with a value head, objectives.readouts.VALUE, and without a projection."""
+
+    def __init__(self, model: Any):
+        nn.Module.__init__(self)
+        self.model = model.base_model
+        assert VALUE.head is not None
+        self._add_heads((VALUE.head,))
+
+    @property
+    def projection(self) -> Any:
+        raise ValueError("a critic gives values, and no distribution over tokens")
+
+    @property
+    def ends(self) -> list[nn.Module]:
+        return list(self.heads.values())
+
+
+def load_policy(
+    path: Path,
+    dtype: str,
+    *,
+    attention: str,
+    sharded: bool = False,
+    heads: tuple[str, ...] = (),
+    critic: bool = False,
+) -> Policy:
     """The checkpoint in `path`, without dropout, whose noise would be taken for a change of the policy.
 
     Raises InputError if it cannot be loaded, or has a head that is not supported.
@@ -156,6 +156,8 @@ def load_policy(path: Path, dtype: str, *, attention: str, sharded: bool = False
     dtype: "float32" or "bfloat16".
     attention: transformers' name of the implementation.
     sharded: as ZeRO-3 shards; then all ranks call this together.
+    heads: names of value heads.
+    critic: a Critic is made of the checkpoint.
     """
     config = load_model_config(path)
     for name in [n for n in vars(config) if n.endswith(("dropout", "_pdrop"))]:
@@ -167,7 +169,7 @@ def load_policy(path: Path, dtype: str, *, attention: str, sharded: bool = False
             )
     except (OSError, ValueError, ImportError) as error:
         raise InputError(f"model.path={path}: cannot be loaded: {str(error).splitlines()[0]}") from error
-    return Policy(model)
+    return Critic(model) if critic else Policy(model, heads)
 
 
 @contextmanager
@@ -196,7 +198,7 @@ def _sharded_from_the_start(dtype: str) -> Iterator[None]:
 
 
 def _refuse_unusual_head(model: Any) -> None:
-    """Raises InputError for a model whose logits are not hidden state times matrix, as `LogprobHead` makes them."""
+    """Raises InputError for a model whose logits are not hidden state times matrix, as `ReadoutHead` makes them."""
     projection = model.get_output_embeddings()
     settings = ("final_logit_softcapping", "logit_scale", "logits_scaling")
     unusual = [key for key in settings if getattr(model.config, key, None) not in (None, 1, 1.0)]

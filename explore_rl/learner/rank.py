@@ -1,4 +1,4 @@
-"""One DeepSpeed rank of the learner: scores sequences, and makes optimizer steps on rows that carry their own weights.
+"""One DeepSpeed rank of the learner: reads sequences, and makes optimizer steps on rows that carry their own weights.
 
 It knows no groups, strategies or rewards. Per micro-batch it computes  ranks x sum(weight x loss), because DeepSpeed
 averages over ranks. So the gradient depends neither on micro-batches nor on packing, ranks or ZeRO stage.
@@ -12,10 +12,7 @@ import logging
 import math
 import os
 from collections import Counter
-from collections.abc import Iterable
-from contextlib import nullcontext
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,38 +20,27 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from explore_rl.cluster.faults import alive
 from explore_rl.config.schema import Config
 from explore_rl.learner import checkpoints, device
 from explore_rl.learner.collate import Sequence, collate
-from explore_rl.learner.messages import TokenLogprobs, UpdateReport
-from explore_rl.learner.optimizer import deepspeed_settings, learning_rate, make_optimizer
+from explore_rl.learner.loss import (
+    Outputs,
+    Whole,
+    add_parts,
+    first_readout,
+    joined_parts,
+    loss_of,
+    readouts_of,
+    wants_whole,
+)
+from explore_rl.learner.messages import LearnerNeeds, Part, UpdateReport
+from explore_rl.learner.optimizer import deepspeed_settings, learning_rate
 from explore_rl.learner.packing import Shard
 from explore_rl.learner.policy import Policy, load_policy
+from explore_rl.learner.trained import Trained
 from explore_rl.models import load_tokenizer, resolve_model
-from explore_rl.objectives.terms import ENTROPY, LossTerm
-from explore_rl.types import Row
-
-
-@dataclass
-class _Scored:
-    """What the forward pass of a micro-batch gave.
-
-    rows: of the micro-batch, in the order of the tokens.
-    counts: unmasked tokens of each row, which are the ones scored.
-    logprob, entropy: of those tokens, [sum(counts)], row after row; with gradient.
-    """
-
-    rows: list[Row]
-    counts: list[int]
-    logprob: torch.Tensor
-    entropy: torch.Tensor
-
-    @cached_property
-    def places(self) -> list[np.ndarray]:
-        """Where each row's tokens stand in `logprob`."""
-        ends = np.cumsum(self.counts)
-        return [np.arange(end - count, end) for end, count in zip(ends, self.counts, strict=True)]
+from explore_rl.objectives.readouts import Readout
+from explore_rl.objectives.terms import LossTerm
 
 
 class LearnerRank:
@@ -63,17 +49,17 @@ class LearnerRank:
     index: this rank's number.
     kind: "cpu" or "cuda".
     progress: grows while it works.
-    model: the transformers module.
-    steps_taken: optimizer steps since `reset`.
+    trained: the models with an optimizer, "policy" and "critic", as `reset` was asked for them.
+    frozen: the base model; under ZeRO-3 a DeepSpeed engine that holds it.
     """
 
     def __init__(self, index: int, *, ranks: int, kind: str):
         self.index, self.ranks, self.kind = index, ranks, kind
         self.device = device.rank_device(kind)
         self.progress = 0
-        self.engine: Any = None
-        self.frozen: Any = None  # a Policy; under ZeRO-3 a DeepSpeed engine that holds one
-        self.steps_taken = 0
+        self.trained: dict[str, Trained] = {}
+        self.frozen: Any = None
+        self.base_refreshed = False  # whether the base model is no longer that of config.model.path
 
     def connect(self, address: str, port: int, *, timeout_s: float) -> None:
         """Joins the other ranks; rank 0 listens at address:port.
@@ -100,49 +86,49 @@ class LearnerRank:
         )
         self.progress += 1
 
-    def reset(self, config: Config, needs_frozen: bool) -> int | None:
-        """Model from config.model.path, a new optimizer and schedule, random states from the seed.
+    def reset(self, config: Config, needs: LearnerNeeds) -> int | None:
+        """Models from config.model.path, new optimizers and schedules, random states from the seed.
 
         What was before is dropped. Returns the model's hidden size, or None if its sequences cannot share a prompt.
         """
-        import deepspeed
-
         # The memory of what was before is free before the next model is loaded.
         self._drop()
         if device.computes_on_cpu(config, self.kind):
             torch.set_num_threads(config.learner.threads)
         checkpoints.seed_everything(config.seed, self.index)
-        self.config = config
-        self.steps_taken = 0
-        # The policy, with its optimizer.
-        path = resolve_model(config.model.path)
-        policy = self._load(path)
-        if config.learner.activation_checkpointing:
-            policy.model.gradient_checkpointing_enable({"use_reentrant": False})
-        self.engine, *_ = deepspeed.initialize(
-            model=policy,
-            optimizer=make_optimizer(config.learner, policy.parameters()),
-            config=deepspeed_settings(config, self.kind, policy),
-        )
-        # Stage 0 reduces here and not in step(), so that the gradient's norm is known before the step is made.
-        self.engine.enable_backward_allreduce = config.learner.zero_stage > 0
-        # The frozen copy of the initial model, without one.
-        self.frozen = None
-        if needs_frozen:
-            self.frozen = self._load(path).eval().requires_grad_(False)
-            if config.learner.zero_stage == 3:  # its shards are made whole layer by layer too
-                self.frozen, *_ = deepspeed.initialize(
-                    model=self.frozen, config=deepspeed_settings(config, self.kind, self.frozen)
-                )
-        return policy.model.config.hidden_size if policy.takes_masks else None
+        self.config, self.needs = config, needs
+        if needs.policy:
+            self._train("policy", self._load(heads=needs.heads), peak=config.learner.learning_rate)
+        if needs.critic:
+            self._train("critic", self._load(critic=True), peak=config.learner.critic_learning_rate)
+        if needs.base:
+            self._freeze_base()
+        some = self.trained["policy"].model if needs.policy else _unwrapped(self.frozen)
+        return some.model.config.hidden_size if some.takes_masks else None
 
-    def _load(self, path: Path) -> Policy:
+    def _train(self, name: str, model: Policy, *, peak: float) -> None:
+        self.trained[name] = Trained(model, self.config, kind=self.kind, ranks=self.ranks, peak=peak)
+
+    def _freeze_base(self) -> None:
+        """The frozen copy of the initial model, without an optimizer."""
+        import deepspeed
+
+        self.base_refreshed = False
+        self.frozen = self._load().eval().requires_grad_(False)
+        if self.config.learner.zero_stage == 3:  # its shards are made whole layer by layer too
+            self.frozen, *_ = deepspeed.initialize(
+                model=self.frozen, config=deepspeed_settings(self.config, self.kind, self.frozen)
+            )
+
+    def _load(self, **kind: Any) -> Policy:
+        """A model of config.model.path on the rank's device. kind: as `load_policy` takes it."""
         model = self.config.model
         sharded = self.config.learner.zero_stage == 3
-        policy = load_policy(path, model.dtype, attention=model.attention, sharded=sharded).to(self.device)
-        self._tick(policy)
+        path = resolve_model(model.path)
+        loaded = load_policy(path, model.dtype, attention=model.attention, sharded=sharded, **kind).to(self.device)
+        self._tick(loaded)
         self.progress += 1
-        return policy
+        return loaded
 
     def _tick(self, policy: Policy) -> None:
         """Lets progress grow at every layer, forward and backward: a micro-batch may take minutes."""
@@ -152,181 +138,131 @@ class LearnerRank:
 
         def after(module: torch.nn.Module, inputs: tuple, output: Any) -> None:
             tick()
-            hidden = output[0] if isinstance(output, tuple) else output
-            if hidden.requires_grad:
-                hidden.register_hook(tick)
+            tensor = output[0] if isinstance(output, tuple) else output
+            if tensor.requires_grad:
+                tensor.register_hook(tick)
 
         layers = [layer for module in policy.modules() if isinstance(module, torch.nn.ModuleList) for layer in module]
-        for module in (*layers, policy.model.get_output_embeddings()):
+        for module in (*layers, *policy.ends):
             module.register_forward_hook(after)
 
     def _drop(self) -> None:
-        if self.engine is not None:
-            for engine in (self.engine, self.frozen):
-                if hasattr(engine, "destroy"):
-                    engine.destroy()
-            self.engine = self.frozen = None
-            gc.collect()
+        for trained in self.trained.values():
+            trained.destroy()
+        if hasattr(self.frozen, "destroy"):
+            self.frozen.destroy()
+        self.trained = {}
+        self.frozen = None
+        gc.collect()
+
+    @property
+    def engine(self) -> Any:
+        """The policy's DeepSpeed engine."""
+        return self.trained["policy"].engine
 
     @property
     def model(self) -> torch.nn.Module:
-        return self.engine.module.model
+        """The policy's transformers module, without heads: what is sent to engines and saved as a model."""
+        return self.trained["policy"].model.model
 
-    # --- scoring ------------------------------------------------------------------------------------------------------
+    # --- reading ------------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def logprobs(self, shard: Shard[Sequence], model: str, entropy: bool) -> list[TokenLogprobs]:
-        """What `model`, "policy" or "base", says of the shard's sequences, in their order."""
-        if model == "base" and self.frozen is None:
-            raise ValueError(
-                'scores under "base" were not announced: start or reset the learner with needs_frozen=True'
-            )
-        forward = self.frozen if model == "base" else self.engine
+    def read(self, shard: Shard[Sequence], model: str, readouts: tuple[Readout, ...]) -> list[tuple[np.ndarray, ...]]:
+        """What `model` gives for each of the shard's sequences: of each readout float32 [T], [T, k] or [h]."""
+        forward = self.frozen if model == "base" else self.trained[model].engine
         forward.eval()
-        nothing = np.empty(0, np.float32)
-        scored = [TokenLogprobs(nothing, nothing if entropy else None) for _ in shard.items]
+        answers: list[Any] = [None] * len(shard.items)
         for batch in shard.micro_batches:
             tokens, order, counts = collate(shard.items, batch, self.device)
-            logprob, entropies = (x.float().cpu().numpy() for x in forward(tokens, entropy))
-            # Copies, so that an answer does not hold its whole micro-batch.
+            values = [value.float().cpu().numpy() for value in forward(tokens, readouts)]
             ends = np.cumsum(counts)
-            for i, begin, end in zip(order, ends - counts, ends, strict=True):
-                scored[i] = TokenLogprobs(logprob[begin:end].copy(), entropies[begin:end].copy() if entropy else None)
+            for place, (i, begin, end) in enumerate(zip(order, ends - counts, ends, strict=True)):
+                # Copies, so that an answer does not hold its whole micro-batch.
+                answers[i] = tuple(
+                    value[begin:end].copy() if readout.per_token else value[place] * np.float32(end > begin)
+                    for readout, value in zip(readouts, values, strict=True)
+                )
             self.progress += 1
         device.release_unused_memory(self.config, self.kind)
-        return scored
+        return answers
 
     # --- updates ------------------------------------------------------------------------------------------------------
 
-    def update(self, minibatches: list[Shard[Row]], terms: list[LossTerm]) -> list[UpdateReport]:
-        """One optimizer step a mini-batch. The reports are the same on every rank."""
+    def update(self, minibatches: list[list[Part]], terms: list[LossTerm]) -> list[UpdateReport]:
+        """One optimizer step a mini-batch, of each model with a part in it. The reports are the same on every rank."""
         by_name = {term.name: term for term in terms}
-        reports = [self._update(shard, by_name) for shard in minibatches]
+        reports = [self._update(parts, by_name) for parts in minibatches]
         device.release_unused_memory(self.config, self.kind)
         return reports
 
-    def _update(self, shard: Shard[Row], terms: dict[str, LossTerm]) -> UpdateReport:
-        rate = learning_rate(self.config, self.steps_taken)
-        for group in self.engine.optimizer.param_groups:
-            group["lr"] = rate
-        if not shard.micro_batches:  # then there are none on any rank
-            return _report(0.0, Counter(), rate=rate, padding_fraction=0.0)
-        self.engine.train()
-        finite, sums = self._accumulate(shard, terms)
-        # With billions of parameters the step takes the CPU longer than a rank may stand still.
-        on_cpu = device.computes_on_cpu(self.config, self.kind)
-        with alive(self) if on_cpu else nullcontext():
-            norm = self._step() if finite else self._discard()
-        if math.isfinite(norm):
-            self.steps_taken += 1
+    def _update(self, parts: list[Part], terms: dict[str, LossTerm]) -> UpdateReport:
+        sums: Any = Counter()
+        norms: dict[str, float] = {}
+        rate = learning_rate(self.config, self.trained["policy"].steps_taken)
+        for part in parts:
+            trained = self.trained[part.model]
+            trained.begin()
+            finite = self._accumulate(trained, part, [terms[name] for name in part.terms], sums=sums)
+            norms[part.model] = trained.end(finite, self)
         # Every rank adds up the same sums in the same order, so all report the same.
         totals: Counter[str] = Counter()
-        for part in self._from_all(dict(sums)):
-            totals.update(part)
-        return _report(norm, totals, rate=rate, padding_fraction=shard.padding_fraction)
+        for own in self._from_all(dict(sums)):
+            totals.update(own)
+        padding = next((part.shard.padding_fraction for part in parts), 0.0)
+        return _report(norms, totals, rate=rate, padding_fraction=padding)
 
-    def _accumulate(self, shard: Shard[Row], terms: dict[str, LossTerm]) -> tuple[bool, dict[str, float]]:
-        """Forward and backward over all micro-batches. Returns whether all losses were finite, and the rank's sums.
+    def _accumulate(self, trained: Trained, part: Part, terms: list[LossTerm], *, sums: dict[str, float]) -> bool:
+        """Forward and backward over all micro-batches. Returns whether all losses were finite; adds to `sums`.
 
         Stops as soon as at least one rank has a loss that is not finite, before that micro-batch's backward pass.
         """
-        sums: Any = Counter()
-        sequences = [Sequence(row.tokens, row.prompt_length, row.temperature, row.mask != 0) for row in shard.items]
-        with_entropy = any(ENTROPY in term.columns for term in terms.values())
-        self._accumulated = False
-        for batch in shard.micro_batches:
-            tokens, order, counts = collate(sequences, batch, self.device)
-            logprob, entropy = self.engine(tokens, with_entropy)
+        whole = self._whole(trained, part, terms) if wants_whole(terms) else {}
+        for outputs in self._outputs(trained, part, terms):
             # A loss of 0 on every output: a rank without tokens takes part in the backward pass all the same.
-            loss = logprob.sum() * 0 + entropy.sum() * 0
-            if sum(counts):
-                scored = _Scored([shard.items[i] for i in order], counts, logprob, entropy)
-                loss = loss + self._loss(scored, terms, sums=sums)
-            # All ranks go on or none does: the backward pass is collective.
-            finite = torch.isfinite(loss.detach()).to(torch.int32)
-            dist.all_reduce(finite, dist.ReduceOp.MIN)
-            if not finite.item():
-                self._rejected = loss
-                return False, sums
-            # DeepSpeed divides by the ranks, and the rows' weights are of the whole mini-batch already.
-            self.engine.backward(loss * self.ranks, scale_wrt_gas=False)
-            self._accumulated = True
-            sums["loss"] += loss.item()
-            sums["tokens"] += sum(counts)
+            loss = sum(value.sum() * 0 for value in outputs.values.values())
+            tokens = sum(outputs.counts)
+            if tokens:
+                loss = loss + loss_of(terms, outputs, whole=whole, sums=sums)
+            if not trained.accumulate(loss):
+                return False
+            sums[f"{part.model}:loss"] += loss.item()
+            sums[f"{part.model}:tokens"] += tokens
             self.progress += 1
-        return True, sums
+        return True
 
-    def _loss(self, scored: _Scored, terms: dict[str, LossTerm], *, sums: dict[str, float]) -> torch.Tensor:
-        """Sum over rows, terms and tokens of  weight x mask x loss; figures are added to `sums`."""
-        total = scored.logprob.new_zeros(())
-        for name in sorted({name for row in scored.rows for name in row.terms}):
-            feeding = [i for i, row in enumerate(scored.rows) if name in row.terms and scored.counts[i]]
-            if feeding:
-                total = total + self._term_loss(terms[name], scored, feeding=feeding, sums=sums)
-        return total
+    @torch.no_grad()
+    def _whole(self, trained: Trained, part: Part, terms: list[LossTerm]) -> Whole:
+        """What the terms want to know of the whole mini-batch, by a forward pass before the one with gradient."""
+        wanting = [term for term in terms if wants_whole([term])]
+        own: dict[str, Any] = {}
+        trained.engine.eval()
+        for outputs in self._outputs(trained, part, wanting):
+            add_parts(wanting, outputs, own)
+            self.progress += 1
+        trained.engine.train()
+        return joined_parts(self._from_all(own), torch.empty(0, device=self.device))
 
-    def _term_loss(
-        self, term: LossTerm, scored: _Scored, *, feeding: list[int], sums: dict[str, float]
-    ) -> torch.Tensor:
-        """One term's part of `_loss`. feeding: the rows that feed the term and have tokens."""
+    def _outputs(self, trained: Trained, part: Part, terms: list[LossTerm]) -> Iterator[Outputs]:
+        """The forward passes of all micro-batches, with what the terms read."""
+        first = first_readout(part.model, self.config.rollout.temperature)
+        readouts = readouts_of(terms, first)
+        items = part.shard.items
+        sequences = [Sequence(row.tokens, row.prompt_length, row.mask != 0) for row in items]
+        for batch in part.shard.micro_batches:
+            tokens, order, counts = collate(sequences, batch, self.device)
+            values = dict(zip(readouts, trained.engine(tokens, readouts), strict=True))
+            yield Outputs([items[i] for i in order], counts, first, values)
 
-        def column(arrays: Iterable[np.ndarray]) -> torch.Tensor:
-            """Rows' arrays, one after the other."""
-            return torch.from_numpy(np.concatenate(list(arrays)).astype(np.float32)).to(self.device)
+    def refresh_base(self) -> None:
+        """The frozen copy becomes the policy as it is now."""
+        base = _unwrapped(self.frozen)
+        checkpoints.copy_weights(self.model, base.model, tick=self._count)
+        self.base_refreshed = True
 
-        # The term's tokens, and for each of them its weight and what the term reads.
-        at = torch.from_numpy(np.concatenate([scored.places[i] for i in feeding])).to(self.device)
-        rows = [(scored.rows[i], scored.rows[i].mask != 0) for i in feeding]
-        weight = column(row.terms[term.name] * row.mask[kept].astype(np.float64) for row, kept in rows)
-        inputs = [scored.logprob[at]]
-        for name in term.columns:
-            inputs.append(
-                scored.entropy[at] if name == ENTROPY else column(row.columns[name][kept] for row, kept in rows)
-            )
-        loss = (weight * term.function(*inputs, **term.params)).sum()
-        # What is reported of it.
-        sums[f"{term.name}/loss"] += loss.item()
-        sums[f"{term.name}:tokens"] += len(at)
-        if term.metrics is not None:
-            with torch.no_grad():
-                for figure, values in term.metrics(*inputs, **term.params).items():
-                    sums[f"{term.name}/{figure}"] += values.double().sum().item()
-        return loss
-
-    def _step(self) -> float:
-        """The optimizer step on what was accumulated.
-
-        Returns the gradient's norm over all ranks before clipping. NaN: it was not finite, and no step was made.
-        """
-        if self.config.learner.zero_stage > 0:
-            self.engine.step()
-            norm = float(self.engine.get_global_grad_norm())
-            return norm if self.engine.was_step_applied() and math.isfinite(norm) else math.nan
-        # Stage 0: reduced here, so that every rank knows the norm, and refuses the step, before it is made.
-        self.engine.buffered_allreduce_fallback()
-        gradients = [p.grad for p in self.engine.module.parameters() if p.grad is not None]
-        norms = torch.stack([torch.linalg.vector_norm(g, dtype=torch.float64) for g in gradients])
-        norm = float(torch.linalg.vector_norm(norms))
-        if not math.isfinite(norm):
-            self.engine.zero_grad()
-            return math.nan
-        self.engine.step()
-        return norm
-
-    def _discard(self) -> float:
-        """Drops what was accumulated before a micro-batch was rejected, and returns NaN for the norm.
-
-        Every rank does so.
-        """
-        rejected: Any = self._rejected
-        self._rejected = None
-        if self._accumulated and self.config.learner.zero_stage > 0:
-            # ZeRO clears its partial sums where it refuses a gradient that is not finite, and nowhere else.
-            self.engine.backward(rejected * math.nan, scale_wrt_gas=False)
-            self.engine.step()
-            assert not self.engine.was_step_applied()
-        self.engine.zero_grad()
-        return math.nan
+    def reset_optimizer(self) -> None:
+        """The policy's optimizer as it was before the first step."""
+        self.trained["policy"].reset_optimizer()
 
     def _from_all(self, value: Any) -> list[Any]:
         """The values of all ranks, on every rank, in the ranks' order."""
@@ -339,11 +275,17 @@ class LearnerRank:
     # --- what else a rank can do --------------------------------------------------------------------------------------
 
     def save_checkpoint(self, folder: Path) -> None:
-        checkpoints.save(self._saved(), folder, steps_taken=self.steps_taken)
+        checkpoints.save(self._saved(), folder)
         self.progress += 1
 
     def load_checkpoint(self, folder: Path) -> None:
-        self.steps_taken = checkpoints.load(self._saved(), folder)
+        saved = self._saved()
+        if self.base_refreshed:  # by what is dropped now
+            if hasattr(self.frozen, "destroy"):
+                self.frozen.destroy()
+            self._freeze_base()
+            saved = self._saved()
+        self.base_refreshed = checkpoints.load(saved, folder)
         self.progress += 1
 
     def save_pretrained(self, folder: Path) -> None:
@@ -358,32 +300,49 @@ class LearnerRank:
             "learner.zero_stage": learner.zero_stage,
             "learner.optimizer": learner.optimizer,
             "model.dtype": self.config.model.dtype,
+            "critic": self.needs.critic,
+            "heads": list(self.needs.heads),
         }
-        return checkpoints.Saved(self.engine, self.index, self.device, layout)
+        return checkpoints.Saved(
+            self.trained,
+            base=_unwrapped(self.frozen).model if self.frozen is not None else None,
+            base_refreshed=self.base_refreshed,
+            index=self.index,
+            device=self.device,
+            layout=layout,
+        )
 
     def _count(self) -> None:
         self.progress += 1
 
 
-def _report(norm: float, totals: Counter[str], *, rate: float, padding_fraction: float) -> UpdateReport:
+def _unwrapped(model: Any) -> Any:
+    """The model itself, where a DeepSpeed engine may hold it."""
+    return getattr(model, "module", model)
+
+
+def _report(norms: dict[str, float], totals: Counter[str], *, rate: float, padding_fraction: float) -> UpdateReport:
     """The report of a step.
 
-    norm: the gradient's; NaN if no step was made.
-    totals: the sums of all ranks. Its keys are "loss", "tokens", "<term>/loss", "<term>/<figure>" and "<term>:tokens".
-    rate: the learning rate.
+    norms: of each model's gradient; NaN if it made no step.
+    totals: the sums of all ranks. Its keys are "<model>:loss", "<model>:tokens", "<term>/loss", "<term>/<figure>" and
+        "<term>:tokens".
+    rate: the policy's learning rate.
     padding_fraction: as in the report.
     """
-    finite = math.isfinite(norm)
+    finite = all(math.isfinite(norm) for norm in norms.values())
     metrics = {}
     for key in sorted(key for key in totals if finite and "/" in key):
         tokens = 1.0 if key.endswith("/loss") else totals[f"{key.split('/')[0]}:tokens"]
         metrics[key] = totals[key] / tokens
+    if finite and "critic" in norms:
+        metrics["critic/gradient_norm"] = norms["critic"]
     return UpdateReport(
         finite=finite,
-        loss=float(totals["loss"]) if finite else math.nan,
-        grad_norm=norm,
+        loss=float(totals["policy:loss"]) if finite else math.nan,
+        grad_norm=norms.get("policy", 0.0) if finite else math.nan,
         learning_rate=rate,
         metrics=metrics,
-        tokens=int(totals["tokens"]),
+        tokens=int(totals["policy:tokens"]),
         padding_fraction=padding_fraction,
     )

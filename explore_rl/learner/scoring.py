@@ -21,8 +21,8 @@ from transformers import AutoModelForCausalLM
 
 from analysis.errors import InputError
 from analysis.records import write_scores
-from explore_rl.learner.readouts import step_logprobs
 from explore_rl.models import load_tokenizer, model_identity, resolve_model
+from explore_rl.objectives.readouts import nucleus_logprob
 from explore_rl.problems import load_problems, load_template
 from explore_rl.problems.templates import template_hash
 from explore_rl.types import Problem
@@ -205,7 +205,8 @@ def _record(text: Text, logits: torch.Tensor, *, tokens: torch.Tensor, identity:
     logprob = 0.0
     entropy = None
     if len(tokens):
-        logprobs = step_logprobs(logits, tokens, temperature=text.temperature, top_p=text.top_p)
+        readout = nucleus_logprob(text.temperature, text.top_p)
+        logprobs = readout.of(torch.log_softmax(logits, dim=-1), tokens)
         logprob = float(logprobs.sum())
         distribution = torch.log_softmax(logits / text.temperature, dim=-1)
         entropy = float(-(distribution.exp() * distribution).sum(-1).mean())

@@ -1,4 +1,4 @@
-"""What the learner is told to minimise: a pure function a term, and the names of the columns it reads."""
+"""What the learner is told to minimise: a pure function a term, and the columns it reads."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Any
 
 import torch
 
-ENTROPY = "entropy"  # the one column that the learner computes itself, with gradient
+from explore_rl.objectives.readouts import Readout
+
+SEQUENCE = "sequence"  # the column that the learner makes itself: which tokens are one sequence
 
 
 @dataclass(frozen=True)
@@ -17,18 +19,38 @@ class LossTerm:
 
     name: its key in Row.terms.
     function: function(logprob [N], *columns [N], **params) -> loss [N], per token. It is module-level, so that it can
-        be sent to the ranks. logprob carries the gradient. Columns are constants, except "entropy" (of the
-        full-vocabulary distribution, nats), which carries gradient too.
-    columns: names of Row.columns, or "entropy", in the order of the function's arguments after logprob.
-    params: keyword arguments of function and metrics.
+        be sent to the ranks. logprob carries the gradient; it is taken at rollout.temperature.
+    columns: what the function takes after logprob, in its order. A name is a column of the rows (Row.columns), a
+        constant. A Readout is computed in the update's own forward pass and carries gradient. SEQUENCE is int64 [N]:
+        0, 1, ... of each token's sequence within the micro-batch, which never holds a part of one.
+    params: keyword arguments of function, metrics, sums and gathered.
     normaliser: terms that name the same normaliser share one global denominator. Whoever makes the rows divides by it.
     metrics: takes the same arguments and returns figures per token [N]. The learner averages them over all unmasked
         tokens and ranks.
+    model: whose outputs it reads, and whose weights it moves: "policy", or "critic", whose value [N] then stands in
+        the place of logprob.
+    sums: sums(logprob, *columns, **params) -> [k], added up over the whole mini-batch and all ranks before the update,
+        without gradient. function and metrics get the total as the keyword `sums`.
+    gathered: gathered(logprob, *columns, **params) -> [N], one number a token, collected in the same way. function and
+        metrics get the numbers of all tokens as the keyword `gathered`, in no particular order (for quantiles).
     """
 
     name: str
     function: Callable[..., torch.Tensor]
-    columns: tuple[str, ...] = ()
+    columns: tuple[str | Readout, ...] = ()
     params: dict[str, Any] = field(default_factory=dict)
     normaliser: str = "policy_gradient"
     metrics: Callable[..., dict[str, torch.Tensor]] | None = None
+    model: str = "policy"
+    sums: Callable[..., torch.Tensor] | None = None
+    gathered: Callable[..., torch.Tensor] | None = None
+
+    @property
+    def row_columns(self) -> list[str]:
+        """Names of the columns that rows bring along."""
+        return [column for column in self.columns if isinstance(column, str) and column != SEQUENCE]
+
+    @property
+    def readouts(self) -> list[Readout]:
+        """What the forward pass has to give besides logprob."""
+        return [column for column in self.columns if isinstance(column, Readout)]

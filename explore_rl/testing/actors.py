@@ -7,6 +7,7 @@ from contextlib import ExitStack
 
 from explore_rl.cluster.placement import Layout
 from explore_rl.config.schema import Config
+from explore_rl.learner.messages import POLICY_ALONE, LearnerNeeds
 from explore_rl.testing.engines import InProcessVerifiers, TableEngines, TableSync
 from explore_rl.testing.learner import TableLearner
 from explore_rl.testing.table import LogitTable
@@ -18,7 +19,8 @@ class TableActors(Actors):
     """Nothing is started. `reset`, `serves` and `check_parity` are those of Actors.
 
     start: the base policy.
-    base_engine, base_model: also draw from it, score under it, as `Needs` asks for.
+    base_engine: also draw from the base, as `Needs` asks for.
+    models: what the learner holds besides the policy.
     verifiers: by the name that problems use, besides the built-in ones.
     """
 
@@ -28,13 +30,13 @@ class TableActors(Actors):
         start: LogitTable,
         *,
         base_engine: bool = False,
-        base_model: bool = False,
+        models: LearnerNeeds = POLICY_ALONE,
         verifiers: Mapping[str, Verifier] | None = None,
     ):
         self.stack = ExitStack()
-        self.config, self.base_engine, self.base_model = config, base_engine, base_model
+        self.config, self.base_engine, self.models = config, base_engine, models
         self.layout = Layout("cpu", [], [], [])
         self.verifiers = InProcessVerifiers(config.verifiers.options, verifiers or {})
-        self.learner = TableLearner(config, start, base_model)
+        self.learner = TableLearner(config, start, models)
         self.engines = TableEngines(config, start, base_engine)
         self.weights = TableSync(self.learner, self.engines)

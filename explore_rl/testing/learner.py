@@ -1,7 +1,7 @@
 """A learner over a table of logits, with the interface of `explore_rl.learner.learner.Learner`.
 
-The loss terms, the optimizer and its schedule are the real ones. Only the model is another: torch differentiates the
-terms by the log-probabilities and entropies of the tokens, and the table carries that on to its logits.
+Readouts, loss terms, the optimizer and its schedule are the real ones. Only the models are others: tables in place of
+transformers, a row for every context, which torch differentiates the loss by.
 """
 
 from __future__ import annotations
@@ -16,12 +16,32 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from analysis.errors import InputError
 from explore_rl.config.schema import Config
-from explore_rl.learner.messages import TokenLogprobs, UpdateReport
+from explore_rl.learner.loss import (
+    Outputs,
+    Parts,
+    add_parts,
+    first_readout,
+    joined_parts,
+    loss_of,
+    readouts_of,
+    wants_whole,
+)
+from explore_rl.learner.messages import (
+    POLICY_ALONE,
+    TRAINED,
+    LearnerNeeds,
+    UpdateReport,
+    check_readouts,
+    check_row,
+    check_terms,
+)
 from explore_rl.learner.optimizer import learning_rate, make_optimizer
-from explore_rl.objectives.terms import ENTROPY, LossTerm
+from explore_rl.objectives.readouts import HIDDEN, LOG_P, Readout
+from explore_rl.objectives.terms import LossTerm
 from explore_rl.testing.table import LogitTable
 from explore_rl.types import Row
 
@@ -30,7 +50,7 @@ from explore_rl.types import Row
 class Update:
     """An optimizer step, as a test may look at it.
 
-    gradient: by the table, before clipping; zeros where none could be made.
+    gradient: by the policy's table, before clipping; zeros where none could be made.
     """
 
     rows: list[Row]
@@ -39,95 +59,180 @@ class Update:
 
 
 class TableLearner:
-    """Holds the table that is trained, and the one it began with.
+    """Holds the table that is trained, and what else `needs` asks for.
 
-    start: the initial policy; it is copied. needs_frozen: also answers for "base", the table as it was at the start.
+    The base is the table as it was at the start. The critic is a table of values, one for every context, and so is a
+    head of the policy; all are zero at first. The hidden state of a context is its row of logits.
+
+    start: the initial policy; it is copied. needs: the models.
     policy: the table as it is now. history: every update since the last reset, oldest first.
     """
 
-    def __init__(self, config: Config, start: LogitTable, needs_frozen: bool = False):
+    def __init__(self, config: Config, start: LogitTable, needs: LearnerNeeds = POLICY_ALONE):
         self.start = start.copy()
-        self.reset(config, needs_frozen)
+        self.reset(config, needs)
 
-    def reset(self, config: Config, needs_frozen: bool = False) -> None:
+    def reset(self, config: Config, needs: LearnerNeeds = POLICY_ALONE) -> None:
         """The initial table with a new optimizer, as if the learner had just started."""
-        self.config = config
+        self.config, self.needs = config, needs
         self.policy = self.start.copy()
-        self.base = self.start if needs_frozen else None
-        self.parameter = torch.nn.Parameter(
-            torch.from_numpy(self.policy.logits)
-        )  # the same memory: a step moves the table
-        self.optimizer = make_optimizer(config.learner, [self.parameter])
-        self.steps_taken = 0
+        self.base = self.start.copy() if needs.base else None
+        self.base_refreshed = False
+        # The same memory: a step moves the table.
+        self.parameter = torch.nn.Parameter(torch.from_numpy(self.policy.logits))
+        self.heads = {name: self._zeros() for name in needs.heads}
+        self.values = self._zeros()
+        self.optimizers = {"policy": make_optimizer(config.learner, self._parameters("policy"))}
+        if needs.critic:
+            peak = config.learner.critic_learning_rate
+            self.optimizers["critic"] = make_optimizer(config.learner, self._parameters("critic"), peak)
+        self.steps = dict.fromkeys(self.optimizers, 0)
         self.history: list[Update] = []
+
+    def _zeros(self) -> torch.nn.Parameter:
+        return torch.nn.Parameter(torch.zeros(len(self.policy.logits), dtype=torch.float64))
+
+    def _parameters(self, model: str) -> list[torch.nn.Parameter]:
+        return [self.values] if model == "critic" else [self.parameter, *self.heads.values()]
+
+    @property
+    def steps_taken(self) -> int:
+        """Optimizer steps of the policy since the last reset."""
+        return self.steps["policy"]
 
     # --- work ---------------------------------------------------------------------------------------------------------
 
-    def logprobs(
-        self, sequences: list[tuple[np.ndarray, int, float]], model: str = "policy", entropy: bool = False
-    ) -> list[TokenLogprobs]:
-        """Of (token ids [L], prompt length, temperature) each, as `Learner.logprobs`.
-
-        model: "policy", or "base" if it was announced.
-        """
-        table = {"policy": self.policy, "base": self.base}[model]
-        if table is None:
-            raise ValueError(
-                'scores under "base" were not announced: name the column in Strategy.needs, or start with a frozen base'
-            )
+    @torch.no_grad()
+    def read(
+        self, sequences: list[tuple[np.ndarray, int]], readouts: tuple[Readout, ...], model: str = "policy"
+    ) -> list[tuple[np.ndarray, ...]]:
+        """Of (token ids [L], prompt length) each, as `Learner.read`."""
+        readouts = tuple(readouts)
+        check_readouts(readouts, model, self.needs)
         found = []
-        for tokens, prompt_length, temperature in sequences:
-            rows, completion = _places(table, tokens, prompt_length)
-            log_p = table.log_probabilities(rows, temperature)
-            chosen = log_p[np.arange(len(completion)), completion].astype(np.float32)
-            spread = -(np.exp(log_p) * log_p).sum(axis=1).astype(np.float32) if entropy else None
-            found.append(TokenLogprobs(chosen, spread))
+        for tokens, prompt_length in sequences:
+            at, completion = _places(self.policy, tokens, prompt_length)
+            sequence = torch.zeros(len(at), dtype=torch.int64)
+            values = [self._value(model, r, at, targets=completion, sequence=sequence) for r in readouts]
+            found.append(
+                tuple(
+                    (value if readout.per_token else value[0]).numpy().astype(np.float32)
+                    for readout, value in zip(readouts, values, strict=True)
+                )
+            )
         return found
 
+    def _value(self, model: str, readout: Readout, at: Tensor, *, targets: Tensor, sequence: Tensor) -> Tensor:
+        """A readout of the rows `at` of a model's table, [N]; `sequence` says which sequence each belongs to."""
+        if readout.head is not None:
+            return readout.of((self.values if model == "critic" else self.heads[readout.head])[at])
+        logits = torch.from_numpy(self.base.logits) if model == "base" and self.base else self.parameter
+        if readout.reads == HIDDEN:
+            return readout.of(logits[at], sequence, int(sequence.max()) + 1 if len(sequence) else 1)
+        assert readout.reads == LOG_P
+        return readout.of(torch.log_softmax(logits[at], dim=1), targets)
+
     def update(self, minibatches: list[list[Row]], terms: list[LossTerm]) -> list[UpdateReport]:
-        """One optimizer step for each mini-batch; none where loss or gradient is not finite.
+        """One optimizer step for each mini-batch, of each model that is fed; none where it is not finite.
 
         Raises ValueError for rows that do not fit the terms.
         """
+        check_terms(terms, self.needs)
         by_name = {term.name: term for term in terms}
         for rows in minibatches:
             for row in rows:
-                _check(row, by_name)
+                check_row(row, by_name)
         return [self._update(rows, by_name) for rows in minibatches]
 
     def _update(self, rows: list[Row], terms: dict[str, LossTerm]) -> UpdateReport:
         rate = learning_rate(self.config, self.steps_taken)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
         gradient = np.zeros_like(self.policy.logits)
-        if not rows:
-            return self._remember(rows, gradient, UpdateReport(True, 0.0, 0.0, rate, {}, 0, 0.0))
-        batch = _Batch(self.policy, rows)
-        loss, sums = batch.loss(terms)
-        if math.isfinite(loss.item()):
-            loss.backward()
-            gradient = batch.gradient()
-        norm = float(np.linalg.norm(gradient))
-        tokens = len(batch.tokens)
-        if not (math.isfinite(loss.item()) and math.isfinite(norm)):
-            return self._remember(rows, gradient, UpdateReport(False, math.nan, math.nan, rate, {}, tokens, 0.0))
-        self._step(gradient, norm)
+        sums: dict[str, float] = defaultdict(float)
+        losses: dict[str, float] = {}
+        norms: dict[str, float] = {}
+        tokens = 0
+        for model in TRAINED:
+            own = [term for term in terms.values() if term.model == model]
+            feeding = [row for row in rows if any(term.name in row.terms for term in own)]
+            if not feeding:
+                continue
+            outputs = self._outputs(model, feeding, own)
+            loss = self._loss(outputs, own, sums)
+            losses[model] = loss.item()
+            norms[model] = self._step(model, loss)
+            if model == "policy":
+                tokens = sum(outputs.counts)
+                if self.parameter.grad is not None and math.isfinite(losses[model]):
+                    gradient = self.parameter.grad.numpy().copy()
+        finite = all(math.isfinite(number) for number in (*losses.values(), *norms.values()))
         metrics = {}
-        for key in sorted(key for key in sums if "/" in key):
+        for key in sorted(key for key in sums if finite and "/" in key):
             count = 1.0 if key.endswith("/loss") else sums[f"{key.split('/')[0]}:tokens"]
             metrics[key] = sums[key] / count
-        return self._remember(rows, gradient, UpdateReport(True, loss.item(), norm, rate, metrics, tokens, 0.0))
-
-    def _step(self, gradient: np.ndarray, norm: float) -> None:
-        limit = self.config.learner.max_grad_norm
-        scale = min(1.0, limit / (norm + 1e-6)) if limit else 1.0
-        self.parameter.grad = torch.from_numpy(gradient * scale)
-        self.optimizer.step()
-        self.steps_taken += 1
-
-    def _remember(self, rows: list[Row], gradient: np.ndarray, report: UpdateReport) -> UpdateReport:
+        if finite and "critic" in norms:
+            metrics["critic/gradient_norm"] = norms["critic"]
+        loss_of_policy = losses.get("policy", 0.0) if finite else math.nan
+        norm_of_policy = norms.get("policy", 0.0) if finite else math.nan
+        report = UpdateReport(finite, loss_of_policy, norm_of_policy, rate, metrics, tokens, padding_fraction=0.0)
         self.history.append(Update(rows, gradient, report))
         return report
+
+    def _outputs(self, model: str, rows: list[Row], terms: list[LossTerm]) -> Outputs:
+        """What the unmasked tokens of all rows give, one after the other."""
+        first = first_readout(model, self.config.rollout.temperature)
+        kept = [torch.from_numpy(row.mask != 0) for row in rows]
+        places = [_places(self.policy, row.tokens, row.prompt_length) for row in rows]
+        at = torch.cat([at[keep] for (at, _), keep in zip(places, kept, strict=True)])
+        targets = torch.cat([ids[keep] for (_, ids), keep in zip(places, kept, strict=True)])
+        counts = [int(keep.sum()) for keep in kept]
+        sequence = torch.repeat_interleave(torch.tensor(counts))
+        values = {}
+        for readout in readouts_of(terms, first):
+            values[readout] = self._value(model, readout, at, targets=targets, sequence=sequence)
+        return Outputs(rows, counts, first, values)
+
+    def _loss(self, outputs: Outputs, terms: list[LossTerm], sums: dict[str, float]) -> Tensor:
+        first = outputs.values[outputs.first]
+        parts: Parts = {}
+        if wants_whole(terms):
+            add_parts(terms, outputs, parts)
+        whole = joined_parts([parts], first.detach())
+        return loss_of(terms, outputs, whole=whole, sums=sums) + first.sum() * 0
+
+    def _step(self, model: str, loss: Tensor) -> float:
+        """The step on `loss`. Returns the gradient's norm before clipping; NaN if it was not finite: no step then."""
+        parameters = self._parameters(model)
+        optimizer = self.optimizers[model]
+        optimizer.zero_grad()
+        if not math.isfinite(loss.item()):
+            return math.nan
+        loss.backward()
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        norm = math.sqrt(sum(float((g * g).sum()) for g in gradients))
+        if not math.isfinite(norm):
+            return math.nan
+        unclipped = [g.clone() for g in gradients]
+        limit = self.config.learner.max_grad_norm
+        for gradient in gradients:
+            gradient *= min(1.0, limit / (norm + 1e-6)) if limit else 1.0
+        peak = self.config.learner.critic_learning_rate if model == "critic" else None
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(self.config, self.steps[model], peak)
+        optimizer.step()
+        self.steps[model] += 1
+        for gradient, before in zip(gradients, unclipped, strict=True):
+            gradient.copy_(before)
+        return norm
+
+    def refresh_base(self) -> None:
+        """As `Learner.refresh_base`."""
+        check_readouts((), "base", self.needs)
+        self.base = self.policy.copy()
+        self.base_refreshed = True
+
+    def reset_optimizer(self) -> None:
+        """As `Learner.reset_optimizer`."""
+        self.optimizers["policy"].state.clear()
 
     def apply(self, function: Callable[..., Any], *args: Any) -> list[Any]:
         """function(self, *args), as on the only rank."""
@@ -139,8 +244,11 @@ class TableLearner:
         folder.mkdir(parents=True)
         state = {
             "logits": self.parameter.data,
-            "optimizer": self.optimizer.state_dict(),
-            "steps_taken": self.steps_taken,
+            "heads": {name: head.data for name, head in self.heads.items()},
+            "values": self.values.data,
+            "base": torch.from_numpy(self.base.logits) if self.base is not None and self.base_refreshed else None,
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+            "steps": self.steps,
         }
         torch.save(state, folder / "table.pt")
 
@@ -149,9 +257,19 @@ class TableLearner:
         if not (folder / "table.pt").exists():
             raise InputError(f"{folder}: not a checkpoint of a table")
         state = torch.load(folder / "table.pt", weights_only=True)
+        for key, now in (("heads", set(self.heads)), ("optimizers", set(self.optimizers))):
+            if set(state[key]) != now:
+                raise InputError(f"{folder}: was saved with {key}={sorted(state[key])}, the learner now has {now}")
         self.parameter.data.copy_(state["logits"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.steps_taken = state["steps_taken"]
+        for name, head in self.heads.items():
+            head.data.copy_(state["heads"][name])
+        self.values.data.copy_(state["values"])
+        self.base_refreshed = self.base is not None and state["base"] is not None
+        if self.base is not None:
+            self.base.logits[:] = state["base"].numpy() if self.base_refreshed else self.start.logits
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+        self.steps = dict(state["steps"])
 
     def save_pretrained(self, folder: Path) -> None:
         """logits.npy, and a config.json that says what it is."""
@@ -163,81 +281,8 @@ class TableLearner:
         """There is nothing to end."""
 
 
-class _Batch:
-    """The unmasked tokens of all rows, one after the other.
-
-    Their log-probabilities and entropies are the leaves that torch differentiates by.
-    """
-
-    def __init__(self, table: LogitTable, rows: list[Row]):
-        self.table, self.rows = table, rows
-        self.kept = [row.mask != 0 for row in rows]
-        places = [_places(table, row.tokens, row.prompt_length) for row in rows]
-        self.table_rows = np.concatenate([at[keep] for (at, _), keep in zip(places, self.kept, strict=True)])
-        self.tokens = np.concatenate([ids[keep] for (_, ids), keep in zip(places, self.kept, strict=True)])
-        counts = [int(keep.sum()) for keep in self.kept]
-        self.owner = np.repeat(np.arange(len(rows)), counts)
-        self.temperature = np.array([row.temperature for row in rows])[self.owner]
-        log_p = table.log_probabilities(self.table_rows, self.temperature)
-        chosen = log_p[np.arange(len(self.tokens)), self.tokens]
-        self.logprob = torch.from_numpy(chosen).requires_grad_()
-        self.entropy = torch.from_numpy(-(np.exp(log_p) * log_p).sum(axis=1)).requires_grad_()
-
-    def loss(self, terms: dict[str, LossTerm]) -> tuple[torch.Tensor, dict[str, float]]:
-        """The sum over rows, terms and tokens of weight x mask x loss; and figures, summed over each term's tokens."""
-        total = self.logprob.sum() * 0
-        sums: dict[str, float] = defaultdict(float)
-        for name in sorted({name for row in self.rows for name in row.terms}):
-            term = terms[name]
-            feeds = np.array([name in row.terms for row in self.rows])
-            at = torch.from_numpy(np.flatnonzero(feeds[self.owner]))
-            inputs = [self.logprob[at]]
-            for column in term.columns:
-                inputs.append(self.entropy[at] if column == ENTROPY else self._column(column, feeds))
-            part = (self._weight(name, feeds) * term.function(*inputs, **term.params)).sum()
-            total = total + part
-            sums[f"{name}/loss"] += part.item()
-            sums[f"{name}:tokens"] += len(at)
-            if term.metrics is not None:
-                with torch.no_grad():
-                    figures = term.metrics(*inputs, **term.params)
-                for key, values in figures.items():
-                    sums[f"{name}/{key}"] += values.double().sum().item()
-        return total, sums
-
-    def _column(self, name: str, feeds: np.ndarray) -> torch.Tensor:
-        return self._gathered([row.columns[name] if fed else None for row, fed in zip(self.rows, feeds, strict=True)])
-
-    def _weight(self, name: str, feeds: np.ndarray) -> torch.Tensor:
-        return self._gathered(
-            [row.terms[name] * row.mask if fed else None for row, fed in zip(self.rows, feeds, strict=True)]
-        )
-
-    def _gathered(self, values: list[np.ndarray | None]) -> torch.Tensor:
-        parts = [value[keep] for value, keep in zip(values, self.kept, strict=True) if value is not None]
-        return torch.from_numpy(np.concatenate(parts).astype(np.float64))
-
-    def gradient(self) -> np.ndarray:
-        """By the table, after `loss` was differentiated."""
-        leaves = (self.logprob, self.entropy)
-        by_leaf = [np.zeros(len(self.tokens)) if leaf.grad is None else leaf.grad.numpy() for leaf in leaves]
-        return self.table.gradient(
-            self.table_rows, self.tokens, self.temperature, of_logprob=by_leaf[0], of_entropy=by_leaf[1]
-        )
-
-
-def _places(table: LogitTable, tokens: np.ndarray, prompt_length: int) -> tuple[np.ndarray, np.ndarray]:
-    """The table's row of every completion token, and the token; [T] each."""
+def _places(table: LogitTable, tokens: np.ndarray, prompt_length: int) -> tuple[Tensor, Tensor]:
+    """The table's row of every completion token, and the token; int64 [T] each."""
     ids = tuple(int(token) for token in tokens)
     completion = ids[prompt_length:]
-    return table.rows(ids[:prompt_length], completion), np.array(completion, dtype=np.int64)
-
-
-def _check(row: Row, terms: dict[str, LossTerm]) -> None:
-    for name in row.terms:
-        if name not in terms:
-            raise ValueError(f"a row feeds the loss term {name!r}; declared are {', '.join(terms)}")
-        for column in terms[name].columns:
-            length = len(row.tokens) - row.prompt_length
-            if column != ENTROPY and len(row.columns.get(column, ())) != length:
-                raise ValueError(f"loss term {name!r} reads the column {column!r} of {length} tokens; the row lacks it")
+    return torch.from_numpy(table.rows(ids[:prompt_length], completion)), torch.tensor(completion, dtype=torch.int64)

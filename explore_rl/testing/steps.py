@@ -18,7 +18,7 @@ from explore_rl.testing.actors import TableActors
 from explore_rl.testing.digits import digit_problems, digit_table, digits_config, verify_digits
 from explore_rl.testing.learner import TableLearner, Update
 from explore_rl.testing.table import LogitTable
-from explore_rl.training.actors import Actors
+from explore_rl.training.actors import Actors, models_of
 from explore_rl.training.trainer import Trainer
 from explore_rl.types import Problem
 
@@ -83,7 +83,7 @@ def make_trainer(
         config,
         table,
         base_engine=needs.base_engine,
-        base_model=needs.base_model,
+        models=models_of(needs),
         verifiers={"digits": verify_digits},
     )
     return Trainer(

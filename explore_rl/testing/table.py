@@ -1,10 +1,5 @@
 """A policy that is a table: the logits of the next token stand in a row of their own for every context.
 
-With z the row of a token's context, T its temperature and p = softmax(z / T), all that a learner needs is a line:
-
-    log p(y)              d log p(y) / dz = (1[y] - p) / T
-    H = -sum p log p      dH / dz         = -p (log p + H) / T
-
 Numbers are float64, so a gradient can be held against finite differences to many digits.
 """
 
@@ -62,28 +57,3 @@ class LogitTable:
         scaled = self.logits[rows] / np.reshape(temperature, (-1, 1))
         scaled -= scaled.max(axis=1, keepdims=True)
         return scaled - np.log(np.exp(scaled).sum(axis=1, keepdims=True))
-
-    def gradient(
-        self,
-        rows: np.ndarray,
-        tokens: np.ndarray,
-        temperature: np.ndarray,
-        *,
-        of_logprob: np.ndarray,
-        of_entropy: np.ndarray,
-    ) -> np.ndarray:
-        """The gradient of a loss by the table, [contexts, vocabulary].
-
-        rows, tokens, temperature: of every token that the loss looks at, [N] each.
-        of_logprob: the loss's derivative by that token's log-probability, [N].
-        of_entropy: the loss's derivative by the entropy in that token's context, [N].
-        """
-        log_p = self.log_probabilities(rows, temperature)
-        p = np.exp(log_p)
-        entropy = -(p * log_p).sum(axis=1, keepdims=True)
-        chosen = np.zeros_like(p)
-        chosen[np.arange(len(tokens)), tokens] = 1.0
-        by_logits = of_logprob[:, None] * (chosen - p) - of_entropy[:, None] * p * (log_p + entropy)
-        total = np.zeros_like(self.logits)
-        np.add.at(total, rows, by_logits / temperature[:, None])
-        return total

@@ -15,7 +15,10 @@ from explore_rl.cluster import placement
 from explore_rl.cluster.faults import RunStopped
 from explore_rl.config.schema import Config
 from explore_rl.learner.learner import Learner
+from explore_rl.learner.messages import POLICY_ALONE, LearnerNeeds
+from explore_rl.objectives.readouts import logprob
 from explore_rl.rollout.engines import Engines
+from explore_rl.strategies.base import Needs
 from explore_rl.training.rows import sequence_of
 from explore_rl.transfer.on_ranks import import_sender
 from explore_rl.transfer.sync import WeightSync
@@ -39,14 +42,14 @@ class Actors:
     """Starts everything that `config` asks for. Use it as a context manager, and `reset` for the next run of a sweep.
 
     base_engine: whether strategies draw from the frozen base model.
-    base_model: whether the learner keeps the frozen base model, to score with it.
+    models: what the learner holds besides the policy.
     """
 
-    def __init__(self, config: Config, *, base_engine: bool = False, base_model: bool = False):
+    def __init__(self, config: Config, *, base_engine: bool = False, models: LearnerNeeds = POLICY_ALONE):
         self.stack = ExitStack()
         self.config = config
         self.base_engine = base_engine
-        self.base_model = base_model
+        self.models = models
         try:
             self.layout = placement.start(config, config.rollout.base_actors if base_engine else 0)
             self.stack.callback(self.layout.close)
@@ -64,7 +67,7 @@ class Actors:
             raise
 
     def _start_learner(self) -> Learner:
-        learner = Learner(self.config, self.layout, needs_frozen=self.base_model)
+        learner = Learner(self.config, self.layout, self.models)
         self.stack.callback(learner.close)
         learner.apply(import_sender)
         return learner
@@ -82,9 +85,10 @@ class Actors:
         same_settings = all(getattr(config, section) == getattr(self.config, section) for section in fixed_sections)
         return same_settings and (self.base_engine or not base_engine)
 
-    def reset(self, config: Config, base_model: bool) -> None:
+    def reset(self, config: Config, models: LearnerNeeds) -> None:
         self.config = config
-        self.learner.reset(config, needs_frozen=base_model)
+        self.models = models
+        self.learner.reset(config, models)
 
     def check_parity(self, rollouts: list[Rollout]) -> dict[str, float]:
         """Mean and largest |engine - learner| log-probability over the sampled tokens of `rollouts`.
@@ -92,9 +96,12 @@ class Actors:
         Raises ParityError if the mean is over what the model's dtype allows.
         """
         # The learner scores exactly what the engines drew, at the temperature of the draw.
-        drawn = [r for r in rollouts if r.logprobs is not None and len(r.tokens)]
-        sequences = [(*sequence_of(r), r.request.temperature) for r in drawn]
-        by_learner = np.concatenate([scores.logprob for scores in self.learner.logprobs(sequences)])
+        drawn = [r for r in rollouts if r.drawn]
+        temperatures = sorted({r.request.temperature for r in drawn})
+        read = self.learner.read([sequence_of(r) for r in drawn], tuple(logprob(t) for t in temperatures))
+        by_learner = np.concatenate(
+            [values[temperatures.index(r.request.temperature)] for r, values in zip(drawn, read, strict=True)]
+        )
         by_engine = np.concatenate([np.asarray(r.logprobs) for r in drawn])
         given = np.concatenate([r.given for r in drawn])  # of which no engine has a log-probability
         gap = np.abs(by_learner - by_engine)[~given]
@@ -118,6 +125,11 @@ class Actors:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def models_of(needs: Needs) -> LearnerNeeds:
+    """What the learner has to hold for the strategies' needs."""
+    return LearnerNeeds(base=needs.base_model, critic=needs.critic, heads=needs.heads)
 
 
 def verifier_pool(config: Config) -> VerifierPool:

@@ -5,11 +5,8 @@ from __future__ import annotations
 from itertools import groupby
 from typing import Any
 
-import numpy as np
-
 from explore_rl.config.schema import Config
 from explore_rl.objectives import readouts
-from explore_rl.objectives.readouts import Readout
 from explore_rl.strategies.base import Column
 from explore_rl.training.rows import sequence_of
 from explore_rl.types import Group
@@ -22,7 +19,7 @@ def fill_columns(groups: list[Group], columns: tuple[Column, ...], *, learner: A
     and what the strategies need.
 
     columns: what the strategies need.
-    learner: `Learner`, or one that reads as it does.
+    learner: reads as `Learner.read` does.
     """
     temperature = config.rollout.temperature
     own = (
@@ -34,26 +31,7 @@ def fill_columns(groups: list[Group], columns: tuple[Column, ...], *, learner: A
     by_model = sorted((*own, *columns), key=lambda column: (column.model != "policy", column.model))
     for model, wanted in groupby(by_model, key=lambda column: column.model):
         asked = list(wanted)
-        answers = read(learner, sequences, [column.readout for column in asked], model=model)
+        answers = learner.read(sequences, tuple(column.readout for column in asked), model)
         for sample, values in zip(samples, answers, strict=True):
             for column, value in zip(asked, values, strict=True):
                 sample.columns[column.name] = value
-
-
-def read(
-    learner: Any, sequences: list[tuple[np.ndarray, int]], wanted: list[Readout], model: str = "policy"
-) -> list[tuple[np.ndarray, ...]]:
-    """`learner.read`; one that only scores is asked for each log-probability, and for the entropy beside it."""
-    if hasattr(learner, "read"):
-        return learner.read(sequences, wanted, model=model)
-    by_readout: dict[Readout, list[np.ndarray]] = {}
-    for readout in wanted:
-        if readout in by_readout:
-            continue
-        temperature = dict(readout.params)["temperature"]
-        with_entropy = readouts.entropy(temperature) in wanted
-        scores = learner.logprobs([(*sequence, temperature) for sequence in sequences], model, entropy=with_entropy)
-        by_readout[readouts.logprob(temperature)] = [s.logprob for s in scores]
-        if with_entropy:
-            by_readout[readouts.entropy(temperature)] = [s.entropy for s in scores]
-    return list(zip(*(by_readout[readout] for readout in wanted), strict=True)) if sequences else []

@@ -11,6 +11,7 @@ import numpy as np
 from analysis.pass_at_k import pass_at_k
 from explore_rl.config.schema import Config
 from explore_rl.models import resolve_model
+from explore_rl.objectives.readouts import logprob
 from explore_rl.rollout.seeds import hashed_seed
 from explore_rl.training.metrics import of_audit, of_evaluation
 from explore_rl.types import Problem, Request, Rollout, Status, Verdict
@@ -25,7 +26,7 @@ class Means:
     encode_prompt: a problem's prompt as token ids.
     generate: draws completions with the current weights.
     verify: a verdict for each item.
-    logprobs: log-probabilities of (token ids, prompt length, temperature) each, under the current weights.
+    read: readouts of sequences under the current weights, as Learner.read.
     append: adds a record to a file of the run's folder.
     """
 
@@ -33,7 +34,7 @@ class Means:
     encode_prompt: Callable[[Problem], np.ndarray]
     generate: Callable[[list[Request]], list[Rollout]]
     verify: Callable[[list[Item]], list[Verdict]]
-    logprobs: Callable[[list[tuple[np.ndarray, int, float]]], list[Any]]
+    read: Callable[..., list[tuple[np.ndarray, ...]]]
     append: Callable[[str, dict[str, Any]], None]
 
 
@@ -140,11 +141,9 @@ class ExactAudits:
         Support says, at each threshold, how much of the base's is preserved, lost and gained.
         """
         # Teacher forcing: every correct answer is scored as it stands.
-        temperature = self.config.rollout.temperature
-        sequences = [
-            (np.array(prompt + answer, dtype=np.int32), len(prompt), temperature) for prompt, answer in self.pairs
-        ]
-        logprobs = [scores.logprob.sum(dtype=np.float64) for scores in self.means.logprobs(sequences)]
+        sequences = [(np.array(prompt + answer, dtype=np.int32), len(prompt)) for prompt, answer in self.pairs]
+        read = self.means.read(sequences, (logprob(self.config.rollout.temperature),))
+        logprobs = [values.sum(dtype=np.float64) for (values,) in read]
         now = self.lab.summarise(self.problems, self.index, logprobs)
 
         # Before the first step the learner still is the base model.

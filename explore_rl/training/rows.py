@@ -62,7 +62,6 @@ def make_rows(samples: list[Sample], terms: list[LossTerm], config: Config) -> l
             terms={name: c * weights[normaliser_of[name]][i] for name, c in sample.terms.items()},
             columns={**sample.columns, "advantage": token_advantage(sample)},
             mask=masks[i],
-            temperature=config.rollout.temperature,
         )
         rows.append(row)
     return rows

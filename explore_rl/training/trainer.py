@@ -13,7 +13,6 @@ import json
 import logging
 import math
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 
@@ -29,7 +28,7 @@ from explore_rl.strategies.together import terms_of
 from explore_rl.training import metrics as metrics_of
 from explore_rl.training import rows
 from explore_rl.training.actors import Actors
-from explore_rl.training.columns import fill_columns, read
+from explore_rl.training.columns import fill_columns
 from explore_rl.training.data_order import DataOrder
 from explore_rl.training.drawing import Batch, base_reward, seeded
 from explore_rl.training.evaluation import Evaluations, Means
@@ -73,7 +72,7 @@ class Trainer:
             encode_prompt=self.encode_prompt,
             generate=self.generate,
             verify=actors.verifiers.verify_all,
-            logprobs=actors.learner.logprobs,
+            read=actors.learner.read,
             append=folder.append,
         )
         self.evaluations = Evaluations(config, heldout, means=means)
@@ -217,9 +216,9 @@ class Trainer:
             encode_prompt=self.encode_prompt,
             encode_completion=self.encode_completion,
             verify=self.verify_texts,
-            read=partial(read, learner),
+            read=learner.read,
             refresh_base=self.refresh_base,
-            reset_optimizer=lambda: learner.reset_optimizer(),
+            reset_optimizer=learner.reset_optimizer,
             problems=self.data.problems,
             terms={term.name: term for term in self.terms},
             free_terms=self.free_terms,

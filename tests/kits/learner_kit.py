@@ -12,7 +12,8 @@ from transformers import AutoModelForCausalLM, Qwen2Config, Qwen2ForCausalLM
 from explore_rl.config.schema import Config
 from explore_rl.models import load_tokenizer
 from explore_rl.objectives import divergences, losses
-from explore_rl.objectives.terms import LossTerm
+from explore_rl.objectives.readouts import Readout, entropy, head, logprob
+from explore_rl.objectives.terms import SEQUENCE, LossTerm
 from explore_rl.types import Row
 
 VOCABULARY = 120
@@ -24,13 +25,87 @@ def steep(logprob):
     return (logprob - logprob.detach()).abs().sqrt()
 
 
+def gspo(logprob, old_logprob, advantage, sequence):
+    """GSPO's clipped ratio of whole sequences (arXiv 2507.18071, eq. 5), the same at each of a sequence's tokens."""
+    count = torch.bincount(sequence)
+    mean = torch.zeros(len(count), dtype=logprob.dtype).index_add(0, sequence, logprob - old_logprob) / count
+    ratio = mean.exp()[sequence]
+    return -torch.minimum(ratio * advantage, ratio.clamp(0.9, 1.1) * advantage)
+
+
+def moments(logprob, advantage, share):
+    return torch.stack([logprob.sum(), advantage.sum(), torch.ones_like(logprob).sum()])
+
+
+def product(logprob, advantage, share):
+    return logprob * advantage
+
+
+def covariance(logprob, advantage, share, sums, gathered):
+    """Pulls at the tokens whose product is among the largest of all, in proportion to their centred values."""
+    mean_logprob, mean_advantage = sums[0] / sums[2], sums[1] / sums[2]
+    chosen = logprob * advantage >= gathered.quantile(1 - share)
+    return chosen * (logprob - mean_logprob) * (advantage - mean_advantage)
+
+
+def covariance_metrics(logprob, advantage, share, sums, gathered):
+    return {"tokens": torch.full_like(logprob, len(gathered)), "of": sums[2].expand_as(logprob)}
+
+
+def gap_to_top(log_p, targets, power):
+    """A readout without a formula: how far the token is from the likeliest one."""
+    return (log_p.max(1).values - log_p.gather(1, targets[:, None])[:, 0]) ** power
+
+
+def balance(logprob, log_z, old_logprob, sequence):
+    """A squared flow a sequence, as trajectory balance has it, with a learnt log Z a token."""
+    total = torch.zeros(int(sequence.max()) + 1, dtype=logprob.dtype).index_add(0, sequence, logprob - old_logprob)
+    return (total[sequence] / 10 + log_z - 0.5) ** 2
+
+
+def linear(logprob, readout):
+    return readout
+
+
+def value_loss(value, returns):
+    return (value - returns) ** 2 / 2
+
+
 TERMS = [
     LossTerm("policy_gradient", losses.ppo_clip, ("old_logprob", "advantage"), CLIP, metrics=losses.ppo_clip_metrics),
     LossTerm("kl", divergences.k3, ("base_logprob",)),
-    LossTerm("entropy", losses.entropy_bonus, ("entropy",)),
+    LossTerm("entropy", losses.entropy_bonus, (entropy(),)),
     LossTerm("shaped_trace", losses.shaped_trace, ("advantage",), {"gamma": 0.1}),
     LossTerm("steep", steep),
     LossTerm("likelihood", losses.likelihood, (), {}, normaliser="likelihood"),
+]
+WHOLE_TERMS = [
+    LossTerm("gspo", gspo, ("old_logprob", "advantage", SEQUENCE)),
+    LossTerm(
+        "covariance",
+        covariance,
+        ("advantage",),
+        {"share": 0.3},
+        metrics=covariance_metrics,
+        sums=moments,
+        gathered=product,
+    ),
+    LossTerm("gap", linear, (Readout(gap_to_top, (("power", 2),)),)),
+    LossTerm("cold_entropy", linear, (entropy(0.5),)),
+]
+WHOLE_KINDS = [
+    {"policy_gradient": 1.0, "gspo": 0.7},
+    {"covariance": 1.0, "gap": 0.02},
+    {"gspo": 1.0, "entropy": 0.2},
+    {"covariance": 0.5, "cold_entropy": 0.3, "likelihood": 0.5},
+]
+BALANCE = LossTerm("balance", balance, (head("log_z"), "old_logprob", SEQUENCE))
+VALUE_TERM = LossTerm("value", value_loss, ("returns",), model="critic")
+KINDS = [
+    {"policy_gradient": 1.0},
+    {"policy_gradient": 1.0, "kl": 0.3, "entropy": 0.2},
+    {"shaped_trace": 1.0},
+    {"likelihood": 0.5},
 ]
 
 
@@ -56,8 +131,8 @@ def make_model(folder, tied=True, seed=0):
     return folder
 
 
-def make_rows(count=12, seed=0):
-    """Rows of different lengths, temperatures, masks and terms, every other one with the prompt of the one before.
+def make_rows(count=12, seed=0, kinds=KINDS):
+    """Rows of different lengths, masks and terms, every other one with the prompt of the one before.
 
     Their weights are as a global token mean would have them.
     """
@@ -74,12 +149,8 @@ def make_rows(count=12, seed=0):
         if i % 4 == 1 and length > 3:  # a given prefix, of which nobody knows a log-probability
             mask[:2] = 0
             columns["old_logprob"][:2] = np.nan
-        kinds = [
-            {"policy_gradient": 1.0},
-            {"policy_gradient": 1.0, "kl": 0.3, "entropy": 0.2},
-            {"shaped_trace": 1.0},
-            {"likelihood": 0.5},
-        ]
+        if i % 4 == 2:  # an advantage for every token
+            columns["advantage"] = rng.normal(size=length).astype(np.float32)
         tokens = rng.integers(0, VOCABULARY, prompt + length).astype(np.int32)
         if i % 2:
             prompt = rows[-1].prompt_length
@@ -88,49 +159,63 @@ def make_rows(count=12, seed=0):
             Row(
                 tokens=tokens,
                 prompt_length=prompt,
-                terms={name: 20 * c / (12 * count) for name, c in kinds[i % 4].items()},
+                terms={name: 20 * c / (12 * count) for name, c in kinds[i % len(kinds)].items()},
                 columns=columns,
                 mask=mask,
-                temperature=[1.0, 0.7, 1.5][i % 3],
             )
         )
     return rows
 
 
-def plain_scores(model, tokens, prompt_length, temperature):
-    """Log-probability and entropy of every completion token, from the logits of the whole sequence."""
+def plain_log_p(model, tokens, prompt_length):
+    """log p at every completion token, [T, V], from the logits of the whole sequence; and the tokens."""
     ids = torch.tensor(np.asarray(tokens, dtype=np.int64))
     logits = model(ids[None], use_cache=False).logits[0, prompt_length - 1 : -1]
-    log_p = torch.log_softmax(logits / temperature, dim=-1)
-    chosen = log_p.gather(1, ids[prompt_length:, None])[:, 0]
-    return chosen, -(log_p.exp() * log_p).sum(1)
+    return torch.log_softmax(logits, dim=-1), ids[prompt_length:]
 
 
-def plain_gradient(model, rows, terms=TERMS, max_norm=0.0):
-    """The rows' gradient, one row at a time, clipped ({name: float64 array}); its norm before clipping; the loss."""
-    by_name = {term.name: term for term in terms}
+def plain_scores(model, tokens, prompt_length, temperature=1.0):
+    """Log-probability and entropy of every completion token."""
+    log_p, chosen = plain_log_p(model, tokens, prompt_length)
+    log_p = torch.log_softmax(log_p / temperature, dim=-1)
+    return log_p.gather(1, chosen[:, None])[:, 0], -(log_p.exp() * log_p).sum(1)
+
+
+def plain_gradient(model, rows, terms=TERMS, max_norm=0.0, temperature=1.0):
+    """The rows' gradient, all rows at once, clipped ({name: float64 array}); its norm before clipping; the loss."""
     model.zero_grad()
-    total = 0.0
-    for row in rows:
-        logprob, entropy = plain_scores(model, row.tokens, row.prompt_length, row.temperature)
-        kept = torch.from_numpy(row.mask != 0)
-        loss = logprob.sum() * 0
-        for name, weight in row.terms.items():
-            term = by_name[name]
-            columns = [
-                entropy[kept] if c == "entropy" else torch.from_numpy(row.columns[c]).to(logprob.dtype)[kept]
-                for c in term.columns
-            ]
-            per_token = (
-                weight * torch.from_numpy(row.mask)[kept] * term.function(logprob[kept], *columns, **term.params)
-            )
-            loss = loss + per_token.sum()
-        loss.backward()
-        total += loss.item()
+    read = [plain_log_p(model, row.tokens, row.prompt_length) for row in rows]
+    total = torch.zeros(())
+    for term in terms:
+        feeding = [i for i, row in enumerate(rows) if term.name in row.terms]
+        if not feeding:
+            continue
+        kept = {i: rows[i].mask != 0 for i in feeding}
+
+        def of_rows(array_of, feeding=feeding, kept=kept):
+            return torch.cat([torch.as_tensor(array_of(i))[kept[i]] for i in feeding])
+
+        inputs = [of_rows(lambda i: logprob(temperature).of(*read[i]))]
+        for column in term.columns:
+            if isinstance(column, Readout):
+                inputs.append(of_rows(lambda i, column=column: column.of(*read[i])))
+            elif column == SEQUENCE:
+                counts = torch.tensor([int(kept[i].sum()) for i in feeding])
+                inputs.append(torch.repeat_interleave(counts))
+            else:
+                inputs.append(of_rows(lambda i, column=column: rows[i].columns[column]))
+        keywords = dict(term.params)
+        with torch.no_grad():
+            for name in ("sums", "gathered"):
+                if getattr(term, name) is not None:
+                    keywords[name] = getattr(term, name)(*inputs, **term.params)
+        weight = of_rows(lambda i, name=term.name: rows[i].terms[name] * rows[i].mask)
+        total = total + (weight * term.function(*inputs, **keywords)).sum()
+    total.backward()
     gradient = {name: p.grad.double().numpy().copy() for name, p in model.named_parameters()}
     norm = float(np.sqrt(sum((g**2).sum() for g in gradient.values())))
     scale = min(1.0, max_norm / (norm + 1e-6)) if max_norm else 1.0
-    return {name: g * scale for name, g in gradient.items()}, norm, total
+    return {name: g * scale for name, g in gradient.items()}, norm, total.item()
 
 
 def relative_error(found, expected):
@@ -142,8 +227,9 @@ def load_plain(path, dtype=torch.float32):
     return AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
 
 
-def learner_config(path, **learner):
+def learner_config(path, temperature=1.0, **learner):
     config = Config()
+    config.rollout.temperature = temperature
     config.model.path = str(path)
     config.devices.device = "cpu"
     for key, value in learner.items():

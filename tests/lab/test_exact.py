@@ -11,8 +11,8 @@ from transformers import AutoTokenizer, TopPLogitsWarper
 
 from analysis.errors import InputError
 from explore_rl.lab import base, countdown, exact, logprobs, problems, sampling, tokenizer
-from explore_rl.learner.readouts import step_logprobs
 from explore_rl.models import LAB_BASE
+from explore_rl.objectives.readouts import nucleus_logprob
 
 # By hand: the splits of level 4 take a second to be searched for their targets.
 LEVEL_4 = [
@@ -97,12 +97,10 @@ def test_scores_equal_one_by_one_computation_with_transformers_own_top_p(random_
 def test_top_p_by_hand():
     logits = torch.log(torch.tensor([[0.5, 0.2, 0.25, 0.05]], dtype=torch.float64)).repeat(4, 1)
     tokens = torch.arange(4)
-    assert step_logprobs(logits, tokens, temperature=1.0, top_p=0.7).exp().tolist() == pytest.approx(
-        [2 / 3, 0, 1 / 3, 0]
-    )
-    assert step_logprobs(logits, tokens, temperature=1.0, top_p=0.4).exp().tolist() == pytest.approx([1, 0, 0, 0])
+    assert nucleus_logprob(1.0, 0.7).of(logits, tokens).exp().tolist() == pytest.approx([2 / 3, 0, 1 / 3, 0])
+    assert nucleus_logprob(1.0, 0.4).of(logits, tokens).exp().tolist() == pytest.approx([1, 0, 0, 0])
     squares = [0.25 / 0.355, 0.04 / 0.355, 0.0625 / 0.355, 0.0025 / 0.355]  # temperature 1/2 squares and renormalises
-    assert step_logprobs(logits, tokens, temperature=0.5, top_p=1.0).exp().tolist() == pytest.approx(squares)
+    assert nucleus_logprob(0.5, 1.0).of(logits, tokens).exp().tolist() == pytest.approx(squares)
 
 
 # --- summary and comparison -------------------------------------------------------------------------------------------

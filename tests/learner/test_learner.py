@@ -13,6 +13,8 @@ import pytest
 import torch
 from learner_kit import (
     TERMS,
+    WHOLE_KINDS,
+    WHOLE_TERMS,
     draw,
     held_by_loading,
     held_of_base,
@@ -21,6 +23,7 @@ from learner_kit import (
     make_rows,
     make_steps_slow,
     plain_gradient,
+    plain_log_p,
     plain_scores,
     relative_error,
     weights,
@@ -30,6 +33,15 @@ from ray import cloudpickle
 from analysis.errors import InputError
 from explore_rl.cluster.faults import ActorFault
 from explore_rl.config.schema import Config
+from explore_rl.learner.messages import LearnerNeeds
+from explore_rl.objectives.readouts import (
+    HIDDEN_MEAN,
+    entropy,
+    logprob,
+    nucleus_logprob,
+    rank_of_target,
+    top_logprobs,
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.engine]
 
@@ -60,11 +72,11 @@ def groups(actors, pair):
     cloudpickle.unregister_pickle_by_value(learner_kit)
 
 
-def gradient_of(group, config, minibatches):
+def gradient_of(group, config, minibatches, terms=TERMS):
     """What SGD with a learning rate of 1 took off the weights, and the reports."""
     group.reset(config)
     before = group.apply(weights)[0]
-    reports = group.update(minibatches, TERMS)
+    reports = group.update(minibatches, terms)
     after = group.apply(weights)
     for other in after[1:]:
         assert all((other[name] == after[0][name]).all() for name in other)
@@ -78,10 +90,11 @@ def gradient_of(group, config, minibatches):
 ])  # fmt: skip
 def test_gradient_is_the_plain_one(groups, tiny_model, ranks, stage, budget, packing, share):
     rows = make_rows()
-    expected, norm, loss = plain_gradient(load_plain(tiny_model), rows, max_norm=0.5)
+    expected, norm, loss = plain_gradient(load_plain(tiny_model), rows, max_norm=0.5, temperature=0.7)
     assert norm > 1, "clipping has to be on"
     config = learner_config(
         tiny_model,
+        temperature=0.7,
         ranks=ranks,
         zero_stage=stage,
         micro_batch_tokens=budget,
@@ -97,6 +110,34 @@ def test_gradient_is_the_plain_one(groups, tiny_model, ranks, stage, budget, pac
         and report.loss == pytest.approx(loss, rel=1e-5)
     )
     assert report.tokens == sum(int((row.mask != 0).sum()) for row in rows)
+
+
+@pytest.mark.parametrize("ranks, stage, budget, packing, share, micro_batches", [
+    (1, 0, 16384, True, True, 1), (1, 0, 88, True, False, 4), (1, 1, 50, False, True, 7),
+    (2, 0, 64, False, True, 3), (2, 1, 16384, True, True, 1), (2, 2, 40, True, False, 4), (2, 3, 32, True, True, 7),
+])  # fmt: skip
+def test_terms_see_sequences_and_the_whole_minibatch(
+    groups, tiny_model, ranks, stage, budget, packing, share, micro_batches
+):
+    """Whatever the micro-batches: sequence losses, sums, numbers of all tokens, readouts with autograd's gradient."""
+    rows, terms = make_rows(kinds=WHOLE_KINDS), TERMS + WHOLE_TERMS
+    expected, norm, loss = plain_gradient(load_plain(tiny_model), rows, terms, temperature=1.3)
+    config = learner_config(
+        tiny_model,
+        temperature=1.3,
+        ranks=ranks,
+        zero_stage=stage,
+        micro_batch_tokens=budget,
+        packing=packing,
+        share_prompts=share,
+        **(SGD | {"max_grad_norm": 0.0}),
+    )
+    found, [report] = gradient_of(groups[ranks], config, [rows], terms)
+    assert len(groups[ranks]._shards(rows)[0].micro_batches) == micro_batches
+    assert relative_error(found, expected) < 1e-5
+    assert report.loss == pytest.approx(loss, rel=1e-5) and report.grad_norm == pytest.approx(norm, rel=1e-5)
+    tokens = sum(int((row.mask != 0).sum()) for row in rows if "covariance" in row.terms)
+    assert report.metrics["covariance/tokens"] == report.metrics["covariance/of"] == tokens
 
 
 def test_rows_with_one_prompt_share_it_unless_told_not_to(groups, tiny_model):
@@ -164,7 +205,7 @@ def test_metrics_are_means_over_all_ranks(groups, tiny_model, ranks):
     clipped = []
     with torch.no_grad():
         for row in (r for r in rows if "policy_gradient" in r.terms):
-            logprob, _ = plain_scores(model, row.tokens, row.prompt_length, row.temperature)
+            logprob, _ = plain_scores(model, row.tokens, row.prompt_length)
             kept, ratio = row.mask != 0, np.exp(logprob.numpy() - row.columns["old_logprob"])
             a = row.columns["advantage"]
             clipped.append((((a > 0) & (ratio > 1.28)) | ((a < 0) & (ratio < 0.8)))[kept])
@@ -177,24 +218,28 @@ def test_metrics_are_means_over_all_ranks(groups, tiny_model, ranks):
 @pytest.mark.parametrize("ranks, stage", [(1, 0), (2, 0), (2, 3)])
 def test_scores_are_those_of_transformers(groups, tiny_model, ranks, stage):
     config = learner_config(tiny_model, ranks=ranks, zero_stage=stage, micro_batch_tokens=100, **SGD)
-    groups[ranks].reset(config, needs_frozen=True)
+    groups[ranks].reset(config, LearnerNeeds(base=True))
     rows = make_rows(9, seed=5)
-    sequences = [(row.tokens, row.prompt_length, row.temperature) for row in rows]
+    sequences = [(row.tokens, row.prompt_length) for row in rows]
+    asked = (entropy(0.7), top_logprobs(5), HIDDEN_MEAN, logprob(), rank_of_target(), nucleus_logprob(1.5, 0.8))
     model = load_plain(tiny_model)
+    expected = []
     with torch.no_grad():
-        expected = [plain_scores(model, *sequence) for sequence in sequences]
+        for tokens, prompt_length in sequences:
+            log_p, chosen = plain_log_p(model, tokens, prompt_length)
+            hidden = model.model(torch.tensor(tokens[None]).long()).last_hidden_state[0, prompt_length - 1 : -1]
+            values = [hidden.mean(0) if readout is HIDDEN_MEAN else readout.of(log_p, chosen) for readout in asked]
+            expected.append([value.numpy() for value in values])
     for name in ("policy", "base"):
-        for found, (logprob, entropy) in zip(
-            groups[ranks].logprobs(sequences, name, entropy=True), expected, strict=True
-        ):
-            np.testing.assert_allclose(found.logprob, logprob.numpy(), atol=2e-5)
-            np.testing.assert_allclose(found.entropy, entropy.numpy(), atol=2e-5)
+        for found, wanted in zip(groups[ranks].read(sequences, asked, name), expected, strict=True):
+            for got, value in zip(found, wanted, strict=True):
+                assert got.dtype == np.float32
+                np.testing.assert_allclose(got, value, atol=2e-5)
     groups[ranks].update([rows], TERMS)
-    moved = groups[ranks].logprobs(sequences)
-    frozen = groups[ranks].logprobs(sequences, "base")
-    assert all(m.entropy is None for m in moved)
-    assert max(np.abs(m.logprob - e[0].numpy()).max() for m, e in zip(moved, expected, strict=True)) > 1e-3
-    assert max(np.abs(f.logprob - e[0].numpy()).max() for f, e in zip(frozen, expected, strict=True)) < 2e-5
+    moved = groups[ranks].read(sequences, (logprob(),))
+    frozen = groups[ranks].read(sequences, (logprob(),), "base")
+    assert max(np.abs(m - e[3]).max() for (m,), e in zip(moved, expected, strict=True)) > 1e-3
+    assert max(np.abs(f - e[3]).max() for (f,), e in zip(frozen, expected, strict=True)) < 2e-5
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -205,19 +250,20 @@ def test_zero_3_holds_shards_from_the_start(groups, tiny_model, dtype):
     for held, types in groups[2].apply(held_by_loading, tiny_model, dtype):
         assert held == pytest.approx(0.5, abs=0.01)
         assert types == {getattr(torch, dtype), torch.float32}  # the rotary frequencies stay in float32
-    groups[2].reset(config, needs_frozen=True)
-    groups[2].logprobs([(row.tokens, row.prompt_length, 1.0) for row in make_rows(4)], "base")
+    groups[2].reset(config, LearnerNeeds(base=True))
+    groups[2].read([(row.tokens, row.prompt_length) for row in make_rows(4)], (logprob(),), "base")
     assert groups[2].apply(held_of_base) == pytest.approx([0.5, 0.5], abs=0.01)
 
 
 def test_bfloat16_scores_the_same_in_shards(groups, tiny_model):
-    sequences, found = [(row.tokens, row.prompt_length, 1.0) for row in make_rows(6)], {}
+    sequences, found = [(row.tokens, row.prompt_length) for row in make_rows(6)], {}
     for stage in (1, 3):
         config = learner_config(tiny_model, ranks=2, zero_stage=stage)
         config.model.dtype = "bfloat16"
-        groups[2].reset(config, needs_frozen=True)
+        groups[2].reset(config, LearnerNeeds(base=True))
         found[stage] = [
-            np.concatenate([s.logprob for s in groups[2].logprobs(sequences, name)]) for name in ("policy", "base")
+            np.concatenate([values for (values,) in groups[2].read(sequences, (logprob(),), name)])
+            for name in ("policy", "base")
         ]
     np.testing.assert_array_equal(found[1], found[3])
 
@@ -326,11 +372,11 @@ def test_saved_model_is_an_ordinary_checkpoint(groups, tiny_model, tmp_path, sta
     group.save_pretrained(tmp_path / "final")
     rows = make_rows(4, seed=7)
     model = load_plain(tmp_path / "final")
-    found = group.logprobs([(row.tokens, row.prompt_length, 1.0) for row in rows])
+    found = group.read([(row.tokens, row.prompt_length) for row in rows], (logprob(),))
     with torch.no_grad():
-        for row, scores in zip(rows, found, strict=True):
+        for row, (logprobs,) in zip(rows, found, strict=True):
             np.testing.assert_allclose(
-                scores.logprob, plain_scores(model, row.tokens, row.prompt_length, 1.0)[0].numpy(), atol=2e-5
+                logprobs, plain_scores(model, row.tokens, row.prompt_length)[0].numpy(), atol=2e-5
             )
     assert AutoTokenizer.from_pretrained(tmp_path / "final").eos_token == "<end>"
     assert model.generation_config.eos_token_id == 19

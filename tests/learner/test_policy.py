@@ -7,26 +7,30 @@ import torch
 from learner_kit import load_plain, make_model, plain_scores
 
 from analysis.errors import InputError
-from explore_rl.learner import policy as module
+from explore_rl.learner import head as module
 from explore_rl.learner.collate import Sequence, collate
+from explore_rl.learner.head import ReadoutHead
 from explore_rl.learner.packing import bundle_length, bundles, plan, shards
-from explore_rl.learner.policy import LogprobHead, load_policy
+from explore_rl.learner.policy import load_policy
+from explore_rl.objectives.readouts import (
+    Readout,
+    entropy,
+    logprob,
+    nucleus_logprob,
+    rank_of_target,
+    token_entropy,
+    token_logprob,
+    top_logprobs,
+)
 
 CPU = torch.device("cpu")
 
 
 def sequences(count=7, seed=0):
-    """Of different lengths and temperatures; two of three have one prompt."""
+    """Of different lengths; two of three have one prompt."""
     rng = np.random.default_rng(seed)
-    lengths, prompts, temperatures = (
-        rng.integers(6, 30, count),
-        rng.integers(1, 5, count),
-        rng.choice([0.5, 1, 2], count),
-    )
-    found = [
-        Sequence(rng.integers(0, 120, n).astype(np.int32), int(p), float(t))
-        for n, p, t in zip(lengths, prompts, temperatures, strict=True)
-    ]
+    lengths, prompts = rng.integers(6, 30, count), rng.integers(1, 5, count)
+    found = [Sequence(rng.integers(0, 120, n).astype(np.int32), int(p)) for n, p in zip(lengths, prompts, strict=True)]
     for i, item in enumerate(found):
         if i % 3:
             item.prompt_length = 4
@@ -52,8 +56,8 @@ def scores_in_batches(policy, items, budget, packing, single_line=False, hidden_
     [shard] = shards(list(range(len(items))), together, plans=plans, lengths=lengths)
     for batch in shard.micro_batches:
         tokens, order, counts = collate([items[i] for i in shard.items], batch, CPU)
-        logprob, entropy = policy(tokens, True)
-        for i, l, e in zip(order, logprob.split(counts), entropy.split(counts), strict=True):
+        logprobs, entropies = policy(tokens, (logprob(0.5), entropy(0.5)))
+        for i, l, e in zip(order, logprobs.split(counts), entropies.split(counts), strict=True):
             found[shard.items[i]] = (l, e)
     return found
 
@@ -68,12 +72,12 @@ def test_scores_do_not_depend_on_batching(tmp_path, tied, attention, budget, pac
     items = sequences()
     policy, model = load_policy(path, "float32", attention=attention).eval(), load_plain(path)
     with torch.no_grad():
-        for item, (logprob, entropy) in zip(
+        for item, (logprobs, entropies) in zip(
             items, scores_in_batches(policy, items, budget, packing, single_line), strict=True
         ):
-            expected = plain_scores(model, item.tokens, item.prompt_length, item.temperature)
-            torch.testing.assert_close(logprob, expected[0], atol=1e-5, rtol=1e-5)
-            torch.testing.assert_close(entropy, expected[1], atol=1e-5, rtol=1e-5)
+            expected = plain_scores(model, item.tokens, item.prompt_length, 0.5)
+            torch.testing.assert_close(logprobs, expected[0], atol=1e-5, rtol=1e-5)
+            torch.testing.assert_close(entropies, expected[1], atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +93,7 @@ def test_scores_do_not_depend_on_shared_prompts(tmp_path, budget, packing, hidde
         for item, found in zip(
             items, scores_in_batches(policy, items, budget, packing, hidden_size=hidden_size), strict=True
         ):
-            expected = plain_scores(model, item.tokens, item.prompt_length, item.temperature)
+            expected = plain_scores(model, item.tokens, item.prompt_length, 0.5)
             kept = slice(None) if item.keep is None else item.keep
             for got, wanted in zip(found, expected, strict=True):
                 torch.testing.assert_close(got, wanted[kept], atol=1e-5, rtol=1e-5)
@@ -109,49 +113,106 @@ def test_models_with_masks_of_their_own_share_no_prompts(tiny_model, tmp_path):
     assert not load_policy(path, "float32", attention="sdpa").takes_masks
 
 
+READOUTS = (
+    logprob(),
+    entropy(),
+    logprob(0.7),
+    entropy(1.5),
+    top_logprobs(3),
+    rank_of_target(),
+    nucleus_logprob(1.3, 0.9),
+)
+
+
 def test_head_gradients_by_finite_differences(monkeypatch):
-    monkeypatch.setattr(module, "CHUNK_LOGITS", 26)  # two tokens a chunk
+    monkeypatch.setattr(module, "CHUNK_LOGITS", {"cpu": 26})  # two tokens a chunk
     torch.manual_seed(0)
-    projection = torch.nn.Linear(4, 13, bias=False).double()
-    head = LogprobHead(projection)
-    targets, temperature = torch.tensor([0, 3, 12, 5, 5]), torch.tensor([1.0, 0.5, 2.0, 1.0, 1.3], dtype=torch.float64)
+    head = ReadoutHead(torch.nn.Linear(4, 13, bias=False).double())
+    hidden = torch.randn(5, 4, dtype=torch.float64, requires_grad=True)
+    log_p = torch.log_softmax(hidden @ head.weight.T, 1)
+    targets = log_p.argmax(1)  # within any nucleus
+    targets[:2] = torch.tensor([3, 12])
+    readouts = READOUTS[:-1]
 
-    def scores(hidden, weight):
-        head.weight.data = weight.data
-        return module._ChunkedLogprob.apply(hidden, weight, targets, temperature, True)
+    def read(hidden, weight):
+        return module._ChunkedReadouts.apply(hidden, weight, targets, readouts)
 
-    hidden, weight = (
-        torch.randn(5, 4, dtype=torch.float64, requires_grad=True),
-        torch.randn(13, 4, dtype=torch.float64, requires_grad=True),
-    )
-    assert torch.autograd.gradcheck(scores, (hidden, weight))
-    logprob, entropy = head(hidden, targets, temperature, True)
-    log_p = torch.log_softmax(hidden @ head.weight.T / temperature[:, None], 1)
-    torch.testing.assert_close(logprob, log_p[torch.arange(5), targets])
-    torch.testing.assert_close(entropy, -(log_p.exp() * log_p).sum(1))
+    assert torch.autograd.gradcheck(read, (hidden, head.weight))
+    for readout, values in zip(READOUTS, head(hidden, targets, READOUTS), strict=True):
+        torch.testing.assert_close(values, readout.of(log_p, targets))
+    nucleus = module._ChunkedReadouts.apply(hidden, head.weight, targets, READOUTS[-1:])[0][2:].sum()
+    by_head = torch.autograd.grad(nucleus, (hidden, head.weight))
+    by_torch = torch.autograd.grad(READOUTS[-1].of(log_p, targets)[2:].sum(), (hidden, head.weight))
+    for found, expected in zip(by_head, by_torch, strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+def renamed_logprob(log_p, targets, *, temperature):
+    return token_logprob(log_p, targets, temperature=temperature)
+
+
+def renamed_entropy(log_p, targets, *, temperature):
+    return token_entropy(log_p, targets, temperature=temperature)
+
+
+def test_a_readout_without_a_formula_has_the_gradient_of_one_with_it():
+    torch.manual_seed(0)
+    head = ReadoutHead(torch.nn.Linear(4, 13, bias=False).double())
+    hidden, targets = torch.randn(5, 4, dtype=torch.float64, requires_grad=True), torch.arange(5)
+    factors = torch.randn(4, 5, dtype=torch.float64)
+    gradients = []
+    for by_formula in (True, False):
+        readouts = []
+        for temperature in (1.0, 0.7):
+            params = (("temperature", temperature),)
+            own = Readout(renamed_logprob, params), Readout(renamed_entropy, params)
+            readouts += [logprob(temperature), entropy(temperature)] if by_formula else own
+        loss = sum(
+            (f * values).sum() for f, values in zip(factors, head(hidden, targets, tuple(readouts)), strict=True)
+        )
+        gradients.append(torch.autograd.grad(loss, (hidden, head.weight)))
+    for found, expected in zip(*gradients, strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+def test_logits_of_a_bfloat16_model_are_not_rounded(monkeypatch):
+    monkeypatch.setattr(module, "CAST_WEIGHTS", 16 * 100)  # the weight in three pieces
+    torch.manual_seed(0)
+    head = ReadoutHead(torch.nn.Linear(16, 300, bias=False).bfloat16())
+    head.weight.data *= 20
+    hidden, targets = torch.randn(40, 16).bfloat16().requires_grad_(), torch.arange(40)
+    [found] = head(hidden, targets, (logprob(),))
+    exact = hidden.double() @ head.weight.double().T
+    expected = torch.log_softmax(exact, 1)[torch.arange(40), targets]
+    assert found.dtype == torch.float32 and (found.double() - expected).abs().max() < 1e-5
+    assert (torch.log_softmax(exact.bfloat16().double(), 1)[torch.arange(40), targets] - expected).abs().max() > 1e-2
+    by_head = torch.autograd.grad(found.sum(), (hidden, head.weight))
+    by_torch = torch.autograd.grad(expected.sum(), (hidden, head.weight))
+    for got, wanted in zip(by_head, by_torch, strict=True):
+        assert got.dtype == torch.bfloat16 and (got.double() - wanted.double()).norm() < 3e-3 * wanted.double().norm()
 
 
 def test_a_large_vocabulary_never_meets_all_tokens(monkeypatch):
-    monkeypatch.setattr(module, "CHUNK_LOGITS", 40_000)
+    monkeypatch.setattr(module, "CHUNK_LOGITS", {"cpu": 40_000})
     held = []
-    plain = module._log_softmax
-    monkeypatch.setattr(module, "_log_softmax", lambda *args: held.append(plain(*args)) or held[-1])
-    head = LogprobHead(torch.nn.Linear(8, 10_000, bias=False))
+    plain = module._log_p
+    monkeypatch.setattr(module, "_log_p", lambda *args: held.append(plain(*args)) or held[-1])
+    head = ReadoutHead(torch.nn.Linear(8, 10_000, bias=False))
     hidden = torch.randn(50, 8, requires_grad=True)
-    logprob, entropy = head(hidden, torch.arange(50), torch.ones(50), True)
-    (logprob + entropy).sum().backward()
+    values = head(hidden, torch.arange(50), (logprob(), entropy(), top_logprobs(4)))
+    sum(value.sum() for value in values).backward()
     assert len(held) == 26 and max(x.numel() for x in held) <= 40_000
 
 
 def test_masked_tokens_are_not_scored():
-    item = Sequence(np.arange(6, dtype=np.int32), 2, 1.0, keep=np.array([False, True, False, True]))
+    item = Sequence(np.arange(6, dtype=np.int32), 2, keep=np.array([False, True, False, True]))
     tokens, order, counts = collate([item], [[[0]]], CPU)
     assert (order, counts) == ([0], [2])
     assert tokens.at.tolist() == [2, 4] and tokens.targets.tolist() == [3, 5]
 
 
 def test_padding_and_neighbours_in_a_line():
-    items = [Sequence(np.array(tokens, np.int32), 1, 1.0) for tokens in ([1, 2, 3], [4, 5], [6, 7])]
+    items = [Sequence(np.array(tokens, np.int32), 1) for tokens in ([1, 2, 3], [4, 5], [6, 7])]
     tokens, _, _ = collate(items, [[[0], [1]], [[2]]], CPU)
     assert tokens.input_ids.tolist() == [[1, 2, 3, 4, 5], [6, 7, 0, 0, 0]]
     assert tokens.position_ids.tolist() == [[0, 1, 2, 0, 1], [0, 1, 2, 3, 4]]
@@ -159,7 +220,7 @@ def test_padding_and_neighbours_in_a_line():
 
 
 def test_a_shared_prompt_stands_once():
-    items = [Sequence(np.array(tokens, np.int32), 2, 1.0) for tokens in ([1, 2, 3, 4], [1, 2, 5])]
+    items = [Sequence(np.array(tokens, np.int32), 2) for tokens in ([1, 2, 3, 4], [1, 2, 5])]
     tokens, order, counts = collate(items, [[[0, 1]]], CPU)
     assert (order, counts) == ([0, 1], [2, 1])
     assert tokens.input_ids.tolist() == [[1, 2, 3, 4, 5]] and tokens.position_ids.tolist() == [[0, 1, 2, 3, 2]]

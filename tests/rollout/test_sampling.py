@@ -8,6 +8,7 @@ import pytest
 
 from analysis.errors import InputError
 from explore_rl.config.loading import load_config
+from explore_rl.learner.messages import POLICY_ALONE
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(600)]
 PROBLEMS = "lab:countdown?level=3&split=audit&size=6"
@@ -16,7 +17,7 @@ PROBLEMS = "lab:countdown?level=3&split=audit&size=6"
 @pytest.fixture(scope="module")
 def engines(actors, small_settings):
     """The shared engines with the base model's weights."""
-    actors.reset(load_config("configs/lab/grpo.yaml", small_settings), base_model=False)
+    actors.reset(load_config("configs/lab/grpo.yaml", small_settings), POLICY_ALONE)
     actors.weights.send(0)
     return actors.engines
 

@@ -114,10 +114,10 @@ def test_powers_below_one_and_what_is_refused_with_exact_weights_are_biased(chan
     assert (expected_gradient(**{"exponent": 1.0} | change) - true_gradient()).abs().max() > 1e-3
 
 
-def mixture_groups(problems, sample_of, sources=("policy", "base", "hot", "policy")):
+def mixture_groups(problems, sample_of, sources=("policy", "base", "hot", "policy"), share=SHARES):
     groups = []
     for g, problem in enumerate(problems):
-        samples = [sample_of(problem, g, "1+1", Status.WRONG, source=source, share=SHARES) for source in sources]
+        samples = [sample_of(problem, g, "1+1", Status.WRONG, source=source, share=share) for source in sources]
         for i, sample in enumerate(samples):
             length = len(sample.rollout.tokens)
             sample.columns["base_logprob"] = np.full(length, -0.5 - i, dtype=np.float32)
@@ -174,7 +174,7 @@ def test_all_policy_is_the_draft_with_weight_one(problems, draft, step, sample_o
     assert all(
         replace(mine, share=None).__dict__ == theirs.__dict__ for mine, theirs in zip(planned, draft, strict=True)
     )
-    groups = mixture_groups(problems, sample_of, ("policy", "policy"))
+    groups = mixture_groups(problems, sample_of, ("policy", "policy"), {"policy": 1.0})
     alone.advantage(groups, step())
     assert all(s.weight == 1.0 for g in groups for s in g.samples)
 

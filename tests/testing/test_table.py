@@ -7,7 +7,9 @@ from scipy.stats import binom
 from analysis.errors import InputError
 from explore_rl.cluster.faults import ActorFault, RunStopped
 from explore_rl.config.schema import Config
+from explore_rl.learner.messages import POLICY_ALONE, LearnerNeeds
 from explore_rl.objectives import divergences, losses
+from explore_rl.objectives.readouts import entropy, logprob
 from explore_rl.objectives.terms import LossTerm
 from explore_rl.rollout.answers import BadAnswer
 from explore_rl.rollout.seeds import hashed_seed
@@ -21,7 +23,7 @@ PROMPT = (4, 16)
 TERMS = [
     LossTerm("policy_gradient", losses.ppo_clip, ("old_logprob", "advantage"), {"clip_low": 0.2, "clip_high": 0.28}),
     LossTerm("kl", divergences.k3, ("base_logprob",)),
-    LossTerm("entropy", losses.entropy_bonus, ("entropy",)),
+    LossTerm("entropy", losses.entropy_bonus, (entropy(0.7),)),
     LossTerm("shaped_trace", losses.shaped_trace, ("advantage",), {"gamma": 0.1}),
     LossTerm("likelihood", losses.likelihood, ()),
 ]
@@ -85,19 +87,20 @@ def test_a_completion_ends_with_the_end_token_or_its_length_and_depends_on_its_r
 
 def test_log_probabilities_are_the_tables_and_the_learner_says_the_same():
     table = random_table()
-    learner = TableLearner(Config(), table, needs_frozen=True)
+    learner = TableLearner(Config(), table, LearnerNeeds(base=True))
     rollouts = engines_of(table).generate(requests(20, temperature=0.7, prefix_ids=(3,)))
-    sequences = [(*sequence_of(r), 0.7) for r in rollouts]
+    sequences = [sequence_of(r) for r in rollouts]
     for model in ("policy", "base"):
-        for rollout, found in zip(rollouts, learner.logprobs(sequences, model, entropy=True), strict=True):
+        read = learner.read(sequences, (logprob(0.7), entropy(0.7)), model)
+        for rollout, (logprobs, entropies) in zip(rollouts, read, strict=True):
             p = np.stack([softmax(row, 0.7) for row in table.logits[: len(rollout.tokens)]])
             expected = np.log(p[np.arange(len(p)), rollout.tokens])
             assert (
                 rollout.given[0] and rollout.logprobs[0] == 0 and rollout.tokens[0] == 3 and not rollout.given[1:].any()
             )
             np.testing.assert_allclose(rollout.logprobs[1:], expected[1:], rtol=1e-6)
-            np.testing.assert_allclose(found.logprob, expected, rtol=1e-6)
-            np.testing.assert_allclose(found.entropy, -(p * np.log(p)).sum(axis=1), rtol=1e-6)
+            np.testing.assert_allclose(logprobs, expected, rtol=1e-6)
+            np.testing.assert_allclose(entropies, -(p * np.log(p)).sum(axis=1), rtol=1e-6)
 
 
 def test_by_last_token_a_row_belongs_to_what_came_before():
@@ -160,16 +163,17 @@ def test_the_base_engine_keeps_the_first_table():
 # --- learning ---------------------------------------------------------------------------------------------------------
 
 
-def learner_of(table, needs_frozen=False, **learner):
+def learner_of(table, needs=POLICY_ALONE, **learner):
     config = Config()
+    config.rollout.temperature = 0.7
     config.learner.optimizer, config.learner.learning_rate, config.learner.max_grad_norm = "sgd", 1.0, 0.0
     for key, value in learner.items():
         setattr(config.learner, key, value)
-    return TableLearner(config, table, needs_frozen)
+    return TableLearner(config, table, needs)
 
 
 def make_rows(table, count=8, seed=0):
-    """Rows with every term, two temperatures, a masked token here and there, and log-probabilities from elsewhere."""
+    """Rows with every term, a masked token here and there, and log-probabilities from elsewhere."""
     rng = np.random.default_rng(seed)
     rows = []
     for i in range(count):
@@ -180,7 +184,7 @@ def make_rows(table, count=8, seed=0):
         mask = np.ones(length, dtype=np.float32)
         mask[0] = float(length == 1 or i % 2)
         kinds = [{"policy_gradient": 0.5, "kl": 0.2, "entropy": 0.3}, {"shaped_trace": 0.7}, {"likelihood": 0.4}]
-        rows.append(Row(tokens, len(PROMPT), kinds[i % 3], columns, mask, temperature=[1.0, 0.7][i % 2]))
+        rows.append(Row(tokens, len(PROMPT), kinds[i % 3], columns, mask))
     return rows
 
 
@@ -247,7 +251,7 @@ def test_rows_and_scores_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="base_logprob"):
         learner.update([[row]], TERMS)
     with pytest.raises(ValueError, match="not announced"):
-        learner.logprobs([(row.tokens, row.prompt_length, 1.0)], "base")
+        learner.read([(row.tokens, row.prompt_length)], (logprob(),), "base")
 
 
 def test_adam_goes_on_from_a_checkpoint_bit_for_bit(tmp_path):

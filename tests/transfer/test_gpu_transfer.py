@@ -21,6 +21,7 @@ from explore_rl.cluster import connection, placement
 from explore_rl.cluster.faults import ActorFault
 from explore_rl.config.schema import Config
 from explore_rl.models import load_tokenizer
+from explore_rl.objectives.readouts import logprob
 from explore_rl.rollout.engines import Engines
 from explore_rl.rollout.seeds import hashed_seed
 from explore_rl.transfer.sync import WeightSync
@@ -57,10 +58,8 @@ class House:
         self.requests = [Request("p", 0, prompt, seed=hashed_seed("t", i), max_tokens=16) for i in range(32)]
 
     def gap(self, rollouts):
-        sequences = [
-            (np.concatenate([r.request.prompt_ids, r.tokens]), len(r.request.prompt_ids), 1.0) for r in rollouts
-        ]
-        learner = np.concatenate([s.logprob for s in self.learner.logprobs(sequences)])
+        sequences = [(np.concatenate([r.request.prompt_ids, r.tokens]), len(r.request.prompt_ids)) for r in rollouts]
+        learner = np.concatenate([values for (values,) in self.learner.read(sequences, (logprob(),))])
         return float(np.abs(learner - np.concatenate([r.logprobs for r in rollouts])).mean())
 
     def workers(self):

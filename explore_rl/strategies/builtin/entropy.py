@@ -6,7 +6,7 @@ Acts at: advantage (after all others; the rows of the policy gradient feed it), 
 from __future__ import annotations
 
 from explore_rl.config.schema import Config
-from explore_rl.objectives import losses
+from explore_rl.objectives import losses, readouts
 from explore_rl.objectives.terms import LossTerm
 from explore_rl.strategies.base import StepContext, Strategy
 from explore_rl.strategies.builtin.group_advantage import POLICY_GRADIENT
@@ -25,7 +25,7 @@ class EntropyBonus(Strategy):
             LossTerm(
                 name="entropy",
                 function=losses.entropy_bonus,
-                columns=("entropy",),
+                columns=(readouts.entropy(config.rollout.temperature),),
                 normaliser=POLICY_GRADIENT,
             )
         ]

@@ -75,4 +75,6 @@ def policy_gradient(algorithm: AlgorithmConfig) -> LossTerm:
         params=options,
         normaliser=POLICY_GRADIENT,
         metrics=loss.metrics,
+        sums=loss.sums,
+        gathered=loss.gathered,
     )
