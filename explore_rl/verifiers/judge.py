@@ -310,15 +310,15 @@ class JudgeVerifier:
 
     # --- the cache ---
 
-    def _path(self, body: dict) -> Path:
+    def _path(self, cache: str, body: dict) -> Path:
         key = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
-        return Path(self.cache, key[:2], f"{key}.json")
+        return Path(cache, key[:2], f"{key}.json")
 
     def _kept(self, body: dict) -> str | None:
         if self.cache is None:
             return None
         try:
-            reply = json.loads(self._path(body).read_bytes())["reply"]
+            reply = json.loads(self._path(self.cache, body).read_bytes())["reply"]
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError):  # damaged: ask again
@@ -328,7 +328,7 @@ class JudgeVerifier:
     def _keep(self, body: dict, reply: str) -> None:
         if self.cache is None:
             return
-        path = self._path(body)
+        path = self._path(self.cache, body)
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".part", delete=False) as file:
             json.dump({"model": self.model, "reply": reply}, file)
