@@ -33,8 +33,10 @@ from explore_rl.testing import Outcome, digits_config, run_steps
 STEPS, STOP = 6, 3
 SETTINGS = (
     "algorithm.prompts_per_step=3", "algorithm.group_size=4", f"run.steps={STEPS}",
+    "rollout.max_new_tokens=4", "algorithm.divide_by_std=false",  # room for a bonus on length, and nothing rescales it
     "learner.optimizer=adamw", "learner.learning_rate=0.1",
 )  # fmt: skip
+ROUNDING = 1e-6  # relative: less is no effect
 SWITCHES = ("coefficient", "rate", "scale", "strength", "size")  # parameters whose 0 should switch a strategy off
 
 
@@ -116,7 +118,8 @@ def _switched_off(kind: type[Strategy], on: dict[str, Any]) -> dict[str, Any] | 
 
 def _active(plain: Outcome, whole: Outcome) -> Finding:
     gaps = [_gap(mine.gradient, theirs.gradient) for mine, theirs in zip(whole.updates, plain.updates, strict=True)]
-    first = next((step for step, gap in enumerate(gaps) if gap > 0), None)
+    sizes = [float(np.abs(theirs.gradient).max()) for theirs in plain.updates]
+    first = next((step for step, gap in enumerate(gaps) if gap > ROUNDING * sizes[step]), None)
     if first is None:
         return Finding("active", False, f"its {STEPS} gradients are GRPO's; no place of it had any effect")
     return Finding("active", True, f"from step {first} on its gradient is another (by {gaps[first]:.1e} at most there)")

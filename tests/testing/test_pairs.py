@@ -46,7 +46,7 @@ BUILTIN = {
     "overlong": ("algorithm.mask_truncated=true",),
     "dynamic_sampling": ("algorithm.dynamic_sampling_rounds=6",),
 }
-# What is refused, as docs/methods/README.md has it.
+# What is refused, as docs/strategies.md has it.
 REFUSED = {
     ("mixture_policy", "engine_correction"): "its weight is the whole correction; set algorithm.importance_cap=null",
     ("mixture_policy", "overlong"): "weight=exact would not be unbiased; set algorithm.mask_truncated=false",
@@ -271,7 +271,7 @@ def test_what_is_refused_says_why(tmp_path, pair):
 
 def test_at_most_one_pair_in_ten_is_refused_and_the_page_has_the_reasons():
     assert len(REFUSED) <= len(list(itertools.combinations(NAMES, 2))) / 10
-    page = (REPOSITORY / "docs" / "methods" / "README.md").read_text()
+    page = (REPOSITORY / "docs" / "strategies.md").read_text()
     section = page[page.index("## What does not go together") :].split("\n## ")[0]
     table = {
         tuple(cell.strip() for cell in line.split("|")[1:3]) for line in section.splitlines() if line.startswith("| ")
