@@ -103,6 +103,18 @@ class RolloutActor(Receiver):
             for (tokens, logprobs, reason), text in zip(drawn, texts, strict=True)
         ]
 
+    @ends_if_broken
+    def score(self, sequences: list[tuple[np.ndarray, int]]) -> list[np.ndarray]:
+        """Log-probability of every token behind a sequence's prompt, as a prefill sees it, at temperature 1.
+
+        sequences: (token ids [L], prompt length P) each. Returns float32 [L - P] for each.
+        """
+        scored: list[Any] = [None] * len(sequences)
+        ids = [tokens.tolist() for tokens, _ in sequences]
+        for i, logprobs in self.compat.score(self.llm, ids, on_step=self._step):
+            scored[i] = logprobs[sequences[i][1] - 1 :]
+        return scored
+
     def _step(self, moved: bool) -> bool:
         """Called after every decoding step. Returns whether to go on. moved: whether any request got on."""
         self.steps += moved  # an engine that spins without getting on makes no progress

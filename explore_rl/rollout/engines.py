@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import ray
 from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 
@@ -168,6 +169,26 @@ class Engines:
         self.sleep()
         return rollouts
 
+    def score(self, sequences: list[tuple[np.ndarray, int]]) -> dict[str, list[np.ndarray]]:
+        """What every policy engine says of the same sequences, by the engine's name.
+
+        Each answer is the log-probability of every token behind the prompt, float32 [L - P], at temperature 1 and by a
+        prefill. On shared GPUs the engines stay awake, since what comes next is a draw. Raises ActorFault for an engine
+        that died or got stuck, RuntimeError before the first weights were sent.
+
+        sequences: (token ids int32 [L], prompt length P) each.
+        """
+        self._refuse_random_weights()
+        self.wake(["weights", "kv_cache"])
+        engines = self.families["policy"]
+        refs = [engine.handle.score.remote(sequences) for engine in engines]
+        answers = self._gather(engines, refs, doing=f"score {len(sequences)} sequences")
+        return {engine.name: answer for engine, answer in zip(engines, answers, strict=True)}
+
+    def _refuse_random_weights(self) -> None:
+        if self.awaits_weights:
+            raise RuntimeError("the policy engines hold random weights: send the learner's first (WeightSync.send)")
+
     def _check(self, requests: list[Request]) -> None:
         """Raises InputError for requests that cannot be drawn, RuntimeError before the first weights were sent."""
         for r in requests:
@@ -185,8 +206,8 @@ class Engines:
                     f"problem {r.problem}: a given prefix of {len(r.prefix_ids)} tokens leaves nothing to draw "
                     f"of max_tokens={r.max_tokens}"
                 )
-        if self.awaits_weights and any(r.engine == "policy" for r in requests):
-            raise RuntimeError("the policy engines hold random weights: send the learner's first (WeightSync.send)")
+        if any(r.engine == "policy" for r in requests):
+            self._refuse_random_weights()
 
     def _gather(self, engines: list[Engine], refs: list[Any], *, doing: str) -> list[Any]:
         """The results of `refs`, asked of `engines`.

@@ -52,6 +52,20 @@ class TableEngines:
             rollouts.append(Rollout(request, tokens, text, reason, logprobs, version))
         return rollouts
 
+    def score(self, sequences: list[tuple[np.ndarray, int]]) -> dict[str, list[np.ndarray]]:
+        """What the policy engine says of (token ids [L], prompt length) each, as `Engines.score`."""
+        if self.dead:
+            raise ActorFault("rollout engine 0", f"score {len(sequences)} sequences", "died")
+        if self.policy is None:
+            raise RuntimeError("the policy engine holds no weights: send the learner's first (actors.weights.send)")
+        scores = []
+        for tokens, prompt_length in sequences:
+            ids = tuple(tokens.tolist())
+            rows = self.policy.rows(ids[:prompt_length], ids[prompt_length:])
+            log_p = self.policy.log_probabilities(rows)
+            scores.append(log_p[np.arange(len(rows)), tokens[prompt_length:]].astype(np.float32))
+        return {"rollout engine 0": scores}
+
     def _draw(self, request: Request) -> tuple[tuple[int, ...], np.ndarray]:
         table = self._table(request)
         rng = np.random.default_rng(request.seed)
@@ -94,6 +108,9 @@ class TableEngines:
         self.dead = False
         self.policy = None
         return ["rollout engine 0"]
+
+    def sleep(self) -> None:
+        """There is no memory to leave to the learner."""
 
     def close(self) -> None:
         """There is nothing to end."""

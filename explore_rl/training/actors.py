@@ -84,6 +84,7 @@ class Actors:
 
     def reset(self, config: Config, base_model: bool) -> None:
         self.config = config
+        self.engines.sleep()  # the last transfer was followed by no draw
         self.learner.reset(config, needs_frozen=base_model)
 
     def check_parity(self, rollouts: list[Rollout]) -> dict[str, float]:

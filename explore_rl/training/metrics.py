@@ -15,7 +15,7 @@ import numpy as np
 
 from explore_rl.types import Group, Sample, Status
 
-STAGES = ("generate", "verify", "score", "train", "transfer", "other")
+STAGES = ("generate", "verify", "score", "train", "transfer", "parity", "other")
 
 
 class StageClock:

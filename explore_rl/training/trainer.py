@@ -30,6 +30,7 @@ from explore_rl.training import rows
 from explore_rl.training.actors import Actors
 from explore_rl.training.data_order import DataOrder
 from explore_rl.training.evaluation import Evaluations, Means
+from explore_rl.training.parity import Parity
 from explore_rl.types import Group, Problem, Request, Rollout, Sample, Status, Verdict
 from explore_rl.verifiers.pool import Item
 
@@ -72,6 +73,7 @@ class Trainer:
             append=folder.append,
         )
         self.evaluations = Evaluations(config, heldout, means=means)
+        self.parity = Parity(actors)
         # What changes over the run. A checkpoint keeps all of it but the encoded prompts.
         self.prompts: dict[int, tuple[int, ...]] = {}  # by identity: ids are unique within one file only
         self.next_step = 0  # steps done
@@ -97,9 +99,13 @@ class Trainer:
         minibatches = rows.make_minibatches(groups, self.terms, self.config, step=number)
         with clock("train"):
             reports = self.actors.learner.update(minibatches, self.terms)
+        with clock("parity"):
+            self.parity.expect()
         with clock("transfer"):
             self.version += 1
             sent = self.actors.weights.send(self.version)
+        with clock("parity"):
+            gap = self.check_parity(number)
 
         # Record.
         self.folder.write_rollouts(number, rollout_columns(groups, dropped, number))
@@ -109,6 +115,7 @@ class Trainer:
         metrics["tokens_per_second"] = tokens / metrics["seconds/step"]
         metrics["transfer/gather_seconds"] = sent["gather_s"]
         metrics["transfer/send_seconds"] = sent["transfer_s"]
+        metrics |= gap
         metrics["data/epoch"] = self.data.epoch
         for strategy, context in contexts.items():
             metrics |= {f"{strategy.name}/{key}": value for key, value in context.metrics.items()}
@@ -204,14 +211,30 @@ class Trainer:
             try:
                 return self.actors.engines.generate(requests)
             except ActorFault as fault:
-                if retry == ENGINE_RETRIES:
-                    raise
-                log.warning("%s; starting it anew and drawing the step again", fault)
-                replaced = self.actors.engines.restart_dead()
-                if not replaced:
-                    raise
-                self.actors.weights.send(self.version)
+                self.replace_dead(fault, retry)
+                self.check_parity(self.next_step)
         raise AssertionError("unreachable")
+
+    def check_parity(self, step: int, **options: Any) -> dict[str, float]:
+        """`Parity.check`, and again if an engine dies meanwhile. Raises ActorFault as `generate` does."""
+        for retry in range(ENGINE_RETRIES + 1):
+            try:
+                return self.parity.check(step, **options)
+            except ActorFault as fault:
+                self.replace_dead(fault, retry)
+        raise AssertionError("unreachable")
+
+    def replace_dead(self, fault: ActorFault, retry: int) -> None:
+        """Starts dead engines anew, with the present weights.
+
+        Raises `fault` after ENGINE_RETRIES retries, or if nobody was replaced.
+        """
+        if retry == ENGINE_RETRIES:
+            raise fault
+        log.warning("%s; starting it anew and asking again", fault)
+        if not self.actors.engines.restart_dead():
+            raise fault
+        self.actors.weights.send(self.version)
 
     def verify(self, groups: list[Group], rollouts: list[Rollout]) -> list[Verdict]:
         return self.actors.verifiers.verify_all(
@@ -347,8 +370,9 @@ class Trainer:
     def start(self) -> None:
         """Sends the weights to the engines, and checks that both sides compute the same log-probabilities.
 
-        The engines hold none of the run's weights before, so the check fails if the weights do not arrive. Raises
-        ParityError. A new run is also evaluated before its first step.
+        The engines hold none of the run's weights before, so the check fails if the weights do not arrive: of what the
+        engines draw, and of the fixed sequences that every later transfer is checked on. Raises ParityError. A new run
+        is also evaluated before its first step.
         """
         self.actors.weights.send(self.version)
         requests = [
@@ -356,7 +380,12 @@ class Trainer:
             for group, problem in enumerate(self.data.problems[:8])
             for index in range(4)
         ]
-        self.actors.check_parity(self.generate(requests))
+        drawn = self.generate(requests)
+        self.actors.check_parity(drawn)
+        if not self.parity.sequences:
+            self.parity.choose(drawn)
+        self.parity.expect()
+        self.check_parity(self.next_step, patience=1)
         if self.next_step == 0:
             self.evaluations.run(0)
 
@@ -412,6 +441,7 @@ class Trainer:
             "position": self.data.position,
             "bad_steps": self.bad_steps,
             "silent_steps": self.silent_steps,
+            "parity": self.parity.state(),
             "strategies": [{"name": s.name, "state": s.state()} for s in self.strategies],
         }
         (aside / "state.json").write_text(json.dumps(state))
@@ -431,6 +461,7 @@ class Trainer:
             self.data.position = state["position"]
             self.bad_steps = state["bad_steps"]
             self.silent_steps = state["silent_steps"]
+            self.parity.load_state(state.get("parity", []))
             for strategy, saved in zip(self.strategies, state["strategies"], strict=True):
                 strategy.load_state(saved["state"])
         return step

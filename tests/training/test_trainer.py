@@ -78,7 +78,9 @@ def test_a_run_leaves_everything_behind(plain):
     metrics = records(plain, "metrics.jsonl")
     assert [m["step"] for m in metrics] == [0, 1, 2, 3]
     for m in metrics:
-        stages = sum(m[f"seconds/{stage}"] for stage in ("generate", "verify", "score", "train", "transfer", "other"))
+        stages = sum(
+            m[f"seconds/{stage}"] for stage in ("generate", "verify", "score", "train", "transfer", "parity", "other")
+        )
         assert stages == pytest.approx(m["seconds/step"], rel=1e-6)
         assert (
             m["transfer/gather_seconds"] == 0 and 0 < m["transfer/send_seconds"] <= m["seconds/transfer"]
