@@ -51,6 +51,17 @@ class Engine:
     context: int = 0
 
 
+class DrawFault(ActorFault):
+    """An engine died or got stuck while completions were drawn.
+
+    done: what was finished all the same, by the request's index.
+    """
+
+    def __init__(self, fault: ActorFault, done: dict[int, Rollout]):
+        super().__init__(fault.who, fault.doing, fault.why)
+        self.done = done
+
+
 class Engines:
     """Starts the engines of `layout` and draws from them.
 
@@ -147,7 +158,7 @@ class Engines:
         Every request brings its own seed. So what is drawn does not depend on how the requests are split over engines
         or batched: exactly in float32, up to rounding in bfloat16. A rollout's tokens are the given prefix and what was
         drawn, the end token or stop string included; max_tokens at most. Raises InputError for a request that does not
-        fit the model's context, ActorFault for an engine that died or got stuck.
+        fit the model's context, DrawFault for an engine that died or got stuck.
         """
         if not requests:
             return []
@@ -160,14 +171,15 @@ class Engines:
             dealt = split(requests, members, len(engines))
             shares += [(engine, share) for engine, share in zip(engines, dealt, strict=True) if share]
         refs = [engine.handle.generate.remote([requests[i] for i in share]) for engine, share in shares]
-        answers = self._gather([engine for engine, _ in shares], refs, doing=f"draw {len(requests)} completions")
-        # Back into the order of the requests.
-        rollouts: list[Any] = [None] * len(requests)
-        for (_, share), drawn in zip(shares, answers, strict=True):
-            for i, (tokens, text, reason, logprobs, version) in zip(share, drawn, strict=True):
-                rollouts[i] = Rollout(requests[i], tokens, text, reason, logprobs, version)
+        try:
+            answers = self._gather([engine for engine, _ in shares], refs, doing=f"draw {len(requests)} completions")
+        except ActorFault as fault:
+            answers = [_whatever_came(ref) for ref in refs]
+            raise DrawFault(fault, _by_request(requests, shares, answers=answers)) from fault
         self.sleep()
-        return rollouts
+        # Back into the order of the requests.
+        rollouts = _by_request(requests, shares, answers=answers)
+        return [rollouts[i] for i in range(len(requests))]
 
     def score(self, sequences: list[tuple[np.ndarray, int]]) -> dict[str, list[np.ndarray]]:
         """What every policy engine says of the same sequences, by the engine's name.
@@ -212,7 +224,8 @@ class Engines:
     def _gather(self, engines: list[Engine], refs: list[Any], *, doing: str) -> list[Any]:
         """The results of `refs`, asked of `engines`.
 
-        At an ActorFault the other engines are told to give up, so that they are free for the next attempt.
+        At an ActorFault the other engines are told to give up, so that they are free for the next attempt, and have
+        ANSWER_S to hand over what they finished.
         """
         waits = self.config.devices
         try:
@@ -226,7 +239,9 @@ class Engines:
         except ActorFault as fault:
             # The message names those at fault; `restart_dead` replaces them.
             self.suspects |= set(fault.who.split(", "))
+            well = [engine.name not in self.suspects for engine in engines]
             told = [e.handle.abort.remote() for e in self.engines if e.name not in self.suspects]
+            told += list(itertools.compress(refs, well))
             if told:
                 ray.wait(told, num_returns=len(told), timeout=ANSWER_S)
             raise
@@ -333,6 +348,32 @@ def split(requests: list[Request], members: list[int], engines: int) -> list[lis
 def _named(engines: list[Engine]) -> list[tuple[str, Any]]:
     """Engines as `gather` takes actors."""
     return [(e.name, e.handle) for e in engines]
+
+
+def _by_request(
+    requests: list[Request], shares: list[tuple[Engine, list[int]]], *, answers: list[list[Any]]
+) -> dict[int, Rollout]:
+    """The completions by their request's index.
+
+    shares: each engine's indices.
+    answers: of each engine, in the order of its share; None where nothing was drawn. Empty for an engine that did not
+        answer.
+    """
+    rollouts = {}
+    for (_, share), drawn in zip(shares, answers, strict=True):
+        for i, answer in zip(share, drawn, strict=False):
+            if answer is not None:
+                tokens, text, reason, logprobs, version = answer
+                rollouts[i] = Rollout(requests[i], tokens, text, reason, logprobs, version)
+    return rollouts
+
+
+def _whatever_came(ref: Any) -> list[Any]:
+    """An engine's answer if it is there; empty if it is late, or the engine was lost."""
+    try:
+        return ray.get(ref, timeout=0)
+    except (RayActorError, RayTaskError, GetTimeoutError):
+        return []
 
 
 def _says_whole(ref: Any) -> bool:

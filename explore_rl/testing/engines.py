@@ -13,6 +13,7 @@ from explore_rl.cluster.faults import ActorFault
 from explore_rl.config.schema import Config
 from explore_rl.models import load_tokenizer
 from explore_rl.problems.templates import load_template
+from explore_rl.rollout.engines import DrawFault
 from explore_rl.testing.learner import TableLearner
 from explore_rl.testing.table import LogitTable
 from explore_rl.types import Request, Rollout, Verdict
@@ -35,14 +36,21 @@ class TableEngines:
         self.base = start.copy() if needs_base else None
         self.version = -1
         self.dead = False
+        self.last_draws: int | None = None  # completions that it still finishes before it dies
 
     def receive(self, table: LogitTable, version: int) -> None:
         self.policy, self.version = table.copy(), version
 
     def generate(self, requests: list[Request]) -> list[Rollout]:
-        """One completion for each request, in order, each from its own seed. Raises ActorFault after `kill`."""
-        if requests and self.dead:
-            raise ActorFault("rollout engine 0", f"draw {len(requests)} completions", "died")
+        """One completion for each request, in order, each from its own seed. Raises DrawFault after `kill`."""
+        if requests and (self.dead or self.last_draws is not None):
+            finished = [] if self.dead else self._rollouts(requests[: self.last_draws])
+            self.dead, self.last_draws = True, None
+            fault = ActorFault("rollout engine 0", f"draw {len(requests)} completions", "died")
+            raise DrawFault(fault, dict(enumerate(finished)))
+        return self._rollouts(requests)
+
+    def _rollouts(self, requests: list[Request]) -> list[Rollout]:
         drawn = [self._draw(request) for request in requests]
         texts = self.tokenizer.batch_decode([tokens for tokens, _ in drawn], skip_special_tokens=True)
         rollouts = []
@@ -97,9 +105,9 @@ class TableEngines:
 
     # --- faults -------------------------------------------------------------------------------------------------------
 
-    def kill(self) -> None:
-        """As if the policy engine's process had died."""
-        self.dead = True
+    def kill(self, after: int | None = None) -> None:
+        """As if the policy engine's process had died: now, or in the next draw with `after` completions finished."""
+        self.dead, self.last_draws = after is None, after
 
     def restart_dead(self) -> list[str]:
         """Replaces a killed policy engine by one without weights; the names of those replaced."""

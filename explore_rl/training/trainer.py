@@ -22,6 +22,7 @@ from explore_rl.experiments.run_folder import RunFolder
 from explore_rl.models import load_tokenizer
 from explore_rl.objectives import advantages, divergences
 from explore_rl.problems.templates import load_template
+from explore_rl.rollout.engines import DrawFault
 from explore_rl.rollout.records import rollout_columns
 from explore_rl.rollout.seeds import hashed_seed
 from explore_rl.strategies.base import Column, StepContext, Strategy, needs_of
@@ -203,16 +204,23 @@ class Trainer:
         )
 
     def generate(self, requests: list[Request]) -> list[Rollout]:
-        """Draws, and draws again if an engine dies: the seeds are in the requests, so a second attempt draws the same.
+        """Draws. If an engine dies, what was finished is kept and the rest is drawn again, which gives the same.
 
-        Raises ActorFault if an engine still dies after ENGINE_RETRIES more attempts, or if none can be replaced.
+        For the seeds are in the requests. Raises ActorFault if an engine still dies after ENGINE_RETRIES more attempts,
+        or if none can be replaced.
         """
+        drawn: dict[int, Rollout] = {}  # by the request's index
         for retry in range(ENGINE_RETRIES + 1):
+            left = [i for i in range(len(requests)) if i not in drawn]
             try:
-                return self.actors.engines.generate(requests)
-            except ActorFault as fault:
+                rollouts = self.actors.engines.generate([requests[i] for i in left])
+            except DrawFault as fault:
+                drawn |= {left[i]: rollout for i, rollout in fault.done.items()}
                 self.replace_dead(fault, retry)
                 self.check_parity(self.next_step)
+            else:
+                drawn |= dict(zip(left, rollouts, strict=True))
+                return [drawn[i] for i in range(len(requests))]
         raise AssertionError("unreachable")
 
     def check_parity(self, step: int, **options: Any) -> dict[str, float]:
