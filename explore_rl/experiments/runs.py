@@ -239,6 +239,29 @@ def refuse_other_settings(config: Config, folder: RunFolder) -> None:
             raise InputError(
                 f"--resume: {section}.{key} was {before[key]!r} and is now {now[key]!r}; a run goes on as it began"
             )
+    refuse_another_schedule(load_config(folder.path / "config.yaml"), config, folder)
+
+
+def refuse_another_schedule(began: Config, now: Config, folder: RunFolder) -> None:
+    """A schedule that falls over run.steps cannot be given another end on the way: the learning rate would jump.
+
+    Raises InputError.
+    """
+    if now.learner.schedule == "constant" or began.run.steps == now.run.steps:
+        return
+    from explore_rl.learner.optimizer import learning_rate
+
+    step = max(folder.checkpoints(), default=0)
+    if not 0 < step < now.run.steps:
+        return  # everything is done again, under the new schedule; or nothing is left to do
+    updates = step * now.algorithm.minibatches * now.algorithm.epochs
+    raise InputError(
+        f"--resume: run.steps was {began.run.steps} and is now {now.run.steps}, but learner.schedule="
+        f"{now.learner.schedule} was laid out to end with step {began.run.steps}: after step {step} the learning rate"
+        f" would jump from {learning_rate(began, updates):.2g} to {learning_rate(now, updates):.2g}; go on with"
+        f" run.steps={began.run.steps}, and train further, on a schedule of its own, in a new run with"
+        f" model.path={folder.path / 'final'}"
+    )
 
 
 def content_hash(loaded: list[Problem]) -> str:
