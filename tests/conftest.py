@@ -94,7 +94,7 @@ class Pair:
         from explore_rl.learner.learner import Learner
 
         if self.learner is None or not self.learner.actors:
-            self.learner = Learner(config, self.layout, needs_frozen)
+            self.learner = Learner(config, self.layout, needs_frozen=needs_frozen)
         else:
             self.learner.reset(config, needs_frozen)
         return self.learner
