@@ -6,8 +6,10 @@ import errno
 import hashlib
 import json
 import logging
+import shutil
 import signal
 import threading
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -25,7 +27,8 @@ from explore_rl.config.loading import load_config, to_yaml
 from explore_rl.config.schema import Config
 from explore_rl.experiments.run_folder import RunFolder, environment
 from explore_rl.experiments.tracking import make_tracker
-from explore_rl.files import write_atomic
+from explore_rl.files import sees, write_atomic
+from explore_rl.learner.learner import Learner
 from explore_rl.models import load_model_config, load_tokenizer, resolve_model
 from explore_rl.problems.templates import check as check_template
 from explore_rl.problems.templates import check_lengths, load_template
@@ -145,6 +148,7 @@ def run(config: Config, *, resume: bool = False, actors: Actors | None = None) -
         else:
             facts = environment(config.seed, used.layout.kind) | {"problems": inputs.content}
             folder = RunFolder.create(path, to_yaml(config), facts)
+        refuse_unshared(used.learner, folder, is_new=not resume)
         _run_with(used, config, inputs=inputs, folder=folder, resume=resume)
         return path
 
@@ -218,6 +222,28 @@ def disk_is_full(error: Exception) -> bool:
     if isinstance(cause, OSError):
         return cause.errno in (errno.ENOSPC, errno.EDQUOT)
     return "inline_container" in str(cause) or "PytorchStreamWriter" in str(cause)
+
+
+def refuse_unshared(learner: Learner, folder: RunFolder, *, is_new: bool) -> None:
+    """Lets every rank look for a file that this process writes into the run folder.
+
+    Each rank writes its own part of a checkpoint there. With a folder of its own on every node there would be a
+    checkpoint nowhere. Raises InputError, and removes the folder if it is new.
+    """
+    mark = folder.path.resolve() / f".shared-{uuid.uuid4().hex}"
+    mark.touch()
+    try:
+        seen = learner.apply(sees, mark)
+    finally:
+        mark.unlink()
+    blind = [f"learner rank {i}" for i, sees_it in enumerate(seen) if not sees_it]
+    if blind:
+        if is_new:
+            shutil.rmtree(folder.path)
+        raise InputError(
+            f"run.output={folder.path}: {', '.join(blind)} cannot see this folder; all ranks write their parts of a"
+            " checkpoint into it, so it has to be on a file system that all nodes share"
+        )
 
 
 def refuse_other_settings(config: Config, folder: RunFolder) -> None:

@@ -1,11 +1,13 @@
-"""What --resume refuses before anything starts."""
+"""What is refused before the first step, so that a run can be gone on with."""
+
+from types import SimpleNamespace
 
 import pytest
 
 from analysis.errors import InputError
 from explore_rl.config.loading import load_config, to_yaml
 from explore_rl.experiments.run_folder import RunFolder
-from explore_rl.experiments.runs import refuse_other_settings
+from explore_rl.experiments.runs import refuse_other_settings, refuse_unshared
 
 
 @pytest.fixture
@@ -41,3 +43,26 @@ def test_a_constant_rate_goes_on_for_as_long_as_one_likes(began):
 def test_without_a_checkpoint_the_new_schedule_is_the_whole_one(began):
     folder = began("learner.schedule=linear", "run.steps=4", step=0)
     refuse_other_settings(load_config(None, ["learner.schedule=linear", "run.steps=8"]), folder)
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_a_folder_that_a_rank_does_not_see_is_refused(began, is_new, monkeypatch):
+    """Two ranks, the second on a node whose disk is its own."""
+    monkeypatch.setattr("explore_rl.files.VISIBLE_S", 0.0)
+    folder = began()
+
+    def on_two_nodes(function, path):
+        return [function(None, path), function(None, path.parent / "elsewhere" / path.name)]
+
+    with pytest.raises(InputError, match="learner rank 1 cannot see this folder.*a file system that all nodes share"):
+        refuse_unshared(SimpleNamespace(apply=on_two_nodes), folder, is_new=is_new)
+    assert folder.path.exists() != is_new
+    if not is_new:
+        assert not list(folder.path.glob(".shared-*"))
+
+
+def test_a_folder_that_all_ranks_see_is_left_as_it_was(began):
+    folder = began()
+    before = sorted(folder.path.iterdir())
+    refuse_unshared(SimpleNamespace(apply=lambda function, path: [function(None, path)] * 2), folder, is_new=True)
+    assert sorted(folder.path.iterdir()) == before
