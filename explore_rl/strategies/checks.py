@@ -14,7 +14,6 @@ Ray nor a model nor an engine: the steps are those of the real Trainer over a ta
 from __future__ import annotations
 
 import inspect
-import logging
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -169,7 +168,6 @@ def main(arguments: list[str], say: Callable[[str], None] = print) -> int:
         say("usage: python -m explore_rl.strategies.checks module:Class")
         return 2
     sys.path.insert(0, "")
-    logging.disable(logging.WARNING)
     (strategy,) = strategies.make([{"name": arguments[0]}])
     report = check_strategy(type(strategy))
     say(str(report))

@@ -267,6 +267,19 @@ def test_parameters_out_of_range_or_without_effect_are_refused(changes, said):
     assert str(caught.value).startswith("strategies[0]: mixture_policy: ")
 
 
+@pytest.mark.parametrize(("weight", "nats"), [("exact", "0.4 nats"), ("power", "0.2 nats"), ("none", None)])
+def test_long_sequences_in_bfloat16_are_warned_about_with_the_noise_of_their_weights(weight, nats, caplog):
+    def said(tokens, dtype="bfloat16"):
+        unbiased = ("algorithm.advantage=rloo", "algorithm.importance_cap=null", "algorithm.aggregation=constant")
+        layout = (f"model.dtype={dtype}", "learner.zero_stage=1", f"rollout.max_new_tokens={tokens}")
+        caplog.clear()
+        MixturePolicy(weight=weight).check(load_config(None, [*unbiased, *layout]), [], [])
+        return caplog.text
+
+    assert (nats in said(3000)) if nats else said(3000) == ""
+    assert said(200) == said(3000, "float32") == ""
+
+
 def test_metrics_say_which_weights_they_are_of(problems, sample_of, step):
     groups, context = mixture_groups(problems, sample_of), step()
     strategy(weight="none").advantage(groups, context)
