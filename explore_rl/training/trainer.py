@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from analysis.errors import InputError
 from explore_rl.cluster.faults import ActorFault, RunStopped
 from explore_rl.config.schema import Config
 from explore_rl.experiments.run_folder import RunFolder
@@ -384,8 +385,13 @@ class Trainer:
             self.bad_steps = state["bad_steps"]
             self.silent_steps = state["silent_steps"]
             self.parity.load_state(state.get("parity", []))
+            kept = state["strategies"]
+            if not isinstance(kept, dict) or kept.keys() != {s.key for s in self.strategies}:
+                raise InputError(
+                    f"{path}: does not hold the state of these strategies; it is an older version's, or not ours"
+                )
             for strategy in self.strategies:
-                strategy.load_state(state["strategies"][strategy.key])
+                strategy.load_state(kept[strategy.key])
         return step
 
     def save_final(self) -> None:
