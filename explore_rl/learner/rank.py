@@ -220,7 +220,7 @@ class LearnerRank:
         whole = self._whole(trained, part, terms) if wants_whole(terms) else {}
         for outputs in self._outputs(trained, part, terms):
             # A loss of 0 on every output: a rank without tokens takes part in the backward pass all the same.
-            loss = sum(value.sum() * 0 for value in outputs.values.values())
+            loss = torch.stack([value.sum() * 0 for value in outputs.values.values()]).sum()
             tokens = sum(outputs.counts)
             if tokens:
                 loss = loss + loss_of(terms, outputs, whole=whole, sums=sums)
