@@ -113,6 +113,7 @@ class BenchmarkRuns:
                 "sd": means.std(ddof=1) if len(means) > 1 else None,
                 "moderated_sd": np.sqrt(spread.variance[i]),
                 "df": spread.df[i],
+                "apart": spread.apart[i],
             }
         return {
             "methods": spread.methods,
