@@ -26,13 +26,21 @@ class BenchmarkRuns:
     base: counts of its M problems.
     methods: method -> counts of the same problems, one a run.
     settings: k, confidence, replicates and seed are read.
+    bootstrap: over M problems; None draws one.
     """
 
-    def __init__(self, base: Counts, methods: dict[str, list[Counts]], settings: AuditSettings):
+    def __init__(
+        self,
+        base: Counts,
+        methods: dict[str, list[Counts]],
+        settings: AuditSettings,
+        *,
+        bootstrap: Bootstrap | None = None,
+    ):
         self.base = base
         self.methods = methods
         self.settings = settings
-        self.bootstrap = Bootstrap.draw(
+        self.bootstrap = bootstrap or Bootstrap.draw(
             len(base.n),
             settings.replicates,
             rng=np.random.default_rng(settings.seed),

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from analysis.moderated import moderate
+from analysis.moderated import Moderated, moderate
 from analysis.over_runs import SMALLEST_P, RunLuck, majority, majority_p, mean_score_p
 from analysis.significance import holm
 from analysis.verdict import Rules, word
@@ -75,10 +75,7 @@ def weigh(blocks: Blocks, direction: str) -> dict[str, Evidence]:
         name: np.array([run_score(n[f"p_{key}"], n[f"observed_{key}"], expected=n[f"expected_{key}"]) for n in runs])
         for name, runs in nulls.items()
     }
-    spread = moderate(
-        np.array([s.var(ddof=1) if len(s) > 1 else np.nan for s in scores.values()]),
-        np.array([len(s) - 1.0 for s in scores.values()]),
-    )
+    spread = _spread(list(scores.values()))
     found = {}
     for i, (name, s) in enumerate(scores.items()):
         of_majority = majority_p(p[name])
@@ -91,6 +88,19 @@ def weigh(blocks: Blocks, direction: str) -> dict[str, Evidence]:
         sd = float(np.sqrt(spread.variance[i]))
         found[name] = Evidence(max(of_majority, of_spread), of_majority, of_spread, mean, sd, luck.df)
     return found
+
+
+def _spread(scores: list[np.ndarray]) -> Moderated | None:
+    """Moderated variances of the scores [R] of each method.
+
+    Only methods whose mean score is above 0 are pooled, where there are any: runs that gain nothing do not differ in
+    what they gain, and would make the others look steady. A mean says nothing of the variance around it, so choosing by
+    it does not bias the variance.
+    """
+    df = np.array([len(s) - 1.0 for s in scores])
+    variance = np.array([s.var(ddof=1) if len(s) > 1 else np.nan for s in scores])
+    showing = np.where([s.mean() > 0 for s in scores], df, 0.0)
+    return moderate(variance, showing if showing.any() else df)
 
 
 def judge_methods(by_benchmark: dict[str, Blocks], *, pooled: str, rules: Rules) -> dict[str, dict[str, Any]]:

@@ -9,8 +9,8 @@ variance is drawn towards a common one. How far is an empirical-Bayes estimate:
   find a difference in luck, and pay for it with degrees of freedom.
 - Otherwise the prior's variance s_0^2 and degrees of freedom d_0 are found from the moments of log s_i^2, and each
   method keeps part of its own variance.
-- A method whose runs differ far more than those of the others (F test against them, p < .01) keeps its own variance
-  and degrees of freedom, and the others are pooled without it.
+- A method of three runs or more that differ far more than those of the others (F test against them, p < .01) keeps its
+  own variance and degrees of freedom, and the others are pooled without it.
 
 Source: Smyth 2004 (doi 10.2202/1544-6115.1027, sec. 6.2), s_i^2 ~ s_0^2 F(d_i, d_0). The cap of the degrees of freedom
 at those of the pooled variance is limma's (ebayes: df.total = min(d_0 + d_i, sum d_i)); that an outlier is not drawn to
@@ -81,16 +81,18 @@ def moderate(variance: np.ndarray, df: np.ndarray) -> Moderated | None:
 
 
 def _apart(variance: np.ndarray, df: np.ndarray) -> np.ndarray:
-    """Which methods differ between runs far more than all the others together; none with fewer than three methods,
-    where it takes two to say which is the odd one."""
-    several = df > 0
-    if several.sum() < 3:
+    """Which methods differ between runs far more than all the others together.
+
+    None with fewer than three methods, where it takes two to say which is the odd one. None with two runs: one degree
+    of freedom gives no interval to speak of, and to take the largest of such variances away makes the others too small.
+    """
+    if (df > 0).sum() < 3:
         return np.zeros(len(df), dtype=bool)
     total = (df * variance).sum()
     others = (total - df * variance) / np.maximum(df.sum() - df, 1)
     ratio = np.divide(variance, others, out=np.zeros(len(df)), where=others > 0)
     p = stats.f.sf(ratio, np.maximum(df, 1), np.maximum(df.sum() - df, 1))
-    return several & (p < APART)
+    return (df > 1) & (p < APART)
 
 
 def _prior(variance: np.ndarray, df: np.ndarray) -> tuple[float, float]:
