@@ -47,13 +47,23 @@ class BenchmarkRuns:
             confidence=settings.confidence,
         )
         self._curves: dict[tuple[str, int], np.ndarray] = {}
+        self._tables: dict[tuple[int, int], np.ndarray] = {}
         self._spreads: dict[int, tuple[list[str], Moderated | None]] = {}
 
     def curve(self, name: str, k: int) -> np.ndarray:
         """pass@k of every run and problem: [R, M]."""
         if (name, k) not in self._curves:
-            self._curves[name, k] = np.stack([pass_at_k(run.n, run.correct, k) for run in self.methods[name]])
+            self._curves[name, k] = np.stack([self._pass_at_k(run, k) for run in self.methods[name]])
         return self._curves[name, k]
+
+    def _pass_at_k(self, run: Counts, k: int) -> np.ndarray:
+        """pass@k of every problem [M]; read off a table where all problems have as many draws."""
+        n = int(run.n[0])
+        if (run.n != n).any():
+            return pass_at_k(run.n, run.correct, k)
+        if (n, k) not in self._tables:
+            self._tables[n, k] = pass_at_k(n, np.arange(n + 1), k)
+        return self._tables[n, k][run.correct]
 
     def spread(self, k: int) -> tuple[list[str], Moderated | None]:
         """The methods whose runs all have k draws a problem, and their moderated variances between runs at this k."""
@@ -101,7 +111,7 @@ class BenchmarkRuns:
         """The method minus the base, which is one checkpoint and has no spread; k -> row."""
         rows = {}
         for k in self._ks([self.base, *self.methods[name]], f"the base or a run of {name}"):
-            difference = self.curve(name, k).mean(axis=0) - pass_at_k(self.base.n, self.base.correct, k)
+            difference = self.curve(name, k).mean(axis=0) - self._pass_at_k(self.base, k)
             rows[str(k)] = self._row(difference, self.luck((name,), k))
         return rows
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import optimize, special, stats
 
 SMALLEST_P = 1e-100  # p-values below are this one: the normal scores stay finite
 
@@ -90,10 +90,13 @@ def mean_score_p(mean: float, luck: RunLuck) -> float:
     """
     if mean <= 0:
         return 1.0
+    if luck.variance == 0:
+        return max(float(stats.norm.sf(mean)), SMALLEST_P)
 
     def gap(log_p: float) -> float:
         p = 10**log_p
-        return float(stats.t.isf(p, luck.df) ** 2 * luck.variance + stats.norm.isf(p) ** 2 - mean**2)
+        reach = special.stdtrit(luck.df, p) * np.sqrt(luck.variance)
+        return float(max(reach, -1e100) ** 2 + special.ndtri(p) ** 2 - mean**2)
 
     smallest = float(np.log10(SMALLEST_P))
     if gap(smallest) <= 0:

@@ -9,12 +9,6 @@ from analysis.report.page import tile
 from analysis.report.parts import section
 from analysis.report.words import cell, interval
 
-METHODS_LEAD = (
-    "The word of a method is made from all of its runs: more than half of them have to show the change, and their mean "
-    "has to stand out from the spread between runs. p-values are after Holm over the methods, so that of boards of "
-    "methods that change nothing at most 5 % hold a false word. Differences are of mean pass@k; their intervals are "
-    "over problems and runs."
-)
 PAIRS_LEAD = (
     "Difference of the means over runs. The interval is over problems and runs, at its level for each difference "
     "alone. p over runs: a t test with the problems held fixed. Words of run against run are after Holm over all of "
@@ -48,7 +42,14 @@ def spread(values: list[float | None], form: str = "{:g}") -> str:
 
 def method_sections(document: dict, benchmark: str) -> list[dict]:
     """The words of the methods, and the spread between their runs where any method has two."""
-    out = [section("methods", "Methods", METHODS_LEAD, [word_table(document, benchmark), reasons(document, benchmark)])]
+    error = 2 * document["settings"]["level"]  # of gain and of loss
+    lead = (
+        "The word of a method is made from all of its runs: more than half of them have to show the change, and their "
+        "mean has to stand out from the spread between runs. p-values are after Holm over the methods, so that "
+        f"of boards of methods that change nothing at most {100 * error:.3g} % hold a false word. Differences are of "
+        "mean pass@k; their intervals are over problems and runs."
+    )
+    out = [section("methods", "Methods", lead, [word_table(document, benchmark), reasons(document, benchmark)])]
     if table := spread_table(document, benchmark):
         out.append(section("between-runs", "How much runs differ", spread_lead(document, benchmark), [table]))
     return out
