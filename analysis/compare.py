@@ -1,9 +1,9 @@
-"""Many methods, each with one or more runs (seeds), against one base: the same audit for each run, and methods against
-each other.
+"""Many methods, each with one or more runs (seeds), against one base: the same audit for each run, methods against each
+other, and a word for each method.
 
-A verdict is about a checkpoint, so every run has its own. Over the runs of a method the document gives each value and
-the range; a p-value over runs only where both methods have at least five. Between methods, the difference of mean
-pass@k has a bootstrap interval over problems, the runs at hand held fixed.
+A run's verdict is about a checkpoint. A method's word is made of all its runs, with Holm over the methods
+(analysis.method_verdict). Differences of mean pass@k have intervals over problems and runs (analysis.differences).
+Where no method has two runs, both are about the checkpoints at hand, and a warning says so.
 """
 
 from __future__ import annotations
@@ -13,19 +13,18 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from analysis.audit import audit, plain
 from analysis.counts import Counts
+from analysis.differences import BenchmarkRuns
 from analysis.errors import InputError
-from analysis.intervals import PSEUDO_DIFFERENCE, Bootstrap
-from analysis.pair import DEFAULTS, AuditSettings, ks_up_to
-from analysis.pass_at_k import pass_at_k
+from analysis.method_verdict import judge_methods
+from analysis.null import exact_null
+from analysis.pair import DEFAULTS, AuditSettings
 from analysis.readings import POOLED, Groups
 from analysis.records import ModelSamples, Scores
-from analysis.verdict import judge_counts
-
-ENOUGH_RUNS = 5  # a side, before a test over runs is worth printing
+from analysis.significance import holm
+from analysis.verdict import Rules, judge
 
 
 def compare(
@@ -38,8 +37,8 @@ def compare(
     redraw: ModelSamples | None = None,
     scores: Scores | None = None,
 ) -> dict[str, Any]:
-    """The comparison document: {"methods": {NAME: {"runs": [...], "range": {...}}}, "pairs": [...], "audits": {NAME:
-    [audit documents]}}.
+    """The comparison document (docs/analysis.md describes every key): {"methods": {NAME: {"verdict", "runs", "range",
+    "against_base", ...}}, "pairs": [...], "between_runs": {...}, "audits": {NAME: [audit documents]}}.
 
     base, redraw and every run: aligned (same problems, same order). redraw, scores: as for `audit`, and given to the
     audit of every run. progress is told which run is being audited. Raises InputError as `audit`.
@@ -54,14 +53,27 @@ def compare(
             audits[name].append(audit(base, run, redraw=redraw, scores=scores, settings=settings))
     groups = _groups(base)
     documents = [one for runs in audits.values() for one in runs]
-    found = dict.fromkeys([*warnings, *(line for one in documents for line in one["warnings"])])
+    lines = [*warnings, *few_runs(methods), *repeated_runs(methods)]
+    found = dict.fromkeys([*lines, *(line for one in documents for line in one["warnings"])])
+    blocks = {
+        name: {method: [one["benchmarks"][name] for one in runs] for method, runs in audits.items()} for name in groups
+    }
+    words = judge_methods(blocks, pooled=POOLED, rules=settings.rules)
+    boards = {name: _board(base, methods, index=index, settings=settings) for name, index in groups.items()}
+    pairs = [_between(boards, first=a, second=b) for a, b in combinations(methods, 2)]
+    _judge_run_by_run(pairs, boards, rules=settings.rules)
     document = {
         "benchmarks": list(groups),
-        "methods": {name: _method(methods[name], documents, names=list(groups)) for name, documents in audits.items()},
-        "pairs": [
-            _between(groups, first=(a, methods[a]), second=(b, methods[b]), settings=settings)
-            for a, b in combinations(methods, 2)
-        ],
+        "methods": {
+            name: _method(methods[name], documents, names=list(groups))
+            | {
+                "verdict": words[name],
+                "against_base": {benchmark: board.against_base(name) for benchmark, board in boards.items()},
+            }
+            for name, documents in audits.items()
+        },
+        "pairs": pairs,
+        "between_runs": {name: board.spreads() for name, board in boards.items()},
         "base": {"name": base.name, "files": base.files},
         "redraw": None if redraw is None else {"name": redraw.name, "files": redraw.files},
         "scores": None if scores is None else {"files": scores.files},
@@ -71,6 +83,36 @@ def compare(
         "audits": audits,
     }
     return plain(document)
+
+
+def few_runs(methods: dict[str, list[ModelSamples]]) -> list[str]:
+    """A line where methods have fewer than two runs, in plain words."""
+    alone = [name for name, runs in methods.items() if len(runs) < 2]
+    if not alone:
+        return []
+    named = ", ".join(alone[:6]) + (f" and {len(alone) - 6} more" if len(alone) > 6 else "")
+    have = "has" if len(alone) == 1 else "have"
+    if len(alone) == len(methods):
+        return [
+            f"{named} {have} one run: no method has two, so intervals and words are about these checkpoints; "
+            "another seed may say otherwise"
+        ]
+    return [
+        f"{named} {have} one run: how much runs would differ is taken from the methods with two or more; "
+        "whether that fits cannot be seen"
+    ]
+
+
+def repeated_runs(methods: dict[str, list[ModelSamples]]) -> list[str]:
+    """A line for each method of which two runs have the same counts on every problem: one run given twice has no spread
+    and makes everything look surer than it is."""
+    lines = []
+    for name, runs in methods.items():
+        for (i, a), (j, b) in combinations(enumerate(runs), 2):
+            varied = len(a) > 1 and (a.correct > 0).any() and (a.correct < a.n).any()
+            if varied and np.array_equal(a.n, b.n) and np.array_equal(a.correct, b.correct):
+                lines.append(f"{name}: runs {i} and {j} have the same counts on every problem; is it one run twice?")
+    return lines
 
 
 def _counts(run: ModelSamples, index: np.ndarray) -> Counts:
@@ -116,51 +158,39 @@ def _method(runs: list[ModelSamples], documents: list[dict], *, names: list[str]
     return {"runs": [{"name": run.name, "files": run.files} for run in runs], "per_run": rows, "range": ranges}
 
 
-def _between(
-    groups: Groups,
-    *,
-    first: tuple[str, list[ModelSamples]],
-    second: tuple[str, list[ModelSamples]],
-    settings: AuditSettings,
-) -> dict[str, Any]:
-    """Second method minus first: pass@k of the means over runs, run-level values and their test, and verdicts run
-    against run."""
-    name_a, runs_a = first
-    name_b, runs_b = second
-    result: dict[str, Any] = {"first": name_a, "second": name_b, "benchmarks": {}}
-    for name, index in groups.items():
-        largest = int(min(run.n[index].min() for run in runs_a + runs_b))
-        k = ks_up_to(largest) if settings.k is None else np.unique(settings.k)
-        if k[-1] > largest:
-            raise InputError(f"k = {k[-1]} is above n = {largest} in a run of {name_a} or {name_b}")
-        curves = [
-            np.stack([pass_at_k(run.n[index], run.correct[index], k) for run in runs]) for runs in (runs_a, runs_b)
-        ]  # [runs, M, K] each
-        difference = curves[1].mean(axis=0) - curves[0].mean(axis=0)
-        bootstrap = Bootstrap.draw(
-            len(index), settings.replicates, rng=np.random.default_rng(settings.seed), confidence=settings.confidence
-        )
-        low, high = bootstrap.interval(bootstrap.means(difference, PSEUDO_DIFFERENCE))
-        by_run = [curve.mean(axis=1) for curve in curves]  # [runs, K]
-        tested = min(len(runs_a), len(runs_b)) >= ENOUGH_RUNS
-        welch: Any = stats.ttest_ind(by_run[1], by_run[0], equal_var=False, axis=0) if tested else None
-        p = [None] * len(k) if welch is None else welch.pvalue
-        rows = {}
-        for i, step in enumerate(k):
-            a = by_run[0][:, i]
-            b = by_run[1][:, i]
-            rows[str(step)] = {
-                "value": difference[:, i].mean(),
-                "low": low[i],
-                "high": high[i],
-                "first_runs": a,
-                "second_runs": b,
-                "range": [b.min() - a.max(), b.max() - a.min()],
-                "p_over_runs": p[i],
-            }
-        verdicts = [
-            [judge_counts(_counts(a, index), _counts(b, index), rules=settings.rules).verdict for b in runs_b]
-            for a in runs_a
+def _board(
+    base: ModelSamples, methods: dict[str, list[ModelSamples]], *, index: np.ndarray, settings: AuditSettings
+) -> BenchmarkRuns:
+    runs = {name: [_counts(run, index) for run in runs] for name, runs in methods.items()}
+    return BenchmarkRuns(_counts(base, index), runs, settings)
+
+
+def _between(boards: dict[str, BenchmarkRuns], *, first: str, second: str) -> dict[str, Any]:
+    """Second method minus first, without the words of run against run."""
+    found = {name: {"pass_at_k_difference": board.between(first, second)} for name, board in boards.items()}
+    return {"first": first, "second": second, "benchmarks": found}
+
+
+def _judge_run_by_run(pairs: list[dict[str, Any]], boards: dict[str, BenchmarkRuns], *, rules: Rules) -> None:
+    """Adds "verdicts_run_by_run" [runs of first][runs of second] to every pair: every run of one method against every
+    run of the other, with Holm over all of them on a benchmark."""
+    for name, board in boards.items():
+        problems = len(board.base.n)
+        nulls = [
+            exact_null(a, b)
+            for pair in pairs
+            for a in board.methods[pair["first"]]
+            for b in board.methods[pair["second"]]
         ]
-        result["benchmarks"][name] = {"pass_at_k_difference": rows, "verdicts_run_by_run": verdicts}
-    return result
+        gains = holm(np.array([null.expanded.p for null in nulls])).tolist()
+        losses = holm(np.array([null.shrunk.p for null in nulls])).tolist()
+        words = iter(
+            judge(null, problems, rules=rules, p_gain=gain, p_loss=loss).verdict
+            for null, gain, loss in zip(nulls, gains, losses, strict=True)
+        )
+        for pair in pairs:
+            rows = len(board.methods[pair["first"]])
+            columns = len(board.methods[pair["second"]])
+            found = pair["benchmarks"][name]
+            found["verdicts_run_by_run"] = [[next(words) for _ in range(columns)] for _ in range(rows)]
+            found["comparisons"] = len(nulls)

@@ -3,6 +3,7 @@ probabilities.
 
     python scripts/calibrate_analysis.py > docs/calibration.md    # the full run, some minutes
     python scripts/calibrate_analysis.py --simulations 100        # a quick look
+    python scripts/calibrate_analysis.py --only differences boards        # some of the tables
 
 Exits with 1 if a target is missed by more than the simulation's own error (two standard errors).
 """
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
+from calibrate_runs import excluded_zeros, false_boards
 from tqdm import tqdm
 
 from analysis.certified import certify, default_eps
@@ -381,8 +383,54 @@ def verdict_shares(
     return {verdict: count / audits for verdict, count in found.items()}
 
 
+def run_differences(
+    shape: str,
+    runs: int,
+    boards: int,
+    rng: np.random.Generator,
+    sds: tuple[float, ...] = (0.0, 0.0),
+    target: bool = True,
+) -> list[Line]:
+    """Methods of one law with `runs` runs each: how often the interval of a difference excludes 0."""
+    found = excluded_zeros(SHAPES[shape], boards, rng, runs=runs, sds=sds)
+    spread = f"seed sd {sds[0]:g}" if len(set(sds)) == 1 else f"seed sd {sds[0]:g}, one of {sds[-1]:g}"
+    return [
+        Line(
+            f"{len(sds)} methods, {runs} runs, {spread}",
+            column,
+            share,
+            boards,
+            at_most=0.05 if target and "fixed" not in column else None,
+        )
+        for column, share in found.items()
+    ]
+
+
+def method_boards(
+    shape: str,
+    problems: int,
+    boards: int,
+    rng: np.random.Generator,
+    methods: int = 20,
+    runs: int = 3,
+    sd: float = 0.0,
+    scenario: str | None = None,
+) -> list[Line]:
+    """Boards of methods that are the base itself (but for the first, where a scenario is given): any false word."""
+    change = None if scenario is None else SCENARIOS[scenario]
+    found = false_boards(
+        SHAPES[shape], boards, rng, methods=methods, runs=runs, sd=sd, problems=problems, change=change
+    )
+    beside = f"; the first: {scenario}" if scenario else ""
+    row = f"{shape}; {problems} problems; {methods} methods, {runs} runs, seed sd {sd:g}{beside}"
+    targets = {"words of methods": 0.05}
+    return [Line(row, column, share, boards, at_most=targets.get(column)) for column, share in found.items()]
+
+
 def table(title: str, note: str, lines: list[Line]) -> list[str]:
     """Markdown, rows and columns in order of appearance; a cell that missed its target says so."""
+    if not lines:
+        return []
     cells = {(line.row, line.column): f"{line.share:.1%}" + (" **missed**" if line.missed else "") for line in lines}
     rows = dict.fromkeys(line.row for line in lines)
     columns = dict.fromkeys(line.column for line in lines)
@@ -436,6 +484,19 @@ NOTES = {
         "Equal models whose verifiers accept wrong draws at rates of base / tuned: called expanded, shrank or traded "
         "with --false-positive-rate (target at most 5 %), and without it (no target)."
     ),
+    "differences": (
+        "Methods of one law, compared on 200 problems, 64 draws each; a run's log-odds are moved by one draw from N(0, "
+        "sd^2), its seed. Share of boards in which the 95 % interval of the difference of the last method to the first "
+        "excludes 0; target at most 5 %. Beside it, without a target: the same interval over problems alone. The last "
+        "rows have one method whose runs differ four times as much as the others' (no target: variances pooled over "
+        "few runs cannot see that at once)."
+    ),
+    "boards": (
+        "Methods that are the base itself, 128 draws a side, on one draw of the base. Share of boards with any false "
+        "word (expanded, shrank, traded) of a method, after Holm over the methods; target at most 5 %. Beside it, "
+        "without a target: any such word of a run alone, uncorrected; and where the first method is changed, how often "
+        "it is called expanded or traded."
+    ),
     "fold power": "Share in which the gain is said to be beyond a speed-up of 4. No target: what to expect.",
     "power": "No target: what to expect.",
 }
@@ -457,6 +518,7 @@ def main() -> int:
         "--seed", type=int, default=0, help="of all simulations, whatever the number of workers (default: 0)"
     )
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: one a core)")
+    parser.add_argument("--only", nargs="+", metavar="TABLE", help="tables to make, by the names that an error lists")
     args = parser.parse_args()
     simulations = args.simulations
     began = time.monotonic()
@@ -497,14 +559,44 @@ def main() -> int:
         for shape in hard
     }
     jobs |= {("power", b, s): (verdict_shares, b, s, simulations // 2) for b in backgrounds for s in SCENARIOS}
-    seeds = np.random.SeedSequence(args.seed).spawn(len(jobs))
+    jobs |= {
+        ("differences", count, runs, sd): (run_differences, last, runs, simulations, (sd,) * count)
+        for count in (2, 5)
+        for runs in (2, 3, 5)
+        for sd in (0.0, 0.1, 0.2)
+    }
+    jobs |= {
+        ("differences", 5, runs, "unequal"): (run_differences, last, runs, simulations, (0.1,) * 4 + (0.4,), False)
+        for runs in (2, 3, 5)
+    }
+    jobs |= {("boards", last, m): (method_boards, last, m, simulations // 4) for m in (100, 500)}
+    jobs |= {
+        ("boards", hard[0], 100, sd): (method_boards, hard[0], 100, simulations // 4, 20, 3, sd) for sd in (0.0, 0.2)
+    }
+    jobs |= {("boards", last, 100, sd): (method_boards, last, 100, simulations // 4, 20, 3, sd) for sd in (0.2,)}
+    jobs |= {
+        ("boards", last, 500, runs): (method_boards, last, 500, simulations // 10, 5, runs, 0.1, next(iter(SCENARIOS)))
+        for runs in (2, 3, 5)
+    }
+    known = sorted({str(key[0]) for key in jobs})
+    if unknown := set(args.only or ()) - set(known):
+        parser.error(f"--only {' '.join(sorted(unknown))}: no such table; there are {', '.join(known)}")
+    seeds = dict(zip(jobs, np.random.SeedSequence(args.seed).spawn(len(jobs)), strict=True))
+    jobs = {key: job for key, job in jobs.items() if not args.only or key[0] in args.only}
     with ProcessPoolExecutor(args.workers) as pool:
-        futures = {key: pool.submit(run_job, job, seed) for (key, job), seed in zip(jobs.items(), seeds, strict=True)}
+        futures = {key: pool.submit(run_job, job, seeds[key]) for key, job in jobs.items()}
         for _ in tqdm(as_completed(futures.values()), total=len(futures), desc="calibrating", disable=None):
             pass
     done = {key: future.result() for key, future in futures.items()}
-    intervals = [line for problems in (100, 500) for shape in SHAPES for line in done["intervals", shape, problems]]
-    tokens = [line for problems in (100, 500) for shape in (hard[0], last) for line in done["tokens", shape, problems]]
+    intervals = [
+        line for problems in (100, 500) for shape in SHAPES for line in done.get(("intervals", shape, problems), ())
+    ]
+    tokens = [
+        line
+        for problems in (100, 500)
+        for shape in (hard[0], last)
+        for line in done.get(("tokens", shape, problems), ())
+    ]
     false = [done[key] for key in jobs if key[0] == "false"]
     certified = [line for key in jobs if key[0] == "certified" for line in done[key]]
     hidden = [done[key] for key in jobs if key[0] == "hidden"]
@@ -513,7 +605,11 @@ def main() -> int:
     fold_powers = [done[key] for key in jobs if key[0] == "fold power"]
     shares = {key[1:]: done[key] for key in jobs if key[0] == "power"}
     gain = next(iter(SCENARIOS))
-    called = {b: sum(shares[b, gain].get(v, 0) for v in ("expanded", "traded")) for b in backgrounds}
+    differences = [line for key in jobs if key[0] == "differences" for line in done[key]]
+    boards = [line for key in jobs if key[0] == "boards" for line in done[key]]
+    called = {
+        b: sum(shares[b, gain].get(v, 0) for v in ("expanded", "traded")) for b in backgrounds if (b, gain) in shares
+    }
     found = [
         Line(b, "called expanded or traded", share, simulations // 2, at_least=0.95) for b, share in called.items()
     ]
@@ -531,9 +627,12 @@ def main() -> int:
     lines += table("Faster is not wider, 500 problems, 128 draws a side", NOTES["faster"], faster)
     lines += table("Lucky guesses, 500 problems", NOTES["lucky"], lucky)
     lines += table("Beyond a speed-up of 4, 500 problems, 128 draws a side", NOTES["fold power"], fold_powers)
+    lines += table("Methods with several runs: differences under one law", NOTES["differences"], differences)
+    lines += table("Boards of methods that change nothing", NOTES["boards"], boards)
     lines += table(f"Power: share of each verdict, {size}", NOTES["power"], power)
     print("\n".join(lines))
-    missed = [line for line in intervals + tokens + false + certified + found + hidden + faster + lucky if line.missed]
+    judged = intervals + tokens + false + certified + found + hidden + faster + lucky + differences + boards
+    missed = [line for line in judged if line.missed]
     print(
         f"\nSeed {args.seed}, {simulations} simulations, {time.monotonic() - began:.0f} s; targets "
         f"missed: {len(missed)}."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
+from typing import Any
 
 from analysis.commands.audit import add_settings, align_redraw, settings_of, write_json
 from analysis.errors import InputError
@@ -14,7 +15,8 @@ EPILOG = """example:
   %(prog)s --base base.parquet --method grpo grpo/seed0.parquet grpo/seed1.parquet \\
       --method mixture mix/seed0.parquet --out board
 
-Each FILE after a method's name is one run (a seed). FILE::NAME takes one model out of a file that holds several."""
+Each FILE after a method's name is one run (a seed). FILE::NAME takes one model out of a file that holds several. With
+two or more runs a method, intervals and words hold for further seeds too; with one, for these checkpoints alone."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,6 +50,8 @@ def run(args: argparse.Namespace) -> int:
             raise InputError(f"--method {name}: no FILE after the name")
         if name in methods:
             raise InputError(f"--method {name}: given twice; put all its runs behind one")
+        if twice := [file for file in files if files.count(file) > 1]:
+            raise InputError(f"--method {name}: {twice[0]} given twice; each FILE is one run, drawn for itself")
         methods[name] = [load([file], name=f"{name}/{i}") for i, file in enumerate(files)]
     base, redraw, methods, warnings = align_all(load(args.base), args.redraw, methods=methods, common=args.common)
     scores = load_scores(args.scores) if args.scores else None
@@ -70,18 +74,39 @@ def run(args: argparse.Namespace) -> int:
     write_json(out / "compare.json", document)
     for line in document["warnings"]:
         print(f"warning: {line}")
-    for name, method in document["methods"].items():
-        for benchmark in document["benchmarks"]:
-            if benchmark != "all" or len(document["benchmarks"]) > 2:
-                rows = method["per_run"][benchmark]
-                said = (f"{r['verdict']} (S {r['shrunk']}, E {r['expanded']}, avg@n {r['avg_at_n']:.3f})" for r in rows)
-                print(f"{name} on {benchmark}: {'; '.join(said)}")
+    for line in said(document):
+        print(line)
     if not args.no_report:
         from analysis.report import write_comparison
 
         write_comparison(document, out)
     print(f"written: {out / 'compare.json'}")
     return 0
+
+
+def said(document: dict[str, Any]) -> list[str]:
+    """What the terminal says of each benchmark: the word of every method with its reasons, and the spread between
+    runs."""
+    from analysis.report.methods import spread, spread_in_words
+    from analysis.report.words import interval
+
+    names = document["benchmarks"] if len(document["benchmarks"]) > 2 else document["benchmarks"][:1]
+    lines = []
+    for benchmark in names:
+        for name, method in document["methods"].items():
+            rows = method["per_run"][benchmark]
+            found = method["verdict"][benchmark]
+            k, against = next(iter(method["against_base"][benchmark].items()))
+            counts = "; ".join(f"{r['verdict']} (S {r['shrunk']}, E {r['expanded']})" for r in rows)
+            lines += [
+                f"{name} on {benchmark}: {found['verdict']}",
+                f"  {found['evidence']}",
+                f"  runs alone, uncorrected: {counts}; avg@n {spread([r['avg_at_n'] for r in rows], '{:.3f}')}",
+                f"  pass@{k} against the base: {interval(against, sign=True)}",
+            ]
+        known = ((k, step) for k, step in document["between_runs"][benchmark].items() if step)
+        lines += [f"{benchmark}: {spread_in_words(step, int(k))}" for k, step in list(known)[:1]]
+    return lines
 
 
 def align_all(

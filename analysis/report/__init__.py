@@ -16,7 +16,8 @@ from plotly.offline import get_plotlyjs
 
 from analysis.figures import write_comparison_figures, write_figures
 from analysis.records import ModelSamples
-from analysis.report.comparison import comparison_page, comparison_tables
+from analysis.report.comparison import comparison_page
+from analysis.report.comparison_tables import comparison_tables
 from analysis.report.page import audit_page
 from analysis.tables import audit_tables, write_tables, write_text
 

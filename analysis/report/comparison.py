@@ -10,10 +10,9 @@ import numpy as np
 import analysis.report.charts as charts
 import analysis.report.curves as curves
 from analysis.report.exact import exact_sections, is_control, ranged
-from analysis.report.page import tile
+from analysis.report.methods import PAIRS_LEAD, method_sections, method_tiles, pairs_table
 from analysis.report.parts import section
-from analysis.report.words import cell, interval
-from analysis.tables import Table, trio
+from analysis.report.words import cell
 
 COLOURS = 8  # --m0 to --m7
 
@@ -54,35 +53,14 @@ def comparison_page(document: dict) -> dict[str, Any]:
     }
 
 
-def method_tiles(document: dict, benchmark: str, colours: dict[str, str]) -> list[dict]:
-    out = []
-    for name, method in document["methods"].items():
-        rows = method["per_run"][benchmark]
-        verdicts = [row["verdict"] for row in rows]
-        counted = [f"{verdicts.count(v)} {v}" if len(rows) > 1 else v for v in dict.fromkeys(verdicts)]
-        value = verdicts[0].capitalize() if len(set(verdicts)) == 1 else "Mixed"
-        note = (f"{len(rows)} runs: " if len(rows) > 1 else "1 run: ") + ", ".join(counted)
-        note += f"; S {spread([r['shrunk'] for r in rows])}, E {spread([r['expanded'] for r in rows])}"
-        out.append(tile(name, value, note, colour=colours[name]))
-    return out
-
-
-def spread(values: list[float | None], form: str = "{:g}") -> str:
-    known = [v for v in values if v is not None]
-    if not known:
-        return "–"
-    low = form.format(min(known))
-    high = form.format(max(known))
-    return low if low == high else f"{low} to {high}"
-
-
 def sampled_sections(document: dict, benchmark: str, colours: dict[str, str]) -> list[dict]:
     audits = {name: [one["benchmarks"][benchmark] for one in runs] for name, runs in document["audits"].items()}
+    out = method_sections(document, benchmark)
     lead = (
-        "Each run has its own verdict against the base; S counts problems that only the base solved, E "
-        "those that only the run solved."
+        "The audit of each run alone: its word is about this checkpoint, and is not corrected for how many runs are "
+        "read here. S counts problems that only the base solved, E those that only the run solved."
     )
-    out = [section("verdicts", "Verdicts", lead, [verdict_table(document, audits, benchmark=benchmark)])]
+    out.append(section("verdicts", "Runs, each alone", lead, [verdict_table(document, audits, benchmark=benchmark)]))
     lead = "Curves are means over the runs of a method; their shade is the range of its runs, not an interval."
     out.append(
         section(
@@ -93,9 +71,7 @@ def sampled_sections(document: dict, benchmark: str, colours: dict[str, str]) ->
         )
     )
     if document["pairs"]:
-        lead = "Difference of the means over runs, with an interval over problems for the runs at hand."
-        lead += " A p-value over runs appears only with five or more runs a side."
-        out.append(section("pairs", "Methods against each other", lead, [pairs_table(document, benchmark)]))
+        out.append(section("pairs", "Methods against each other", PAIRS_LEAD, [pairs_table(document, benchmark)]))
     return out
 
 
@@ -163,7 +139,7 @@ def verdict_table(document: dict, audits: dict[str, list[dict]], *, benchmark: s
         )
     columns = [
         "run",
-        "verdict",
+        "word, alone",
         "S / null",
         "p(S)",
         "E / null",
@@ -266,34 +242,6 @@ def curves_chart(document: dict, audits: dict[str, list[dict]], *, colours: dict
     )
 
 
-def pairs_table(document: dict, benchmark: str) -> dict[str, Any]:
-    rows = []
-    for pair in document["pairs"]:
-        found = pair["benchmarks"][benchmark]
-        steps = found["pass_at_k_difference"]
-        last = list(steps)[-1]
-        flat = [v for line in found["verdicts_run_by_run"] for v in line]
-        counted = ", ".join(f"{flat.count(v)} {v}" for v in dict.fromkeys(flat))
-        row: list[str | None] = [f"{pair['second']} − {pair['first']}"]
-        for k in (list(steps)[0], last):
-            row.append(interval(steps[k], sign=True))
-            row.append(None if steps[k]["p_over_runs"] is None else f"{steps[k]['p_over_runs']:.2g}")
-        rows.append([*row, last, counted])
-    columns = [
-        "second − first",
-        "difference at k = 1",
-        "p over runs",
-        "difference at largest k",
-        "p over runs",
-        "largest k",
-        "verdicts, run against run",
-    ]
-    if all(row[2] is None and row[4] is None for row in rows):
-        columns = [c for i, c in enumerate(columns) if i not in (2, 4)]
-        rows = [[c for i, c in enumerate(row) if i not in (2, 4)] for row in rows]
-    return {"columns": columns, "rows": rows, "text_columns": [len(columns) - 1]}
-
-
 def provenance(document: dict) -> list[Any]:
     shared = [(side, document.get(side)) for side in ("base", "redraw", "scores")]
     files = [[side, f["path"], f["rows"], f["sha256"]] for side, given in shared if given for f in given["files"]]
@@ -317,57 +265,3 @@ def provenance(document: dict) -> list[Any]:
         for key, part in parts.items()
         if part
     ]
-
-
-def comparison_tables(document: dict) -> list[Table]:
-    """methods (mean and range over runs), runs (one row each), pairs, and exact where it is there."""
-    names = document["benchmarks"] if len(document["benchmarks"]) > 2 else ["all"]
-    ranges = [found for method in document["methods"].values() for found in method["range"].values()]
-    keys = list(dict.fromkeys(key for found in ranges for key in found))
-    columns = [column for key in keys for column in trio(key)]
-    methods = []
-    runs = []
-    for name, method in document["methods"].items():
-        for b in names:
-            cells = [x for key in keys for x in _mean_and_range(method["range"][b].get(key))]
-            methods.append([name, b, len(method["runs"]), *cells])
-            for run, row in zip(method["runs"], method["per_run"][b], strict=True):
-                runs.append([run["name"], b, row["verdict"], *(row.get(key) for key in keys)])
-    out = [
-        Table("methods", "Methods: mean over runs and their range", ["method", "benchmark", "runs", *columns], methods),
-        Table("runs", "Runs", ["run", "benchmark", "verdict", *keys], runs),
-    ]
-    if pairs := _pair_rows(document, names):
-        title = "Differences of mean pass@k, second minus first, with intervals over problems"
-        columns = ["second", "first", "benchmark", "k", *trio("difference"), "p over runs"]
-        out.append(Table("pairs", title, columns, pairs))
-    if exact := document.get("exact"):
-        out.append(_exact_table(exact))
-    return out
-
-
-def _mean_and_range(found: dict | None) -> list[float | None]:
-    if not found:
-        return [None, None, None]
-    return [found["mean"], found["low"], found["high"]] if found["runs"] > 1 else [found["mean"], None, None]
-
-
-def _pair_rows(document: dict, names: list[str]) -> list[list[Any]]:
-    rows = []
-    for pair in document["pairs"]:
-        for b in names:
-            for k, e in pair["benchmarks"][b]["pass_at_k_difference"].items():
-                rows.append(
-                    [pair["second"], pair["first"], b, int(k), e["value"], e["low"], e["high"], e["p_over_runs"]]
-                )
-    return rows
-
-
-def _exact_table(exact: dict) -> Table:
-    keys = [key for key, value in exact["rows"][0].items() if isinstance(value, dict)]
-    rows = []
-    for row in exact["rows"]:
-        found = [row.get(key) or {"mean": None, "low": None, "high": None} for key in keys]
-        rows.append([row["method"], row["runs"], *(e[c] for e in found for c in ("mean", "low", "high"))])
-    columns = ["method", "runs", *(column for key in keys for column in trio(key))]
-    return Table("exact", "Exact figures: mean over runs and their range", columns, rows)

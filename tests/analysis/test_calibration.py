@@ -66,6 +66,27 @@ def test_a_speed_up_is_not_beyond_itself(calibrate, scenario):
     assert power.share > 0.9
 
 
+@pytest.mark.parametrize("sd", [0.0, 0.2])
+@pytest.mark.parametrize("runs", [2, 3])
+def test_methods_of_one_law_seldom_differ_whatever_their_seeds_do(calibrate, sd, runs):
+    lines = calibrate.run_differences(
+        "like MATH500: 3 % zero, else Beta(.8, .5)", runs, 100, np.random.default_rng(7), (sd, sd)
+    )
+    assert not kept(lines) and any(line.at_most == 0.05 for line in lines)
+
+
+def test_boards_of_methods_that_change_nothing_seldom_hold_a_false_word(calibrate):
+    lines = calibrate.method_boards("half zero, half Beta(.3, 2)", 60, 8, np.random.default_rng(8))
+    words, alone = lines
+    assert not kept(lines) and words.at_most == 0.05 and words.share < alone.share
+
+
+def test_a_gain_of_every_run_is_found(calibrate):
+    gain = "gain: 5 % of problems from 0 to .05"
+    lines = calibrate.method_boards("half zero, half Beta(.3, 2)", 500, 6, np.random.default_rng(9), 2, 3, 0.1, gain)
+    assert not kept(lines) and lines[-1].column == "found" and lines[-1].share >= 0.8
+
+
 def test_a_missed_target_is_seen(calibrate):
     assert (
         calibrate.Line("x", "y", 0.90, 1000, at_least=0.93).missed
