@@ -14,11 +14,12 @@ import os
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
+from calibration_draws import CLUSTERED, cluster_verdicts
+from calibration_kit import SHAPES, Line, table
 from tqdm import tqdm
 
 from analysis.certified import certify, default_eps
@@ -30,22 +31,6 @@ from analysis.intervals import PSEUDO_BASE, PSEUDO_DIFFERENCE, Bootstrap, cloppe
 from analysis.lucky import null_above
 from analysis.pass_at_k import pass_at_k
 from analysis.verdict import VERDICTS, Rules, judge, judge_counts, judge_folds
-
-# success probabilities of `size` problems; "rare" shapes have most of their mass at or near zero
-SHAPES = {
-    "half zero, half Beta(.3, 2)": lambda rng, size: np.where(rng.random(size) < 0.5, 0.0, rng.beta(0.3, 2, size)),
-    "U-shaped Beta(.2, .2)": lambda rng, size: rng.beta(0.2, 0.2, size),
-    "rare: 90 % zero, else Beta(.5, 20)": lambda rng, size: np.where(
-        rng.random(size) < 0.9, 0.0, rng.beta(0.5, 20, size)
-    ),
-    "very rare: 97 % zero, else uniform": lambda rng, size: np.where(rng.random(size) < 0.97, 0.0, rng.random(size)),
-    "near zero Beta(.1, 10)": lambda rng, size: rng.beta(0.1, 10, size),
-    "near one Beta(5, .1)": lambda rng, size: rng.beta(5, 0.1, size),
-    "around .01: log-uniform, .003 to .03": lambda rng, size: 0.01 * 3 ** rng.uniform(-1, 1, size),
-    "like MATH500: 3 % zero, else Beta(.8, .5)": lambda rng, size: np.where(
-        rng.random(size) < 0.03, 0.0, rng.beta(0.8, 0.5, size)
-    ),
-}
 
 
 def sharpened(p: np.ndarray, power: float = 2.0) -> np.ndarray:
@@ -107,28 +92,6 @@ SCENARIOS = {
     "sharpened: odds squared about .2": lambda p, rng: (p, sharpened(p)),
     "nothing changed": lambda p, rng: (p, p),
 }
-
-
-@dataclass
-class Line:
-    """One cell of a table: a share that was found in `trials` simulations, and the target it has to keep (None: stated,
-    not judged)."""
-
-    row: str
-    column: str
-    share: float
-    trials: int
-    at_least: float | None = None
-    at_most: float | None = None
-
-    @property
-    def missed(self) -> bool:
-        """By more than two standard errors of the simulation, taken at the target."""
-        target = self.at_least if self.at_least is not None else self.at_most
-        if target is None:
-            return False
-        slack = 2 * np.sqrt(target * (1 - target) / self.trials)
-        return self.share < target - slack if self.at_least is not None else self.share > target + slack
 
 
 def coverage(
@@ -381,22 +344,6 @@ def verdict_shares(
     return {verdict: count / audits for verdict, count in found.items()}
 
 
-def table(title: str, note: str, lines: list[Line]) -> list[str]:
-    """Markdown, rows and columns in order of appearance; a cell that missed its target says so."""
-    cells = {(line.row, line.column): f"{line.share:.1%}" + (" **missed**" if line.missed else "") for line in lines}
-    rows = dict.fromkeys(line.row for line in lines)
-    columns = dict.fromkeys(line.column for line in lines)
-    trials = " or ".join(f"{count:,}" for count in sorted({line.trials for line in lines}))
-    out = [
-        f"\n## {title}\n",
-        f"{note} Simulations behind each cell: {trials}.",
-        "",
-        "| | " + " | ".join(columns) + " |",
-        "|---" * (len(columns) + 1) + "|",
-    ]
-    return out + [f"| {row} | " + " | ".join(cells.get((row, column), "") for column in columns) + " |" for row in rows]
-
-
 PREAMBLE = """# How sure is the analysis? Calibration by simulation
 
 Printed by `python scripts/calibrate_analysis.py`: models with known success probabilities are sampled, and what
@@ -436,6 +383,13 @@ NOTES = {
         "Equal models whose verifiers accept wrong draws at rates of base / tuned: called expanded, shrank or traded "
         "with --false-positive-rate (target at most 5 %), and without it (no target)."
     ),
+    "clusters": (
+        "Two sets of draws of one model, in clusters (seeds) of 8 draws that agree with each other: correlated within "
+        "problems, or better and worse throughout. Share called expanded, shrank or traded as the audit relabels them "
+        "(target at most 5 %), and where draws are relabelled one by one, as if they were independent (no target); and "
+        "how often clusters are noticed."
+    ),
+    "cluster power": "5 % of the problems go from 0 to .5 in clusters with correlation .1. No target: what to expect.",
     "fold power": "Share in which the gain is said to be beyond a speed-up of 4. No target: what to expect.",
     "power": "No target: what to expect.",
 }
@@ -497,6 +451,17 @@ def main() -> int:
         for shape in hard
     }
     jobs |= {("power", b, s): (verdict_shares, b, s, simulations // 2) for b in backgrounds for s in SCENARIOS}
+    jobs |= {
+        ("clusters", b, problems, *how): (cluster_verdicts, b, problems, simulations // 4, *how)
+        for b in backgrounds
+        for problems in (30, 200)
+        for how in CLUSTERED
+    }
+    jobs |= {
+        ("cluster power", b, clusters): (cluster_verdicts, b, 200, simulations // 4, 0.1, 0.0, clusters, 0.05)
+        for b in backgrounds
+        for clusters in (4, 16)
+    }
     seeds = np.random.SeedSequence(args.seed).spawn(len(jobs))
     with ProcessPoolExecutor(args.workers) as pool:
         futures = {key: pool.submit(run_job, job, seed) for (key, job), seed in zip(jobs.items(), seeds, strict=True)}
@@ -510,6 +475,8 @@ def main() -> int:
     hidden = [done[key] for key in jobs if key[0] == "hidden"]
     faster = [line for key in jobs if key[0] == "faster" for line in done[key]]
     lucky = [line for key in jobs if key[0] == "lucky" for line in done[key]]
+    clusters = [line for key in jobs if key[0] == "clusters" for line in done[key]]
+    cluster_power = [line for key in jobs if key[0] == "cluster power" for line in done[key]]
     fold_powers = [done[key] for key in jobs if key[0] == "fold power"]
     shares = {key[1:]: done[key] for key in jobs if key[0] == "power"}
     gain = next(iter(SCENARIOS))
@@ -530,10 +497,16 @@ def main() -> int:
     lines += table(f"A gain beside losses, {size}", NOTES["hidden"], hidden)
     lines += table("Faster is not wider, 500 problems, 128 draws a side", NOTES["faster"], faster)
     lines += table("Lucky guesses, 500 problems", NOTES["lucky"], lucky)
+    lines += table("Draws that are not independent, 8 draws a seed", NOTES["clusters"], clusters)
+    lines += table("A gain among clustered draws, 200 problems", NOTES["cluster power"], cluster_power)
     lines += table("Beyond a speed-up of 4, 500 problems, 128 draws a side", NOTES["fold power"], fold_powers)
     lines += table(f"Power: share of each verdict, {size}", NOTES["power"], power)
     print("\n".join(lines))
-    missed = [line for line in intervals + tokens + false + certified + found + hidden + faster + lucky if line.missed]
+    missed = [
+        line
+        for line in intervals + tokens + false + certified + found + hidden + faster + lucky + clusters
+        if line.missed
+    ]
     print(
         f"\nSeed {args.seed}, {simulations} simulations, {time.monotonic() - began:.0f} s; targets "
         f"missed: {len(missed)}."

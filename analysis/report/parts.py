@@ -55,6 +55,7 @@ def sections(
                 fold_table(block),
                 budget_table(block),
                 lucky_table(block),
+                dependence_table(block),
             ],
         )
     )
@@ -261,6 +262,39 @@ def lucky_table(block: dict) -> dict[str, Any] | None:
     )
     columns = ["solved with at least", "verdict", "S", "p(S)", "E", "p(E)"]
     return {"caption": "Lucky guesses", "columns": columns, "rows": rows, "text_columns": [1], "note": note, "width": 6}
+
+
+def dependence_table(block: dict) -> dict[str, Any] | None:
+    """Whether draws that share a seed or a file agree more than others."""
+    found = block.get("dependence") or {}
+    if not found.get("kind"):
+        return None
+    rows = []
+    for side in ("base", "tuned"):
+        if one := found[side]:
+            p_shared = "–" if one["p_shared"] is None else f"{one['p_shared']:.2g}"
+            correlation = "–" if one["correlation"] is None else signed(f"{one['correlation']:.3f}")
+            rows.append(
+                [side, f"{one['clusters']:,.0f}", f"{one['draws']:,.0f}", correlation, f"{one['p']:.2g}", p_shared]
+            )
+    relabelled = "single draws" if found["unit"] == "draws" else f"whole {found['kind']}s"
+    where = {
+        "clusters in each problem": ", in each problem",
+        "clusters over all problems": ", over all problems at once",
+    }
+    note = (
+        f"The exact test takes draws for exchangeable; draws of one {found['kind']} may not be. The verdict relabels "
+        f"{relabelled}{where.get(found['unit'], '')}."
+    )
+    columns = [
+        "side",
+        f"{found['kind']}s a problem",
+        "draws in each",
+        "correlation",
+        "p, alike",
+        "p, none better throughout",
+    ]
+    return {"caption": "Are draws independent?", "columns": columns, "rows": rows, "note": note, "width": 6}
 
 
 def equivalent(worth: dict) -> str:
