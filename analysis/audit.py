@@ -36,6 +36,7 @@ from analysis.readings import (
 from analysis.records import SCHEMA_VERSION, ModelSamples, Scores
 from analysis.scored import lower_bounds
 from analysis.support import CATEGORIES, categories, suspicious_flips
+from analysis.units import judge_units, units
 from analysis.verdict import Rules, evidence
 
 __all__ = ["DOCUMENT_VERSION", "POOLED", "AuditSettings", "audit", "plain"]
@@ -94,7 +95,9 @@ def audit(
             continue
         again = None if redraw is None else redraw.subset(index)
         pair = Pair(base.subset(index), tuned.subset(index), again, scores, settings)
-        section, certificate, plan = _section(pair, nulls[name], bounds=bounds.at(index))
+        section, certificate, plan = _section(
+            pair, nulls[name], bounds=bounds.at(index), independent=dependence.cells is None
+        )
         readings = {label: by[name] for label, by in other.items()}
         adjusted = len(names) > 1 and name != POOLED
         section["verdict"] = judged[name].verdict
@@ -120,6 +123,8 @@ def audit(
             for row, problem in zip(_problem_rows(pair, certificate=certificate, plan=plan), index, strict=True):
                 details[problem] = row
 
+    for key in ("answers", "modes"):
+        judge_units({name: section[key] for name, section in found.items()}, rules=settings.rules, pooled=POOLED)
     sides = {"base": base, "tuned": tuned, "redraw": redraw, "scores": scores}
     return plain(
         {
@@ -174,7 +179,7 @@ def draws_in_words(pair: Pair) -> str:
 
 
 def _section(
-    pair: Pair, null: Null, *, bounds: Bounds
+    pair: Pair, null: Null, *, bounds: Bounds, independent: bool
 ) -> tuple[dict[str, Any], Certificate | None, dict[str, Any] | None]:
     """The document of one benchmark but for its verdict, with the certificate and the sampling plan (None where n is
     too small)."""
@@ -199,8 +204,8 @@ def _section(
         "metrics": published(pair),
         "entropy": sections.entropies(pair),
         "perplexity": sections.perplexities(pair),
-        "answers": sections.answers(pair, "answer", eps=eps),
-        "modes": sections.answers(pair, "mode", eps=eps),
+        "answers": units(pair, "answer", eps=eps, independent=independent),
+        "modes": units(pair, "mode", eps=eps, independent=independent),
         "split_halves": sections.halves(pair),
         "suspicious_flips": sections.flips(pair),
         "advice": sections.advice(pair),

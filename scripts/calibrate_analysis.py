@@ -18,7 +18,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-from calibration_draws import CLUSTERED, cluster_verdicts
+from calibration_draws import CLUSTERED, MODE_DRAWS, cluster_verdicts, mode_verdicts
 from calibration_kit import SHAPES, Line, table
 from tqdm import tqdm
 
@@ -390,6 +390,12 @@ NOTES = {
         "how often clusters are noticed."
     ),
     "cluster power": "5 % of the problems go from 0 to .5 in clusters with correlation .1. No target: what to expect.",
+    "modes": (
+        "Two draws of one model, problems with 8 modes (Dirichlet, .5). Share called expanded, shrank or traded by "
+        "mode; target at most 5 %. Beside it, means of SRR and NDR of modes as they are seen, and at a common k: what no "
+        "change at all looks like (no target)."
+    ),
+    "mode power": "5 % of the modes are lost, the rest of their problem takes over. No target: what to expect.",
     "fold power": "Share in which the gain is said to be beyond a speed-up of 4. No target: what to expect.",
     "power": "No target: what to expect.",
 }
@@ -462,6 +468,18 @@ def main() -> int:
         for b in backgrounds
         for clusters in (4, 16)
     }
+    jobs |= {
+        ("modes", b, problems, n): (mode_verdicts, b, problems, simulations // 4, n)
+        for b in backgrounds
+        for problems in (30, 200)
+        for n in MODE_DRAWS
+    }
+    jobs |= {
+        ("mode power", b, problems, n): (mode_verdicts, b, problems, simulations // 10, n, 0.05)
+        for b in backgrounds
+        for problems in (30, 200)
+        for n in MODE_DRAWS[:2]
+    }
     seeds = np.random.SeedSequence(args.seed).spawn(len(jobs))
     with ProcessPoolExecutor(args.workers) as pool:
         futures = {key: pool.submit(run_job, job, seed) for (key, job), seed in zip(jobs.items(), seeds, strict=True)}
@@ -477,6 +495,8 @@ def main() -> int:
     lucky = [line for key in jobs if key[0] == "lucky" for line in done[key]]
     clusters = [line for key in jobs if key[0] == "clusters" for line in done[key]]
     cluster_power = [line for key in jobs if key[0] == "cluster power" for line in done[key]]
+    modes = [line for key in jobs if key[0] == "modes" for line in done[key]]
+    mode_power = [line for key in jobs if key[0] == "mode power" for line in done[key]]
     fold_powers = [done[key] for key in jobs if key[0] == "fold power"]
     shares = {key[1:]: done[key] for key in jobs if key[0] == "power"}
     gain = next(iter(SCENARIOS))
@@ -499,6 +519,8 @@ def main() -> int:
     lines += table("Lucky guesses, 500 problems", NOTES["lucky"], lucky)
     lines += table("Draws that are not independent, 8 draws a seed", NOTES["clusters"], clusters)
     lines += table("A gain among clustered draws, 200 problems", NOTES["cluster power"], cluster_power)
+    lines += table("One model drawn twice, by mode", NOTES["modes"], modes)
+    lines += table("Lost modes are found", NOTES["mode power"], mode_power)
     lines += table("Beyond a speed-up of 4, 500 problems, 128 draws a side", NOTES["fold power"], fold_powers)
     lines += table(f"Power: share of each verdict, {size}", NOTES["power"], power)
     print("\n".join(lines))

@@ -7,8 +7,11 @@ from calibration_kit import SHAPES, Line
 
 from analysis.counts import Counts
 from analysis.dependence import look
+from analysis.pair import AuditSettings, Pair
 from analysis.readings import group_nulls
-from analysis.records import Draws, ModelSamples
+from analysis.records import AnswerCounts, Draws, ModelSamples
+from analysis.support import answer_support
+from analysis.units import judge_units, units
 from analysis.verdict import Rules, judge, judge_counts
 
 CHANGED = ("expanded", "shrank", "traded")
@@ -92,3 +95,59 @@ def cluster_verdicts(
         Line(row, "draw by draw", blind / audits, audits),
         Line(row, "noticed", noticed / audits, audits),
     ]
+
+
+# --- modes ------------------------------------------------------------------------------------------------------------
+
+WAYS = 8  # modes a problem can be solved in
+MODE_DRAWS = ((64, 64), (128, 128), (1024, 64), (64, 1024))  # of base and tuned
+
+
+def modes_of(p: np.ndarray, share: np.ndarray, *, n: int, rng: np.random.Generator) -> ModelSamples:
+    """n draws a problem; a correct one (chance p [M]) is of mode j with chance share [M, J]."""
+    problems, ways = share.shape
+    chances = np.column_stack([share * p[:, None], 1 - p])
+    drawn = rng.multinomial(n, chances / chances.sum(axis=1, keepdims=True))  # the last column is wrong
+    problem, mode = np.nonzero(drawn)
+    names = np.array([f"m{j}" for j in mode], dtype=object)
+    answers = AnswerCounts(problem, names, names, drawn[problem, mode], mode < ways)
+    ids = [str(i) for i in range(problems)]
+    counts = np.full(problems, n)
+    return ModelSamples("m", ids, ["b"] * problems, counts, n - drawn[:, -1], 0 * counts, answers=answers)
+
+
+def mode_verdicts(
+    shape: str,
+    problems: int,
+    audits: int,
+    rng: np.random.Generator,
+    n: tuple[int, int] = (128, 128),
+    lost: float = 0.0,
+) -> list[Line]:
+    """How often two draws of one model are called changed by mode; and SRR and NDR of modes as seen and at a common k.
+
+    lost: share of (problem, mode) that the tuned model no longer has, which should be found (no target then).
+    """
+    wrong = 0
+    rates = np.zeros(4)
+    for _ in range(audits):
+        p = SHAPES[shape](rng, problems)
+        share = rng.dirichlet(np.full(WAYS, 0.5), problems)
+        kept = share * (rng.random(share.shape) >= lost)
+        kept = np.where(kept.sum(axis=1, keepdims=True) > 0, kept, share)
+        sides = (
+            modes_of(p, share, n=n[0], rng=rng),
+            modes_of(p, kept / kept.sum(axis=1, keepdims=True), n=n[1], rng=rng),
+        )
+        pair = Pair(*sides, settings=AuditSettings(k=(min(n),), replicates=100))
+        block = units(pair, "mode", eps=None)
+        judge_units({"all": block}, rules=Rules(), pooled="all")
+        wrong += block["verdict"] in CHANGED
+        seen = answer_support(sides[0].answers, sides[1].answers, by="mode", problems=problems)[0]
+        rates += [seen.srr, seen.ndr, block["srr"], block["ndr"]]
+    row = f"{shape}; {problems} problems; n = {n[0]:,} against {n[1]:,}"
+    called = Line(row, "called changed", wrong / audits, audits, at_most=0.05)
+    if lost:
+        return [Line(f"{row}; {lost:.0%} of modes lost", "called shrank or traded", wrong / audits, audits)]
+    names = ("SRR of modes seen", "NDR of modes seen", "SRR at common k", "NDR at common k")
+    return [called, *(Line(row, name, x / audits, audits) for name, x in zip(names, rates.tolist(), strict=True))]

@@ -8,6 +8,7 @@ import analysis.report.charts as charts
 import analysis.report.curves as curves
 from analysis.published import metric_rows
 from analysis.report.words import cell, counted, interval, number, percent, share, signed
+from analysis.units import LABELS
 
 
 def sections(
@@ -67,7 +68,7 @@ def sections(
     out.append(
         section("per-problem", "Problem by problem, and what can be certified", certified_lead(certified), parts)
     )
-    out.append(answer_section(block, names))
+    out.append(answer_section(block))
     out.append(
         section(
             "entropy", "Entropy and perplexity", None, [*entropy_parts(block, names), *perplexity_parts(block, names)]
@@ -350,31 +351,36 @@ def certified_lead(certified: dict | None) -> str:
     return text
 
 
-def answer_section(block: dict, names: tuple[str, str]) -> dict[str, Any] | None:
+def answer_section(block: dict) -> dict[str, Any] | None:
+    """Support by distinct correct answer and by mode: counts at a common k, chance beside them, and the verdict."""
     rows = []
-    for key, label in (("answers", "distinct correct answers"), ("modes", "solution modes")):
-        if entry := block.get(key):
-            c = entry.get("certified") or {}
-            rows.append(
-                [
-                    label,
-                    *(counted(entry["intervals"][x]) for x in ("preserved", "shrunk", "expanded")),
-                    interval(entry["intervals"]["srr"]),
-                    interval(entry["intervals"]["ndr"]),
-                    *(c.get(x) for x in ("preserved", "shrunk", "expanded", "undetermined")),
-                ]
-            )
-    columns = ["unit", "P", "S", "E", "SRR", "NDR", "certified P", "certified S", "certified E", "undetermined"]
-    return (
-        section(
-            "answers",
-            "Support by answer",
-            "The same question of each distinct correct answer or way of solving, rather than of each problem.",
-            [{"columns": columns, "rows": rows}],
+    words = []
+    for key, label in LABELS.items():
+        if not (entry := block.get(key)):
+            continue
+        c = entry.get("certified") or {}
+        n = entry.get("null")
+        rows.append(
+            [
+                label,
+                entry["verdict"] or "–",
+                *(counted(entry["intervals"][x]) for x in ("preserved", "shrunk", "expanded")),
+                *(f"{n['observed_' + x]:,} / {n['expected_' + x]:.3g}" if n else "–" for x in ("shrunk", "expanded")),
+                *(f"{entry[x]:.2g}" if n else "–" for x in ("p_loss", "p_gain")),
+                interval(entry["intervals"]["srr"]),
+                interval(entry["intervals"]["ndr"]),
+                *(c.get(x) for x in ("preserved", "shrunk", "expanded", "undetermined")),
+            ]
         )
-        if rows
-        else None
-    )
+        words.append(f"{label.capitalize()}: {entry['evidence'][0].lower()}{entry['evidence'][1:]}" if n else "")
+    if not rows:
+        return None
+    k = next(block[key]["k"] for key in LABELS if block.get(key))
+    columns = ["unit", "verdict", f"P at k = {k:,}", "S", "E", "S, all draws / chance", "E, all draws / chance"]
+    columns += ["p(S)", "p(E)", "SRR", "NDR", "certified P", "certified S", "certified E", "undetermined"]
+    lead = "The same question of each distinct correct answer or way of solving, rather than of each problem. "
+    lead += "Two draws of one model never show the same units: chance stands beside the counts. " + " ".join(words)
+    return section("answers", "Support by answer", lead, [{"columns": columns, "rows": rows, "text_columns": [1]}])
 
 
 def entropy_parts(block: dict, names: tuple[str, str]) -> list[dict]:
