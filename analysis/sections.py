@@ -220,7 +220,7 @@ def perplexities(pair: Pair) -> dict[str, Any] | None:
         for index, name in enumerate(CATEGORIES):
             here = np.where(category == index, values, np.nan)
             if not np.isnan(here).all():
-                estimate = mean_of(pair, here) or {}
+                estimate = mean_of(pair, here, least=1.0) or {}
                 rows.append({**source, "category": name, **estimate, "problems": int((~np.isnan(here)).sum())})
     return {"formula": perplexity_of.FORMULA, "rows": rows}
 

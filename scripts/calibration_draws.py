@@ -7,6 +7,7 @@ from calibration_kit import SHAPES, Line
 
 from analysis.counts import Counts
 from analysis.dependence import look
+from analysis.intervals import Bootstrap
 from analysis.pair import AuditSettings, Pair
 from analysis.readings import group_nulls
 from analysis.records import AnswerCounts, Draws, ModelSamples
@@ -151,3 +152,33 @@ def mode_verdicts(
         return [Line(f"{row}; {lost:.0%} of modes lost", "called shrank or traded", wrong / audits, audits)]
     names = ("SRR of modes seen", "NDR of modes seen", "SRR at common k", "NDR at common k")
     return [called, *(Line(row, name, x / audits, audits) for name, x in zip(names, rates.tolist(), strict=True))]
+
+
+# --- means of skewed quantities ---------------------------------------------------------------------------------------
+
+SKEWED = {  # of a problem: what is drawn, and its mean
+    "entropy: log-normal, sd 1": (lambda rng, size: rng.lognormal(-1, 1, size), float(np.exp(-0.5))),
+    "entropy: half zero, else exponential": (
+        lambda rng, size: rng.exponential(1, size) * (rng.random(size) < 0.5),
+        0.5,
+    ),
+    "length: log-normal, sd .7": (lambda rng, size: 500 * rng.lognormal(0, 0.7, size), float(500 * np.exp(0.245))),
+    "perplexity: 1 + gamma(.5)": (lambda rng, size: 1 + rng.gamma(0.5, 0.4, size), 1.2),
+    "difference of two log-normals": (lambda rng, size: rng.lognormal(0, 1, size) - rng.lognormal(0, 1, size), 0.0),
+}
+
+
+def skewed_coverage(name: str, problems: int, simulations: int, rng: np.random.Generator) -> list[Line]:
+    """How often the 95 % interval of a mean over problems holds the truth: bootstrap-t, and percentile as before."""
+    draw, truth = SKEWED[name]
+    hits = np.zeros(2)
+    for i in range(simulations):
+        if i % 5 == 0:
+            bootstrap = Bootstrap.draw(problems, 1000, rng=rng)
+        values = draw(rng, problems)
+        limits = (bootstrap.studentised(values), bootstrap.interval(bootstrap.means(values)))
+        hits += [low <= truth <= high for low, high in limits]
+    return [
+        Line(name, f"{problems} problems", hits[0] / simulations, simulations, at_least=0.9 if problems < 30 else 0.92),
+        Line(name, f"percentile, {problems}", hits[1] / simulations, simulations),
+    ]

@@ -66,6 +66,12 @@ def test_a_speed_up_is_not_beyond_itself(calibrate, scenario):
     assert power.share > 0.9
 
 
+@pytest.mark.parametrize("quantity", ["entropy: log-normal, sd 1", "perplexity: 1 + gamma(.5)"])
+def test_means_of_skewed_quantities_are_covered(calibrate, quantity):
+    bootstrap_t, percentile = calibrate.skewed_coverage(quantity, 10, 100, np.random.default_rng(7))
+    assert not kept([bootstrap_t]) and bootstrap_t.share > percentile.share
+
+
 def test_a_missed_target_is_seen(calibrate):
     assert (
         calibrate.Line("x", "y", 0.90, 1000, at_least=0.93).missed
