@@ -35,9 +35,11 @@ from analysis.readings import (
 )
 from analysis.records import SCHEMA_VERSION, ModelSamples, Scores
 from analysis.scored import lower_bounds
+from analysis.strata import strata
 from analysis.support import CATEGORIES, categories, suspicious_flips
 from analysis.units import judge_units, units
 from analysis.verdict import Rules, evidence
+from analysis.witnesses import witnesses
 
 __all__ = ["DOCUMENT_VERSION", "POOLED", "AuditSettings", "audit", "plain"]
 DOCUMENT_VERSION = 1
@@ -206,6 +208,8 @@ def _section(
         "perplexity": sections.perplexities(pair),
         "answers": units(pair, "answer", eps=eps, independent=independent),
         "modes": units(pair, "mode", eps=eps, independent=independent),
+        "strata": strata(pair),
+        "witnesses": witnesses(pair),
         "split_halves": sections.halves(pair),
         "suspicious_flips": sections.flips(pair),
         "advice": sections.advice(pair),

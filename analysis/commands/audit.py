@@ -92,6 +92,11 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         "cluster, one seed or one file; auto tests these in turn and relabels wholes where they differ; none takes all "
         "draws for independent (default: auto)",
     )
+    number(
+        "--alpha",
+        DEFAULTS.alpha,
+        "with --scores: a correct trace of the base is kept where the tuned model gives it so much of its probability",
+    )
     number("--replicates", DEFAULTS.replicates, "bootstrap replicates")
     number("--seed", DEFAULTS.seed, "of the bootstrap and of maj@k")
     parser.add_argument(
@@ -112,6 +117,7 @@ def settings_of(args: argparse.Namespace) -> AuditSettings:
         rules=Rules(level=args.level, margin=args.margin, fold=args.fold),
         false_positives=(given[0], given[-1]),
         clusters=args.clusters,
+        alpha=args.alpha,
         replicates=args.replicates,
         seed=args.seed,
     )

@@ -7,6 +7,7 @@ from typing import Any
 import analysis.report.charts as charts
 import analysis.report.curves as curves
 from analysis.published import metric_rows
+from analysis.report.measures import measures
 from analysis.report.words import cell, counted, interval, number, percent, share, signed
 from analysis.units import LABELS
 
@@ -82,6 +83,7 @@ def sections(
             [metrics_part(block, names)],
         )
     )
+    out.append(section("measures", "Further measures", None, measures(block)))
     if advice := block.get("advice"):
         out.append(
             section(
