@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
+from analysis.clusters import grouping_codes, multiplicity
 from analysis.errors import InputError
 from analysis.files import Batch, Source, column, natural_key
 from analysis.records import DEFAULT_BENCHMARK, NO_EVIDENCE, SAMPLE_COLUMNS, VERDICTS, AnswerCounts, Draws, ModelSamples
@@ -87,8 +88,9 @@ class SampleRows:
         self.problems = Problems()
         self.seen = 0
         self.kept: dict[str, list[np.ndarray]] = {
-            name: [] for name in ("code", "correct", "sample", "seed", "logprob", "num_tokens", "file")
+            name: [] for name in ("code", "correct", "sample", "seed", "logprob", "num_tokens", "file", "cluster")
         }
+        self.cluster_names: dict[str, int] = {}
         self.sums: dict[str, np.ndarray] = {}  # per problem code, grown as problems appear
         self.answers: list[pa.Table] = []
         self.given: dict[str, int] = {}  # column -> rows of batches that had it
@@ -125,10 +127,20 @@ class SampleRows:
                 np.full(rows, np.nan, dtype=np.float32) if got[name] is None else _floats(got[name]).astype(np.float32)
             )
             self.kept[name].append(values[evidence])
+        if got["cluster"] is not None:
+            self.kept["cluster"].append(self._cluster_codes(got["cluster"])[evidence])
         self.kept["code"].append(code[evidence])
         self.kept["correct"].append(correct[evidence].astype(np.uint8))
         self.kept["file"].append(np.array([file, int(evidence.sum())]))
         self.seen += rows
+
+    def _cluster_codes(self, clusters: pa.Array) -> np.ndarray:
+        """Numbers of the names, int32 [rows]; -1 for a draw that shares nothing."""
+        encoded = clusters if pa.types.is_dictionary(clusters.type) else clusters.dictionary_encode()
+        known = [
+            self.cluster_names.setdefault(name, len(self.cluster_names)) for name in encoded.dictionary.to_pylist()
+        ]
+        return np.array([*known, -1], dtype=np.int32)[np.asarray(encoded.indices.fill_null(len(known)))]
 
     def _verdicts(self, got: dict[str, pa.Array | None], batch: Batch, source: Source) -> tuple[np.ndarray, np.ndarray]:
         """correct (False where it is no evidence) and evidence, bool [rows]."""
@@ -294,18 +306,25 @@ class SampleRows:
 
         n = counted("n").astype(np.int64)
         has_answers = bool(self.answers) and not {"answer", "mode"} & set(partly)
+        answers = self._answers(place) if has_answers else None
+        correct = counted("correct").astype(np.int64)
+        if self.given.get("sample") != self.seen and (times := _times(n, correct, answers)) > 1:
+            warnings.append(
+                f"every row is there {times} times (or a multiple of that), and no column sample tells draws apart: "
+                "are rows doubled? They count as draws of their own"
+            )
         return ModelSamples(
             name="",
             problem_ids=[key[1] for key in keys],
             benchmarks=[key[0] for key in keys],
             n=n,
-            correct=counted("correct").astype(np.int64),
+            correct=correct,
             excluded=counted("excluded").astype(np.int64),
             truncated=integer(whole(per_problem("truncated"), "finish_reason")),
             cot_correct=integer(whole(cot, "cot_correct")),
             token_entropy=whole(mean("token_entropy"), "token_entropy"),
             num_tokens=whole(mean("num_tokens"), "num_tokens"),
-            answers=self._answers(place) if has_answers else None,
+            answers=answers,
             draws=self._draws(place, n, keys, sources),
             settings={
                 name: sorted(values) for name, values in self.settings.items() if 0 < len(values) <= MOST_SETTINGS
@@ -354,11 +373,25 @@ class SampleRows:
             order = slice(None) if sorted_already else np.argsort(code, kind="stable")
         values = {name: self._joined(name)[order] for name in ("correct", "logprob", "num_tokens")}
         there = {name: bool(np.isfinite(values[name]).any()) for name in ("logprob", "num_tokens")}
+        start = np.concatenate([[0], np.cumsum(n)])
         return Draws(
-            np.concatenate([[0], np.cumsum(n)]),
+            start,
             values["correct"],
             *(values[name] if there[name] else None for name in ("logprob", "num_tokens")),
+            clusters=self._clusters(start, order),
         )
+
+    def _clusters(self, start: np.ndarray, order: np.ndarray | slice) -> dict[str, np.ndarray]:
+        """What draws share, kind by kind, where it groups them. order: of the draws."""
+        values = {}
+        if self.kept["cluster"] and self.given.get("cluster") == self.seen:
+            values["cluster"] = self._joined("cluster")
+        if self.given.get("seed") == self.seen:
+            values["seed"] = self._joined("seed")
+        files = np.array(self.kept["file"])
+        if len(np.unique(files[:, 0])) > 1:
+            values["file"] = np.repeat(files[:, 0], files[:, 1])
+        return grouping_codes({kind: of[order] for kind, of in values.items()}, start)
 
     def _refuse_duplicate(
         self,
@@ -385,6 +418,15 @@ class SampleRows:
         joined = np.concatenate(self.kept[name]) if len(self.kept[name]) != 1 else self.kept[name][0]
         self.kept[name] = [joined]
         return joined
+
+
+def _times(n: np.ndarray, correct: np.ndarray, answers: AnswerCounts | None) -> int:
+    """How often every row is there (analysis.clusters.multiplicity)."""
+    if answers is not None:
+        return multiplicity(answers.problem, answers.count)
+    count = np.concatenate([correct, n - correct])
+    problem = np.tile(np.arange(len(n)), 2)[count > 0]
+    return multiplicity(problem, count[count > 0])
 
 
 def several_models(source: Source, models: set[str]) -> str:

@@ -17,18 +17,29 @@ import scipy
 from analysis import curves, sections
 from analysis.certified import CERTIFIED, UNSCORED, Bounds, Certificate, certify, default_eps, sampling_plan
 from analysis.counts import Counts
+from analysis.dependence import look
 from analysis.errors import InputError
 from analysis.fold import efficiency_equivalent, odds_ratio_bounds, support_at_budgets
 from analysis.intervals import clopper_pearson
-from analysis.lucky import null_above, tipping_points, tipping_words, verdicts_at_least
+from analysis.lucky import tipping_points, tipping_words, verdicts_at_least
 from analysis.null import Null
 from analysis.pair import DEFAULTS, AuditSettings, Pair
 from analysis.published import published
-from analysis.readings import POOLED, judge_groups, other_readings
+from analysis.readings import (
+    AS_IF_INDEPENDENT,
+    POOLED,
+    by_single_draws,
+    group_nulls,
+    judge_groups,
+    other_readings,
+)
 from analysis.records import SCHEMA_VERSION, ModelSamples, Scores
 from analysis.scored import lower_bounds
+from analysis.strata import strata
 from analysis.support import CATEGORIES, categories, suspicious_flips
+from analysis.units import judge_units, units
 from analysis.verdict import Rules, evidence
+from analysis.witnesses import witnesses
 
 __all__ = ["DOCUMENT_VERSION", "POOLED", "AuditSettings", "audit", "plain"]
 DOCUMENT_VERSION = 1
@@ -65,14 +76,17 @@ def audit(
     groups = {name: np.flatnonzero(labels == name) for name in names} | {POOLED: np.arange(len(labels))}
     b = Counts(base.n, base.correct)
     t = Counts(tuned.n, tuned.correct)
-    folds = settings.rules.folds
     first, second = settings.false_positives
     rates = (first.of(b), second.of(t))
-    nulls = {
-        name: null_above(b.at(i), t.at(i), rates=rates, rules=settings.rules, folds=folds) for name, i in groups.items()
-    }
+    dependence = look(base, tuned, choice=settings.clusters, seed=settings.seed)
+    nulls = group_nulls(
+        b, t, groups=groups, dependence=dependence, rates=rates, rules=settings.rules, seed=settings.seed
+    )
     judged = judge_groups(nulls, groups, rules=settings.rules)
-    other = other_readings(base, tuned, groups=groups, rules=settings.rules)
+    if dependence.cells is None:
+        other = other_readings(base, tuned, groups=groups, rules=settings.rules)
+    else:  # the others relabel single draws too
+        other = {AS_IF_INDEPENDENT: by_single_draws(nulls, groups, rules=settings.rules)}
 
     # then each benchmark alone; with a single one, the pooled problems are the same and get the same numbers
     found: dict[str, Any] = {}
@@ -83,7 +97,9 @@ def audit(
             continue
         again = None if redraw is None else redraw.subset(index)
         pair = Pair(base.subset(index), tuned.subset(index), again, scores, settings)
-        section, certificate, plan = _section(pair, nulls[name], bounds=bounds.at(index))
+        section, certificate, plan = _section(
+            pair, nulls[name], bounds=bounds.at(index), independent=dependence.cells is None
+        )
         readings = {label: by[name] for label, by in other.items()}
         adjusted = len(names) > 1 and name != POOLED
         section["verdict"] = judged[name].verdict
@@ -97,14 +113,20 @@ def audit(
             adjusted=adjusted,
             others=readings,
         )
-        section["lucky_guesses"] = _lucky(b.at(index), t.at(index), rates=rates, rules=settings.rules)
-        section["evidence"] += tipping_words(section["lucky_guesses"]["tipping"])
+        section["evidence"] += dependence.sentence
+        section["dependence"] = dependence.document()
+        section["lucky_guesses"] = None
+        if dependence.cells is None:
+            section["lucky_guesses"] = _lucky(b.at(index), t.at(index), rates=rates, rules=settings.rules)
+            section["evidence"] += tipping_words(section["lucky_guesses"]["tipping"])
         section["verdict_detail"] = plain(asdict(judged[name]) | {"other_readings": readings})
         found[name] = section
         if name != POOLED:
             for row, problem in zip(_problem_rows(pair, certificate=certificate, plan=plan), index, strict=True):
                 details[problem] = row
 
+    for key in ("answers", "modes"):
+        judge_units({name: section[key] for name, section in found.items()}, rules=settings.rules, pooled=POOLED)
     sides = {"base": base, "tuned": tuned, "redraw": redraw, "scores": scores}
     return plain(
         {
@@ -124,7 +146,7 @@ def audit(
                 "pyarrow": pyarrow.__version__,
             },
             "seed": settings.seed,
-            "warnings": [*warnings, *refused],
+            "warnings": [*warnings, *refused, *dependence.warnings],
         }
     )
 
@@ -159,7 +181,7 @@ def draws_in_words(pair: Pair) -> str:
 
 
 def _section(
-    pair: Pair, null: Null, *, bounds: Bounds
+    pair: Pair, null: Null, *, bounds: Bounds, independent: bool
 ) -> tuple[dict[str, Any], Certificate | None, dict[str, Any] | None]:
     """The document of one benchmark but for its verdict, with the certificate and the sampling plan (None where n is
     too small)."""
@@ -184,8 +206,10 @@ def _section(
         "metrics": published(pair),
         "entropy": sections.entropies(pair),
         "perplexity": sections.perplexities(pair),
-        "answers": sections.answers(pair, "answer", eps=eps),
-        "modes": sections.answers(pair, "mode", eps=eps),
+        "answers": units(pair, "answer", eps=eps, independent=independent),
+        "modes": units(pair, "mode", eps=eps, independent=independent),
+        "strata": strata(pair),
+        "witnesses": witnesses(pair),
         "split_halves": sections.halves(pair),
         "suspicious_flips": sections.flips(pair),
         "advice": sections.advice(pair),

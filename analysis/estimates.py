@@ -15,16 +15,24 @@ def triple(value: Any, low: Any, high: Any) -> dict[str, Any]:
     return {"value": value, "low": low, "high": high}
 
 
-def mean_of(pair: Pair, values: np.ndarray, *, pseudo: np.ndarray | None = None) -> dict[str, Any] | None:
+def mean_of(
+    pair: Pair, values: np.ndarray, *, pseudo: np.ndarray | None = None, least: float = -np.inf
+) -> dict[str, Any] | None:
     """Mean over problems with its bootstrap interval; None where no problem has a value.
 
-    values: [M], NaN for nothing. A single problem says nothing of others: without pseudo-problems its interval is null.
+    values: [M], NaN for nothing.
+    pseudo: [4], what the pseudo-problems say, for a statistic that they bound (percentile interval); without them
+    the interval is the bootstrap-t, and a single problem, which says nothing of others, has none.
+    least: the smallest value there can be.
     """
     known = int((~np.isnan(values)).sum())
     if not known:
         return None
     if known == 1 and pseudo is None:
         return triple(np.nanmean(values), None, None)
+    if pseudo is None:
+        low, high = pair.bootstrap.studentised(values)
+        return triple(np.nanmean(values), max(low, least), high)
     return triple(np.nanmean(values), *pair.bootstrap.interval(pair.bootstrap.means(values, pseudo)))
 
 
@@ -37,17 +45,17 @@ def sides_of(
     pair: Pair, base: np.ndarray | None, tuned: np.ndarray | None, *, bounded: bool = False
 ) -> dict[str, Any] | None:
     """base, tuned, and their paired difference (tuned minus base), each [M] with NaN for nothing. bounded: values in
-    [0, 1]."""
+    [0, 1]; else they are not negative."""
     if base is None and tuned is None:
         return None
     if base is None or tuned is None:
         one = {"base": base, "tuned": tuned}
-        return {side: None if values is None else mean_of(pair, values) for side, values in one.items()} | {
+        return {side: None if values is None else mean_of(pair, values, least=0.0) for side, values in one.items()} | {
             "difference": None
         }
     pseudo = (PSEUDO_BASE, PSEUDO_TUNED, PSEUDO_DIFFERENCE) if bounded else (None, None, None)
     values = (base, tuned, tuned - base)
     return {
-        name: mean_of(pair, x, pseudo=p)
-        for name, x, p in zip(("base", "tuned", "difference"), values, pseudo, strict=True)
+        name: mean_of(pair, x, pseudo=p, least=least)
+        for name, x, p, least in zip(("base", "tuned", "difference"), values, pseudo, (0.0, 0.0, -np.inf), strict=True)
     }

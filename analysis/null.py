@@ -62,11 +62,17 @@ class FoldTest:
 
 @dataclass(frozen=True)
 class Null:
-    """Problems solved by one side only, against their exact null. folds: the same question for other odds ratios."""
+    """Problems solved by one side only, against their exact null.
+
+    folds: the same question for other odds ratios.
+    by_draw: where whole clusters were relabelled (analysis.dependence), the null of single draws. It expects fewer
+    changes, so the bounds behind "held" are taken from it.
+    """
 
     shrunk: Direction
     expanded: Direction
     folds: tuple[FoldTest, ...] = ()
+    by_draw: Null | None = None
 
     def document(self) -> dict[str, float]:
         """As the audit document has it."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from analysis.counts import Counts
+from analysis.dependence import CHOICES
 from analysis.errors import InputError
 from analysis.intervals import Bootstrap
 from analysis.lucky import NONE, FalsePositives
@@ -24,6 +25,8 @@ class AuditSettings:
     confidence: of every interval and certificate.
     rules: of the verdict, with their level and margin (analysis.verdict).
     false_positives: how often the verifier accepts a wrong draw of base and tuned (analysis.lucky).
+    clusters: draws that belong together, one of analysis.dependence.CHOICES.
+    alpha: a trace of the base counts as kept where the tuned model gives it at least this share of its probability.
     replicates: of the bootstrap.
     maj_repeats: draws behind each maj@k.
     seed: of all that is random here.
@@ -34,6 +37,8 @@ class AuditSettings:
     confidence: float = 0.95
     rules: Rules = DEFAULT_RULES
     false_positives: tuple[FalsePositives, FalsePositives] = (NONE, NONE)
+    clusters: str = "auto"
+    alpha: float = 0.1
     replicates: int = 2000
     maj_repeats: int = 50
     seed: int = 0
@@ -45,6 +50,10 @@ class AuditSettings:
             raise InputError(f"eps = {self.eps}; it is a probability between 0 and 1")
         if not 0 < self.confidence < 1:
             raise InputError(f"confidence = {self.confidence}; it must lie between 0 and 1")
+        if not 0 < self.alpha <= 1:
+            raise InputError(f"alpha = {self.alpha}; it is a share of a probability, above 0 and at most 1")
+        if self.clusters not in CHOICES:
+            raise InputError(f"clusters = {self.clusters!r}; it should be one of {', '.join(CHOICES)}")
         if self.replicates < 100:
             raise InputError(f"replicates = {self.replicates}; an interval needs at least 100")
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from analysis.counts import Counts
+from analysis.dependence import Dependence, cluster_counts, hits, over_all_problems
+from analysis.lucky import null_above
 from analysis.null import Null, exact_null
 from analysis.records import ModelSamples
 from analysis.support import suspicious_flips
@@ -12,7 +16,44 @@ from analysis.verdict import Judgement, Rules, judge, judge_all
 
 POOLED = "all"  # the name of all problems together
 
+AS_IF_INDEPENDENT = "with single draws relabelled, as if they were independent"
+
 Groups = dict[str, np.ndarray]  # benchmark -> indices of its problems; the pooled problems are the last one
+
+
+def group_nulls(
+    b: Counts,
+    t: Counts,
+    *,
+    groups: Groups,
+    dependence: Dependence,
+    rates: tuple[float, float],
+    rules: Rules,
+    seed: int = 0,
+) -> dict[str, Null]:
+    """The exact null of each benchmark, of single draws or, where these depend on each other, of whole clusters.
+
+    rates: false positives of base and tuned. A cluster of m draws has a lucky hit with probability 1 - (1 - rate)^m.
+    """
+    nulls = {
+        name: null_above(b.at(i), t.at(i), rates=rates, rules=rules, folds=rules.folds) for name, i in groups.items()
+    }
+    if dependence.cells is None:
+        return nulls
+    found = {}
+    for name, index in groups.items():
+        here = dependence.at(index)
+        cells = here.cells
+        if cells is None:
+            continue
+        if here.unit == "clusters over all problems":
+            null = over_all_problems(*cells, hit=hits(cells, seed=seed), seed=seed)
+        else:
+            sizes = [float(np.mean(side.n)) for side in cells]
+            first, second = (-np.expm1(m * np.log1p(-rate)) for m, rate in zip(sizes, rates, strict=True))
+            null = null_above(*cluster_counts(cells, seed=seed), rates=(first, second), rules=rules)
+        found[name] = replace(null, by_draw=nulls[name])
+    return found
 
 
 def judge_groups(nulls: dict[str, Null], groups: Groups, *, rules: Rules) -> dict[str, Judgement]:
@@ -21,6 +62,12 @@ def judge_groups(nulls: dict[str, Null], groups: Groups, *, rules: Rules) -> dic
     each = judge_all([nulls[name] for name in names], [len(groups[name]) for name in names], rules=rules)
     pooled = judge(nulls[POOLED], len(groups[POOLED]), rules=rules)
     return dict(zip(names, each, strict=True)) | {POOLED: pooled}
+
+
+def by_single_draws(nulls: dict[str, Null], groups: Groups, *, rules: Rules) -> dict[str, str]:
+    """benchmark -> verdict that single draws would give, where whole clusters were relabelled."""
+    single = {name: null.by_draw or null for name, null in nulls.items()}
+    return {name: judgement.verdict for name, judgement in judge_groups(single, groups, rules=rules).items()}
 
 
 def other_readings(

@@ -51,6 +51,10 @@ SAMPLE_COLUMNS: Schema = {
     "template": (pa.string(), "name or hash of the prompt template"),
     "finish_reason": (pa.string(), "stop, or length where the completion was cut off"),
     "seed": (pa.int64(), "seed of the draw"),
+    "cluster": (
+        pa.string(),
+        "what the draw shares with some draws of its problem only, as a checkpoint or a prefix; null: nothing",
+    ),
 }
 
 # One row a problem. Required: problem_id, n, correct.
@@ -115,12 +119,14 @@ class Draws:
 
     start: int64 [M + 1], the draws of problem i are [start[i]:start[i + 1]]. correct: uint8 [N].
     logprob, num_tokens: float32 [N] with NaN where a row had none, or None where the whole column is missing.
+    clusters: kind (analysis.clusters.KINDS) -> int32 [N], what each draw shares with others; kinds that group some.
     """
 
     start: np.ndarray
     correct: np.ndarray
     logprob: np.ndarray | None = None
     num_tokens: np.ndarray | None = None
+    clusters: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass
@@ -180,6 +186,7 @@ class ModelSamples:
                 d.correct[rows],
                 logprob=None if d.logprob is None else d.logprob[rows],
                 num_tokens=None if d.num_tokens is None else d.num_tokens[rows],
+                clusters={kind: code[rows] for kind, code in d.clusters.items()},
             )
         optional = {
             name: None if (x := getattr(self, name)) is None else x[index]

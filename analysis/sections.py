@@ -16,13 +16,11 @@ from analysis.estimates import mean_of, sides_of, total_of, triple
 from analysis.intervals import PSEUDO_DIFFERENCE, PSEUDO_TUNED, clopper_pearson, wilson
 from analysis.null import exact_null
 from analysis.pair import Pair
-from analysis.records import AnswerCounts, ModelSamples, Scores
-from analysis.scored import lower_bounds_by_name
+from analysis.records import AnswerCounts, ModelSamples
 from analysis.significance import mcnemar
 from analysis.support import (
     CATEGORIES,
     SupportCounts,
-    answer_support,
     categories,
     memberships,
     split_halves,
@@ -70,10 +68,10 @@ def _support_at(pair: Pair, other: Counts, *, k: int, whole: bool) -> dict[str, 
     """Counts, metrics and intervals of the base against another side, (n, c), at k draws each."""
     counts = support_counts(pair.b, other, k)
     named = {name: round(getattr(counts, name)) if whole else getattr(counts, name) for name in CATEGORIES}
-    return {**named, **_metrics(counts), "intervals": _support_intervals(pair, other, counts=counts, k=k)}
+    return {**named, **metrics(counts), "intervals": _support_intervals(pair, other, counts=counts, k=k)}
 
 
-def _metrics(counts: SupportCounts) -> dict[str, float | None]:
+def metrics(counts: SupportCounts) -> dict[str, float | None]:
     return {"srr": counts.srr, "ndr": counts.ndr, "sds": counts.sds, "nscr": counts.nscr}
 
 
@@ -104,10 +102,10 @@ def _support_intervals(pair: Pair, other: Counts, *, counts: SupportCounts, k: i
             "wilson": [w_low, w_high],
         }
     rows = pair.bootstrap.problems @ memberships(pair.b, other, k) + pair.bootstrap.pseudo @ PSEUDO_SUPPORT
-    return result | _ratio_intervals(pair, counts, rows=rows, names=("sds", "nscr"))
+    return result | ratio_intervals(pair, counts, rows=rows, names=("sds", "nscr"))
 
 
-def _ratio_intervals(pair: Pair, counts: SupportCounts, *, rows: np.ndarray, names: tuple[str, ...]) -> dict[str, Any]:
+def ratio_intervals(pair: Pair, counts: SupportCounts, *, rows: np.ndarray, names: tuple[str, ...]) -> dict[str, Any]:
     """Bootstrap intervals of metrics, from replicates [B, 3 or more] of P, S and E."""
     p = rows[:, 0]
     s = rows[:, 1]
@@ -222,68 +220,9 @@ def perplexities(pair: Pair) -> dict[str, Any] | None:
         for index, name in enumerate(CATEGORIES):
             here = np.where(category == index, values, np.nan)
             if not np.isnan(here).all():
-                estimate = mean_of(pair, here) or {}
+                estimate = mean_of(pair, here, least=1.0) or {}
                 rows.append({**source, "category": name, **estimate, "problems": int((~np.isnan(here)).sum())})
     return {"formula": perplexity_of.FORMULA, "rows": rows}
-
-
-def answers(pair: Pair, by: str, *, eps: float | None) -> dict[str, Any] | None:
-    """Support per distinct correct answer or mode instead of per problem, and its certified version. "out" is null:
-    answers never seen cannot be counted."""
-    first = pair.base.answers
-    second = pair.tuned.answers
-    if first is None or second is None:
-        return None
-    if by == "mode" and any(all(mode is None for mode in side.mode) for side in (first, second)):
-        return None
-    counts, table, each = answer_support(first, second, by=by, problems=len(pair))
-    problem = np.array([row[0] for row in table], dtype=np.int64)
-    seen = [np.array([row[i] for row in table], dtype=np.int64) for i in (2, 3)]
-    certificate = None
-    if eps is not None and table:
-        keys = [(row[0], row[1]) for row in table]
-        bounds = certification.Bounds(*(_named_bounds(pair.scores, side, by=by, keys=keys) for side in pair.sides))
-        asked = max(len(table), int(len(pair) / eps))  # at most 1 / eps answers of a problem can lie above eps
-        certificate = certification.certify(
-            Counts(pair.base.n[problem], seen[0]),
-            Counts(pair.tuned.n[problem], seen[1]),
-            eps=eps,
-            confidence=pair.settings.confidence,
-            bounds=bounds,
-            hypotheses=asked,
-        )
-    return {
-        "correct_answers_seen": len(table),
-        **{name: getattr(counts, name) for name in CATEGORIES},
-        **_metrics(counts),
-        "intervals": _answer_intervals(pair, counts, each),
-        "certified": None
-        if certificate is None
-        else {
-            "eps": eps,
-            "confidence": certificate.confidence,
-            **{k: v for k, v in certificate.counts().items() if k != "out"},
-            "hypotheses": asked,
-        },
-    }
-
-
-def _named_bounds(
-    scores: Scores | None, samples: ModelSamples, *, by: str, keys: list[tuple[int, str]]
-) -> np.ndarray | None:
-    """Lower bounds of the probabilities of answers or modes (problem, name), from scores: float64 [A]."""
-    found = None if scores is None else lower_bounds_by_name(scores, samples, by=by)[0]
-    return None if found is None else np.array([found.get(key, 0.0) for key in keys])
-
-
-def _answer_intervals(pair: Pair, counts: SupportCounts, each: np.ndarray) -> dict[str, Any]:
-    """Bootstrap over problems, since the answers of one problem belong together. each: [M, 3], its P, S and E."""
-    totals = {
-        name: {**total_of(pair, each[:, i], PSEUDO_SUPPORT[:, i]), "method": "bootstrap over problems"}
-        for i, name in enumerate(CATEGORIES[:3])
-    }
-    rows = pair.bootstrap.problems @ each + pair.bootstrap.pseudo @ PSEUDO_SUPPORT[:, :3]
-    return totals | _ratio_intervals(pair, counts, rows=rows, names=("srr", "ndr", "sds", "nscr"))
 
 
 def halves(pair: Pair) -> dict[str, Any] | None:

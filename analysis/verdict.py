@@ -101,8 +101,9 @@ def judge(
     p_gain = null.expanded.p if p_gain is None else p_gain
     p_loss = null.shrunk.p if p_loss is None else p_loss
     tests = tuple(null.folds if folds is None else folds)
-    upper_gain = upper_rate(null.expanded.all, problems, rules=rules)
-    upper_loss = upper_rate(null.shrunk.all, problems, rules=rules)
+    single = null.by_draw or null
+    upper_gain = upper_rate(single.expanded.all, problems, rules=rules)
+    upper_loss = upper_rate(single.shrunk.all, problems, rules=rules)
     verdict = word(p_gain, p_loss, level=rules.level)
     if verdict == "inconclusive" and max(upper_gain, upper_loss) < rules.margin:
         verdict = "held"

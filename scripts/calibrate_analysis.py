@@ -3,7 +3,7 @@ probabilities.
 
     python scripts/calibrate_analysis.py > docs/calibration.md    # the full run, some minutes
     python scripts/calibrate_analysis.py --simulations 100        # a quick look
-    python scripts/calibrate_analysis.py --only differences boards        # some of the tables
+    python scripts/calibrate_analysis.py --tables differences modes        # some tables only
 
 Exits with 1 if a target is missed by more than the simulation's own error (two standard errors).
 """
@@ -15,12 +15,13 @@ import os
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 from calibrate_runs import excluded_zeros, false_boards
+from calibration_draws import CLUSTERED, MODE_DRAWS, SKEWED, cluster_verdicts, mode_verdicts, skewed_coverage
+from calibration_kit import SHAPES, Line, table
 from tqdm import tqdm
 
 from analysis.certified import certify, default_eps
@@ -32,22 +33,6 @@ from analysis.intervals import PSEUDO_BASE, PSEUDO_DIFFERENCE, Bootstrap, cloppe
 from analysis.lucky import null_above
 from analysis.pass_at_k import pass_at_k
 from analysis.verdict import VERDICTS, Rules, judge, judge_counts, judge_folds
-
-# success probabilities of `size` problems; "rare" shapes have most of their mass at or near zero
-SHAPES = {
-    "half zero, half Beta(.3, 2)": lambda rng, size: np.where(rng.random(size) < 0.5, 0.0, rng.beta(0.3, 2, size)),
-    "U-shaped Beta(.2, .2)": lambda rng, size: rng.beta(0.2, 0.2, size),
-    "rare: 90 % zero, else Beta(.5, 20)": lambda rng, size: np.where(
-        rng.random(size) < 0.9, 0.0, rng.beta(0.5, 20, size)
-    ),
-    "very rare: 97 % zero, else uniform": lambda rng, size: np.where(rng.random(size) < 0.97, 0.0, rng.random(size)),
-    "near zero Beta(.1, 10)": lambda rng, size: rng.beta(0.1, 10, size),
-    "near one Beta(5, .1)": lambda rng, size: rng.beta(5, 0.1, size),
-    "around .01: log-uniform, .003 to .03": lambda rng, size: 0.01 * 3 ** rng.uniform(-1, 1, size),
-    "like MATH500: 3 % zero, else Beta(.8, .5)": lambda rng, size: np.where(
-        rng.random(size) < 0.03, 0.0, rng.beta(0.8, 0.5, size)
-    ),
-}
 
 
 def sharpened(p: np.ndarray, power: float = 2.0) -> np.ndarray:
@@ -109,28 +94,6 @@ SCENARIOS = {
     "sharpened: odds squared about .2": lambda p, rng: (p, sharpened(p)),
     "nothing changed": lambda p, rng: (p, p),
 }
-
-
-@dataclass
-class Line:
-    """One cell of a table: a share that was found in `trials` simulations, and the target it has to keep (None: stated,
-    not judged)."""
-
-    row: str
-    column: str
-    share: float
-    trials: int
-    at_least: float | None = None
-    at_most: float | None = None
-
-    @property
-    def missed(self) -> bool:
-        """By more than two standard errors of the simulation, taken at the target."""
-        target = self.at_least if self.at_least is not None else self.at_most
-        if target is None:
-            return False
-        slack = 2 * np.sqrt(target * (1 - target) / self.trials)
-        return self.share < target - slack if self.at_least is not None else self.share > target + slack
 
 
 def coverage(
@@ -427,24 +390,6 @@ def method_boards(
     return [Line(row, column, share, boards, at_most=targets.get(column)) for column, share in found.items()]
 
 
-def table(title: str, note: str, lines: list[Line]) -> list[str]:
-    """Markdown, rows and columns in order of appearance; a cell that missed its target says so."""
-    if not lines:
-        return []
-    cells = {(line.row, line.column): f"{line.share:.1%}" + (" **missed**" if line.missed else "") for line in lines}
-    rows = dict.fromkeys(line.row for line in lines)
-    columns = dict.fromkeys(line.column for line in lines)
-    trials = " or ".join(f"{count:,}" for count in sorted({line.trials for line in lines}))
-    out = [
-        f"\n## {title}\n",
-        f"{note} Simulations behind each cell: {trials}.",
-        "",
-        "| | " + " | ".join(columns) + " |",
-        "|---" * (len(columns) + 1) + "|",
-    ]
-    return out + [f"| {row} | " + " | ".join(cells.get((row, column), "") for column in columns) + " |" for row in rows]
-
-
 PREAMBLE = """# How sure is the analysis? Calibration by simulation
 
 Printed by `python scripts/calibrate_analysis.py`: models with known success probabilities are sampled, and what
@@ -462,6 +407,10 @@ NOTES = {
     "tokens": (
         "The same for pass@tokens at a small, a middle and a large budget, where mean lengths are estimated from the "
         "same problems and harder problems have longer completions. Target: at least 93 %."
+    ),
+    "skewed": (
+        "Share of simulations in which the interval of a mean over problems holds the truth: bootstrap-t, and the "
+        "plain percentile interval. Target of the former: at least 92 %, with 10 problems 90 %."
     ),
     "false": (
         "Share of audits with a false alarm; target at most 5 %. The exact test is conservative where few problems can "
@@ -484,6 +433,19 @@ NOTES = {
         "Equal models whose verifiers accept wrong draws at rates of base / tuned: called expanded, shrank or traded "
         "with --false-positive-rate (target at most 5 %), and without it (no target)."
     ),
+    "clusters": (
+        "Two sets of draws of one model, in clusters (seeds) of 8 draws that agree with each other: correlated within "
+        "problems, or better and worse throughout. Share called expanded, shrank or traded as the audit relabels them "
+        "(target at most 5 %), and where draws are relabelled one by one, as if they were independent (no target); and "
+        "how often clusters are noticed."
+    ),
+    "cluster power": "5 % of the problems go from 0 to .5 in clusters with correlation .1. No target: what to expect.",
+    "modes": (
+        "Two draws of one model, problems with 8 modes (Dirichlet, .5). Share called expanded, shrank or traded by "
+        "mode; target at most 5 %. Beside it, means of SRR and NDR of modes as they are seen, and at a common k: what "
+        "no change at all looks like (no target)."
+    ),
+    "mode power": "5 % of the modes are lost, the rest of their problem takes over. No target: what to expect.",
     "differences": (
         "Methods of one law, compared on 200 problems, 64 draws each; a run's log-odds are moved by one draw from N(0, "
         "sd^2), its seed. Share of boards in which the 95 % interval of the difference of the last method to the first "
@@ -518,7 +480,9 @@ def main() -> int:
         "--seed", type=int, default=0, help="of all simulations, whatever the number of workers (default: 0)"
     )
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: one a core)")
-    parser.add_argument("--only", nargs="+", metavar="TABLE", help="tables to make, by the names that an error lists")
+    parser.add_argument(
+        "--tables", nargs="+", choices=[name for name in NOTES if name != "found"], help="only these (default: all)"
+    )
     args = parser.parse_args()
     simulations = args.simulations
     began = time.monotonic()
@@ -578,61 +542,80 @@ def main() -> int:
         ("boards", last, 500, runs): (method_boards, last, 500, simulations // 10, 5, runs, 0.1, next(iter(SCENARIOS)))
         for runs in (2, 3, 5)
     }
-    known = sorted({str(key[0]) for key in jobs})
-    if unknown := set(args.only or ()) - set(known):
-        parser.error(f"--only {' '.join(sorted(unknown))}: no such table; there are {', '.join(known)}")
+    jobs |= {
+        ("clusters", b, problems, *how): (cluster_verdicts, b, problems, simulations // 4, *how)
+        for b in backgrounds
+        for problems in (30, 200)
+        for how in CLUSTERED
+    }
+    jobs |= {
+        ("cluster power", b, clusters): (cluster_verdicts, b, 200, simulations // 4, 0.1, 0.0, clusters, 0.05)
+        for b in backgrounds
+        for clusters in (4, 16)
+    }
+    jobs |= {
+        ("modes", b, problems, n): (mode_verdicts, b, problems, simulations // 4, n)
+        for b in backgrounds
+        for problems in (30, 200)
+        for n in MODE_DRAWS
+    }
+    jobs |= {
+        ("mode power", b, problems, n): (mode_verdicts, b, problems, simulations // 10, n, 0.05)
+        for b in backgrounds
+        for problems in (30, 200)
+        for n in MODE_DRAWS[:2]
+    }
+    jobs |= {
+        ("skewed", name, problems): (skewed_coverage, name, problems, simulations)
+        for name in SKEWED
+        for problems in (10, 30, 100)
+    }
     seeds = dict(zip(jobs, np.random.SeedSequence(args.seed).spawn(len(jobs)), strict=True))
-    jobs = {key: job for key, job in jobs.items() if not args.only or key[0] in args.only}
+    jobs = {key: job for key, job in jobs.items() if not args.tables or key[0] in args.tables}
     with ProcessPoolExecutor(args.workers) as pool:
         futures = {key: pool.submit(run_job, job, seeds[key]) for key, job in jobs.items()}
         for _ in tqdm(as_completed(futures.values()), total=len(futures), desc="calibrating", disable=None):
             pass
     done = {key: future.result() for key, future in futures.items()}
-    intervals = [
-        line for problems in (100, 500) for shape in SHAPES for line in done.get(("intervals", shape, problems), ())
-    ]
-    tokens = [
-        line
-        for problems in (100, 500)
-        for shape in (hard[0], last)
-        for line in done.get(("tokens", shape, problems), ())
-    ]
-    false = [done[key] for key in jobs if key[0] == "false"]
-    certified = [line for key in jobs if key[0] == "certified" for line in done[key]]
-    hidden = [done[key] for key in jobs if key[0] == "hidden"]
-    faster = [line for key in jobs if key[0] == "faster" for line in done[key]]
-    lucky = [line for key in jobs if key[0] == "lucky" for line in done[key]]
-    fold_powers = [done[key] for key in jobs if key[0] == "fold power"]
+
+    def of(name: str) -> list[Line]:
+        parts = [done[key] for key in jobs if key[0] == name]
+        return [line for part in parts for line in (part if isinstance(part, list) else [part])]
+
     shares = {key[1:]: done[key] for key in jobs if key[0] == "power"}
     gain = next(iter(SCENARIOS))
-    differences = [line for key in jobs if key[0] == "differences" for line in done[key]]
-    boards = [line for key in jobs if key[0] == "boards" for line in done[key]]
-    called = {
-        b: sum(shares[b, gain].get(v, 0) for v in ("expanded", "traded")) for b in backgrounds if (b, gain) in shares
-    }
+    called = {b: sum(shares[b, gain].get(v, 0) for v in ("expanded", "traded")) for b in backgrounds if shares}
     found = [
         Line(b, "called expanded or traded", share, simulations // 2, at_least=0.95) for b, share in called.items()
     ]
-    size = "500 problems, 1,024 draws a side"
     power = [
         Line(f"{b}; {s}", v, row.get(v, 0.0), simulations // 2) for (b, s), row in shares.items() for v in VERDICTS
     ]
-    lines = [PREAMBLE]
-    lines += table("Coverage of 95 % intervals, 128 draws a problem", NOTES["intervals"], intervals)
-    lines += table("Coverage over a budget of tokens, 128 draws a problem", NOTES["tokens"], tokens)
-    lines += table("One model drawn twice: called expanded, shrank or traded", NOTES["false"], false)
-    lines += table(f"Wrong members of certified categories, {size}", NOTES["certified"], certified)
-    lines += table(f"A planted expansion is found, {size}", NOTES["found"], found)
-    lines += table(f"A gain beside losses, {size}", NOTES["hidden"], hidden)
-    lines += table("Faster is not wider, 500 problems, 128 draws a side", NOTES["faster"], faster)
-    lines += table("Lucky guesses, 500 problems", NOTES["lucky"], lucky)
-    lines += table("Beyond a speed-up of 4, 500 problems, 128 draws a side", NOTES["fold power"], fold_powers)
-    lines += table("Methods with several runs: differences under one law", NOTES["differences"], differences)
-    lines += table("Boards of methods that change nothing", NOTES["boards"], boards)
-    lines += table(f"Power: share of each verdict, {size}", NOTES["power"], power)
-    print("\n".join(lines))
-    judged = intervals + tokens + false + certified + found + hidden + faster + lucky + differences + boards
-    missed = [line for line in judged if line.missed]
+    size = "500 problems, 1,024 draws a side"
+    shown = [
+        ("intervals", "Coverage of 95 % intervals, 128 draws a problem", of("intervals")),
+        ("tokens", "Coverage over a budget of tokens, 128 draws a problem", of("tokens")),
+        ("skewed", "Means of skewed quantities, 95 % intervals", of("skewed")),
+        ("false", "One model drawn twice: called expanded, shrank or traded", of("false")),
+        ("certified", f"Wrong members of certified categories, {size}", of("certified")),
+        ("found", f"A planted expansion is found, {size}", found),
+        ("hidden", f"A gain beside losses, {size}", of("hidden")),
+        ("faster", "Faster is not wider, 500 problems, 128 draws a side", of("faster")),
+        ("lucky", "Lucky guesses, 500 problems", of("lucky")),
+        ("clusters", "Draws that are not independent, 8 draws a seed", of("clusters")),
+        ("cluster power", "A gain among clustered draws, 200 problems", of("cluster power")),
+        ("modes", "One model drawn twice, by mode", of("modes")),
+        ("mode power", "Lost modes are found", of("mode power")),
+        ("fold power", "Beyond a speed-up of 4, 500 problems, 128 draws a side", of("fold power")),
+        ("differences", "Methods with several runs: differences under one law", of("differences")),
+        ("boards", "Boards of methods that change nothing", of("boards")),
+        ("power", f"Power: share of each verdict, {size}", power),
+    ]
+    print(PREAMBLE)
+    for name, title, lines in shown:
+        if lines:
+            print("\n".join(table(title, NOTES[name], lines)))
+    missed = [line for *_, lines in shown for line in lines if line.missed]
     print(
         f"\nSeed {args.seed}, {simulations} simulations, {time.monotonic() - began:.0f} s; targets "
         f"missed: {len(missed)}."

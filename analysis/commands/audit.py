@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from analysis.dependence import CHOICES
 from analysis.errors import InputError
 from analysis.lucky import read_rate
 from analysis.pair import DEFAULTS, AuditSettings
@@ -83,6 +84,19 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         "false_accepts, judged_wrong, false_rejects of a graded sample; one for both sides, or base and tuned "
         "(default: 0)",
     )
+    parser.add_argument(
+        "--clusters",
+        choices=CHOICES,
+        default=DEFAULTS.clusters,
+        help="draws that belong together, so that the verdict relabels them as wholes: those of one value of column "
+        "cluster, one seed or one file; auto tests these in turn and relabels wholes where they differ; none takes all "
+        "draws for independent (default: auto)",
+    )
+    number(
+        "--alpha",
+        DEFAULTS.alpha,
+        "with --scores: a correct trace of the base is kept where the tuned model gives it so much of its probability",
+    )
     number("--replicates", DEFAULTS.replicates, "bootstrap replicates")
     number("--seed", DEFAULTS.seed, "of the bootstrap and of maj@k")
     parser.add_argument(
@@ -102,6 +116,8 @@ def settings_of(args: argparse.Namespace) -> AuditSettings:
         confidence=args.confidence,
         rules=Rules(level=args.level, margin=args.margin, fold=args.fold),
         false_positives=(given[0], given[-1]),
+        clusters=args.clusters,
+        alpha=args.alpha,
         replicates=args.replicates,
         seed=args.seed,
     )

@@ -7,7 +7,9 @@ from typing import Any
 import analysis.report.charts as charts
 import analysis.report.curves as curves
 from analysis.published import metric_rows
+from analysis.report.measures import measures
 from analysis.report.words import cell, counted, interval, number, percent, share, signed
+from analysis.units import LABELS
 
 
 def sections(
@@ -55,6 +57,7 @@ def sections(
                 fold_table(block),
                 budget_table(block),
                 lucky_table(block),
+                dependence_table(block),
             ],
         )
     )
@@ -66,7 +69,7 @@ def sections(
     out.append(
         section("per-problem", "Problem by problem, and what can be certified", certified_lead(certified), parts)
     )
-    out.append(answer_section(block, names))
+    out.append(answer_section(block))
     out.append(
         section(
             "entropy", "Entropy and perplexity", None, [*entropy_parts(block, names), *perplexity_parts(block, names)]
@@ -80,6 +83,7 @@ def sections(
             [metrics_part(block, names)],
         )
     )
+    out.append(section("measures", "Further measures", None, measures(block)))
     if advice := block.get("advice"):
         out.append(
             section(
@@ -263,6 +267,39 @@ def lucky_table(block: dict) -> dict[str, Any] | None:
     return {"caption": "Lucky guesses", "columns": columns, "rows": rows, "text_columns": [1], "note": note, "width": 6}
 
 
+def dependence_table(block: dict) -> dict[str, Any] | None:
+    """Whether draws that share a seed or a file agree more than others."""
+    found = block.get("dependence") or {}
+    if not found.get("kind"):
+        return None
+    rows = []
+    for side in ("base", "tuned"):
+        if one := found[side]:
+            p_shared = "–" if one["p_shared"] is None else f"{one['p_shared']:.2g}"
+            correlation = "–" if one["correlation"] is None else signed(f"{one['correlation']:.3f}")
+            rows.append(
+                [side, f"{one['clusters']:,.0f}", f"{one['draws']:,.0f}", correlation, f"{one['p']:.2g}", p_shared]
+            )
+    relabelled = "single draws" if found["unit"] == "draws" else f"whole {found['kind']}s"
+    where = {
+        "clusters in each problem": ", in each problem",
+        "clusters over all problems": ", over all problems at once",
+    }
+    note = (
+        f"The exact test takes draws for exchangeable; draws of one {found['kind']} may not be. The verdict relabels "
+        f"{relabelled}{where.get(found['unit'], '')}."
+    )
+    columns = [
+        "side",
+        f"{found['kind']}s a problem",
+        "draws in each",
+        "correlation",
+        "p, alike",
+        "p, none better throughout",
+    ]
+    return {"caption": "Are draws independent?", "columns": columns, "rows": rows, "note": note, "width": 6}
+
+
 def equivalent(worth: dict) -> str:
     """Draws with their interval; beyond the draws there are, it says so."""
     value, low, high = (
@@ -316,31 +353,36 @@ def certified_lead(certified: dict | None) -> str:
     return text
 
 
-def answer_section(block: dict, names: tuple[str, str]) -> dict[str, Any] | None:
+def answer_section(block: dict) -> dict[str, Any] | None:
+    """Support by distinct correct answer and by mode: counts at a common k, chance beside them, and the verdict."""
     rows = []
-    for key, label in (("answers", "distinct correct answers"), ("modes", "solution modes")):
-        if entry := block.get(key):
-            c = entry.get("certified") or {}
-            rows.append(
-                [
-                    label,
-                    *(counted(entry["intervals"][x]) for x in ("preserved", "shrunk", "expanded")),
-                    interval(entry["intervals"]["srr"]),
-                    interval(entry["intervals"]["ndr"]),
-                    *(c.get(x) for x in ("preserved", "shrunk", "expanded", "undetermined")),
-                ]
-            )
-    columns = ["unit", "P", "S", "E", "SRR", "NDR", "certified P", "certified S", "certified E", "undetermined"]
-    return (
-        section(
-            "answers",
-            "Support by answer",
-            "The same question of each distinct correct answer or way of solving, rather than of each problem.",
-            [{"columns": columns, "rows": rows}],
+    words = []
+    for key, label in LABELS.items():
+        if not (entry := block.get(key)):
+            continue
+        c = entry.get("certified") or {}
+        n = entry.get("null")
+        rows.append(
+            [
+                label,
+                entry["verdict"] or "–",
+                *(counted(entry["intervals"][x]) for x in ("preserved", "shrunk", "expanded")),
+                *(f"{n['observed_' + x]:,} / {n['expected_' + x]:.3g}" if n else "–" for x in ("shrunk", "expanded")),
+                *(f"{entry[x]:.2g}" if n else "–" for x in ("p_loss", "p_gain")),
+                interval(entry["intervals"]["srr"]),
+                interval(entry["intervals"]["ndr"]),
+                *(c.get(x) for x in ("preserved", "shrunk", "expanded", "undetermined")),
+            ]
         )
-        if rows
-        else None
-    )
+        words.append(f"{label.capitalize()}: {entry['evidence'][0].lower()}{entry['evidence'][1:]}" if n else "")
+    if not rows:
+        return None
+    k = next(block[key]["k"] for key in LABELS if block.get(key))
+    columns = ["unit", "verdict", f"P at k = {k:,}", "S", "E", "S, all draws / chance", "E, all draws / chance"]
+    columns += ["p(S)", "p(E)", "SRR", "NDR", "certified P", "certified S", "certified E", "undetermined"]
+    lead = "The same question of each distinct correct answer or way of solving, rather than of each problem. "
+    lead += "Two draws of one model never show the same units: chance stands beside the counts. " + " ".join(words)
+    return section("answers", "Support by answer", lead, [{"columns": columns, "rows": rows, "text_columns": [1]}])
 
 
 def entropy_parts(block: dict, names: tuple[str, str]) -> list[dict]:

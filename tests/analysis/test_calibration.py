@@ -87,6 +87,12 @@ def test_a_gain_of_every_run_is_found(calibrate):
     assert not kept(lines) and lines[-1].column == "found" and lines[-1].share >= 0.8
 
 
+@pytest.mark.parametrize("quantity", ["entropy: log-normal, sd 1", "perplexity: 1 + gamma(.5)"])
+def test_means_of_skewed_quantities_are_covered(calibrate, quantity):
+    bootstrap_t, percentile = calibrate.skewed_coverage(quantity, 10, 100, np.random.default_rng(7))
+    assert not kept([bootstrap_t]) and bootstrap_t.share > percentile.share
+
+
 def test_a_missed_target_is_seen(calibrate):
     assert (
         calibrate.Line("x", "y", 0.90, 1000, at_least=0.93).missed

@@ -387,3 +387,20 @@ def test_chao_wang_jost_as_printed():
     a = 2 * f2 / ((n - 1) * f1 + 2 * f2)
     rest = f1 / n * (1 - a) ** (1 - n) * (-np.log(a) - sum((1 - a) ** r / r for r in range(1, n)))
     assert chao_wang_jost(np.zeros(6, dtype=int), counts, 1)[0] == pytest.approx(seen + rest)
+
+
+def test_bootstrap_t_reaches_to_the_long_side_and_knows_its_limits():
+    rng = np.random.default_rng(0)
+    bootstrap = Bootstrap.draw(20, 2000, rng=rng)
+    values = rng.lognormal(0, 1.2, 20)
+    low, high = bootstrap.studentised(values)
+    plain = bootstrap.interval(bootstrap.means(values))
+    assert low <= plain[0] and high > plain[1] and high - values.mean() > 1.5 * (values.mean() - low)
+    shifted = bootstrap.studentised(1e6 + values)
+    assert shifted == pytest.approx((1e6 + low, 1e6 + high), abs=1e-6)  # squares keep their digits
+    assert bootstrap.studentised(np.full(20, 3.0)) == (3.0, 3.0)
+    only = np.full(20, np.nan)
+    only[0] = 1.0
+    assert np.isnan(bootstrap.studentised(only)).all()
+    only[1] = 2.0
+    assert bootstrap.studentised(only) == (1.0, 2.0)

@@ -1,0 +1,299 @@
+"""Are the draws of a problem as good as independent? If not, whole clusters are relabelled instead of draws.
+
+The exact null (analysis.null) takes the draws of a problem as exchangeable. Draws of several checkpoints or seeds that
+were pooled, rollouts that share a prefix, or prompt variants are not: draws of one cluster agree more than draws of
+different ones, and with a correlation of .1 in clusters of 8 two draws of one model are called changed in 19 to 35 % of
+audits. So the clusters are looked at (Homogeneity: a permutation test within problems), and where they differ
+they are relabelled as wholes:
+
+- within each problem, where clusters differ from problem to problem: of G_b + G_t clusters, q hold a correct draw, and
+  which clusters are the base's is a matter of relabelling. That is the same exact null, with clusters for draws.
+- over all problems at once, where a cluster does better or worse throughout (a checkpoint): its label moves in
+  all problems together, and p-values are shares of relabellings.
+
+Source: cluster permutation tests (Pesarin and Salmaso 2010, ch. 5; Gail et al. 1996 for group-randomised trials).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from itertools import combinations, islice
+from math import comb
+from typing import Any
+
+import numpy as np
+
+from analysis.clusters import KINDS, Cells, cells_of
+from analysis.counts import Counts
+from analysis.errors import InputError
+from analysis.null import CLEAR, Direction, Null, Tier, one_side_only, sum_of_bernoullis, tails
+from analysis.pass_at_k import log_miss
+from analysis.records import ModelSamples
+
+CHOICES = ("auto", *KINDS, "none")
+PRETEST = 0.05  # of homogeneity, shared over the tests of a kind: below it clusters are relabelled as wholes
+PERMUTATIONS = 199
+ENOUGH = 10  # permutations at least as extreme after which a test stops (Besag and Clifford 1991)
+RELABELLINGS = 2000  # all of them where there are no more, else so many at random
+UNEQUAL = 1.5  # ratio of the sides' cluster sizes above which the larger clusters are thinned
+
+
+@dataclass(frozen=True)
+class Homogeneity:
+    """Do clusters of one side differ by more than chance?
+
+    clusters, draws: clusters a problem and draws a cluster, medians.
+    p: of "within every problem all clusters are alike" (sum of chi-squares, permuted within problems).
+    p_shared: of "no cluster is better or worse throughout"; None where labels are not shared over problems.
+    correlation: of two draws of one cluster; None where nothing can be said.
+    """
+
+    clusters: float
+    draws: float
+    p: float
+    p_shared: float | None
+    correlation: float | None
+
+
+@dataclass(frozen=True)
+class Dependence:
+    """What was found of both sides, and what is relabelled because of it.
+
+    kind: of the clusters that were looked at; None where neither side has any.
+    base, tuned: their homogeneity; None where a side has no clusters of that kind.
+    unit: "draws", "clusters in each problem" or "clusters over all problems".
+    cells: of base and tuned, where clusters are relabelled.
+    """
+
+    kind: str | None
+    base: Homogeneity | None
+    tuned: Homogeneity | None
+    unit: str
+    cells: tuple[Cells, Cells] | None = None
+
+    def at(self, index: np.ndarray) -> Dependence:
+        """The same decision for the problems at `index` (int [M'])."""
+        cells = self.cells
+        return self if cells is None else replace(self, cells=(cells[0].at(index), cells[1].at(index)))
+
+    def document(self) -> dict[str, Any]:
+        """As the audit document has it."""
+        return {name: getattr(self, name) for name in ("kind", "unit")} | {
+            name: None if side is None else asdict(side) for name, side in (("base", self.base), ("tuned", self.tuned))
+        }
+
+    @property
+    def warnings(self) -> list[str]:
+        """Lines for the user; none where draws are relabelled one by one."""
+        if self.unit == "draws":
+            return []
+        found = []
+        for name, side in (("base", self.base), ("tuned", self.tuned)):
+            if side is None:
+                found.append(f"the {name}'s draws have no {self.kind}s to tell apart, so they count as one cluster")
+            elif side.correlation is not None and side.p <= PRETEST:
+                found.append(
+                    f"draws of one {self.kind} of the {name} agree more than chance allows "
+                    f"(p = {side.p:.2g}, correlation {side.correlation:.2f})"
+                )
+        where = "in each problem" if self.unit == "clusters in each problem" else "over all problems at once"
+        return [
+            f"draws are not independent: {'; '.join(found) or 'so it was asked for'}. The verdict relabels whole "
+            f"{self.kind}s, {where}; certificates and intervals of single problems still take the draws for independent"
+        ]
+
+    @property
+    def sentence(self) -> str:
+        """For the evidence; empty where draws are relabelled one by one."""
+        return "" if self.unit == "draws" else f" Chance relabels whole {self.kind}s here, not single draws."
+
+
+def look(base: ModelSamples, tuned: ModelSamples, *, choice: str = "auto", seed: int = 0) -> Dependence:
+    """Tests both sides' clusters and decides what is relabelled.
+
+    choice: "auto" tests each kind that groups draws and relabels the first that fails; a kind of KINDS is relabelled
+    whatever the test says; "none" looks at nothing.
+    Raises InputError where a kind is asked for that neither side has.
+    """
+    sides = (base.draws, tuned.draws)
+    kinds = [kind for kind in KINDS if any(d is not None and kind in d.clusters for d in sides)]
+    if choice not in ("auto", "none") and choice not in kinds:
+        raise InputError(f"--clusters {choice}: neither side has problems with several {choice}s of several draws")
+    nothing = Dependence(None, None, None, "draws")
+    first = None
+    rng = np.random.default_rng(seed)
+    for kind in [] if choice == "none" else kinds if choice == "auto" else [choice]:
+        cells = [None if d is None else cells_of(d, kind) for d in sides]
+        found = [None if c is None or not c.grouping else homogeneity(c, rng=rng) for c in cells]
+        within = [side.p for side in found if side is not None]
+        shared = [side.p_shared for side in found if side is not None and side.p_shared is not None]
+        level = PRETEST / max(len(within) + len(shared), 1)
+        if choice == "auto" and min([*within, *shared]) > level:
+            first = first or Dependence(kind, found[0], found[1], "draws")
+            continue
+        throughout = bool(shared) and min(shared) <= level
+        unit = "clusters over all problems" if throughout else "clusters in each problem"
+        each = tuple(_one_cluster(s) if c is None else c for s, c in zip((base, tuned), cells, strict=True))
+        return Dependence(kind, found[0], found[1], unit, (each[0], each[1]))
+    return first or nothing
+
+
+def _one_cluster(samples: ModelSamples) -> Cells:
+    """A side of counts only: what its draws share is not known."""
+    count = len(samples)
+    return Cells(np.arange(count), np.zeros(count, dtype=np.int64), samples.n, samples.correct, problems=count)
+
+
+def homogeneity(cells: Cells, *, rng: np.random.Generator) -> Homogeneity:
+    """Two permutation tests of one side; p = c / n of a problem, "beyond" is c_g - n_g p of one of its clusters.
+
+    All alike: the sum over problems and clusters of beyond^2 / (n_g p (1 - p)), with the correct draws of each problem
+    shuffled over its clusters.
+    None better throughout: the sum over labels of (their sum of beyond)^2, with the clusters of each problem
+    shuffled as wholes (so that a correlation within problems is not taken for it).
+    """
+    start = np.searchsorted(cells.problem, np.arange(cells.problems + 1))
+    known: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []  # label, n and c of the clusters of a problem
+    for low, high in zip(start[:-1], start[1:], strict=True):
+        n = cells.n[low:high]
+        c = cells.correct[low:high]
+        if len(n) > 1 and n.max() > 1 and 0 < c.sum() < n.sum():
+            known.append((cells.label[low:high], n, c))
+    sizes = np.diff(start)
+    shape = (float(np.median(sizes[sizes > 0])), float(np.median(cells.n)))
+    if not known:
+        return Homogeneity(*shape, p=1.0, p_shared=None, correlation=None)
+
+    def unlike(step: int) -> np.ndarray:
+        total = np.zeros(step or 1)
+        for _, n, c in known:
+            drawn = rng.multivariate_hypergeometric(n, c.sum(), size=step, method="marginals") if step else c[None, :]
+            p = c.sum() / n.sum()
+            total += ((drawn - n * p) ** 2 / n).sum(axis=1) / (p * (1 - p))
+        return total
+
+    def throughout(step: int) -> np.ndarray:
+        total = np.zeros((step or 1, int(cells.label.max()) + 1))
+        for label, n, c in known:
+            beyond = np.tile(c - n * (c.sum() / n.sum()), (step or 1, 1))
+            total[:, label] += rng.permuted(beyond, axis=1) if step else beyond
+        return (total * total).sum(axis=1)
+
+    correlation = _correlation([n for _, n, _ in known], [c for *_, c in known])
+    p_shared = _permutation_p(throughout) if cells.shared else None
+    return Homogeneity(*shape, p=_permutation_p(unlike), p_shared=p_shared, correlation=correlation)
+
+
+def _permutation_p(statistic: Callable[[int], np.ndarray]) -> float:
+    """p-value of statistic(0) among statistic(R), R permutations; stops early where it is not small."""
+    observed = float(statistic(0)[0]) * (1 - 1e-9)
+    extreme = 0
+    done = 0
+    while done < PERMUTATIONS and extreme < ENOUGH:
+        step = min(25 if not done else 87, PERMUTATIONS - done)
+        extreme += int((statistic(step) >= observed).sum())
+        done += step
+    return (1 + extreme) / (1 + done)
+
+
+def _correlation(n: list[np.ndarray], c: list[np.ndarray]) -> float:
+    """Of two draws of one cluster: pairs that are both correct, beyond what any two draws of the problem are, over the
+    p (1 - p) of these pairs. n, c: of the clusters, a problem an entry."""
+    beyond = 0.0
+    most = 0.0
+    for draws, correct in zip(n, c, strict=True):
+        size = draws.sum()
+        all_correct = correct.sum()
+        pairs = (draws * (draws - 1)).sum()
+        beyond += (correct * (correct - 1)).sum() - pairs * all_correct * (all_correct - 1) / (size * (size - 1))
+        most += pairs * all_correct * (size - all_correct) / size**2
+    return float(beyond / most) if most else 0.0
+
+
+# --- the null of whole clusters ---------------------------------------------------------------------------------------
+
+
+def hits(cells: tuple[Cells, Cells], *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Which clusters of base and tuned hold a correct draw, bool [C] each.
+
+    A larger cluster hits more often. Where the sides' clusters differ in size, those above the smaller median
+    keep so many draws, drawn at random (without which one model drawn twice is no longer exchangeable).
+    """
+    medians = [float(np.median(side.n)) for side in cells]
+    most = int(min(medians)) if max(medians) > UNEQUAL * min(medians) else int(max(side.n.max() for side in cells))
+    rng = np.random.default_rng(seed)
+    kept = []
+    for side in cells:
+        k = np.minimum(side.n, max(most, 1))
+        chance = -np.expm1(log_miss(side.n, side.correct, k))
+        kept.append(rng.random(len(chance)) < chance)  # 0 or 1 where all draws are kept
+    return kept[0], kept[1]
+
+
+def over_all_problems(base: Cells, tuned: Cells, *, hit: tuple[np.ndarray, np.ndarray], seed: int = 0) -> Null:
+    """The null in which a cluster's label moves in all problems together.
+
+    A direction's statistic is the smaller of its two p-values within problems (all, and clear ones); its p-value
+    is the share of relabellings with one as small. Of G_b + G_t labels all C(G_b + G_t, G_b) ways are tried, or
+    2,000 at random.
+    """
+    solved = [_by_label(side, of) for side, of in zip((base, tuned), hit, strict=True)]
+    both = np.concatenate(solved, axis=1)
+    first = solved[0].shape[1]
+    weights = _relabellings(both.shape[1], first, rng=np.random.default_rng(seed))
+    as_base = both @ weights.T > 0
+    as_tuned = both @ (1 - weights).T > 0
+    clusters = [side.counts(of) for side, of in zip((base, tuned), hit, strict=True)]
+    q = clusters[0].correct + clusters[1].correct
+    first_n = clusters[0].n
+    second_n = clusters[1].n
+    return Null(
+        _direction(as_base & ~as_tuned, chance=one_side_only(first_n, second_n, q)),
+        _direction(as_tuned & ~as_base, chance=one_side_only(second_n, first_n, q)),
+    )
+
+
+def _by_label(side: Cells, hit: np.ndarray) -> np.ndarray:
+    """Problems that each label solves: float64 [M, G]."""
+    names, where = np.unique(side.label, return_inverse=True)
+    table = np.zeros((side.problems, len(names)))
+    table[side.problem[hit], where[hit]] = 1.0
+    return table
+
+
+def _relabellings(total: int, first: int, *, rng: np.random.Generator) -> np.ndarray:
+    """Which labels are the base's: float64 [R, total], the observed one (the first `first`) on top."""
+    if comb(total, first) <= RELABELLINGS:
+        rows = [list(chosen) for chosen in islice(combinations(range(total), first), RELABELLINGS)]
+    else:
+        rows = [list(range(first)), *(rng.permutation(total)[:first] for _ in range(RELABELLINGS - 1))]
+    weights = np.zeros((len(rows), total))
+    for i, chosen in enumerate(rows):
+        weights[i, chosen] = 1.0
+    return weights
+
+
+def _direction(happened: np.ndarray, *, chance: np.ndarray) -> Direction:
+    """happened: bool [M, R], solved by this side only under each relabelling, the observed one first."""
+    clear = chance <= CLEAR
+    few = sum_of_bernoullis(chance[clear])
+    counts = (happened.sum(axis=0), happened[clear].sum(axis=0))
+    all_tails = (tails(np.convolve(few, sum_of_bernoullis(chance[~clear]))), tails(few))
+    p = [tail[np.minimum(count, len(tail) - 1)] for tail, count in zip(all_tails, counts, strict=True)]
+    tiers = [
+        Tier(int(count[0]), float(count.mean()), _share_as_small(values))
+        for count, values in zip(counts, p, strict=True)
+    ]
+    return Direction(tiers[0], tiers[1], _share_as_small(np.minimum(p[0], p[1])))
+
+
+def _share_as_small(p: np.ndarray) -> float:
+    """Share of p [R] that are at most the first."""
+    return float((p <= p[0] * (1 + 1e-9)).mean())
+
+
+def cluster_counts(cells: tuple[Cells, Cells], *, seed: int = 0) -> tuple[Counts, Counts]:
+    """Clusters a problem and those with a correct draw, of base and tuned."""
+    base, tuned = (side.counts(of) for side, of in zip(cells, hits(cells, seed=seed), strict=True))
+    return base, tuned

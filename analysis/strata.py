@@ -1,0 +1,71 @@
+"""Entries and exits by how often the base succeeds: where on the scale of difficulty is support won and lost?
+
+Strata are defined on one half of the base's draws and read on the other, since a problem chosen for few correct draws
+has more of them the next time (regression to the mean). Source: arXiv 2607.20543 (losses sit on prompts with a base
+rate below .1), whose strata {0, < .1, .1 to .6, > .6} are used.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from analysis.counts import Counts
+from analysis.estimates import total_of
+from analysis.intervals import PSEUDO_DIFFERENCE, PSEUDO_TUNED
+from analysis.pair import Pair
+from analysis.pass_at_k import log_miss, pass_at_k
+
+STRATA = ("0", "< .1", ".1 to .6", "> .6")
+LEAST_DRAWS = 4  # a half to define, and two quarters to read
+
+
+def by_base_success(base: Counts, tuned: Counts) -> tuple[int, dict[str, np.ndarray]]:
+    """Draws k of each reading, and parts of each problem in each stratum, float64 [M, 4]; sums are numbers of problems.
+
+    base, tuned: (n, c), int [M] each, n >= 4. Exact expectations over all ways to split the base's draws into a half
+    that defines the stratum and two quarters of k draws, and to take k draws of the tuned model: `problems`; `exits`,
+    solved by the base's quarter and not by the tuned model; `entries`, the other way round; `chance`, solved by one
+    of the base's quarters and not by the other, which is what exits and entries would be if nothing had changed.
+    """
+    n, c = (np.asarray(x) for x in base)
+    half = n // 2
+    k = int(min(((n - half) // 2).min(), np.asarray(tuned.n).min()))
+    solved = pass_at_k(*tuned, k)
+    found = {name: np.zeros((len(n), len(STRATA))) for name in ("problems", "exits", "entries", "chance")}
+    for a in range(int(half.max()) + 1):  # correct draws in the defining half
+        rows = np.flatnonzero((a <= half) & (a <= c) & (c - a <= n - half))
+        if not len(rows):
+            continue
+        weight = stats.hypergeom.pmf(a, n[rows], c[rows], half[rows])
+        rate = a / half[rows]
+        stratum = np.select([rate == 0, rate < 0.1, rate <= 0.6], [0, 1, 2], 3)
+        left = n[rows] - half[rows]
+        miss = np.exp(log_miss(left, c[rows] - a, k))
+        twice = np.exp(log_miss(left, c[rows] - a, 2 * k))
+        values = {
+            "problems": np.ones(len(rows)),
+            "exits": (1 - miss) * (1 - solved[rows]),
+            "entries": miss * solved[rows],
+            "chance": miss - twice,
+        }
+        for name, value in values.items():
+            found[name][rows, stratum] += weight * value
+    return k, found
+
+
+def strata(pair: Pair) -> dict[str, Any] | None:
+    """The table of strata with intervals over problems; None with fewer than four draws of the base."""
+    if pair.base.n.min() < LEAST_DRAWS:
+        return None
+    k, found = by_base_success(pair.b, pair.t)
+    rows = []
+    for i, name in enumerate(STRATA):
+        row: dict[str, Any] = {"stratum": name, "problems": found["problems"][:, i].sum()}
+        for key in ("exits", "entries", "chance"):
+            row[key] = total_of(pair, found[key][:, i], PSEUDO_TUNED)
+        net = found["entries"][:, i] - found["exits"][:, i]
+        rows.append(row | {"net": total_of(pair, net, PSEUDO_DIFFERENCE)})
+    return {"k": k, "rows": rows}

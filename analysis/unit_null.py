@@ -1,0 +1,108 @@
+"""What one model drawn twice would show of answers or modes: the exact null of analysis.null, for units that compete.
+
+A unit is a distinct correct answer, or a mode (a way of solving), of one problem. If both sides were the same model,
+the n_b + n_t draws of a problem are exchangeable; a unit with c draws in all has all of them on the base's side with
+chance C(n_b, c) / C(n_b + n_t, c), as a problem does. But the units of one problem share its draws, so they are
+not independent, and their number is not a sum of independent trials. Its distribution within a problem is worked out
+exactly (multivariate hypergeometric); problems are independent, and their distributions are convolved.
+
+As in analysis.null, a direction is tested on all units and on the clear ones, whose chance is at most .01; its p-value
+is twice the smaller of the two (Bonferroni).
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from scipy import stats
+
+from analysis.counts import Counts
+from analysis.null import CLEAR, Direction, Null, Tier, one_side_only, tails
+
+NEVER = 1e-12  # a unit with a smaller chance to be on one side only is not followed
+
+
+def unit_null(problem: np.ndarray, base: Counts, tuned: Counts) -> Null:
+    """Expected and observed S (units drawn from the base only) and E (from the tuned model only), over all draws.
+
+    problem: int [A], of each unit, ascending.
+    base, tuned: draws of the unit's problem and of the unit itself, [A] each.
+
+    >>> two = np.array([2, 2])
+    >>> null = unit_null(np.array([0, 0]), Counts(two, np.array([2, 0])), Counts(two, np.array([0, 2])))
+    >>> round(null.shrunk.all.expected, 4), round(null.shrunk.all.p, 4)
+    (0.3333, 0.3333)
+    """
+    return Null(
+        _direction(problem, one=base, other=tuned),
+        _direction(problem, one=tuned, other=base),
+    )
+
+
+def _direction(problem: np.ndarray, *, one: Counts, other: Counts) -> Direction:
+    c = one.correct + other.correct
+    chance = one_side_only(one.n, other.n, c)
+    happened = (one.correct > 0) & (other.correct == 0)
+    tiers = []
+    for followed in (np.ones(len(c), dtype=bool), chance <= CLEAR):
+        observed = int(happened[followed].sum())
+        pmf = _number_on_one_side(problem, c, one=one.n, other=other.n, chance=chance, followed=followed)
+        tail = tails(pmf)
+        p = float(tail[min(observed, len(tail) - 1)])
+        tiers.append(Tier(observed, float(chance[followed].sum()), p))
+    times = 2 if (chance <= CLEAR).any() else 1
+    return Direction(tiers[0], tiers[1], min(1.0, times * min(tier.p for tier in tiers)))
+
+
+def _number_on_one_side(
+    problem: np.ndarray,
+    c: np.ndarray,
+    *,
+    one: np.ndarray,
+    other: np.ndarray,
+    chance: np.ndarray,
+    followed: np.ndarray,
+) -> np.ndarray:
+    """Distribution of the number of followed units that are on the one side only, over all problems."""
+    keep = np.flatnonzero(followed & (chance > NEVER))
+    total = np.ones(1)
+    for rows in np.split(keep, np.flatnonzero(np.diff(problem[keep])) + 1) if len(keep) else []:
+        if len(rows) == 1:
+            pmf = np.array([1 - chance[rows[0]], chance[rows[0]]])
+        else:
+            pmf = _within(tuple(sorted(c[rows].tolist())), int(one[rows[0]]), int(other[rows[0]]))
+        total = np.convolve(total, pmf)
+    return total
+
+
+@lru_cache(maxsize=4096)
+def _within(c: tuple[int, ...], one: int, other: int) -> np.ndarray:
+    """Distribution of the number of units, of c draws each, that are all among the `one` draws of one + other.
+
+    A unit's draws on a side are independent binomials, conditioned on their sum: a table of (units on the one side
+    only, draws of the smaller side used) is filled unit by unit, and the rest of the draws fills that side up.
+    """
+    size = min(one, other)
+    share = size / (one + other)
+    table = np.ones((1, 1))
+    for draws in c:
+        weight = _binomial(draws, share)
+        width = table.shape[1]
+        grown = np.zeros((table.shape[0] + 1, min(width + draws, size + 1)))
+        only = 0 if size == other else draws  # so many of its draws on the smaller side: it is on the one side only
+        for m in range(min(draws, size) + 1):
+            fits = min(width, grown.shape[1] - m)
+            up = int(m == only)
+            grown[up : up + table.shape[0], m : m + fits] += weight[m] * table[:, :fits]
+        table = grown
+    used = np.arange(table.shape[1])
+    rest = one + other - sum(c)
+    fits = size - used <= rest
+    pmf = table[:, fits] @ _binomial(rest, share)[(size - used)[fits]]
+    return pmf / pmf.sum()
+
+
+@lru_cache(maxsize=4096)
+def _binomial(n: int, share: float) -> np.ndarray:
+    return stats.binom.pmf(np.arange(n + 1), n, share)

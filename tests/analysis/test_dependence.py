@@ -1,0 +1,139 @@
+"""Draws that share a seed, a file or a prefix: the audit notices, warns, and relabels them as wholes."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from calibration_draws import cluster_verdicts, clustered, samples_of
+
+from analysis.__main__ import main
+from analysis.audit import AuditSettings, audit
+from analysis.clusters import cells_of, multiplicity
+from analysis.dependence import homogeneity, look
+from analysis.errors import InputError
+from analysis.readers import load
+
+SHAPE = "half zero, half Beta(.3, 2)"
+FAST = AuditSettings(k=(1, 128), replicates=100, maj_repeats=1)
+
+
+def pair(correlation=0.0, throughout=0.0, clusters=16, problems=120, seed=0):
+    rng = np.random.default_rng(seed)
+    p = np.where(rng.random(problems) < 0.3, 0.0, rng.beta(0.3, 2, problems))
+    return tuple(
+        samples_of(clustered(p, clusters=clusters, correlation=correlation, throughout=throughout, rng=rng))
+        for _ in range(2)
+    )
+
+
+def test_independent_draws_are_relabelled_one_by_one_and_the_test_is_shown():
+    found = look(*pair())
+    assert found.kind == "seed" and found.unit == "draws" and not found.warnings and not found.sentence
+    assert found.base.clusters == 16 and found.base.draws == 8 and found.base.p > 0.05
+    assert abs(found.base.correlation) < 0.02
+
+
+def test_clusters_of_a_problem_and_clusters_throughout_are_told_apart():
+    within = look(*pair(correlation=0.2))
+    assert within.unit == "clusters in each problem" and within.base.p < 0.01
+    assert within.base.correlation == pytest.approx(0.2, abs=0.07)
+    throughout = look(*pair(throughout=1.0))
+    assert throughout.unit == "clusters over all problems" and throughout.tuned.p_shared < 0.01
+    assert "over all problems at once" in throughout.warnings[0]
+
+
+def test_two_clustered_draws_of_one_model_are_not_called_changed_but_a_gain_is_found():
+    called, blind, noticed = cluster_verdicts(SHAPE, 60, 12, np.random.default_rng(1), 0.4)
+    assert not called.missed and blind.share > 0.3 and noticed.share > 0.9
+    (found,) = cluster_verdicts(SHAPE, 100, 6, np.random.default_rng(2), 0.1, gained=0.08)
+    assert found.share > 0.9
+
+
+def test_the_audit_says_what_it_relabelled():
+    base, tuned = pair(correlation=0.4, problems=60, seed=1)
+    document = audit(base, tuned, settings=FAST)
+    block = document["benchmarks"]["b"]
+    json.dumps(document, allow_nan=False)
+    assert any("draws are not independent" in line for line in document["warnings"])
+    assert "whole seeds" in block["evidence"] and block["dependence"]["unit"] == "clusters in each problem"
+    assert block["lucky_guesses"] is None and block["verdict"] in ("held", "inconclusive")
+    (label,) = block["verdict_detail"]["other_readings"]
+    assert "as if they were independent" in label
+    # the bounds behind "held" do not profit from a coarser null
+    single = audit(base, tuned, settings=AuditSettings(k=(1, 128), replicates=100, maj_repeats=1, clusters="none"))
+    bounds = [d["benchmarks"]["b"]["verdict_detail"]["upper_loss"] for d in (document, single)]
+    assert bounds[0] == bounds[1]
+
+
+def test_one_seed_a_side_leaves_nothing_to_relabel_and_says_so():
+    _, tuned = pair(throughout=2.0, clusters=4)
+    base = samples_of(np.zeros((120, 4), dtype=int))
+    base.draws.clusters = {}  # one of five relabellings is the observed one: p = .2 at best
+    document = audit(base, tuned, settings=AuditSettings(k=(1, 32), replicates=100, maj_repeats=1))
+    block = document["benchmarks"]["b"]
+    assert block["null"]["observed_expanded"] > 20 and block["null"]["p_expanded"] == pytest.approx(0.2)
+    assert block["verdict"] == "inconclusive"
+    assert "the base's draws have no seeds to tell apart" in document["warnings"][-1]
+
+
+def write(path, *, seeds=(0, 1), draws=4, problems=30, **more):
+    rng = np.random.default_rng(more.pop("seed", 0))
+    rows = [
+        {"problem_id": str(i), "seed": s, "sample": d, "correct": bool(rng.random() < 0.5), **more}
+        for i in range(problems)
+        for s in seeds
+        for d in range(draws)
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    return str(path)
+
+
+def test_seeds_files_and_the_cluster_column_are_read(tmp_path):
+    one = load([write(tmp_path / "a.parquet"), write(tmp_path / "b.parquet", seeds=(2,), seed=1)])
+    assert set(one.draws.clusters) == {"seed", "file"}
+    cells = cells_of(one.draws, "seed")
+    assert cells.n.tolist() == [4] * 90 and cells.correct.sum() == one.correct.sum() and cells.shared
+    assert cells_of(one.draws, "file").n.tolist() == [8, 4] * 30
+    assert not load([write(tmp_path / "c.parquet", draws=1)]).draws.clusters  # a seed for each draw groups nothing
+    named = load([write(tmp_path / "d.parquet", cluster="prefix")])
+    assert set(named.draws.clusters) == {"seed"}  # one cluster for all says nothing
+    part = one.subset(np.array([3, 1]))
+    assert cells_of(part.draws, "seed").correct.sum() == one.correct[[3, 1]].sum()
+
+
+def test_a_single_draw_in_each_cluster_is_homogeneous_and_a_constant_problem_says_nothing():
+    base, _ = pair(problems=3)
+    base.draws.correct[:] = 1
+    found = homogeneity(cells_of(base.draws, "seed"), rng=np.random.default_rng(0))
+    assert found.p == 1.0 and found.correlation is None
+
+
+def test_the_command_takes_clusters_and_refuses_what_is_not_there(tmp_path, capsys):
+    base = write(tmp_path / "base.parquet", problems=12)
+    tuned = write(tmp_path / "tuned.parquet", problems=12, seed=1)
+    arguments = ["audit", "--base", base, "--tuned", tuned, "--replicates", "100", "--no-report"]
+    assert main([*arguments, "--clusters", "seed", "--out", str(tmp_path / "out")]) == 0
+    assert "so it was asked for" in capsys.readouterr().out
+    document = json.loads((tmp_path / "out" / "audit.json").read_text())
+    assert document["settings"]["clusters"] == "seed"
+    assert main([*arguments, "--clusters", "file", "--out", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "--clusters file: neither side" in error
+    with pytest.raises(InputError, match="clusters"):
+        AuditSettings(clusters="moon")
+
+
+def test_doubled_rows_are_noticed(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = [{"problem_id": str(i), "correct": bool(rng.random() < 0.4)} for i in range(40) for _ in range(7)]
+    path = tmp_path / "once.parquet"
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    assert not load([str(path)]).warnings
+    twice = tmp_path / "twice.parquet"
+    pq.write_table(pa.Table.from_pylist(rows + rows), twice)
+    assert "every row is there 2 times" in load([str(twice)]).warnings[0]
+    assert multiplicity(np.arange(50), np.full(50, 8)) == 1  # one answer a problem: greedy, not doubled
