@@ -61,13 +61,24 @@ class RolloutConfig:
     actors: int = setting(1, "rollout actors, one vLLM engine each", least=1)
     base_actors: int = setting(1, "engines with the frozen base, started only if a strategy needs them", least=1)
     tensor_parallel: int = setting(1, "GPUs of one engine (CUDA only)", least=1)
-    temperature: float = setting(1.0, "sampling temperature of training; engine log-probabilities are at it")
-    top_p: float = setting(1.0, "refused below 1 in training: the trainer does not renormalise over the nucleus")
+    temperature: float = setting(
+        1.0,
+        "sampling temperature of training; engine log-probabilities are at it",
+        above=0.0,
+        why="greedy decoding has no gradient",
+    )
+    top_p: float = setting(
+        1.0,
+        "nucleus that training samples from",
+        least=1.0,
+        most=1.0,
+        why="the trainer's log-probabilities are not renormalised over a nucleus, so ratios would be biased",
+    )
     max_new_tokens: int = setting(32, "response budget", least=1)
     stop: list[str] = setting([], "stop strings, besides the end token")
     max_num_seqs: int = setting(512, "sequences an engine decodes at once", least=1)
     gpu_memory_utilization: float = setting(
-        0.85, "share of a GPU's memory for an engine (less when co-located)", device="cuda"
+        0.85, "share of a GPU's memory for an engine (less when co-located)", above=0.0, most=1.0, device="cuda"
     )
     kv_cache_gib: float = setting(1.0, "key-value cache of an engine on the CPU", least=0.1, device="cpu")
     threads: int = setting(1, "CPU threads of an engine (CPU only)", least=1, device="cpu")
@@ -87,7 +98,7 @@ class LearnerConfig:
     critic_learning_rate: float = setting(
         1e-5, "the same for a critic, where a strategy has one; its schedule has the policy's shape", least=0.0
     )
-    betas: list[float] = setting([0.9, 0.999], "AdamW's, for the two moments")
+    betas: list[float] = setting([0.9, 0.999], "AdamW's, for the two moments", least=0.0, below=1.0)
     weight_decay: float = setting(0.0, "decoupled, on all parameters", least=0.0)
     schedule: str = setting(
         "constant", "of the learning rate, after the warm-up", choices=("constant", "cosine", "linear")
@@ -108,7 +119,7 @@ class LearnerConfig:
 @dataclass
 class AlgorithmConfig:
     prompts_per_step: int = setting(16, "groups of a step", least=1)
-    group_size: int = setting(16, "samples of a group", least=1)
+    group_size: int = setting(16, "samples of a group", least=2, why="a group of one has no baseline and so no signal")
     minibatches: int = setting(
         1, "optimizer updates per batch of rollouts; mini-batches are whole groups, fixed globally", least=1
     )
@@ -119,10 +130,15 @@ class AlgorithmConfig:
         "ppo_clip", "of the policy gradient: a name in objectives/losses.py, or module:function that returns a Loss"
     )
     loss_options: dict[str, Any] = setting({}, "parameters of the loss, by name")
-    clip_low: float = setting(0.2, "ratio clipped to [1 - clip_low, 1 + clip_high]", least=0.0)
+    clip_low: float = setting(
+        0.2, "ratio clipped to [1 - clip_low, 1 + clip_high]", least=0.0, below=1.0, why="the ratio is never negative"
+    )
     clip_high: float = setting(0.2, "DAPO's clip-higher is .28", least=0.0)
     dual_clip: float | None = setting(
-        None, "above 1: the loss of a token with advantage A < 0 is at most -dual_clip x A; null: no such cap"
+        None,
+        "the loss of a token with advantage A < 0 is at most -dual_clip x A (3 in its paper); null: no such cap",
+        above=1.0,
+        why="else a ratio of 1 would be capped",
     )
     clip: bool = setting(True, "false: no clipping of the ratio, as LUFFY")
     aggregation: str = setting(
@@ -139,7 +155,7 @@ class AlgorithmConfig:
         0, "DAPO: groups without signal are drawn again with new prompts, at most so many rounds", least=0
     )
     importance_cap: float | None = setting(
-        2.0, "truncated importance sampling between engine and trainer (per token); null: off"
+        2.0, "truncated importance sampling between engine and trainer (per token); null: off", least=1.0
     )
     mask_truncated: bool = setting(False, "DAPO's overlong filter: truncated samples teach nothing")
 

@@ -15,7 +15,9 @@ class Setting:
     default: its value where nobody gives another.
     doc: what it does, one line.
     choices: the values it may have, if they are few.
-    least: the smallest number it may be.
+    least, most: the smallest and the largest number it may be.
+    above, below: a number that it may only come near, from above or from below.
+    why: the reason for a bound, where the number alone does not say it.
     device: "cpu" or "cuda" where it acts on that device only.
     """
 
@@ -23,6 +25,10 @@ class Setting:
     doc: str
     choices: tuple[Any, ...] = ()
     least: float | None = None
+    most: float | None = None
+    above: float | None = None
+    below: float | None = None
+    why: str = ""
     device: str | None = None
 
     @property
@@ -30,11 +36,25 @@ class Setting:
         """The right values in words; empty where the type says all."""
         if self.choices:
             return " | ".join(map(str, self.choices))
-        return "" if self.least is None else f"at least {self.least:g}"
+        bounds = {"at least": self.least, "above": self.above, "at most": self.most, "below": self.below}
+        return " and ".join(f"{words} {bound:g}" for words, bound in bounds.items() if bound is not None)
+
+    def allows(self, value: Any) -> bool:
+        """Whether every number in `value` keeps within the bounds; one that is not set (None) does."""
+        numbers = value if isinstance(value, list) else [value]
+        return all(self._within(number) for number in numbers if isinstance(number, int | float))
+
+    def _within(self, number: float) -> bool:
+        return (
+            (self.least is None or number >= self.least)
+            and (self.above is None or number > self.above)
+            and (self.most is None or number <= self.most)
+            and (self.below is None or number < self.below)
+        )
 
 
 def setting(default: Any, doc: str, **known: Any) -> Any:
-    """A dataclass field with its `Setting`. known: choices, least, device.
+    """A dataclass field with its `Setting`. known: choices, bounds, why, device; see `Setting`.
 
     >>> @dataclass
     ... class Ranks:

@@ -171,10 +171,19 @@ def test_every_setting_says_what_it_does():
     assert [name for name, known in all_settings().items() if not known.doc] == []
 
 
-@pytest.mark.parametrize("name", [name for name, known in all_settings().items() if known.least is not None])
-def test_every_bound_refuses_what_is_below(name):
-    with pytest.raises(InputError, match=rf"{name}=.*: expected at least"):
-        load_config(None, [f"{name}={all_settings()[name].least - 1}"])
+BOUNDS = {"least": -1, "above": 0, "most": 1, "below": 0}  # and how far beyond the bound a number is outside
+
+
+@pytest.mark.parametrize(
+    ("name", "bound"),
+    [(n, bound) for n, known in all_settings().items() for bound in BOUNDS if getattr(known, bound) is not None],
+)
+def test_every_bound_refuses_what_is_outside(name, bound):
+    known = all_settings()[name]
+    outside = getattr(known, bound) + BOUNDS[bound]
+    value = [outside] * len(known.default) if isinstance(known.default, list) else outside
+    with pytest.raises(InputError, match=rf"{name}=.*: expected {known.allowed}"):
+        load_config(None, [f"{name}={value}"])
 
 
 @pytest.mark.parametrize("name", [name for name, known in all_settings().items() if known.choices])
