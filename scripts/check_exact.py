@@ -22,9 +22,11 @@ def main() -> int:
     asked = problems.load(args.problems)
     pairs, index = exact.sequences(asked, tokenizer)
     found = logprobs.completion_logprobs(model, pairs, top_p=args.top_p)
-    audit = exact.summarise(asked, index, found, {"top_p": args.top_p})
-    drawn = sampling.draw_all(model, tokenizer, asked, args.draws, args.top_p, args.seed, progress=True)
-    found = sampling.check(drawn, tokenizer, asked, audit)
+    audit = exact.summarise(asked, index, found, settings={"top_p": args.top_p})
+    drawn = sampling.draw_all(
+        model, tokenizer, asked, draws=args.draws, top_p=args.top_p, seed=args.seed, progress=True
+    )
+    found = sampling.check(drawn, audit, tokenizer=tokenizer, problems=asked)
     print(
         f"draws {found.draws:,}  correct {found.correct:,}"
         f"  expected {found.expected_correct:,.1f} +- {found.standard_deviation:.1f}"

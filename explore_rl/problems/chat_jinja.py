@@ -44,7 +44,7 @@ def render(text: str, messages: list[dict[str, str]], tokenizer: Any, given: dic
     ValueError."""
     from transformers.utils.chat_template_utils import render_jinja_template
 
-    tokens = {name: getattr(tokenizer, name, None) or "" for name in ("bos_token", "eos_token")}
+    tokens: dict[str, Any] = {name: getattr(tokenizer, name, None) or "" for name in ("bos_token", "eos_token")}
     tokens |= dict(getattr(tokenizer, "special_tokens_map", None) or {})
     rendered, _ = render_jinja_template([messages], chat_template=text, add_generation_prompt=True, **(tokens | given))
     return rendered[0]

@@ -8,7 +8,7 @@ import math
 import string
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from explore_rl.problems.rows import Row, describe
 from explore_rl.types import Problem, Trace
@@ -217,6 +217,10 @@ def rest_of(row: Row, *used: str) -> dict[str, Any]:
     return {key: value for key, value in row.values.items() if key not in used and value is not None}
 
 
+@overload
+def benchmark_of(row: Row, form: str) -> str: ...
+@overload
+def benchmark_of(row: Row, form: str | None) -> str | None: ...
 def benchmark_of(row: Row, form: str | None) -> str | None:
     """The file's own name where it begins like the form's ("math500" of the form "math"), else the form's."""
     stem = Path(row.name).name

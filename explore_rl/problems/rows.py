@@ -52,7 +52,8 @@ class Row:
         blank."""
         key = self.first(*keys)
         if key is None:
-            others = f" (nor is there {' or '.join(map(repr, keys[1:]))})" if len(keys) > 1 else ""
+            rest = keys[1:]
+            others = f" (nor is there {' or '.join(map(repr, rest))})" if rest else ""
             raise self.error(keys[0], f"missing{others}; expected text")
         value = self.values[key]
         if not isinstance(value, str):
@@ -209,9 +210,8 @@ def _csv_rows(file: Path, name: str, delimiter: str) -> Iterator[Row]:
         try:
             for values in reader:
                 if None in values or None in values.values():
-                    raise InputError(
-                        f"{file}:{reader.line_num}: the row does not have the header's {len(reader.fieldnames)} fields"
-                    )
+                    fields = len(reader.fieldnames or ())
+                    raise InputError(f"{file}:{reader.line_num}: the row does not have the header's {fields} fields")
                 yield Row(
                     str(file), name, reader.line_num, "line", {key: value or None for key, value in values.items()}
                 )

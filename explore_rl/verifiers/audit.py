@@ -159,16 +159,16 @@ def _ratio(parts: list[tuple[Stratum, float, float, float]], *, accepted: bool) 
     """Weight of the accepted (rejected) ones among all of a kind: largest where theirs are most and the others' are
     least."""
 
-    def weight(index: int, side: bool) -> float:
-        return sum(part[0].size * part[index] for part in parts if part[0].accepted is side)
+    def weight(index: int, side: bool) -> float:  # 0: the share itself, 1 and 2: its bounds
+        return sum(stratum.size * shares[index] for stratum, *shares in parts if stratum.accepted is side)
 
     def share(ours: float, others: float, nothing: float) -> float:
         return ours / (ours + others) if ours + others else nothing
 
     return Rate(
-        share(weight(1, accepted), weight(1, not accepted), 0.0),
-        share(weight(2, accepted), weight(3, not accepted), 0.0),
-        share(weight(3, accepted), weight(2, not accepted), 1.0),
+        share(weight(0, accepted), weight(0, not accepted), 0.0),
+        share(weight(1, accepted), weight(2, not accepted), 0.0),
+        share(weight(2, accepted), weight(1, not accepted), 1.0),
     )
 
 

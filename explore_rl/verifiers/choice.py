@@ -44,7 +44,8 @@ class ChoiceVerifier:
             raise InputError(f"choice verifier: extract must be boxed or lenient, got {extract!r}")
         if not letters or not letters.isalpha() or len(set(letters.upper())) != len(letters):
             raise InputError(f"choice verifier: letters must be distinct letters such as ABCD, got {letters!r}")
-        self.extract, self.letters = extract, letters.upper()
+        self.extract: Extraction = extract
+        self.letters = letters.upper()
 
     def __call__(self, completion: str, problem: Problem, *, truncated: bool = False) -> Verdict:
         if truncated:
@@ -156,7 +157,8 @@ def _letter_last(text: str, options: dict[str, str | None]) -> str | None:
     """ "10 mg (B)", "10 mg, which is option B", "I think it is B"."""
     letters = "".join(options)
     behind = re.fullmatch(rf"(.*\S)\s*[-–—,:]\s*([{letters}])", text, re.DOTALL)
-    if behind and options[behind[2]] is not None and _plain(behind[1]) == _plain(options[behind[2]]):
+    option = options[behind[2]] if behind else None
+    if behind and option is not None and _plain(behind[1]) == _plain(option):
         return behind[2]
     match = re.search(
         rf"(?:\(\s*(?:{_NAMED}\s+)?([{letters}])\s*\)|\b(?:{_NAMED}|is|be|with)\s+\(?([{letters}])\)?)\s*\.?$",
@@ -193,9 +195,9 @@ def _stated(text: str, options: dict[str, str | None]) -> str | None:
     ]
     mentions, stated = set(), set()
     start = 0
-    for end in [match.start() for match in _CLAUSES.finditer(last)] + [len(last)]:
+    for end, behind in [match.span() for match in _CLAUSES.finditer(last)] + [(len(last), len(last))]:
         clause, led = last[start:end], start
-        start = end + len(_CLAUSES.match(last, end).group()) if end < len(last) else end
+        start = behind
         if _NOT.search(clause):
             continue
         mentions |= set(re.findall(rf"(?i:option|choice)\s*{letter}", clause))

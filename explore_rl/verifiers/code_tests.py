@@ -82,7 +82,7 @@ def read_tests(problem: Problem) -> Asserts | Cases:
     joins
     Text is taken as JSON, as LiveCodeBench's packed private cases, or else as test source.
     """
-    answer = _parsed(problem.answer)
+    answer: Any = _parsed(problem.answer)
     if isinstance(answer, dict) and {"public", "private"} <= answer.keys():
         answer = _joined_cases(answer, problem)
     if isinstance(answer, str) and "assert" in answer:
@@ -204,9 +204,7 @@ class _Raised(Exception):
 
 
 class _Unequal:
-    """Stands for a result that did not come: equal to nothing."""
-
-    __hash__ = None
+    """Stands for a result that did not come: equal to nothing. An __eq__ alone leaves it without a hash."""
 
     def __eq__(self, other: object) -> bool:
         return False
@@ -316,7 +314,11 @@ def run_asserts(tests: Asserts, call: Callable, partial: bool) -> Outcome:
 def _reason(error: Exception, source: str, calls: _Calls) -> str:
     if isinstance(error, _Raised):
         return str(error)
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == "<tests>"]
+    lines = [
+        frame.lineno
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename == "<tests>" and frame.lineno
+    ]
     where = source.splitlines()[lines[0] - 1].strip()[:160] if lines else ""
     what = "" if isinstance(error, AssertionError) and not str(error) else f"{type(error).__name__}: {error}"[:160]
     return "; ".join(filter(None, [calls.first_failure, f"failed: {where}" if where else "", what]))

@@ -49,24 +49,24 @@ class CombinedVerifier:
         limits = [limits_of(verifier) for _, _, verifier in self.parts if getattr(verifier, "limits", None)]
         if limits:  # the parts run one after the other
             rest = Limits().time_s * (len(self.parts) - len(limits))
-            cpu = [limit.cpu_s for limit in limits]
+            cpu = [limit.cpu_s for limit in limits if limit.cpu_s is not None]
             memory = max(limit.memory_mb for limit in limits)
             self.limits = Limits(
-                sum(limit.time_s for limit in limits) + rest, None if None in cpu else sum(cpu) + rest, memory
+                sum(limit.time_s for limit in limits) + rest,
+                sum(cpu) + rest if len(cpu) == len(limits) else None,
+                memory,
             )
 
     def __call__(self, completion: str, problem: Problem, *, truncated: bool = False) -> Verdict:
-        verdicts = []
+        verdicts, scores = [], []
         for name, _, verifier in self.parts:
             verdict = verifier(completion, problem, truncated=truncated)
             if verdict.score is None:
                 return Verdict(verdict.status, None, verdict.answer, verdict.mode, f"{name}: {verdict.reason}")
             verdicts.append(verdict)
+            scores.append(verdict.score)
         first = verdicts[0]
-        score = (
-            sum(weight * verdict.score for (_, weight, _), verdict in zip(self.parts, verdicts, strict=False))
-            / self.total
-        )
+        score = sum(weight * given for (_, weight, _), given in zip(self.parts, scores, strict=False)) / self.total
         if self.gate and first.status is not Status.CORRECT:
             score = 0.0
         reason = "; ".join(

@@ -177,7 +177,7 @@ def last_boxed(text: str) -> str | None:
         before, brace = openings.pop()
         content = _content(text, brace, start)
         joined = _between(text[brace + _length(text, brace, start) : start]) if content else None
-        if joined is None:
+        if not content or joined is None:
             break
         parts.insert(0, content)
         labels.insert(0, joined.groupdict().get("label") or joined.groupdict().get("bare_label"))

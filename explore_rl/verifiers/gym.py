@@ -13,7 +13,7 @@ import functools
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal, get_args
 from urllib.parse import parse_qsl
 
 from analysis.errors import InputError
@@ -22,7 +22,8 @@ from explore_rl.verifiers.base import correct, no_answer, wrong
 from explore_rl.verifiers.extract import final_answer
 
 TAGS = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
-EXTRACTIONS = ("tags", "boxed", "lenient")
+GymExtraction = Literal["tags", "boxed", "lenient"]
+EXTRACTIONS = get_args(GymExtraction)
 # Scorers that evaluate the model's answer as Python. They are given nothing that could call or reach anything. (Nor an
 # unevaluated
 # Integral(...), which intermediate_integration would take for the solution: some of its own references are no more than
@@ -48,12 +49,13 @@ class GymVerifier:
     CORRECT is a score of 1 or, for tasks that never give 1, one from `correct_from`.
     """
 
-    def __init__(self, *, extract: str = "lenient", partial: bool = True, correct_from: float = 1.0):
+    def __init__(self, *, extract: GymExtraction = "lenient", partial: bool = True, correct_from: float = 1.0):
         if extract not in EXTRACTIONS:
             raise InputError(f"verifier 'gym': extract must be one of {', '.join(EXTRACTIONS)}, got {extract!r}")
         if isinstance(correct_from, bool) or not isinstance(correct_from, (int, float)) or not 0 < correct_from <= 1:
             raise InputError(f"verifier 'gym': correct_from must be a number in (0, 1], got {correct_from!r}")
-        self.extract, self.partial, self.correct_from = extract, partial, correct_from
+        self.extract: GymExtraction = extract
+        self.partial, self.correct_from = partial, correct_from
 
     def __call__(self, completion: str, problem: Problem, *, truncated: bool = False) -> Verdict:
         task = problem.metadata.get("source_dataset")

@@ -42,7 +42,7 @@ class MathVerifier:
     ):
         if extract not in EXTRACTIONS:
             raise InputError(f"math verifier: extract must be one of {', '.join(EXTRACTIONS)}, got {extract!r}")
-        self.extract = extract
+        self.extract: Extraction = extract
         self.relative = _tolerance("relative_tolerance", relative_tolerance)
         self.absolute = _tolerance("absolute_tolerance", absolute_tolerance)
 
@@ -125,5 +125,5 @@ def _as_list(gold: Value, answer: str, problem: Problem, tolerance: Tolerance) -
         or "," not in answer
     ):
         return False
-    spaced = [parse(text.replace(",", ", ")) for text in (problem.answer, answer)]
-    return all(isinstance(value, Listing) for value in spaced) and same(*spaced, tolerance)
+    one, other = (parse(text.replace(",", ", ")) for text in (problem.answer, answer))
+    return isinstance(one, Listing) and isinstance(other, Listing) and same(one, other, tolerance)

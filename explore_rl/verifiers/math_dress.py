@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 from functools import lru_cache
 
 DOLLAR = "＄"  # money; the ordinary sign is taken for a delimiter
@@ -37,7 +38,10 @@ _RAISED_RE, _LOWERED_RE = re.compile(f"[{_RAISED}]+"), re.compile(f"[{_LOWERED}]
 _RAISED_TABLE, _LOWERED_TABLE = str.maketrans(_RAISED, "0123456789+-n"), str.maketrans(_LOWERED, "0123456789+-")
 
 
-def _compiled(rules: list[tuple[str, str]]) -> list[tuple[re.Pattern[str], str]]:
+_Replacement = str | Callable[[re.Match[str]], str]
+
+
+def _compiled(rules: list[tuple[str, _Replacement]]) -> list[tuple[re.Pattern[str], _Replacement]]:
     return [(re.compile(pattern), replacement) for pattern, replacement in rules]
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache
+from typing import Any
 
 from explore_rl.verifiers.math_dress import compact
 from explore_rl.verifiers.math_expressions import (
@@ -50,6 +51,7 @@ from explore_rl.verifiers.math_values import (
     Listing,
     Matrix,
     Number,
+    Piece,
     Quantity,
     RealSet,
     Relation,
@@ -57,6 +59,7 @@ from explore_rl.verifiers.math_values import (
     SetOperation,
     Value,
     Words,
+    one_of,
 )
 
 
@@ -124,20 +127,20 @@ def _same_sequences(gold: Sequence, given: Sequence, tolerance: Tolerance) -> bo
     return _in_order(gold.parts, given.parts, tolerance)
 
 
-def _sequence_for_listing(gold: Value, given: Value, tolerance: Tolerance) -> bool:
+def _sequence_for_listing(gold: Listing | Sequence, given: Listing | Sequence, tolerance: Tolerance) -> bool:
     """Three values or more are no interval: brackets round a plain list do not count, nor do they where they were
     forgotten.
 
     A set in braces has no order, so it answers no sequence.
     """
-    listing, sequence = (gold, given) if isinstance(gold, Listing) else (given, gold)
+    listing, sequence = one_of(Listing, gold, given), one_of(Sequence, gold, given)
     if len(sequence.parts) < 3 or sequence.brackets not in ("()", "[]"):
         return False
     if listing is gold:
-        return not any(isinstance(part, Sequence) for part in gold.parts) and _matched(
-            gold.parts, given.parts, tolerance
+        return not any(isinstance(part, Sequence) for part in listing.parts) and _matched(
+            listing.parts, sequence.parts, tolerance
         )
-    return not listing.braces and _in_order(gold.parts, given.parts, tolerance)
+    return not listing.braces and _in_order(sequence.parts, listing.parts, tolerance)
 
 
 def _same_assignments(gold: Assignments, given: Assignments, tolerance: Tolerance) -> bool:
@@ -147,13 +150,16 @@ def _same_assignments(gold: Assignments, given: Assignments, tolerance: Toleranc
     return all(same(value, theirs[name], tolerance.part(i)) for i, (name, value) in enumerate(gold.pairs))
 
 
-def _assignments_for_values(gold: Value, given: Value, tolerance: Tolerance) -> bool:
+_Several = Assignments | Sequence | Listing | Matrix
+
+
+def _assignments_for_values(gold: _Several, given: _Several, tolerance: Tolerance) -> bool:
     """Values without labels answer values with labels in the order of the labels, if they have an order."""
     golds, givens = (_ordered(value) for value in (gold, given))
     return golds is not None and givens is not None and _in_order(golds, givens, tolerance)
 
 
-def _ordered(value: Value) -> tuple[Value, ...] | None:
+def _ordered(value: _Several) -> tuple[Value, ...] | None:
     if isinstance(value, Assignments):
         return tuple(part for _, part in in_order_of_labels(value.pairs))
     if isinstance(value, Matrix):
@@ -203,16 +209,17 @@ def _same_renamed(gold: Value, given: _Renamed, tolerance: Tolerance) -> bool:
 
 
 def _label_left_out(gold: Value, given: Value, tolerance: Tolerance) -> bool:
-    return same(*(value.value if isinstance(value, Labelled) else value for value in (gold, given)), tolerance)
+    one, other = (value.value if isinstance(value, Labelled) else value for value in (gold, given))
+    return same(one, other, tolerance)
 
 
-def _as_equations(gold: Value, given: Value, tolerance: Tolerance) -> bool:
+def _as_equations(gold: Labelled | Relation, given: Labelled | Relation, tolerance: Tolerance) -> bool:
     """y = 2x + 1 is an equation where the other side is one; an equation between letters, not a value for one."""
-    equations = [_equation(value) for value in (gold, given)]
-    return None not in equations and same_equations(*equations)
+    one, other = _equation(gold), _equation(given)
+    return one is not None and other is not None and same_equations(one, other)
 
 
-def _equation(value: Value) -> Relation | None:
+def _equation(value: Labelled | Relation) -> Relation | None:
     if isinstance(value, Relation):
         return value if value.operators == ("=",) else None
     if value.variable or value.worded or not isinstance(value.value, (Expression, Quantity)):
@@ -245,6 +252,7 @@ def _chain(gold: Value, given: Value, tolerance: Tolerance) -> bool:
     agree."""
     if isinstance(gold, Chain):
         return any(same(side, given, tolerance) for side in gold.sides)
+    assert isinstance(given, Chain)  # ACROSS: one side is
     rounded = r"\approx" in given.text
     answers = given.sides if rounded else given.sides[-1:]
     if not any(same(gold, side, tolerance) for side in answers):
@@ -283,7 +291,7 @@ def _same_real_sets(gold: Value, given: Value, tolerance: Tolerance) -> bool:
     return True
 
 
-def _same_pieces(gold, given, tolerance: Tolerance) -> bool:
+def _same_pieces(gold: Piece, given: Piece, tolerance: Tolerance) -> bool:
     return (
         gold.brackets == given.brackets
         and same(gold.left, given.left, tolerance)
@@ -293,7 +301,7 @@ def _same_pieces(gold, given, tolerance: Tolerance) -> bool:
 
 def _solved_for_label(gold: Value, given: Value, tolerance: Tolerance) -> bool:
     """x < 1 and -x > -1: the same set, of the same letter."""
-    labelled, relation = (gold, given) if isinstance(gold, Labelled) else (given, gold)
+    labelled, relation = one_of(Labelled, gold, given), one_of(Relation, gold, given)
     letters = {letter for side in relation.sides for letter in re.findall(r"(?<![\\A-Za-z])[A-Za-z]", side.text)}
     return letters == {labelled.label} and _same_real_sets(gold, given, tolerance)
 
@@ -312,7 +320,7 @@ def _vector(matrix: Matrix) -> Sequence | None:
     return Sequence(matrix.text, matrix.rows[0]) if len(matrix.rows) == 1 else None
 
 
-def _vector_for_sequence(gold: Value, given: Value, tolerance: Tolerance) -> bool:
+def _vector_for_sequence(gold: Sequence | Matrix, given: Sequence | Matrix, tolerance: Tolerance) -> bool:
     one, other = (_vector(value) if isinstance(value, Matrix) else value for value in (gold, given))
     if one is None or other is None or "(]" in (one.brackets, other.brackets) or "[)" in (one.brackets, other.brackets):
         return False
@@ -327,7 +335,7 @@ def _worked_out_matrix(gold: Value, given: Value, tolerance: Tolerance) -> bool:
 
 # --- which rule for which types --------------------------------------------------------------------------------------
 
-Rule = Callable[[Value, Value, Tolerance], bool]
+Rule = Callable[[Any, Any, Tolerance], bool]  # of the types that its line of a table names
 _OF_ONE_TYPE: dict[type, Rule] = {
     Number: same_numbers,
     Based: same_based,

@@ -17,7 +17,7 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import math_verify
 import sympy
@@ -73,8 +73,13 @@ def same_expressions(one: Any, other: Any, how: Comparison) -> bool:
         return _math_verify_says(one, other)
     if _same_values(one, other, how):
         return True
-    imaginary = {symbol: sympy.I for symbol in one.free_symbols | other.free_symbols if symbol.name == "i"}
-    return bool(imaginary) and _same_values(one.xreplace(imaginary), other.xreplace(imaginary), how)
+    symbols: set[Any] = one.free_symbols | other.free_symbols  # sympy declares them without their name
+    imaginary = {symbol: sympy.I for symbol in symbols if symbol.name == "i"}
+    return bool(imaginary) and _same_values(_replaced(one, imaginary), _replaced(other, imaginary), how)
+
+
+def _replaced(expression: sympy.Expr, values: dict) -> sympy.Expr:
+    return cast(sympy.Expr, expression.xreplace(values))  # sympy declares a Basic
 
 
 def _same_values(one: sympy.Expr, other: sympy.Expr, how: Comparison) -> bool:
@@ -119,7 +124,7 @@ def _name(symbol: Any) -> str:
     return re.sub(r"[\s{}]", "", name)
 
 
-def _sample(name: str, point: int, whole: bool, signs: bool) -> sympy.Number:
+def _sample(name: str, point: int, whole: bool, signs: bool) -> sympy.Expr:
     """A value for a symbol that depends on its name only, so that both expressions get the same. A Float: powers of
     fractions explode."""
     digest = int.from_bytes(hashlib.sha256(f"{name}/{point}".encode()).digest()[:6], "big")
@@ -131,7 +136,7 @@ def _sample(name: str, point: int, whole: bool, signs: bool) -> sympy.Number:
 
 def _value(expression: sympy.Expr, values: dict) -> sympy.Expr | None:
     try:
-        replaced = expression.xreplace(values)
+        replaced = _replaced(expression, values)
         result = sympy.N(replaced.doit() if expression.has(sympy.Sum, sympy.Product) else replaced, DIGITS)
     except (TypeError, ValueError, ArithmeticError, AttributeError, NotImplementedError):
         return None
@@ -157,14 +162,13 @@ def _close_values(one: Any, other: Any, how: Comparison) -> bool | None:
 def same_equations(gold: Relation, given: Relation) -> bool:
     """The same up to a constant factor, once denominators are multiplied out: (left - right) has the same quotient at
     all points."""
-    differences = [_difference(relation) for relation in (gold, given)]
-    if None in differences:
+    one, other = _difference(gold), _difference(given)
+    if one is None or other is None:
         return False
-    one, other = differences
     if _same_quotient(one, other):
         return True
-    cleared = [sympy.numer(sympy.together(difference)) for difference in differences]
-    return cleared != differences and _same_quotient(*cleared)
+    cleared = [sympy.numer(sympy.together(difference)) for difference in (one, other)]
+    return cleared != [one, other] and _same_quotient(*cleared)
 
 
 def _difference(relation: Relation) -> sympy.Expr | None:
@@ -230,16 +234,17 @@ def _degrees(latex: str) -> str:
 def _real_roots(expression: sympy.Expr) -> sympy.Expr:
     r"""\sqrt[3]{-8} is -2, not the complex root that sympy means."""
 
-    def is_odd_root(power: sympy.Expr) -> bool:
+    def is_odd_root(power: sympy.Basic) -> bool:
         return (
-            power.is_Pow
-            and power.exp.is_Rational
+            isinstance(power, sympy.Pow)
+            and isinstance(power.exp, sympy.Rational)
             and power.exp.q % 2 == 1
             and power.exp.q > 1
             and power.base.is_negative is True
         )
 
-    def real(power: sympy.Expr) -> sympy.Expr:
+    def real(power: sympy.Pow) -> sympy.Expr:
+        assert isinstance(power.exp, sympy.Rational)
         return (-1) ** power.exp.p * (-power.base) ** power.exp
 
-    return expression.replace(is_odd_root, real)
+    return cast(sympy.Expr, expression.replace(is_odd_root, real))  # sympy declares a Basic

@@ -202,7 +202,11 @@ def _together(text: str, parts: list[Value]) -> Value:
         names = tuple(name for name, _ in first.pairs)
         return Listing(text, tuple(_named(names, part) or part for part in parts))
     # n = 2, 3, 4: so does the one of the first
-    if labelled == [first] and not any(isinstance(part, (Relation, Assignments)) for part in parts):
+    if (
+        isinstance(first, Labelled)
+        and labelled == [first]
+        and not any(isinstance(part, (Relation, Assignments)) for part in parts)
+    ):
         if isinstance(first.value, RealSet):
             return Listing(text, _flat(parts))
         return replace(first, text=text, value=Listing(text, _flat([first.value, *parts[1:]])))

@@ -40,28 +40,22 @@ def key(value: Value) -> str:
     if isinstance(value, Assignments):
         return "(" + ",".join(key(part) for _, part in in_order_of_labels(value.pairs)) + ")"
     if isinstance(value, Matrix):
-        return (
-            "("
-            + ",".join("(" + ",".join(map(key, row)) + ")" if len(row) > 1 else key(row[0]) for row in value.rows)
-            + ")"
-        )
+        rows = ([key(cell) for cell in row] for row in value.rows)
+        return "(" + ",".join("(" + ",".join(row) + ")" if len(row) > 1 else row[0] for row in rows) + ")"
     if isinstance(value, Words):
         return value.words
     return plain(value.text)
 
 
-_GREEK = "alpha beta gamma delta epsilon theta lambda mu nu xi rho sigma tau phi chi psi omega".split()
+_GREEK: list[str] = list("alpha beta gamma delta epsilon theta lambda mu nu xi rho sigma tau phi chi psi omega".split())
 
 
 def in_order_of_labels(pairs: tuple[tuple[str, Value], ...]) -> list[tuple[str, Value]]:
     """In the order of the alphabet where the labels are neighbours in it (x, y; a, b, c; x_1, x_2), else as written."""
     names = [re.sub(r"[\s{}\\]", "", name) for name, _ in pairs]
     stems = {re.sub(r"\d+$", "", name) for name in names}
-    places = (
-        [int(re.search(r"\d+$", name)[0]) for name in names]
-        if len(stems) == 1 and all(n[-1:].isdigit() for n in names)
-        else None
-    )
+    numbers = [int(found[0]) for name in names if (found := re.search(r"\d+$", name))]
+    places = numbers if len(stems) == 1 and len(numbers) == len(names) else None
     if places is None and all(len(name) == 1 for name in names):
         places = [ord(name) for name in names]
         if max(places) - min(places) >= len(places):

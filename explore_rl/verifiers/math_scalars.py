@@ -13,7 +13,7 @@ from explore_rl.verifiers.math_dress import MONEY, compact
 from explore_rl.verifiers.math_expressions import EQUAL, Comparison, expression_of, same_expressions, to_sympy
 from explore_rl.verifiers.math_matrices import matrix_of
 from explore_rl.verifiers.math_single import plain_words
-from explore_rl.verifiers.math_values import Based, Clock, Expression, Matrix, Number, Quantity, Value, Words
+from explore_rl.verifiers.math_values import Based, Clock, Expression, Matrix, Number, Quantity, Value, Words, one_of
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,9 @@ def _share(number: Number) -> Fraction:
     return Fraction(1, 100) if number.percent else Fraction(1)
 
 
-def _close(gold: Number, given: Number, gold_factor: Fraction, given_factor: Fraction, tolerance: Tolerance) -> bool:
+def _close(
+    gold: Number, given: Number, gold_factor: Fraction | int, given_factor: Fraction | int, tolerance: Tolerance
+) -> bool:
     wanted, got = gold.value * gold_factor, given.value * given_factor
     difference = abs(wanted - got)
     if difference <= tolerance.margin:
@@ -70,6 +72,7 @@ def same_quantities(gold: Quantity, given: Quantity, tolerance: Tolerance) -> bo
     if math_units.clash(gold.unit, given.unit):
         return gold.plain and given.plain and same_plain(Expression(gold.text), Expression(given.text), tolerance)
     ratio = math_units.ratio(given.unit, gold.unit)
+    assert ratio is not None  # they would clash
     if ratio == 1:
         return same_amounts(gold.amount, given.amount, tolerance)
     amount = given.amount
@@ -89,7 +92,7 @@ def same_quantities(gold: Quantity, given: Quantity, tolerance: Tolerance) -> bo
 def quantity_for_value(gold: Value, given: Value, tolerance: Tolerance) -> bool:
     """A unit may be left out; the words that are part of a value may not. `5 m` may be five times m where the other
     holds letters."""
-    quantity = gold if isinstance(gold, Quantity) else given
+    quantity = one_of(Quantity, gold, given)
     other = given if quantity is gold else gold
     if quantity.plain and isinstance(other, Expression):
         if same_plain(Expression(gold.text), Expression(given.text), tolerance):
@@ -98,8 +101,10 @@ def quantity_for_value(gold: Value, given: Value, tolerance: Tolerance) -> bool:
         if parsed is None or getattr(parsed, "free_symbols", None):
             return False
     if quantity is gold:
-        return not gold.unit.binding and gold.unit.factor == 1 and same_amounts(gold.amount, given, tolerance)
-    return given.unit.factor == 1 and same_amounts(gold, given.amount, tolerance)
+        return (
+            not quantity.unit.binding and quantity.unit.factor == 1 and same_amounts(quantity.amount, given, tolerance)
+        )
+    return quantity.unit.factor == 1 and same_amounts(gold, quantity.amount, tolerance)
 
 
 def same_clocks(gold: Clock, given: Clock, tolerance: Tolerance) -> bool:
@@ -108,8 +113,9 @@ def same_clocks(gold: Clock, given: Clock, tolerance: Tolerance) -> bool:
 
 def clock_for_text(gold: Value, given: Value, tolerance: Tolerance) -> bool:
     """18:00 is 6 PM; 6:00 may be either, and is neither's answer."""
-    clock, text = (gold, given.text) if isinstance(gold, Clock) else (given, gold.text)
-    match = re.fullmatch(r"(\d{1,2}):(\d\d)", compact(text))
+    clock = one_of(Clock, gold, given)
+    other = given if clock is gold else gold
+    match = re.fullmatch(r"(\d{1,2}):(\d\d)", compact(other.text))
     if match is None:
         return False
     minutes = 60 * int(match[1]) + int(match[2])
@@ -123,8 +129,7 @@ def same_based(gold: Based, given: Based, tolerance: Tolerance) -> bool:
 
 def based_for_digits(gold: Value, given: Value, tolerance: Tolerance) -> bool:
     """52_8 may be answered by its digits alone, not by its value."""
-    based, text = (gold, given.text) if isinstance(gold, Based) else (given, gold.text)
-    return based is gold and compact(text).strip("()").upper() == based.digits
+    return isinstance(gold, Based) and compact(given.text).strip("()").upper() == gold.digits
 
 
 def same_words(gold: Value, given: Value, tolerance: Tolerance) -> bool:

@@ -11,7 +11,7 @@ algebra.
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Any
+from typing import Any, cast
 
 import sympy
 from sympy.solvers.inequalities import solve_univariate_inequality
@@ -59,8 +59,9 @@ def _as_written(value: Value) -> RealSet | None:
         return value
     if isinstance(value, SetOperation) and value.operator == "or":
         parts = [real_set(part) for part in value.parts]
-        if all(part is not None for part in parts):
-            return RealSet(value.text, tuple(piece for part in parts for piece in part.pieces))
+        known = [part for part in parts if part is not None]
+        if len(known) == len(parts):
+            return RealSet(value.text, tuple(piece for part in known for piece in part.pieces))
     return None
 
 
@@ -136,8 +137,11 @@ def _solution(operator: str, left: Any, right: Any) -> sympy.Set | None:
         return None
     unknown = sympy.Symbol("x", real=True)
     difference = (left - right).xreplace({symbols.pop(): unknown})
-    inner = difference.replace(sympy.Abs, lambda argument: argument)
-    if not inner.is_polynomial(unknown) or sympy.degree(inner, unknown) > MAX_DEGREE or difference.atoms(sympy.Float):
+    inner = cast(sympy.Expr, difference.replace(sympy.Abs, lambda argument: argument))  # sympy declares a Basic
+    if not inner.is_polynomial(unknown):
+        return None
+    degree = sympy.degree(inner, unknown)  # pyright: ignore[reportArgumentType]  # not an int only, as its default is
+    if degree > MAX_DEGREE or difference.atoms(sympy.Float):
         return None
     try:
         return solve_univariate_inequality(_OPERATORS[operator](difference, 0), unknown, relational=False)
@@ -151,7 +155,7 @@ def _pieces(found: sympy.Set, ends: dict[Any, Value]) -> tuple[Piece, ...] | Non
         return ()
     if found is sympy.S.Reals:
         found = sympy.Interval(-sympy.oo, sympy.oo)
-    pieces: list[tuple[sympy.Expr, Piece]] = []
+    pieces: list[tuple[Any, Piece]] = []  # with their left ends
     for part in found.args if isinstance(found, sympy.Union) else (found,):
         if isinstance(part, sympy.FiniteSet):
             pieces += [(point, Piece(_written(point, ends), _written(point, ends), "[]")) for point in part.args]
@@ -163,7 +167,7 @@ def _pieces(found: sympy.Set, ends: dict[Any, Value]) -> tuple[Piece, ...] | Non
     return tuple(piece for _, piece in sorted(pieces, key=lambda entry: float(entry[0])))
 
 
-def _written(end: sympy.Expr, ends: dict[Any, Value]) -> Value:
+def _written(end: Any, ends: dict[Any, Value]) -> Value:
     if end in ends:
         return ends[end]
     if isinstance(end, sympy.Rational):

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
+from typing import Any, TypeVar
 
 from explore_rl.verifiers.math_units import Unit
 
@@ -143,3 +143,15 @@ class SetOperation(Value):
 
     operator: str = "or"
     parts: tuple[Value, ...] = ()
+
+
+_Kind = TypeVar("_Kind", bound=Value)
+
+
+def one_of(kind: type[_Kind], gold: Value, given: Value) -> _Kind:
+    """The side that is of this kind, for a rule that holds whichever side is the reference; the reference if both
+    are."""
+    if isinstance(gold, kind):
+        return gold
+    assert isinstance(given, kind)
+    return given

@@ -31,7 +31,7 @@ class NumericVerifier:
         for name, value in (("relative_tolerance", relative_tolerance), ("absolute_tolerance", absolute_tolerance)):
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
                 raise InputError(f"numeric verifier: {name} must be a number of at least 0, got {value!r}")
-        self.extract = extract
+        self.extract: Extraction = extract
         self.relative, self.absolute = Fraction(str(relative_tolerance)), Fraction(str(absolute_tolerance))
 
     def __call__(self, completion: str, problem: Problem, *, truncated: bool = False) -> Verdict:

@@ -185,6 +185,8 @@ def _from_file(path: Path) -> Any:
     name = f"_plugin_{path.stem}_{abs(hash(str(path)))}"
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, path)
+        if spec is None or spec.loader is None:  # a link to a file of another kind
+            raise ImportError(f"{path} is no Python file")
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module  # dataclasses and pickle look modules up there
         try:

@@ -206,7 +206,7 @@ class VerifierPool:
     def _await(self, ticket: _Ticket) -> None:
         with ticket.call.finished:
             while ticket.verdict is None:
-                if self._broken or not self._thread.is_alive():
+                if self._broken or self._thread is None or not self._thread.is_alive():
                     raise VerifierPoolError(self._broken or "the verifier pool was closed while items were waiting")
                 ticket.call.finished.wait(timeout=1.0)
 

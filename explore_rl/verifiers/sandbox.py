@@ -427,6 +427,7 @@ def run_script(
     """
     with Program(text, "script", limits, held_by, interpreter) as program:
         streams = program.process
+        assert streams.stdin and streams.stdout and streams.stderr  # all three are pipes
         feed, written = memoryview(stdin.encode(errors="replace")), {"stdout": bytearray(), "stderr": bytearray()}
         for stream in (streams.stdin, streams.stdout, streams.stderr):
             os.set_blocking(stream.fileno(), False)
@@ -467,7 +468,7 @@ def _replace(old: Any, now: Any) -> None:
     """Makes a list, dict or set hold what another holds; leaves everything else alone."""
     if type(old) is list and type(now) is list:
         old[:] = now
-    elif type(old) in (dict, set) and type(now) is type(old):
+    elif (type(old) is dict and type(now) is dict) or (type(old) is set and type(now) is set):
         old.clear()
         old.update(now)
 

@@ -30,7 +30,7 @@ import signal
 import struct
 import sys
 import types
-from typing import Any
+from typing import Any, cast
 
 # --- plain data on the wire ------------------------------------------------------------------------------------------
 
@@ -64,6 +64,7 @@ def pack(value: Any) -> Any:
         return [pack(item) for item in list.__iter__(value)]
     if isinstance(value, dict):
         return {"dict": [[pack(key), pack(item)] for key, item in dict.items(value)]}
+    kind: Any  # or a checker takes each one's __iter__ for the others' too
     for kind in (tuple, set, frozenset):
         if isinstance(value, kind):
             return {kind.__name__: [pack(item) for item in kind.__iter__(value)]}
@@ -78,7 +79,7 @@ def pack(value: Any) -> Any:
     if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():  # a numpy scalar
         return pack(value.item())
     if hasattr(type(value), "__next__"):  # a generator, map, filter, zip, ...: what it gives, still as an iterator
-        items = list(itertools.islice(value, MAX_ITERATED + 1))
+        items = list(itertools.islice(cast(Any, value), MAX_ITERATED + 1))
         if len(items) <= MAX_ITERATED:
             return {"iterator": [pack(item) for item in items]}
     raise NotPlain(f"{type(value).__module__}.{type(value).__qualname__}")

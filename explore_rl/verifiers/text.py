@@ -47,7 +47,8 @@ class TextVerifier:
             raise InputError(f"text verifier: threshold must be above 0 and at most 1, got {threshold!r}")
         if metric == "exact" and threshold != 1.0:
             raise InputError("text verifier: threshold has a meaning for metric f1 only")
-        self.metric, self.threshold, self.extract = metric, threshold, extract
+        self.metric, self.threshold = metric, threshold
+        self.extract: Literal["lenient", "boxed", "whole"] = extract
 
     def __call__(self, completion: str, problem: Problem, *, truncated: bool = False) -> Verdict:
         if truncated:

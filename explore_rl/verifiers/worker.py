@@ -144,7 +144,7 @@ def serve(connection: Connection, mark: Mark) -> None:
         _BASE_SIZE = _address_space()
         connection.send(("ready",))
         while True:
-            for name, *item in connection.recv():
+            for name, completion, problem, truncated in connection.recv():
                 if name not in verifiers:
                     _set_soft(resource.RLIMIT_CPU, resource.RLIM_INFINITY)
                     make(name)
@@ -154,7 +154,7 @@ def serve(connection: Connection, mark: Mark) -> None:
                     limit_resources(limits)
                     in_force = limits
                 mark.begin()
-                verdict, out_of_memory = _judge(name, verifiers[name], item)
+                verdict, out_of_memory = _judge(name, verifiers[name], (completion, problem, truncated))
                 verdicts.append(verdict)
                 if out_of_memory:
                     flush()

@@ -14,7 +14,7 @@ from explore_rl.config.loading import load_config, to_yaml
 from explore_rl.experiments import comparison, sweeps
 from explore_rl.experiments.comparison import Comparison
 from explore_rl.models import LAB_BASE
-from explore_rl.rollout.sampling import SamplingSettings, _request
+from explore_rl.rollout.sampling import SamplingSettings, _Draws
 from explore_rl.types import Problem
 
 GRPO = "configs/lab/grpo.yaml"
@@ -153,11 +153,11 @@ def test_the_digest_does_not_follow_where_the_model_lies(tmp_path):
 
 def test_two_models_are_drawn_from_independently():
     problems = [Problem(id="p", prompt="1 2 3", answer="6", verifier="math")]
-    seeds = {
-        model: [_request(SETTINGS, model, problems, [(1,)], draw).seed for draw in range(4)]
-        for model in ("base@1", "tuned@2")
-    }
-    assert len({seed for side in seeds.values() for seed in side}) == 8
+    seeds = set()
+    for model in ("base@1", "tuned@2"):
+        draws = _Draws(SETTINGS, problems, prompts=[(1,)], identity=model, template="plain")
+        seeds |= {draws.request(position).seed for position in range(4)}
+    assert len(seeds) == 8
 
 
 def test_a_sweep_of_the_project_has_a_name_that_works_anywhere(tmp_path, monkeypatch):

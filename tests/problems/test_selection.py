@@ -103,7 +103,10 @@ def test_rates_of_another_benchmark_do_not_count():
 
 # --- overlap ----------------------------------------------------------------------------------------------------------
 
-ORIGINAL = "Every morning Aya goes for a $9$-kilometer-long walk and stops at a coffee shop afterwards. How many minutes does it take her?"
+ORIGINAL = (
+    "Every morning Aya goes for a $9$-kilometer-long walk and stops at a coffee shop afterwards. "
+    "How many minutes does it take her?"
+)
 
 
 def pairs(train, audit, **options):
@@ -116,8 +119,11 @@ def pairs(train, audit, **options):
 
 
 def test_exact_copies_whatever_their_spacing_case_and_punctuation():
-    copies = ["  every MORNING Aya goes for a 9-kilometer-long walk, and stops at a coffee shop afterwards:\nhow many minutes does it take her",
-              ORIGINAL.replace("$9$", r"$\,9$")]  # fmt: skip
+    retyped = (
+        "  every MORNING Aya goes for a 9-kilometer-long walk, and stops at a coffee shop afterwards:\n"
+        "how many minutes does it take her"
+    )
+    copies = [retyped, ORIGINAL.replace("$9$", r"$\,9$")]
     assert pairs(copies, [ORIGINAL]) == {("t0", "a0", "exact"), ("t1", "a0", "exact")}
     assert (
         pairs([r"Find $\dfrac{1}{2}$"], [r"Find $\frac12$"]) == set()

@@ -225,6 +225,9 @@ LOOSE = {"integer", "length", "speed", "area", "money", "millions", "based", "fr
 
 
 def comparable(one: Value, other: Value) -> bool:
-    """Whether two unequal values must be told apart: a bare number may answer one with a unit, a pair one with labels."""
+    """Whether two unequal values must be told apart.
+
+    A bare number may answer one with a unit, a pair one with labels.
+    """
     kinds = {one[0], other[0]}
     return len(kinds) == 1 or not ((kinds <= LOOSE and "integer" in kinds) or kinds == {"pair", "unknowns"})

@@ -71,7 +71,8 @@ def check(candidate):
         BODY + "\n\nprint(unshift('abc'))\n# and then it goes on\nSo that is it.",
         f"```python\n{STUB}{BODY}```",
         f"```python\n{BODY}```",
-        f"I would take the last letter.\n```\ndef unshift(text):\n{BODY}```\nFor example:\n```python\nprint(unshift('bca'))\n```",
+        f"I would take the last letter.\n```\ndef unshift(text):\n{BODY}```\n"
+        "For example:\n```python\nprint(unshift('bca'))\n```",
         f"<think>```python\ndef unshift(text): return ''\n```</think>```python\ndef unshift(text: List[str]):\n{BODY}",
         "```python\nunshift = lambda text: text[-1:] + text[:-1]\n```",
     ],

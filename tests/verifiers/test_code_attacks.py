@@ -171,7 +171,9 @@ def test_the_attacks_are_real(name, tmp_path):
         "import builtins, operator\nbuiltins.all = builtins.isinstance = lambda *a: True\ndef secret(x): return 0",
         'import json\njson.dumps = lambda m: \'{"id": 1, "value": true, "changed": {}}\'\ndef secret(x): return 0',
         "import sys\nmain = sys.modules['__main__']\nmain.pack = lambda v: True\ndef secret(x): 1",
-        "import sys\nsys.modules['__main__'].answer = lambda n, c: {'id': c['id'], 'value': True, 'changed': {}}\ndef secret(x): 1",
+        "import sys\n"
+        "sys.modules['__main__'].answer = lambda n, c: {'id': c['id'], 'value': True, 'changed': {}}\n"
+        "def secret(x): 1",
         "import sys\nsys.settrace(lambda *a: None)\nsys.modules.clear()\ndef secret(x): return True",
         "def secret(x): return float('nan')",
         "def secret(x): return True",
@@ -197,7 +199,8 @@ def test_files_of_the_machine_cannot_be_read(held_by, tmp_path):
     answers = tmp_path / "answers.txt"
     answers.write_text("7341")
     answers.chmod(0o644)
-    program = f"import os\nfor path in ({str(answers)!r}, {str(Path(__file__))!r}, '/etc/passwd', f'/proc/{os.getpid()}/environ'):\n"
+    program = f"import os\nfor path in ({str(answers)!r}, {str(Path(__file__))!r}, "
+    program += f"'/etc/passwd', f'/proc/{os.getpid()}/environ'):\n"
     program += "    try: print(open(path).read()[:4] or 'read')\n    except OSError: pass\n"
     assert answers.read_text() == "7341"
     verdict = verify(held_by, program, ECHO)
@@ -318,7 +321,8 @@ def test_everything_dies_with_the_verifier(held_by, tmp_path):
     script = tmp_path / "verifier.py"
     script.write_text(
         "from explore_rl.verifiers.sandbox import *\n"
-        f"program = Program('def spin():\\n    while True: pass', 'calls', SandboxLimits(cpu_s=300), {held_by!r}).__enter__()\n"
+        "program = Program('def spin():\\n    while True: pass', 'calls', "
+        f"SandboxLimits(cpu_s=300), {held_by!r}).__enter__()\n"
         "program.define()\nprogram._send({'id': 1, 'name': 'spin', 'args': {'tuple': []}, 'kwargs': {}})\n"
         "print('spinning', flush=True)\ninput()\n"
     )
@@ -343,7 +347,8 @@ def test_threads_that_keep_running_are_killed(held_by):
 
 
 def test_a_script_whose_threads_never_end_is_out_of_time(held_by):
-    program = "import threading\ndef spin():\n    while True: pass\nthreading.Thread(target=spin).start()\nprint(7341, flush=True)"
+    program = "import threading\ndef spin():\n    while True: pass\n"
+    program += "threading.Thread(target=spin).start()\nprint(7341, flush=True)"
     verdict = verify(held_by, program, ECHO)
     assert verdict.status is Status.WRONG and verdict.reason.startswith("time limit")
 

@@ -248,7 +248,8 @@ def test_the_mark_is_never_seen_half_written():
     with open(os.memfd_create("mark"), "wb+") as shared:
         shared.truncate(Mark.SIZE)
         mark = Mark(shared.fileno())
-        write = "import sys\nfrom explore_rl.verifiers.worker import Mark\nmark = Mark(int(sys.argv[1]))\nfor _ in range(150_000): mark.begin()"
+        write = "import sys\nfrom explore_rl.verifiers.worker import Mark\nmark = Mark(int(sys.argv[1]))\n"
+        write += "for _ in range(150_000): mark.begin()"
         writer = subprocess.Popen(
             [sys.executable, "-c", write, str(shared.fileno())],
             pass_fds=[shared.fileno()],
