@@ -17,13 +17,16 @@ import scipy
 from analysis import curves, sections
 from analysis.certified import CERTIFIED, UNSCORED, Bounds, Certificate, certify, default_eps, sampling_plan
 from analysis.counts import Counts
+from analysis.cross_task import check_trained, cross_task
 from analysis.dependence import look
+from analysis.equivalence import equivalence
 from analysis.errors import InputError
 from analysis.fold import efficiency_equivalent, odds_ratio_bounds, support_at_budgets
-from analysis.intervals import clopper_pearson
+from analysis.intervals import Bootstrap, clopper_pearson
 from analysis.lucky import tipping_points, tipping_words, verdicts_at_least
 from analysis.null import Null
 from analysis.pair import DEFAULTS, AuditSettings, Pair
+from analysis.posterior import posterior
 from analysis.published import published
 from analysis.readings import (
     AS_IF_INDEPENDENT,
@@ -37,6 +40,7 @@ from analysis.records import SCHEMA_VERSION, ModelSamples, Scores
 from analysis.scored import lower_bounds
 from analysis.strata import strata
 from analysis.support import CATEGORIES, categories, suspicious_flips
+from analysis.tail_miss import tail_miss
 from analysis.units import judge_units, units
 from analysis.verdict import Rules, evidence
 from analysis.witnesses import witnesses
@@ -69,6 +73,7 @@ def audit(
         raise InputError(f"a benchmark is called {POOLED!r}, which is the name of the pooled problems; rename it")
     if base.problem_ids != tuned.problem_ids or base.benchmarks != tuned.benchmarks:
         raise InputError("base and tuned hold different problems; line them up with analysis.readers.align")
+    check_trained(settings.trained_on, names)
     bounds, refused = _bounds_of(scores, base, tuned)
 
     # verdicts of all benchmarks together, since Holm's correction needs them all
@@ -91,6 +96,7 @@ def audit(
     # then each benchmark alone; with a single one, the pooled problems are the same and get the same numbers
     found: dict[str, Any] = {}
     details: list[dict[str, Any]] = [{} for _ in labels]
+    tasks: dict[str, tuple[Counts, Counts, Bootstrap]] = {}
     for name, index in groups.items():
         if len(names) == 1 and name == POOLED:
             found[POOLED] = found[names[0]]
@@ -121,10 +127,14 @@ def audit(
             section["evidence"] += tipping_words(section["lucky_guesses"]["tipping"])
         section["verdict_detail"] = plain(asdict(judged[name]) | {"other_readings": readings})
         found[name] = section
+        tasks[name] = (pair.b, pair.t, pair.bootstrap)
         if name != POOLED:
             for row, problem in zip(_problem_rows(pair, certificate=certificate, plan=plan), index, strict=True):
                 details[problem] = row
 
+    found[POOLED]["cross_task"] = cross_task(
+        {name: task for name, task in tasks.items() if name != POOLED}, trained_on=settings.trained_on
+    )
     for key in ("answers", "modes"):
         judge_units({name: section[key] for name, section in found.items()}, rules=settings.rules, pooled=POOLED)
     sides = {"base": base, "tuned": tuned, "redraw": redraw, "scores": scores}
@@ -210,6 +220,10 @@ def _section(
         "modes": units(pair, "mode", eps=eps, independent=independent),
         "strata": strata(pair),
         "witnesses": witnesses(pair),
+        "cross_task": None,
+        "posterior": posterior(pair),
+        "equivalence": equivalence(pair),
+        "tail_miss": tail_miss(pair),
         "split_halves": sections.halves(pair),
         "suspicious_flips": sections.flips(pair),
         "advice": sections.advice(pair),

@@ -27,6 +27,7 @@ class AuditSettings:
     false_positives: how often the verifier accepts a wrong draw of base and tuned (analysis.lucky).
     clusters: draws that belong together, one of analysis.dependence.CHOICES.
     alpha: a trace of the base counts as kept where the tuned model gives it at least this share of its probability.
+    trained_on: benchmarks that the model was tuned on; the others show what became of other tasks.
     replicates: of the bootstrap.
     maj_repeats: draws behind each maj@k.
     seed: of all that is random here.
@@ -39,6 +40,7 @@ class AuditSettings:
     false_positives: tuple[FalsePositives, FalsePositives] = (NONE, NONE)
     clusters: str = "auto"
     alpha: float = 0.1
+    trained_on: tuple[str, ...] = ()
     replicates: int = 2000
     maj_repeats: int = 50
     seed: int = 0

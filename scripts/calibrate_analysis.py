@@ -3,7 +3,7 @@ probabilities.
 
     python scripts/calibrate_analysis.py > docs/calibration.md    # the full run, some minutes
     python scripts/calibrate_analysis.py --simulations 100        # a quick look
-    python scripts/calibrate_analysis.py --tables differences modes        # some tables only
+    python scripts/calibrate_analysis.py --only differences modes        # some tables only
 
 Exits with 1 if a target is missed by more than the simulation's own error (two standard errors).
 """
@@ -481,7 +481,10 @@ def main() -> int:
     )
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: one a core)")
     parser.add_argument(
-        "--tables", nargs="+", choices=[name for name in NOTES if name != "found"], help="only these (default: all)"
+        "--only",
+        nargs="+",
+        choices=[name for name in NOTES if name != "found"],
+        help="only these tables (default: all)",
     )
     args = parser.parse_args()
     simulations = args.simulations
@@ -571,7 +574,7 @@ def main() -> int:
         for problems in (10, 30, 100)
     }
     seeds = dict(zip(jobs, np.random.SeedSequence(args.seed).spawn(len(jobs)), strict=True))
-    jobs = {key: job for key, job in jobs.items() if not args.tables or key[0] in args.tables}
+    jobs = {key: job for key, job in jobs.items() if not args.only or key[0] in args.only}
     with ProcessPoolExecutor(args.workers) as pool:
         futures = {key: pool.submit(run_job, job, seeds[key]) for key, job in jobs.items()}
         for _ in tqdm(as_completed(futures.values()), total=len(futures), desc="calibrating", disable=None):

@@ -97,6 +97,12 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         DEFAULTS.alpha,
         "with --scores: a correct trace of the base is kept where the tuned model gives it so much of its probability",
     )
+    parser.add_argument(
+        "--trained-on",
+        nargs="+",
+        metavar="BENCHMARK",
+        help="benchmarks that the model was tuned on, so that the others are read as other tasks",
+    )
     number("--replicates", DEFAULTS.replicates, "bootstrap replicates")
     number("--seed", DEFAULTS.seed, "of the bootstrap and of maj@k")
     parser.add_argument(
@@ -118,6 +124,7 @@ def settings_of(args: argparse.Namespace) -> AuditSettings:
         false_positives=(given[0], given[-1]),
         clusters=args.clusters,
         alpha=args.alpha,
+        trained_on=tuple(args.trained_on or ()),
         replicates=args.replicates,
         seed=args.seed,
     )

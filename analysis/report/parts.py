@@ -8,8 +8,8 @@ import analysis.report.charts as charts
 import analysis.report.curves as curves
 from analysis.published import metric_rows
 from analysis.report.measures import measures
+from analysis.report.units import unit_parts
 from analysis.report.words import cell, counted, interval, number, percent, share, signed
-from analysis.units import LABELS
 
 
 def sections(
@@ -69,7 +69,7 @@ def sections(
     out.append(
         section("per-problem", "Problem by problem, and what can be certified", certified_lead(certified), parts)
     )
-    out.append(answer_section(block))
+    out.append(section("answers", *unit_parts(block)))
     out.append(
         section(
             "entropy", "Entropy and perplexity", None, [*entropy_parts(block, names), *perplexity_parts(block, names)]
@@ -351,38 +351,6 @@ def certified_lead(certified: dict | None) -> str:
         )
         text += f", but for {plan['beyond']} whose rate is too near eps." if plan.get("beyond") else "."
     return text
-
-
-def answer_section(block: dict) -> dict[str, Any] | None:
-    """Support by distinct correct answer and by mode: counts at a common k, chance beside them, and the verdict."""
-    rows = []
-    words = []
-    for key, label in LABELS.items():
-        if not (entry := block.get(key)):
-            continue
-        c = entry.get("certified") or {}
-        n = entry.get("null")
-        rows.append(
-            [
-                label,
-                entry["verdict"] or "–",
-                *(counted(entry["intervals"][x]) for x in ("preserved", "shrunk", "expanded")),
-                *(f"{n['observed_' + x]:,} / {n['expected_' + x]:.3g}" if n else "–" for x in ("shrunk", "expanded")),
-                *(f"{entry[x]:.2g}" if n else "–" for x in ("p_loss", "p_gain")),
-                interval(entry["intervals"]["srr"]),
-                interval(entry["intervals"]["ndr"]),
-                *(c.get(x) for x in ("preserved", "shrunk", "expanded", "undetermined")),
-            ]
-        )
-        words.append(f"{label.capitalize()}: {entry['evidence'][0].lower()}{entry['evidence'][1:]}" if n else "")
-    if not rows:
-        return None
-    k = next(block[key]["k"] for key in LABELS if block.get(key))
-    columns = ["unit", "verdict", f"P at k = {k:,}", "S", "E", "S, all draws / chance", "E, all draws / chance"]
-    columns += ["p(S)", "p(E)", "SRR", "NDR", "certified P", "certified S", "certified E", "undetermined"]
-    lead = "The same question of each distinct correct answer or way of solving, rather than of each problem. "
-    lead += "Two draws of one model never show the same units: chance stands beside the counts. " + " ".join(words)
-    return section("answers", "Support by answer", lead, [{"columns": columns, "rows": rows, "text_columns": [1]}])
 
 
 def entropy_parts(block: dict, names: tuple[str, str]) -> list[dict]:

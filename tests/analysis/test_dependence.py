@@ -54,7 +54,7 @@ def test_two_clustered_draws_of_one_model_are_not_called_changed_but_a_gain_is_f
 
 
 def test_the_audit_says_what_it_relabelled():
-    base, tuned = pair(correlation=0.4, problems=60, seed=1)
+    base, tuned = pair(correlation=0.4, problems=40, seed=1)
     document = audit(base, tuned, settings=FAST)
     block = document["benchmarks"]["b"]
     json.dumps(document, allow_nan=False)

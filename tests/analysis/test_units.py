@@ -13,7 +13,7 @@ from analysis.counts import Counts
 from analysis.unit_null import unit_null
 from analysis.verdict import Rules
 
-FAST = AuditSettings(replicates=100, maj_repeats=1)
+FAST = AuditSettings(k=(64,), replicates=100, maj_repeats=1)
 
 
 @pytest.mark.parametrize(("units", "one", "other"), [((1, 2, 3), 5, 6), ((1, 1, 4), 6, 3), ((2, 2), 3, 7)])
