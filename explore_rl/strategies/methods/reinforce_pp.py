@@ -19,6 +19,7 @@ from explore_rl.config.schema import Config
 from explore_rl.objectives.advantages import EPSILON
 from explore_rl.strategies import parameters
 from explore_rl.strategies.base import Needs, StepContext, Strategy
+from explore_rl.strategies.builtin.group_advantage import against_group
 from explore_rl.strategies.builtin.kl import base_logprob
 from explore_rl.types import Group, Problem, Sample
 
@@ -59,7 +60,8 @@ class ReinforcePP(Strategy):
 
     def advantage(self, groups: list[Group], context: StepContext) -> None:
         samples = [s for g in groups for s in g.samples if s.reward is not None and len(s.rollout.tokens)]
-        values = [self._returns(sample) for sample in samples]
+        own = {id(sample): value for g in groups for sample, value in against_group(g, context.config)}
+        values = [self._returns(sample, own.get(id(sample), 0.0)) for sample in samples]
         counted = [v[~s.rollout.given] for s, v in zip(samples, values, strict=True) if s.rollout.request.in_baseline]
         tokens = np.concatenate([*counted, np.zeros(0)])
         mean, std = (tokens.mean(), tokens.std()) if len(tokens) else (0.0, 0.0)
@@ -69,10 +71,13 @@ class ReinforcePP(Strategy):
             sample.columns["advantage"] = value.astype(np.float32)
         context.metrics |= {"mean": float(mean), "std": float(std)}
 
-    def _returns(self, sample: Sample) -> np.ndarray:
-        """A_t before it is normalised, float64 [T]."""
+    def _returns(self, sample: Sample, in_group: float) -> np.ndarray:
+        """A_t before it is normalised, float64 [T]. in_group: what the group alone says of the sample."""
         assert sample.reward is not None
-        values = np.full(len(sample.rollout.tokens), sample.reward if self.baseline == "none" else sample.advantage)
+        value = sample.advantage
+        if self.baseline == "none":
+            value = sample.reward + (sample.advantage - in_group)  # what other strategies have added stays
+        values = np.full(len(sample.rollout.tokens), value)
         if self.kl_coefficient:
             paid = sample.columns["old_logprob"].astype(np.float64) - sample.columns["base_logprob"]
             values -= self.kl_coefficient * paid[::-1].cumsum()[::-1]

@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from explore_rl.strategies import parameters
 from explore_rl.strategies.base import StepContext, Strategy
+from explore_rl.strategies.builtin.group_advantage import against_group
 from explore_rl.types import Group, Request
 
 GREEDY = "greedy"  # the source of its draws
@@ -35,21 +36,23 @@ class Remax(Strategy):
         if round:
             return requests
         last = {request.group: request for request in requests}
-        greedy = [replace(r, source=GREEDY, temperature=0.0, in_baseline=False) for r in last.values()]
-        return [*requests, *greedy]
+        changes = {"source": GREEDY, "engine": "policy", "temperature": 0.0, "in_baseline": False, "share": None}
+        return [*requests, *(replace(request, **changes) for request in last.values())]
 
     def advantage(self, groups: list[Group], context: StepContext) -> None:
         rewards = []
         for group in groups:
             greedy = next((s for s in group.samples if s.rollout.request.source == GREEDY), None)
             baseline = greedy.reward if greedy is not None else None
+            own = {id(sample): value for sample, value in against_group(group, context.config)}
             for sample in group.samples:
                 if sample is greedy:
                     sample.terms = {}
                 elif baseline is None:
                     sample.reward = None  # an error of the greedy completion is no baseline of 0
                 elif sample.reward is not None:
-                    sample.advantage = (1 - self.share) * sample.advantage + self.share * (sample.reward - baseline)
+                    # In place of what the group says alone: what other strategies have added stays.
+                    sample.advantage += self.share * (sample.reward - baseline - own.get(id(sample), 0.0))
             rewards += [] if baseline is None else [baseline]
         context.metrics["greedy_reward"] = sum(rewards) / max(1, len(rewards))
         context.metrics["without_baseline"] = 1 - len(rewards) / len(groups)
