@@ -147,6 +147,22 @@ def _drawn(sample: Sample, column: np.ndarray) -> np.ndarray:
     return column[~sample.rollout.given]
 
 
+def of_updates(reports: list[UpdateReport]) -> dict[str, float]:
+    """Means over the optimizer steps that were finite, and the number that was skipped."""
+    finite = [r for r in reports if r.finite]
+    metrics = {
+        "update/skipped": float(len(reports) - len(finite)),
+        "update/learning_rate": reports[-1].learning_rate if reports else 0.0,
+    }
+    if finite:
+        metrics["update/loss"] = float(np.mean([r.loss for r in finite]))
+        metrics["update/gradient_norm"] = float(np.mean([r.grad_norm for r in finite]))
+        metrics["update/padding"] = float(np.mean([r.padding_fraction for r in finite]))
+        for key in sorted({key for r in finite for key in r.metrics}):
+            metrics[f"update/{key}"] = float(np.mean([r.metrics[key] for r in finite if key in r.metrics]))
+    return metrics
+
+
 def of_evaluation(evaluation: dict[str, Any]) -> dict[str, float]:
     return {f"heldout/{name}": value for name, value in evaluation.items() if name.startswith("pass@")}
 

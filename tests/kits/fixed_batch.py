@@ -51,6 +51,8 @@ def gradient_of_groups(groups, strategies, *, config, table, base=None):
         strategy.reward(groups, context)
     for strategy, context in acting:
         strategy.advantage(groups, context)
+    for strategy, context in acting:
+        strategy.keep(groups, context)
     learner.update(make_minibatches(groups, terms, config, step=0), terms)
     return learner.history[0].gradient
 

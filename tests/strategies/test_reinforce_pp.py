@@ -6,6 +6,7 @@ from fixed_batch import coin_table, gradient_of_groups, group, sample
 
 from analysis.errors import InputError
 from explore_rl.strategies.methods.reinforce_pp import ReinforcePP
+from explore_rl.strategies.methods.remax import Remax
 from explore_rl.testing import digits_config, make_trainer, run_steps
 
 
@@ -58,5 +59,7 @@ def test_it_goes_on_where_it_stopped(tmp_path):
 def test_what_makes_no_sense_beside_it_is_refused(tmp_path):
     with pytest.raises(InputError, match="algorithm.dynamic_sampling_rounds=2: reinforce_pp normalises over the batch"):
         make_trainer(tmp_path, [ReinforcePP()], config=digits_config("algorithm.dynamic_sampling_rounds=2"))
+    with pytest.raises(InputError, match="remax is a baseline"):
+        make_trainer(tmp_path, [ReinforcePP(), Remax()])
     with pytest.raises(InputError, match="algorithm.advantage=grpo: it divides by the spread of a group"):
         make_trainer(tmp_path, [ReinforcePP(baseline="group")])

@@ -24,7 +24,7 @@ ON = {
     "mixture_policy": MIXTURE,
     "soft_overlong": {"name": "soft_overlong", "buffer": 1},
     "remax": {"name": "remax"},
-    "reinforce_pp": {"name": "reinforce_pp"},
+    "reinforce_pp": {"name": "reinforce_pp", "baseline": "group"},
 }
 OFF = {
     "trace_injection": {"name": "trace_injection", "rate": 0.0},
@@ -40,6 +40,8 @@ PAIRS = [pair for pair in itertools.combinations(ON, 2) if {*pair} != BIASED]
 
 
 def config_for(*names):
+    if "reinforce_pp" in names:
+        return digits_config("algorithm.advantage=dr_grpo")
     return digits_config(*UNBIASED) if "mixture_policy" in names else digits_config()
 
 

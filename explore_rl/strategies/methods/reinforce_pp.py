@@ -1,6 +1,6 @@
 """REINFORCE++ (arXiv 2501.03262, section 3): advantages are normalised over the whole batch, not within a group.
 
-Acts at: advantage (per token). With r the reward of a completion, or with `baseline: group` its advantage within the
+Acts at: keep, when every strategy has changed the advantages that it would; it writes them per token. With r the reward of a completion, or with `baseline: group` its advantage within the
 group (`algorithm.advantage: dr_grpo`, r - mean of the group),
 
     A_t = r - kl_coefficient sum over i >= t of (log pi_old(y_i) - log pi_base(y_i))
@@ -46,6 +46,8 @@ class ReinforcePP(Strategy):
 
     def check(self, config: Config, problems: list[Problem], others: list[Strategy]) -> None:
         algorithm = config.algorithm
+        if self.baseline == "none" and any(other.name == "remax" for other in others):
+            raise InputError("strategies: reinforce_pp: remax is a baseline, and baseline=none has none; set group")
         if self.whiten and algorithm.dynamic_sampling_rounds:
             raise InputError(
                 f"algorithm.dynamic_sampling_rounds={algorithm.dynamic_sampling_rounds}: reinforce_pp normalises over"
@@ -58,7 +60,7 @@ class ReinforcePP(Strategy):
                 " baseline=group by that of the batch; choose dr_grpo or rloo"
             )
 
-    def advantage(self, groups: list[Group], context: StepContext) -> None:
+    def keep(self, groups: list[Group], context: StepContext) -> tuple[list[Group], int]:
         samples = [s for g in groups for s in g.samples if s.reward is not None and len(s.rollout.tokens)]
         own = {id(sample): value for g in groups for sample, value in against_group(g, context.config)}
         values = [self._returns(sample, own.get(id(sample), 0.0)) for sample in samples]
@@ -70,6 +72,7 @@ class ReinforcePP(Strategy):
                 value = (value - mean) / std if std > EPSILON else value - mean
             sample.columns["advantage"] = value.astype(np.float32)
         context.metrics |= {"mean": float(mean), "std": float(std)}
+        return groups, 0
 
     def _returns(self, sample: Sample, in_group: float) -> np.ndarray:
         """A_t before it is normalised, float64 [T]. in_group: what the group alone says of the sample."""

@@ -1,6 +1,7 @@
 """DAPO's soft overlong punishment (arXiv 2503.14476, eq. 13): what comes near the budget costs reward, more and more.
 
-Acts at: reward, so that it is normalised together with the reward. With L the budget (rollout.max_new_tokens), C the
+Acts at: reward, so that it is normalised together with the reward. Every member of a group pays it, traces too, since
+they are compared with each other. With L the budget (rollout.max_new_tokens), C the
 buffer, and |y| the tokens of the completion:
 
     0                  |y| <= L - C
@@ -41,7 +42,7 @@ class SoftOverlong(Strategy):
         budget = context.config.rollout.max_new_tokens
         punishments = []
         for sample in (s for g in groups for s in g.samples):
-            if sample.reward is not None and sample.rollout.drawn:
+            if sample.reward is not None:
                 punishments.append(punishment(len(sample.rollout.tokens), budget=budget, buffer=self.buffer))
                 sample.reward += self.coefficient * punishments[-1]
         context.metrics["punished"] = sum(p < 0 for p in punishments) / max(1, len(punishments))
