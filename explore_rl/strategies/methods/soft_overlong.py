@@ -55,4 +55,4 @@ def punishment(length: int, *, budget: int, buffer: int) -> float:
     >>> [punishment(length, budget=10, buffer=4) for length in (6, 7, 10)]
     [0.0, -0.25, -1.0]
     """
-    return -min(max(length - (budget - buffer), 0) / buffer, 1.0)
+    return max(-1.0, min((budget - buffer - length) / buffer, 0.0))
