@@ -102,6 +102,8 @@ class Trainer:
             problems = self.data.take(wanted)
             for strategy, context in batch.acting:
                 problems = strategy.choose(problems, context)
+            if not problems:
+                raise RunStopped(f"step {number}: the strategies chose no problem to draw for")
             groups = self.draw(problems, batch, attempt=attempt)
             with batch.clock("score"):
                 fill_columns(groups, self.needs.columns, learner=self.actors.learner, config=self.config)
@@ -150,14 +152,16 @@ class Trainer:
     def draft(self, problem: Problem, index: int) -> list[Request]:
         """group_size draws of a problem from the policy, without seeds. index: of its group."""
         rollout = self.config.rollout
-        request = Request(
-            problem=problem.id,
-            group=index,
-            prompt_ids=self.encode_prompt(problem),
-            max_tokens=rollout.max_new_tokens,
-            temperature=rollout.temperature,
-        )
-        return [request] * self.config.algorithm.group_size
+        return [
+            Request(
+                problem=problem.id,
+                group=index,
+                prompt_ids=self.encode_prompt(problem),
+                max_tokens=rollout.max_new_tokens,
+                temperature=rollout.temperature,
+            )
+            for _ in range(self.config.algorithm.group_size)
+        ]
 
     def learn(self, batch: Batch) -> dict[str, float]:
         """The groups' rows change the weights, and the engines get them. Returns the step's metrics."""

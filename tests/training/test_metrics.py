@@ -18,9 +18,9 @@ DOCS = Path(__file__).parents[2] / "docs" / "metrics.md"
 
 def sample(verdict, reward, *, prefix=0, entropy=1.0, base=-2.0):
     """Five tokens, of which the first `prefix` were given; columns are 9 away on those."""
-    request = Request("p", 0, (1, 2), 0, 8, prefix_ids=(7,) * prefix)
+    request = Request("p", 0, (1, 2), max_tokens=8, prefix_ids=(7,) * prefix)
     drawn = np.arange(5) >= prefix
-    logprobs = np.where(drawn, -1.0, np.nan).astype(np.float32)
+    logprobs = np.where(drawn, -1.0, 0.0).astype(np.float32)
     made = Sample(Rollout(request, (7,) * 5, "", "stop", logprobs), Verdict(verdict, reward), reward=reward)
     made.columns = {
         "old_logprob": np.where(drawn, -1.0, -10.0),
