@@ -33,7 +33,7 @@ METHODS = {
     "mixture_policy": ({"name": "mixture_policy"} | {f"share_{name}": s for name, s in SHARES.items()}, UNBIASED),
     "soft_overlong": ({"name": "soft_overlong", "buffer": 1}, ()),
     "remax": ({"name": "remax"}, ()),
-    "reinforce_pp": ({"name": "reinforce_pp", "baseline": "group"}, ("algorithm.advantage=dr_grpo",)),
+    "reinforce_pp": ({"name": "reinforce_pp", "baseline": "group"}, ("algorithm.advantage=rloo",)),
 }
 OFF = {
     "trace_injection": {"rate": 0.0},
