@@ -142,9 +142,14 @@ def warnings(config: Config, device: str, draws_from_base: bool) -> list[str]:
     return lines
 
 
+BY_RATIO = ("cispo", "gspo", "kl_cov")  # losses that differ from each other once the policy has moved since the draw
+
+
 def _without_updates(config: Config, changed: set[str]) -> Findings:
     """Clipping bounds the ratio of new and old policy, which is 1 until a batch is used twice."""
     algorithm = config.algorithm
+    if algorithm.loss in BY_RATIO and algorithm.minibatches * algorithm.epochs == 1:
+        yield "algorithm.loss", "with one update per batch the ratio is 1, and the loss is the plain policy gradient"
     for key in ("algorithm.clip_low", "algorithm.clip_high", "algorithm.dual_clip", "algorithm.clip"):
         if key in changed and algorithm.minibatches * algorithm.epochs == 1:
             yield key, "with one update per batch (algorithm.minibatches=algorithm.epochs=1) the ratio is 1"

@@ -108,8 +108,11 @@ def add_parts(terms: Iterable[LossTerm], outputs: Outputs, parts: Parts) -> None
                 raise ValueError(f"loss term {term.name!r}: sums gave a tensor of shape {list(sums.shape)}, not [k]")
             own["sums"] = own.get("sums", 0) + sums.double().cpu().numpy()
         if term.gathered is not None:
-            numbers = _per_token(term, "gathered", term.gathered(*feeding.inputs, **term.params), feeding)
-            own["gathered"] = np.concatenate([own.get("gathered", np.empty(0)), numbers.double().cpu().numpy()])
+            numbers = term.gathered(*feeding.inputs, **term.params)
+            for column in numbers.unbind(1) if numbers.dim() == 2 else [numbers]:
+                _per_token(term, "gathered", column, feeding)
+            before = [own["gathered"]] if "gathered" in own else []
+            own["gathered"] = np.concatenate([*before, numbers.double().cpu().numpy()])
 
 
 def joined_parts(parts: Iterable[Parts], like: Tensor) -> Whole:

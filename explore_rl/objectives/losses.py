@@ -21,8 +21,29 @@ from analysis.errors import InputError
 MAX_LOG_RATIO = 20.0  # exp of more than this says "far away" and no more; keeps float32 finite
 
 
-def _ratio(logprob: Tensor, old_logprob: Tensor) -> Tensor:
-    return torch.exp((logprob - old_logprob).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO))
+def ratio_of(log_ratio: Tensor) -> Tensor:
+    """exp(log_ratio), the exponent held within +-20. [N] -> [N]."""
+    return torch.exp(log_ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO))
+
+
+def clipped(ratio: Tensor, advantage: Tensor, clip_low: float, clip_high: float) -> Tensor:
+    """max(-A ratio, -A clip(ratio, 1 - clip_low, 1 + clip_high)), whatever the ratio is of. [N], [N] -> [N]."""
+    return torch.maximum(-advantage * ratio, -advantage * ratio.clamp(1 - clip_low, 1 + clip_high))
+
+
+def clipped_figures(ratio: Tensor, advantage: Tensor, clip_low: float, clip_high: float) -> dict[str, Tensor]:
+    """Per token: whether `clipped` takes the gradient away (above, below, either). [N] each."""
+    high = ((advantage > 0) & (ratio > 1 + clip_high)).float()
+    low = ((advantage < 0) & (ratio < 1 - clip_low)).float()
+    return {"clip_fraction": high + low, "clip_fraction_high": high, "clip_fraction_low": low}
+
+
+def moved_figures(logprob: Tensor, old_logprob: Tensor) -> dict[str, Tensor]:
+    """Per token: how far the policy has moved since the draw, as ratio and as k3 of KL(old || new). [N] each."""
+    log_ratio = logprob - old_logprob
+    ratio = ratio_of(log_ratio)
+    # k3 with d = old - new, since the samples come from the old policy.
+    return {"ratio": ratio, "kl_old": ratio - log_ratio - 1}
 
 
 def ppo_clip(
@@ -59,8 +80,7 @@ def ppo_clip(
     >>> [round(x, 5) for x in loss.tolist()], [round(x, 5) for x in new.grad.tolist()]
     ([2.0, 3.0], [2.0, 0.0])
     """
-    ratio = _ratio(logprob, old_logprob)
-    loss = torch.maximum(-advantage * ratio, -advantage * ratio.clamp(1 - clip_low, 1 + clip_high))
+    loss = clipped(ratio_of(logprob - old_logprob), advantage, clip_low, clip_high)
     if dual_clip is None:
         return loss
     return torch.where(advantage < 0, torch.minimum(loss, -dual_clip * advantage), loss)
@@ -86,22 +106,11 @@ def ppo_clip_metrics(
     >>> dual["clip_fraction"].tolist(), dual["clip_fraction_dual"].tolist()
     ([1.0, 1.0], [0.0, 1.0])
     """
-    ratio = _ratio(logprob, old_logprob)
-    high = ((advantage > 0) & (ratio > 1 + clip_high)).float()
-    low = ((advantage < 0) & (ratio < 1 - clip_low)).float()
-    # k3 with d = old - new, since the samples come from the old policy.
-    log_ratio = logprob - old_logprob
-    kl_old = torch.exp(log_ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)) - log_ratio - 1
-    metrics = {
-        "clip_fraction": high + low,
-        "clip_fraction_high": high,
-        "clip_fraction_low": low,
-        "ratio": ratio,
-        "kl_old": kl_old,
-    }
+    moved = moved_figures(logprob, old_logprob)
+    metrics = {**clipped_figures(moved["ratio"], advantage, clip_low, clip_high), **moved}
     if dual_clip is not None:
-        dual = ((advantage < 0) & (ratio > dual_clip)).float()
-        metrics |= {"clip_fraction": high + low + dual, "clip_fraction_dual": dual}
+        dual = ((advantage < 0) & (moved["ratio"] > dual_clip)).float()
+        metrics |= {"clip_fraction": metrics["clip_fraction"] + dual, "clip_fraction_dual": dual}
     return metrics
 
 
@@ -159,7 +168,7 @@ class Loss:
     columns: what it reads, in the order of its arguments.
     metrics: takes the same arguments and returns figures per token [N].
     sums: sums over the whole mini-batch, given to function and metrics as keyword `sums`.
-    gathered: one number a token from all ranks, given as keyword `gathered`.
+    gathered: numbers of each token from all ranks, given as keyword `gathered`.
     """
 
     function: Callable[..., Tensor]
@@ -169,7 +178,14 @@ class Loss:
     gathered: Callable[..., Tensor] | None = None
 
 
-LOSSES = {"ppo_clip": Loss(ppo_clip, ("old_logprob", "advantage"), ppo_clip_metrics)}
+# name -> the loss, or "module:function" of the file that has it
+LOSSES: dict[str, Loss | str] = {
+    "ppo_clip": Loss(ppo_clip, ("old_logprob", "advantage"), ppo_clip_metrics),
+    "cispo": "explore_rl.objectives.cispo:loss",
+    "gspo": "explore_rl.objectives.gspo:loss",
+    "clip_cov": "explore_rl.objectives.covariance:clip_cov_loss",
+    "kl_cov": "explore_rl.objectives.covariance:kl_cov_loss",
+}
 
 
 def find_loss(name: str, options: dict[str, Any]) -> Loss:
@@ -181,20 +197,19 @@ def find_loss(name: str, options: dict[str, Any]) -> Loss:
     ('old_logprob', 'advantage')
     """
     where = f"algorithm.loss={name}"
-    if ":" in name:
-        module_name, _, function_name = name.partition(":")
+    found = LOSSES.get(name, name)
+    if isinstance(found, str):
+        module_name, colon, function_name = found.partition(":")
+        if not colon:
+            near = difflib.get_close_matches(name, LOSSES, n=1)
+            hint = f"; did you mean {near[0]}?" if near else f"; known are {', '.join(LOSSES)}, or module:function"
+            raise InputError(f"{where}: no such loss{hint}")
         try:
             found = getattr(importlib.import_module(module_name), function_name)()
         except (ImportError, AttributeError, TypeError) as error:
             raise InputError(f"{where}: cannot be made: {error}") from None
         if not isinstance(found, Loss):
             raise InputError(f"{where}: returned {type(found).__name__}; expected an explore_rl.objectives.losses.Loss")
-    elif name in LOSSES:
-        found = LOSSES[name]
-    else:
-        near = difflib.get_close_matches(name, LOSSES, n=1)
-        hint = f"; did you mean {near[0]}?" if near else f"; known are {', '.join(LOSSES)}, or module:function"
-        raise InputError(f"{where}: no such loss{hint}")
 
     # What is left of its parameters after log-probability, columns and what the learner gives.
     parameters = list(inspect.signature(found.function).parameters.values())[1 + len(found.columns) :]

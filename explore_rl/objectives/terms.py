@@ -31,8 +31,8 @@ class LossTerm:
         the place of logprob.
     sums: sums(logprob, *columns, **params) -> [k], added up over the whole mini-batch and all ranks before the update,
         without gradient. function and metrics get the total as the keyword `sums`.
-    gathered: gathered(logprob, *columns, **params) -> [N], one number a token, collected in the same way. function and
-        metrics get the numbers of all tokens as the keyword `gathered`, in no particular order (for quantiles).
+    gathered: gathered(logprob, *columns, **params) -> [N] or [N, k], numbers of each token, collected in the same way.
+        function and metrics get those of all tokens as the keyword `gathered`, in no particular order (for quantiles).
     """
 
     name: str

@@ -18,6 +18,9 @@ STRATEGIES = {
     "diversity_bonus": "explore_rl.strategies.methods.diversity_bonus:DiversityBonus",
     "mixture_policy": "explore_rl.strategies.methods.mixture_policy:MixturePolicy",
     "likelihood": "explore_rl.strategies.methods.likelihood:Likelihood",
+    "reinforce_pp": "explore_rl.strategies.methods.reinforce_pp:ReinforcePP",
+    "remax": "explore_rl.strategies.methods.remax:Remax",
+    "soft_overlong": "explore_rl.strategies.methods.soft_overlong:SoftOverlong",
 }
 
 

@@ -200,11 +200,14 @@ def without_success(group: Group) -> bool:
 
 
 def drop_for_traces(requests: list[Request], replaced: dict[int, int]) -> list[Request]:
-    """Takes the last `replaced[group]` requests out of each group, so that a trace takes the place of a draw."""
+    """Takes the last `replaced[group]` requests out of each group, so that a trace takes the place of a draw.
+
+    A greedy one is no sample of the group, and stays.
+    """
     still_to_drop = dict(replaced)
     kept = []
     for request in reversed(requests):
-        if still_to_drop.get(request.group, 0) > 0:
+        if request.temperature and still_to_drop.get(request.group, 0) > 0:
             still_to_drop[request.group] -= 1
         else:
             kept.append(request)

@@ -83,10 +83,11 @@ class TableEngines:
         logprobs = [0.0] * len(tokens)  # given, not drawn
         while len(tokens) < request.max_tokens and (len(tokens) == len(request.prefix_ids) or tokens[-1] != self.end):
             row = np.array([table.row_of(prompt, tokens)])
-            (log_p,) = table.log_probabilities(row, request.temperature)
+            (log_p,) = table.log_probabilities(row, request.temperature or 1.0)
             reached = np.exp(log_p).cumsum()
             token = int(np.searchsorted(reached, rng.random() * reached[-1], side="right"))
             token = min(token, len(log_p) - 1)  # a row of NaN is past the end; an engine draws something all the same
+            token = token if request.temperature else int(log_p.argmax())  # 0: greedy
             tokens = (*tokens, token)
             logprobs.append(log_p[token])
         return tokens, np.array(logprobs, dtype=np.float32)

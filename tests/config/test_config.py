@@ -200,9 +200,16 @@ def test_a_recipe_of_the_project_has_a_name_that_works_anywhere(tmp_path, monkey
         load_config("lab/grpo").learner.learning_rate
         == load_config(ROOT / "configs" / "lab" / "grpo.yaml").learner.learning_rate
     )
-    with pytest.raises(InputError, match=r"lab/gpro: no such recipe; did you mean lab/grpo\?"):
-        load_config("lab/gpro")
+    with pytest.raises(InputError, match=r"lab/grpoo: no such recipe; did you mean lab/grpo\?"):
+        load_config("lab/grpoo")
     assert "ablations/trace_rate" in names()
+
+
+@pytest.mark.parametrize("loss", ["cispo", "gspo", "kl_cov"])
+def test_a_loss_that_acts_from_the_second_update_on_is_warned_about(loss):
+    (line,) = warned(load_config(None, [f"algorithm.loss={loss}"]))
+    assert line.startswith(f"algorithm.loss='{loss}' has no effect")
+    assert warned(load_config(None, [f"algorithm.loss={loss}", "algorithm.minibatches=2"])) == []
 
 
 @pytest.mark.parametrize(

@@ -31,12 +31,18 @@ METHODS = {
     "diversity_bonus": ({"name": "diversity_bonus", "kind": "ucb"}, ()),
     "likelihood": ({"name": "likelihood", "coefficient": 0.5}, ()),
     "mixture_policy": ({"name": "mixture_policy"} | {f"share_{name}": s for name, s in SHARES.items()}, UNBIASED),
+    "soft_overlong": ({"name": "soft_overlong", "buffer": 1}, ()),
+    "remax": ({"name": "remax"}, ()),
+    "reinforce_pp": ({"name": "reinforce_pp", "baseline": "group"}, ("algorithm.advantage=rloo",)),
 }
 OFF = {
     "trace_injection": {"rate": 0.0},
     "diversity_bonus": {"coefficient": 0.0},
     "likelihood": {"rate": 0.0},
     "mixture_policy": {"share_policy": 1.0, "share_base": 0.0, "share_hot": 0.0},
+    "soft_overlong": {"coefficient": 0.0},
+    "remax": {"share": 0.0},
+    "reinforce_pp": {"whiten": False},
 }
 BUILTIN = {
     "kl in the loss": KL,
@@ -54,11 +60,13 @@ REFUSED = {
         "mixture_policy",
         "dynamic_sampling",
     ): "weight=exact would not be unbiased; set algorithm.dynamic_sampling_rounds=0",
+    ("mixture_policy", "reinforce_pp"): "the spread that it divides by is that of what was drawn",
+    ("reinforce_pp", "dynamic_sampling"): "reinforce_pp normalises over the batch",
     ("kl in the loss", "kl in the reward"): "",  # one setting, algorithm.kl_place
 }
 NAMES = [*METHODS, *BUILTIN]
 PAIRS = [pair for pair in itertools.combinations(NAMES, 2) if pair not in REFUSED]
-OF_METHODS = [(one, other) for one, other in itertools.permutations(METHODS, 2)]
+OF_METHODS = [pair for pair in itertools.permutations(METHODS, 2) if not {pair, pair[::-1]} & REFUSED.keys()]
 
 
 class Seen(Strategy):
@@ -106,6 +114,11 @@ def learnt_from(groups):
     ]
 
 
+def drawn_of(group):
+    """Samples of the group that an engine drew; a greedy draw is none."""
+    return [s for s in group.samples if s.rollout.drawn and s.rollout.request.source != "greedy"]
+
+
 def of_source(groups, source):
     return [sample for sample in samples_of(groups) if sample.rollout.request.source == source]
 
@@ -114,9 +127,9 @@ def injects_a_trace_in_place_of_a_draw(outcome, groups, names):
     for group in groups:
         shaped = [sample for sample in group.samples if sample.terms.get("shaped_trace") == 1.0]
         assert len(shaped) == 1 and shaped[0].rollout.given.all() and not shaped[0].rollout.request.in_baseline
-        assert sum(sample.rollout.drawn for sample in group.samples) == 7
+        assert len(drawn_of(group)) == 7
         counted = [s.reward for s in group.samples if s.rollout.request.in_baseline and s.reward is not None]
-        if "diversity_bonus" not in names:  # measured against the draws, and not one of them
+        if not {"diversity_bonus", "remax"} & {*names}:  # measured against the draws, and not one of them
             spread = np.std(counted, ddof=1)
             divided = outcome.trainer.config.algorithm.advantage == "grpo" and spread > 1e-6
             expected = (shaped[0].reward - np.mean(counted)) / (spread + 1e-6 if divided else 1.0)
@@ -143,7 +156,7 @@ def weights_are_exact(outcome, groups, names):
     """pi over the mixture that the group really drew from; in the first step policy and base are the first table."""
     table = digit_table()
     for group in groups:
-        drawn = [s for s in group.samples if s.rollout.drawn]
+        drawn = drawn_of(group)
         shares = {name: np.mean([s.rollout.request.share.get(name, 0.0) for s in drawn]) for name in SHARES}
         if len(drawn) == 7 and names.index("mixture_policy") < names.index("trace_injection"):
             # 2 of 8 are the policy's; of the other 6 a third is each one's, and a trace took the place of one of them.
@@ -174,21 +187,43 @@ def is_fed_by_every_row_of_the_policy_gradient(term, coefficient):
 
 def is_paid_by_every_member(outcome, groups, names):
     for sample in samples_of(groups):
-        paid = 0.25 * divergences.in_reward("k3", sample.columns["old_logprob"], sample.columns["base_logprob"])
+        paid = 0.0
+        if "kl in the reward" in names:
+            paid += 0.25 * divergences.in_reward("k3", sample.columns["old_logprob"], sample.columns["base_logprob"])
+        if "soft_overlong" in names:
+            paid += 0.5 * (len(sample.rollout.tokens) - 2)  # of 3; the last is the buffer
         assert sample.verdict.score - sample.reward == pytest.approx(paid, abs=1e-9)
+
+
+def measures_against_the_greedy_draw(outcome, groups, names):
+    for group in groups:
+        (greedy,) = [sample for sample in group.samples if sample.rollout.request.source == "greedy"]
+        assert not greedy.terms and not greedy.rollout.request.in_baseline
+        for sample in (sample for sample in group.samples if sample is not greedy):
+            bonus = 0.2 if "diversity_bonus" in names and sample.rollout.drawn and sample.verdict.is_evidence else 0.0
+            assert sample.advantage == pytest.approx(sample.reward - greedy.reward + bonus)
+
+
+def normalises_over_the_batch(outcome, groups, names):
+    counted = [s for s in samples_of(groups) if s.rollout.request.in_baseline]
+    tokens = np.concatenate([s.columns["advantage"][~s.rollout.given] for s in counted])
+    values = np.concatenate([np.full(len(s.rollout.tokens), s.advantage)[~s.rollout.given] for s in counted])
+    assert tokens == pytest.approx((values - values.mean()) / values.std(), abs=1e-5)
 
 
 def corrects_what_the_policy_drew(outcome, groups, names):
     """Engine and learner are the same table here, so the factor is 1; and only where an engine drew."""
     for sample in samples_of(groups):
-        assert ("correction" in sample.columns) == sample.rollout.drawn
+        is_drawn = sample.rollout.drawn and sample.rollout.request.source != "greedy"
+        assert ("correction" in sample.columns) == is_drawn
         assert sample.columns.get("correction", np.ones(1)) == pytest.approx(1.0, abs=1e-6)
 
 
 def masks_what_was_cut_off(outcome, groups, names):
     cut = [sample for sample in samples_of(groups) if sample.rollout.truncated]
     assert cut
-    assert len(outcome.updates[0].rows) == len([s for s in samples_of(groups) if s.reward is not None]) - len(cut)
+    teaching = [s for s in samples_of(groups) if s.reward is not None and s.terms]
+    assert len(outcome.updates[0].rows) == len(teaching) - len(cut)
     assert all(sample.reward is not None for sample in cut)  # they stay in the baseline
 
 
@@ -203,6 +238,9 @@ CLAIMS = {
     "diversity_bonus": counts_every_answer_that_was_drawn,
     "likelihood": learns_traces_beside_the_draws,
     "mixture_policy": weights_are_exact,
+    "soft_overlong": is_paid_by_every_member,
+    "remax": measures_against_the_greedy_draw,
+    "reinforce_pp": normalises_over_the_batch,
     "kl in the loss": is_fed_by_every_row_of_the_policy_gradient("kl", 0.25),
     "kl in the reward": is_paid_by_every_member,
     "entropy": is_fed_by_every_row_of_the_policy_gradient("entropy", 0.125),

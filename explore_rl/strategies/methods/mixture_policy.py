@@ -176,11 +176,12 @@ class MixturePolicy(Strategy):
             return requests
         places_of_group: dict[int, list[int]] = {}
         for i, request in enumerate(requests):
-            places_of_group.setdefault(request.group, []).append(i)
+            if request.temperature:  # a greedy draw is no sample of the mixture
+                places_of_group.setdefault(request.group, []).append(i)
 
         # The first requests of a group stay the policy's; each of the others draws its component.
         components = ["policy"] * len(requests)
-        shares = [{"policy": 1.0}] * len(requests)
+        shares = [{"policy": 1.0} if request.temperature else None for request in requests]
         for places in places_of_group.values():
             fixed, chances = self.allocation(len(places), context.config.rewards.min_group)
             free = places[fixed:]

@@ -1,0 +1,87 @@
+"""REINFORCE++ (arXiv 2501.03262, section 3): advantages are normalised over the whole batch, not within a group.
+
+Acts at: keep, when every strategy has changed the advantages that it would; it writes them per token. With r the reward of a completion, or with `baseline: group` its advantage within the
+group (`algorithm.advantage: dr_grpo`, r - mean of the group),
+
+    A_t = r - kl_coefficient sum over i >= t of (log pi_old(y_i) - log pi_base(y_i))
+    A_t <- (A_t - mean) / std      over all drawn tokens of the batch
+
+The sum is what the tokens from t on pay in KL, the estimator k1 at each of them. The form with baseline has its KL in
+the loss instead (algorithm.kl: k2).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from analysis.errors import InputError
+from explore_rl.config.schema import Config
+from explore_rl.objectives.advantages import EPSILON
+from explore_rl.strategies import parameters
+from explore_rl.strategies.base import Needs, StepContext, Strategy
+from explore_rl.strategies.builtin.group_advantage import against_group
+from explore_rl.strategies.builtin.kl import base_logprob
+from explore_rl.types import Group, Problem, Sample
+
+
+class ReinforcePP(Strategy):
+    """Writes Sample.columns["advantage"].
+
+    baseline: "none" (REINFORCE++) or "group" (REINFORCE++-baseline).
+    kl_coefficient: of the KL in the rewards of the tokens.
+    whiten: whether advantages are normalised over the batch. Without it and the rest, "group" is Dr. GRPO.
+    """
+
+    name = "reinforce_pp"
+
+    def __init__(self, *, baseline: str = "none", kl_coefficient: float = 0.0, whiten: bool = True):
+        self.baseline = parameters.choice("baseline", baseline, ("none", "group"))
+        self.kl_coefficient = parameters.number("kl_coefficient", kl_coefficient)
+        self.whiten = parameters.flag("whiten", whiten)
+        if whiten:
+            self.biases = "the spread that it divides by is that of what was drawn"
+
+    def needs(self, config: Config) -> Needs:
+        return Needs(columns=(base_logprob(config),) if self.kl_coefficient else ())
+
+    def check(self, config: Config, problems: list[Problem], others: list[Strategy]) -> None:
+        algorithm = config.algorithm
+        if self.baseline == "none" and any(other.name == "remax" for other in others):
+            raise InputError("strategies: reinforce_pp: remax is a baseline, and baseline=none has none; set group")
+        if self.whiten and algorithm.dynamic_sampling_rounds:
+            raise InputError(
+                f"algorithm.dynamic_sampling_rounds={algorithm.dynamic_sampling_rounds}: reinforce_pp normalises over"
+                " the batch, and that is not whole before the last draw; set 0"
+            )
+        divides = algorithm.divide_by_std or (algorithm.divide_by_std is None and algorithm.advantage == "grpo")
+        if self.whiten and self.baseline == "group" and divides:
+            raise InputError(
+                f"algorithm.advantage={algorithm.advantage}: it divides by the spread of a group, and reinforce_pp with"
+                " baseline=group by that of the batch; choose dr_grpo or rloo"
+            )
+
+    def keep(self, groups: list[Group], context: StepContext) -> tuple[list[Group], int]:
+        samples = [s for g in groups for s in g.samples if s.reward is not None and len(s.rollout.tokens)]
+        own = {id(sample): value for g in groups for sample, value in against_group(g, context.config)}
+        values = [self._returns(sample, own.get(id(sample), 0.0)) for sample in samples]
+        counted = [v[~s.rollout.given] for s, v in zip(samples, values, strict=True) if s.rollout.request.in_baseline]
+        tokens = np.concatenate([*counted, np.zeros(0)])
+        mean, std = (tokens.mean(), tokens.std()) if len(tokens) else (0.0, 0.0)
+        for sample, value in zip(samples, values, strict=True):
+            if self.whiten:
+                value = (value - mean) / std if std > EPSILON else value - mean
+            sample.columns["advantage"] = value.astype(np.float32)
+        context.metrics |= {"mean": float(mean), "std": float(std)}
+        return groups, 0
+
+    def _returns(self, sample: Sample, in_group: float) -> np.ndarray:
+        """A_t before it is normalised, float64 [T]. in_group: what the group alone says of the sample."""
+        assert sample.reward is not None
+        value = sample.advantage
+        if self.baseline == "none":
+            value = sample.reward + (sample.advantage - in_group)  # what other strategies have added stays
+        values = np.full(len(sample.rollout.tokens), value)
+        if self.kl_coefficient:
+            paid = sample.columns["old_logprob"].astype(np.float64) - sample.columns["base_logprob"]
+            values -= self.kl_coefficient * paid[::-1].cumsum()[::-1]
+        return values

@@ -1,0 +1,65 @@
+"""REINFORCE++: worked gradients of both forms, Dr. GRPO and GRPO bit for bit without whitening, resume, refusals."""
+
+import numpy as np
+import pytest
+from fixed_batch import coin_table, gradient_of_groups, group, sample
+
+from analysis.errors import InputError
+from explore_rl.strategies.methods.reinforce_pp import ReinforcePP
+from explore_rl.strategies.methods.remax import Remax
+from explore_rl.testing import digits_config, make_trainer, run_steps
+
+
+def test_kl_is_paid_token_by_token_and_the_batch_is_normalised():
+    """Policy 1/2 and base 1/4 for the token 0: log 2 a token is paid for it, log 2/3 for the other."""
+    groups = [group(sample((0, 0), 1.0), sample((1, 1), 0.0))]
+    tables = {"table": coin_table(2), "base": coin_table(2, 0.25)}
+    found = gradient_of_groups(groups, [ReinforcePP(kl_coefficient=0.1)], config=digits_config(), **tables)
+    first, second = (s.columns["advantage"] for s in groups[0].samples)
+    assert first == pytest.approx([0.914896, 1.080496], abs=1e-5)
+    assert second == pytest.approx([-0.949259, -1.046132], abs=1e-5)
+    assert found[:, 0] == pytest.approx([-0.2330194, -0.2658285], abs=1e-6)
+
+
+def test_the_form_with_baseline_normalises_what_the_group_says():
+    """Two problems, 3 of 4 and 1 of 4 right: r - mean is .25, -.75 and .75, -.25; their spread is sqrt(3) / 4."""
+    one, two = ([group(*(sample((i % 2,), r) for i, r in enumerate(rs)))] for rs in ([1, 1, 1, 0], [1, 0, 0, 0]))
+    config = digits_config("algorithm.advantage=dr_grpo", "algorithm.prompts_per_step=2")
+    found = gradient_of_groups(one + two, [ReinforcePP(baseline="group")], config=config, table=coin_table(1))
+    advantages = [float(s.columns["advantage"][0]) for g in one + two for s in g.samples]
+    low, high = 1 / 3**0.5, 3**0.5
+    assert advantages == pytest.approx([low, low, low, -high, high, -low, -low, -low], abs=1e-6)
+    assert found[0, 0] == pytest.approx(-(high + low) / 8, abs=1e-6)
+
+
+@pytest.mark.parametrize("advantage", ["grpo", "dr_grpo"])
+def test_without_whitening_the_form_with_baseline_is_grpo_bit_for_bit(tmp_path, advantage):
+    config = digits_config(f"algorithm.advantage={advantage}")
+    plain = run_steps(tmp_path / "plain", config=config)
+    off = run_steps(tmp_path / "off", [ReinforcePP(baseline="group", whiten=False)], config=config)
+    assert (off.table == plain.table).all()
+    on = run_steps(tmp_path / "on", [ReinforcePP()], config=config)
+    assert (on.table != plain.table).any()
+
+
+def test_the_batch_has_mean_0_and_spread_1_over_its_tokens(tmp_path):
+    outcome = run_steps(tmp_path, [ReinforcePP()], config=digits_config("algorithm.importance_cap=null"))
+    tokens = np.concatenate([row.columns["advantage"] for row in outcome.updates[0].rows])
+    assert (tokens.mean(), tokens.std()) == pytest.approx((0, 1), abs=1e-5)
+
+
+def test_it_goes_on_where_it_stopped(tmp_path):
+    config = digits_config("run.steps=6")
+    whole = run_steps(tmp_path / "whole", [ReinforcePP(kl_coefficient=0.1)], config=config)
+    run_steps(tmp_path / "broken", [ReinforcePP(kl_coefficient=0.1)], config=config, stop_after=3)
+    resumed = run_steps(tmp_path / "broken", [ReinforcePP(kl_coefficient=0.1)], config=config)
+    assert (resumed.table == whole.table).all()
+
+
+def test_what_makes_no_sense_beside_it_is_refused(tmp_path):
+    with pytest.raises(InputError, match="algorithm.dynamic_sampling_rounds=2: reinforce_pp normalises over the batch"):
+        make_trainer(tmp_path, [ReinforcePP()], config=digits_config("algorithm.dynamic_sampling_rounds=2"))
+    with pytest.raises(InputError, match="remax is a baseline"):
+        make_trainer(tmp_path, [ReinforcePP(), Remax()])
+    with pytest.raises(InputError, match="algorithm.advantage=grpo: it divides by the spread of a group"):
+        make_trainer(tmp_path, [ReinforcePP(baseline="group")])
