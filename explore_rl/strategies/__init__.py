@@ -18,6 +18,11 @@ STRATEGIES = {
     "diversity_bonus": "explore_rl.strategies.methods.diversity_bonus:DiversityBonus",
     "mixture_policy": "explore_rl.strategies.methods.mixture_policy:MixturePolicy",
     "likelihood": "explore_rl.strategies.methods.likelihood:Likelihood",
+    "rs_grpo": "explore_rl.strategies.methods.rs_grpo:RsGrpo",
+    "simko": "explore_rl.strategies.methods.simko:SimKO",
+    "prorl": "explore_rl.strategies.methods.prorl:ProRL",
+    "ppo": "explore_rl.strategies.methods.ppo:Ppo",
+    "flow_rl": "explore_rl.strategies.methods.flow_rl:FlowRL",
 }
 
 
