@@ -39,5 +39,7 @@ def test_a_resumed_run_goes_on_as_it_was(tmp_path, resumes):
 
 
 def test_another_loss_is_refused():
+    config = digits_config()
+    config.algorithm.loss = "another"
     with pytest.raises(InputError, match="clipped loss"):
-        OneStep(SimKO(), [SURE], ("algorithm.loss=gspo",))
+        SimKO().check(config, [], [])

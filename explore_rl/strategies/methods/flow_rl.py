@@ -5,9 +5,9 @@ Acts at: advantage (the rows of the policy gradient feed the term in its place),
     L = w (log Z(x) + mean_t log pi(y_t) - beta r - mean_t log pi_base(y_t))^2
     w = clip(pi(y) / pi_old(y), 1 - clip, 1 + clip), a constant;   r = the group's advantage
 
-so that pi ~ pi_base e^(beta r) / Z with lengths normalised away. log Z is a head on the policy: linear on the hidden state
-of the prompt's last token. Its gradient goes into the trunk too. The loss is the same at each token of a completion, so
-aggregation=sequence makes it the mean over completions.
+so that pi ~ pi_base e^(beta r) / Z with lengths normalised away. log Z is a head on the policy: linear on the hidden
+state of the prompt's last token. Its gradient goes into the trunk too. The loss is the same at each token of a
+completion, so aggregation=sequence makes it the mean over completions.
 """
 
 from __future__ import annotations
@@ -85,8 +85,8 @@ def flow_balance(
 ) -> Tensor:
     """The loss of its completion at each token, [N]. sequence: int64 [N], tokens in order; the rest float [N].
 
-    One completion of two tokens, each .5 nats less likely than under the base, with r = .1 and log Z = 1: the bracket is
-    1 - .5 - 15 x .1 = -1.
+    One completion of two tokens, each .5 nats less likely than under the base, with r = .1 and log Z = 1: the bracket
+    is 1 - .5 - 15 x .1 = -1.
 
     >>> lp, flat = torch.tensor([-1.5, -1.5]), torch.ones(2)
     >>> flow_balance(lp, lp, lp + 0.5, 0.1 * flat, flat, torch.tensor([0, 0]), beta=15.0, clip=0.2).tolist()

@@ -1,6 +1,6 @@
 """ProRL's hard resets (arXiv 2505.24864, section 2.3): the KL's base becomes the present policy, the optimizer forgets.
 
-Acts at: after_update. The rest of ProRL are settings: clip-higher, dynamic sampling, KL in the loss (docs/methods/prorl.md).
+Acts at: after_update. The rest of ProRL are settings: clip-higher, dynamic sampling, KL in the loss.
 
 A KL to a base that stays where it was grows until it outweighs the reward. ProRL moves the base by hand when validation
 stagnates. Here it moves after every so many steps, or when the mean score of the draws, smoothed over about ten steps,
