@@ -15,6 +15,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 LAYERS = [
     ["analysis"],
     ["explore_rl", "explore_rl.types", "explore_rl.files"],
+    ["explore_rl.parts"],
     [
         "explore_rl.models",
         "explore_rl.experiments.run_folder",

@@ -12,7 +12,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = """examples:
   explore-rl score lab:base --problems "lab:countdown?split=audit" --samples tuned.parquet \\
     --at own --out base_on_tuned.parquet
-  explore-rl score runs/grpo-seed0/final --problems "lab:countdown?split=train" --traces --out grpo_on_traces.parquet"""
+  explore-rl score runs/grpo-seed0/final --problems "lab:countdown?split=train" --traces --out grpo_on_traces.parquet
+
+A killed command goes on where it stopped when it is given again."""
     parser.add_argument("model", help="a Hugging Face checkpoint folder, or lab:base")
     parser.add_argument("--problems", required=True, help="the problem file or spec that the texts belong to")
     # Which texts, and at which settings.
@@ -29,35 +31,48 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--template", default="none", help="chat, qwen-boxed, r1, plain, none, or a file")
     parser.add_argument("--out", required=True, type=Path, help="the Parquet file to write")
+    # On what it runs.
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
+    parser.add_argument("--ranks", type=int, default=1, help="processes that share the work, one GPU each")
+    parser.add_argument(
+        "--zero-stage", type=int, default=0, choices=(0, 1, 2, 3), help="3: the ranks share the model's weights too"
+    )
+    parser.add_argument(
+        "--micro-batch-tokens", type=int, default=8192, help="tokens of one forward pass; a longer text has its own"
+    )
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    parser.add_argument("--ray-address", default="local", help="auto joins a running cluster")
+    parser.add_argument("--part", type=int, default=256, help="texts written at a time (what a kill can lose)")
 
 
 def run(args: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
-    import numpy as np
-    import torch
-
     from analysis.errors import InputError
     from explore_rl.commands.reporting import reported
     from explore_rl.learner import scoring
 
-    if args.out.exists():
-        raise InputError(f"{args.out}: is there already; choose another --out")
-    if args.device == "cuda" and not torch.cuda.is_available():
-        raise InputError("--device cuda: there is no GPU here")
-    device = args.device if args.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
-    with reported("explore-rl score", "nothing was written; give the command again") as outcome:
-        records = scoring.run(
-            model=args.model,
-            samples=args.samples,
-            problems_path=args.problems,
-            at=args.at,
-            template_name=args.template,
-            out=args.out,
-            dtype=args.dtype,
-            device=device,
+    for name in ("ranks", "micro_batch_tokens", "part"):
+        if getattr(args, name) < 1:
+            raise InputError(f"--{name.replace('_', '-')}={getattr(args, name)}: expected at least 1")
+    settings = scoring.ScoringSettings(
+        model=args.model,
+        problems=args.problems,
+        samples=args.samples,
+        at=args.at,
+        template=args.template,
+        dtype=args.dtype,
+        part=args.part,
+    )
+    with reported("explore-rl score", "what is complete is kept; give the command again to go on") as outcome:
+        reading = scoring.reader(
+            settings,
+            ranks=args.ranks,
+            zero_stage=args.zero_stage,
+            micro_batch_tokens=args.micro_batch_tokens,
+            device=args.device,
+            ray_address=args.ray_address,
         )
+        found = scoring.score(settings, args.out, reading)
     if outcome.code:
         return outcome.code
 
@@ -65,9 +80,7 @@ def run(args: argparse.Namespace) -> int:
     at = "temperature 1 and top-p 1 (raw)"
     if args.at == "own" and args.samples:
         at = "each sample's own temperature and top-p"
-    perplexity = [r["perplexity"] for r in records if r["perplexity"] is not None]
-    print(f"{args.out}: {len(records)} texts under {records[0]['model']}, at {at}")
-    if perplexity:
-        logprobs = [r["logprob"] for r in records if r["logprob"] is not None]
-        print(f"mean log-probability {np.mean(logprobs):.3f} nats, median perplexity {np.median(perplexity):.4f}")
+    print(f"{args.out}: {found['texts']} texts under {found['model']}, at {at}")
+    if found["perplexity"] is not None:
+        print(f"mean log-probability {found['logprob']:.3f} nats, median perplexity {found['perplexity']:.4f}")
     return 0

@@ -48,7 +48,8 @@ def learning_rate(config: Config, step: int, peak: float | None = None) -> float
 def deepspeed_settings(config: Config, kind: str, model: torch.nn.Module) -> dict[str, Any]:
     """DeepSpeed's config. Rows carry their weights, so nothing is divided by batch sizes or accumulation steps here."""
     learner = config.learner
-    bucket = min(int(1e8), sum(getattr(p, "ds_numel", p.numel()) for p in model.parameters()))
+    numbers = sum(getattr(p, "ds_numel", p.numel()) for p in model.parameters())
+    bucket = min(int(1e8), -(-numbers // 64) * 64)  # ZeRO wants even ones
     settings: dict[str, Any] = {
         "train_micro_batch_size_per_gpu": 1,  # DeepSpeed wants a number; nothing depends on it
         "gradient_accumulation_steps": 1,

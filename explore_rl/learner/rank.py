@@ -23,6 +23,7 @@ import torch.distributed as dist
 from explore_rl.config.schema import Config
 from explore_rl.learner import checkpoints, device
 from explore_rl.learner.collate import Sequence, collate
+from explore_rl.learner.head import ReadoutHead
 from explore_rl.learner.loss import (
     Outputs,
     Whole,
@@ -97,6 +98,7 @@ class LearnerRank:
             torch.set_num_threads(config.learner.threads)
         checkpoints.seed_everything(config.seed, self.index)
         self.config, self.needs = config, needs
+        self.base_refreshed = False
         if needs.policy:
             self._train("policy", self._load(heads=needs.heads), peak=config.learner.learning_rate)
         if needs.critic:
@@ -113,7 +115,6 @@ class LearnerRank:
         """The frozen copy of the initial model, without an optimizer."""
         import deepspeed
 
-        self.base_refreshed = False
         self.frozen = self._load().eval().requires_grad_(False)
         if self.config.learner.zero_stage == 3:  # its shards are made whole layer by layer too
             self.frozen, *_ = deepspeed.initialize(
@@ -131,7 +132,7 @@ class LearnerRank:
         return loaded
 
     def _tick(self, policy: Policy) -> None:
-        """Lets progress grow at every layer, forward and backward: a micro-batch may take minutes."""
+        """Lets progress grow at every layer and chunk, forward and backward: a micro-batch may take minutes."""
 
         def tick(*_: object) -> None:
             self.progress += 1
@@ -145,6 +146,8 @@ class LearnerRank:
         layers = [layer for module in policy.modules() if isinstance(module, torch.nn.ModuleList) for layer in module]
         for module in (*layers, *policy.ends):
             module.register_forward_hook(after)
+            if isinstance(module, ReadoutHead):
+                module.tick = tick
 
     def _drop(self) -> None:
         for trained in self.trained.values():
@@ -220,7 +223,7 @@ class LearnerRank:
         whole = self._whole(trained, part, terms) if wants_whole(terms) else {}
         for outputs in self._outputs(trained, part, terms):
             # A loss of 0 on every output: a rank without tokens takes part in the backward pass all the same.
-            loss = sum(value.sum() * 0 for value in outputs.values.values())
+            loss = torch.stack([value.sum() * 0 for value in outputs.values.values()]).sum()
             tokens = sum(outputs.counts)
             if tokens:
                 loss = loss + loss_of(terms, outputs, whole=whole, sums=sums)
@@ -284,6 +287,7 @@ class LearnerRank:
             if hasattr(self.frozen, "destroy"):
                 self.frozen.destroy()
             self._freeze_base()
+            self.base_refreshed = False
             saved = self._saved()
         self.base_refreshed = checkpoints.load(saved, folder)
         self.progress += 1

@@ -6,28 +6,28 @@ They are raw (temperature 1, top-p 1) or under each sample's own temperature and
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 from tqdm import tqdm
-from transformers import AutoModelForCausalLM
 
 from analysis.errors import InputError
-from analysis.records import write_scores
+from analysis.records import SCORE_COLUMNS, conform, write_scores
+from explore_rl.cluster import placement
+from explore_rl.config.schema import Config, DevicesConfig, LearnerConfig, ModelConfig
+from explore_rl.learner.messages import LearnerNeeds
 from explore_rl.models import load_tokenizer, model_identity, resolve_model
-from explore_rl.objectives.readouts import nucleus_logprob
+from explore_rl.objectives.readouts import Readout, entropy, logprob, nucleus_logprob
+from explore_rl.parts import Parts
 from explore_rl.problems import load_problems, load_template
 from explore_rl.problems.templates import template_hash
 from explore_rl.types import Problem
-
-log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -155,69 +155,150 @@ def from_traces(problems: list[Problem], *, template: Any, tokenizer: Any) -> li
     return texts
 
 
-@torch.inference_mode()
-def score(
-    model_path: str, texts: list[Text], *, dtype: str, device: str, tokens_per_batch: int = 8192
-) -> list[dict[str, Any]]:
-    """One record a text (analysis.records.SCORE_COLUMNS), in order.
+# --- scoring ----------------------------------------------------------------------------------------------------------
 
-    It holds logprob (nats, of the whole text), the mean entropy of its tokens, and perplexity, exp(-logprob / tokens)
-    (arXiv 2504.13837). Log-probabilities are taken in float64 from the logits at completion positions. A token that
-    top-p cuts off makes the text's log-probability null in the record, and perplexity with it.
 
-    model_path: a checkpoint folder, or a model by name.
-    texts: to score.
-    dtype, device: of the model.
-    tokens_per_batch: with padding.
+class Reader(Protocol):
+    """What scoring uses of a learner."""
+
+    def read(
+        self, sequences: list[tuple[np.ndarray, int]], readouts: tuple[Readout, ...], model: str
+    ) -> list[tuple[np.ndarray, ...]]: ...
+
+
+@dataclass(frozen=True)
+class ScoringSettings:
+    """What is scored.
+
+    model: a checkpoint folder, or a model by name.
+    problems: a file or a spec.
+    samples: a samples file; None: the traces of the problems are scored.
+    at: "raw", or "own" for each sample's own temperature and top_p.
+    template: of the prompts.
+    dtype: of the model.
+    part: texts that are written at a time.
     """
-    folder = resolve_model(model_path)
-    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype)).eval()
-    model = model.to(device)
-    identity = model_identity(folder)
-    records: list[dict[str, Any]] = [{} for _ in texts]
-    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-    with tqdm(total=len(texts), desc="scoring", unit="text", dynamic_ncols=True) as bar:
-        for batch in _batches(order, texts, tokens_per_batch=tokens_per_batch):
-            # Padded on the right, which causal attention does not see.
-            ids = torch.zeros((len(batch), max(len(texts[i]) for i in batch)), dtype=torch.long)
-            for row, i in enumerate(batch):
-                ids[row, : len(texts[i])] = torch.tensor(texts[i].prompt + texts[i].tokens)
-            logits = model(ids.to(device), use_cache=False).logits
-            # The logits before each of the completion's tokens predict it.
-            for row, i in enumerate(batch):
-                begin = len(texts[i].prompt)
-                end = len(texts[i])
-                predicting = logits[row, begin - 1 : end - 1].double().cpu()
-                records[i] = _record(texts[i], predicting, tokens=ids[row, begin:end], identity=identity)
-            bar.update(len(batch))
-    return records
+
+    model: str
+    problems: str
+    samples: Path | None = None
+    at: str = "raw"
+    template: str = "none"
+    dtype: str = "float32"
+    part: int = 256
 
 
-def _record(text: Text, logits: torch.Tensor, *, tokens: torch.Tensor, identity: str) -> dict[str, Any]:
-    """A text's record.
+@contextmanager
+def reader(
+    settings: ScoringSettings,
+    *,
+    ranks: int = 1,
+    zero_stage: int = 0,
+    micro_batch_tokens: int = 8192,
+    device: str = "auto",
+    ray_address: str = "local",
+) -> Iterator[Reader]:
+    """Learner ranks that hold the settings' model without an optimizer, as long as the block lasts.
 
-    text: what was scored.
-    logits: [T, V], those that predict its tokens.
-    tokens: [T].
-    identity: the model's.
+    ranks, zero_stage, micro_batch_tokens: as in `learner`; at stage 3 the ranks share the model's weights.
+    device, ray_address: as in `devices`.
     """
-    # An empty text has probability 1, and no tokens to take a mean over.
-    logprob = 0.0
-    entropy = None
-    if len(tokens):
-        readout = nucleus_logprob(text.temperature, text.top_p)
-        logprobs = readout.of(torch.log_softmax(logits, dim=-1), tokens)
-        logprob = float(logprobs.sum())
-        distribution = torch.log_softmax(logits / text.temperature, dim=-1)
-        entropy = float(-(distribution.exp() * distribution).sum(-1).mean())
-    possible = np.isfinite(logprob)
+    from explore_rl.learner.learner import Learner
+
+    config = Config(name="score")
+    config.model = ModelConfig(path=settings.model, dtype=settings.dtype)
+    config.devices = DevicesConfig(device=device, ray_address=ray_address)
+    config.learner = LearnerConfig(ranks=ranks, zero_stage=zero_stage, micro_batch_tokens=micro_batch_tokens)
+    config.rollout.actors = 0
+    layout = placement.start(config, 0)
+    try:
+        learner = Learner(config, layout, LearnerNeeds(policy=False, base=True))
+        yield learner
+        learner.close()
+    finally:
+        layout.close()
+
+
+def score(settings: ScoringSettings, out: Path, reading: AbstractContextManager[Reader]) -> dict[str, Any]:
+    """Scores what is missing of `settings` into `out`, a record a text (analysis.records.SCORE_COLUMNS), in order.
+
+    A record holds logprob (nats, of the whole text), the mean entropy of its tokens, and perplexity, exp(-logprob /
+    tokens) (arXiv 2504.13837). A token that top-p cuts off makes the text's log-probability null, and perplexity with
+    it. Returns the number of texts, the model's identity, and the figures that a person looks at first. Raises
+    InputError, ActorFault.
+
+    settings: what is scored.
+    out: must not be there yet; its parts may.
+    reading: gives the learner that reads the model as "base". It is entered only if something is missing.
+    """
+    tokenizer = load_tokenizer(settings.model)
+    template = load_template(settings.template)
+    problems = load_problems(settings.problems)
+    if settings.samples:
+        texts = from_samples(settings.samples, problems, template=template, tokenizer=tokenizer, settings=settings.at)
+    else:
+        texts = from_traces(problems, template=template, tokenizer=tokenizer)
+    identity = model_identity(resolve_model(settings.model))
+    decides = {"model": identity, "at": settings.at, "dtype": settings.dtype, "part": settings.part}
+    parts = Parts(out, decides | {"content of the texts": _hash_of(texts)})
+    spans = [texts[start : start + settings.part] for start in range(0, len(texts), settings.part)]
+    missing = parts.missing(len(spans))
+    if missing:
+        done = len(texts) - sum(len(spans[i]) for i in missing)
+        with (
+            reading as learner,
+            tqdm(total=len(texts), initial=done, desc="scoring", unit="text", dynamic_ncols=True) as bar,
+        ):
+            for i in missing:
+                records = [
+                    _record(text, values, identity=identity)
+                    for text, values in zip(spans[i], _read(learner, spans[i]), strict=True)
+                ]
+                parts.write(i, conform(_table(records), SCORE_COLUMNS))
+                bar.update(len(records))
+    whole = pa.concat_tables(parts.tables(len(spans)), promote_options="permissive")
+    write_scores(out, whole)
+    parts.remove()
+    figures = {name: whole[name].drop_null().to_numpy() for name in ("logprob", "perplexity")}
+    return {
+        "texts": len(texts),
+        "model": identity,
+        "logprob": float(figures["logprob"].mean()) if len(figures["logprob"]) else None,
+        "perplexity": float(np.median(figures["perplexity"])) if len(figures["perplexity"]) else None,
+    }
+
+
+def _read(learner: Reader, texts: list[Text]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Log-probability and entropy of each text's tokens, [T] each, at the text's own settings."""
+    nothing = np.empty(0, dtype=np.float32)
+    found: list[tuple[np.ndarray, np.ndarray]] = [(nothing, nothing)] * len(texts)
+    by_settings: dict[tuple[float, float], list[int]] = {}
+    for i, text in enumerate(texts):
+        if text.tokens:  # an empty text has probability 1
+            by_settings.setdefault((text.temperature, text.top_p), []).append(i)
+    for (temperature, top_p), places in by_settings.items():
+        chosen = logprob(temperature) if top_p == 1 else nucleus_logprob(temperature, top_p)
+        sequences = [
+            (np.array(texts[i].prompt + texts[i].tokens, dtype=np.int32), len(texts[i].prompt)) for i in places
+        ]
+        for i, values in zip(places, learner.read(sequences, (chosen, entropy(temperature)), "base"), strict=True):
+            found[i] = values[0], values[1]
+    return found
+
+
+def _record(text: Text, values: tuple[np.ndarray, np.ndarray], *, identity: str) -> dict[str, Any]:
+    """A text's record. values: as `_read` gives them. identity: the model's."""
+    logprobs, entropies = (value.astype(np.float64) for value in values)
+    total = float(logprobs.sum())
+    possible = bool(np.isfinite(total))
+    tokens = len(logprobs)
     return {
         "problem_id": text.problem_id,
         "model": identity,
-        "logprob": logprob if possible else None,
-        "num_tokens": len(tokens),
-        "perplexity": float(np.exp(-logprob / len(tokens))) if possible and len(tokens) else None,
-        "token_entropy": entropy,
+        "logprob": total if possible else None,
+        "num_tokens": tokens,
+        "perplexity": float(np.exp(-total / tokens)) if possible and tokens else None,
+        "token_entropy": float(entropies.mean()) if tokens else None,
         "temperature": text.temperature,
         "top_p": text.top_p,
         "sequence": hashlib.sha256(np.array(text.tokens, dtype=np.int64).tobytes()).hexdigest()[:16],
@@ -225,45 +306,23 @@ def _record(text: Text, logits: torch.Tensor, *, tokens: torch.Tensor, identity:
     }
 
 
-def _batches(order: list[int], texts: list[Text], *, tokens_per_batch: int) -> Iterator[list[int]]:
-    """`order` (indices of texts, short to long) cut into batches of at most tokens_per_batch tokens with padding."""
-    batch: list[int] = []
-    for i in order:
-        if batch and (len(batch) + 1) * len(texts[i]) > tokens_per_batch:
-            yield batch
-            batch = []
-        batch.append(i)
-    if batch:
-        yield batch
+EXTRA_COLUMNS = {
+    "perplexity": pa.float64(),
+    "finish_reason": pa.string(),
+    "max_tokens": pa.int64(),
+    "template": pa.string(),
+    "region": pa.string(),
+}
 
 
-def run(
-    model: str,
-    samples: Path | None,
-    problems_path: str,
-    at: str,
-    template_name: str,
-    out: Path,
-    dtype: str,
-    device: str,
-) -> list[dict[str, Any]]:
-    """Reads, scores and writes; returns the records. Raises InputError.
+def _table(records: list[dict[str, Any]]) -> pa.Table:
+    kinds = {name: kind for name, (kind, _) in SCORE_COLUMNS.items()} | EXTRA_COLUMNS
+    return pa.table({name: pa.array([r[name] for r in records], type=kinds[name]) for name in records[0]})
 
-    model: a checkpoint folder, or a model by name.
-    samples: a samples file; None: the traces of the problems are scored.
-    problems_path: a file or a spec.
-    at: "raw", or "own" for each sample's own temperature and top_p.
-    template_name: of the prompt template.
-    out: the Parquet file to write.
-    dtype, device: of the model.
-    """
-    tokenizer = load_tokenizer(model)
-    template = load_template(template_name)
-    problems = load_problems(problems_path)
-    if samples:
-        texts = from_samples(samples, problems, template=template, tokenizer=tokenizer, settings=at)
-    else:
-        texts = from_traces(problems, template=template, tokenizer=tokenizer)
-    records = score(model, texts, dtype=dtype, device=device)
-    write_scores(out, records)
-    return records
+
+def _hash_of(texts: list[Text]) -> str:
+    """16 hex digits of the texts and what they are scored at."""
+    digest = hashlib.sha256()
+    for text in texts:
+        digest.update(repr((text.problem_id, text.prompt, text.tokens, text.temperature, text.top_p)).encode())
+    return digest.hexdigest()[:16]

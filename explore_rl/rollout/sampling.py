@@ -11,7 +11,6 @@ import hashlib
 import json
 import logging
 import math
-import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
@@ -27,8 +26,8 @@ from analysis.errors import InputError
 from analysis.records import SAMPLE_COLUMNS, conform
 from explore_rl.cluster import placement
 from explore_rl.config.schema import Config, DevicesConfig, ModelConfig, RolloutConfig
-from explore_rl.files import write_atomic
 from explore_rl.models import load_tokenizer, model_identity, resolve_model
+from explore_rl.parts import Parts
 from explore_rl.problems import load_problems, load_template
 from explore_rl.problems.templates import check_lengths, template_hash
 from explore_rl.rollout.engines import Engines
@@ -214,8 +213,6 @@ def sample(
     pool: verifies what was drawn.
     """
     # What is to be drawn.
-    if out.exists():
-        raise InputError(f"{out}: is there already; choose another --out, or remove it to draw again")
     tokenizer = load_tokenizer(settings.model)
     template = load_template(settings.template)
     problems = load_problems(settings.problems, format=settings.format, limit=settings.limit)
@@ -228,12 +225,10 @@ def sample(
         template=template_hash(template, tokenizer),
     )
     # What of it is missing.
-    parts = _open_parts(out, settings, identity=draws.identity)
+    parts = Parts(out, asdict(settings) | {"model": draws.identity})
     total = len(problems) * settings.n
     spans = [range(start, min(start + settings.part, total)) for start in range(0, total, settings.part)]
-    missing = [i for i in range(len(spans)) if not _part(parts, i).exists()]
-    if len(missing) < len(spans):
-        log.info("%s: %d of %d parts are there already; drawing the rest", out, len(spans) - len(missing), len(spans))
+    missing = parts.missing(len(spans))
     # Part by part: draw, verify, write.
     if missing:
         done = total - sum(len(spans[i]) for i in missing)
@@ -248,65 +243,37 @@ def sample(
                     draws.row(position, rollout, verdict=verdict)
                     for position, rollout, verdict in zip(spans[i], drawn, verdicts, strict=True)
                 ]
-                _write_part(_part(parts, i), rows)
+                parts.write(i, _table(rows))
                 bar.update(len(rows))
-    return _merge(parts, len(spans), out=out)
+    return _merge(parts, len(spans))
 
 
 # --- parts on disk ----------------------------------------------------------------------------------------------------
 
 
-def _open_parts(out: Path, settings: SamplingSettings, *, identity: str) -> Path:
-    """The folder of parts beside `out`, with the settings they belong to. identity: the model's.
-
-    Raises InputError if it holds parts of other settings.
-    """
-    parts = out.with_name(out.name + ".parts")
-    wanted = json.loads(json.dumps({"settings": asdict(settings), "model": identity}))
-    mark = parts / "settings.json"
-    if mark.exists():
-        found = json.loads(mark.read_text())
-        if found != wanted:
-            changed = [k for k in wanted["settings"] if found["settings"].get(k) != wanted["settings"][k]] or ["model"]
-            raise InputError(
-                f"{parts}: holds parts drawn with another {changed[0]}; finish them as they began, or remove the folder"
-            )
-    else:
-        parts.mkdir(parents=True, exist_ok=True)
-        write_atomic(mark, json.dumps(wanted, indent=2))
-    return parts
-
-
-def _part(parts: Path, index: int) -> Path:
-    return parts / f"part-{index:06d}.parquet"
-
-
 ROW_SCHEMA_EXTRA = {"tokens": pa.list_(pa.int32()), "reason": pa.string()}
 
 
-def _write_part(path: Path, rows: list[dict[str, Any]]) -> None:
+def _table(rows: list[dict[str, Any]]) -> pa.Table:
     kinds = {**{name: kind for name, (kind, _) in SAMPLE_COLUMNS.items()}, **ROW_SCHEMA_EXTRA}
     table = pa.table({name: pa.array([row[name] for row in rows], type=kinds[name]) for name in rows[0]})
-    aside = path.with_suffix(".tmp")
-    pq.write_table(conform(table, SAMPLE_COLUMNS), aside, compression="zstd")
-    aside.replace(path)
+    return conform(table, SAMPLE_COLUMNS)
 
 
-def _merge(parts: Path, count: int, *, out: Path) -> dict[str, int]:
+def _merge(parts: Parts, count: int) -> dict[str, int]:
     """Puts `count` parts into one file, one in memory at a time. Returns counts by verdict.
 
     The parts are removed when the file is there.
     """
-    aside = out.with_name(out.name + ".tmp")
+    aside = parts.out.with_name(parts.out.name + ".tmp")
     verdicts: dict[str, int] = {}
     writer: Any = None
-    for index in range(count):
-        table = pq.read_table(_part(parts, index))
+    for table in parts.tables(count):
         writer = writer or pq.ParquetWriter(aside, table.schema, compression="zstd")
         writer.write_table(table)
         for verdict in table["verdict"].to_pylist():
             verdicts[verdict] = verdicts.get(verdict, 0) + 1
     writer.close()
-    aside.replace(out)
-    shutil.rmtree(parts)
+    aside.replace(parts.out)
+    parts.remove()
     return verdicts

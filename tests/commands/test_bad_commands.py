@@ -96,11 +96,20 @@ def test_score_refuses_samples_that_it_cannot_score(capsys, tmp_path):
     assert not (tmp_path / "out.parquet").exists()
 
 
-def test_scores_keep_how_their_texts_were_drawn(tmp_path):
+def test_scores_keep_how_their_texts_were_drawn(tmp_path, monkeypatch):
+    from contextlib import nullcontext
+
+    from explore_rl.config.schema import Config
+    from explore_rl.learner import scoring
+    from explore_rl.learner.messages import LearnerNeeds
     from explore_rl.models import load_tokenizer
     from explore_rl.problems import load_problems, load_template
     from explore_rl.problems.templates import template_hash
+    from explore_rl.testing import LogitTable, TableLearner
 
+    table = LogitTable.by_last_token(len(load_tokenizer("lab:base")))
+    learner = TableLearner(Config(), table, LearnerNeeds(base=True))
+    monkeypatch.setattr(scoring, "reader", lambda *_, **__: nullcontext(learner))
     template = template_hash(load_template("none"), load_tokenizer("lab:base"))
     drawn = {
         "problem_id": [load_problems(PROBLEMS)[0].id],

@@ -218,6 +218,34 @@ def plain_gradient(model, rows, terms=TERMS, max_norm=0.0, temperature=1.0):
     return {name: g * scale for name, g in gradient.items()}, norm, total.item()
 
 
+def plain_hidden(model, tokens, prompt_length):
+    """The last layer's hidden state before every completion token, [T, h]."""
+    ids = torch.tensor(np.asarray(tokens, dtype=np.int64))
+    return model(ids[None], use_cache=False).last_hidden_state[0, prompt_length - 1 : -1]
+
+
+def plain_critic_steps(path, minibatches, rate):
+    """What SGD steps on VALUE_TERM leave of a trunk with a zero head: weights as `critic_weights`; the losses."""
+    trunk = load_plain(path).model
+    head = torch.nn.Linear(trunk.config.hidden_size, 1)
+    torch.nn.init.zeros_(head.weight)
+    torch.nn.init.zeros_(head.bias)
+    named = dict(trunk.named_parameters()) | {f"heads.value.{name}": p for name, p in head.named_parameters()}
+    optimizer = torch.optim.SGD(named.values(), lr=rate)
+    losses_made = []
+    for rows in minibatches:
+        loss = torch.zeros(())
+        for row in (row for row in rows if "value" in row.terms):
+            value = head(plain_hidden(trunk, row.tokens, row.prompt_length))[:, 0]
+            error = (value - torch.from_numpy(row.columns["returns"])) ** 2 / 2
+            loss = loss + (row.terms["value"] * torch.from_numpy(row.mask) * error).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses_made.append(loss.item())
+    return {name: p.detach().double().numpy() for name, p in named.items()}, losses_made
+
+
 def relative_error(found, expected):
     difference = sum(((found[name] - expected[name]) ** 2).sum() for name in expected)
     return float(np.sqrt(difference / sum((g**2).sum() for g in expected.values())))
@@ -245,6 +273,33 @@ def weights(rank):
 
     with GatheredParameters(list(rank.model.parameters())):
         return {name: p.detach().float().double().numpy().copy() for name, p in rank.model.named_parameters()}
+
+
+def critic_weights(rank):
+    """The critic's, named as the trunk's in its checkpoint, and "heads.value.weight", "heads.value.bias"."""
+    from deepspeed.runtime.zero import GatheredParameters
+
+    critic = rank.trained["critic"].model
+    with GatheredParameters(list(critic.parameters())):
+        return {
+            name.removeprefix("model."): p.detach().float().double().numpy().copy()
+            for name, p in critic.named_parameters()
+        }
+
+
+def head_weights(rank, name):
+    from deepspeed.runtime.zero import GatheredParameters
+
+    head = rank.trained["policy"].model.heads[name]
+    with GatheredParameters(list(head.parameters())):
+        return [p.detach().double().numpy().copy() for p in head.parameters()]
+
+
+def sent_names(rank):
+    """Names of the parameters that the engines get."""
+    from explore_rl.transfer.sender import LearnerSource
+
+    return [meta.name for meta in LearnerSource(rank).metadata()]
 
 
 def draw(rank):

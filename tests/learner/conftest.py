@@ -10,3 +10,32 @@ def tiny_model(tmp_path_factory):
     from learner_kit import make_model
 
     return make_model(tmp_path_factory.mktemp("model") / "tiny")
+
+
+class Ranks:
+    """ranks[1], ranks[2]: the session's learner and its pair, the latter started anew if it was ended."""
+
+    def __init__(self, actors, pair):
+        self.actors, self.pair = actors, pair
+
+    def __getitem__(self, count):
+        if count == 1:
+            return self.actors.learner
+        if self.pair.learner is None or not self.pair.learner.actors:
+            from explore_rl.config.schema import Config
+
+            config = Config()
+            config.learner.ranks = 2
+            self.pair.reset(config)
+        return self.pair.learner
+
+
+@pytest.fixture(scope="module")
+def groups(actors, pair):
+    """{ranks: learner}; each test resets the ranks in place."""
+    import learner_kit
+    from ray import cloudpickle
+
+    cloudpickle.register_pickle_by_value(learner_kit)  # ranks, which run it, do not find it by name
+    yield Ranks(actors, pair)
+    cloudpickle.unregister_pickle_by_value(learner_kit)

@@ -60,7 +60,7 @@ def test_a_killed_sampling_goes_on_with_no_sample_lost_or_doubled(engines, actor
     with pytest.raises(KeyboardInterrupt):
         sample(settings(), broken, dies_after(engines, 2), actors.verifiers)
     assert not broken.exists()
-    with pytest.raises(InputError, match="drawn with another seed"):
+    with pytest.raises(InputError, match="made with another seed"):
         sample(settings(seed=1), broken, alive(engines), actors.verifiers)
     sample(settings(), broken, alive(engines), actors.verifiers)
     a, b = pq.read_table(whole).to_pydict(), pq.read_table(broken).to_pydict()
@@ -84,16 +84,24 @@ def test_another_seed_draws_others(engines, actors, tmp_path):
 def test_scores_at_the_samples_own_settings_are_the_engines_log_probabilities(
     engines, actors, tmp_path, temperature, top_p
 ):
-    from explore_rl.learner import scoring
+    from explore_rl.learner.messages import LearnerNeeds
+    from explore_rl.learner.scoring import ScoringSettings, score
     from explore_rl.rollout.sampling import sample
 
     drawn = tmp_path / "drawn.parquet"
     sample(settings(temperature=temperature, top_p=top_p, n=8), drawn, alive(engines), actors.verifiers)
-    own = scoring.run("lab:base", drawn, PROBLEMS, "own", "none", tmp_path / "own.parquet", "float32", "cpu")
+
+    def scored(at):
+        actors.learner.reset(actors.config, LearnerNeeds(policy=False, base=True))
+        what = ScoringSettings("lab:base", PROBLEMS, drawn, at)
+        score(what, tmp_path / f"{at}.parquet", alive(actors.learner))
+        return pq.read_table(tmp_path / f"{at}.parquet").to_pylist()
+
+    own = scored("own")
     engine = pq.read_table(drawn)["logprob"].to_pylist()
     assert [r["logprob"] for r in own] == pytest.approx(engine, abs=2e-4)
     assert {(r["temperature"], r["top_p"]) for r in own} == {(temperature, top_p)}
-    raw = scoring.run("lab:base", drawn, PROBLEMS, "raw", "none", tmp_path / "raw.parquet", "float32", "cpu")
+    raw = scored("raw")
     if (temperature, top_p) != (1.0, 1.0):
         assert np.abs(np.array([r["logprob"] for r in raw]) - engine).max() > 1e-2
     for record in raw:
