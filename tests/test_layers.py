@@ -30,6 +30,7 @@ LAYERS = [
     ["explore_rl.transfer"],
     ["explore_rl.training"],
     ["explore_rl.testing"],
+    ["explore_rl.strategies.checks"],
     ["explore_rl.experiments"],
     ["explore_rl.commands"],
     ["explore_rl.cli"],

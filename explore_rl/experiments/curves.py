@@ -8,13 +8,15 @@ from explore_rl.experiments.run_folder import RunFolder
 from explore_rl.training.metrics import STAGES
 
 EPS_SHOWN = 3 / 1024  # the rule-of-three detection limit of 1,024 draws
-PANELS = [  # of training.png: title, metrics
-    ("pass@1", ["pass@1", "pass@group"]),
-    ("entropy (nats)", ["entropy/token", "answers/entropy"]),
-    ("share of groups", ["signal/groups_without"]),
-    ("gradient norm", ["update/gradient_norm"]),
-    ("engine against learner, mean |log-probability|", ["engine/logprob_difference_mean"]),
+PANELS = [  # of training.png: title, metrics of one population
+    ("pass@1, of all drawn", ["pass@1", "pass@group"]),
+    ("entropy of a group's answers (nats), of all drawn", ["answers/entropy"]),
+    ("completion tokens, of all drawn", ["length/mean"]),
     ("seconds a step", [f"seconds/{stage}" for stage in STAGES]),
+    ("entropy of a token (nats), of what is learnt from", ["entropy/token"]),
+    ("share of groups learnt from", ["signal/groups_without"]),
+    ("gradient norm", ["update/gradient_norm"]),
+    ("engine against learner, mean |log-probability|", ["engine/logprob_difference_mean", "engine/parity_mean"]),
 ]
 
 
@@ -36,7 +38,7 @@ def draw_curves(folder: RunFolder) -> list[Path]:
 def _training(folder: RunFolder, metrics: list[dict]) -> Path:
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(2, 3, figsize=(13, 6.5), layout="constrained")
+    figure, axes = plt.subplots(2, 4, figsize=(17, 6.5), layout="constrained")
     for axis, (title, names) in zip(axes.flat, PANELS, strict=True):
         for name in names:
             points = [(m["step"], m[name]) for m in metrics if m.get(name) is not None]

@@ -6,8 +6,10 @@ import errno
 import hashlib
 import json
 import logging
+import shutil
 import signal
 import threading
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -25,7 +27,8 @@ from explore_rl.config.loading import load_config, to_yaml
 from explore_rl.config.schema import Config
 from explore_rl.experiments.run_folder import RunFolder, environment
 from explore_rl.experiments.tracking import make_tracker
-from explore_rl.files import write_atomic
+from explore_rl.files import sees, write_atomic
+from explore_rl.learner.learner import Learner
 from explore_rl.models import load_model_config, load_tokenizer, resolve_model
 from explore_rl.problems.templates import check as check_template
 from explore_rl.problems.templates import check_lengths, load_template
@@ -146,6 +149,7 @@ def run(config: Config, *, resume: bool = False, actors: Actors | None = None) -
         else:
             facts = environment(config.seed, used.layout.kind) | {"problems": inputs.content}
             folder = RunFolder.create(path, to_yaml(config), facts)
+        refuse_unshared(used.learner, folder, is_new=not resume)
         _run_with(used, config, inputs=inputs, folder=folder, resume=resume)
         return path
 
@@ -221,6 +225,28 @@ def disk_is_full(error: Exception) -> bool:
     return "inline_container" in str(cause) or "PytorchStreamWriter" in str(cause)
 
 
+def refuse_unshared(learner: Learner, folder: RunFolder, *, is_new: bool) -> None:
+    """Lets every rank look for a file that this process writes into the run folder.
+
+    Each rank writes its own part of a checkpoint there. With a folder of its own on every node there would be a
+    checkpoint nowhere. Raises InputError, and removes the folder if it is new.
+    """
+    mark = folder.path.resolve() / f".shared-{uuid.uuid4().hex}"
+    mark.touch()
+    try:
+        seen = learner.apply(sees, mark)
+    finally:
+        mark.unlink()
+    blind = [f"learner rank {i}" for i, sees_it in enumerate(seen) if not sees_it]
+    if blind:
+        if is_new:
+            shutil.rmtree(folder.path)
+        raise InputError(
+            f"run.output={folder.path}: {', '.join(blind)} cannot see this folder; all ranks write their parts of a"
+            " checkpoint into it, so it has to be on a file system that all nodes share"
+        )
+
+
 def refuse_other_settings(config: Config, folder: RunFolder) -> None:
     """A resumed run goes on under the settings it began with; only how far and how it is watched may change.
 
@@ -240,6 +266,29 @@ def refuse_other_settings(config: Config, folder: RunFolder) -> None:
             raise InputError(
                 f"--resume: {section}.{key} was {before[key]!r} and is now {now[key]!r}; a run goes on as it began"
             )
+    refuse_another_schedule(load_config(folder.path / "config.yaml"), config, folder)
+
+
+def refuse_another_schedule(began: Config, now: Config, folder: RunFolder) -> None:
+    """A schedule that falls over run.steps cannot be given another end on the way: the learning rate would jump.
+
+    Raises InputError.
+    """
+    if now.learner.schedule == "constant" or began.run.steps == now.run.steps:
+        return
+    from explore_rl.learner.optimizer import learning_rate
+
+    step = max(folder.checkpoints(), default=0)
+    if not 0 < step < now.run.steps:
+        return  # everything is done again, under the new schedule; or nothing is left to do
+    updates = step * now.algorithm.minibatches * now.algorithm.epochs
+    raise InputError(
+        f"--resume: run.steps was {began.run.steps} and is now {now.run.steps}, but learner.schedule="
+        f"{now.learner.schedule} was laid out to end with step {began.run.steps}: after step {step} the learning rate"
+        f" would jump from {learning_rate(began, updates):.2g} to {learning_rate(now, updates):.2g}; go on with"
+        f" run.steps={began.run.steps}, and train further, on a schedule of its own, in a new run with"
+        f" model.path={folder.path / 'final'}"
+    )
 
 
 def content_hash(loaded: list[Problem]) -> str:

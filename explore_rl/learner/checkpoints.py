@@ -74,11 +74,25 @@ def save(rank: Saved, folder: Path) -> None:
     dist.barrier()
 
 
+def missing_parts(folder: Path, *, ranks: int, zero_stage: int) -> list[str]:
+    """Files that a checkpoint of so many ranks needs and that are not in its folder, as this process sees it."""
+    wanted = ["learner.json", *(f"random-{rank}.pt" for rank in range(ranks))]
+    # DeepSpeed's: rank 0 writes the weights, with ZeRO-3 every rank its shard; with ZeRO every rank optimizer states.
+    shards = [f"*zero_pp_rank_{rank}_mp_rank_*" for rank in range(ranks)]
+    if zero_stage < 3:
+        wanted.append(f"{TAG}/mp_rank_*_model_states.pt")
+    else:
+        wanted += [f"{TAG}/{shard}_model_states.pt" for shard in shards]
+    if zero_stage > 0:
+        wanted += [f"{TAG}/{shard}_optim_states.pt" for shard in shards]
+    return [pattern for pattern in wanted if not any(folder.glob(pattern))]
+
+
 def load(rank: Saved, folder: Path) -> bool:
     """Goes on where `save` was called. Returns whether the base model was refreshed by then.
 
-    The base model of `rank` is the initial one. Raises InputError for a checkpoint of another layout, and where there
-    is none.
+    The base model of `rank` is the initial one. Raises InputError for a checkpoint of another layout or with a
+    part missing, and where there is none.
     """
     # The layout first: DeepSpeed would fail on another one with a message that helps nobody.
     try:
@@ -91,6 +105,9 @@ def load(rank: Saved, folder: Path) -> bool:
             raise InputError(
                 f"{folder}: was saved with {key}={before}, the learner now has {now}; resume with the same"
             )
+    missing = missing_parts(folder, ranks=int(saved["learner.ranks"]), zero_stage=int(saved["learner.zero_stage"]))
+    if missing:
+        raise InputError(f"{folder}: parts of the checkpoint are missing: {', '.join(missing)}; resume from another")
     # Weights, optimizer and schedule; then every random state.
     for name, trained in rank.trained.items():
         path, state = trained.engine.load_checkpoint(str(rank.folder_of(name, folder)), tag=TAG)

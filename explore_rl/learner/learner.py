@@ -14,7 +14,7 @@ import ray
 from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 
 from analysis.errors import InputError
-from explore_rl.cluster.faults import ActorFault, gather, kill
+from explore_rl.cluster.faults import ActorFault, RunStopped, gather, kill
 from explore_rl.cluster.placement import Layout, with_environment
 from explore_rl.cluster.starts import count
 from explore_rl.config.schema import Config
@@ -243,15 +243,28 @@ class Learner:
     # --- states -------------------------------------------------------------------------------------------------------
 
     def save_checkpoint(self, folder: Path) -> None:
-        """Weights, optimizer, schedule and random states of all ranks. All of them have to see the folder."""
+        """Weights, optimizer, schedule and random states of all ranks. All of them have to see the folder.
+
+        Raises RunStopped if a part of it is missing afterwards.
+        """
         self._all_in("save_checkpoint", folder, doing="save a checkpoint")
+        if missing := self._missing_parts(folder):
+            raise RunStopped(
+                f"{folder}: parts of this checkpoint are missing: {', '.join(missing)}; it does not count. All ranks"
+                " have to write into one folder: is run.output on a file system that they share?"
+            )
 
     def load_checkpoint(self, folder: Path) -> None:
         """Goes on as at `save_checkpoint`, bit for bit on the CPU.
 
-        Raises InputError for a checkpoint of another layout, and for a folder without one.
+        Raises InputError for a checkpoint of another layout or with a part missing, and for a folder without one.
         """
         self._all_in("load_checkpoint", folder, doing="load a checkpoint")
+
+    def _missing_parts(self, folder: Path) -> list[str]:
+        from explore_rl.learner.checkpoints import missing_parts
+
+        return missing_parts(folder, ranks=len(self.actors), zero_stage=self.config.learner.zero_stage)
 
     def save_pretrained(self, folder: Path) -> None:
         """A Hugging Face checkpoint with its tokenizer, in place of what was there."""

@@ -42,7 +42,7 @@ class RolloutActor(Receiver):
 
     @ray.method(concurrency_group="watch")
     def abort(self) -> None:
-        """Gives up what is being drawn. The call that asked for it gets None."""
+        """Gives up what is being drawn. The call that asked for it gets what was finished by then."""
         self.abandon = True
 
     @ray.method(concurrency_group="watch")
@@ -78,14 +78,14 @@ class RolloutActor(Receiver):
             pass
 
     @ends_if_broken
-    def generate(self, requests: list[Request]) -> list[tuple[np.ndarray, str, str, np.ndarray, int]] | None:
-        """What was drawn for each request, in order; None if it was given up.
+    def generate(self, requests: list[Request]) -> list[tuple[np.ndarray, str, str, np.ndarray, int] | None]:
+        """What was drawn for each request, in order; None for one that was given up (`abort`).
 
         Each answer is (tokens int32 [T], text, finish reason, log-probabilities float32 [T], weight version), with the
         given prefix and 0 for its log-probabilities.
         """
         self.abandon = False
-        drawn: list[Any] = [None] * len(requests)
+        drawn: dict[int, Any] = {}
         for i, sampled, logprobs, reason in self.compat.draw(
             self.llm, requests, settings=self.settings, on_step=self._step
         ):
@@ -93,15 +93,25 @@ class RolloutActor(Receiver):
             prefix = requests[i].prefix_ids
             not_drawn = np.zeros(len(prefix), dtype=np.float32)
             drawn[i] = (np.concatenate([prefix, sampled]), np.concatenate([not_drawn, logprobs]), reason)
-        if self.abandon:
-            return None
         # Texts are made from the tokens, prefix included, and not put together from pieces.
-        tokens_of = [tokens.tolist() for tokens, _, _ in drawn]
+        tokens_of = [tokens.tolist() for tokens, _, _ in drawn.values()]
         texts = self.tokenizer.batch_decode(tokens_of, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return [
-            (tokens, text, reason, logprobs, self.version)
-            for (tokens, logprobs, reason), text in zip(drawn, texts, strict=True)
-        ]
+        answers: list[Any] = [None] * len(requests)
+        for (i, (tokens, logprobs, reason)), text in zip(drawn.items(), texts, strict=True):
+            answers[i] = (tokens, text, reason, logprobs, self.version)
+        return answers
+
+    @ends_if_broken
+    def score(self, sequences: list[tuple[np.ndarray, int]]) -> list[np.ndarray]:
+        """Log-probability of every token behind a sequence's prompt, as a prefill sees it, at temperature 1.
+
+        sequences: (token ids [L], prompt length P) each. Returns float32 [L - P] for each.
+        """
+        scored: list[Any] = [None] * len(sequences)
+        ids = [tokens.tolist() for tokens, _ in sequences]
+        for i, logprobs in self.compat.score(self.llm, ids, on_step=self._step):
+            scored[i] = logprobs[sequences[i][1] - 1 :]
+        return scored
 
     def _step(self, moved: bool) -> bool:
         """Called after every decoding step. Returns whether to go on. moved: whether any request got on."""

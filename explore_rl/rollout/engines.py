@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import ray
 from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 
@@ -19,7 +20,7 @@ from explore_rl.cluster.starts import count
 from explore_rl.config.schema import Config
 from explore_rl.models import end_token_ids, load_tokenizer, resolve_model
 from explore_rl.problems.templates import load_template
-from explore_rl.rollout.answers import check_answers
+from explore_rl.rollout.answers import BadAnswer, check_answers
 from explore_rl.rollout.engine import RolloutActor
 from explore_rl.rollout.settings import engine_environment, engine_settings, transfer_backend
 from explore_rl.types import Request, Rollout
@@ -49,6 +50,17 @@ class Engine:
     pid: int = 0
     node: str = ""
     context: int = 0
+
+
+class DrawFault(ActorFault):
+    """An engine died or got stuck while completions were drawn.
+
+    done: what was finished all the same, by the request's index.
+    """
+
+    def __init__(self, fault: ActorFault, done: dict[int, Rollout]):
+        super().__init__(fault.who, fault.doing, fault.why)
+        self.done = done
 
 
 class Engines:
@@ -147,7 +159,7 @@ class Engines:
         Every request brings its own seed. So what is drawn does not depend on how the requests are split over engines
         or batched: exactly in float32, up to rounding in bfloat16. A rollout's tokens are the given prefix and what was
         drawn, the end token or stop string included; max_tokens at most. Raises InputError for a request that does not
-        fit the model's context, ActorFault for an engine that died or got stuck.
+        fit the model's context, DrawFault for an engine that died or got stuck.
         """
         if not requests:
             return []
@@ -160,14 +172,54 @@ class Engines:
             dealt = split(requests, members, len(engines))
             shares += [(engine, share) for engine, share in zip(engines, dealt, strict=True) if share]
         refs = [engine.handle.generate.remote([requests[i] for i in share]) for engine, share in shares]
-        answers = self._gather([engine for engine, _ in shares], refs, doing=f"draw {len(requests)} completions")
-        # Back into the order of the requests.
-        rollouts: list[Any] = [None] * len(requests)
-        for (_, share), drawn in zip(shares, answers, strict=True):
-            for i, (tokens, text, reason, logprobs, version) in zip(share, drawn, strict=True):
-                rollouts[i] = Rollout(requests[i], tokens, text, reason, logprobs, version)
+        try:
+            answers = self._gather([engine for engine, _ in shares], refs, doing=f"draw {len(requests)} completions")
+        except ActorFault as fault:
+            answers = [_whatever_came(ref) for ref in refs]
+            raise DrawFault(fault, self._checked(requests, shares, answers)) from fault
         self.sleep()
-        return check_answers(rollouts)
+        # Back into the order of the requests.
+        rollouts = self._checked(requests, shares, answers)
+        return [rollouts[i] for i in range(len(requests))]
+
+    def _checked(
+        self, requests: list[Request], shares: list[tuple[Engine, list[int]]], answers: list[list[Any]]
+    ) -> dict[int, Rollout]:
+        """As `_by_request`. Raises BadAnswer for what cannot be learnt from.
+
+        What gave it is replaced before it draws again: on the CPU a NaN stays behind in the key-value cache.
+        """
+        rollouts = _by_request(requests, shares, answers=answers)
+        bad: BadAnswer | None = None
+        for engine, share in shares:
+            try:
+                check_answers([rollouts[i] for i in share if i in rollouts])
+            except BadAnswer as error:
+                self.suspects.add(engine.name)
+                bad = bad or error
+        if bad is not None:
+            raise bad
+        return rollouts
+
+    def score(self, sequences: list[tuple[np.ndarray, int]]) -> dict[str, list[np.ndarray]]:
+        """What every policy engine says of the same sequences, by the engine's name.
+
+        Each answer is the log-probability of every token behind the prompt, float32 [L - P], at temperature 1 and by a
+        prefill. On shared GPUs the engines stay awake, since what comes next is a draw. Raises ActorFault for an engine
+        that died or got stuck, RuntimeError before the first weights were sent.
+
+        sequences: (token ids int32 [L], prompt length P) each.
+        """
+        self._refuse_random_weights()
+        self.wake(["weights", "kv_cache"])
+        engines = self.families["policy"]
+        refs = [engine.handle.score.remote(sequences) for engine in engines]
+        answers = self._gather(engines, refs, doing=f"score {len(sequences)} sequences")
+        return {engine.name: answer for engine, answer in zip(engines, answers, strict=True)}
+
+    def _refuse_random_weights(self) -> None:
+        if self.awaits_weights:
+            raise RuntimeError("the policy engines hold random weights: send the learner's first (WeightSync.send)")
 
     def _check(self, requests: list[Request]) -> None:
         """Raises InputError for requests that cannot be drawn, RuntimeError before the first weights were sent."""
@@ -186,13 +238,14 @@ class Engines:
                     f"problem {r.problem}: a given prefix of {len(r.prefix_ids)} tokens leaves nothing to draw "
                     f"of max_tokens={r.max_tokens}"
                 )
-        if self.awaits_weights and any(r.engine == "policy" for r in requests):
-            raise RuntimeError("the policy engines hold random weights: send the learner's first (WeightSync.send)")
+        if any(r.engine == "policy" for r in requests):
+            self._refuse_random_weights()
 
     def _gather(self, engines: list[Engine], refs: list[Any], *, doing: str) -> list[Any]:
         """The results of `refs`, asked of `engines`.
 
-        At an ActorFault the other engines are told to give up, so that they are free for the next attempt.
+        At an ActorFault the other engines are told to give up, so that they are free for the next attempt, and have
+        ANSWER_S to hand over what they finished.
         """
         waits = self.config.devices
         try:
@@ -206,7 +259,9 @@ class Engines:
         except ActorFault as fault:
             # The message names those at fault; `restart_dead` replaces them.
             self.suspects |= set(fault.who.split(", "))
+            well = [engine.name not in self.suspects for engine in engines]
             told = [e.handle.abort.remote() for e in self.engines if e.name not in self.suspects]
+            told += list(itertools.compress(refs, well))
             if told:
                 ray.wait(told, num_returns=len(told), timeout=ANSWER_S)
             raise
@@ -313,6 +368,32 @@ def split(requests: list[Request], members: list[int], engines: int) -> list[lis
 def _named(engines: list[Engine]) -> list[tuple[str, Any]]:
     """Engines as `gather` takes actors."""
     return [(e.name, e.handle) for e in engines]
+
+
+def _by_request(
+    requests: list[Request], shares: list[tuple[Engine, list[int]]], *, answers: list[list[Any]]
+) -> dict[int, Rollout]:
+    """The completions by their request's index.
+
+    shares: each engine's indices.
+    answers: of each engine, in the order of its share; None where nothing was drawn. Empty for an engine that did not
+        answer.
+    """
+    rollouts = {}
+    for (_, share), drawn in zip(shares, answers, strict=True):
+        for i, answer in zip(share, drawn, strict=False):
+            if answer is not None:
+                tokens, text, reason, logprobs, version = answer
+                rollouts[i] = Rollout(requests[i], tokens, text, reason, logprobs, version)
+    return rollouts
+
+
+def _whatever_came(ref: Any) -> list[Any]:
+    """An engine's answer if it is there; empty if it is late, or the engine was lost."""
+    try:
+        return ray.get(ref, timeout=0)
+    except (RayActorError, RayTaskError, GetTimeoutError):
+        return []
 
 
 def _says_whole(ref: Any) -> bool:

@@ -70,9 +70,10 @@ def _lists(
     """
     lengths = [0 if array is None else len(array) for array in arrays]
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-    there = [i for i, array in enumerate(arrays) if array is not None]
-    flat = np.concatenate([np.zeros(0), *(arrays[i] for i in there)]).astype(kind.to_pandas_dtype())
-    null = None if absent is None else np.concatenate([np.zeros(0, dtype=bool), *(absent[i] for i in there)])
+    there = [(i, array) for i, array in enumerate(arrays) if array is not None]
+    dtype = kind.to_pandas_dtype()
+    flat = np.concatenate([np.zeros(0, dtype=dtype), *(array.astype(dtype) for _, array in there)])
+    null = None if absent is None else np.concatenate([np.zeros(0, dtype=bool), *(absent[i] for i, _ in there)])
     missing = pa.array([array is None for array in arrays], type=pa.bool_())
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat, type=kind, mask=null), mask=missing)
 

@@ -47,6 +47,7 @@ __all__ = [
     "make_engine",
     "register_transfer",
     "sampling_params",
+    "score",
 ]
 
 TRANSFER_MODULE = "explore_rl.transfer.object_store"
@@ -170,6 +171,41 @@ def draw(
             # A request got on if one finished or one has more tokens than before.
             if not on_step(bool(outputs) or tokens != before):
                 return
+    finally:
+        engine.abort_request(list(index))
+
+
+def score(llm: LLM, sequences: list[list[int]], *, on_step: Callable[[bool], bool]) -> Iterator[tuple[int, np.ndarray]]:
+    """Yields (index, log-probabilities float32 [L - 1] of every token but the first, at temperature 1).
+
+    vLLM scores what it is given as a prompt, and draws one token, which is thrown away. Nothing stays behind in the
+    engine.
+
+    llm: the engine.
+    sequences: token ids [L] each.
+    on_step: called after every step of the engine, as in `draw`; what it returns does not matter.
+    """
+    engine = llm.llm_engine
+    params = SamplingParams(
+        temperature=0.0,
+        max_tokens=1,
+        prompt_logprobs=0,  # of the prompt's own tokens alone
+        flat_logprobs=True,
+        detokenize=False,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+    )
+    index: dict[str, int] = {}
+    for i, tokens in enumerate(sequences):
+        name = f"{next(_names)}"
+        index[name] = i
+        engine.add_request(name, {"prompt_token_ids": tokens}, params.clone())
+    try:
+        while engine.has_unfinished_requests():
+            outputs: Any = engine.step()
+            for output in outputs:
+                if output.finished:
+                    yield index.pop(output.request_id), np.array(output.prompt_logprobs.logprobs, dtype=np.float32)
+            on_step(True)
     finally:
         engine.abort_request(list(index))
 

@@ -24,7 +24,7 @@ is what a run uses: Trainer, strategies, advantages, loss terms, optimizer, run 
         resumed = run_steps(tmp_path / "broken", [ShortAnswers(size=0.2)])
         assert (resumed.table == whole.table).all()
 
-A strategy keeps state, so every run gets an instance of its own. What there is to look at:
+`explore_rl.strategies.checks.check_strategy` makes the last two tests, and two more, of any class. A strategy keeps state, so every run gets an instance of its own. What there is to look at:
 
     outcome.samples(step)    every sample as the run folder keeps it: source, text, verdict, reward, advantage, ...
     outcome.metrics          what was logged, a dictionary a step; a strategy's own under "its name/key"

@@ -74,17 +74,21 @@ def verify_digits(completion: str, problem: Problem, *, truncated: bool = False)
 
 
 def digit_table(problems: list[Problem] | None = None, *, seed: int = 0, config: Config | None = None) -> LogitTable:
-    """The base policy: a row for each prompt and position, digits about as likely as each other, then the end."""
+    """The base policy: a row for each prompt and position, digits about as likely as each other, then the end.
+
+    There are as many positions as a completion may have tokens.
+    """
     config = config or digits_config()
     tokenizer = load_tokenizer(config.model.path)
     template = load_template(config.model.template)
     prompts = [tuple(template.encode(problem, tokenizer)) for problem in problems or digit_problems()]
-    table = LogitTable.by_position(prompts, positions=LENGTH, vocabulary=len(tokenizer))
+    positions = max(LENGTH, config.rollout.max_new_tokens)
+    table = LogitTable.by_position(prompts, positions=positions, vocabulary=len(tokenizer))
     table.logits[:] = UNLIKELY
     rows = np.arange(len(table.logits))
     digits = [tokenizer.convert_tokens_to_ids(digit) for digit in DIGITS]
     drawn = np.random.default_rng(seed).normal(0.0, 0.5, (len(rows), len(digits)))
-    is_digit = rows % LENGTH < LENGTH - 1
+    is_digit = rows % positions < LENGTH - 1
     table.logits[np.ix_(rows[is_digit], digits)] = drawn[is_digit]
     table.logits[rows[~is_digit], template.end_id(tokenizer)] = 0.0
     return table

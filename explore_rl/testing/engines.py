@@ -14,6 +14,7 @@ from explore_rl.config.schema import Config
 from explore_rl.models import load_tokenizer
 from explore_rl.problems.templates import load_template
 from explore_rl.rollout.answers import check_answers
+from explore_rl.rollout.engines import DrawFault
 from explore_rl.testing.learner import TableLearner
 from explore_rl.testing.table import LogitTable
 from explore_rl.types import Request, Rollout, Verdict
@@ -36,14 +37,21 @@ class TableEngines:
         self.base = start.copy() if needs_base else None
         self.version = -1
         self.dead = False
+        self.last_draws: int | None = None  # completions that it still finishes before it dies
 
     def receive(self, table: LogitTable, version: int) -> None:
         self.policy, self.version = table.copy(), version
 
     def generate(self, requests: list[Request]) -> list[Rollout]:
-        """One completion for each request, in order, each from its own seed. Raises ActorFault after `kill`."""
-        if requests and self.dead:
-            raise ActorFault("rollout engine 0", f"draw {len(requests)} completions", "died")
+        """One completion for each request, in order, each from its own seed. Raises DrawFault after `kill`."""
+        if requests and (self.dead or self.last_draws is not None):
+            finished = [] if self.dead else self._rollouts(requests[: self.last_draws])
+            self.dead, self.last_draws = True, None
+            fault = ActorFault("rollout engine 0", f"draw {len(requests)} completions", "died")
+            raise DrawFault(fault, dict(enumerate(finished)))
+        return self._rollouts(requests)
+
+    def _rollouts(self, requests: list[Request]) -> list[Rollout]:
         drawn = [self._draw(request) for request in requests]
         texts = self.tokenizer.batch_decode([tokens for tokens, _ in drawn], skip_special_tokens=True)
         rollouts = []
@@ -52,6 +60,20 @@ class TableEngines:
             version = self.version if request.engine == "policy" else -1
             rollouts.append(Rollout(request, np.array(tokens), text, reason, logprobs, version))
         return check_answers(rollouts)
+
+    def score(self, sequences: list[tuple[np.ndarray, int]]) -> dict[str, list[np.ndarray]]:
+        """What the policy engine says of (token ids [L], prompt length) each, as `Engines.score`."""
+        if self.dead:
+            raise ActorFault("rollout engine 0", f"score {len(sequences)} sequences", "died")
+        if self.policy is None:
+            raise RuntimeError("the policy engine holds no weights: send the learner's first (actors.weights.send)")
+        scores = []
+        for tokens, prompt_length in sequences:
+            ids = tuple(tokens.tolist())
+            rows = self.policy.rows(ids[:prompt_length], ids[prompt_length:])
+            log_p = self.policy.log_probabilities(rows)
+            scores.append(log_p[np.arange(len(rows)), tokens[prompt_length:]].astype(np.float32))
+        return {"rollout engine 0": scores}
 
     def _draw(self, request: Request) -> tuple[tuple[int, ...], np.ndarray]:
         table = self._table(request)
@@ -86,9 +108,9 @@ class TableEngines:
 
     # --- faults -------------------------------------------------------------------------------------------------------
 
-    def kill(self) -> None:
-        """As if the policy engine's process had died."""
-        self.dead = True
+    def kill(self, after: int | None = None) -> None:
+        """As if the policy engine's process had died: now, or in the next draw with `after` completions finished."""
+        self.dead, self.last_draws = after is None, after
 
     def restart_dead(self) -> list[str]:
         """Replaces a killed policy engine by one without weights; the names of those replaced."""
@@ -97,6 +119,9 @@ class TableEngines:
         self.dead = False
         self.policy = None
         return ["rollout engine 0"]
+
+    def sleep(self) -> None:
+        """There is no memory to leave to the learner."""
 
     def close(self) -> None:
         """There is nothing to end."""

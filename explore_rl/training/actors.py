@@ -88,6 +88,8 @@ class Actors:
     def reset(self, config: Config, models: LearnerNeeds) -> None:
         self.config = config
         self.models = models
+        self.engines.restart_dead()  # and those that answered with NaN
+        self.engines.sleep()  # the last transfer was followed by no draw
         self.learner.reset(config, models)
 
     def check_parity(self, rollouts: list[Rollout]) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """What is logged of a step.
 
-Figures about the policy come only from samples that the current policy drew at the training temperature.
+Figures about the policy come only from samples that the current policy drew at the training temperature. Each is of one
+population: of all groups drawn, or of those learnt from, which dynamic sampling chose. docs/metrics.md says which.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from explore_rl.learner.messages import UpdateReport
 from explore_rl.strategies.signal import has_signal
 from explore_rl.types import Group, Sample, Status
 
-STAGES = ("generate", "verify", "score", "train", "transfer", "other")
+STAGES = ("generate", "verify", "score", "train", "transfer", "parity", "other")
 
 
 class StageClock:
@@ -43,30 +44,30 @@ class StageClock:
 
 
 def of_groups(kept: list[Group], dropped: list[Group], *, free: frozenset[str]) -> dict[str, float]:
-    """Reward, verdicts, pass@1, group pass@n, answer entropy and variety, lengths, signal.
+    """What came back (verdicts, answers, lengths), and what is learnt from (rewards, signal, entropy, distances).
 
     docs/metrics.md says what each figure means.
 
     kept: groups that are learnt from.
-    dropped: groups that dynamic sampling left out. The policy drew both, so most figures are of both.
+    dropped: groups that dynamic sampling left out. The policy drew both, so what came back is of both.
     free: loss terms that pull without an advantage, as strategies/signal.py has them.
     """
-    groups = kept + dropped
-    every = [s for g in groups for s in g.samples]
-    metrics = _of_verdicts(every)
+    learnt = [s for g in kept for s in g.samples]
+    metrics = _of_verdicts([s for g in kept + dropped for s in g.samples])
     metrics["signal/groups_without"] = _share([not has_signal(g, free) for g in kept])
     metrics["signal/groups_dropped"] = float(len(dropped))
-    metrics["signal/samples_left_out"] = _share([s.reward is None for s in every])
+    metrics["signal/samples_left_out"] = _share([s.reward is None for s in learnt])
 
     # From here on only what the policy drew itself; where it drew nothing there are no such figures.
-    by_group = [[s for s in g.samples if s.rollout.request.source == "policy"] for g in groups]
+    by_group = [[s for s in g.samples if s.rollout.request.source == "policy"] for g in kept + dropped]
     by_group = [samples for samples in by_group if samples]
-    drawn = [s for samples in by_group for s in samples]
-    if not drawn:
+    if not by_group:
         return metrics
-    rewards = [s.reward for s in drawn if s.reward is not None]
+    metrics |= _of_answers(by_group) | _of_lengths([s for samples in by_group for s in samples])
+    learnt = [s for s in learnt if s.rollout.request.source == "policy"]
+    rewards = [s.reward for s in learnt if s.reward is not None]
     metrics["reward/mean"] = float(np.mean(rewards)) if rewards else float("nan")
-    return metrics | _of_answers(by_group) | _of_lengths(drawn) | _of_columns(drawn)
+    return metrics | _of_columns(learnt)
 
 
 def _of_verdicts(samples: list[Sample]) -> dict[str, float]:
@@ -112,17 +113,19 @@ def _of_lengths(samples: list[Sample]) -> dict[str, float]:
 
 
 def _of_columns(samples: list[Sample]) -> dict[str, float]:
-    """Entropy, the engine's distance from the learner, and the policy's from the base, where the columns are filled."""
+    """Entropy, the engine's distance from the learner, and the policy's from the base, where the columns are filled.
+
+    All of them are of the tokens that were drawn.
+    """
     metrics = {}
     # How broad the policy's distribution is, token by token.
-    entropies = [s.columns["entropy"][~s.rollout.given] for s in samples if "entropy" in s.columns]
+    entropies = [_drawn(s, s.columns["entropy"]) for s in samples if "entropy" in s.columns]
     if entropies:  # mean over tokens within a sequence, then over sequences (arXiv 2507.14843, section 5.1)
         metrics["entropy/token"] = float(np.mean([e.mean() for e in entropies if len(e)]))
 
     # Engine against learner: the same weights in another arithmetic.
     scored = [s for s in samples if "old_logprob" in s.columns]
-    # Where a token was given, no engine has a log-probability of it.
-    gaps = [(s.columns["old_logprob"] - s.rollout.logprobs)[~s.rollout.given] for s in scored if s.rollout.drawn]
+    gaps = [_drawn(s, s.columns["old_logprob"] - s.rollout.logprobs) for s in scored if s.rollout.logprobs is not None]
     if gaps:
         gap = np.concatenate(gaps)
         if len(gap):
@@ -131,11 +134,17 @@ def _of_columns(samples: list[Sample]) -> dict[str, float]:
             metrics["engine/ratio_mean"] = float(np.exp(np.clip(gap, -20, 20)).mean())
 
     # Policy against base: how far training has moved it.
-    log_ratios = [s.columns["old_logprob"] - s.columns["base_logprob"] for s in scored if "base_logprob" in s.columns]
+    with_base = [s for s in scored if "base_logprob" in s.columns]
+    log_ratios = [_drawn(s, s.columns["old_logprob"] - s.columns["base_logprob"]) for s in with_base]
     if log_ratios:  # k3 is an unbiased, non-negative estimate of KL(policy || base) per token
         d = np.concatenate(log_ratios)
         metrics["kl/base"] = float((np.exp(-np.clip(d, -20, 20)) + d - 1).mean())
     return metrics
+
+
+def _drawn(sample: Sample, column: np.ndarray) -> np.ndarray:
+    """A column without the tokens that were given. [T] -> [drawn tokens]."""
+    return column[~sample.rollout.given]
 
 
 def of_updates(reports: list[UpdateReport]) -> dict[str, float]:

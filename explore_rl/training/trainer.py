@@ -13,14 +13,17 @@ import json
 import logging
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
+from analysis.errors import InputError
 from explore_rl.cluster.faults import ActorFault, RunStopped
 from explore_rl.config.schema import Config
 from explore_rl.experiments.run_folder import RunFolder
 from explore_rl.models import load_tokenizer
 from explore_rl.problems.templates import load_template
+from explore_rl.rollout.engines import DrawFault
 from explore_rl.rollout.records import rollout_columns
 from explore_rl.rollout.seeds import hashed_seed
 from explore_rl.strategies.base import StepContext, Strategy, needs_of
@@ -32,6 +35,7 @@ from explore_rl.training.columns import fill_columns
 from explore_rl.training.data_order import DataOrder
 from explore_rl.training.drawing import Batch, base_reward, seeded
 from explore_rl.training.evaluation import Evaluations, Means
+from explore_rl.training.parity import Parity
 from explore_rl.types import Group, Problem, Request, Rollout, Sample, Verdict
 from explore_rl.verifiers.pool import Item
 
@@ -76,6 +80,7 @@ class Trainer:
             append=folder.append,
         )
         self.evaluations = Evaluations(config, heldout, means=means)
+        self.parity = Parity(actors)
         # What changes over the run. A checkpoint keeps all of it but the encoded prompts.
         self.prompts: dict[int, np.ndarray] = {}  # by identity: ids are unique within one file only
         self.next_step = 0  # steps done
@@ -97,6 +102,8 @@ class Trainer:
             problems = self.data.take(wanted)
             for strategy, context in batch.acting:
                 problems = strategy.choose(problems, context)
+            if not problems:
+                raise RunStopped(f"step {number}: the strategies chose no problem to draw for")
             groups = self.draw(problems, batch, attempt=attempt)
             with batch.clock("score"):
                 fill_columns(groups, self.needs.columns, learner=self.actors.learner, config=self.config)
@@ -145,14 +152,16 @@ class Trainer:
     def draft(self, problem: Problem, index: int) -> list[Request]:
         """group_size draws of a problem from the policy, without seeds. index: of its group."""
         rollout = self.config.rollout
-        request = Request(
-            problem=problem.id,
-            group=index,
-            prompt_ids=self.encode_prompt(problem),
-            max_tokens=rollout.max_new_tokens,
-            temperature=rollout.temperature,
-        )
-        return [request] * self.config.algorithm.group_size
+        return [
+            Request(
+                problem=problem.id,
+                group=index,
+                prompt_ids=self.encode_prompt(problem),
+                max_tokens=rollout.max_new_tokens,
+                temperature=rollout.temperature,
+            )
+            for _ in range(self.config.algorithm.group_size)
+        ]
 
     def learn(self, batch: Batch) -> dict[str, float]:
         """The groups' rows change the weights, and the engines get them. Returns the step's metrics."""
@@ -161,9 +170,13 @@ class Trainer:
             reports = self.actors.learner.update(minibatches, self.terms)
             for strategy, context in batch.acting:
                 strategy.after_update(batch.groups, context)
+        with batch.clock("parity"):
+            self.parity.expect()
         with batch.clock("transfer"):
             self.version += 1
             sent = self.actors.weights.send(self.version)
+        with batch.clock("parity"):
+            gap = self.check_parity(batch.number)
 
         # Record.
         self.folder.write_rollouts(batch.number, rollout_columns(batch.groups, batch.dropped, batch.number))
@@ -174,6 +187,7 @@ class Trainer:
         metrics["tokens_per_second"] = tokens / metrics["seconds/step"]
         metrics["transfer/gather_seconds"] = sent["gather_s"]
         metrics["transfer/send_seconds"] = sent["transfer_s"]
+        metrics |= gap
         metrics["data/epoch"] = self.data.epoch
         for strategy, context in batch.acting:
             metrics |= {f"{strategy.key}/{key}": value for key, value in context.metrics.items()}
@@ -182,22 +196,45 @@ class Trainer:
     # --- engines and verifiers ----------------------------------------------------------------------------------------
 
     def generate(self, requests: list[Request]) -> list[Rollout]:
-        """Draws, and draws again if an engine dies: the seeds are in the requests, so a second attempt draws the same.
+        """Draws. If an engine dies, what was finished is kept and the rest is drawn again, which gives the same.
 
-        Raises ActorFault if an engine still dies after ENGINE_RETRIES more attempts, or if none can be replaced.
+        For the seeds are in the requests. Raises ActorFault if an engine still dies after ENGINE_RETRIES more attempts,
+        or if none can be replaced.
         """
+        drawn: dict[int, Rollout] = {}  # by the request's index
+        for retry in range(ENGINE_RETRIES + 1):
+            left = [i for i in range(len(requests)) if i not in drawn]
+            try:
+                rollouts = self.actors.engines.generate([requests[i] for i in left])
+            except DrawFault as fault:
+                drawn |= {left[i]: rollout for i, rollout in fault.done.items()}
+                self.replace_dead(fault, retry)
+                self.check_parity(self.next_step)
+            else:
+                drawn |= dict(zip(left, rollouts, strict=True))
+                return [drawn[i] for i in range(len(requests))]
+        raise AssertionError("unreachable")
+
+    def check_parity(self, step: int, **options: Any) -> dict[str, float]:
+        """`Parity.check`, and again if an engine dies meanwhile. Raises ActorFault as `generate` does."""
         for retry in range(ENGINE_RETRIES + 1):
             try:
-                return self.actors.engines.generate(requests)
+                return self.parity.check(step, **options)
             except ActorFault as fault:
-                if retry == ENGINE_RETRIES:
-                    raise
-                log.warning("%s; starting it anew and drawing the step again", fault)
-                replaced = self.actors.engines.restart_dead()
-                if not replaced:
-                    raise
-                self.actors.weights.send(self.version)
+                self.replace_dead(fault, retry)
         raise AssertionError("unreachable")
+
+    def replace_dead(self, fault: ActorFault, retry: int) -> None:
+        """Starts dead engines anew, with the present weights.
+
+        Raises `fault` after ENGINE_RETRIES retries, or if nobody was replaced.
+        """
+        if retry == ENGINE_RETRIES:
+            raise fault
+        log.warning("%s; starting it anew and asking again", fault)
+        if not self.actors.engines.restart_dead():
+            raise fault
+        self.actors.weights.send(self.version)
 
     def verify(self, groups: list[Group], rollouts: list[Rollout]) -> list[Verdict]:
         return self.actors.verifiers.verify_all(
@@ -264,13 +301,18 @@ class Trainer:
     def start(self) -> None:
         """Sends the weights to the engines, and checks that both sides compute the same log-probabilities.
 
-        The engines hold none of the run's weights before, so the check fails if the weights do not arrive. Raises
-        ParityError. A new run is also evaluated before its first step.
+        The engines hold none of the run's weights before, so the check fails if the weights do not arrive: of what the
+        engines draw, and of the fixed sequences that every later transfer is checked on. Raises ParityError. A new run
+        is also evaluated before its first step.
         """
         self.actors.weights.send(self.version)
         drafts = [self.draft(problem, index)[:4] for index, problem in enumerate(self.data.problems[:8])]
-        requests = seeded([request for draft in drafts for request in draft], self.config.seed, -1)
-        self.actors.check_parity(self.generate(requests))
+        drawn = self.generate(seeded([request for draft in drafts for request in draft], self.config.seed, -1))
+        self.actors.check_parity(drawn)
+        if not self.parity.sequences:
+            self.parity.choose(drawn)
+        self.parity.expect()
+        self.check_parity(self.next_step, patience=1)
         if self.next_step == 0:
             self.evaluations.run(0)
 
@@ -326,6 +368,7 @@ class Trainer:
             "position": self.data.position,
             "bad_steps": self.bad_steps,
             "silent_steps": self.silent_steps,
+            "parity": self.parity.state(),
             "strategies": {s.key: s.state() for s in self.strategies},
         }
         (aside / "state.json").write_text(json.dumps(state))
@@ -345,8 +388,14 @@ class Trainer:
             self.data.position = state["position"]
             self.bad_steps = state["bad_steps"]
             self.silent_steps = state["silent_steps"]
+            self.parity.load_state(state.get("parity", []))
+            kept = state["strategies"]
+            if not isinstance(kept, dict) or kept.keys() != {s.key for s in self.strategies}:
+                raise InputError(
+                    f"{path}: does not hold the state of these strategies; it is an older version's, or not ours"
+                )
             for strategy in self.strategies:
-                strategy.load_state(state["strategies"][strategy.key])
+                strategy.load_state(kept[strategy.key])
         return step
 
     def save_final(self) -> None:

@@ -334,3 +334,19 @@ def make_steps_slow(rank, seconds):
         step()
 
     rank.engine.step = slow_step
+
+
+def save_elsewhere(rank, folder):
+    """From now on rank 1 writes its parts of checkpoints into `folder`, as onto a disk of its own."""
+    from explore_rl.learner import checkpoints
+
+    if rank.index == 1:
+        checkpoints.real_save = checkpoints.save
+        checkpoints.save = lambda saved, _, **options: checkpoints.real_save(saved, folder, **options)
+
+
+def save_here(rank):
+    from explore_rl.learner import checkpoints
+
+    if rank.index == 1:
+        checkpoints.save = checkpoints.real_save

@@ -25,11 +25,14 @@ from learner_kit import (
     plain_log_p,
     plain_scores,
     relative_error,
+    save_elsewhere,
+    save_here,
     weights,
 )
 
 from analysis.errors import InputError
-from explore_rl.cluster.faults import ActorFault
+from explore_rl.cluster.faults import ActorFault, RunStopped
+from explore_rl.experiments.run_folder import RunFolder
 from explore_rl.learner.messages import LearnerNeeds
 from explore_rl.objectives.readouts import (
     HIDDEN_MEAN,
@@ -268,6 +271,32 @@ def test_resumed_equals_uninterrupted_bit_for_bit(groups, tiny_model, tmp_path, 
             group.load_checkpoint(tmp_path / "learner")
         with pytest.raises(InputError, match="not a checkpoint"):
             group.load_checkpoint(tmp_path / "nowhere")
+    # Without a rank's part it is none.
+    names = {0: "random-1.pt", 2: "state/*zero_pp_rank_1_*optim_states.pt", 3: "state/*zero_pp_rank_1_*model_states.pt"}
+    if stage in names:
+        [part] = (tmp_path / "learner").glob(names[stage])
+        part.unlink()
+        group.reset(config)
+        with pytest.raises(InputError, match=r"parts of the checkpoint are missing: .*1"):
+            group.load_checkpoint(tmp_path / "learner")
+
+
+def test_a_checkpoint_that_lacks_a_part_is_no_checkpoint(groups, tiny_model, tmp_path):
+    """As when each node has a disk of its own: a rank's part is somewhere else."""
+    config = learner_config(tiny_model, ranks=2, zero_stage=2)
+    group = groups[2]
+    group.reset(config)
+    folder = RunFolder.create(tmp_path / "run", "", {})
+    folder.complete_checkpoint(1, folder.begin_checkpoint(1), keep=1)
+    aside = folder.begin_checkpoint(2)
+    group.apply(save_elsewhere, tmp_path / "disk of another node")
+    try:
+        with pytest.raises(RunStopped, match=r"missing: random-1\.pt, state/.*zero_pp_rank_1.*one folder"):
+            group.save_checkpoint(aside / "learner")
+    finally:
+        group.apply(save_here)
+    assert folder.checkpoints() == [1]
+    group.save_checkpoint(folder.begin_checkpoint(2) / "learner")
 
 
 def test_bfloat16_resumes_bit_for_bit(groups, tiny_model, tmp_path):

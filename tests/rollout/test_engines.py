@@ -16,6 +16,7 @@ from analysis.errors import InputError
 from explore_rl.cluster.faults import ActorFault
 from explore_rl.config.schema import Config
 from explore_rl.models import load_tokenizer, resolve_model
+from explore_rl.rollout.engines import DrawFault
 from explore_rl.rollout.seeds import hashed_seed
 from explore_rl.training.rows import sequence_of
 from explore_rl.types import Request
@@ -117,6 +118,18 @@ def test_the_base_engine_keeps_the_frozen_weights(house):
     assert house.gap([r for r in rollouts if r.request.engine == "policy"]) < 1e-5
 
 
+def test_engines_score_given_tokens_as_they_draw_them(house):
+    """By a prefill, at temperature 1; every policy engine scores all of them."""
+    drawn = house.group.generate(house.requests(8))
+    sequences = [(np.array(r.request.prompt_ids + r.tokens, dtype=np.int32), len(r.request.prompt_ids)) for r in drawn]
+    scored = house.group.score(sequences)
+    assert list(scored) == ["rollout engine 0", "rollout engine 1"]
+    for answers in scored.values():
+        for rollout, logprobs in zip(drawn, answers, strict=True):
+            np.testing.assert_allclose(logprobs, rollout.logprobs, atol=1e-4)
+    assert draws(house.group.generate(house.requests(8))) == draws(drawn)
+
+
 def test_a_completion_depends_on_its_request_alone(house):
     requests = house.requests(96)
     first = draws(house.group.generate(requests))
@@ -186,8 +199,13 @@ def test_a_stuck_and_a_killed_engine_are_named_and_replaced(house, monkeypatch):
     before = draws(house.group.generate(requests))
     stuck, killed = house.group.families["policy"]
     os.kill(stuck.pid, signal.SIGSTOP)
-    with pytest.raises(ActorFault, match=r"^rollout engine 0, asked to draw 64 completions: no progress for 5 s"):
+    with pytest.raises(
+        DrawFault, match=r"^rollout engine 0, asked to draw 64 completions: no progress for 5 s"
+    ) as hung:
         house.group.generate(requests)
+    # What the other engine had drawn is there, and is what it is without a fault.
+    done = hung.value.done
+    assert 0 < len(done) < 64 and draws(done.values()) == [before[i] for i in done]
     os.kill(killed.pid, signal.SIGKILL)
     with pytest.raises(ActorFault, match=r"^rollout engine 1, asked to draw 64 completions: died"):
         house.group.generate(requests)

@@ -15,7 +15,7 @@ from explore_rl.objectives.corrections import mixture_weight
 from explore_rl.objectives.normalisers import row_weights
 from explore_rl.strategies import make
 from explore_rl.strategies.methods.mixture_policy import MixturePolicy
-from explore_rl.types import Group, Request, Status
+from explore_rl.types import Group, Request, Rollout, Sample, Status
 
 SHARES = {"policy": 0.5, "base": 0.3, "hot": 0.2}
 
@@ -38,14 +38,25 @@ def logprobs(parameters, temperature=1.0):
     return torch.stack([table[0, y[0]] + (table[1 + y[0], y[1]] if len(y) > 1 else 0.0) for y in SEQUENCES])
 
 
-def expected_gradient(exponent, aggregation="constant", advantage="rloo", size=3, at_least=2):
+def expected_gradient(
+    exponent,
+    aggregation="constant",
+    advantage="rloo",
+    size=3,
+    at_least=2,
+    trace=False,
+    trace_in_baseline=False,
+    shares_as_drawn=True,
+):
     """The expectation of the update's direction: all groups of `size` are enumerated, with each sample's component.
 
     E sum_i  w_i^exponent A_i (row weight of i) grad log pi(y_i),  with the allocation, baseline and divisor that
-    training
-    uses: draws of the policy count for the baseline, draws of the other components are measured against it, and a group
-        with
-    fewer than two draws of the policy is dropped.
+    training uses: draws of the policy count for the baseline, draws of the other components are measured against it,
+    and a group with fewer than two draws of the policy is dropped.
+
+    trace: a right answer that nobody drew takes the place of the last draw, as trace injection does it.
+    trace_in_baseline: and counts for the baseline.
+    shares_as_drawn: the weights take the shares of the draws that are left, not of those that were planned.
     """
     mixture = MixturePolicy(**{f"share_{name}": share for name, share in MOSTLY_POLICY.items()})
     fixed, chances = mixture.allocation(size, at_least)
@@ -56,8 +67,14 @@ def expected_gradient(exponent, aggregation="constant", advantage="rloo", size=3
         "base": logprobs(tiny_logits(1)).numpy(),
         "hot": logprobs(tiny_logits(0), 1.5).numpy(),
     }
-    weight = mixture_weight(q["policy"], np.stack(list(q.values())), np.array(list(MOSTLY_POLICY.values()))) ** exponent
     request = Request("p", 0, (1,), max_tokens=MAX_NEW_TOKENS)
+    drawn = size - trace
+    shares = list(MOSTLY_POLICY.values())
+    if shares_as_drawn:
+        planned = [{"policy": 1.0}] * fixed + [chances] * (drawn - fixed)
+        of_draws = [Sample(Rollout(replace(request, share=s), [1], "", "stop", np.zeros(1)), None) for s in planned]
+        shares = mixture.shares_of(Group(None, of_draws))
+    weight = mixture_weight(q["policy"], np.stack(list(q.values())), np.array(shares)) ** exponent
     in_baseline = {name: mixture.drawn_by(name, request).in_baseline for name in chances}
     own = [("policy", y, np.exp(q["policy"][y])) for y in range(len(SEQUENCES))]
     draws = [(name, y, chance * np.exp(q[name][y])) for name, chance in chances.items() for y in range(len(SEQUENCES))]
@@ -71,12 +88,16 @@ def expected_gradient(exponent, aggregation="constant", advantage="rloo", size=3
         return row_weights(np.array(lengths), aggregation, MAX_NEW_TOKENS)
 
     expected = np.zeros(len(SEQUENCES))  # what multiplies grad log pi of each sequence
-    for group in itertools.product(*[own] * fixed, *[draws] * (size - fixed)):
+    for group in itertools.product(*[own] * fixed, *[draws] * (drawn - fixed)):
         if sum(in_baseline[name] for name, _, _ in group) < 2:
             continue
         chance = np.prod([p for _, _, p in group])
         members = [y for _, y, _ in group]
-        values = advantages(tuple(REWARD[members]), tuple(in_baseline[name] for name, _, _ in group))
+        counts = tuple(in_baseline[name] for name, _, _ in group)
+        if trace:
+            values = advantages((*REWARD[members], 1.0), (*counts, trace_in_baseline))[:-1]
+        else:
+            values = advantages(tuple(REWARD[members]), counts)
         rows = divided(tuple(len(SEQUENCES[y]) for y in members))
         for i, y in enumerate(members):
             expected[y] += chance * weight[y] * values[i] * rows[i]
@@ -93,6 +114,17 @@ def true_gradient():
 def test_exact_weights_estimate_the_gradient_of_expected_reward(size):
     assert true_gradient().abs().max() > 0.01
     assert torch.allclose(expected_gradient(1.0, size=size), true_gradient(), atol=1e-10, rtol=0)
+
+
+@pytest.mark.parametrize("size", [4, 5])
+def test_exact_weights_stay_exact_where_a_trace_takes_the_place_of_a_draw(size):
+    beside_a_trace = expected_gradient(1.0, size=size, trace=True)
+    assert torch.allclose(beside_a_trace, true_gradient(), atol=1e-10, rtol=0)
+
+
+@pytest.mark.parametrize("change", [{"shares_as_drawn": False}, {"trace_in_baseline": True}])
+def test_the_shares_that_were_planned_and_a_trace_in_the_baseline_would_be_biased(change):
+    assert (expected_gradient(1.0, size=4, trace=True, **change) - true_gradient()).abs().max() > 1e-3
 
 
 def test_components_all_drawn_at_random_would_be_biased_by_the_groups_without_baseline():
@@ -233,6 +265,19 @@ def test_parameters_out_of_range_or_without_effect_are_refused(changes, said):
     with pytest.raises(InputError, match=said) as caught:
         make([{"name": "mixture_policy", "share_policy": 0.5, "share_base": 0.3, "share_hot": 0.2} | changes])
     assert str(caught.value).startswith("strategies[0]: mixture_policy: ")
+
+
+@pytest.mark.parametrize(("weight", "nats"), [("exact", "0.4 nats"), ("power", "0.2 nats"), ("none", None)])
+def test_long_sequences_in_bfloat16_are_warned_about_with_the_noise_of_their_weights(weight, nats, caplog):
+    def said(tokens, dtype="bfloat16"):
+        unbiased = ("algorithm.advantage=rloo", "algorithm.importance_cap=null", "algorithm.aggregation=constant")
+        layout = (f"model.dtype={dtype}", "learner.zero_stage=1", f"rollout.max_new_tokens={tokens}")
+        caplog.clear()
+        MixturePolicy(weight=weight).check(load_config(None, [*unbiased, *layout]), [], [])
+        return caplog.text
+
+    assert (nats in said(3000)) if nats else said(3000) == ""
+    assert said(200) == said(3000, "float32") == ""
 
 
 def test_metrics_say_which_weights_they_are_of(problems, sample_of, step):

@@ -6,9 +6,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
+from analysis.errors import InputError
+from explore_rl.cluster.faults import RunStopped
 from explore_rl.objectives.losses import Loss
+from explore_rl.objectives.readouts import logprob
 from explore_rl.strategies import make, together
-from explore_rl.strategies.base import StepContext, Strategy, given
+from explore_rl.strategies.base import Column, Needs, StepContext, Strategy, given
 from explore_rl.strategies.builtin import DynamicSampling
 from explore_rl.testing import digit_problems, digit_table, digits_config, make_trainer, run_steps
 from explore_rl.types import Group, Problem, Request, Rollout, Sample, Status, Verdict
@@ -287,6 +290,41 @@ def test_a_strategy_may_choose_the_problems(tmp_path):
     samples = run_steps(tmp_path, [Hardest()], config=digits_config("run.steps=1")).samples(0)
     assert {sample["problem_id"] for sample in samples} == {digit_problems()[-1].id} and len(samples) == 3 * 8
     assert len({sample["seed"] for sample in samples}) == 3 * 8
+
+
+class ResetsReference(Strategy):
+    """After every update the base is the policy, and the optimizer begins anew."""
+
+    def __init__(self, base_engine=False):
+        self.base_engine = base_engine
+
+    def needs(self, config):
+        return Needs(base_engine=self.base_engine, columns=(Column("base_logprob", "base", logprob()),))
+
+    def after_update(self, groups, context):
+        context.refresh_base()
+        context.reset_optimizer()
+
+
+def test_after_an_update_the_base_can_become_the_policy(tmp_path):
+    settings = ("run.steps=3", "algorithm.kl=k3", "algorithm.kl_coefficient=0.5", "learner.optimizer=adamw")
+    config = digits_config(*settings, "learner.learning_rate=0.1")
+    plain = run_steps(tmp_path / "plain", config=config)
+    mine = run_steps(tmp_path / "mine", [ResetsReference()], config=config)
+    assert [step["kl/base"] > 0 for step in plain.metrics] == [False, True, True]
+    assert [step["kl/base"] for step in mine.metrics] == [0.0, 0.0, 0.0]
+    assert (mine.table != plain.table).any()
+
+
+def test_the_base_is_not_refreshed_under_an_engine_that_draws_from_it(tmp_path):
+    with pytest.raises(RunStopped, match="whose base engine draws from the initial model"):
+        run_steps(tmp_path, [ResetsReference(base_engine=True)])
+
+
+def test_a_checkpoint_of_other_strategies_is_refused(tmp_path):
+    run_steps(tmp_path, [Settings()], config=digits_config("run.steps=2"), stop_after=1)
+    with pytest.raises(InputError, match="does not hold the state of these strategies"):
+        run_steps(tmp_path, config=digits_config("run.steps=2"))
 
 
 # --- the loss ---------------------------------------------------------------------------------------------------------

@@ -263,6 +263,21 @@ def test_an_engine_that_dies_is_replaced_and_the_run_ends_as_if_it_had_not(tmp_p
     assert trainer.actors.engines.version == 2
 
 
+def test_what_was_finished_when_an_engine_died_is_not_drawn_again(tmp_path, monkeypatch):
+    whole = run(tmp_path / "whole")
+    trainer = make_trainer(tmp_path / "killed", config=digits_config())
+    trainer.start()
+    engines = trainer.actors.engines
+    asked = []
+    real = engines.generate
+    monkeypatch.setattr(engines, "generate", lambda requests: (asked.append(len(requests)), real(requests))[1])
+    engines.kill(after=20)
+    trainer.run()
+    assert asked == [32, 12, 32]
+    assert (trainer.actors.learner.policy.logits == whole.table).all()
+    assert trainer.actors.engines.version == 2
+
+
 def test_an_error_of_the_verifier_is_no_reward_of_zero(tmp_path):
     trainer = make_trainer(tmp_path)
 

@@ -20,6 +20,7 @@ from analysis.errors import InputError
 from explore_rl.cluster.faults import RunStopped
 from explore_rl.config.loading import load_config
 from explore_rl.learner.learner import Learner
+from explore_rl.training.actors import ParityError
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(600)]
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -78,11 +79,14 @@ def test_a_run_leaves_everything_behind(plain):
     metrics = records(plain, "metrics.jsonl")
     assert [m["step"] for m in metrics] == [0, 1, 2, 3]
     for m in metrics:
-        stages = sum(m[f"seconds/{stage}"] for stage in ("generate", "verify", "score", "train", "transfer", "other"))
+        stages = sum(
+            m[f"seconds/{stage}"] for stage in ("generate", "verify", "score", "train", "transfer", "parity", "other")
+        )
         assert stages == pytest.approx(m["seconds/step"], rel=1e-6)
         assert (
             m["transfer/gather_seconds"] == 0 and 0 < m["transfer/send_seconds"] <= m["seconds/transfer"]
         )  # no shards
+        assert m["engine/parity_mean"] <= m["engine/parity_max"] < 1e-4
         assert m["engine/logprob_difference_mean"] < 1e-4 and 0 <= m["pass@1"] <= m["pass@group"] <= 1
         assert m["verdict/correct"] + m["verdict/wrong"] + m["verdict/no_answer"] == pytest.approx(1)
     assert [e["step"] for e in records(plain, "evaluations.jsonl")] == [0, 2, 4]
@@ -221,7 +225,43 @@ def test_an_engine_that_dies_is_replaced_and_the_run_ends_as_if_it_had_not(plain
     assert killed
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_with_its_state_saved(run, tmp_path):
+def _resend_the_first():
+    def resend(rank):
+        from explore_rl.transfer import sender
+
+        first = {}
+        real = sender.LearnerSource.__iter__
+        sender.LearnerSource.__iter__ = lambda self: ((n, first.setdefault(n, t.clone())) for n, t in real(self))
+        sender.LearnerSource.real = real
+
+    return resend
+
+
+def _send_the_present():
+    def undo(rank):
+        from explore_rl.transfer import sender
+
+        sender.LearnerSource.__iter__ = sender.LearnerSource.real
+
+    return undo
+
+
+resend_the_first, send_the_present = _resend_the_first(), _send_the_present()  # nested: they travel by value
+
+
+def test_a_source_that_sends_the_first_weights_for_ever_stops_the_run_within_two_steps(run, actors, tmp_path):
+    """Every engine stamps its draws with the new version all the same."""
+    actors.learner.apply(resend_the_first)
+    try:
+        with pytest.raises(ParityError, match=r"step 1: rollout engine 0 does not compute what the learner computes"):
+            run(small(tmp_path, "stale"))
+    finally:
+        actors.learner.apply(send_the_present)
+    assert not any((tmp_path / "stale" / "checkpoints").glob("*/COMPLETE"))
+
+
+def test_weights_that_are_not_finite_stop_the_run_and_their_engines_are_replaced(plain, run, actors, tmp_path):
+    """The loss is not finite either; an engine's NaN says so a step earlier, and stays behind in its cache."""
     config = small(
         tmp_path,
         "diverges",
@@ -230,9 +270,12 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_its_state_saved(run, tmp_p
         "run.steps=12",
         "run.max_bad_steps=2",
     )
-    with pytest.raises(RunStopped, match="not finite in 2 steps in a row"):
+    before = {engine.pid for engine in actors.engines.engines}
+    with pytest.raises(RunStopped, match="(?i)nan"):
         run(config)
-    assert any((tmp_path / "diverges" / "checkpoints").glob("*/COMPLETE"))
+    assert same(weights(plain), weights(run(small(tmp_path, "afterwards"))))
+    assert 0 < len({engine.pid for engine in actors.engines.engines} - before) <= 2
+    assert not any((tmp_path / "diverges" / "checkpoints").glob("step-000002"))
 
 
 def test_a_run_killed_before_its_first_checkpoint_starts_again_without_a_trace(run, tmp_path, monkeypatch):

@@ -25,6 +25,8 @@ bias.
 
 from __future__ import annotations
 
+import logging
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -37,7 +39,15 @@ from explore_rl.strategies import parameters
 from explore_rl.strategies.base import Column, Needs, StepContext, Strategy
 from explore_rl.types import Group, Problem, Request, Sample
 
+log = logging.getLogger(__name__)
+
 WEIGHTS = ("exact", "power", "none")
+
+# In bfloat16 the hidden states are rounded, and a token's log-probability is off by about so much (nats, standard
+# deviation) even with a head in float32. Of random states and weights with largest logits of 17 to 23, where the last
+# state alone was rounded; a deep network rounds in every layer, so that this is the least to expect.
+NOISE = 0.007
+LONG = 256  # tokens beyond which a user is told what that makes of a sequence's weight
 
 
 class MixturePolicy(Strategy):
@@ -126,12 +136,32 @@ class MixturePolicy(Strategy):
                     f"strategies: mixture_policy: weight=exact would not be unbiased beside {other.name}, since"
                     f" {other.biases}; change that, or set weight=power or none"
                 )
+        self._tell_of_rounding(config)
 
         if "hot" in self.shares and self.hot_temperature <= config.rollout.temperature:
             raise InputError(
                 f"strategies: mixture_policy: hot_temperature={self.hot_temperature}:"
                 f" expected above rollout.temperature={config.rollout.temperature}"
             )
+
+    def _tell_of_rounding(self, config: Config) -> None:
+        """Warns where a sequence's weight is the exponential of a sum of many rounded numbers."""
+        tokens = config.rollout.max_new_tokens
+        weighs = self.weight != "none" and len(self.shares) > 1
+        if not weighs or config.model.dtype != "bfloat16" or tokens <= LONG:
+            return
+        log.warning(
+            "mixture_policy: weight=%s multiplies the ratios of all tokens, and model.dtype=bfloat16 rounds each of"
+            " them: at rollout.max_new_tokens=%d the rounding of hidden states alone moves a weight's logarithm by %.1f nats"
+            " or more (standard deviation), so that a weight is off by a factor of %.2f and the estimate is no longer"
+            " unbiased; use model.dtype=float32, weight=none, or at most %d tokens, and watch"
+            " engine/logprob_difference_mean: it times the root of the length is the noise of a weight",
+            self.weight,
+            tokens,
+            self.exponent * NOISE * math.sqrt(tokens),
+            math.exp(self.exponent * NOISE * math.sqrt(tokens)),
+            LONG,
+        )
 
     def needs(self, config: Config) -> Needs:
         columns = []

@@ -1,0 +1,95 @@
+"""Engines that do not hold the learner's weights stop the run: in-process, over a table."""
+
+import json
+
+import numpy as np
+import pytest
+
+from explore_rl.testing import digits_config, make_trainer, run_steps
+from explore_rl.training.actors import ParityError
+
+
+def started(tmp_path, *settings):
+    trainer = make_trainer(tmp_path, config=digits_config("run.steps=6", *settings))
+    trainer.start()
+    return trainer
+
+
+def resend_the_first(trainer, monkeypatch):
+    """Every later transfer brings the first weights again, under the new version."""
+    engines = trainer.actors.engines
+    monkeypatch.setattr(engines, "receive", lambda table, version: setattr(engines, "version", version))
+
+
+@pytest.mark.parametrize(
+    ("rate", "said"),
+    [
+        (1.0, r"mean \|difference\| of log-probabilities .* expected below 1e-04 for model.dtype=float32"),
+        (1e-3, "bit for bit those before the transfer, while the learner's moved"),
+    ],
+    ids=["large steps", "steps below the tolerance"],
+)
+def test_weights_that_are_stale_for_ever_stop_the_run_within_two_steps(tmp_path, monkeypatch, caplog, rate, said):
+    trainer = started(tmp_path, f"learner.learning_rate={rate}")
+    resend_the_first(trainer, monkeypatch)
+    with pytest.raises(ParityError, match=f"step 1: rollout engine 0 .*{said}.*2 transfer.*look at engine/parity_mean"):
+        trainer.run()
+    assert "step 0: rollout engine 0 does not compute what the learner computes" in caplog.text
+    assert trainer.next_step == 1 and not trainer.folder.checkpoints()
+
+
+def test_one_bad_transfer_is_told_and_forgotten(tmp_path, monkeypatch, caplog):
+    trainer = started(tmp_path)
+    with monkeypatch.context() as patch:
+        resend_the_first(trainer, patch)
+        first = trainer.step(0)
+    second = trainer.step(1)
+    assert "the run stops if it is so after the next transfer too" in caplog.text
+    assert first["engine/parity_mean"] > 1e-4 > second["engine/parity_mean"]
+    assert not trainer.parity.bad
+
+
+def test_one_nan_of_an_engine_stops_the_run(tmp_path, monkeypatch):
+    trainer = started(tmp_path)
+    engines = trainer.actors.engines
+    real = engines.score
+
+    def with_a_nan(sequences):
+        scores = real(sequences)
+        scores["rollout engine 0"][3][0] = np.nan
+        return scores
+
+    monkeypatch.setattr(engines, "score", with_a_nan)
+    with pytest.raises(ParityError, match="step 0: rollout engine 0 .*: 1 of .* are NaN"):
+        trainer.step(0)
+
+
+def test_an_engine_started_anew_is_checked_before_it_draws(tmp_path, monkeypatch):
+    trainer = started(tmp_path)
+    engines = trainer.actors.engines
+    asked = []
+
+    def noted(name):
+        real = getattr(engines, name)
+        monkeypatch.setattr(engines, name, lambda given: (asked.append(name), real(given))[1])
+
+    noted("score")
+    noted("generate")
+    engines.kill()
+    trainer.step(0)
+    assert asked == ["generate", "score", "generate", "score"]  # dies, replaced, drawn from; after the transfer
+
+
+def test_every_step_says_its_gap_and_what_it_cost(tmp_path):
+    outcome = run_steps(tmp_path)
+    for step in outcome.metrics:
+        assert 0 <= step["engine/parity_mean"] <= step["engine/parity_max"] < 1e-6
+        assert 0 < step["seconds/parity"] < step["seconds/step"]
+
+
+def test_a_resumed_run_asks_the_same_sequences(tmp_path):
+    whole = run_steps(tmp_path, stop_after=None)
+    state = json.loads((whole.folder.checkpoint_path(2) / "state.json").read_text())
+    again = make_trainer(tmp_path, config=digits_config())
+    again.resume()
+    assert again.parity.state() == state["parity"] == whole.trainer.parity.state() != []
