@@ -71,6 +71,8 @@ class OneStep:
             strategy.reward(groups, context)
         for strategy, context in acting:
             strategy.advantage(groups, context)
+        for strategy, context in acting:
+            groups, _ = strategy.keep(groups, context)
         self.learner.update(make_minibatches(groups, terms, self.config, step=self.number), terms)
         for strategy, context in acting:
             strategy.after_update(groups, context)

@@ -86,6 +86,6 @@ def test_a_critic_that_knows_the_returns_explains_all_of_them():
     assert explained[0] == 0 and explained == sorted(explained) and explained[-1] > 0.99
 
 
-def test_two_critics_are_refused():
-    with pytest.raises(InputError, match="one critic"):
+def test_two_that_make_the_advantages_are_refused():
+    with pytest.raises(InputError, match="ppo makes the advantages too"):
         Ppo().check(digits_config(), [], [Ppo()])

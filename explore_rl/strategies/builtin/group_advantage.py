@@ -33,22 +33,28 @@ class GroupAdvantage(Strategy):
         return [policy_gradient(config.algorithm)]
 
     def advantage(self, groups: list[Group], context: StepContext) -> None:
-        algorithm = context.config.algorithm
         for group in groups:
-            rewarded = [s for s in group.samples if s.reward is not None]
-            in_baseline = np.array([s.rollout.request.in_baseline for s in rewarded])
+            compared = against_group(group, context.config)
+            for sample, value in compared:
+                sample.advantage = value
             # With too few samples to compare with, only those stay whose terms need no comparison.
-            if in_baseline.sum() < context.config.rewards.min_group:
-                for sample in rewarded:
-                    if needs_comparison(sample, context):
-                        sample.reward = None
-                continue
-            rewards = np.array([s.reward for s in rewarded])
-            values = advantages.group_advantages(
-                algorithm.advantage, rewards, in_baseline, divide_by_std=algorithm.divide_by_std
-            )
-            for sample, value in zip(rewarded, values, strict=True):
-                sample.advantage = float(value)
+            for sample in () if compared else group.samples:
+                if needs_comparison(sample, context):
+                    sample.reward = None
+
+
+def against_group(group: Group, config: Config) -> list[tuple[Sample, float]]:
+    """The samples that have a reward, each with what `algorithm.advantage` says of it; none where too few have one."""
+    rewarded = [s for s in group.samples if s.reward is not None]
+    in_baseline = np.array([s.rollout.request.in_baseline for s in rewarded])
+    if in_baseline.sum() < config.rewards.min_group:
+        return []
+    rewards = np.array([s.reward for s in rewarded])
+    algorithm = config.algorithm
+    values = advantages.group_advantages(
+        algorithm.advantage, rewards, in_baseline, divide_by_std=algorithm.divide_by_std
+    )
+    return [(sample, float(value)) for sample, value in zip(rewarded, values, strict=True)]
 
 
 def needs_comparison(sample: Sample, context: StepContext) -> bool:

@@ -1,6 +1,6 @@
 """FlowRL (arXiv 2509.15207): the policy is to match a distribution of rewards, by a trajectory balance per completion.
 
-Acts at: advantage (the rows of the policy gradient feed the term in its place), terms.
+Acts at: keep (the rows of the policy gradient feed the term in its place, all advantages being made), terms.
 
     L = w (log Z(x) + mean_t log pi(y_t) - beta r - mean_t log pi_base(y_t))^2
     w = clip(pi(y) / pi_old(y), 1 - clip, 1 + clip), a constant;   r = the group's advantage
@@ -43,6 +43,7 @@ class FlowRL(Strategy):
         self.beta = parameters.number("beta", beta, above=0)
         self.clip = parameters.number("clip", clip, above=0)
         self.share = parameters.share("share", share)
+        self.biases = "the balance is no policy gradient" if self.share else ""
 
     def needs(self, config: Config) -> Needs:
         return Needs(columns=(base_logprob(config),), heads=("log_z",))
@@ -63,13 +64,15 @@ class FlowRL(Strategy):
             )
         ]
 
-    def advantage(self, groups: list[Group], context: StepContext) -> None:
+    def keep(self, groups: list[Group], context: StepContext) -> tuple[list[Group], int]:
         for sample in (s for g in groups for s in g.samples):
             if POLICY_GRADIENT in sample.terms and "base_logprob" in sample.columns:
-                sample.columns["flow_reward"] = np.full(len(sample.rollout.tokens), sample.advantage, dtype=np.float32)
+                worth = sample.columns.get("advantage", sample.advantage)
+                sample.columns["flow_reward"] = np.full(len(sample.rollout.tokens), worth, dtype=np.float32)
                 whole = sample.terms[POLICY_GRADIENT]
                 ours = {"flow_balance": whole * self.share * sample.weight}
                 sample.terms = {**sample.terms, POLICY_GRADIENT: whole * (1 - self.share), **ours}
+        return groups, 0
 
 
 def flow_balance(

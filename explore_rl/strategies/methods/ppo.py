@@ -1,6 +1,6 @@
 """PPO with a critic (arXiv 1707.06347), advantages by GAE (arXiv 1506.02438, eq. 16).
 
-Acts at: advantage (each token's own, in place of the group's), terms (the critic's loss).
+Acts at: keep (a token's own advantage in place of the group's, when every strategy has added its own), terms.
 
 With V_t the critic's value before token t, V = 0 after the last one, and the reward r at the last token alone:
 
@@ -16,12 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from analysis.errors import InputError
 from explore_rl.config.schema import Config
 from explore_rl.objectives import readouts
 from explore_rl.objectives.terms import LossTerm
 from explore_rl.strategies import parameters
 from explore_rl.strategies.base import Column, Needs, StepContext, Strategy
+from explore_rl.strategies.builtin.group_advantage import against_group
+from explore_rl.strategies.rivals import refuse_rivals
 from explore_rl.types import Group, Problem
 
 
@@ -31,13 +32,12 @@ class Ppo(Strategy):
     gamma: discount a token, in [0, 1].
     gae_lambda: how far GAE looks past the next value, in [0, 1].
     value_clip: how far a value may move from the one at the start of the step before its loss is clipped; None: free.
-    whiten: whether the step's advantages are brought to mean 0 and deviation 1, over all tokens.
+    whiten: whether a draw's advantages are brought to mean 0 and deviation 1, over all tokens.
     share: of the critic's advantage in a token's; the rest is the group's. 0: GRPO, and the critic learns beside it.
     """
 
     name = "ppo"
     acts_on_draws = True
-    biases = "its advantages come from a critic that is trained on earlier draws"
 
     def __init__(
         self,
@@ -52,14 +52,14 @@ class Ppo(Strategy):
         self.gae_lambda = parameters.share("gae_lambda", gae_lambda)
         self.value_clip = None if value_clip is None else parameters.number("value_clip", value_clip, above=0)
         self.whiten = parameters.flag("whiten", whiten)
+        self.biases = "whiten=true divides by a spread that looks at the sample itself" if whiten else ""
         self.share = parameters.share("share", share)
 
     def needs(self, config: Config) -> Needs:
         return Needs(critic=True, columns=(Column("value", "critic", readouts.VALUE),))
 
     def check(self, config: Config, problems: list[Problem], others: list[Strategy]) -> None:
-        if any(isinstance(other, Ppo) for other in others):
-            raise InputError("strategies: ppo: stands there twice; there is one critic")
+        refuse_rivals(self, others)
 
     def terms(self, config: Config) -> list[LossTerm]:
         return [
@@ -73,30 +73,28 @@ class Ppo(Strategy):
             )
         ]
 
-    def advantage(self, groups: list[Group], context: StepContext) -> None:
-        every = [s for g in groups for s in g.samples]
-        samples = [s for s in every if s.reward is not None and s.rollout.drawn and "value" in s.columns]
-        if not samples:
-            return
+    def keep(self, groups: list[Group], context: StepContext) -> tuple[list[Group], int]:
+        in_group = [pair for group in groups for pair in against_group(group, context.config)]
+        drawn = [(sample, own) for sample, own in in_group if sample.rollout.drawn and "value" in sample.columns]
+        if not drawn:
+            return groups, 0
+        values = [sample.columns["value"].astype(np.float64) for sample, _ in drawn]
         found = []
-        for sample in samples:
-            values = sample.columns["value"].astype(np.float64)
-            found.append(gae(float(sample.reward or 0.0), values, gamma=self.gamma, gae_lambda=self.gae_lambda))
-            sample.columns["return"] = (found[-1] + values).astype(np.float32)
+        for (sample, _), value in zip(drawn, values, strict=True):
+            found.append(gae(float(sample.reward or 0.0), value, gamma=self.gamma, gae_lambda=self.gae_lambda))
+            sample.columns["return"] = (found[-1] + value).astype(np.float32)
             sample.terms = {**sample.terms, "value": 1.0}
 
-        # Before any update on these groups: where problems do not come twice, this is on problems never seen.
-        values = np.concatenate([s.columns["value"] for s in samples]).astype(np.float64)
-        returns = np.concatenate([s.columns["return"] for s in samples]).astype(np.float64)
-        spread = float(returns.var())
+        # No update has seen these groups yet.
+        joined = np.concatenate(found)
+        spread = float((joined + np.concatenate(values)).var())
         if spread > 0:
-            context.metrics["explained_variance"] = 1 - float((returns - values).var()) / spread
-        if self.share:
-            joined = np.concatenate(found)
-            shift, scale = (joined.mean(), joined.std() + 1e-8) if self.whiten else (0.0, 1.0)
-            for sample, own in zip(samples, found, strict=True):
-                mixed = self.share * (own - shift) / scale + (1 - self.share) * sample.advantage
-                sample.columns["advantage"] = mixed.astype(np.float32)
+            context.metrics["explained_variance"] = 1 - float(joined.var()) / spread
+        shift, scale = (joined.mean(), joined.std() + 1e-8) if self.whiten else (0.0, 1.0)
+        for (sample, own), value in zip(drawn if self.share else [], found, strict=False):
+            rest = sample.advantage - self.share * own  # the group's share, and what other strategies have added
+            sample.columns["advantage"] = (self.share * (value - shift) / scale + rest).astype(np.float32)
+        return groups, 0
 
 
 def gae(reward: float, values: np.ndarray, *, gamma: float, gae_lambda: float) -> np.ndarray:

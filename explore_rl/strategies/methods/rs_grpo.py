@@ -21,6 +21,8 @@ from analysis.errors import InputError
 from explore_rl.config.schema import Config
 from explore_rl.strategies import parameters
 from explore_rl.strategies.base import StepContext, Strategy
+from explore_rl.strategies.builtin.group_advantage import against_group
+from explore_rl.strategies.rivals import refuse_rivals
 from explore_rl.types import Group, Problem
 
 
@@ -42,6 +44,7 @@ class RsGrpo(Strategy):
             raise ValueError(f"all_wrong=true has no effect with beta={beta}: it is for beta=.inf (MaxRL)")
 
     def check(self, config: Config, problems: list[Problem], others: list[Strategy]) -> None:
+        refuse_rivals(self, others)
         algorithm = config.algorithm
         for key, default in (("advantage", "grpo"), ("divide_by_std", None)):
             if getattr(algorithm, key) != default:
@@ -52,14 +55,14 @@ class RsGrpo(Strategy):
 
     def advantage(self, groups: list[Group], context: StepContext) -> None:
         for group in groups:
-            rewarded = [s for s in group.samples if s.reward is not None]
-            rewards = np.array([s.reward for s in rewarded], dtype=np.float64)
-            counts = np.array([s.rollout.request.in_baseline for s in rewarded], dtype=bool)
-            if counts.sum() < context.config.rewards.min_group:
+            in_group = against_group(group, context.config)
+            if not in_group:
                 continue
+            rewards = np.array([sample.reward for sample, _ in in_group], dtype=np.float64)
+            counts = np.array([sample.rollout.request.in_baseline for sample, _ in in_group], dtype=bool)
             values = family(rewards, counts, beta=self.beta, all_wrong=self.all_wrong)
-            for sample, value in zip(rewarded, values, strict=True):
-                sample.advantage = float(value)
+            for (sample, own), value in zip(in_group, values, strict=True):
+                sample.advantage = float(value) + (sample.advantage - own)  # what other strategies have added stays
 
 
 def family(rewards: np.ndarray, counts: np.ndarray, *, beta: float, all_wrong: bool = False) -> np.ndarray:
