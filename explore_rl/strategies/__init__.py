@@ -21,6 +21,11 @@ STRATEGIES = {
     "reinforce_pp": "explore_rl.strategies.methods.reinforce_pp:ReinforcePP",
     "remax": "explore_rl.strategies.methods.remax:Remax",
     "soft_overlong": "explore_rl.strategies.methods.soft_overlong:SoftOverlong",
+    "rs_grpo": "explore_rl.strategies.methods.rs_grpo:RsGrpo",
+    "simko": "explore_rl.strategies.methods.simko:SimKO",
+    "prorl": "explore_rl.strategies.methods.prorl:ProRL",
+    "ppo": "explore_rl.strategies.methods.ppo:Ppo",
+    "flow_rl": "explore_rl.strategies.methods.flow_rl:FlowRL",
 }
 
 

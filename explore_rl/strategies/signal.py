@@ -11,8 +11,8 @@ from explore_rl.types import Group, Sample
 
 
 def free_terms(terms: Iterable[LossTerm]) -> frozenset[str]:
-    """Names of the terms that pull without an advantage. terms: without those of regularisers."""
-    return frozenset(term.name for term in terms if "advantage" not in term.columns)
+    """Names of the terms that pull the policy without an advantage. terms: without those of regularisers."""
+    return frozenset(term.name for term in terms if term.model == "policy" and "advantage" not in term.columns)
 
 
 def pulls(sample: Sample, free: frozenset[str]) -> bool:

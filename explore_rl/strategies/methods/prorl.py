@@ -1,0 +1,72 @@
+"""ProRL's hard resets (arXiv 2505.24864, section 2.3): the KL's base becomes the present policy, the optimizer forgets.
+
+Acts at: after_update. The rest of ProRL are settings: clip-higher, dynamic sampling, KL in the loss.
+
+A KL to a base that stays where it was grows until it outweighs the reward. ProRL moves the base by hand when validation
+stagnates. Here it moves after every so many steps, or when the mean score of the draws, smoothed over about ten steps,
+has not risen for so long.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from analysis.errors import InputError
+from explore_rl.config.schema import Config
+from explore_rl.strategies import parameters
+from explore_rl.strategies.base import StepContext, Strategy
+from explore_rl.types import Group, Problem
+
+RATE = 0.1  # of the smoothed score
+
+
+class ProRL(Strategy):
+    """Resets base and optimizer between steps.
+
+    every: steps between resets; None: not by the clock.
+    patience: steps without a new best of the smoothed score, since it or the last reset, before one; None: not by it.
+    """
+
+    name = "prorl"
+
+    def __init__(self, *, every: int | None = None, patience: int | None = None):
+        self.every = None if every is None else parameters.whole("every", every, least=1)
+        self.patience = None if patience is None else parameters.whole("patience", patience, least=1)
+        self.score: float | None = None
+        self.best = -math.inf
+        self.waited = 0  # steps since the best score, or the last reset
+        self.resets = 0
+
+    def check(self, config: Config, problems: list[Problem], others: list[Strategy]) -> None:
+        needs = [other.needs(config) for other in others]
+        if not any(need.base_model for need in needs):
+            raise InputError("strategies: prorl: nothing reads the base; set algorithm.kl and algorithm.kl_coefficient")
+        if any(need.base_engine for need in needs):
+            raise InputError("strategies: prorl: resets the base, and an engine draws from the initial one")
+
+    def after_update(self, groups: list[Group], context: StepContext) -> None:
+        scores = [s.verdict.score for g in groups for s in g.samples if s.rollout.drawn and s.verdict.score is not None]
+        if scores:
+            mean = float(np.mean(scores))
+            self.score = mean if self.score is None else self.score + RATE * (mean - self.score)
+        self.waited += 1
+        if self.score is not None and self.score > self.best:
+            self.best, self.waited = self.score, 0
+        by_clock = self.every is not None and (context.number + 1) % self.every == 0
+        if by_clock or (self.patience is not None and self.waited >= self.patience):
+            context.refresh_base()
+            context.reset_optimizer()
+            self.best, self.waited = -math.inf if self.score is None else self.score, 0
+            self.resets += 1
+        context.metrics |= {"resets": float(self.resets), "waited": float(self.waited)}
+
+    def state(self) -> dict[str, Any]:
+        best = None if self.best == -math.inf else self.best
+        return {"score": self.score, "best": best, "waited": self.waited, "resets": self.resets}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.score, self.waited, self.resets = state["score"], state["waited"], state["resets"]
+        self.best = -math.inf if state["best"] is None else state["best"]

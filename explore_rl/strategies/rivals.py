@@ -1,0 +1,15 @@
+"""Strategies that each say alone what a draw is worth; a run has one of them."""
+
+from __future__ import annotations
+
+from analysis.errors import InputError
+from explore_rl.strategies.base import Strategy
+
+WHOLE_ADVANTAGE = ("rs_grpo", "ppo", "remax", "reinforce_pp")
+
+
+def refuse_rivals(strategy: Strategy, others: list[Strategy]) -> None:
+    """Raises InputError if another strategy makes the advantages too."""
+    for other in others:
+        if other.name in WHOLE_ADVANTAGE:
+            raise InputError(f"strategies: {strategy.name}: {other.name} makes the advantages too; choose one of them")
