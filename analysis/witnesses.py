@@ -40,7 +40,8 @@ def deltas(scores: Scores, base: ModelSamples, tuned: ModelSamples) -> tuple[np.
         else [True] * len(scores)
     )
     eligible = (problem >= 0) & written & np.array([bool(x) for x in correct])
-    settings = [scores[name] if scores[name] is not None else np.ones(len(scores)) for name in ("temperature", "top_p")]
+    given = [scores["temperature"], scores["top_p"]]
+    settings = [np.ones(len(scores)) if column is None else column for column in given]
     found: list[dict[tuple, float]] = []
     for side in (base, tuned):
         rows = np.flatnonzero(eligible & rows_of(scores, side))
