@@ -7,6 +7,7 @@ the model's dtype: rounded to bfloat16 before the softmax, a sequence's log-prob
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -19,19 +20,26 @@ CHUNK_LOGITS = {"cpu": 1 << 25, "cuda": 1 << 28}
 CAST_WEIGHTS = 1 << 24  # numbers of a bfloat16 weight that the CPU casts at once
 
 
+def _nothing() -> None:
+    """Nobody counts."""
+
+
 class ReadoutHead(nn.Module):
     """Stands in place of the model's output projection and keeps its weight, tied or not.
 
     So ZeRO-3 gathers that weight as it gathers any other.
+
+    tick: called after every chunk, forward and backward: a long text on a busy CPU takes minutes.
     """
 
     def __init__(self, projection: nn.Linear):
         super().__init__()
         self.weight = projection.weight
+        self.tick: Callable[[], None] = _nothing
 
     def forward(self, hidden: Tensor, targets: Tensor, readouts: tuple[Readout, ...]) -> tuple[Tensor, ...]:
         """Of each readout its values, [n] or [n, k]. hidden: [n, h]; targets: [n]."""
-        return _ChunkedReadouts.apply(hidden, self.weight, targets, readouts)
+        return _ChunkedReadouts.apply(hidden, self.weight, targets, readouts, self.tick)
 
 
 class _ChunkedReadouts(torch.autograd.Function):
@@ -45,7 +53,12 @@ class _ChunkedReadouts(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, readouts: tuple[Readout, ...]
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        targets: Tensor,
+        readouts: tuple[Readout, ...],
+        tick: Callable[[], None],
     ) -> tuple[Tensor, ...]:
         outputs: list[Tensor] = []
         for rows in _chunks(len(hidden), weight):
@@ -55,8 +68,9 @@ class _ChunkedReadouts(torch.autograd.Function):
                 if i == len(outputs):
                     outputs.append(log_p.new_empty(len(hidden), *values.shape[1:]))
                 outputs[i][rows] = values
+            tick()
         ctx.save_for_backward(hidden, weight, targets, *outputs)
-        ctx.readouts = readouts
+        ctx.readouts, ctx.tick = readouts, tick
         return tuple(outputs)
 
     @staticmethod
@@ -72,7 +86,8 @@ class _ChunkedReadouts(torch.autograd.Function):
             ]
             d_logits = _by_logits(log_p, targets[rows], own)
             d_hidden[rows] = _project_back(d_logits, hidden[rows], weight, d_weight)
-        return d_hidden, d_weight.to(weight.dtype), None, None
+            ctx.tick()
+        return d_hidden, d_weight.to(weight.dtype), None, None, None
 
 
 class _Read:

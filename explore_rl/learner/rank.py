@@ -23,6 +23,7 @@ import torch.distributed as dist
 from explore_rl.config.schema import Config
 from explore_rl.learner import checkpoints, device
 from explore_rl.learner.collate import Sequence, collate
+from explore_rl.learner.head import ReadoutHead
 from explore_rl.learner.loss import (
     Outputs,
     Whole,
@@ -97,6 +98,7 @@ class LearnerRank:
             torch.set_num_threads(config.learner.threads)
         checkpoints.seed_everything(config.seed, self.index)
         self.config, self.needs = config, needs
+        self.base_refreshed = False
         if needs.policy:
             self._train("policy", self._load(heads=needs.heads), peak=config.learner.learning_rate)
         if needs.critic:
@@ -113,7 +115,6 @@ class LearnerRank:
         """The frozen copy of the initial model, without an optimizer."""
         import deepspeed
 
-        self.base_refreshed = False
         self.frozen = self._load().eval().requires_grad_(False)
         if self.config.learner.zero_stage == 3:  # its shards are made whole layer by layer too
             self.frozen, *_ = deepspeed.initialize(
@@ -131,7 +132,7 @@ class LearnerRank:
         return loaded
 
     def _tick(self, policy: Policy) -> None:
-        """Lets progress grow at every layer, forward and backward: a micro-batch may take minutes."""
+        """Lets progress grow at every layer and chunk, forward and backward: a micro-batch may take minutes."""
 
         def tick(*_: object) -> None:
             self.progress += 1
@@ -145,6 +146,8 @@ class LearnerRank:
         layers = [layer for module in policy.modules() if isinstance(module, torch.nn.ModuleList) for layer in module]
         for module in (*layers, *policy.ends):
             module.register_forward_hook(after)
+            if isinstance(module, ReadoutHead):
+                module.tick = tick
 
     def _drop(self) -> None:
         for trained in self.trained.values():
@@ -226,8 +229,8 @@ class LearnerRank:
                 loss = loss + loss_of(terms, outputs, whole=whole, sums=sums)
             if not trained.accumulate(loss):
                 return False
-            sums[f"{part.model}:loss"] += loss.item()
-            sums[f"{part.model}:tokens"] += tokens
+            sums[f"loss of {part.model}"] += loss.item()
+            sums[f"tokens of {part.model}"] += tokens
             self.progress += 1
         return True
 
@@ -284,6 +287,7 @@ class LearnerRank:
             if hasattr(self.frozen, "destroy"):
                 self.frozen.destroy()
             self._freeze_base()
+            self.base_refreshed = False
             saved = self._saved()
         self.base_refreshed = checkpoints.load(saved, folder)
         self.progress += 1
@@ -325,8 +329,8 @@ def _report(norms: dict[str, float], totals: Counter[str], *, rate: float, paddi
     """The report of a step.
 
     norms: of each model's gradient; NaN if it made no step.
-    totals: the sums of all ranks. Its keys are "<model>:loss", "<model>:tokens", "<term>/loss", "<term>/<figure>" and
-        "<term>:tokens".
+    totals: the sums of all ranks. Its keys are "loss of <model>", "tokens of <model>", "<term>/loss", "<term>/<figure>"
+        and "<term>:tokens".
     rate: the policy's learning rate.
     padding_fraction: as in the report.
     """
@@ -339,10 +343,10 @@ def _report(norms: dict[str, float], totals: Counter[str], *, rate: float, paddi
         metrics["critic/gradient_norm"] = norms["critic"]
     return UpdateReport(
         finite=finite,
-        loss=float(totals["policy:loss"]) if finite else math.nan,
+        loss=float(totals["loss of policy"]) if finite else math.nan,
         grad_norm=norms.get("policy", 0.0) if finite else math.nan,
         learning_rate=rate,
         metrics=metrics,
-        tokens=int(totals["policy:tokens"]),
+        tokens=int(totals["tokens of policy"]),
         padding_fraction=padding_fraction,
     )

@@ -21,6 +21,7 @@ from analysis.errors import InputError
 from analysis.records import SCORE_COLUMNS, conform, write_scores
 from explore_rl.cluster import placement
 from explore_rl.config.schema import Config, DevicesConfig, LearnerConfig, ModelConfig
+from explore_rl.learner.learner import Learner
 from explore_rl.learner.messages import LearnerNeeds
 from explore_rl.models import load_tokenizer, model_identity, resolve_model
 from explore_rl.objectives.readouts import Readout, entropy, logprob, nucleus_logprob
@@ -197,14 +198,12 @@ def reader(
     micro_batch_tokens: int = 8192,
     device: str = "auto",
     ray_address: str = "local",
-) -> Iterator[Reader]:
+) -> Iterator[Learner]:
     """Learner ranks that hold the settings' model without an optimizer, as long as the block lasts.
 
     ranks, zero_stage, micro_batch_tokens: as in `learner`; at stage 3 the ranks share the model's weights.
     device, ray_address: as in `devices`.
     """
-    from explore_rl.learner.learner import Learner
-
     config = Config(name="score")
     config.model = ModelConfig(path=settings.model, dtype=settings.dtype)
     config.devices = DevicesConfig(device=device, ray_address=ray_address)

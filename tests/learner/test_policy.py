@@ -135,12 +135,12 @@ def test_head_gradients_by_finite_differences(monkeypatch):
     readouts = READOUTS[:-1]
 
     def read(hidden, weight):
-        return module._ChunkedReadouts.apply(hidden, weight, targets, readouts)
+        return module._ChunkedReadouts.apply(hidden, weight, targets, readouts, list)
 
     assert torch.autograd.gradcheck(read, (hidden, head.weight))
     for readout, values in zip(READOUTS, head(hidden, targets, READOUTS), strict=True):
         torch.testing.assert_close(values, readout.of(log_p, targets))
-    nucleus = module._ChunkedReadouts.apply(hidden, head.weight, targets, READOUTS[-1:])[0][2:].sum()
+    nucleus = module._ChunkedReadouts.apply(hidden, head.weight, targets, READOUTS[-1:], list)[0][2:].sum()
     by_head = torch.autograd.grad(nucleus, (hidden, head.weight))
     by_torch = torch.autograd.grad(READOUTS[-1].of(log_p, targets)[2:].sum(), (hidden, head.weight))
     for found, expected in zip(by_head, by_torch, strict=True):

@@ -1,5 +1,6 @@
 """The table of logits itself: its draws, its log-probabilities and its gradient, each against the plain way."""
 
+import learner_kit
 import numpy as np
 import pytest
 from scipy.stats import binom
@@ -9,7 +10,7 @@ from explore_rl.cluster.faults import ActorFault, RunStopped
 from explore_rl.config.schema import Config
 from explore_rl.learner.messages import POLICY_ALONE, LearnerNeeds
 from explore_rl.objectives import divergences, losses
-from explore_rl.objectives.readouts import entropy, logprob
+from explore_rl.objectives.readouts import HIDDEN_MEAN, VALUE, entropy, logprob, rank_of_target
 from explore_rl.objectives.terms import LossTerm
 from explore_rl.rollout.answers import BadAnswer
 from explore_rl.rollout.seeds import hashed_seed
@@ -268,6 +269,123 @@ def test_adam_goes_on_from_a_checkpoint_bit_for_bit(tmp_path):
     assert (resumed.policy.logits != table.logits).any()
     with pytest.raises(InputError, match="not a checkpoint"):
         resumed.load_checkpoint(tmp_path / "nowhere")
+
+
+# --- whole sequences, whole mini-batches, other models ----------------------------------------------------------------
+
+WHOLE = [*learner_kit.WHOLE_TERMS, learner_kit.BALANCE, learner_kit.VALUE_TERM]
+ALL = LearnerNeeds(base=True, critic=True, heads=("log_z",))
+
+
+def whole_rows(table, count=6, seed=0, terms=()):
+    """Rows that feed terms which look at more than a token, a head and a critic."""
+    rows = make_rows(table, count, seed)
+    kinds = [
+        {"gspo": 0.4, "balance": 0.1},
+        {"covariance": 0.5, "value": 0.3},
+        {"gap": 0.1, "cold_entropy": 0.2, "value": 0.2},
+    ]
+    for i, row in enumerate(rows):
+        row.terms = {name: weight for name, weight in kinds[i % 3].items() if not terms or name in terms}
+        row.columns["returns"] = np.linspace(-1.0, 1.0, len(row.mask), dtype=np.float32)
+    return rows
+
+
+def test_terms_of_whole_sequences_and_readouts_have_the_gradient_of_finite_differences():
+    table = random_table(vocabulary=6)
+    rows = whole_rows(table, terms=("gspo", "balance", "gap", "cold_entropy"))
+    learner = learner_of(table, ALL)
+    learner.update([rows], WHOLE)
+    gradient = learner.history[0].gradient
+    rng = np.random.default_rng(0)
+    for _ in range(3):  # along three directions
+        step = 1e-5 * rng.normal(size=gradient.shape)
+        ends = []
+        for sign in (1, -1):
+            moved = table.copy()
+            moved.logits[:] = table.logits + sign * step
+            ends.append(learner_of(moved, ALL).update([rows], WHOLE)[0].loss)
+        assert (ends[0] - ends[1]) / 2 == pytest.approx((gradient * step).sum(), rel=1e-5)
+
+
+def test_sums_and_gathered_numbers_are_of_all_tokens_that_feed_the_term():
+    table = random_table()
+    rows = whole_rows(table, 12, terms=("covariance",))
+    learner = learner_of(table)
+    [report] = learner.update([[row for row in rows if row.terms]], WHOLE[:4])
+    feeding = [row for row in rows if row.terms]
+    read = learner_of(table).read([(row.tokens, row.prompt_length) for row in feeding], (logprob(0.7),))
+    logprobs = np.concatenate([v[row.mask != 0] for (v,), row in zip(read, feeding, strict=True)]).astype(float)
+    advantage = np.concatenate([row.columns["advantage"][row.mask != 0] for row in feeding]).astype(float)
+    chosen = logprobs * advantage >= np.quantile(logprobs * advantage, 0.7)
+    loss = 0.5 * (chosen * (logprobs - logprobs.mean()) * (advantage - advantage.mean())).sum()
+    assert report.loss == pytest.approx(loss, rel=1e-5)
+    assert report.metrics["covariance/tokens"] == report.metrics["covariance/of"] == len(logprobs)
+
+
+def test_a_critic_is_a_table_of_values_that_a_value_loss_moves():
+    table = random_table()
+    rows = [row for row in whole_rows(table, terms=("value",)) if row.terms]
+    learner = learner_of(table, ALL, critic_learning_rate=0.5)
+    [report] = learner.update([rows], WHOLE)
+    expected = np.zeros(len(table.logits))
+    for row in rows:
+        for position in np.flatnonzero(row.mask):  # the value is 0, and the loss (value - return)^2 / 2
+            expected[position] += 0.5 * row.terms["value"] * row.columns["returns"][position]
+    np.testing.assert_allclose(learner.values.detach().numpy(), expected, rtol=1e-6)
+    assert (learner.policy.logits == table.logits).all() and report.loss == report.grad_norm == 0.0
+    assert report.metrics["critic/gradient_norm"] == pytest.approx(2 * np.linalg.norm(expected), rel=1e-6)
+    [(values,)] = learner.read([(rows[0].tokens, rows[0].prompt_length)], (VALUE,), "critic")
+    np.testing.assert_allclose(values, expected[: len(values)], rtol=1e-6)
+
+
+def test_all_models_resume_bit_for_bit(tmp_path):
+    table = random_table()
+    adam = {"optimizer": "adamw", "learning_rate": 0.1, "critic_learning_rate": 0.2}
+
+    def state(learner):
+        heads = [head.detach().numpy().copy() for head in learner.heads.values()]
+        return [
+            learner.policy.logits.copy(),
+            learner.base.logits.copy(),
+            learner.values.detach().numpy().copy(),
+            *heads,
+        ]
+
+    learner = learner_of(table, ALL, **adam)
+    learner.update([whole_rows(table, seed=0)], WHOLE)
+    learner.refresh_base()
+    learner.update([whole_rows(table, seed=1)], WHOLE)
+    learner.save_checkpoint(tmp_path / "learner")
+    learner.update([whole_rows(table, seed=2)], WHOLE)
+    resumed = learner_of(table, ALL, **adam)
+    resumed.load_checkpoint(tmp_path / "learner")
+    assert (resumed.base.logits != table.logits).any() and (resumed.base.logits != resumed.policy.logits).any()
+    resumed.update([whole_rows(table, seed=2)], WHOLE)
+    for found, expected, initial in zip(state(resumed), state(learner), state(learner_of(table, ALL)), strict=True):
+        assert (found == expected).all() and (found != initial).any()
+    with pytest.raises(InputError, match="was saved with heads"):
+        learner_of(table).load_checkpoint(tmp_path / "learner")
+
+
+def test_a_reset_optimizer_is_a_new_one():
+    table = random_table()
+    adam = {"optimizer": "adamw", "learning_rate": 0.1}
+    learner = learner_of(table, **adam)
+    learner.update([make_rows(table, seed=0)], TERMS)
+    fresh = learner_of(learner.policy, **adam)
+    learner.reset_optimizer()
+    for each in (learner, fresh):
+        each.update([make_rows(table, seed=1)], TERMS)
+    assert (learner.policy.logits == fresh.policy.logits).all()
+
+
+def test_a_hidden_state_is_a_row_of_logits_and_its_mean_one_vector_a_sequence():
+    table = random_table()
+    tokens = np.array([*PROMPT, 3, 5, 7], dtype=np.int32)
+    [(mean, ranks)] = learner_of(table).read([(tokens, 2)], (HIDDEN_MEAN, rank_of_target()))
+    np.testing.assert_allclose(mean, table.logits[:3].mean(axis=0), rtol=1e-6)
+    assert ranks.tolist() == [(table.logits[i] > table.logits[i, t]).sum() for i, t in enumerate((3, 5, 7))]
 
 
 # --- verifying --------------------------------------------------------------------------------------------------------
