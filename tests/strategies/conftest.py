@@ -38,7 +38,7 @@ def step(config):
         found = StepContext(
             number=number, rng=np.random.default_rng(hashed_seed("test", number)), config=config,
             encode_prompt=lambda p: encode(p.prompt), encode_completion=lambda t: (*encode(t), END),
-            verify=lambda pairs: [verifier(text, p) for p, text in pairs], logprobs=None,
+            verify=lambda pairs: [verifier(text, p) for p, text in pairs], read=None,
         )  # fmt: skip
         return replace(found, **changes)
 

@@ -96,16 +96,12 @@ def test_a_region_can_be_left_out(problems, draft, step):
 def test_the_least_likely_trace(problems, draft, step):
     seen = {}
 
-    def logprobs(sequences):
-        class Found:
-            def __init__(self, total):
-                self.logprob = np.array([total])
-
-        found = [Found(-float(tokens.sum())) for tokens, _, _ in sequences]
-        seen.update({tuple(t[p:]): f.logprob[0] for (t, p, _), f in zip(sequences, found, strict=True)})
+    def read(sequences, readouts):
+        found = [(np.array([-float(tokens.sum())]),) for tokens, _ in sequences]
+        seen.update({tuple(t[p:]): values[0] for (t, p), (values,) in zip(sequences, found, strict=True)})
         return found
 
-    groups, _ = run_step(TraceInjection(which="least_likely"), problems, draft, step(logprobs=logprobs))
+    groups, _ = run_step(TraceInjection(which="least_likely"), problems, draft, step(read=read))
     several = [g for g in groups if len(g.problem.traces) > 1]
     for group in several:
         chosen = group.samples[0].rollout.tokens
