@@ -1,7 +1,8 @@
 """REINFORCE++ (arXiv 2501.03262, section 3): advantages are normalised over the whole batch, not within a group.
 
-Acts at: keep, when every strategy has changed the advantages that it would; it writes them per token. With r the reward of a completion, or with `baseline: group` its advantage within the
-group (`algorithm.advantage: dr_grpo`, r - mean of the group),
+Acts at: keep, when every strategy has changed the advantages that it would; it writes them per token. With r the reward
+of a completion, or with `baseline: group` its advantage within the group (r - mean of the group by
+`algorithm.advantage: dr_grpo`),
 
     A_t = r - kl_coefficient sum over i >= t of (log pi_old(y_i) - log pi_base(y_i))
     A_t <- (A_t - mean) / std      over all drawn tokens of the batch
@@ -77,10 +78,10 @@ class ReinforcePP(Strategy):
     def _returns(self, sample: Sample, in_group: float) -> np.ndarray:
         """A_t before it is normalised, float64 [T]. in_group: what the group alone says of the sample."""
         assert sample.reward is not None
-        value = sample.advantage
+        value = sample.columns.get("advantage", sample.advantage)
         if self.baseline == "none":
-            value = sample.reward + (sample.advantage - in_group)  # what other strategies have added stays
-        values = np.full(len(sample.rollout.tokens), value)
+            value = sample.reward + (value - in_group)  # what other strategies have added stays
+        values = np.zeros(len(sample.rollout.tokens)) + value
         if self.kl_coefficient:
             paid = sample.columns["old_logprob"].astype(np.float64) - sample.columns["base_logprob"]
             values -= self.kl_coefficient * paid[::-1].cumsum()[::-1]
