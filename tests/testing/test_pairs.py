@@ -52,6 +52,7 @@ BUILTIN = {
     "overlong": ("algorithm.mask_truncated=true",),
     "dynamic_sampling": ("algorithm.dynamic_sampling_rounds=6",),
 }
+OWN = {"rs_grpo", "simko", "prorl", "ppo", "flow_rl"}  # they have it in tests/strategies/test_methods_together.py
 # What is refused, as docs/strategies.md has it.
 REFUSED = {
     ("mixture_policy", "engine_correction"): "its weight is the whole correction; set algorithm.importance_cap=null",
@@ -93,7 +94,7 @@ def run(folder, names, *, config=None, off=()):
 
 
 def test_the_cases_are_all_that_is_shipped():
-    assert METHODS.keys() == OFF.keys() == strategies.STRATEGIES.keys()
+    assert METHODS.keys() == OFF.keys() == strategies.STRATEGIES.keys() - OWN
     everything = digits_config(*(setting for settings in BUILTIN.values() for setting in settings))
     kinds = {type(strategy) for strategy in builtin.around([], everything)} | {builtin.KLInLoss}
     named = {getattr(builtin, name) for name in builtin.__all__ if name != "around"}
