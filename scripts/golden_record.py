@@ -43,7 +43,7 @@ SETTINGS = [
     "run.exact_problems=lab:countdown?level=3&split=audit&size=50",
 ]
 ALPHABET = "0123456789+-*/()=: $_"  # of the laboratory's tokenizer, with the end token and padding
-UNSTEADY = ("seconds/", "transfer/", "tokens_per_second")  # metrics that are times
+UNSTEADY = ("seconds/", "transfer/", "tokens_per_second", "engine/parity")  # times, and what is rounding alone
 GRADIENT, METRICS = 1e-6, 1e-5  # relative tolerances
 ELSEWHERE = {
     "completions": 0.02,

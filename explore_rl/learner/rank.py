@@ -229,8 +229,8 @@ class LearnerRank:
                 loss = loss + loss_of(terms, outputs, whole=whole, sums=sums)
             if not trained.accumulate(loss):
                 return False
-            sums[f"{part.model}:loss"] += loss.item()
-            sums[f"{part.model}:tokens"] += tokens
+            sums[f"loss of {part.model}"] += loss.item()
+            sums[f"tokens of {part.model}"] += tokens
             self.progress += 1
         return True
 
@@ -329,8 +329,8 @@ def _report(norms: dict[str, float], totals: Counter[str], *, rate: float, paddi
     """The report of a step.
 
     norms: of each model's gradient; NaN if it made no step.
-    totals: the sums of all ranks. Its keys are "<model>:loss", "<model>:tokens", "<term>/loss", "<term>/<figure>" and
-        "<term>:tokens".
+    totals: the sums of all ranks. Its keys are "loss of <model>", "tokens of <model>", "<term>/loss", "<term>/<figure>"
+        and "<term>:tokens".
     rate: the policy's learning rate.
     padding_fraction: as in the report.
     """
@@ -343,10 +343,10 @@ def _report(norms: dict[str, float], totals: Counter[str], *, rate: float, paddi
         metrics["critic/gradient_norm"] = norms["critic"]
     return UpdateReport(
         finite=finite,
-        loss=float(totals["policy:loss"]) if finite else math.nan,
+        loss=float(totals["loss of policy"]) if finite else math.nan,
         grad_norm=norms.get("policy", 0.0) if finite else math.nan,
         learning_rate=rate,
         metrics=metrics,
-        tokens=int(totals["policy:tokens"]),
+        tokens=int(totals["tokens of policy"]),
         padding_fraction=padding_fraction,
     )

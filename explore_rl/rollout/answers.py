@@ -24,7 +24,7 @@ def check_answers(rollouts: list[Rollout]) -> list[Rollout]:
         if len(broken):
             raise BadAnswer(
                 f"{who} with weights of version {rollout.weight_version}: the log-probability of token {broken[0]} is"
-                f" {logprobs[broken[0]]}; either the weights are not finite (look at update/* of metrics.jsonl; a smaller"
-                " learning rate may help), or the engine's arithmetic is broken; go on from the last checkpoint"
+                f" {logprobs[broken[0]]}; either the weights are not finite (look at update/* of metrics.jsonl; a"
+                " smaller learning rate may help), or the engine's arithmetic is broken; go on from the last checkpoint"
             )
     return rollouts

@@ -142,7 +142,7 @@ class Strategy:
         return Needs()
 
     def check(self, config: Config, problems: list[Problem], others: list[Strategy]) -> None:
-        """Refuses settings and other strategies that make no sense together. Before any actor starts. Raises InputError.
+        """Refuses settings and strategies that make no sense together, before any actor starts. Raises InputError.
 
         others: every other strategy of the run, in order.
         """

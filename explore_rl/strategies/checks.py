@@ -7,8 +7,8 @@
         report = check_strategy(ShortAnswers, on={"size": 0.2}, off={"size": 0.0})
         assert report.ok, report
 
-or, from a shell, `python -m explore_rl.strategies.checks short_answers:ShortAnswers`. It takes some seconds, and neither
-Ray nor a model nor an engine: the steps are those of the real Trainer over a table (`explore_rl.testing`).
+or, from a shell, `python -m explore_rl.strategies.checks short_answers:ShortAnswers`. It takes some seconds, and
+neither Ray nor a model nor an engine: the steps are those of the real Trainer over a table (`explore_rl.testing`).
 """
 
 from __future__ import annotations
@@ -146,8 +146,8 @@ def _resumes(whole: Outcome, resumed: Outcome, config: Config) -> Finding:
     step = _first_other_step(whole, resumed)
     if step is None:
         return Finding("resume", True, f"{parts} gave the samples and weights of 0-{config.run.steps}")
-    said = f"{parts} differ from 0-{config.run.steps} in step {step}; what a step leaves on the strategy belongs in state()"
-    return Finding("resume", False, said)
+    why = "what a step leaves on the strategy belongs in state()"
+    return Finding("resume", False, f"{parts} differ from 0-{config.run.steps} in step {step}; {why}")
 
 
 def _first_other_step(one: Outcome, other: Outcome) -> int | None:

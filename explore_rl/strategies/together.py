@@ -122,8 +122,9 @@ def _check_terms(strategies: list[Strategy], config: Config) -> None:
             if first is strategy:
                 continue
             if is_builtin(first) or is_builtin(strategy):
+                theirs = strategy if is_builtin(first) else first
                 raise InputError(
-                    f"strategies: {(strategy if is_builtin(first) else first).name}: the loss term {term.name!r} is built in;"
+                    f"strategies: {theirs.name}: the loss term {term.name!r} is built in;"
                     " choose another name (algorithm.loss replaces the policy gradient's loss)"
                 )
             raise InputError(

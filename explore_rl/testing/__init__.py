@@ -7,8 +7,9 @@ is what a run uses: Trainer, strategies, advantages, loss terms, optimizer, run 
     from short_answers import ShortAnswers
 
     def test_short_answers_pays_what_it_says(tmp_path):
-        plain = run_steps(tmp_path / "plain")
-        mine = run_steps(tmp_path / "mine", [ShortAnswers(size=0.2)])
+        config = digits_config("rollout.max_new_tokens=4", "algorithm.divide_by_std=false")  # an answer has 3
+        plain = run_steps(tmp_path / "plain", config=config)
+        mine = run_steps(tmp_path / "mine", [ShortAnswers(size=0.2)], config=config)
         right = [s for s in mine.samples(0) if s["verdict"] == "correct"]
         assert all(s["reward"] > 1 for s in right)
         assert (mine.table != plain.table).any()
@@ -24,7 +25,8 @@ is what a run uses: Trainer, strategies, advantages, loss terms, optimizer, run 
         resumed = run_steps(tmp_path / "broken", [ShortAnswers(size=0.2)])
         assert (resumed.table == whole.table).all()
 
-`explore_rl.strategies.checks.check_strategy` makes the last two tests, and two more, of any class. A strategy keeps state, so every run gets an instance of its own. What there is to look at:
+`explore_rl.strategies.checks.check_strategy` makes the last two tests, and two more, of any class. A strategy keeps
+state, so every run gets an instance of its own. What there is to look at:
 
     outcome.samples(step)    every sample as the run folder keeps it: source, text, verdict, reward, advantage, ...
     outcome.metrics          what was logged, a dictionary a step; a strategy's own under "its name/key"

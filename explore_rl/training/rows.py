@@ -74,7 +74,7 @@ def sequence_of(rollout: Rollout) -> tuple[np.ndarray, int]:
 
 
 def _mask(sample: Sample) -> np.ndarray:
-    """0 on what was given within a draw, and where a strategy wrote so. A trace is given as a whole, and learnt from."""
+    """0 on what was given within a draw, and where a strategy wrote so. A trace, given as a whole, is learnt from."""
     rollout = sample.rollout
     mask = np.ones(len(rollout.tokens), dtype=np.float32)
     if rollout.drawn:

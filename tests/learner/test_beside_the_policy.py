@@ -240,9 +240,10 @@ def test_a_critic_whose_loss_is_not_finite_makes_no_step(groups, tiny_model):
     assert not report.finite and same(group.apply(critic_weights)[0], before)
 
 
-def test_a_base_alone_can_be_read_and_nothing_trained(groups, tiny_model):
-    group = groups[1]
-    group.reset(learner_config(tiny_model), LearnerNeeds(policy=False, base=True))
+@pytest.mark.parametrize("ranks, stage", [(1, 0), (2, 3)])
+def test_a_base_alone_can_be_read_and_nothing_trained(groups, tiny_model, ranks, stage):
+    group = groups[ranks]
+    group.reset(learner_config(tiny_model, ranks=ranks, zero_stage=stage), LearnerNeeds(policy=False, base=True))
     rows = make_rows(3)
     [(found,), *_] = group.read(sequences_of(rows), (logprob(),), "base")
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""The places of a step through the real Trainer: who is called when, with what, and what the trainer keeps for itself."""
+"""The places of a step through the real Trainer: who is called when, and what the trainer keeps for itself."""
 
 import math
 from dataclasses import dataclass, replace

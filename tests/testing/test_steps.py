@@ -280,6 +280,24 @@ def test_what_was_finished_when_an_engine_died_is_not_drawn_again(tmp_path, monk
     assert trainer.actors.engines.version == 2
 
 
+def test_a_checkpoint_that_lacks_a_part_is_not_marked_and_no_older_one_goes(tmp_path, monkeypatch):
+    config = digits_config("run.steps=4", "run.checkpoint_every=1", "run.keep_checkpoints=1")
+    trainer = make_trainer(tmp_path, config=config)
+    trainer.start()
+    real = trainer.actors.learner.save_checkpoint
+
+    def lacks_a_part(folder):
+        real(folder)
+        if trainer.next_step == 2:
+            raise RunStopped("parts of this checkpoint are missing")
+
+    monkeypatch.setattr(trainer.actors.learner, "save_checkpoint", lacks_a_part)
+    with pytest.raises(RunStopped, match="parts of this checkpoint are missing"):
+        trainer.run()
+    assert trainer.folder.checkpoints() == [1]
+    assert make_trainer(tmp_path, config=config).resume() == 1
+
+
 def test_an_error_of_the_verifier_is_no_reward_of_zero(tmp_path):
     trainer = make_trainer(tmp_path)
 

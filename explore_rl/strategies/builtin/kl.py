@@ -21,7 +21,7 @@ def base_logprob(config: Config) -> Column:
 
 
 class KLInLoss(Strategy):
-    """A loss term on the rows of the policy gradient, with its normaliser, so that the coefficient is relative to it."""
+    """A loss term on the rows of the policy gradient, with its normaliser: the coefficient is relative to it."""
 
     name = "kl"
     regulariser = True

@@ -152,9 +152,9 @@ class MixturePolicy(Strategy):
             return
         log.warning(
             "mixture_policy: weight=%s multiplies the ratios of all tokens, and model.dtype=bfloat16 rounds each of"
-            " them: at rollout.max_new_tokens=%d the rounding of hidden states alone moves a weight's logarithm by %.1f nats"
-            " or more (standard deviation), so that a weight is off by a factor of %.2f and the estimate is no longer"
-            " unbiased; use model.dtype=float32, weight=none, or at most %d tokens, and watch"
+            " them: at rollout.max_new_tokens=%d the rounding of hidden states alone moves a weight's logarithm by"
+            " %.1f nats or more (standard deviation), so that a weight is off by a factor of %.2f and the estimate is"
+            " no longer unbiased; use model.dtype=float32, weight=none, or at most %d tokens, and watch"
             " engine/logprob_difference_mean: it times the root of the length is the noise of a weight",
             self.weight,
             tokens,
