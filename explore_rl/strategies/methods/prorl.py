@@ -2,7 +2,7 @@
 
 Acts at: after_update. The rest of ProRL are settings: clip-higher, dynamic sampling, KL in the loss.
 
-A KL to a base that stays where it was grows until it outweighs the reward. ProRL moves the base by hand when validation
+A KL to a base that stays where it was grows until it outweighs the reward. ProRL moves the base when validation
 stagnates. Here it moves after every so many steps, or when the mean score of the draws, smoothed over about ten steps,
 has not risen for so long.
 """

@@ -38,7 +38,9 @@ class RsGrpo(Strategy):
     biases = "it divides by the group's mean, which looks at the sample itself"
 
     def __init__(self, *, beta: float = 2.0, all_wrong: bool = False):
-        self.beta = beta if beta == math.inf else parameters.number("beta", beta, above=-1e-12)
+        self.beta = beta if beta == math.inf else parameters.number("beta", beta)
+        if self.beta < 0:
+            raise ValueError(f"beta={beta!r}: expected 0 to infinity (.inf)")
         self.all_wrong = parameters.flag("all_wrong", all_wrong)
         if all_wrong and beta != math.inf:
             raise ValueError(f"all_wrong=true has no effect with beta={beta}: it is for beta=.inf (MaxRL)")
