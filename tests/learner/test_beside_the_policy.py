@@ -111,7 +111,7 @@ def test_a_head_on_the_policy_learns_with_it(groups, tiny_model, tmp_path, ranks
     [report] = group.update([rows], [BALANCE])
     # By hand: the head is 0, so its gradient is the hidden state's times that of the loss by log Z.
     model = load_plain(tiny_model)
-    loss, by_weight, by_bias = torch.zeros(()), 0.0, 0.0
+    loss, by_weight, by_bias = torch.zeros(()), torch.zeros(96), torch.zeros(())
     for row in rows:
         kept = torch.from_numpy(row.mask != 0)
         log_z = torch.zeros(int(kept.sum()), requires_grad=True)
