@@ -28,7 +28,20 @@ COMMANDS = {
 }
 
 
+MIXED = ("train", "sweep")  # key=value may stand before and behind options
+
+
 def build_parser(only: str | None = None) -> argparse.ArgumentParser:
+    """The parser of all commands; `only` that one's arguments are known.
+
+    Of a command in MIXED it is the command's own parser, since argparse mixes words and options in no other.
+    """
+    if only in MIXED:
+        module, summary = COMMANDS[only]
+        command = argparse.ArgumentParser(prog=f"explore-rl {only}", description=summary)
+        importlib.import_module(module).add_arguments(command)
+        command.set_defaults(command=only)
+        return command
     parser = argparse.ArgumentParser(
         prog="explore-rl", description="Exploration-augmented RLVR, and an honest measure of what it did."
     )
@@ -51,7 +64,8 @@ def main(argv: list[str] | None = None) -> int:
 
     # Only the named command's module is imported, for its arguments and then to run it.
     named = argv[0] if argv and argv[0] in COMMANDS else None
-    args = build_parser(named).parse_args(argv)
+    parser = build_parser(named)
+    args = parser.parse_intermixed_args(argv[1:]) if named in MIXED else parser.parse_args(argv)
     try:
         return importlib.import_module(COMMANDS[args.command][0]).run(args)
     except InputError as error:

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # From nothing to a result: the environment, then base model -> training -> exact and sampled audits -> one report.
-#   bash scripts/quickstart.sh          GRPO, three hybrids and SFT on the embedded base model (at most 20 minutes on 2 cores)
+#   bash scripts/quickstart.sh          GRPO, three hybrids and SFT on the embedded base model (15 minutes on 2 cores)
 #   bash scripts/quickstart.sh --fast   GRPO alone, fewer steps (at most 6 minutes)
 # Finished parts are not done again: after an interruption, give the same command again. OUTPUT=folder chooses where.
 # The model is so small that a CPU serves as well as GPUs: DEVICE=cpu leaves them alone. On one or two GPUs ranks and engines share.

@@ -68,6 +68,7 @@ def read_options(text: str) -> dict[str, dict[str, Any]]:
 def run(args: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
     from explore_rl.commands.reporting import reported
+    from explore_rl.config.schema import VerifierConfig
     from explore_rl.rollout.sampling import SamplingSettings, at_least_1, engines, sample
     from explore_rl.verifiers.pool import VerifierPool
 
@@ -99,7 +100,10 @@ def run(args: argparse.Namespace) -> int:
             device=args.device,
             ray_address=args.ray_address,
         )
-        with VerifierPool(settings.verifier_options) as pool:
+        limits = VerifierConfig()
+        with VerifierPool(
+            settings.verifier_options, time_limit_s=limits.time_limit_s, memory_limit_mb=limits.memory_limit_mb
+        ) as pool:
             counts = sample(settings, args.out, drawing, pool)
 
         # Verdicts of the whole file, what earlier commands drew included.

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from analysis.errors import InputError
 from analysis.records import write_samples
+from explore_rl.config.schema import VerifierConfig
 from explore_rl.problems import load_problems
 from explore_rl.problems.rows import Row, read_rows
 from explore_rl.types import Problem, Status, Verdict
@@ -62,11 +63,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     setting = "an option of a verifier; the value is JSON or text; may be repeated"
     parser.add_argument("--set", action="append", default=[], metavar="NAME.OPTION=VALUE", help=setting)
     parser.add_argument("--workers", type=int, help="processes (default: as many as cores)")
+    limits = VerifierConfig()
     parser.add_argument(
-        "--time-limit", type=float, default=10.0, metavar="S", help="seconds for one completion (default 10)"
+        "--time-limit",
+        type=float,
+        default=limits.time_limit_s,
+        metavar="S",
+        help="seconds for one completion (default %(default)g)",
     )
     parser.add_argument(
-        "--memory-limit", type=int, default=2048, metavar="MB", help="memory for one completion in MiB (default 2048)"
+        "--memory-limit",
+        type=int,
+        default=limits.memory_limit_mb,
+        metavar="MB",
+        help="memory for one completion in MiB (default %(default)d)",
     )
     parser.add_argument("--reasoning", action="store_true", help="write cot_correct, for CoT-Pass@K, and nothing else")
     audit = "draw N verdicts of a graded FILE for a person to judge, and write them as a sheet (.jsonl)"
