@@ -236,7 +236,7 @@ def test_train_can_only_check(capsys, tmp_path, monkeypatch):
     said = capsys.readouterr().out
     assert "16 prompts x 16 = 256 completions" in said and "takes:      4 CPUs and 0 GPUs (learner.ranks=2" in said
     assert "learner.ranks" in refused(capsys, "train", RECIPE, "learner.rankz=2", "--check")
-    assert main(["train", "--check", str(RECIPE), "learner.ranks=3", "--resume", "devices.device=cpu"]) == 0
+    assert main(["train", str(RECIPE), "devices.device=cpu", "--check", "learner.ranks=3"]) == 0
     assert "learner.ranks=3" in capsys.readouterr().out  # settings may stand before and behind options
     assert not list(tmp_path.iterdir())
     (tmp_path / "config.yaml").write_text("name: an earlier run")
