@@ -166,6 +166,9 @@ def load_template(name: str, end: str | None = None) -> Template:
     return replace(template, end=end) if end is not None else template
 
 
+_WORDS = {"true": True, "false": False, "none": None, "null": None}
+
+
 def _options(name: str, query: str) -> tuple[tuple[str, Any], ...]:
     options = {}
     for part in query.split("&"):
@@ -173,7 +176,8 @@ def _options(name: str, query: str) -> tuple[tuple[str, Any], ...]:
         if not equals or not key.isidentifier():
             raise InputError(f"template {name!r}: expected NAME=VALUE behind the question mark, got {part!r}")
         try:
-            options[key] = json.loads(text)
+            # Python's True and False would be text, which is true
+            options[key] = _WORDS[text.lower()] if text.lower() in _WORDS else json.loads(text)
         except ValueError:
             options[key] = text
     return tuple(sorted(options.items()))

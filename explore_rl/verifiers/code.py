@@ -234,7 +234,7 @@ def extract_code(completion: str, entry_point: str | None = None) -> tuple[str, 
     >>> extract_code("Like this:\\n```python\\nx = 1\\n```\\nDone.")
     ('x = 1\\n', True)
     """
-    text = settled(completion)
+    text = _untagged(settled(completion, code=True))
     blocks, fence, indent = [], "", ""
     lines = text.splitlines(keepends=True)
     for number, line in enumerate(lines):
@@ -257,6 +257,18 @@ def extract_code(completion: str, entry_point: str | None = None) -> tuple[str, 
     programs = [program for program in programs if program.strip()]
     defining = [program for program in programs if entry_point and defines(program, entry_point)]
     return (defining or programs or [""])[-1], True
+
+
+def _untagged(text: str) -> str:
+    """What stands in the last answer tags, if they stand in the text and not in the program."""
+    opening = None
+    for match in re.finditer(r"^[ \t]*<answer>", text, re.MULTILINE | re.IGNORECASE):
+        if len(re.findall(r"^[ \t]*(?:```|~~~)", text[: match.start()], re.MULTILINE)) % 2 == 0:
+            opening = match
+    if opening is None:
+        return text
+    inside = re.split(r"</answer>", text[opening.end() :], maxsplit=1, flags=re.IGNORECASE)[0]
+    return inside if inside.strip() else text
 
 
 def _closes(lines: list[str], fence: str) -> bool:

@@ -65,11 +65,19 @@ FORMS = {
     "binary": "VERDICT: CORRECT or VERDICT: INCORRECT",
     "soft": "SCORE: followed by a number from 0 (entirely wrong) to 1 (entirely correct)",
 }
-BINARY = re.compile(r"VERDICT\W{1,8}(CORRECT|INCORRECT)\b", re.IGNORECASE)
-# a whole number, decimal, fraction or per cent, and nothing behind it that would change it
+# A verdict or a score has to end its clause: "CORRECT or INCORRECT?" and "1 on a scale of 10" say something else.
+_END = r"[ \t*_`\"')\]}$]*(?:\Z|\n|[.;!](?=\s|\Z|[*_`\"')\]]))"
+BINARY = re.compile(
+    rf"VERDICT\W{{1,8}}(CORRECT|INCORRECT)\b(?={_END}|[ \t*_]*(?:[,(–—]|-\s)"
+    r"(?![ \t*_]*(?:or|if|but|only|and|not|incorrect|correct)\b))",
+    re.IGNORECASE,
+)
+# a whole number, decimal, fraction or per cent
 SOFT = re.compile(
-    r"SCORE[\s:=*_`\"'(\[]{1,8}([-+−]?\d*[.,]?\d+)(\s{0,2}(?:/|out\s+of|of)\s{0,2}(\d+(?:[.,]\d+)?)"
-    r"|\s?%)?(?![\d/%]|[.,]\d|\s{0,2}out\s+of)",
+    r"SCORE[ *_]{0,4}(?:[(\[]\s?(?:from\s)?0(?:\.0)?\s?(?:-|–|to)\s?1(?:\.0)?\s?[)\]])?"
+    r"[\s:=*_`\"'(\[]{1,8}(?P<value>[-+−]?\d*[.,]?\d+(?:e[-+]?\d{1,2})?)"
+    r"(?:\s{0,2}\(?(?:/|out\s+of|of)\s{0,2}(?P<whole>\d+(?:[.,]\d+)?)\)?|\s?(?P<percent>%))?"
+    rf"\.?(?={_END})",
     re.IGNORECASE,
 )
 MENTION = {
@@ -337,11 +345,14 @@ class JudgeVerifier:
 
 def _score(match: re.Match[str]) -> float | None:
     """The score that SOFT found, from 0 to 1: "0.8", "0,8", "4/5", "8 out of 10", "80 %"; None outside that."""
-    value = float(match[1].replace("−", "-").replace(",", "."))
-    if match[3]:
-        whole = float(match[3].replace(",", "."))
+    written = match["value"]
+    if re.fullmatch(r"[-+−]?[1-9]\d*,\d{3}", written):  # a thousand, or one with three decimals
+        return None
+    value = float(written.replace("−", "-").replace(",", "."))
+    if match["whole"]:
+        whole = float(match["whole"].replace(",", "."))
         value = value / whole if whole else -1.0
-    elif match[2]:
+    elif match["percent"]:
         value /= 100
     return value if 0.0 <= value <= 1.0 else None
 

@@ -193,6 +193,8 @@ def _ordered(value: _Several) -> tuple[Value, ...] | None:
 
 def _same_labelled(gold: Labelled, given: Labelled, tolerance: Tolerance) -> bool:
     if gold.label and given.label and gold.label != given.label and not (gold.worded or given.worded):
+        if (gold.label, given.variable) == ("y", "x") or (given.label, gold.variable) == ("y", "x"):  # y is f(x)
+            return not (gold.variable and given.variable) and same(gold.value, given.value, tolerance)
         return _as_equations(gold, given, tolerance)
     one, other = gold.value, given.value
     if (

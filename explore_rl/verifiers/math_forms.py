@@ -31,7 +31,9 @@ from explore_rl.verifiers.math_values import (
     Labelled,
     Listing,
     Matrix,
+    Number,
     Piece,
+    Quantity,
     RealSet,
     Relation,
     Sequence,
@@ -308,9 +310,20 @@ def _equation(text: str, sides: list[str], labels: list[re.Match[str] | None], d
     if len(sides) == 2 and _GEOMETRIC.fullmatch(sides[0]) and not re.search("[A-Za-z]", _plain_letters(sides[1])):
         return Labelled(text, compact(sides[0]), "", read(sides[1], deep + 1))
     # 5 + 5 = 10 holds no letter: it is one value, written twice
-    if not any(re.search(r"(?<![\\A-Za-z])(?!e\b|i\b)[A-Za-z]", _plain_letters(side)) for side in sides):
+    if not any(_has_letters(side) for side in sides[:-1]) and (
+        not _has_letters(sides[-1]) or _is_amount(read_single(sides[-1]))
+    ):
         return Chain(text, tuple(read(side, deep + 1) for side in sides))
     return Relation(text, ("=",), (Expression(sides[0]), Expression(sides[-1])))
+
+
+def _has_letters(side: str) -> bool:
+    return re.search(r"(?<![\\A-Za-z])(?!e\b|i\b)[A-Za-z]", _plain_letters(side)) is not None
+
+
+def _is_amount(value: Value) -> bool:
+    """12 apples: letters, but no variables."""
+    return isinstance(value, Quantity) and isinstance(value.amount, Number)
 
 
 def _is_word_and_chain(sides: list[str]) -> bool:

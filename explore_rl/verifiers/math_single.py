@@ -31,7 +31,7 @@ _TYPESET = re.compile(
 _EXPONENT = r"\^\s*(?:\{\s*-?\d\s*\}|-?\d)"
 _PLAIN = re.compile(
     r"(?P<body>.*(?:[\d)}%!]|\\pi|\d\.))(?P<blank>[\s-]*)"
-    rf"(?P<unit>(?:\\mu\s*|\\Omega|[A-Za-zµΩÅ])(?:[A-Za-zµΩÅ'\s/.()-]|\\Omega|\\cdot|{_EXPONENT})*)"
+    rf"(?P<unit>(?:/\s*(?=[A-Za-z]{{2}}))?(?:\\mu\s*|\\Omega|[A-Za-zµΩÅ])(?:[A-Za-zµΩÅ'\s/.()-]|\\Omega|\\cdot|{_EXPONENT})*)"
 )
 _MONEY_FIRST = re.compile(
     rf"(?P<sign>[+-]?)\s*(?P<money>[{MONEY}]|USD|US(?=[{MONEY}])|EUR|Rs\.?)\s*(?P<rest>[{MONEY}]?.+)", re.DOTALL

@@ -333,5 +333,30 @@ def _is_word(word: str) -> bool:
         return False
     return len(word) > 3 or (
         len(word) == 3
-        and low in {"pts", "red", "new", "old", "odd", "net", "ton", "tons", "ace", "cut", "lap", "end", "aces"}
+        and low
+        in {
+            "pts",
+            "red",
+            "new",
+            "old",
+            "odd",
+            "net",
+            "ton",
+            "tons",
+            "ace",
+            "cut",
+            "lap",
+            "end",
+            "aces",
+            "pcs",
+            "doz",
+            "pks",
+            "mos",
+            "wks",
+            "ppl",
+            "kid",
+            "kids",
+            "qts",
+            "ids",
+        }
     )

@@ -410,6 +410,7 @@ def furnish(interpreter: dict) -> None:
         sys.setrecursionlimit(interpreter["recursion_limit"])
     sys.set_int_max_str_digits(interpreter["max_digits"])
     streams = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
+    streams |= {f"{folder}/{fd}": fd for folder in ("/dev/fd", "/proc/self/fd") for fd in range(3)}
     plain_open = io.open
 
     def leave(code: Any = None) -> None:
@@ -420,7 +421,12 @@ def furnish(interpreter: dict) -> None:
             return plain_open(os.dup(fd), *args, **kwargs)
         return plain_open(file, *args, **kwargs)
 
+    def silent(*args: Any) -> None:
+        """What help, copyright and the like would print is for a person at a terminal."""
+
     builtins.exit = builtins.quit = leave
+    for name in ("help", "copyright", "credits", "license"):
+        setattr(builtins, name, silent)
     builtins.open = io.open = open_stream
 
 

@@ -21,16 +21,25 @@ _ABBREVIATION = re.compile(
 _SENTENCE_STARTS = re.compile(
     r"\s+(?:It|The|This|That|He|She|They|We|In|So|Because|Since|Its|His|Her|There|However|But|Therefore|Thus|Hence|I)\b"
 )
+# Yahoo! Inc., Mamma Mia! Here We Go Again
+_NAME_GOES_ON = re.compile(
+    r"(?!\s+(?:It|This|That|He|She|They|We|So|Because|Since|There|However|But|Therefore|Thus|Hence|No|Yes|I)\b)"
+    r"(?:[ \t]+(?:[A-Z][\w.'’-]*|of|the|and|in|a|to|for|with)(?=[\s.!?]|$))+[.!?]?\s*(?:\n|$)"
+)
 _STOP = re.compile(r"[.!?](?=[\s*\"')\]]|$)|[。！？]|\n")
 _CLAUSE = re.compile(
-    r"\s*,?\s+(?:since|because|so|as|which|where|not|and\s+not|rather\s+than|instead\s+of|given\s+that|when|for|if"
+    r"\s*,\s+(?:less|more|greater|fewer|higher|lower|larger|smaller|bigger|at\s+(?:least|most)|up\s+from|down\s+from|compared"
+    r"|twice|over|under|above|below)\b"
+    r"|\s*,?\s+(?:since|because|so|as|which|where|not|and\s+not|rather\s+than|instead\s+of|given\s+that|when|for|if"
     r"|but|i\.e\.|that\s+is|meaning|making|giving)\b"
     r"|\s*[;(]\s*(?:since|because|as|not|which|i\.e\.|that\s+is|rounded|see|where|so)\b|\s+[-–—]{1,3}\s+"
     r"|,?\s+and\s+(?:it|this|that|we|the|so|thus|hence|therefore)\b",
     re.IGNORECASE,
 )
 _SAFE_CLAUSE = re.compile(
-    r"\s*,?\s+(?:since|because)\b|\s*,\s+(?:which|so|as|not|where|but|given)\b|\s+[-–—]{1,3}\s+(?:since|because"
+    r"\s*,?\s+(?:since|because)\b"
+    r"|\s*;\s+(?:it|this|that|he|she|they|we|which|there|its|the|since|because|as|so|not|in\s+fact|located)\b"
+    r"|\s*,\s+(?:which|so|as|not|where|but|given)\b|\s+[-–—]{1,3}\s+(?:since|because"
     r"|which|as)\b|\s+rather\s+than\b",
     re.IGNORECASE,
 )
@@ -78,6 +87,8 @@ def sentence_end(text: str) -> int:
                 continue
             if re.match(r"\s+[A-Z]|\s*[a-z,)]", text[stop.end() :]) and not text[stop.end() :].startswith("\n"):
                 continue
+        if stop.group() in "!?" and text[: stop.start()][-1:].isalpha() and _NAME_GOES_ON.match(text, stop.end()):
+            continue
         return stop.start()
     return len(text)
 
@@ -130,6 +141,9 @@ def value_in(text: str) -> str:
         # "for" and "so" may belong to words; behind a number or a formula they begin another clause
         if re.search(r"[\d\\$})\]%]", text[: clause.start()]):
             text = text[: clause.start()]
+    # a calculation behind a colon: "7: 3 + 4"
+    if calculation := re.match(r"([^\d:]{0,3}-?\d[\d,]*(?:\.\d+)?%?(?: [A-Za-z]+)?)\s*:\s+(?=.*[+*/×÷=A-Za-z-])", text):
+        text = calculation[1]
     # a comma that ends the value: "10, and that is all"
     if (comma := re.search(r",\s+(?=[A-Za-z]{2,}\s+[A-Za-z])", text)) and re.search(r"\d", text[: comma.start()]):
         behind = text[comma.end() :]
