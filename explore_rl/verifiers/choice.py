@@ -40,16 +40,12 @@ _NAMED = r"(?:option|choice|letter|answer|alternative)s?"
 
 class ChoiceVerifier:
     r"""problem.answer: the letter ("B"), its index from 0 (1), or the text of the right option, where
-    metadata["choices"] lists or maps
-    the options.
+    metadata["choices"] lists or maps the options.
 
     The answer is the final one of the completion (`explore_rl.verifiers.extract`; extract: "boxed" or "lenient"): a
-    letter, alone or with
-    the option's text before or behind it ("B", "[B]", "B. 5 mg", "5 mg (B)", "option B"), or the text of one option. "B
-    or C" is wrong.
-    Without a final answer, a last line that states one option counts when `lenient` ("hence option B"); one that only
-    mentions an
-    option, or denies it, does not. `mode` is the letter.
+    letter, alone or with the option's text before or behind it ("B", "[B]", "B. 5 mg", "5 mg (B)", "option B"), or the
+    text of one option. "B or C" is wrong. Without a final answer, a last line that states one option counts when
+    `lenient` ("hence option B"); one that only mentions an option, or denies it, does not. `mode` is the letter.
     letters: which letters there are, where the problem lists no choices.
     """
 

@@ -2,20 +2,15 @@ r"""Finds the final answer in a completion: the part that a verifier judges. Lin
 raises nothing.
 
 First what is not the answer goes: the thought (up to the last </think>; an open <think> never came to an answer) and
-everything from
-the first end token on, which records of other harnesses keep. If the rest has <answer> tags, the last of them holds the
-answer. Then come three
-levels, the strictest first; each also takes what the ones before it take:
+everything from the first end token on, which records of other harnesses keep. If the rest has <answer> tags, the last
+of them holds the answer. Then come three levels, the strictest first; each also takes what the ones before it take:
 
     boxed        \boxed{...} (\framebox, \fbox), the last one that holds something. Boxes beside each other, with only
-    separators, labels,
-                 list numbers or units between them, are one answer of several parts.
+                 separators, labels, list numbers or units between them, are one answer of several parts.
     lenient      then what stands in the answer tags; what follows the last "####" (GSM8K's form); what follows the last
-    "answer is" or
-                 "answer:"; what stands below a heading "Final Answer"
+                 "answer is" or "answer:"; what stands below a heading "Final Answer"
     last_number  then the last number in the text. It finds an answer where none was given; for comparison with results
-    obtained that way
-                 only.
+                 obtained that way only.
 
     >>> final_answer(r"<think>\boxed{41}?</think> The answer is 42, since 6 * 7 = 42.<|im_end|>", of="value")
     '42'
@@ -106,8 +101,7 @@ def final_answer(text: str, how: Extraction = "lenient", *, of: Literal["value",
 
     text: the completion. how: the level, see above.
     of: what the answer is. A "value" (a number, a formula) is looked for inside the clause that follows "answer is";
-    "words" are taken
-    up to the end of the sentence.
+    "words" are taken up to the end of the sentence.
     """
     said = settled(text)
     tagged = _tagged(said)
@@ -184,8 +178,7 @@ def last_boxed(text: str) -> str | None:
     r"""Content of the last \boxed{...} that holds something, joined with the boxes beside it by commas.
 
     None without one; "" where the last box is never closed: the text broke off in its answer. An empty box, or a mere
-    mention of one,
-    says nothing.
+    mention of one, says nothing.
     """
     openings = [match.span() for match in _BOX.finditer(text)]
     content = None

@@ -1,12 +1,10 @@
 """A model's verdict, asked of an OpenAI-compatible endpoint (vLLM serves one).
 
 Two subjects: the answer (free-form answers that no rule can compare) and the reasoning (whether each step of it holds,
-which with a correct
-answer is what CoT-Pass@K counts: Wen et al., 2025, arXiv 2506.14245).
+which with a correct answer is what CoT-Pass@K counts: Wen et al., 2025, arXiv 2506.14245).
 
 A vote is one reply of the judge. A reply that cannot be had or read is asked for again; if it never comes the verdict
-is TIMEOUT or ERROR,
-unless the other votes decide it anyway. It is never counted as a vote against.
+is TIMEOUT or ERROR, unless the other votes decide it anyway. It is never counted as a vote against.
 """
 
 from __future__ import annotations
@@ -98,20 +96,24 @@ class NoReply(Exception):
 
 @dataclass
 class JudgeVerifier:
-    """url: of the endpoint, up to and with /v1. model: its name there. subject: "answer" or "reasoning". scale:
-    "binary", "soft" (0 to 1).
+    """url: of the endpoint, up to and with /v1.
+    model: its name there.
+    subject: "answer" or "reasoning".
+    scale: "binary", or "soft" (0 to 1).
+    votes: replies asked for, each with its own seed.
+    rule: over the votes, "any", "majority" (more than half; soft: the mean) or "all".
+    threshold: the soft score from which a verdict is CORRECT.
+    temperature: 0 gives equal votes, so more than one vote needs more.
+    request_limit_s: for one reply.
+    time_limit_s: for the verdict.
+    retries: further attempts a vote.
+    backoff_s: before the first of them, doubled each time.
+    cache: folder for replies (each file whole or not there), None for no cache.
+    instructions: replace the task that the judge is given.
+    api_key_env: the environment variable that holds the key, where one is needed.
+    max_characters: of the student's text; of a longer one the middle is left out.
 
-    votes: replies asked for, each with its own seed. rule: over the votes, "any", "majority" (more than half; soft: the
-    mean) or "all".
-    threshold: the soft score from which a verdict is CORRECT. temperature: 0 gives equal votes, so more than one vote
-    needs more.
-    request_limit_s: for one reply; time_limit_s: for the verdict; retries: further attempts a vote; backoff_s: before
-    the first of them,
-    doubled each time. A reply that was cut off (finish_reason "length") says nothing, whatever stands in it. cache:
-    folder for replies (each file whole or not there), None for no cache. instructions: replace the task that
-    the judge is given. api_key_env: the environment variable that holds the key, where one is needed. max_characters:
-    of the student's
-    text; of a longer one the middle is left out.
+    A reply that was cut off (finish_reason "length") says nothing, whatever stands in it.
     """
 
     url: str

@@ -26,15 +26,12 @@ class MathVerifier:
     extract: "boxed" (strict: \boxed{} only), "lenient" (also "####" and "answer is") or "last_number" (see
     `explore_rl.verifiers.extract`).
     relative_tolerance: how far a number written with decimals may be from the reference, as a share of it. An integer
-    reference has to be
-    met exactly.
+    reference has to be met exactly.
     absolute_tolerance: how far any number may be. A problem's own metadata["tolerance"] (absolute; a list gives one for
-    each
-    answer) and metadata["relative_tolerance"] come before these.
+    each answer) and metadata["relative_tolerance"] come before these.
 
     Order counts in tuples, vectors and intervals, not in lists and sets. Units may be left out, but not be wrong. A
-    completion that was
-    cut off, or whose answer breaks off, has no answer. `mode` is the answer in canonical writing.
+    completion that was cut off, or whose answer breaks off, has no answer. `mode` is the answer in canonical writing.
     """
 
     def __init__(

@@ -2,10 +2,9 @@ r"""Reads a mathematical answer into a value (`math_values`): what kind of thing
 numbers or expressions.
 
 The structure (lists, tuples, intervals, sets, unions, matrices, labels such as "x =", units) is read here, because it
-decides what has to be
-compared in order, and because a computer algebra system guesses it wrong: it takes (2, 1) for an empty interval.
-Expressions are left as
-LaTeX for math-verify. Everything here is linear in the text and evaluates nothing.
+decides what has to be compared in order, and because a computer algebra system guesses it wrong: it takes (2, 1) for an
+empty interval. Expressions are left as LaTeX for math-verify. Everything here is linear in the text and evaluates
+nothing.
 
     >>> parse(r"x = 3").label, parse(r"x = 3").value.value
     ('x', Fraction(3, 1))

@@ -30,8 +30,7 @@ from explore_rl.verifiers.math_values import (
 @dataclass(frozen=True)
 class Tolerance:
     """A number given with decimals may be off by `relative` of the reference or by `absolute`, whichever is more; one
-    given exactly, by
-    `absolute`.
+    given exactly, by `absolute`.
 
     absolute may hold one value for each part of the reference.
     """

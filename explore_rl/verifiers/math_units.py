@@ -8,10 +8,9 @@ clashes.
     (Fraction(1000000, 1), Fraction(1, 100))
 
 Three sorts of words follow a number. Magnitudes ("million") multiply it. Units have dimensions and a size, so `5 m` and
-`500 cm` are the
-same and `5 m` and `5 m/s` are not. All other words say of what the number is; some of them carry part of the value
-(`BINDING`), others
-exclude each other (`OPPOSITES`), and the rest clash only with words that have nothing in common with them.
+`500 cm` are the same and `5 m` and `5 m/s` are not. All other words say of what the number is; some of them carry part
+of the value (`BINDING`), others exclude each other (`OPPOSITES`), and the rest clash only with words that have nothing
+in common with them.
 """
 
 from __future__ import annotations

@@ -19,9 +19,7 @@ class NumericVerifier:
     a unit).
 
     Right if |given - reference| <= max(absolute_tolerance, relative_tolerance * |reference|), in exact arithmetic.
-    Units are left out.
-    extract as in
-    `explore_rl.verifiers.extract`. `mode` is the number as a fraction.
+    Units are left out. extract as in `explore_rl.verifiers.extract`. `mode` is the number as a fraction.
     """
 
     def __init__(

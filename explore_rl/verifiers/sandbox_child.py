@@ -1,12 +1,11 @@
 """The far side of the sandbox: shuts itself in, then runs a program that nobody trusts.
 
 Started as a bare script by `explore_rl.verifiers.sandbox` (no site-packages, nothing of this project on the path), so
-it imports the
-standard library alone. Three processes when the kernel gives namespaces:
+it imports the standard library alone. Three processes when the kernel gives namespaces:
 
     outer    enters the namespaces, waits, and passes the exit status on. Dies with the verifier.
     init     pid 1 of the new pid namespace: when it ends the kernel kills everything in there, daemons included. Dies
-    with outer.
+             with outer.
     program  sets the limits, gives up its rights, says "ready", and only then looks at the program's text.
 
 Without namespaces there are two, and the program can start no process at all (seccomp).

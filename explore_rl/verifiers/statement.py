@@ -1,11 +1,13 @@
 r"""What a clause says the answer is: "10, since 5 + 5 = 10" says 10, and "therefore the largest n is $34$." says 34.
 
-    >>> statement("10 so we stop.", "value"), statement("5 + 5 = 10.", "value")
-    ('10', '5 + 5 = 10')
-    >>> statement("therefore $18, which is more than $10.", "value")
-    '$18'
->>> statement("St. Louis, since it is a city. It lies in Missouri.", "words"), statement("J. R. R. Tolkien.", "words")
-('St. Louis', 'J. R. R. Tolkien')
+>>> statement("10 so we stop.", "value"), statement("5 + 5 = 10.", "value")
+('10', '5 + 5 = 10')
+>>> statement("therefore $18, which is more than $10.", "value")
+'$18'
+>>> statement("St. Louis, since it is a city. It lies in Missouri.", "words")
+'St. Louis'
+>>> statement("J. R. R. Tolkien.", "words")
+'J. R. R. Tolkien'
 """
 
 from __future__ import annotations

@@ -28,13 +28,10 @@ class TextVerifier:
     r"""problem.answer: the text, or a list of texts of which any will do (aliases).
 
     Case, punctuation, articles, blanks and the accents of Latin and Greek letters do not count; the sign of a number,
-    its decimals, and the
-    signs of C++, C# and O- do. metric "exact": score 1 if equal, else 0. metric "f1": score is the F1
-    of the
-    words against the best reference; CORRECT from `threshold` on.
+    its decimals, and the signs of C++, C# and O- do. metric "exact": score 1 if equal, else 0. metric "f1": score is
+    the F1 of the words against the best reference; CORRECT from `threshold` on.
     extract: "lenient" or "boxed" as in `explore_rl.verifiers.extract`; "whole": the whole completion is the answer.
-    `mode` is the
-    normalised answer.
+    `mode` is the normalised answer.
     """
 
     def __init__(

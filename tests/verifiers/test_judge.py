@@ -1,6 +1,5 @@
 """The judge against a real HTTP server on this machine that speaks the chat-completions protocol. A test of the
-protocol, the counting of
-votes and what goes wrong on the way; how well any model judges is not tested here."""
+protocol, the counting of votes and what goes wrong on the way; how well any model judges is not tested here."""
 
 import http.server
 import json
