@@ -17,7 +17,7 @@ from functools import lru_cache
 DOLLAR = "＄"  # money; the ordinary sign is taken for a delimiter
 MONEY = f"{DOLLAR}£€¥₹"
 TEXT_COMMANDS = r"\\(?:text|textrm|textnormal|mathrm|mbox|hbox|operatorname|rm)"
-_FUNCTIONS = "arcsin|arccos|arctan|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|log|ln|exp|gcd|lcm|max|min"
+_FUNCTIONS = "arcsin|arccos|arctan|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|log|ln|exp|gcd|lcm"
 
 _UNICODE = {
     "−": "-", "–": "-", "—": "-", "×": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ", "÷": "/", "π": r"\pi ",
@@ -84,6 +84,7 @@ _LATEX = _compiled([
     # upright letters and roman function names are letters and functions
     (rf"{TEXT_COMMANDS}\s*\{{\s*([eidπ])\s*\}}", r"\1 "),
     (rf"{TEXT_COMMANDS}\s*\{{\s*({_FUNCTIONS})\s*\}}", r"\\\1 "),
+    (rf"{TEXT_COMMANDS}\s*\{{\s*(max|min)\s*\}}(?=\s*[({{\\_])", r"\\\1 "),
     # text without a letter is no text: \text{13}, \text{:}
     (rf"{TEXT_COMMANDS}\s*\{{([^{{}}A-Za-zµΩÅ%‰°]*)\}}", r"\1"),
     (r"\\exp\s*\{", r"e^{"),
@@ -114,8 +115,10 @@ _PLAIN = _compiled([
     (r"√\s*\(([^()]{1,60})\)", r"\\sqrt{\1}"),
     (r"√\s*(\d{1,20}|[a-zA-Z])", r"\\sqrt{\1}"),
     (rf"(?<![\\a-zA-Z])({_FUNCTIONS})(?=\s*\(|\s+\d|\s*\\pi)", r"\\\1 "),
+    (r"(?<![\\a-zA-Z\d])(?<!\d\s)(max|min)(?=\s*\()", r"\\\1 "),
     (r"(?<![\\a-zA-Z])pi(?![a-zA-Z])", r"\\pi"),
     (r"(?<![\\a-zA-Z])(?:inf|infinity|infty|oo)(?![a-zA-Z])", r"\\infty"),
+    (r"(?<=\d)\s*([kMGTmµ])\s*(?:\\Omega(?![a-zA-Z])|Ω)", r" \\text{\1Ω}"),
     (r"\*\*", "^"),
     (rf"(?<=\d)\s+and\s+({'|'.join(_FRACTIONS)})\b", lambda match: _FRACTIONS[match[1]]),
     (r"\*", r"\\cdot "),

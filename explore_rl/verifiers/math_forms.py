@@ -55,9 +55,9 @@ _LETTER = (
 )
 _INDEX = r"(?:_(?:\{[^{}=]{1,20}(?:\{[^{}]{0,20}\})?[^{}=]{0,10}\}|[A-Za-z0-9]|\\[a-z]+))?"
 _LABEL = re.compile(
-    rf"(?P<name>{_LETTER}{_INDEX}'*)(?:\((?P<variable>{_LETTER}(?:,{_LETTER}){{0,3}})\))?"
+    rf"(?P<value>{_LETTER}{_INDEX}\(-?\d+(?:[./]\d+)?\)|P\([A-WYZ][^()=]{{0,20}}\))"
+    rf"|(?P<name>{_LETTER}{_INDEX}'*)(?:\((?P<variable>{_LETTER}(?:,{_LETTER}){{0,3}})\))?"
     rf"|\((?P<tuple>{_LETTER}{_INDEX}(?:,{_LETTER}{_INDEX}){{1,5}})\)"
-    rf"|(?P<value>{_LETTER}{_INDEX}\(-?\d+(?:[./]\d+)?\))"
     rf"|(?P<angle>(?:\\angle|\\triangle|m\\angle)[A-Z0-9_{{}}]{{1,20}}|[A-Z]{{2}})"
 )
 _WORD_LABEL = re.compile(

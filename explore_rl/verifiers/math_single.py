@@ -43,6 +43,7 @@ _WORDS = re.compile(r"[A-Za-z][A-Za-z0-9 .,'\-:]*")
 _FIRST_WORDS = re.compile(rf"(?P<words>(?:[A-Za-z]+\s+){{1,4}})(?P<rest>[{MONEY}]?[+-]?[\d.\\(].*)", re.DOTALL)
 _TRIGONOMETRY = re.compile(r"\\(?:arc)?(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
 _NUMBERS = re.compile(r"[+-]?\d[\d.,]*(?:\s+[\d.,]+)+")
+_BEARING = re.compile(rf"([NSEW])\s*(\d+(?:\.\d+)?)\s*(?:{_CIRCLE}|degrees?)?\s*([NSEW])")
 _OPERATION = re.compile(r"(?P<number>[+-]?\d\S*)\s+(?P<what>squared|cubed|factorial)", re.IGNORECASE)
 _ZERO = re.compile(r"(?P<what>.*\d.*?)\s+(?P<side>below|under|above)\s+(?:zero|0)", re.IGNORECASE | re.DOTALL)
 _NEGATIVE = re.compile(r"(?:negative|minus)\s+(?P<what>[\d.\\].*)", re.IGNORECASE | re.DOTALL)
@@ -60,6 +61,8 @@ def read_single(text: str) -> Value:
         return number
     if _NUMBERS.fullmatch(bare):  # 1 2
         return Words(text, bare)
+    if bearing := _BEARING.fullmatch(bare):  # N 30° E
+        return Words(text, " ".join(bearing.groups()))
     if (clock := _clock(bare)) is not None:
         return clock
     if (changed := _changed(bare)) is not None:
@@ -212,8 +215,10 @@ def _words_first(bare: str) -> Value | None:
         return None
     rest = read_single(match["rest"])
     said = " ".join(word for word in words if word in _SIGNED)
-    if not said or not isinstance(rest, (Number, Quantity)):
+    if not said:
         return rest
+    if not isinstance(rest, (Number, Quantity)):  # Monday the 5th
+        return None
     inner, unit = (rest.amount, rest.unit) if isinstance(rest, Quantity) else (rest, read_unit(""))
     return Quantity(bare, inner, replace(unit, words=unit.words | read_unit(said).words))
 

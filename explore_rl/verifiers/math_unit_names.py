@@ -176,7 +176,7 @@ OPPOSITES = [
 ]  # fmt: skip
 # Words that say nothing about what was counted, or next to nothing.
 EMPTY = set(
-    "a an the of in to is are there it its all about around approximately roughly exactly only every apart "
+    "a an the of in to as at on by is are there it its all about around approximately roughly exactly only every apart "
     "item possible different distinct piece number part case object thing solution value place ".split()
 )
 # Said beside what was counted: they clash with their opposites only.

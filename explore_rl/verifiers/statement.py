@@ -34,7 +34,7 @@ _CLAUSE = re.compile(
     r"|twice|over|under|above|below)\b"
     r"|\s*,?\s+(?:since|because|so|as|which|where|not|and\s+not|rather\s+than|instead\s+of|given\s+that|when|for|if"
     r"|but|i\.e\.|that\s+is|meaning|making|giving)\b"
-    r"|\s*[;(]\s*(?:since|because|as|not|which|i\.e\.|that\s+is|rounded|see|where|so)\b|\s+[-–—]{1,3}\s+"
+    r"|\s*[;(]\s*(?:since|because|as|not|which|i\.e\.|that\s+is|rounded|see|where|so)\b|\s+[-–—]{1,3}\s+(?![\d.\\$(]|[A-Za-z]\b)"
     r"|,?\s+and\s+(?:it|this|that|we|the|so|thus|hence|therefore)\b",
     re.IGNORECASE,
 )
@@ -56,6 +56,7 @@ _LEAD = re.compile(
 _ONE_NUMBER = re.compile(
     r"(?P<before>(?:[A-Za-z']+\s+){2,12})(?P<number>[＄$£€]?-?\d[\d,]*(?:\.\d+)?%?(?:\s+[^\d$\\]*)?)"
 )
+_IN_WORDS = re.compile(r"(?<=[\d%A-Za-z.$])\s+\((?!mod\b|base\b)[A-Za-z][A-Za-z .'-]{1,60}\)$")
 _LIMITS = re.compile(
     r"\b(?:least|most|than|between|not|no|never|or|half|million|over|under|above|below)\b", re.IGNORECASE
 )
@@ -146,6 +147,9 @@ def value_in(text: str) -> str:
     # a calculation behind a colon: "7: 3 + 4"
     if calculation := re.match(r"([^\d:]{0,3}-?\d[\d,]*(?:\.\d+)?%?(?: [A-Za-z]+)?)\s*:\s+(?=.*[+*/×÷=A-Za-z-])", text):
         text = calculation[1]
+    # a word for it in brackets: "9 (nine)", "9 (dollars)"
+    if (said := _IN_WORDS.search(text)) and re.search(r"\d", text[: said.start()]):
+        text = text[: said.start()]
     # a comma that ends the value: "10, and that is all"
     if (comma := re.search(r",\s+(?=[A-Za-z]{2,}\s+[A-Za-z])", text)) and re.search(r"\d", text[: comma.start()]):
         behind = text[comma.end() :]
