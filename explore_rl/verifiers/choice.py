@@ -32,7 +32,7 @@ _CHOOSER = re.compile(
 _OTHERS = re.compile(
     r"\b(?:some|many|most|few|students?|people|others?|someone|anyone|everyone|nobody|they|he|she|often|sometimes|usually"
     r"|commonly|naive\w*|naïve\w*|beginners?|solvers?|one\s+(?:can|would)|hard|difficult|doubt\w*|suppos\w*|assum\w*|claim\w*"
-    r"|argu\w*|pretend\w*|wish|hope|first\s+glance|textbooks?|intuition|only|wonder\w*)\b",
+    r"|argu\w*|pretend\w*|wish|hope|first\s+glance|mistakes?|errors?|traps?|distractors?|misconceptions?|pitfalls?|worst|textbooks?|intuition|only|wonder\w*)\b",
     re.IGNORECASE,
 )
 _NAMED = r"(?:option|choice|letter|answer|alternative)s?"
@@ -134,14 +134,20 @@ def _revised(line: str, options: dict[str, str | None]) -> str | None:
     if first is None:
         return None
     behind = first["behind"]
-    if not (_DENIED.match(behind) or behind.startswith("?") or _TAKEN_BACK.match(behind)):
+    doubted = _DENIED.match(behind) or behind.startswith("?")
+    if not doubted and not _TAKEN_BACK.match(behind):
         return None
     said = re.findall(
-        rf"(?<!not )\b(?:is|be|so|hence|thus|therefore|but|choose|pick|option|choice|answer|leaves|leaving)\b[\s:,]*"
-        rf"(?:(?:option|choice)\s+)?[*(\[]*([{letters}])(?=[)\].,;!*\s]|$)(?!\s+(?:is|was)\s+(?:wrong|incorrect|not))",
+        rf"(?<!not )\b(?:is|be|so|hence|thus|therefore|but|choose|pick|option|choice|answer|leaves|leaving|no|yes|nope"
+        rf"|actually|rather)\b[\s:,]*(?:(?:option|choice)\s+)?[*(\[]*([{letters}])(?=[)\].,;!*\s]|$)"
+        r"(?!\s+(?:is|was)\s+(?:wrong|incorrect|not))",
         behind,
+        re.IGNORECASE,
     )
+    said = [letter for letter in said if letter.isupper()]
     kept = {letter for letter in said if letter != first[1]} or set(said)
+    if not kept and not doubted:
+        return None
     return kept.pop() if len(kept) == 1 else "none"
 
 
@@ -154,8 +160,12 @@ def _letter(answer: str, options: dict[str, str | None]) -> str | None:
     if len(by_text) == 1:
         return by_text[0]
     text = re.sub(
-        rf"^(?:(?:the|correct|best|right)\s+)*{_NAMED}\s*:?\s*(?=\(?\s*[A-Za-z]\b)", "", text, flags=re.IGNORECASE
+        rf"^(?:(?:the|correct|best|right|probably|likely|most|definitely|clearly|certainly|surely|indeed|simply)\s+)*{_NAMED}\s*:?\s*(?=\(?\s*[A-Za-z]\b)",
+        "",
+        text,
+        flags=re.IGNORECASE,
     )
+    text = re.sub(rf"^(?:(?:most\s+)?likely|probably|certainly|surely|{_SURE}),?\s+(?=\(?[A-Z]\b)", "", text)
     return _letter_first(text, options) or _letter_last(text, options)
 
 
@@ -261,7 +271,7 @@ def _stated(text: str, options: dict[str, str | None]) -> str | None:
     for end, behind in [match.span() for match in _CLAUSES.finditer(last)] + [(len(last), len(last))]:
         clause, led = last[start:end], start
         start = behind
-        if _NOT.search(clause):
+        if _NOT.search(clause) or last[end : end + 1] == "?":
             continue
         mentions |= set(re.findall(rf"(?i:option|choice)\s*{letter}", clause))
         for form in forms:

@@ -161,6 +161,8 @@ def settled(text: str, *, code: bool = False) -> str:
         text = text[ends[-1].end() :]
     if opening := _THOUGHT_START.search(text):  # never closed
         text = text[: opening.start()]
+    if "<" not in text and "[" not in text:
+        return text
     # the first end token that something stands before
     for token in _END_TOKEN.finditer(text):
         if text[: token.start()].strip() and not (code and _quoted(text, token)):

@@ -73,7 +73,7 @@ BINARY = re.compile(
 # a whole number, decimal, fraction or per cent
 SOFT = re.compile(
     r"SCORE[ *_]{0,4}(?:[(\[]\s?(?:from\s)?0(?:\.0)?\s?(?:-|–|to)\s?1(?:\.0)?\s?[)\]])?"
-    r"[\s:=*_`\"'(\[]{1,8}(?P<value>[-+−]?\d*[.,]?\d+(?:e[-+]?\d{1,2})?)"
+    r"[\s:=*_`\"'(\[$]{1,8}(?P<value>[-+−]?\d*[.,]?\d+(?:e[-+]?\d{1,2})?)"
     r"(?:\s{0,2}\(?(?:/|out\s+of|of)\s{0,2}(?P<whole>\d+(?:[.,]\d+)?)\)?|\s?(?P<percent>%))?"
     rf"\.?(?={_END})",
     re.IGNORECASE,

@@ -184,6 +184,12 @@ def compact(text: str) -> str:
     return re.sub(r"\s+", "", text)
 
 
+_BLANK = re.compile(r"\s+")
+_BLANK_THAT_COUNTS = re.compile(r"(?<=\d)\s+(?=[\d.])|(?<=[A-Za-z])\s+(?=[A-Za-z])")
+
+
 def squeezed(text: str) -> str:
     """Without the blanks that change nothing: 3 1/2 is not 31/2, and m s is not ms."""
-    return re.sub(r"\s+", "", re.sub(r"(?<=\d)\s+(?=[\d.])|(?<=[A-Za-z])\s+(?=[A-Za-z])", "\0", text))
+    if not _BLANK.search(text):
+        return text
+    return _BLANK.sub("", _BLANK_THAT_COUNTS.sub("\0", text))

@@ -108,8 +108,9 @@ def quantity_for_value(gold: Value, given: Value, tolerance: Tolerance) -> bool:
         return quantity is given and any(
             same_amounts(gold, _scaled(quantity.amount, ratio), tolerance) for ratio in quantity.compound
         )
-    if isinstance(other, Number) and other.percent and quantity.unit.dimensions:
-        return False
+    if isinstance(other, Number) and other.percent and not getattr(quantity.amount, "percent", False):
+        if quantity.unit.dimensions or math_units.counted_words(quantity.unit):  # 5 % are no 5 people
+            return False
     if quantity.plain and isinstance(other, Expression):
         if same_plain(Expression(gold.text), Expression(given.text), tolerance):
             return True

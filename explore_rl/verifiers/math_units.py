@@ -266,14 +266,19 @@ def clash(gold: Unit, given: Unit) -> bool:
         if ours and theirs and not ours & theirs:
             return True
     if bool(gold.dimensions) != bool(given.dimensions):  # kilograms, and what no unit measures
-        measured, counted = (gold, given) if gold.dimensions else (given, gold)
-        what = counted.words - (BESIDE - COUNTED) - {word for place in counted.binding for word in BINDING[place]}
+        measured, other = (gold, given) if gold.dimensions else (given, gold)
+        what = counted_words(other)
         if what and not what & measured.words and measured.dimensions != (("any length", 1),):
             return True
     # each side says something that the other does not
     alike = {word for place in gold.binding & given.binding for word in BINDING[place]}
     ours, theirs = gold.words - BESIDE - alike, given.words - BESIDE - alike
     return bool(ours - theirs and theirs - ours)
+
+
+def counted_words(unit: Unit) -> frozenset[str]:
+    """Its words that say what was counted."""
+    return unit.words - (BESIDE - COUNTED) - {word for place in unit.binding for word in BINDING[place]}
 
 
 def changes(unit: Unit) -> bool:

@@ -18,7 +18,7 @@ DELIMITERS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "
 _ABBREVIATION = re.compile(
     r"(?:^|[\s(\"'.])(?:[A-Z]|St|Ste|Mt|Ft|Dr|Mr|Mrs|Ms|Jr|Sr|Prof|Gen|Col|Lt|Sgt|Capt|Rev|Hon|Gov|Sen|Rep|Pres|No"
     r"|vs|Inc|Ltd|Co|Corp|Bros|Ave|Blvd|Rd"
-    r"|Mss|Mme|Mlle|Messrs|approx|ca|cf|al|etc|e\.g|i\.e|[ap]\.m|U\.S|Vol|Op|Fr|Adm|Maj|Cpl|Univ|Dept|Est|Art)$"
+    r"|Mss|Mme|Mlle|Messrs|approx|ca|cf|al|etc|e\.g|i\.e|[ap]\.m|U\.S|Vol|Op|Fr|Adm|Maj|Cpl|Univ|Dept|Est|Art|pp?|[Cc]h|[Ff]ig|[Ss]ec|[Ee]q)$"
 )
 _SENTENCE_STARTS = re.compile(
     r"\s+(?:It|The|This|That|He|She|They|We|In|So|Because|Since|Its|His|Her|There|However|But|Therefore|Thus|Hence|I)\b"
@@ -26,7 +26,7 @@ _SENTENCE_STARTS = re.compile(
 # Yahoo! Inc., Mamma Mia! Here We Go Again
 _NAME_GOES_ON = re.compile(
     r"(?!\s+(?:It|This|That|He|She|They|We|So|Because|Since|There|However|But|Therefore|Thus|Hence|No|Yes|I)\b)"
-    r"(?:[ \t]+(?:[A-Z][\w.'’-]*|of|the|and|in|a|to|for|with)(?=[\s.!?]|$))+[.!?]?\s*(?:\n|$)"
+    r"(?:[ \t]+(?:[A-Z][\w.'’-]*|of|the|and|in|a|to|for|with|at|on|by|from)(?=[\s.!?]|$))+[.!?]?\s*(?:\n|$)"
 )
 _STOP = re.compile(r"[.!?](?=[\s*\"')\]]|$)|[。！？]|\n")
 _CLAUSE = re.compile(
@@ -86,7 +86,9 @@ def sentence_end(text: str) -> int:
                 r"\b(?:St|Mt|Dr|Mr|Mrs|Ms)$", text[: stop.start()]
             ):
                 return stop.start()
-            if re.match(r"\s+\d", text[stop.end() :]) and re.search(r"\b(?:No|Vol|Op|Art)$", text[: stop.start()]):
+            if re.match(r"\s+\d", text[stop.end() :]) and re.search(
+                r"\b(?:No|Vol|Op|Art|pp?|[Cc]h|[Ff]ig|[Ss]ec|[Ee]q)$", text[: stop.start()]
+            ):
                 continue
             if re.match(r"\s+[A-Z]|\s*[a-z,)]", text[stop.end() :]) and not text[stop.end() :].startswith("\n"):
                 continue
