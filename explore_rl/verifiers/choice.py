@@ -139,7 +139,7 @@ def _revised(line: str, options: dict[str, str | None]) -> str | None:
         return None
     said = re.findall(
         rf"(?<!not )\b(?:is|be|so|hence|thus|therefore|but|choose|pick|option|choice|answer|leaves|leaving|no|yes|nope"
-        rf"|actually|rather)\b[\s:,]*(?:(?:option|choice)\s+)?[*(\[]*([{letters}])(?=[)\].,;!*\s]|$)"
+        rf"|wait|actually|rather)\b[\s:,]*(?:(?:option|choice)\s+)?[*(\[]*([{letters}])(?=[)\].,;!*\s]|$)"
         r"(?!\s+(?:is|was)\s+(?:wrong|incorrect|not))",
         behind,
         re.IGNORECASE,
