@@ -108,9 +108,10 @@ class ChoiceVerifier:
             return list(options)[int(answer)]  # an index from a file whose columns are all text
         if letter is None:
             known = ", ".join(options)
+            hint = '; for more letters list the options in metadata["choices"]' if len(str(answer).strip()) == 1 else ""
             raise InputError(
                 f"problem {problem.id}: the answer of a choice must be one of {known}, an index from 0 or an "
-                f"option's text, got {answer!r}"
+                f"option's text, got {answer!r}{hint}"
             )
         return letter
 

@@ -242,8 +242,11 @@ def _as_equations(gold: Labelled | Relation, given: Labelled | Relation, toleran
 def _equation(value: Labelled | Relation) -> Relation | None:
     if isinstance(value, Relation):
         return value if value.operators == ("=",) else None
-    if value.variable or value.worded or not isinstance(value.value, (Expression, Quantity)):
+    if value.variable or value.worded or not isinstance(value.value, (Expression, Quantity, Number)):
         return None
+    if isinstance(value.value, Number):  # y = 3 is y - 3 = 0
+        top, bottom = value.value.value.as_integer_ratio()
+        return Relation(value.text, ("=",), (Expression(value.label), Expression(rf"\frac{{{top}}}{{{bottom}}}")))
     parsed = to_sympy(value.value.text)
     if not getattr(parsed, "free_symbols", None):
         return None

@@ -20,7 +20,7 @@ MAX_DIGITS = 400  # of a number that is read here; longer ones are left to math-
 MAX_EXPONENT = 4000
 
 _GAP = re.compile(r"\d\s+\d")
-_GROUPED = re.compile(r"[+-]?\d{1,3}(?:\s\d{3})+(?:\.\d+)?%?")  # 1 000 000
+_THIN = re.compile(r"(?<=\d)\s(?=\d{3}(?!\d))")  # 1 000 000, 0.123 456
 _NUMBER = re.compile(r"([+-]?)(\d{1,3}(?:,\d{3})+|\d*)(?:\.(\d*))?")
 _SCIENTIFIC = re.compile(
     r"([+-]?(?:\d+\.?\d*|\.\d+))(?:[eE]([+-]?\d{1,6})|(?:\\times|\\cdot|x)10\^(?:\{([+-]?\d{1,6})\}|([+-]?\d)))"
@@ -58,7 +58,7 @@ def read_number(text: str) -> Number | Based | None:
         return Number(text, _signed(match[1], whole + Fraction(top, bottom))) if top < bottom else None
     if re.search(r",\s", text):  # two numbers
         return None
-    if _GAP.search(text) and not _GROUPED.fullmatch(text.strip()):
+    if _GAP.search(text) and _GAP.search(text := _THIN.sub("", text)):
         return None
     text = compact(text)
     if len(text) > MAX_DIGITS:

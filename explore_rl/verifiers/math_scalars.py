@@ -163,7 +163,9 @@ def same_words(gold: Value, given: Value, tolerance: Tolerance) -> bool:
 def same_terms(gold: Terms, given: Terms, tolerance: Tolerance) -> bool:
     if gold.kind != given.kind or len(gold.terms) != len(given.terms):
         return False
-    if gold.kind == "ratio" and gold.terms[0] and given.terms[0]:
+    # 5 to 10 may be a range or a score: only what is surely a ratio may be multiplied
+    ratio = any(re.search(r":|ratio|odds", value.text, re.IGNORECASE) for value in (gold, given))
+    if ratio and gold.kind == "ratio" and gold.terms[0] and given.terms[0]:
         return all(
             one * given.terms[0] == other * gold.terms[0] for one, other in zip(gold.terms, given.terms, strict=True)
         )
