@@ -5,12 +5,9 @@
     python scripts/benchmark_verifiers.py --hangs 3 --items 1000
 
 Rates: every problem is answered in three ways: with its reference, with the reference in other writing, and with
-another problem's answer
-(a
-wrong answer has to be compared to the end, so it costs most). The pool is asked for at least 0.8 x processes x the bare
-rate on a machine
-that
-is otherwise idle; on a busy one compare the processor seconds, which count what the pool adds to the work itself.
+another problem's answer (a wrong answer has to be compared to the end, so it costs most). The pool is asked for at
+least 0.8 x processes x the bare rate on a machine that is otherwise idle; on a busy one compare the processor seconds,
+which count what the pool adds to the work itself.
 """
 
 from __future__ import annotations

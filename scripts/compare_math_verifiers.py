@@ -1,17 +1,13 @@
 """The math verifier beside math-verify alone: who is right about which answers, set by set, with every kind of
 disagreement.
 
-    python scripts/compare_math_verifiers.py                                  # the cases of the tests and 2,000 random
-    pairs
-    python scripts/compare_math_verifiers.py --benchmarks FOLDER              # also the references and near misses of
-    the public files
-    python scripts/compare_math_verifiers.py --math-verify-tests FOLDER       # also Math-Verify's own tests (its
-    repository's tests/)
-    python scripts/compare_math_verifiers.py --pairs 10000 --values 300       # the long form: some minutes
+    python scripts/compare_math_verifiers.py                              # the cases of the tests, 2,000 random pairs
+    python scripts/compare_math_verifiers.py --benchmarks FOLDER          # also the public files and near misses
+    python scripts/compare_math_verifiers.py --math-verify-tests FOLDER   # also Math-Verify's own tests (its tests/)
+    python scripts/compare_math_verifiers.py --pairs 10000 --values 300   # the long form: some minutes
 
 Every item is a reference, a completion, and whether the completion is right. For random pairs that is known by
-construction; for
-Math-Verify's tests it is what the test says.
+construction; for Math-Verify's tests it is what the test says.
 """
 
 from __future__ import annotations

@@ -45,12 +45,10 @@ def load(
     Streams: only the ids are kept, to find duplicates. format: a name of `ADAPTERS`; None: found from the columns of
     each file's first row.
     verifier, benchmark: replace what the rows say (or do not say). limit: the first so many. duplicates: of ids,
-    "error" or "skip" (the
-    first is kept).
+    "error" or "skip" (the first is kept).
 
     Raises InputError, with file, line (or row) and key, for whatever cannot be used: malformed lines, wrong types,
-    missing answers,
-    duplicate ids, unknown verifiers, files without problems.
+    missing answers, duplicate ids, unknown verifiers, files without problems.
     """
     if duplicates not in ("error", "skip"):
         raise InputError(f"duplicates={duplicates!r}: expected error or skip")

@@ -18,8 +18,7 @@ MIN_GRAMS = 3  # fewer n-grams than these are a phrase, not a problem
 @dataclass(frozen=True)
 class Pair:
     """kind: "exact" (equal after normalisation) or "near". jaccard, containment: of the two sets of n-grams (1 for
-    exact ones);
-    containment is the share of the smaller set that the other holds."""
+    exact ones); containment is the share of the smaller set that the other holds."""
 
     train: str
     audit: str
@@ -84,12 +83,9 @@ def find_overlap(
     """Pairs of a training and an audit problem that are the same, exactly or nearly.
 
     Exact: equal words. Near: at least `threshold` of the smaller of the two sets of word n-grams is in the other
-    (containment). n-grams
-    that more than `common` of the audit problems (and more than 5) share are an instruction, not a problem, and count
-    for neither
-    side. Problems with fewer than MIN_GRAMS n-grams of their own are compared exactly only. Audit problems are held in
-    memory, training
-    problems are streamed.
+    (containment). n-grams that more than `common` of the audit problems (and more than 5) share are an instruction, not
+    a problem, and count for neither side. Problems with fewer than MIN_GRAMS n-grams of their own are compared exactly
+    only. Audit problems are held in memory, training problems are streamed.
     """
     if n < 1 or not 0 < threshold <= 1:
         raise InputError(f"overlap: n={n}, threshold={threshold}: expected n at least 1 and a threshold in (0, 1]")

@@ -2,8 +2,7 @@
 folders, globs.
 
 Nothing is held but the current line or batch, so a file may be larger than memory (a JSON array alone is read whole).
-Whatever is wrong
-with a file becomes an InputError that names file, line (or row) and key.
+Whatever is wrong with a file becomes an InputError that names file, line (or row) and key.
 """
 
 from __future__ import annotations

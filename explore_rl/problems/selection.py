@@ -1,6 +1,5 @@
 """Splits, subsets, orders and filters. What is drawn depends on a problem's id and the seed alone, not on its place in
-the file: a problem
-stays on its side of a split when others are added or the file is reordered."""
+the file: a problem stays on its side of a split when others are added or the file is reordered."""
 
 from __future__ import annotations
 
@@ -122,9 +121,8 @@ def filter_by_success(
     """Problems whose measured success rate correct / n lies in [low, high].
 
     counts: (benchmark, problem id) -> (correct, n), as `read_counts` gives them. unmeasured: what becomes of problems
-    without draws:
-    "error", "keep" or "drop". A rate of 0 of n says less the smaller n is; the range is on what was measured, not on
-    what is true.
+    without draws: "error", "keep" or "drop". A rate of 0 of n says less the smaller n is; the range is on what was
+    measured, not on what is true.
     """
     if not 0 <= low <= high <= 1:
         raise InputError(f"success rates from {low} to {high}: expected 0 <= low <= high <= 1")

@@ -1,8 +1,7 @@
 """Prompt templates: what text the model is given for a problem, and with which token a completion ends.
 
 Three things have to fit for a base model to learn anything: the prompt's form, the token at which generation stops, and
-the token that
-traces end with. A Template holds all three, and `check` says where they do not fit a tokenizer or model.
+the token that traces end with. A Template holds all three, and `check` says where they do not fit a tokenizer or model.
 """
 
 from __future__ import annotations
@@ -43,13 +42,13 @@ PLAIN = "Question: {prompt}\nAnswer:"
 class Template:
     """How a problem becomes a prompt, and how a completion ends.
 
-    name: as the user gave it. text: "" for the tokenizer's own chat template; else text with a {prompt} slot, or a
-    Jinja template.
+    name: as the user gave it.
+    text: "" for the tokenizer's own chat template; else text with a {prompt} slot, or a Jinja template.
     end: the token that ends a completion. None: for chat, the token with which the chat template ends the assistant's
-    turns; for the
-    others, the tokenizer's end token. keeps_system: whether a problem's system message goes before its question;
-    templates that give an
-    instruction of their own leave it out. options: variables that a Jinja template is given, such as enable_thinking.
+    turns; for the others, the tokenizer's end token.
+    keeps_system: whether a problem's system message goes before its question; templates that give an instruction of
+    their own leave it out.
+    options: variables that a Jinja template is given, such as enable_thinking.
     """
 
     name: str
@@ -149,8 +148,7 @@ def load_template(name: str, end: str | None = None) -> Template:
     """A template by name (chat, qwen-boxed, r1, plain, none), or from a file: text with a {prompt} slot, or Jinja.
 
     In Jinja there are prompt (text) and what transformers gives a chat template: messages, add_generation_prompt, the
-    special tokens,
-    raise_exception, strftime_now. A file may go on with {completion} and the token that ends one:
+    special tokens, raise_exception, strftime_now. A file may go on with {completion} and the token that ends one:
     "{prompt}<|im_end|>...{completion}<|im_end|>". A newline at the very end of the file is left out (editors add one).
     "chat?enable_thinking=false" gives a chat template (or a Jinja file) variables of its own; values are JSON or text.
     end: replaces the token that ends a completion. Raises InputError.
@@ -166,6 +164,9 @@ def load_template(name: str, end: str | None = None) -> Template:
     return replace(template, end=end) if end is not None else template
 
 
+_WORDS = {"true": True, "false": False, "none": None, "null": None}
+
+
 def _options(name: str, query: str) -> tuple[tuple[str, Any], ...]:
     options = {}
     for part in query.split("&"):
@@ -173,7 +174,8 @@ def _options(name: str, query: str) -> tuple[tuple[str, Any], ...]:
         if not equals or not key.isidentifier():
             raise InputError(f"template {name!r}: expected NAME=VALUE behind the question mark, got {part!r}")
         try:
-            options[key] = json.loads(text)
+            # Python's True and False would be text, which is true
+            options[key] = _WORDS[text.lower()] if text.lower() in _WORDS else json.loads(text)
         except ValueError:
             options[key] = text
     return tuple(sorted(options.items()))
@@ -181,8 +183,7 @@ def _options(name: str, query: str) -> tuple[tuple[str, Any], ...]:
 
 def template_hash(template: Template, tokenizer: Any = None) -> str:
     """12 hex digits that change whenever the prompts would: of the text (for chat: the tokenizer's template), the end
-    token, and, where the
-    template is a program, of what it renders now (a template may write the date)."""
+    token, and, where the template is a program, of what it renders now (a template may write the date)."""
     text = str(tokenizer.chat_template) if template.is_chat and tokenizer is not None else template.text
     end = template.end_token(tokenizer) if tokenizer is not None else template.end
     parts = [text, end, template.keeps_system]

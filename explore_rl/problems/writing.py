@@ -34,10 +34,8 @@ def write_verl(
     reads it.
 
     data_source: the name by which verl chooses its score function; None: the problem's benchmark, else its verifier.
-    What verl's
-    form cannot hold (answers that are not text, all traces, metadata) goes to extra_info as JSON, and `load` reads it
-    back from there.
-    Returns how many rows were written.
+    What verl's form cannot hold (answers that are not text, all traces, metadata) goes to extra_info as JSON, and
+    `load` reads it back from there. Returns how many rows were written.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq

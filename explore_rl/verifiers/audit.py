@@ -4,12 +4,10 @@
 P(rejected | right).
 
 A sample that is balanced by verdict shows how many accepted answers are wrong, which is another number: with 1 % of
-wrong answers
-accepted and 1 % of answers right, half of the accepted ones are wrong. So every judgement counts for as many verdicts
-as its stratum holds for
-each one drawn (Rogan and Gladen, 1978, for the idea). Bounds are Clopper-Pearson's within the strata, each at the level
-1 - (1 - level) / strata,
-and combined at their worst: conservative.
+wrong answers accepted and 1 % of answers right, half of the accepted ones are wrong. So every judgement counts for as
+many verdicts as its stratum holds for each one drawn (Rogan and Gladen, 1978, for the idea). Bounds are
+Clopper-Pearson's within the strata, each at the level 1 - (1 - level) / strata, and combined at their worst:
+conservative.
 
     >>> strata = [Stratum("accepted", True, 100, 50, 1), Stratum("rejected", False, 900, 50, 49)]
     >>> round(rates(strata).accepted_if_wrong.rate, 4)  # 2 of 100 accepted and 882 of 900 rejected ones are wrong
@@ -82,8 +80,7 @@ def draw(verdicts: list[tuple[str, str]], count: int, seed: int = 0) -> list[tup
     """Which verdicts to judge: (place in `verdicts`, stratum, size of the stratum), in a random order.
 
     verdicts: (problem, verdict) of every draw. Half of the sample goes to accepted draws of problems with 1 to FEW
-    correct, the rest in
-    equal parts to the other strata; what a stratum is too small for goes to the others.
+    correct, the rest in equal parts to the other strata; what a stratum is too small for goes to the others.
     """
     correct = Counter(problem for problem, verdict in verdicts if verdict == "correct")
     places: dict[str, list[int]] = defaultdict(list)
@@ -185,8 +182,7 @@ def clopper_pearson(count: int, n: int, level: float) -> tuple[float, float]:
 
 def more_needed(strata: list[Stratum], target: float, level: float = 0.95) -> int | None:
     """How many more judgements would bring the bound of P(accepted | wrong) to the target, if they came out as those
-    before; None if none
-    would."""
+    before; None if none would."""
     total = sum(stratum.judged for stratum in strata)
     low, high = 1.0, 2.0
     while rates(_scaled(strata, high), level).accepted_if_wrong.high > target:

@@ -1,18 +1,16 @@
 """What a verifier is, how it is named, and how it is made from a name and options.
 
 A verifier is any callable `(completion, problem, *, truncated=False) -> Verdict`. The built-in ones are classes whose
-keyword arguments
-are their options; they live one kind a file and are imported when first asked for. To add one, write the class and name
-it in VERIFIERS.
+keyword arguments are their options; they live one kind a file and are imported when first asked for. To add one, write
+the class and name it in VERIFIERS.
 
 What a verifier may rely on, and must keep to, when the pool calls it (`explore_rl.verifiers.pool`):
 - It runs in a process of its own that is killed, with its process group, at the limits. Whatever it starts in another
-session must ask
-  for PR_SET_PDEATHSIG to be killed with it.
+  session must ask for PR_SET_PDEATHSIG to be killed with it.
 - It may raise: the pool turns an exception into a verdict of status ERROR. It must not turn its own failures into
-WRONG.
+  WRONG.
 - It is made once a process and called from one thread, so it may keep caches. The problem that it gets has no traces
-(they can be long).
+  (they can be long).
 - It imports no torch.
 """
 
@@ -59,8 +57,7 @@ class Limits:
     """What one item may use before its process is killed.
 
     time_s: wall-clock seconds (verdict TIMEOUT). cpu_s: processor seconds (verdict TIMEOUT; whole seconds, rounded up);
-    None: no limit of
-    its own. memory_mb: growth of the process beyond its size when idle, in MiB (verdict ERROR).
+    None: no limit of its own. memory_mb: growth of the process beyond its size when idle, in MiB (verdict ERROR).
     """
 
     time_s: float = 10.0
@@ -106,10 +103,9 @@ def make_verifier(name: str, options: Mapping[str, Any] | None = None) -> Verifi
     """The verifier of this name with these options.
 
     name: one of VERIFIERS, or a plug-in "module:function" or "path.py:function". options: keyword arguments of the
-    verifier's class. Two
-    further keys are for everyone: `kind` makes a verifier of another kind under this name ({"gsm8k": {"kind":
-    "math"}}), and `limits`
-    is what one item may use (a mapping of the fields of Limits); it becomes the verifier's attribute `limits`.
+    verifier's class. Two further keys are for everyone: `kind` makes a verifier of another kind under this name
+    ({"gsm8k": {"kind": "math"}}), and `limits` is what one item may use (a mapping of the fields of Limits); it becomes
+    the verifier's attribute `limits`.
 
     Raises InputError for an unknown name, an unknown option (with the nearest right one) or a bad value.
     """

@@ -9,7 +9,7 @@ from typing import Any
 from analysis.errors import InputError
 from explore_rl.types import Problem, Verdict
 from explore_rl.verifiers.base import correct, no_answer, wrong
-from explore_rl.verifiers.extract import EXTRACTIONS, Extraction, final_answers, settled
+from explore_rl.verifiers.extract import EXTRACTIONS, Extraction, final_answers, last_boxed, settled, stated_line
 
 _WRAPPING = re.compile(r"\\(?:text|mathrm|mathbf|textbf|boxed)\s*\{|[{}$*\\\[\]\"“”'`<>_]")
 _NOT = re.compile(
@@ -21,21 +21,31 @@ _NOT = re.compile(
     re.IGNORECASE,
 )
 _CLAUSES = re.compile(r"[.,;:!?](?:\s+|$)|\b(?:so|but|hence|thus|therefore|leaving)\b", re.IGNORECASE)
+_ORDINALS = {"first": 0, "second": 1, "third": 2, "fourth": 3, "fifth": 4}
+_SURE = r"(?:therefore|thus|hence|clearly|then|so|indeed|definitely|obviously|now)"
+# before "choose option B" and "option B is correct": who says so
+_CHOOSER = re.compile(
+    r"\W*(?:(?:so|thus|hence|therefore|then|now|finally|and|I|we|let\s+us|let['’]s|will|would|['’]ll|['’]d|must|should|can"
+    r"|shall|am|are|have|to|my|the|our|final|correct|best|right|it|this|that|in\s+conclusion|overall)\b\W*|['’](?:ll|d)\b\W*)*",
+    re.IGNORECASE,
+)
+_OTHERS = re.compile(
+    r"\b(?:some|many|most|few|students?|people|others?|someone|anyone|everyone|nobody|they|he|she|often|sometimes|usually"
+    r"|commonly|naive\w*|naïve\w*|beginners?|solvers?|one\s+(?:can|would)|hard|difficult|doubt\w*|suppos\w*|assum\w*|claim\w*"
+    r"|argu\w*|pretend\w*|wish|hope|first\s+glance|mistakes?|errors?|traps?|distractors?|misconceptions?|pitfalls?|worst|textbooks?|intuition|only|wonder\w*)\b",
+    re.IGNORECASE,
+)
 _NAMED = r"(?:option|choice|letter|answer|alternative)s?"
 
 
 class ChoiceVerifier:
     r"""problem.answer: the letter ("B"), its index from 0 (1), or the text of the right option, where
-    metadata["choices"] lists or maps
-    the options.
+    metadata["choices"] lists or maps the options.
 
     The answer is the final one of the completion (`explore_rl.verifiers.extract`; extract: "boxed" or "lenient"): a
-    letter, alone or with
-    the option's text before or behind it ("B", "[B]", "B. 5 mg", "5 mg (B)", "option B"), or the text of one option. "B
-    or C" is wrong.
-    Without a final answer, a last line that states one option counts when `lenient` ("hence option B"); one that only
-    mentions an
-    option, or denies it, does not. `mode` is the letter.
+    letter, alone or with the option's text before or behind it ("B", "[B]", "B. 5 mg", "5 mg (B)", "option B"), or the
+    text of one option. "B or C" is wrong. Without a final answer, a last line that states one option counts when
+    `lenient` ("hence option B"); one that only mentions an option, or denies it, does not. `mode` is the letter.
     letters: which letters there are, where the problem lists no choices.
     """
 
@@ -58,6 +68,10 @@ class ChoiceVerifier:
             answers = [stated] if stated else []
         if not answers:
             return no_answer("no final answer found")
+        # "A is wrong, so B", "B? No, it is C.": what the rest of the line takes back
+        line = stated_line(completion) if self.extract == "lenient" and not last_boxed(completion) else None
+        if line and (revised := _revised(line, options)) is not None:
+            answers = [revised]
         # a box without a letter does not hide an explicit "Answer: D"
         for answer in answers:
             if letter := _letter(answer, options):
@@ -94,11 +108,48 @@ class ChoiceVerifier:
             return list(options)[int(answer)]  # an index from a file whose columns are all text
         if letter is None:
             known = ", ".join(options)
+            hint = '; for more letters list the options in metadata["choices"]' if len(str(answer).strip()) == 1 else ""
             raise InputError(
                 f"problem {problem.id}: the answer of a choice must be one of {known}, an index from 0 or an "
-                f"option's text, got {answer!r}"
+                f"option's text, got {answer!r}{hint}"
             )
         return letter
+
+
+_DENIED = re.compile(
+    r"(?:is|was|are|seems|looks|would\s+be|must\s+be)\s+(?:clearly\s+|obviously\s+|definitely\s+)?"
+    r"(?:wrong|incorrect|false|not|out|excluded|ruled\s+out|eliminated|impossible|invalid)\b"
+    r"|(?:is|was)n['’]t\b|can(?:not|['’]t|\s+not)\s+be\b|does(?:\s+not|n['’]t)\b|fails?\b",
+    re.IGNORECASE,
+)
+_TAKEN_BACK = re.compile(
+    r"[\s.,;!?–—-]*\b(?:no|wait|actually|oops|sorry|scratch\s+that|correction|hold\s+on|nope)\b(?!\s+other|\s+doubt)",
+    re.IGNORECASE,
+)
+
+
+def _revised(line: str, options: dict[str, str | None]) -> str | None:
+    """What a line settles on that denies or doubts its first letter; "" if that is nothing, None if it does not."""
+    letters = "".join(options)
+    first = re.match(rf"[\s*(\[\"'“`$]*([{letters}])\b[)\].*\"'”`$]*\s*(?P<behind>.*)", line)
+    if first is None:
+        return None
+    behind = first["behind"]
+    doubted = _DENIED.match(behind) or behind.startswith("?")
+    if not doubted and not _TAKEN_BACK.match(behind):
+        return None
+    said = re.findall(
+        rf"(?<!not )\b(?:is|be|so|hence|thus|therefore|but|choose|pick|option|choice|answer|leaves|leaving|no|yes|nope"
+        rf"|wait|actually|rather)\b[\s:,]*(?:(?:option|choice)\s+)?[*(\[]*([{letters}])(?=[)\].,;!*\s]|$)"
+        r"(?!\s+(?:is|was)\s+(?:wrong|incorrect|not))",
+        behind,
+        re.IGNORECASE,
+    )
+    said = [letter for letter in said if letter.isupper()]
+    kept = {letter for letter in said if letter != first[1]} or set(said)
+    if not kept and not doubted:
+        return None
+    return kept.pop() if len(kept) == 1 else "none"
 
 
 def _letter(answer: str, options: dict[str, str | None]) -> str | None:
@@ -110,8 +161,12 @@ def _letter(answer: str, options: dict[str, str | None]) -> str | None:
     if len(by_text) == 1:
         return by_text[0]
     text = re.sub(
-        rf"^(?:(?:the|correct|best|right)\s+)*{_NAMED}\s*:?\s*(?=\(?\s*[A-Za-z]\b)", "", text, flags=re.IGNORECASE
+        rf"^(?:(?:the|correct|best|right|probably|likely|most|definitely|clearly|certainly|surely|indeed|simply)\s+)*{_NAMED}\s*:?\s*(?=\(?\s*[A-Za-z]\b)",
+        "",
+        text,
+        flags=re.IGNORECASE,
     )
+    text = re.sub(rf"^(?:(?:most\s+)?likely|probably|certainly|surely|{_SURE}),?\s+(?=\(?[A-Z]\b)", "", text)
     return _letter_first(text, options) or _letter_last(text, options)
 
 
@@ -143,7 +198,10 @@ def _second_letter(rest: str, mark: str, options: dict[str, str | None]) -> bool
     """ "B or C", "B, C", "B/C" name two options; in "(B) A cell wall" and "B. I and II" the text of one begins with a
     letter."""
     letters = "".join(options)
-    joined = re.match(rf"(?:or|and|&|/)\s+(?:{_NAMED}\s+)?\(?([{letters}{letters.lower()}])\b", rest)
+    maybe = r"(?:(?:maybe|perhaps|possibly|probably|even|also|else|both|likely)\s+)"
+    joined = re.match(
+        rf"[,;(]?\s*(?:(?:or|and|&|/)\s+{maybe}?|{maybe})(?:{_NAMED}\s+)?\(?([{letters}{letters.lower()}])\b", rest
+    )
     if joined and not re.match(r"(?:or|and)\s+a\s+[a-z]", rest):
         return True
     alone = re.match(
@@ -160,6 +218,21 @@ def _letter_last(text: str, options: dict[str, str | None]) -> str | None:
     option = options[behind[2]] if behind else None
     if behind and option is not None and _plain(behind[1]) == _plain(option):
         return behind[2]
+    named = re.fullmatch(
+        rf"(?:the\s+)?(?P<which>first|second|third|fourth|fifth|last)\s+{_NAMED}\s*(?:[,(:]\s*\(?([{letters}])\)?)?",
+        text,
+    )
+    if named:
+        place = _ORDINALS.get(named["which"], len(options) - 1)
+        letter = list(options)[place] if place < len(options) else None
+        return letter if named[2] in (None, letter) else None
+    also = re.fullmatch(
+        rf"(.*\S)\s*[,;(]\s*(?:i\.e\.,?|that\s+is,?|namely|so|thus|hence|therefore)\s+(?:{_NAMED}\s+)?\(?([{letters}])\)*",
+        text,
+        re.DOTALL,
+    )
+    if also and (option := options[also[2]]) is not None and _plain(also[1]) == _plain(option):
+        return also[2]
     match = re.search(
         rf"(?:\(\s*(?:{_NAMED}\s+)?([{letters}])\s*\)|\b(?:{_NAMED}|is|be|with)\s+\(?([{letters}])\)?)\s*\.?$",
         text,
@@ -179,6 +252,7 @@ def _stated(text: str, options: dict[str, str | None]) -> str | None:
     """The one option that the last line states without calling it the answer ("Hence option B", "(B)"); None if there
     is none."""
     last = text.strip().rsplit("\n", 1)[-1][-300:]
+    last = re.sub(rf"(?i)\b(is|be)\s+{_SURE},?\s+", r"\1 ", last)
     letters = "".join(options)
     bare = last.strip("*_ ")
     if found := re.fullmatch(rf"\(?([{letters}])\)?[.:]?|(?i:option|choice)\s*\(?([{letters}])\)?\.?", bare):
@@ -198,13 +272,21 @@ def _stated(text: str, options: dict[str, str | None]) -> str | None:
     for end, behind in [match.span() for match in _CLAUSES.finditer(last)] + [(len(last), len(last))]:
         clause, led = last[start:end], start
         start = behind
-        if _NOT.search(clause):
+        if _NOT.search(clause) or last[end : end + 1] == "?":
             continue
         mentions |= set(re.findall(rf"(?i:option|choice)\s*{letter}", clause))
         for form in forms:
             if form.startswith("^") and not re.search(r"(?i)\b(?:so|hence|thus|therefore|leaving)\b\W*$", last[:led]):
                 continue
-            stated |= set(re.findall(form, clause))
+            for match in re.finditer(form, clause):
+                who = clause[: match.start()]
+                verb = match.group().lower().startswith(("cho", "pick", "sel", "go", "sett"))
+                if _OTHERS.search(who) or (verb and not _CHOOSER.fullmatch(who)):
+                    continue
+                if not re.match(
+                    r"\s*(?:only|when|whenever|provided|for|under|as\s+long|except|in\s+case)\b", clause[match.end() :]
+                ):
+                    stated.add(match[1])
     return stated.pop() if len(stated) == 1 and len(mentions | stated) == 1 else None
 
 

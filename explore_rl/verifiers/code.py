@@ -2,8 +2,7 @@
 APPS).
 
 The program runs in a sandbox and never holds an expected value. The tests run here, on our side, with a stand-in for
-each of the program's
-functions that sends the arguments over and brings plain data back:
+each of the program's functions that sends the arguments over and brings plain data back:
 
     assert add(2, 3) == 5      # `add` is a stand-in; 5 stays here, and so does `==`
 
@@ -11,11 +10,10 @@ So leaving early, overriding equality, patching the checker or reading the calle
 
     CORRECT     every test held.
     WRONG       a test did not hold, or the program raised, ended, or used up its time, memory or output. An endless
-    loop is the program's
-                own doing and evidence about the model; the reason then begins with "time limit".
+                loop is the program's own doing and evidence about the model; the reason then begins with "time limit".
     NO_ANSWER   no program in the completion (also: the completion was cut off).
     TIMEOUT     the machine was too busy to judge: the program waited for a processor, or all tests together took
-    `total_time_s`.
+                `total_time_s`.
     ERROR       the harness: the sandbox did not come up, or the tests themselves cannot run.
 """
 
@@ -50,18 +48,16 @@ from explore_rl.verifiers.sandbox import (
 @dataclass(kw_only=True)
 class CodeVerifier:
     """time_limit_s: processor seconds of one run (all unit tests of a completion; each case of input and output).
-    wall_limit_s: wall-clock
-    seconds of one run; None: 3 x time_limit_s + 10. total_time_s: wall-clock seconds for all cases of a completion.
-    memory_mb, output_mb,
-    scratch_mb, processes: see SandboxLimits. partial: the score of a wrong program is the share of its tests that held.
-    float_tolerance:
-    absolute, between printed or returned numbers of cases. isolation: "required" refuses to run programs on a machine
-    that can hold them
-    only weakly; "best_effort" runs them with what there is.
-
+    wall_limit_s: wall-clock seconds of one run; None: 3 x time_limit_s + 10.
+    total_time_s: wall-clock seconds for all cases of a completion.
+    memory_mb, output_mb, scratch_mb, processes: see SandboxLimits.
+    partial: the score of a wrong program is the share of its tests that held.
+    float_tolerance: absolute, between printed or returned numbers of cases.
+    isolation: "required" refuses to run programs on a machine that can hold them only weakly; "best_effort" runs them
+    with what there is.
     prelude: what runs before a program: "auto" (LiveCodeBench's star imports for cases of input and output, nothing for
-    unit tests),
-    "none", or source of your own. recursion_limit: of Python; None: 50,000 for cases, Python's own for unit tests.
+    unit tests), "none", or source of your own.
+    recursion_limit: of Python; None: 50,000 for cases, Python's own for unit tests.
     """
 
     time_limit_s: float = 10.0
@@ -228,13 +224,13 @@ def extract_code(completion: str, entry_point: str | None = None) -> tuple[str, 
     """(program, whether it stood in a code block). Empty if the completion holds blocks of other languages alone.
 
     It is the last fenced Python block that defines the entry point, else the last fenced Python block, else the whole
-    text. What comes
-    before "</think>" does not count. A last block that is left open (a stop string ate its end) counts.
+    text. What comes before "</think>" does not count. A last block that is left open (a stop string ate its end)
+    counts.
 
     >>> extract_code("Like this:\\n```python\\nx = 1\\n```\\nDone.")
     ('x = 1\\n', True)
     """
-    text = settled(completion)
+    text = _untagged(settled(completion, code=True))
     blocks, fence, indent = [], "", ""
     lines = text.splitlines(keepends=True)
     for number, line in enumerate(lines):
@@ -257,6 +253,18 @@ def extract_code(completion: str, entry_point: str | None = None) -> tuple[str, 
     programs = [program for program in programs if program.strip()]
     defining = [program for program in programs if entry_point and defines(program, entry_point)]
     return (defining or programs or [""])[-1], True
+
+
+def _untagged(text: str) -> str:
+    """What stands in the last answer tags, if they stand in the text and not in the program."""
+    opening = None
+    for match in re.finditer(r"^[ \t]*<answer>", text, re.MULTILINE | re.IGNORECASE):
+        if len(re.findall(r"^[ \t]*(?:```|~~~)", text[: match.start()], re.MULTILINE)) % 2 == 0:
+            opening = match
+    if opening is None:
+        return text
+    inside = re.split(r"</answer>", text[opening.end() :], maxsplit=1, flags=re.IGNORECASE)[0]
+    return inside if inside.strip() else text
 
 
 def _closes(lines: list[str], fence: str) -> bool:

@@ -2,8 +2,8 @@
 things may get.
 
 LiveCodeBench's harness (and its copies in Skywork-OR1 and others) puts star imports in front of every program and
-raises the recursion
-limit to 50,000; the starters of LeetCode problems use `List`, `Counter` or `inf` without importing them.
+raises the recursion limit to 50,000; the starters of LeetCode problems use `List`, `Counter` or `inf` without importing
+them.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ RECURSION_LIMIT = 50_000
 @dataclass(frozen=True)
 class Interpreter:
     """How a program is run. prelude: source that runs before it, in its names. recursion_limit: None leaves Python's
-    own. max_digits: of a whole
-    number that is converted to or from decimal text; 0 for no limit, as time and memory are limited anyway."""
+    own. max_digits: of a whole number that is converted to or from decimal text; 0 for no limit, as time and memory are
+    limited anyway."""
 
     prelude: str = ""
     recursion_limit: int | None = None

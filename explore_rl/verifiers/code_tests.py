@@ -73,13 +73,13 @@ def read_tests(problem: Problem) -> Asserts | Cases:
     """The tests in `problem.answer`. Raises InputError naming the problem if there are none.
 
     {"test": source, "entry_point": name, "prompt": stub}            HumanEval, HumanEval+
-    {"test_list": [asserts], "setup": source} or [asserts]           MBPP; MBPP+ has further tests under
-    metadata["test"]
+    {"test_list": [asserts], "setup": source} or [asserts]           MBPP; MBPP+ has more under metadata["test"]
     {"inputs": [...], "outputs": [...], "fn_name": name or absent}   APPS, TACO, verl's code sets
-    [{"input": ..., "output": ..., "testtype": "stdin" | "functional"}, ...]   LiveCodeBench (metadata["func_name"]), or
-    its packed text
-    {"public": cases, "private": cases}                              LiveCodeBench's two columns, which its benchmark
-    joins
+    [{"input": ..., "output": ..., "testtype": "stdin" | "functional"}, ...]
+                                                                     LiveCodeBench (metadata["func_name"]), or its
+                                                                     packed text
+    {"public": cases, "private": cases}                              LiveCodeBench's two columns, which it joins
+
     Text is taken as JSON, as LiveCodeBench's packed private cases, or else as test source.
     """
     answer: Any = _parsed(problem.answer)

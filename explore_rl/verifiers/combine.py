@@ -16,8 +16,7 @@ class CombinedVerifier:
     are its.
 
     parts: a list of {verifier: name, weight: number (1), options: {...}}; a part may name any verifier, and each judges
-    the same
-    completion.
+    the same completion.
     gate: where the first part is not CORRECT the score is 0, so that a good format cannot pay for a wrong answer.
 
     A TIMEOUT or ERROR of any part is that of the whole: half a verdict is none. NO_ANSWER keeps the other parts' share

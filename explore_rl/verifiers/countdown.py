@@ -18,9 +18,8 @@ class CountdownVerifier:
     writing.
 
     Nothing is stripped: a space or a word around the expression makes it wrong, as the enumeration has no such answer.
-    `answer` is the
-    completion; `mode` its canonical form, also for a wrong expression over the right numbers. Some twenty microseconds
-    an answer.
+    `answer` is the completion; `mode` its canonical form, also for a wrong expression over the right numbers. Some
+    twenty microseconds an answer.
     """
 
     def __call__(self, completion: str, problem: Problem, *, truncated: bool = False) -> Verdict:

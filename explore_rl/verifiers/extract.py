@@ -2,20 +2,15 @@ r"""Finds the final answer in a completion: the part that a verifier judges. Lin
 raises nothing.
 
 First what is not the answer goes: the thought (up to the last </think>; an open <think> never came to an answer) and
-everything from
-the first end token on, which records of other harnesses keep. If the rest has <answer> tags, the last of them holds the
-answer. Then come three
-levels, the strictest first; each also takes what the ones before it take:
+everything from the first end token on, which records of other harnesses keep. If the rest has <answer> tags, the last
+of them holds the answer. Then come three levels, the strictest first; each also takes what the ones before it take:
 
     boxed        \boxed{...} (\framebox, \fbox), the last one that holds something. Boxes beside each other, with only
-    separators, labels,
-                 list numbers or units between them, are one answer of several parts.
+                 separators, labels, list numbers or units between them, are one answer of several parts.
     lenient      then what stands in the answer tags; what follows the last "####" (GSM8K's form); what follows the last
-    "answer is" or
-                 "answer:"; what stands below a heading "Final Answer"
+                 "answer is" or "answer:"; what stands below a heading "Final Answer"
     last_number  then the last number in the text. It finds an answer where none was given; for comparison with results
-    obtained that way
-                 only.
+                 obtained that way only.
 
     >>> final_answer(r"<think>\boxed{41}?</think> The answer is 42, since 6 * 7 = 42.<|im_end|>", of="value")
     '42'
@@ -35,12 +30,16 @@ MAX_PARTS = 32  # boxes
 
 _THOUGHT_END = re.compile(r"</(?:think|thinking|thought)>|<\|end_of_thought\|>|◁/think▷", re.IGNORECASE)
 _THOUGHT_START = re.compile(r"<(?:think|thinking|thought)>|<\|begin_of_thought\|>|◁think▷", re.IGNORECASE)
+# by pattern: <|eot_id|>, <|endoftext|>, <|assistant_end|>, <turn|>, ...; marks of a thought or a box are none
 _END_TOKEN = re.compile(
-    r"<\|(?:im_end|eot_id|endoftext|end|end_of_text|eom_id|im_start|start_header_id|return|eos|END_OF_TURN_TOKEN"
-    r"|user|end_of_solution)\|>"
-    r"|</s>|<eos>|<end_of_turn>|<end_of_utterance>|<pad>|\[/?INST\]|<｜(?:end▁of▁sentence|User|Assistant)｜>|\[EOS\]"
-    r"|<\|endofprompt\|>"
+    r"<\|(?!end_(?:of_)?(?:thought|think|box|header)|begin)(?:[a-z]{1,20}_){0,3}"
+    r"(?:im_end|im_start|eo[tmsd]|end|stop|return|pad|user|human|system|start_header)[a-z_]{0,24}\|>"
+    r"|<\|?(?:end_of_|start_of_)?turn\|?>|</s>|<(?:eo[tsd]|pad|end_of_utterance)>|\[/?INST\]|\[EOS\]"
+    r"|<｜(?:end[^｜<>]{0,30}|User|Assistant)｜>",
+    re.IGNORECASE,
 )
+_MARK = re.compile(r"<\|(?:begin|end)_of_(?:box|solution|answer)\|>")
+_CALCULATOR = re.compile(r"<<[^<>\n]{0,200}>>")  # <<3*4=12>>12, as GSM8K annotates
 _TURN_START = re.compile(
     r"\s*(?:<\|im_start\|>\s*assistant|<\|start_header_id\|>\s*assistant\s*<\|end_header_id\|>"
     r"|<start_of_turn>\s*model|<｜Assistant｜>|<s>)"
@@ -81,11 +80,17 @@ _NO_UNITS = (
     "and|or|wait|no|but|so|then|not|thus|hence|therefore|actually|rather|instead|which|is|from|gives|because|since"
 )
 _UNIT = rf"(?!(?:{_NO_UNITS})\b)[A-Za-z°%]{{1,15}}"
+# The width is [5] and the length is [6].
+_NAMED = (
+    r"(?:the|its|their) (?!(?:[a-z]+ )?(?:answer|result|total|final|solution|value|correct)\b)"
+    r"(?:[a-z]+ ){1,3}(?:is|equals|=)"
+)
 _SEPARATED = re.compile(r"(?:[\s,.;]|\b(?:and|or)\b)*")
 _BETWEEN_BOXES = re.compile(
     rf"(?: ?{_UNIT}(?: {_UNIT})?)?(?: ?(?:[,.;]|\n|\band\b|\bor\b))+ ?(?:{_ITEM} ?:?)? "
     rf"?(?:(?P<label>{_LABEL})|{_OTHER})? ?"
     rf"| ?{_ITEM} ?:? ?| (?P<bare_label>{_LABEL}) ?"
+    rf"|(?: ?{_UNIT})? ?,? (?:and|while|whereas) (?:that )?{_NAMED} ?"
 )
 _LABEL_BEFORE = re.compile(rf"({_LABEL})[\s$]{{0,9}}$")
 MAX_BETWEEN = 200  # characters between two boxes of one answer
@@ -96,12 +101,13 @@ def final_answer(text: str, how: Extraction = "lenient", *, of: Literal["value",
 
     text: the completion. how: the level, see above.
     of: what the answer is. A "value" (a number, a formula) is looked for inside the clause that follows "answer is";
-    "words" are taken
-    up to the end of the sentence.
+    "words" are taken up to the end of the sentence.
     """
     said = settled(text)
     tagged = _tagged(said)
     region = said if tagged is None else tagged
+    if of == "value" and "<<" in region:
+        region = _CALCULATOR.sub("", region)
     found = last_boxed(region)
     if found is None and tagged is not None and how != "boxed":
         found = _inside(tagged, of)
@@ -134,8 +140,16 @@ def final_answers(text: str, how: Extraction = "lenient") -> list[str]:
     return [answer for answer in dict.fromkeys(found) if answer and len(answer) <= MAX_ANSWER]
 
 
-def settled(text: str) -> str:
+def stated_line(text: str) -> str | None:
+    """The line behind the last "answer is", whole; None without one."""
+    marks = list(_ANSWER_IS.finditer(said := settled(text)))
+    return said[marks[-1].end() :][:MAX_ANSWER].partition("\n")[0] if marks else None
+
+
+def settled(text: str, *, code: bool = False) -> str:
     """What the completion settles on: without its thought, and without its end token and what comes behind it.
+
+    code: an end token between quotes on its line is part of a program.
 
     >>> settled("<think>one</think>two<|im_end|>"), settled("<think>still thinking")
     ('two', '')
@@ -147,19 +161,26 @@ def settled(text: str) -> str:
         text = text[ends[-1].end() :]
     if opening := _THOUGHT_START.search(text):  # never closed
         text = text[: opening.start()]
+    if "<" not in text and "[" not in text:
+        return text
     # the first end token that something stands before
     for token in _END_TOKEN.finditer(text):
-        if text[: token.start()].strip():
-            return text[: token.start()]
-    return text
+        if text[: token.start()].strip() and not (code and _quoted(text, token)):
+            return _MARK.sub("", text[: token.start()])
+    return _MARK.sub("", text)
+
+
+def _quoted(text: str, token: re.Match[str]) -> bool:
+    before = text[max(0, token.start() - 200) : token.start()].rpartition("\n")[2]
+    behind = text[token.end() : token.end() + 200].partition("\n")[0]
+    return any(before.count(quote) % 2 and quote in behind for quote in ("'", '"'))
 
 
 def last_boxed(text: str) -> str | None:
     r"""Content of the last \boxed{...} that holds something, joined with the boxes beside it by commas.
 
     None without one; "" where the last box is never closed: the text broke off in its answer. An empty box, or a mere
-    mention of one,
-    says nothing.
+    mention of one, says nothing.
     """
     openings = [match.span() for match in _BOX.finditer(text)]
     content = None

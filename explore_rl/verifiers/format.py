@@ -16,9 +16,8 @@ class FormatVerifier:
     tags: names in order. prefilled: the prompt's template has opened the first tag already, so that the completion
     begins inside it.
     partial: the score of a wrong format is the share of tags that are there exactly once and closed, in order;
-    otherwise 0. A completion
-    that was cut off is judged as it is: its last tag is not closed. The reference answer does not matter. Use it in
-    `combine`.
+    otherwise 0. A completion that was cut off is judged as it is: its last tag is not closed. The reference answer does
+    not matter. Use it in `combine`.
     """
 
     def __init__(

@@ -25,9 +25,8 @@ TAGS = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 GymExtraction = Literal["tags", "boxed", "lenient"]
 EXTRACTIONS = get_args(GymExtraction)
 # Scorers that evaluate the model's answer as Python. They are given nothing that could call or reach anything. (Nor an
-# unevaluated
-# Integral(...), which intermediate_integration would take for the solution: some of its own references are no more than
-# that.)
+# unevaluated Integral(...), which intermediate_integration would take for the solution: some of its own references are
+# no more than that.)
 EVALUATED = {"string_insertion", "spiral_matrix", "binary_matrix", "n_queens"}
 PARSED = {"countdown", "puzzle24", "simple_integration", "intermediate_integration", "polynomial_multiplication"}
 FUNCTIONS = (
@@ -45,8 +44,7 @@ class GymVerifier:
     ####, "answer is").
 
     partial: the score is the task's own, which for some gives part of the credit (or 0.01 for any answer at all);
-    False: 0 or 1.
-    CORRECT is a score of 1 or, for tasks that never give 1, one from `correct_from`.
+    False: 0 or 1. CORRECT is a score of 1 or, for tasks that never give 1, one from `correct_from`.
     """
 
     def __init__(self, *, extract: GymExtraction = "lenient", partial: bool = True, correct_from: float = 1.0):

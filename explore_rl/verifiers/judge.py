@@ -1,12 +1,10 @@
 """A model's verdict, asked of an OpenAI-compatible endpoint (vLLM serves one).
 
 Two subjects: the answer (free-form answers that no rule can compare) and the reasoning (whether each step of it holds,
-which with a correct
-answer is what CoT-Pass@K counts: Wen et al., 2025, arXiv 2506.14245).
+which with a correct answer is what CoT-Pass@K counts: Wen et al., 2025, arXiv 2506.14245).
 
 A vote is one reply of the judge. A reply that cannot be had or read is asked for again; if it never comes the verdict
-is TIMEOUT or ERROR,
-unless the other votes decide it anyway. It is never counted as a vote against.
+is TIMEOUT or ERROR, unless the other votes decide it anyway. It is never counted as a vote against.
 """
 
 from __future__ import annotations
@@ -65,11 +63,19 @@ FORMS = {
     "binary": "VERDICT: CORRECT or VERDICT: INCORRECT",
     "soft": "SCORE: followed by a number from 0 (entirely wrong) to 1 (entirely correct)",
 }
-BINARY = re.compile(r"VERDICT\W{1,8}(CORRECT|INCORRECT)\b", re.IGNORECASE)
-# a whole number, decimal, fraction or per cent, and nothing behind it that would change it
+# A verdict or a score has to end its clause: "CORRECT or INCORRECT?" and "1 on a scale of 10" say something else.
+_END = r"[ \t*_`\"')\]}$]*(?:\Z|\n|[.;!](?=\s|\Z|[*_`\"')\]]))"
+BINARY = re.compile(
+    rf"VERDICT\W{{1,8}}(CORRECT|INCORRECT)\b(?={_END}|[ \t*_]*(?:[,(–—]|-\s)"
+    r"(?![ \t*_]*(?:or|if|but|only|and|not|incorrect|correct)\b))",
+    re.IGNORECASE,
+)
+# a whole number, decimal, fraction or per cent
 SOFT = re.compile(
-    r"SCORE[\s:=*_`\"'(\[]{1,8}([-+−]?\d*[.,]?\d+)(\s{0,2}(?:/|out\s+of|of)\s{0,2}(\d+(?:[.,]\d+)?)"
-    r"|\s?%)?(?![\d/%]|[.,]\d|\s{0,2}out\s+of)",
+    r"SCORE[ *_]{0,4}(?:[(\[]\s?(?:from\s)?0(?:\.0)?\s?(?:-|–|to)\s?1(?:\.0)?\s?[)\]])?"
+    r"[\s:=*_`\"'(\[$]{1,8}(?P<value>[-+−]?\d*[.,]?\d+(?:e[-+]?\d{1,2})?)"
+    r"(?:\s{0,2}\(?(?:/|out\s+of|of)\s{0,2}(?P<whole>\d+(?:[.,]\d+)?)\)?|\s?(?P<percent>%))?"
+    rf"\.?(?={_END})",
     re.IGNORECASE,
 )
 MENTION = {
@@ -90,20 +96,24 @@ class NoReply(Exception):
 
 @dataclass
 class JudgeVerifier:
-    """url: of the endpoint, up to and with /v1. model: its name there. subject: "answer" or "reasoning". scale:
-    "binary", "soft" (0 to 1).
+    """url: of the endpoint, up to and with /v1.
+    model: its name there.
+    subject: "answer" or "reasoning".
+    scale: "binary", or "soft" (0 to 1).
+    votes: replies asked for, each with its own seed.
+    rule: over the votes, "any", "majority" (more than half; soft: the mean) or "all".
+    threshold: the soft score from which a verdict is CORRECT.
+    temperature: 0 gives equal votes, so more than one vote needs more.
+    request_limit_s: for one reply.
+    time_limit_s: for the verdict.
+    retries: further attempts a vote.
+    backoff_s: before the first of them, doubled each time.
+    cache: folder for replies (each file whole or not there), None for no cache.
+    instructions: replace the task that the judge is given.
+    api_key_env: the environment variable that holds the key, where one is needed.
+    max_characters: of the student's text; of a longer one the middle is left out.
 
-    votes: replies asked for, each with its own seed. rule: over the votes, "any", "majority" (more than half; soft: the
-    mean) or "all".
-    threshold: the soft score from which a verdict is CORRECT. temperature: 0 gives equal votes, so more than one vote
-    needs more.
-    request_limit_s: for one reply; time_limit_s: for the verdict; retries: further attempts a vote; backoff_s: before
-    the first of them,
-    doubled each time. A reply that was cut off (finish_reason "length") says nothing, whatever stands in it. cache:
-    folder for replies (each file whole or not there), None for no cache. instructions: replace the task that
-    the judge is given. api_key_env: the environment variable that holds the key, where one is needed. max_characters:
-    of the student's
-    text; of a longer one the middle is left out.
+    A reply that was cut off (finish_reason "length") says nothing, whatever stands in it.
     """
 
     url: str
@@ -337,11 +347,14 @@ class JudgeVerifier:
 
 def _score(match: re.Match[str]) -> float | None:
     """The score that SOFT found, from 0 to 1: "0.8", "0,8", "4/5", "8 out of 10", "80 %"; None outside that."""
-    value = float(match[1].replace("−", "-").replace(",", "."))
-    if match[3]:
-        whole = float(match[3].replace(",", "."))
+    written = match["value"]
+    if re.fullmatch(r"[-+−]?[1-9]\d*,\d{3}", written):  # a thousand, or one with three decimals
+        return None
+    value = float(written.replace("−", "-").replace(",", "."))
+    if match["whole"]:
+        whole = float(match["whole"].replace(",", "."))
         value = value / whole if whole else -1.0
-    elif match[2]:
+    elif match["percent"]:
         value /= 100
     return value if 0.0 <= value <= 1.0 else None
 

@@ -11,7 +11,7 @@ from analysis.errors import InputError
 from explore_rl.types import Problem, Verdict
 from explore_rl.verifiers.base import correct, no_answer, wrong
 from explore_rl.verifiers.extract import EXTRACTIONS, Extraction, final_answer
-from explore_rl.verifiers.math_dress import compact, undress
+from explore_rl.verifiers.math_dress import squeezed, undress
 from explore_rl.verifiers.math_equal import Tolerance, key, same
 from explore_rl.verifiers.math_forms import Unbalanced, parse
 from explore_rl.verifiers.math_values import Listing, Number, Value, Words
@@ -26,15 +26,12 @@ class MathVerifier:
     extract: "boxed" (strict: \boxed{} only), "lenient" (also "####" and "answer is") or "last_number" (see
     `explore_rl.verifiers.extract`).
     relative_tolerance: how far a number written with decimals may be from the reference, as a share of it. An integer
-    reference has to be
-    met exactly.
+    reference has to be met exactly.
     absolute_tolerance: how far any number may be. A problem's own metadata["tolerance"] (absolute; a list gives one for
-    each
-    answer) and metadata["relative_tolerance"] come before these.
+    each answer) and metadata["relative_tolerance"] come before these.
 
     Order counts in tuples, vectors and intervals, not in lists and sets. Units may be left out, but not be wrong. A
-    completion that was
-    cut off, or whose answer breaks off, has no answer. `mode` is the answer in canonical writing.
+    completion that was cut off, or whose answer breaks off, has no answer. `mode` is the answer in canonical writing.
     """
 
     def __init__(
@@ -53,7 +50,7 @@ class MathVerifier:
         if answer is None:
             return no_answer("no \\boxed{} answer" if self.extract == "boxed" else "no final answer found")
         gold, readings = _reference(problem)
-        if compact(undress(answer)) in readings:
+        if squeezed(undress(answer)) in readings:
             return correct(answer, mode=key(gold))
         try:
             given = parse(answer)
@@ -109,7 +106,7 @@ def _read(answer: str | tuple[str, ...]) -> tuple[Value, frozenset[str]]:
             values.append(parse(text))
         except Unbalanced:  # a reference with a slip of the pen: it can be met in writing only
             values.append(Words(text, text))
-    writings = frozenset({compact(undress(", ".join(answers)))} - {""})
+    writings = frozenset({squeezed(undress(", ".join(answers)))} - {""})
     if len(values) == 1:
         return values[0], writings
     parts = (value.parts if isinstance(value, Listing) and not value.braces else (value,) for value in values)

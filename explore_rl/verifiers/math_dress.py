@@ -17,7 +17,7 @@ from functools import lru_cache
 DOLLAR = "＄"  # money; the ordinary sign is taken for a delimiter
 MONEY = f"{DOLLAR}£€¥₹"
 TEXT_COMMANDS = r"\\(?:text|textrm|textnormal|mathrm|mbox|hbox|operatorname|rm)"
-_FUNCTIONS = "arcsin|arccos|arctan|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|log|ln|exp|gcd|lcm|max|min"
+_FUNCTIONS = "arcsin|arccos|arctan|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|log|ln|exp|gcd|lcm"
 
 _UNICODE = {
     "−": "-", "–": "-", "—": "-", "×": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ", "÷": "/", "π": r"\pi ",
@@ -27,7 +27,8 @@ _UNICODE = {
     "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ", "γ": r"\gamma ", "λ": r"\lambda ", "ω": r"\omega ", "φ": r"\phi ",
     "\u00a0": " ", "\u202f": " ", "\u2009": " ", "’": "'", "ℝ": r"\mathbb{R}", "⌊": r"\lfloor ", "⌋": r"\rfloor ",
     "⌈": r"\lceil ", "⌉": r"\rceil ", "⟨": r"\langle ", "⟩": r"\rangle ", "μ": "µ", "Ω": "Ω", "∖": r"\setminus ",
-    "，": ",", "；": ";", "％": "%", "¢": r"\text{ cents}", "⁄": "/", "…": r"\ldots ",
+    "‰": r"\text{ permille}", "Å": "Å", "′": "'", "″": "''", "，": ",",
+    "；": ";", "％": "%", "¢": r"\text{ cents}", "⁄": "/", "…": r"\ldots ",
 }  # fmt: skip
 for _sign in "¼½¾⅐⅑⅒⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞":
     _top, _bottom = unicodedata.normalize("NFKD", _sign).split("⁄")
@@ -38,6 +39,14 @@ _RAISED_RE, _LOWERED_RE = re.compile(f"[{_RAISED}]+"), re.compile(f"[{_LOWERED}]
 _RAISED_TABLE, _LOWERED_TABLE = str.maketrans(_RAISED, "0123456789+-n"), str.maketrans(_LOWERED, "0123456789+-")
 
 
+_FRACTIONS = {
+    f"{one}{blank}{name}": rf"\frac{{{top}}}{{{bottom}}}"
+    for blank in (" ", "-")
+    for one, name, top, bottom in [
+        ("a", "half", 1, 2), ("one", "half", 1, 2), ("a", "third", 1, 3), ("one", "third", 1, 3),
+        ("two", "thirds", 2, 3), ("a", "quarter", 1, 4), ("one", "quarter", 1, 4), ("three", "quarters", 3, 4),
+    ]
+}  # fmt: skip
 _Replacement = str | Callable[[re.Match[str]], str]
 
 
@@ -75,15 +84,20 @@ _LATEX = _compiled([
     # upright letters and roman function names are letters and functions
     (rf"{TEXT_COMMANDS}\s*\{{\s*([eidπ])\s*\}}", r"\1 "),
     (rf"{TEXT_COMMANDS}\s*\{{\s*({_FUNCTIONS})\s*\}}", r"\\\1 "),
+    (rf"{TEXT_COMMANDS}\s*\{{\s*(max|min)\s*\}}(?=\s*[({{\\_])", r"\\\1 "),
     # text without a letter is no text: \text{13}, \text{:}
-    (rf"{TEXT_COMMANDS}\s*\{{([^{{}}A-Za-zµΩ%°]*)\}}", r"\1"),
+    (rf"{TEXT_COMMANDS}\s*\{{([^{{}}A-Za-zµΩÅ%‰°]*)\}}", r"\1"),
     (r"\\exp\s*\{", r"e^{"),
     (r"\\sqrt\s*\[\s*2\s*\]", r"\\sqrt"),
     (r"\\(?:degree|degrees)(?![a-zA-Z])", r"^{\\circ}"),
     (r"\\(?:quad|qquad|enspace|thinspace)(?![a-zA-Z])|\\[,;:>\s]", " "),
     (r"\\(?:qquad|quad)", " "),
     (r"\\%", "%"),
+    (r"\\AA(?![a-zA-Z])|\\mathring\s*\{?A\}?|\\r\s*\{A\}", "Å"),
+    (rf"{TEXT_COMMANDS}\s*\{{\s*([kMGTmµ]?)\s*\}}\s*(?:\\Omega|Ω)(?![a-zA-Z])", r"\\text{\1Ω}"),
     (r"\\#", "#"),
+    (rf"{TEXT_COMMANDS}\s*\{{\s*(\\(?:pi|theta|alpha|beta|gamma|delta|lambda|phi|omega|infty))\s*\}}", r"\1 "),
+    (r"\\frac\s*(\\[a-z]+)\s*(?=\d|\{|\\)", r"\\frac{\1}"),
     (r"\\frac\s*(\d)\s*(\d)", r"\\frac{\1}{\2}"),
     (r"\\frac\s*(\d)\s*\{", r"\\frac{\1}{"),
     (r"(\\frac\s*\{[^{}]{1,200}\})\s*(\d|[a-zA-Z])", r"\1{\2}"),
@@ -101,9 +115,12 @@ _PLAIN = _compiled([
     (r"√\s*\(([^()]{1,60})\)", r"\\sqrt{\1}"),
     (r"√\s*(\d{1,20}|[a-zA-Z])", r"\\sqrt{\1}"),
     (rf"(?<![\\a-zA-Z])({_FUNCTIONS})(?=\s*\(|\s+\d|\s*\\pi)", r"\\\1 "),
+    (r"(?<![\\a-zA-Z\d])(?<!\d\s)(max|min)(?=\s*\()", r"\\\1 "),
     (r"(?<![\\a-zA-Z])pi(?![a-zA-Z])", r"\\pi"),
     (r"(?<![\\a-zA-Z])(?:inf|infinity|infty|oo)(?![a-zA-Z])", r"\\infty"),
+    (r"(?<=\d)\s*([kMGTmµ])\s*(?:\\Omega(?![a-zA-Z])|Ω)", r" \\text{\1Ω}"),
     (r"\*\*", "^"),
+    (rf"(?<=\d)\s+and\s+({'|'.join(_FRACTIONS)})\b", lambda match: _FRACTIONS[match[1]]),
     (r"\*", r"\\cdot "),
     (r"(?i)(?<=[\d})])\s*(?:\\(?:text|mathrm|mbox)\s*\{\s*)(?:percent|per\s?cent|pct\.?|%)\s*\}", "%"),
     (r"(?i)(?<=[\d})])\s*(?:percent|per\s?cent|pct)\b\.?", "%"),
@@ -165,3 +182,14 @@ def separated(text: str) -> str:
 def compact(text: str) -> str:
     """Without blanks, for comparison as text."""
     return re.sub(r"\s+", "", text)
+
+
+_BLANK = re.compile(r"\s+")
+_BLANK_THAT_COUNTS = re.compile(r"(?<=\d)\s+(?=[\d.])|(?<=[A-Za-z])\s+(?=[A-Za-z])")
+
+
+def squeezed(text: str) -> str:
+    """Without the blanks that change nothing: 3 1/2 is not 31/2, and m s is not ms."""
+    if not _BLANK.search(text):
+        return text
+    return _BLANK.sub("", _BLANK_THAT_COUNTS.sub("\0", text))

@@ -38,7 +38,9 @@ from explore_rl.verifiers.math_scalars import (
     same_numbers,
     same_plain,
     same_quantities,
+    same_terms,
     same_words,
+    terms_for_value,
 )
 from explore_rl.verifiers.math_sets import real_set
 from explore_rl.verifiers.math_values import (
@@ -51,12 +53,14 @@ from explore_rl.verifiers.math_values import (
     Listing,
     Matrix,
     Number,
+    Phrase,
     Piece,
     Quantity,
     RealSet,
     Relation,
     Sequence,
     SetOperation,
+    Terms,
     Value,
     Words,
     one_of,
@@ -81,6 +85,8 @@ def _rules(gold: type, given: type) -> tuple[Rule, ...]:
 
 def _same_listings(gold: Listing, given: Listing, tolerance: Tolerance) -> bool:
     golds, givens = gold.parts, given.parts
+    if _told_apart(golds, givens) or _told_apart(givens, golds):
+        return _in_order(golds, givens, tolerance)
     if len(golds) == len(givens):
         if _matched(golds, givens, tolerance):
             return True
@@ -89,6 +95,14 @@ def _same_listings(gold: Listing, given: Listing, tolerance: Tolerance) -> bool:
         if len(once[0]) == len(once[1]) and _matched(*once, tolerance):
             return True
     return (_intervals(gold) or _intervals(given)) and _same_real_sets(gold, given, tolerance)
+
+
+def _told_apart(parts: tuple[Value, ...], bare: tuple[Value, ...]) -> bool:
+    """3 boys, 2 girls: words give values an order for an answer that leaves them out."""
+    if len(parts) < 2 or not all(isinstance(part, Quantity) and part.unit.words for part in parts):
+        return False
+    units = {part.unit.words for part in parts if isinstance(part, Quantity)}
+    return len(units) == len(parts) and all(isinstance(part, Number) for part in bare)
 
 
 def _intervals(listing: Listing) -> bool:
@@ -115,6 +129,10 @@ def _in_order(golds: tuple[Value, ...], givens: tuple[Value, ...], tolerance: To
     return all(same(gold, given, tolerance.part(i)) for i, (gold, given) in enumerate(zip(golds, givens, strict=True)))
 
 
+def _same_phrases(gold: Phrase, given: Phrase, tolerance: Tolerance) -> bool:
+    return gold.words == given.words and _in_order(gold.parts, given.parts, tolerance)
+
+
 def _one_of_a_list(gold: Value, given: Value, tolerance: Tolerance) -> bool:
     """A list of one value, or of one value twice, is that value."""
     golds, givens = (_distinct(value.parts) if isinstance(value, Listing) else (value,) for value in (gold, given))
@@ -131,16 +149,16 @@ def _sequence_for_listing(gold: Listing | Sequence, given: Listing | Sequence, t
     """Three values or more are no interval: brackets round a plain list do not count, nor do they where they were
     forgotten.
 
-    A set in braces has no order, so it answers no sequence.
+    A set in braces has no order, so neither answers the other.
     """
     listing, sequence = one_of(Listing, gold, given), one_of(Sequence, gold, given)
-    if len(sequence.parts) < 3 or sequence.brackets not in ("()", "[]"):
+    if len(sequence.parts) < 3 or sequence.brackets not in ("()", "[]") or listing.braces:
         return False
     if listing is gold:
         return not any(isinstance(part, Sequence) for part in listing.parts) and _matched(
             listing.parts, sequence.parts, tolerance
         )
-    return not listing.braces and _in_order(sequence.parts, listing.parts, tolerance)
+    return _in_order(sequence.parts, listing.parts, tolerance)
 
 
 def _same_assignments(gold: Assignments, given: Assignments, tolerance: Tolerance) -> bool:
@@ -175,6 +193,8 @@ def _ordered(value: _Several) -> tuple[Value, ...] | None:
 
 def _same_labelled(gold: Labelled, given: Labelled, tolerance: Tolerance) -> bool:
     if gold.label and given.label and gold.label != given.label and not (gold.worded or given.worded):
+        if (gold.label, given.variable) == ("y", "x") or (given.label, gold.variable) == ("y", "x"):  # y is f(x)
+            return not (gold.variable and given.variable) and same(gold.value, given.value, tolerance)
         return _as_equations(gold, given, tolerance)
     one, other = gold.value, given.value
     if (
@@ -222,8 +242,11 @@ def _as_equations(gold: Labelled | Relation, given: Labelled | Relation, toleran
 def _equation(value: Labelled | Relation) -> Relation | None:
     if isinstance(value, Relation):
         return value if value.operators == ("=",) else None
-    if value.variable or value.worded or not isinstance(value.value, (Expression, Quantity)):
+    if value.variable or value.worded or not isinstance(value.value, (Expression, Quantity, Number)):
         return None
+    if isinstance(value.value, Number):  # y = 3 is y - 3 = 0
+        top, bottom = value.value.value.as_integer_ratio()
+        return Relation(value.text, ("=",), (Expression(value.label), Expression(rf"\frac{{{top}}}{{{bottom}}}")))
     parsed = to_sympy(value.value.text)
     if not getattr(parsed, "free_symbols", None):
         return None
@@ -321,8 +344,12 @@ def _vector(matrix: Matrix) -> Sequence | None:
 
 
 def _vector_for_sequence(gold: Sequence | Matrix, given: Sequence | Matrix, tolerance: Tolerance) -> bool:
+    """A pair in square brackets is an interval, and so is a half-open one of any length."""
+    sequence = one_of(Sequence, gold, given)
+    if sequence.brackets not in ("()", "[]") or (sequence.brackets == "[]" and len(sequence.parts) == 2):
+        return False
     one, other = (_vector(value) if isinstance(value, Matrix) else value for value in (gold, given))
-    if one is None or other is None or "(]" in (one.brackets, other.brackets) or "[)" in (one.brackets, other.brackets):
+    if one is None or other is None:
         return False
     return _in_order(one.parts, other.parts, tolerance)
 
@@ -343,6 +370,8 @@ _OF_ONE_TYPE: dict[type, Rule] = {
     Clock: same_clocks,
     Expression: same_plain,
     Words: same_words,
+    Terms: same_terms,
+    Phrase: _same_phrases,
     Listing: _same_listings,
     Sequence: _same_sequences,
     RealSet: _same_real_sets,
@@ -361,10 +390,11 @@ _EITHER_WAY: list[tuple[tuple, tuple, Rule]] = [
     ((Clock,), (Expression, Number), clock_for_text),
     ((Based,), (Expression, Number, Quantity), based_for_digits),
     ((Words,), (Expression,), same_words),
-    ((Words,), (Quantity,), same_words),
+    ((Words,), (Quantity, Phrase), same_words),
+    ((Terms,), (Number, Expression), terms_for_value),
     (
         (Labelled,),
-        (Number, Based, Quantity, Clock, Expression, Words, Listing, Sequence, Matrix, *_SETS),
+        (Number, Based, Quantity, Clock, Expression, Words, Terms, Phrase, Listing, Sequence, Matrix, *_SETS),
         _label_left_out,
     ),
     ((Labelled,), (Relation,), _as_equations),

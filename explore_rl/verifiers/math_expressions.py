@@ -1,10 +1,8 @@
 r"""Whether two expressions are the same, with math-verify's parser and comparison.
 
 Expressions are compared by their value at points chosen from the names of their symbols (equal at all of them: equal,
-by Schwartz and
-Zippel's lemma up to a chance far below 1e-20), which is quicker than simplification and, unlike rounding to six
-decimals, tells 3e-10 from
-7e-10. What has no value is left to `math_verify.verify`.
+by Schwartz and Zippel's lemma up to a chance far below 1e-20), which is quicker than simplification and, unlike
+rounding to six decimals, tells 3e-10 from 7e-10. What has no value is left to `math_verify.verify`.
 
 Nothing here bounds its own time: run it where it can be killed. Nothing prints an expression, which alone can take for
 ever.

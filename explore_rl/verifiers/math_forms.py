@@ -2,10 +2,9 @@ r"""Reads a mathematical answer into a value (`math_values`): what kind of thing
 numbers or expressions.
 
 The structure (lists, tuples, intervals, sets, unions, matrices, labels such as "x =", units) is read here, because it
-decides what has to be
-compared in order, and because a computer algebra system guesses it wrong: it takes (2, 1) for an empty interval.
-Expressions are left as
-LaTeX for math-verify. Everything here is linear in the text and evaluates nothing.
+decides what has to be compared in order, and because a computer algebra system guesses it wrong: it takes (2, 1) for an
+empty interval. Expressions are left as LaTeX for math-verify. Everything here is linear in the text and evaluates
+nothing.
 
     >>> parse(r"x = 3").label, parse(r"x = 3").value.value
     ('x', Fraction(3, 1))
@@ -22,6 +21,7 @@ from dataclasses import replace
 
 from explore_rl.verifiers.math_dress import MONEY, TEXT_COMMANDS, compact, separated, undress
 from explore_rl.verifiers.math_numbers import read_number
+from explore_rl.verifiers.math_phrases import read_joined
 from explore_rl.verifiers.math_single import read_single
 from explore_rl.verifiers.math_values import (
     Assignments,
@@ -30,7 +30,9 @@ from explore_rl.verifiers.math_values import (
     Labelled,
     Listing,
     Matrix,
+    Number,
     Piece,
+    Quantity,
     RealSet,
     Relation,
     Sequence,
@@ -53,7 +55,8 @@ _LETTER = (
 )
 _INDEX = r"(?:_(?:\{[^{}=]{1,20}(?:\{[^{}]{0,20}\})?[^{}=]{0,10}\}|[A-Za-z0-9]|\\[a-z]+))?"
 _LABEL = re.compile(
-    rf"(?P<name>{_LETTER}{_INDEX}'*)(?:\((?P<variable>{_LETTER}(?:,{_LETTER}){{0,3}})\))?"
+    rf"(?P<value>{_LETTER}{_INDEX}\(-?\d+(?:[./]\d+)?\)|P\([A-WYZ][^()=]{{0,20}}\))"
+    rf"|(?P<name>{_LETTER}{_INDEX}'*)(?:\((?P<variable>{_LETTER}(?:,{_LETTER}){{0,3}})\))?"
     rf"|\((?P<tuple>{_LETTER}{_INDEX}(?:,{_LETTER}{_INDEX}){{1,5}})\)"
     rf"|(?P<angle>(?:\\angle|\\triangle|m\\angle)[A-Z0-9_{{}}]{{1,20}}|[A-Z]{{2}})"
 )
@@ -68,6 +71,7 @@ _BRACKETED_ARRAY = re.compile(
     r"[(\[]\s*(\\begin\{(?:array|smallmatrix|matrix)\}.*\\end\{(?:array|smallmatrix|matrix)\})\s*[)\]]", re.DOTALL
 )
 _BUILDER = re.compile(rf"\s*({_LETTER})\s*(?:\\in\s*\\mathbb\{{R\}})?\s*(?:\||:)\s*(.+)", re.DOTALL)
+_FAMILY = re.compile(rf"(.+?)\s*(?:\||:)\s*({_LETTER})\s*\\in\s*\\mathbb\s*\{{?\s*([ZNQ])\s*\}}?", re.DOTALL)
 _CONDITIONS = re.compile(
     r"(?:\\(?:text|mathrm|mbox)\s*\{\s*,?\s*(and|or)\s*\}|(?<=[\s\d})\]])(and|or)(?=[\s\\(a-zA-Z]))"
 )
@@ -99,6 +103,8 @@ def read(text: str, deep: int = 0) -> Value:
         text = _THOUSANDS.sub(lambda match: match.group().replace(",", ""), text)
     if deep > MAX_DEPTH:
         return Expression(text)
+    if (joined := read_joined(text)) is not None:
+        return read(joined, deep + 1) if isinstance(joined, str) else joined
     if (special := _named_set(text)) is not None:
         return special
     # "x > 1 and x < 3" are conditions on one thing; otherwise "and" and "or" stand between answers, as commas do
@@ -215,7 +221,7 @@ def _together(text: str, parts: list[Value]) -> Value:
     names = [part.label for part in labelled]
     if len(set(names)) == 1:
         if any(isinstance(part.value, (RealSet, SetOperation)) for part in labelled):
-            return _operation(text, "and" if all(r"\neq" in part.text for part in labelled) else "or", parts)
+            return _operation(text, "and" if any(r"\neq" in part.text for part in labelled) else "or", parts)
         return replace(labelled[0], text=text, value=Listing(text, _flat([part.value for part in labelled])))
     size = len(set(names))
     if len(names) % size or any(set(names[i : i + size]) != set(names) for i in range(0, len(names), size)):
@@ -270,7 +276,8 @@ def _relation(text: str, deep: int) -> Value | None:
         return _equation(text, sides, labels, deep)
     if operators == [r"\in"] and labels[0]:
         return _with_label(text, labels[0], read(sides[1], deep + 1))
-    if (bounded := _bounded(text, sides, operators, labels, deep)) is not None:
+    letters = [None if label and label.re is _LABEL and label["value"] else label for label in labels]
+    if (bounded := _bounded(text, sides, operators, letters, deep)) is not None:
         return bounded
     if r"\in" in operators or r"\approx" in operators:
         return None
@@ -302,9 +309,20 @@ def _equation(text: str, sides: list[str], labels: list[re.Match[str] | None], d
     if len(sides) == 2 and _GEOMETRIC.fullmatch(sides[0]) and not re.search("[A-Za-z]", _plain_letters(sides[1])):
         return Labelled(text, compact(sides[0]), "", read(sides[1], deep + 1))
     # 5 + 5 = 10 holds no letter: it is one value, written twice
-    if not any(re.search(r"(?<![\\A-Za-z])(?!e\b|i\b)[A-Za-z]", _plain_letters(side)) for side in sides):
+    if not any(_has_letters(side) for side in sides[:-1]) and (
+        not _has_letters(sides[-1]) or _is_amount(read_single(sides[-1]))
+    ):
         return Chain(text, tuple(read(side, deep + 1) for side in sides))
     return Relation(text, ("=",), (Expression(sides[0]), Expression(sides[-1])))
+
+
+def _has_letters(side: str) -> bool:
+    return re.search(r"(?<![\\A-Za-z])(?!e\b|i\b)[A-Za-z]", _plain_letters(side)) is not None
+
+
+def _is_amount(value: Value) -> bool:
+    """12 apples: letters, but no variables."""
+    return isinstance(value, Quantity) and isinstance(value.amount, Number)
 
 
 def _is_word_and_chain(sides: list[str]) -> bool:
@@ -353,7 +371,9 @@ def _with_label(text: str, label: re.Match[str], value: Value) -> Value:
         if isinstance(value, Listing):
             return Listing(text, tuple(_named(names, part) or part for part in value.parts), value.braces)
         return _named(names, value) or value
-    return Labelled(text, re.sub(r"[{}\s]", "", label["name"] or label["angle"]), label["variable"] or "", value)
+    return Labelled(
+        text, re.sub(r"[{}\s]", "", label["name"] or label["value"] or label["angle"]), label["variable"] or "", value
+    )
 
 
 # --- brackets --------------------------------------------------------------------------------------------------------
@@ -386,6 +406,8 @@ def _group(text: str, deep: int) -> Value | None:
         return None
     inner = text[len(opening) : -len(closing)]
     if opening == r"\{":
+        if family := _FAMILY.fullmatch(inner):  # {2k | k in Z}
+            return Labelled(text, rf"\mathbb{{{family[3]}}}", family[2], read(family[1], deep + 1))
         if builder := _BUILDER.fullmatch(inner):
             condition = read(builder[2], deep + 1)
             return condition.value if isinstance(condition, Labelled) and condition.label == builder[1] else condition

@@ -13,8 +13,10 @@ from explore_rl.verifiers.math_values import (
     Listing,
     Matrix,
     Number,
+    Phrase,
     Quantity,
     Sequence,
+    Terms,
     Value,
     Words,
 )
@@ -44,6 +46,10 @@ def key(value: Value) -> str:
         return "(" + ",".join("(" + ",".join(row) + ")" if len(row) > 1 else row[0] for row in rows) + ")"
     if isinstance(value, Words):
         return value.words
+    if isinstance(value, Terms):
+        return f"{value.kind} {':'.join(map(str, value.terms))}"
+    if isinstance(value, Phrase):
+        return " ".join([*(key(part) for part in value.parts), *value.words])
     return plain(value.text)
 
 

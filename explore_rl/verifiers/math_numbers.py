@@ -19,6 +19,8 @@ from explore_rl.verifiers.math_values import Based, Number
 MAX_DIGITS = 400  # of a number that is read here; longer ones are left to math-verify
 MAX_EXPONENT = 4000
 
+_GAP = re.compile(r"\d\s+\d")
+_THIN = re.compile(r"(?<=\d)\s(?=\d{3}(?!\d))")  # 1 000 000, 0.123 456
 _NUMBER = re.compile(r"([+-]?)(\d{1,3}(?:,\d{3})+|\d*)(?:\.(\d*))?")
 _SCIENTIFIC = re.compile(
     r"([+-]?(?:\d+\.?\d*|\.\d+))(?:[eE]([+-]?\d{1,6})|(?:\\times|\\cdot|x)10\^(?:\{([+-]?\d{1,6})\}|([+-]?\d)))"
@@ -55,6 +57,8 @@ def read_number(text: str) -> Number | Based | None:
         whole, top, bottom = (int(part) for part in match.group(2, 3, 4))
         return Number(text, _signed(match[1], whole + Fraction(top, bottom))) if top < bottom else None
     if re.search(r",\s", text):  # two numbers
+        return None
+    if _GAP.search(text) and _GAP.search(text := _THIN.sub("", text)):
         return None
     text = compact(text)
     if len(text) > MAX_DIGITS:

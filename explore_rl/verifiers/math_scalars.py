@@ -13,14 +13,24 @@ from explore_rl.verifiers.math_dress import MONEY, compact
 from explore_rl.verifiers.math_expressions import EQUAL, Comparison, expression_of, same_expressions, to_sympy
 from explore_rl.verifiers.math_matrices import matrix_of
 from explore_rl.verifiers.math_single import plain_words
-from explore_rl.verifiers.math_values import Based, Clock, Expression, Matrix, Number, Quantity, Value, Words, one_of
+from explore_rl.verifiers.math_values import (
+    Based,
+    Clock,
+    Expression,
+    Matrix,
+    Number,
+    Quantity,
+    Terms,
+    Value,
+    Words,
+    one_of,
+)
 
 
 @dataclass(frozen=True)
 class Tolerance:
     """A number given with decimals may be off by `relative` of the reference or by `absolute`, whichever is more; one
-    given exactly, by
-    `absolute`.
+    given exactly, by `absolute`.
 
     absolute may hold one value for each part of the reference.
     """
@@ -94,6 +104,13 @@ def quantity_for_value(gold: Value, given: Value, tolerance: Tolerance) -> bool:
     holds letters."""
     quantity = one_of(Quantity, gold, given)
     other = given if quantity is gold else gold
+    if quantity.compound:  # 2 hours 30 minutes may be 2.5 or 150, but not the other way round
+        return quantity is given and any(
+            same_amounts(gold, _scaled(quantity.amount, ratio), tolerance) for ratio in quantity.compound
+        )
+    if isinstance(other, Number) and other.percent and not getattr(quantity.amount, "percent", False):
+        if quantity.unit.dimensions or math_units.counted_words(quantity.unit):  # 5 % are no 5 people
+            return False
     if quantity.plain and isinstance(other, Expression):
         if same_plain(Expression(gold.text), Expression(given.text), tolerance):
             return True
@@ -104,7 +121,13 @@ def quantity_for_value(gold: Value, given: Value, tolerance: Tolerance) -> bool:
         return (
             not quantity.unit.binding and quantity.unit.factor == 1 and same_amounts(quantity.amount, given, tolerance)
         )
-    return quantity.unit.factor == 1 and same_amounts(gold, quantity.amount, tolerance)
+    if quantity.unit.factor != 1 or math_units.changes(quantity.unit):
+        return False
+    return same_amounts(gold, quantity.amount, tolerance)
+
+
+def _scaled(amount: Value, ratio: Fraction) -> Value:
+    return replace(amount, value=amount.value * ratio) if isinstance(amount, Number) else amount
 
 
 def same_clocks(gold: Clock, given: Clock, tolerance: Tolerance) -> bool:
@@ -135,6 +158,32 @@ def based_for_digits(gold: Value, given: Value, tolerance: Tolerance) -> bool:
 def same_words(gold: Value, given: Value, tolerance: Tolerance) -> bool:
     one, other = (plain_words(value.words if isinstance(value, Words) else value.text) for value in (gold, given))
     return one == other != ""
+
+
+def same_terms(gold: Terms, given: Terms, tolerance: Tolerance) -> bool:
+    if gold.kind != given.kind or len(gold.terms) != len(given.terms):
+        return False
+    # 5 to 10 may be a range or a score: only what is surely a ratio may be multiplied
+    ratio = any(re.search(r":|ratio|odds", value.text, re.IGNORECASE) for value in (gold, given))
+    if ratio and gold.kind == "ratio" and gold.terms[0] and given.terms[0]:
+        return all(
+            one * given.terms[0] == other * gold.terms[0] for one, other in zip(gold.terms, given.terms, strict=True)
+        )
+    return gold.terms == given.terms
+
+
+def terms_for_value(gold: Value, given: Value, tolerance: Tolerance) -> bool:
+    """3 to 1 is 3:1 and not 3; 3 out of 5 is 3/5."""
+    terms = one_of(Terms, gold, given)
+    other = given if terms is gold else gold
+    if terms.kind == "ratio":
+        match = re.fullmatch(r"(\d+(?:\.\d+)?):(\d+(?:\.\d+)?)", compact(other.text))
+        return match is not None and same_terms(
+            terms, Terms(other.text, "ratio", (Fraction(match[1]), Fraction(match[2]))), tolerance
+        )
+    if terms.kind == "share" and len(terms.terms) == 2 and terms.terms[1] and isinstance(other, Number):
+        return terms.terms[0] / terms.terms[1] * (100 if other.percent else 1) == other.value
+    return False
 
 
 def same_plain(gold: Value, given: Value, tolerance: Tolerance) -> bool:

@@ -1,11 +1,11 @@
 r"""Sets of real numbers in whatever notation: intervals, inequalities, unions, differences, conditions. sympy does the
 algebra.
 
->>> from explore_rl.verifiers.math_forms import parse
->>> [piece.brackets for piece in real_set(parse(r"\mathbb{R}\setminus\{2\}")).pieces]
-['()', '()']
->>> real_set(parse(r"x^2 < 4")).pieces[0].left.value, real_set(parse("5")) is None
-(Fraction(-2, 1), True)
+    >>> from explore_rl.verifiers.math_forms import parse
+    >>> [piece.brackets for piece in real_set(parse(r"\mathbb{R}\setminus\{2\}")).pieces]
+    ['()', '()']
+    >>> real_set(parse(r"x^2 < 4")).pieces[0].left.value, real_set(parse("5")) is None
+    (Fraction(-2, 1), True)
 """
 
 from __future__ import annotations

@@ -11,9 +11,11 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from explore_rl.verifiers.math_dress import MONEY, TEXT_COMMANDS, compact
+from explore_rl.verifiers.math_dress import MONEY, TEXT_COMMANDS
 from explore_rl.verifiers.math_numbers import read_number
-from explore_rl.verifiers.math_units import BINDING, OPPOSITES, is_worded, lookup, read_unit
+from explore_rl.verifiers.math_phrases import read_phrase
+from explore_rl.verifiers.math_unit_names import BINDING, OPPOSITES
+from explore_rl.verifiers.math_units import is_worded, lookup, read_unit
 from explore_rl.verifiers.math_values import Based, Clock, Expression, Number, Quantity, Value, Words
 
 _GROUP = rf"{TEXT_COMMANDS}\s*\{{[^{{}}]*\}}"
@@ -29,7 +31,7 @@ _TYPESET = re.compile(
 _EXPONENT = r"\^\s*(?:\{\s*-?\d\s*\}|-?\d)"
 _PLAIN = re.compile(
     r"(?P<body>.*(?:[\d)}%!]|\\pi|\d\.))(?P<blank>[\s-]*)"
-    rf"(?P<unit>(?:\\mu\s*|\\Omega|[A-Za-zµΩÅ])(?:[A-Za-zµΩÅ'\s/.()-]|\\Omega|\\cdot|{_EXPONENT})*)"
+    rf"(?P<unit>(?:/\s*(?=[A-Za-z]{{2}}))?(?:\\mu\s*|\\Omega|[A-Za-zµΩÅ])(?:[A-Za-zµΩÅ'\s/.()-]|\\Omega|\\cdot|{_EXPONENT})*)"
 )
 _MONEY_FIRST = re.compile(
     rf"(?P<sign>[+-]?)\s*(?P<money>[{MONEY}]|USD|US(?=[{MONEY}])|EUR|Rs\.?)\s*(?P<rest>[{MONEY}]?.+)", re.DOTALL
@@ -40,6 +42,11 @@ _WORDY = re.compile(rf"{TEXT_COMMANDS}\s*\{{([^{{}}]*)\}}")
 _WORDS = re.compile(r"[A-Za-z][A-Za-z0-9 .,'\-:]*")
 _FIRST_WORDS = re.compile(rf"(?P<words>(?:[A-Za-z]+\s+){{1,4}})(?P<rest>[{MONEY}]?[+-]?[\d.\\(].*)", re.DOTALL)
 _TRIGONOMETRY = re.compile(r"\\(?:arc)?(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
+_NUMBERS = re.compile(r"[+-]?\d[\d.,]*(?:\s+[\d.,]+)+")
+_BEARING = re.compile(rf"([NSEW])\s*(\d+(?:\.\d+)?)\s*(?:{_CIRCLE}|degrees?)?\s*([NSEW])")
+_OPERATION = re.compile(r"(?P<number>[+-]?\d\S*)\s+(?P<what>squared|cubed|factorial)", re.IGNORECASE)
+_ZERO = re.compile(r"(?P<what>.*\d.*?)\s+(?P<side>below|under|above)\s+(?:zero|0)", re.IGNORECASE | re.DOTALL)
+_NEGATIVE = re.compile(r"(?:negative|minus)\s+(?P<what>[\d.\\].*)", re.IGNORECASE | re.DOTALL)
 _FILLERS = set("about approximately roughly around exactly only a an the of by total is at costs be".split())
 _SIGNED = {word for group in BINDING for word in group} | {
     word for groups in OPPOSITES for group in groups for word in group
@@ -52,8 +59,16 @@ def read_single(text: str) -> Value:
     bare = _WORDY.sub(r" \1 ", text).strip() if "\\" in text else text
     if (number := read_number(bare)) is not None:
         return number
+    if _NUMBERS.fullmatch(bare):  # 1 2
+        return Words(text, bare)
+    if bearing := _BEARING.fullmatch(bare):  # N 30° E
+        return Words(text, " ".join(bearing.groups()))
     if (clock := _clock(bare)) is not None:
         return clock
+    if (changed := _changed(bare)) is not None:
+        return changed
+    if (phrase := read_phrase(text, read_single)) is not None:
+        return phrase
     if (quantity := _quantity(text)) is not None:
         return quantity
     if (quantity := _words_first(bare)) is not None:
@@ -69,6 +84,27 @@ def _clock(bare: str) -> Clock | None:
     return Clock(bare, 60 * hour + int(match[2] or 0))
 
 
+def _changed(bare: str) -> Value | None:
+    """A number that the words beside it change: 5 squared, 5 below zero, negative 5."""
+    if (match := _OPERATION.fullmatch(bare)) and read_number(match["number"]) is not None:
+        sign = {"squared": "^2", "cubed": "^3", "factorial": "!"}[match["what"].lower()]
+        return Expression(f"({match['number'].strip()}){sign}")
+    if match := _ZERO.fullmatch(bare):
+        value = read_single(match["what"])
+        return _negated(bare, value) if match["side"].lower() != "above" else value
+    if (match := _NEGATIVE.fullmatch(bare)) and isinstance(value := read_single(match["what"]), (Number, Quantity)):
+        return _negated(bare, value)
+    return None
+
+
+def _negated(text: str, value: Value) -> Value | None:
+    if isinstance(value, Number) and value.value > 0:
+        return replace(value, text=text, value=-value.value)
+    if isinstance(value, Quantity) and isinstance(amount := value.amount, Number) and amount.value > 0:
+        return replace(value, text=text, amount=replace(amount, text=f"-{amount.text}", value=-amount.value))
+    return None
+
+
 def _words(text: str, bare: str) -> Words | None:
     inner = bare.strip("() ")
     worded = (
@@ -78,7 +114,7 @@ def _words(text: str, bare: str) -> Words | None:
         or inner.lower() in ("no", "am", "pm")
     )
     if worded and _WORDS.fullmatch(inner):
-        return Words(text, " ".join(re.findall(r"[a-z0-9]+", inner.lower())))
+        return Words(text, inner.lower())
     return None
 
 
@@ -154,6 +190,7 @@ def _made(text: str, body: str, unit: str, *, plain: bool, amount: Value | None 
     if isinstance(amount, Number):
         amount = replace(
             amount,
+            text=amount.text if found.factor == 1 else text,
             value=amount.value * found.factor,
             decimal=amount.decimal and (amount.value * found.factor).denominator != 1,
         )
@@ -178,12 +215,19 @@ def _words_first(bare: str) -> Value | None:
         return None
     rest = read_single(match["rest"])
     said = " ".join(word for word in words if word in _SIGNED)
-    if not said or not isinstance(rest, (Number, Quantity)):
+    if not said:
         return rest
+    if not isinstance(rest, (Number, Quantity)):  # Monday the 5th
+        return None
     inner, unit = (rest.amount, rest.unit) if isinstance(rest, Quantity) else (rest, read_unit(""))
     return Quantity(bare, inner, replace(unit, words=unit.words | read_unit(said).words))
 
 
 def plain_words(text: str) -> str:
-    """Letters and digits alone, for comparing words."""
-    return re.sub(r"[^a-z0-9]", "", re.sub(r"\\[a-z]+", "", compact(text).lower()))
+    """Letters alone, and numbers with their sign and decimals, for comparing words."""
+    text = re.sub(r"\\[bp]?mod(?![a-z])", " mod ", text)
+    text = re.sub(r"\\[a-z]+", " ", text.lower()).replace("{", "").replace("}", "")
+    if not re.search(r"\d", text):
+        return re.sub(r"[^a-z]", "", text)
+    found = re.findall(r"[a-z]+|(?:(?<![\w)])[+-])?\d+(?:[.,:/]\d+)*", text)
+    return "".join(f"|{word}|" if word[-1].isdigit() else word for word in found)

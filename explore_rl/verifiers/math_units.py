@@ -8,10 +8,9 @@ clashes.
     (Fraction(1000000, 1), Fraction(1, 100))
 
 Three sorts of words follow a number. Magnitudes ("million") multiply it. Units have dimensions and a size, so `5 m` and
-`500 cm` are the
-same and `5 m` and `5 m/s` are not. All other words say of what the number is; some of them carry part of the value
-(`BINDING`), others
-exclude each other (`OPPOSITES`), and the rest clash only with words that have nothing in common with them.
+`500 cm` are the same and `5 m` and `5 m/s` are not. All other words say of what the number is; some of them carry part
+of the value (`BINDING`), others exclude each other (`OPPOSITES`), and the rest clash only with words that have nothing
+in common with them.
 """
 
 from __future__ import annotations
@@ -21,133 +20,26 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
-from explore_rl.verifiers.math_dress import DOLLAR
-
-MAGNITUDES = {
-    "hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12, "mn": 10**6,
-    "bn": 10**9, "dozen": 12,
-    "lakh": 10**5, "crore": 10**7,
-}  # fmt: skip
-PREFIXES = {
-    "f": -15, "p": -12, "n": -9, "µ": -6, "u": -6, "m": -3, "c": -2, "d": -1, "h": 2, "k": 3, "M": 6, "G": 9, "T": 12,
-    "femto": -15, "pico": -12, "nano": -9, "micro": -6, "milli": -3, "centi": -2, "deci": -1, "hecto": 2, "kilo": 3,
-    "mega": 6, "giga": 9,
-    "tera": 12,
-}  # fmt: skip
-_L, _M, _T, _I, _K, _N, _A, _B, _C = "length", "mass", "time", "current", "kelvin", "mole", "angle", "byte", "money"
-_PI = Fraction(314159265358979323846, 10**20)  # an angle in degrees equals one in radians up to the tolerance only
-
-
-def _of(**dimensions: int) -> dict[str, int]:
-    return {{"L": _L, "M": _M, "T": _T, "I": _I, "K": _K, "N": _N}[key]: power for key, power in dimensions.items()}
-
-
-_FORCE, _ENERGY, _POWER, _PRESSURE = _of(M=1, L=1, T=-2), _of(M=1, L=2, T=-2), _of(M=1, L=2, T=-3), _of(M=1, L=-1, T=-2)
-# symbols: name -> (dimensions, size in base units, takes prefixes). Case counts. The base units are m, kg, s, A, K,
-# mol.
-_SYMBOLS: dict[str, tuple[dict[str, int], Fraction | str, bool]] = {
-    "m": (_of(L=1), "1", True), "g": (_of(M=1), "1/1000", True), "s": (_of(T=1), "1", True), "A": (_of(I=1), "1", True),
-    "K": (_of(K=1), "1", True), "mol": (_of(N=1), "1", True), "N": (_FORCE, "1", True), "J": (_ENERGY, "1", True),
-    "W": (_POWER, "1", True), "Pa": (_PRESSURE, "1", True), "Hz": (_of(T=-1), "1", True),
-    "C": (_of(I=1, T=1), "1", True),
-    "V": (_of(M=1, L=2, T=-3, I=-1), "1", True), "Ω": (_of(M=1, L=2, T=-3, I=-2), "1", True),
-    "F": (_of(M=-1, L=-2, T=4, I=2), "1", True), "H": (_of(M=1, L=2, T=-2, I=-2), "1", True),
-    "T": (_of(M=1, T=-2, I=-1), "1", True), "Wb": (_of(M=1, L=2, T=-2, I=-1), "1", True),
-    "S": (_of(M=-1, L=-2, T=3, I=2), "1", True),
-    "eV": (_ENERGY, "1.602176634e-19", True), "cal": (_ENERGY, "4.184", True), "Wh": (_ENERGY, "3600", True),
-    "erg": (_ENERGY, "1e-7", False),
-    "dyn": (_FORCE, "1e-5", False), "lbf": (_FORCE, "4.4482216152605", False), "hp": (_POWER, "745.7", False),
-    "atm": (_PRESSURE, "101325", False), "bar": (_PRESSURE, "100000", True), "torr": (_PRESSURE, "133.322368", False),
-    "mmHg": (_PRESSURE, "133.322387", False), "psi": (_PRESSURE, "6894.757", False),
-    "L": (_of(L=3), "1/1000", True), "l": (_of(L=3), "1/1000", True), "ml": (_of(L=3), "1/1000000", False),
-    "t": (_of(M=1), "1000", False), "amu": (_of(M=1), "1.66053907e-27", False),
-    "u": (_of(M=1), "1.66053907e-27", False),
-    "in": (_of(L=1), "0.0254", False), "ft": (_of(L=1), "0.3048", False), "yd": (_of(L=1), "0.9144", False),
-    "mi": (_of(L=1), "1609.344", False), "nmi": (_of(L=1), "1852", False), "Å": (_of(L=1), "1e-10", False),
-    "ly": (_of(L=1), "9.4607304725808e15", False), "pc": (_of(L=1), "3.0856775814913673e16", True),
-    "AU": (_of(L=1), "149597870700", False),
-    "lb": (_of(M=1), "0.45359237", False), "oz": (_of(M=1), "0.028349523125", False),
-    "gal": (_of(L=3), "0.003785411784", False), "acre": (_of(L=2), "4046.8564224", False),
-    "ha": (_of(L=2), "10000", False),
-    "ms": (_of(T=1), "1/1000", False), "min": (_of(T=1), "60", False), "h": (_of(T=1), "3600", False),
-    "hr": (_of(T=1), "3600", False),
-    "day": (_of(T=1), "86400", False), "d": (_of(T=1), "86400", False), "week": (_of(T=1), "604800", False),
-    "month": ({"month": 1}, "1", False), "yr": ({"month": 1}, "12", False), "decade": ({"month": 1}, "120", False),
-    "century": ({"month": 1}, "1200", False),
-    "mph": (_of(L=1, T=-1), "0.44704", False), "kmh": (_of(L=1, T=-1), "5/18", False),
-    "kph": (_of(L=1, T=-1), "5/18", False),
-    "rad": ({_A: 1}, "1", True), "deg": ({_A: 1}, _PI / 180, False), "rpm": ({"turn": 1, _T: -1}, "1/60", False),
-    "rev": ({"turn": 1}, "1", False), "sr": ({"steradian": 1}, "1", False), "B": ({_B: 1}, "8", True),
-    "bit": ({_B: 1}, "1", True),
-    "dB": ({"decibel": 1}, "1", False), "Bq": ({"becquerel": 1}, "1", True), "lm": ({"lumen": 1}, "1", False),
-    "lx": ({"lux": 1}, "1", False),
-    "cd": ({"candela": 1}, "1", False), "°C": ({"celsius": 1}, "1", False), "°F": ({"fahrenheit": 1}, "1", False),
-    "cent": ({_C: 1}, "1/100", False), "dollar": ({_C: 1}, "1", False), "euro": ({"euro": 1}, "1", False),
-    "sterling": ({"sterling": 1}, "1", False), "yen": ({"yen": 1}, "1", False), "rupee": ({"rupee": 1}, "1", False),
-    "unit": ({"any length": 1}, "1", False), "%": ({"percent": 1}, "1", False), "tbsp": ({"tablespoon": 1}, "1", False),
-    "tsp": ({"teaspoon": 1}, "1", False), "cup": ({"cup": 1}, "1", False),
-}  # fmt: skip
-# Written out, in any case, with or without a plural s.
-_NAMES = {
-    "meter": "m", "metre": "m", "gram": "g", "gramme": "g", "second": "s", "sec": "s", "ampere": "A", "amp": "A",
-    "kelvin": "K", "mole": "mol",
-    "newton": "N", "joule": "J", "watt": "W", "pascal": "Pa", "hertz": "Hz", "coulomb": "C", "volt": "V", "ohm": "Ω",
-    "farad": "F",
-    "henry": "H", "tesla": "T", "weber": "Wb", "siemens": "S", "electronvolt": "eV", "calorie": "cal", "erg": "erg",
-    "dyne": "dyn",
-    "horsepower": "hp", "atmosphere": "atm", "bar": "bar", "torr": "torr", "liter": "L", "litre": "L", "tonne": "t",
-    "inch": "in", "inche": "in",
-    "foot": "ft", "feet": "ft", "yard": "yd", "mile": "mi", "angstrom": "Å", "parsec": "pc", "lightyear": "ly",
-    "lb": "lb", "oz": "oz",
-    "ounce": "oz", "gallon": "gal", "gal": "gal", "acre": "acre", "hectare": "ha", "minute": "min", "min": "min",
-    "hour": "h", "hr": "h",
-    "day": "day", "week": "week", "wk": "week", "month": "month", "year": "yr", "yr": "yr", "decade": "decade",
-    "century": "century",
-    "centurie": "century", "mph": "mph", "kph": "kph", "kmh": "kmh", "kmph": "kmh", "radian": "rad", "rad": "rad",
-    "degree": "deg", "deg": "deg",
-    "rpm": "rpm", "revolution": "rev", "rev": "rev", "byte": "B", "bit": "bit", "decibel": "dB", "celsius": "°C",
-    "centigrade": "°C",
-    "fahrenheit": "°F", "cent": "cent", "dollar": "dollar", "buck": "dollar", "usd": "dollar", "euro": "euro",
-    "eur": "euro", "pence": "penny",
-    "yen": "yen", "rupee": "rupee", "unit": "unit", "tablespoon": "tbsp", "teaspoon": "tsp", "cup": "cup", "ft": "ft",
-    "yd": "yd",
-    "kg": "kg", "cm": "cm", "mm": "mm", "km": "km", "mg": "mg", "ml": "mL", "kw": "kW", "kwh": "kWh", "mol": "mol",
-    "pound": "pound",
-    "dyn": "dyn", "atm": "atm", "psi": "psi", "acr": "acre", "micron": "µm",
-}  # fmt: skip
-_MONEY = {DOLLAR: "dollar", "£": "sterling", "€": "euro", "¥": "yen", "₹": "rupee"}
-
-# Words that are part of the value: a reference that says one is met only by an answer that says it too.
-BINDING = [
-    {"am"}, {"pm"}, {"bc", "bce"}, {"ad", "ce"}, {"north", "northern"}, {"south", "southern"}, {"east", "eastern"},
-    {"west", "western"},
-    {"northeast"}, {"northwest"}, {"southeast"}, {"southwest"},
-    {"increase", "increased", "rise", "growth", "gain", "gained", "profit", "up", "surplus", "higher"},
-    {"decrease", "decreased", "fall", "drop", "loss", "lost", "lose", "down", "deficit", "decline", "reduction",
-    "discount", "lower"},
-]  # fmt: skip
-# Words of one group that differ exclude each other; they may be left out.
-OPPOSITES = [
-    [{"more", "greater", "extra"}, {"less", "fewer"}], [{"head"}, {"tail"}], [{"odd"}, {"even"}], [{"left"}, {"right"}],
-    [{"above"}, {"below"}], [{"clockwise"}, {"counterclockwise", "anticlockwise"}],
-    [{"win", "won"}, {"draw", "tie"}, {"defeat"}],
-    [{"boy"}, {"girl"}], [{"man", "men"}, {"woman", "women"}], [{"male"}, {"female"}], [{"positive"}, {"negative"}],
-    [{"before", "ago", "earlier"}, {"after", "later"}], [{"forward"}, {"backward"}], [{"inside"}, {"outside"}],
-    [{"older"}, {"younger"}],
-    [{"faster"}, {"slower"}], [{"taller", "longer"}, {"shorter"}], [{"credit"}, {"debit"}], [{"net"}, {"gross"}],
-    [{"red"}, {"blue"}, {"green"}, {"yellow"}, {"black"}, {"white"}, {"orange"}, {"purple"}, {"brown"}, {"pink"}],
-    [{"simple"}, {"compound"}], [{"minimum"}, {"maximum"}], [{"big", "large"}, {"small"}], [{"hot"}, {"cold"}],
-    [{"upward"}, {"downward"}],
-]  # fmt: skip
-# Words that say nothing about what was counted, or next to nothing.
-_EMPTY = set(
-    "a an the of in to for is are there it its total altogether about around approximately roughly exactly only "
-    "each every all long wide high "
-    "tall deep old away apart time way person people item possibility possible combination arrangement different "
-    "distinct piece number point "
-    "part case object thing solution value digit place ".split()
+from explore_rl.verifiers.math_unit_names import (
+    ALONE,
+    ANGLE,
+    BESIDE,
+    BINDING,
+    COUNTED,
+    CURRENCIES,
+    EMPTY,
+    LENGTH,
+    MAGNITUDES,
+    MASS,
+    NAMES,
+    OPPOSITES,
+    ORDERED,
+    PARTS,
+    PI,
+    PREFIXES,
+    SYMBOLS,
 )
-_MORE = {"more", "extra", "left", "greater", "positive", "net"}  # said beside what was counted
+
 _SHORT_WORDS = set(
     "men man boy car cup pen egg box bag cat dog cow pig hen ant bee can jar bus van lot set row way pie toy hat "
     "tie fan ".split()
@@ -155,8 +47,20 @@ _SHORT_WORDS = set(
 _SHORT_WORDS |= {word + "s" for word in _SHORT_WORDS} | set(
     "per of in to is sq cu am pm bc ad bce ce bn mn hrs yrs lbs kgs yds".split()
 )
-_WORD = r"[A-Za-zµΩÅ°%']+"
-_TOKEN = re.compile(rf"{_WORD}|\^\s*\{{?\s*-?\d\s*\}}?|[/()*·]|[{''.join(_MONEY)}]|\.")
+_WORD = r"[A-Za-zµΩÅ°%‰☉']+"
+_TOKEN = re.compile(rf"{_WORD}|\^\s*\{{?\s*-?\d\s*\}}?|[/()*·]|[{''.join(CURRENCIES)}]|\.")
+_OF_TWO_WORDS = [
+    (re.compile(pattern, re.IGNORECASE), name)
+    for pattern, name in [
+        (r"\bnautical\s+miles?\b", "nmi"), (r"\blight[\s-]+years?\b", "ly"), (r"\bmetric\s+tons?\b", "tonne"),
+        (r"\bper\s+mille?\b", "‰"), (r"\bsolar\s+mass(?:es)?\b", "M☉"), (r"\bsolar\s+luminosit(?:y|ies)\b", "L☉"),
+        (r"\bsolar\s+radi(?:us|i)\b", "R☉"), (r"\bfl(?:uid|\.)?\s+(?:ounces?|oz)\b\.?", "floz"),
+        (r"\b(?:minutes?\s+of\s+arc|arc[\s-]minutes?)\b", "arcmin"),
+        (r"\b(?:seconds?\s+of\s+arc|arc[\s-]seconds?)\b", "arcsec"),
+    ]
+]  # fmt: skip
+_COMPASS = {"N": "north", "S": "south", "E": "east", "W": "west",
+            "NE": "northeast", "NW": "northwest", "SE": "southeast", "SW": "southwest"}  # fmt: skip
 _POWERS = {"squared": 2, "cubed": 3}
 _BEFORE = {"square": 2, "sq": 2, "cubic": 3, "cu": 3}
 
@@ -178,6 +82,7 @@ class Unit:
 
 
 NONE = Unit()
+_PRIMES = [("prime", PI / 10800, Fraction("0.3048")), ("double prime", PI / 648000, Fraction("0.0254"))]
 
 
 @lru_cache(maxsize=4096)
@@ -188,21 +93,21 @@ def lookup(word: str) -> tuple[dict[str, int], Fraction] | None:
     >>> lookup("MW")[1] / lookup("mW")[1], lookup("inches") == lookup("in"), lookup("apples")
     (Fraction(1000000000, 1), True, None)
     """
-    if word in _SYMBOLS:
-        dimensions, size, _ = _SYMBOLS[word]
+    if word in SYMBOLS:
+        dimensions, size, _ = SYMBOLS[word]
         return dimensions, Fraction(size)
     for prefix, power in PREFIXES.items():
         rest = word.removeprefix(prefix)
-        if len(prefix) == 1 and rest != word and rest in _SYMBOLS and _SYMBOLS[rest][2]:
-            return _SYMBOLS[rest][0], Fraction(_SYMBOLS[rest][1]) * Fraction(10) ** power
+        if len(prefix) == 1 and rest != word and rest in SYMBOLS and SYMBOLS[rest][2]:
+            return SYMBOLS[rest][0], Fraction(SYMBOLS[rest][1]) * Fraction(10) ** power
     lower = word.lower()
     for name in (lower, lower.removesuffix("s"), lower.removesuffix("es")):
-        if name in _NAMES:
-            target = _NAMES[name]
-            return lookup(target) if target != name or target in _SYMBOLS else None
+        if name in NAMES:
+            target = NAMES[name]
+            return lookup(target) if target != name or target in SYMBOLS else None
         for prefix, power in PREFIXES.items():
             rest = name.removeprefix(prefix)
-            if len(prefix) > 2 and rest != name and rest in _NAMES and (found := lookup(_NAMES[rest])):
+            if len(prefix) > 2 and rest != name and rest in NAMES and (found := lookup(NAMES[rest])):
                 return found[0], found[1] * Fraction(10) ** power
     return None
 
@@ -224,13 +129,19 @@ def read_unit(text: str) -> Unit:
         text,
         flags=re.IGNORECASE,
     )
+    for pattern, name in _OF_TWO_WORDS:
+        text = pattern.sub(name, text)
     text = re.sub(r"\bin\b\.?(?=\s*(?:$|\^|/))", "inch", text)  # not the preposition
     dimensions: dict[str, int] = {}
     size, factor, words = Fraction(1), Fraction(1), set()
     sign, group, depth, before, seen = 1, 1, 0, 1, False
     last: tuple[dict[str, int], Fraction, int] | None = None
-    for token in _TOKEN.findall(text):
+    tokens = _TOKEN.findall(text)
+    if len(tokens) == 1 and tokens[0].lower() in ALONE:
+        return Unit(factor=Fraction(ALONE[tokens[0].lower()]))
+    for place, token in enumerate(tokens):
         low = token.lower().strip("'")
+        behind = tokens[place + 1].lower() if place + 1 < len(tokens) else ""
         power = _POWERS.get(low) or (int(re.sub(r"[^\d-]", "", token)) if token[0] == "^" else 0)
         if power:
             if last:  # one power is there already
@@ -250,12 +161,21 @@ def read_unit(text: str) -> Unit:
             before = _BEFORE[low]
         elif low in MAGNITUDES and not dimensions:
             factor *= MAGNITUDES[low]
+        elif low in PARTS and not dimensions and not words and (
+            low.endswith(("s", "halves")) or behind in ("", "of", "a") or lookup(behind) is not None
+        ):  # fmt: skip
+            factor /= PARTS[low]
+        elif low == "second" and (behind in ORDERED or behind.removesuffix("s") in ORDERED):
+            words.add("ordinal-second")
+        elif not behind and place and token in _COMPASS and _is_place(dimensions, tokens[place - 1], token):
+            words.add(_COMPASS[token])
         else:
-            found = None if low in _EMPTY and token != "A" else _currency_or_unit(token, low)
+            found = None if low in EMPTY and token != "A" else _currency_or_unit(token, low)
             if low in ("a", "an", "each") and (dimensions or words):  # 18 dollars a day
                 sign = -1
+                words.update([low] if low == "each" else [])
             elif found is None:
-                words.update([_stem(low)] if low not in _EMPTY and _stem(low) not in _EMPTY else [])
+                words.update([_stem(low)] if low not in EMPTY and _stem(low) not in EMPTY else [])
                 last = None
             else:
                 exponent, seen = sign * before, True
@@ -270,21 +190,26 @@ def read_unit(text: str) -> Unit:
     return Unit(kept, size, factor, frozenset(words))
 
 
+def _is_place(dimensions: dict[str, int], before: str, token: str) -> bool:
+    """30 km E, 40° N: a compass point; 5 m N may be newtons."""
+    return dimensions in ({LENGTH: 1}, {ANGLE: 1}) and before not in "*·./()" and not (token == "N" and before == "m")
+
+
 def _degree(match: re.Match[str]) -> str:
     scale = (match[1] or match[2] or "")[:1].upper()
     return f" °{scale} " if scale else " deg "
 
 
 def _currency_or_unit(token: str, low: str) -> tuple[dict[str, int], Fraction] | None:
-    if token in _MONEY:
-        return lookup(_MONEY[token])
+    if token in CURRENCIES:
+        return lookup(CURRENCIES[token])
     if low in ("pound", "pounds"):  # of mass or of money: `clash` lets it be either
         return {"pound": 1}, Fraction(1)
     return lookup(token)
 
 
 def _stem(word: str) -> str:
-    if word in ("less", "loss", "does", "gross", "class", "pass"):
+    if word.endswith(("ss", "us")) or word == "does":
         return word
     if word.endswith("ies") and len(word) > 4:
         return word[:-3] + "y"
@@ -298,17 +223,26 @@ def _dimensions(unit: Unit, other: Unit) -> tuple[dict[str, int], Fraction]:
     dimensions, size, theirs = dict(unit.dimensions), unit.size, dict(other.dimensions)
     if "pound" in dimensions and "pound" not in theirs:
         power = dimensions.pop("pound")
-        name, factor = ("sterling", Fraction(1)) if "sterling" in theirs else (_M, Fraction("0.45359237"))
+        name, factor = ("sterling", Fraction(1)) if "sterling" in theirs else (MASS, Fraction("0.45359237"))
         dimensions[name] = dimensions.get(name, 0) + power
         size *= factor**power
-    if "any length" in dimensions and "any length" not in theirs and _L in theirs:
-        dimensions[_L] = dimensions.pop("any length")
+    if "any length" in dimensions and "any length" not in theirs and LENGTH in theirs:
+        dimensions[LENGTH] = dimensions.pop("any length")
         size *= other.size
+    for sign, of_angle, of_length in _PRIMES:  # 7' may be minutes of arc or feet
+        if sign in dimensions and (ANGLE in theirs or LENGTH in theirs):
+            return ({ANGLE: 1}, of_angle) if ANGLE in theirs else ({LENGTH: 1}, of_length)
     if (
-        dimensions == {_A: 1} and size == _PI / 180 and set(theirs) & {"celsius", "fahrenheit"}
+        dimensions == {ANGLE: 1} and size == PI / 180 and set(theirs) & {"celsius", "fahrenheit"}
     ):  # "20 degrees" of which scale is left out
         return theirs, other.size
     return dimensions, size
+
+
+def same_dimensions(units: list[Unit]) -> list[Fraction] | None:
+    """The sizes of units that measure the same; None if they do not."""
+    read = [_dimensions(unit, units[0] if place else units[1]) for place, unit in enumerate(units)]
+    return [size for _, size in read] if all(dimensions == read[0][0] for dimensions, _ in read) else None
 
 
 def ratio(unit: Unit, other: Unit) -> Fraction | None:
@@ -331,9 +265,25 @@ def clash(gold: Unit, given: Unit) -> bool:
         ours, theirs = ({place for place, words in enumerate(group) if words & unit.words} for unit in (gold, given))
         if ours and theirs and not ours & theirs:
             return True
-    # words of both sides: they must have one in common, or mean the same by BINDING
-    ours, theirs = gold.words - _MORE, given.words - _MORE
-    return bool(ours and theirs and not ours & theirs and not gold.binding & given.binding)
+    if bool(gold.dimensions) != bool(given.dimensions):  # kilograms, and what no unit measures
+        measured, other = (gold, given) if gold.dimensions else (given, gold)
+        what = counted_words(other)
+        if what and not what & measured.words and measured.dimensions != (("any length", 1),):
+            return True
+    # each side says something that the other does not
+    alike = {word for place in gold.binding & given.binding for word in BINDING[place]}
+    ours, theirs = gold.words - BESIDE - alike, given.words - BESIDE - alike
+    return bool(ours - theirs and theirs - ours)
+
+
+def counted_words(unit: Unit) -> frozenset[str]:
+    """Its words that say what was counted."""
+    return unit.words - (BESIDE - COUNTED) - {word for place in unit.binding for word in BINDING[place]}
+
+
+def changes(unit: Unit) -> bool:
+    """Whether the words alone make another number of one without them: 5 negative."""
+    return not unit.dimensions and unit.words == {"negative"}
 
 
 def is_worded(text: str) -> bool:
@@ -343,6 +293,8 @@ def is_worded(text: str) -> bool:
     (True, True, True, False, False, False)
     """
     words = re.findall(_WORD, text)
+    if len(words) > 1 and words[-1] in _COMPASS and lookup(words[0]):  # 30 km E
+        words = words[:-1]
     if not words or all(_is_word(word) for word in words):
         return bool(words)
     # "big blue boxes": short words before one that is surely a word
@@ -359,7 +311,7 @@ def _is_word(word: str) -> bool:
         lookup(word)
         or low in _SHORT_WORDS
         or low in MAGNITUDES
-        or low in _EMPTY
+        or low in EMPTY
         or low in _BEFORE
         or any(low in group for group in BINDING)
     ):
@@ -385,5 +337,30 @@ def _is_word(word: str) -> bool:
         return False
     return len(word) > 3 or (
         len(word) == 3
-        and low in {"pts", "red", "new", "old", "odd", "net", "ton", "tons", "ace", "cut", "lap", "end", "aces"}
+        and low
+        in {
+            "pts",
+            "red",
+            "new",
+            "old",
+            "odd",
+            "net",
+            "ton",
+            "tons",
+            "ace",
+            "cut",
+            "lap",
+            "end",
+            "aces",
+            "pcs",
+            "doz",
+            "pks",
+            "mos",
+            "wks",
+            "ppl",
+            "kid",
+            "kids",
+            "qts",
+            "ids",
+        }
     )

@@ -38,12 +38,14 @@ class Based(Value):
 class Quantity(Value):
     """A number or expression with what stands behind it.
 
-    plain: the unit is written without text or roman type, so `5 m` may also be five times m.
+    plain: the unit is written without text or roman type, so `5 m` may also be five times m. compound: a sum of
+    several units (2 hours 30 minutes), in the first of them; how many of each unit one of the first is.
     """
 
     amount: Value = field(default_factory=Value)
     unit: Unit = field(default_factory=Unit)
     plain: bool = False
+    compound: tuple[Fraction, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,22 @@ class Words(Value):
     """words: in lower case, without punctuation."""
 
     words: str = ""
+
+
+@dataclass(frozen=True)
+class Terms(Value):
+    """Numbers in order. kind: "ratio" (3 to 1, 1:2:3), "remainder" (7 R 2) or "share" (3 out of 5)."""
+
+    kind: str = "ratio"
+    terms: tuple[Fraction, ...] = ()
+
+
+@dataclass(frozen=True)
+class Phrase(Value):
+    """Numbers or formulas with words between them ("3 for 2"), each in order."""
+
+    words: tuple[str, ...] = ()
+    parts: tuple[Value, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """A reward function of the user's own, named "module:function" or "path.py:function", in one of two forms:
 
     TRL    f(prompts, completions, **columns) -> [score or None]    columns: the problem's metadata and `answer`, each a
-    list of one
+           list of one
     verl   compute_score(data_source, solution_str, ground_truth, extra_info) -> score or {"score": ..., "acc": ...,
-    "pred": ...}
+           "pred": ...}
 
 An exception, a result that is no number, or a score outside low to high is an ERROR, never a score of 0.
 """
@@ -42,10 +42,8 @@ class PluginVerifier:
     keyword arguments.
 
     low, high: the range of the function's scores, mapped to [0, 1] (DAPO's gives -1 and 1). correct_from: the score, so
-    mapped, from which
-    an answer is CORRECT, unless a verl function says so itself ("acc"). none: what a TRL function's None (not
-    applicable) means: "error",
-    which leaves the sample out of its group, or "no_answer".
+    mapped, from which an answer is CORRECT, unless a verl function says so itself ("acc"). none: what a TRL function's
+    None (not applicable) means: "error", which leaves the sample out of its group, or "no_answer".
     """
 
     def __init__(

@@ -6,13 +6,10 @@ another.
             ...
 
 One thread of the pool talks to all workers; callers, of any number of threads, hand it items and wait for verdicts.
-Each worker is a fresh
-interpreter with a socket of its own, so one that is killed in the middle of a message harms nobody else. Items travel
-in chunks (a cheap
-verifier takes microseconds), but a few bytes of shared memory always tell which item a worker is at, and since when: if
-it has to be
-killed,
-or dies, that item gets the verdict TIMEOUT or ERROR and the rest of its chunk goes to others.
+Each worker is a fresh interpreter with a socket of its own, so one that is killed in the middle of a message harms
+nobody else. Items travel in chunks (a cheap verifier takes microseconds), but a few bytes of shared memory always tell
+which item a worker is at, and since when: if it has to be killed, or dies, that item gets the verdict TIMEOUT or ERROR
+and the rest of its chunk goes to others.
 """
 
 from __future__ import annotations
@@ -103,14 +100,11 @@ class VerifierPool:
     one a core.
 
     time_limit_s (wall clock), cpu_limit_s (processor seconds, None: no limit besides the wall clock) and
-    memory_limit_mb (growth of the
-    process) are for one item, where its verifier has no `limits` of its own.
+    memory_limit_mb (growth of the process) are for one item, where its verifier has no `limits` of its own.
 
     Workers start with the first call and end with `close` (or the `with` block, or this process). Verdicts come in the
-    order of the items.
-    Safe to use from several threads at once. Raises InputError for unknown verifiers and options, VerifierPoolError if
-    workers cannot
-    start.
+    order of the items. Safe to use from several threads at once. Raises InputError for unknown verifiers and options,
+    VerifierPoolError if workers cannot start.
     """
 
     def __init__(
@@ -395,8 +389,7 @@ _START = "import sys; sys.path[:] = {path!r}; from explore_rl.verifiers.worker i
 
 class _Worker:
     """One process, its socket, and the items it was given and has not answered. since: when it last gave or got a
-    message
-    (time.monotonic())."""
+    message (time.monotonic())."""
 
     def __init__(self, setup: Setup):
         ours, theirs = socket.socketpair()

@@ -3,8 +3,6 @@ anything is drawn."""
 
 from __future__ import annotations
 
-import string
-
 from explore_rl.types import Problem
 
 
@@ -19,7 +17,7 @@ def check_reference(problem: Problem) -> None:
 def _choice(problem: Problem) -> None:
     from explore_rl.verifiers.choice import ChoiceVerifier
 
-    ChoiceVerifier(letters=string.ascii_uppercase).check(problem)
+    ChoiceVerifier().check(problem)
 
 
 def _text(problem: Problem) -> None:

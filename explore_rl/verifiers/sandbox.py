@@ -6,8 +6,7 @@
     run_script(text, "1 2\n", SandboxLimits(), isolation()).stdout
 
 What the kernel of this machine gives is tried once a process (`isolation`), logged, and then demanded of every program:
-a sandbox that
-comes out weaker than announced is a fault, not a verdict.
+a sandbox that comes out weaker than announced is a fault, not a verdict.
 """
 
 from __future__ import annotations
@@ -66,12 +65,13 @@ class NotPlainResult(Exception):
 class SandboxLimits:
     """What one program may use.
 
-    cpu_s: processor seconds of each process. wall_s: seconds from the start; None: 3 x cpu_s + 10. memory_mb: address
-    space of each
-    process, MiB. processes: how many it may start beside itself (needs namespaces); threads: beside that. files: open
-    at a time.
-    output_mb: of standard output and error together, and of any one result. scratch_mb: size of its own /tmp, which is
-    all it can write.
+    cpu_s: processor seconds of each process.
+    wall_s: seconds from the start; None: 3 x cpu_s + 10.
+    memory_mb: address space of each process, MiB.
+    processes: how many it may start beside itself (needs namespaces); threads: beside that.
+    files: open at a time.
+    output_mb: of standard output and error together, and of any one result.
+    scratch_mb: size of its own /tmp, which is all it can write.
     """
 
     cpu_s: float = 10.0
@@ -182,8 +182,7 @@ class Program:
     """A program in its sandbox, started on entry and ended, with all it started, on exit.
 
     mode: "calls" (define the program, then answer `call`), "script" (run it as a main program; see `run_script`) or
-    "probe".
-    Raises SandboxFault when the sandbox cannot be set up.
+    "probe". Raises SandboxFault when the sandbox cannot be set up.
     """
 
     def __init__(

@@ -1,12 +1,11 @@
 """The far side of the sandbox: shuts itself in, then runs a program that nobody trusts.
 
 Started as a bare script by `explore_rl.verifiers.sandbox` (no site-packages, nothing of this project on the path), so
-it imports the
-standard library alone. Three processes when the kernel gives namespaces:
+it imports the standard library alone. Three processes when the kernel gives namespaces:
 
     outer    enters the namespaces, waits, and passes the exit status on. Dies with the verifier.
     init     pid 1 of the new pid namespace: when it ends the kernel kills everything in there, daemons included. Dies
-    with outer.
+             with outer.
     program  sets the limits, gives up its rights, says "ready", and only then looks at the program's text.
 
 Without namespaces there are two, and the program can start no process at all (seccomp).
@@ -410,6 +409,7 @@ def furnish(interpreter: dict) -> None:
         sys.setrecursionlimit(interpreter["recursion_limit"])
     sys.set_int_max_str_digits(interpreter["max_digits"])
     streams = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
+    streams |= {f"{folder}/{fd}": fd for folder in ("/dev/fd", "/proc/self/fd") for fd in range(3)}
     plain_open = io.open
 
     def leave(code: Any = None) -> None:
@@ -420,7 +420,12 @@ def furnish(interpreter: dict) -> None:
             return plain_open(os.dup(fd), *args, **kwargs)
         return plain_open(file, *args, **kwargs)
 
+    def silent(*args: Any) -> None:
+        """What help, copyright and the like would print is for a person at a terminal."""
+
     builtins.exit = builtins.quit = leave
+    for name in ("help", "copyright", "credits", "license"):
+        setattr(builtins, name, silent)
     builtins.open = io.open = open_stream
 
 

@@ -33,9 +33,8 @@ def seccomp_filter(processes: int, confined: bool) -> bytes:
     """The filter as kernel code, compiled by libseccomp. Refused calls fail with EPERM.
 
     processes: 0 forbids starting any. confined: a private root and process table are there; without them also signals
-    to others, every
-    kind of socket, and changes to files' owners, modes and times are refused.
-    Raises ImportError or RuntimeError where libseccomp is not to be had.
+    to others, every kind of socket, and changes to files' owners, modes and times are refused. Raises ImportError or
+    RuntimeError where libseccomp is not to be had.
     """
     import pyseccomp as libseccomp
 

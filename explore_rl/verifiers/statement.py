@@ -1,11 +1,13 @@
 r"""What a clause says the answer is: "10, since 5 + 5 = 10" says 10, and "therefore the largest n is $34$." says 34.
 
-    >>> statement("10 so we stop.", "value"), statement("5 + 5 = 10.", "value")
-    ('10', '5 + 5 = 10')
-    >>> statement("therefore $18, which is more than $10.", "value")
-    '$18'
->>> statement("St. Louis, since it is a city. It lies in Missouri.", "words"), statement("J. R. R. Tolkien.", "words")
-('St. Louis', 'J. R. R. Tolkien')
+>>> statement("10 so we stop.", "value"), statement("5 + 5 = 10.", "value")
+('10', '5 + 5 = 10')
+>>> statement("therefore $18, which is more than $10.", "value")
+'$18'
+>>> statement("St. Louis, since it is a city. It lies in Missouri.", "words")
+'St. Louis'
+>>> statement("J. R. R. Tolkien.", "words")
+'J. R. R. Tolkien'
 """
 
 from __future__ import annotations
@@ -16,21 +18,30 @@ DELIMITERS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "
 _ABBREVIATION = re.compile(
     r"(?:^|[\s(\"'.])(?:[A-Z]|St|Ste|Mt|Ft|Dr|Mr|Mrs|Ms|Jr|Sr|Prof|Gen|Col|Lt|Sgt|Capt|Rev|Hon|Gov|Sen|Rep|Pres|No"
     r"|vs|Inc|Ltd|Co|Corp|Bros|Ave|Blvd|Rd"
-    r"|Mss|Mme|Mlle|Messrs|approx|ca|cf|al|etc|e\.g|i\.e|[ap]\.m|U\.S|Vol|Op|Fr|Adm|Maj|Cpl|Univ|Dept|Est|Art)$"
+    r"|Mss|Mme|Mlle|Messrs|approx|ca|cf|al|etc|e\.g|i\.e|[ap]\.m|U\.S|Vol|Op|Fr|Adm|Maj|Cpl|Univ|Dept|Est|Art|pp?|[Cc]h|[Ff]ig|[Ss]ec|[Ee]q)$"
 )
 _SENTENCE_STARTS = re.compile(
     r"\s+(?:It|The|This|That|He|She|They|We|In|So|Because|Since|Its|His|Her|There|However|But|Therefore|Thus|Hence|I)\b"
 )
+# Yahoo! Inc., Mamma Mia! Here We Go Again
+_NAME_GOES_ON = re.compile(
+    r"(?!\s+(?:It|This|That|He|She|They|We|So|Because|Since|There|However|But|Therefore|Thus|Hence|No|Yes|I)\b)"
+    r"(?:[ \t]+(?:[A-Z][\w.'’-]*|of|the|and|in|a|to|for|with|at|on|by|from)(?=[\s.!?]|$))+[.!?]?\s*(?:\n|$)"
+)
 _STOP = re.compile(r"[.!?](?=[\s*\"')\]]|$)|[。！？]|\n")
 _CLAUSE = re.compile(
-    r"\s*,?\s+(?:since|because|so|as|which|where|not|and\s+not|rather\s+than|instead\s+of|given\s+that|when|for|if"
+    r"\s*,\s+(?:less|more|greater|fewer|higher|lower|larger|smaller|bigger|at\s+(?:least|most)|up\s+from|down\s+from|compared"
+    r"|twice|over|under|above|below)\b"
+    r"|\s*,?\s+(?:since|because|so|as|which|where|not|and\s+not|rather\s+than|instead\s+of|given\s+that|when|for|if"
     r"|but|i\.e\.|that\s+is|meaning|making|giving)\b"
-    r"|\s*[;(]\s*(?:since|because|as|not|which|i\.e\.|that\s+is|rounded|see|where|so)\b|\s+[-–—]{1,3}\s+"
+    r"|\s*[;(]\s*(?:since|because|as|not|which|i\.e\.|that\s+is|rounded|see|where|so)\b|\s+[-–—]{1,3}\s+(?![\d.\\$(]|[A-Za-z]\b)"
     r"|,?\s+and\s+(?:it|this|that|we|the|so|thus|hence|therefore)\b",
     re.IGNORECASE,
 )
 _SAFE_CLAUSE = re.compile(
-    r"\s*,?\s+(?:since|because)\b|\s*,\s+(?:which|so|as|not|where|but|given)\b|\s+[-–—]{1,3}\s+(?:since|because"
+    r"\s*,?\s+(?:since|because)\b"
+    r"|\s*;\s+(?:it|this|that|he|she|they|we|which|there|its|the|since|because|as|so|not|in\s+fact|located)\b"
+    r"|\s*,\s+(?:which|so|as|not|where|but|given)\b|\s+[-–—]{1,3}\s+(?:since|because"
     r"|which|as)\b|\s+rather\s+than\b",
     re.IGNORECASE,
 )
@@ -45,6 +56,7 @@ _LEAD = re.compile(
 _ONE_NUMBER = re.compile(
     r"(?P<before>(?:[A-Za-z']+\s+){2,12})(?P<number>[＄$£€]?-?\d[\d,]*(?:\.\d+)?%?(?:\s+[^\d$\\]*)?)"
 )
+_IN_WORDS = re.compile(r"(?<=[\d%A-Za-z.$])\s+\((?!mod\b|base\b)[A-Za-z][A-Za-z .'-]{1,60}\)$")
 _LIMITS = re.compile(
     r"\b(?:least|most|than|between|not|no|never|or|half|million|over|under|above|below)\b", re.IGNORECASE
 )
@@ -74,10 +86,14 @@ def sentence_end(text: str) -> int:
                 r"\b(?:St|Mt|Dr|Mr|Mrs|Ms)$", text[: stop.start()]
             ):
                 return stop.start()
-            if re.match(r"\s+\d", text[stop.end() :]) and re.search(r"\b(?:No|Vol|Op|Art)$", text[: stop.start()]):
+            if re.match(r"\s+\d", text[stop.end() :]) and re.search(
+                r"\b(?:No|Vol|Op|Art|pp?|[Cc]h|[Ff]ig|[Ss]ec|[Ee]q)$", text[: stop.start()]
+            ):
                 continue
             if re.match(r"\s+[A-Z]|\s*[a-z,)]", text[stop.end() :]) and not text[stop.end() :].startswith("\n"):
                 continue
+        if stop.group() in "!?" and text[: stop.start()][-1:].isalpha() and _NAME_GOES_ON.match(text, stop.end()):
+            continue
         return stop.start()
     return len(text)
 
@@ -130,6 +146,12 @@ def value_in(text: str) -> str:
         # "for" and "so" may belong to words; behind a number or a formula they begin another clause
         if re.search(r"[\d\\$})\]%]", text[: clause.start()]):
             text = text[: clause.start()]
+    # a calculation behind a colon: "7: 3 + 4"
+    if calculation := re.match(r"([^\d:]{0,3}-?\d[\d,]*(?:\.\d+)?%?(?: [A-Za-z]+)?)\s*:\s+(?=.*[+*/×÷=A-Za-z-])", text):
+        text = calculation[1]
+    # a word for it in brackets: "9 (nine)", "9 (dollars)"
+    if (said := _IN_WORDS.search(text)) and re.search(r"\d", text[: said.start()]):
+        text = text[: said.start()]
     # a comma that ends the value: "10, and that is all"
     if (comma := re.search(r",\s+(?=[A-Za-z]{2,}\s+[A-Za-z])", text)) and re.search(r"\d", text[: comma.start()]):
         behind = text[comma.end() :]

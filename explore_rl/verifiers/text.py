@@ -16,21 +16,22 @@ _ARTICLES = re.compile(r"\b(?:a|an|the)\b(?![+#-])")
 # a number with its sign, separators and decimals; a sign belongs to it where no letter or digit stands before
 _NUMBER = re.compile(r"(?<![\w.,])([-−+]?)(\d{1,3}(?:,\d{3})+|\d+)((?:\.\d+)?)(?![\w])")
 _SIGNS = re.compile(r"(?<=\w)(?:\+{1,2}|#|(?<=\b\w)[-−](?=\s|$)|(?<=\b\w\w)[-−](?=\s|$))")  # C++, C#, O-, AB-
+# x < 5; no tag such as <b>
+_COMPARED = re.compile(r"(?<=[\w)\s])\s*(?:<=|>=|!=|[<>≤≥≠])\s*(?=[\w(.\s\ue003-])(?!/?[a-z]{1,12}>)")
+_RELATIONS = {"<": "\ue005", ">": "\ue006", "<=": "\ue007", "≤": "\ue007", ">=": "\ue008", "≥": "\ue008",
+              "!=": "\ue009", "≠": "\ue009"}  # fmt: skip
 _KEPT = {"+": "\ue001", "#": "\ue002", "-": "\ue003", "−": "\ue003", ".": "\ue004"}
-_BACK = str.maketrans({"\ue001": "+", "\ue002": "#", "\ue003": "-", "\ue004": "."})
+_BACK = str.maketrans(dict(zip("\ue001\ue002\ue003\ue004\ue005\ue006\ue007\ue008\ue009", "+#-.<>≤≥≠", strict=True)))
 
 
 class TextVerifier:
     r"""problem.answer: the text, or a list of texts of which any will do (aliases).
 
     Case, punctuation, articles, blanks and the accents of Latin and Greek letters do not count; the sign of a number,
-    its decimals, and the
-    signs of C++, C# and O- do. metric "exact": score 1 if equal, else 0. metric "f1": score is the F1
-    of the
-    words against the best reference; CORRECT from `threshold` on.
+    its decimals, and the signs of C++, C# and O- do. metric "exact": score 1 if equal, else 0. metric "f1": score is
+    the F1 of the words against the best reference; CORRECT from `threshold` on.
     extract: "lenient" or "boxed" as in `explore_rl.verifiers.extract`; "whole": the whole completion is the answer.
-    `mode` is the
-    normalised answer.
+    `mode` is the normalised answer.
     """
 
     def __init__(
@@ -59,6 +60,9 @@ class TextVerifier:
             answer = re.sub(r"\\(?:text|mathrm|textbf|mathbf)\s*\{([^{}]*)\}", r"\1", answer)
         if not answer or not (given := normalise(answer)):
             return no_answer("no final answer found")
+        references = [text for text in references if not _other_money(answer, text)]
+        if not references:
+            return wrong(answer, mode=given, reason="is of another currency")
         if self.metric == "exact":
             score = float(any(given == normalise(text) for text in references))
         else:
@@ -88,12 +92,19 @@ def normalise(text: str) -> str:
     >>> normalise("が") == normalise("か")
     False
     """
-    text = unicodedata.normalize("NFC", _without_accents(text).casefold())
+    text = unicodedata.normalize("NFC", _without_accents(text.replace("≠", "!=")).casefold())
     # what carries meaning is put out of the way of the punctuation
     text = _NUMBER.sub(lambda m: _kept(m[1].replace("+", "") + m[2].replace(",", "") + m[3]), text)
     text = _SIGNS.sub(lambda m: _kept(m.group()), text)
+    text = _COMPARED.sub(lambda m: f" {_RELATIONS[m.group().strip()]} ", text)
     words = "".join(" " if _is_punctuation(c) else c for c in text)
     return (" ".join(_ARTICLES.sub(" ", words).split()) or " ".join(words.split())).translate(_BACK)
+
+
+def _other_money(given: str, reference: str) -> bool:
+    """Whether both name a currency by its sign, and not the same one."""
+    one, other = ({c for c in text if unicodedata.category(c) == "Sc"} for text in (given, reference))
+    return bool(one and other and not one & other)
 
 
 def _kept(text: str) -> str:
@@ -113,10 +124,7 @@ def _without_accents(text: str) -> str:
 
 
 def _is_punctuation(c: str) -> bool:
-    return unicodedata.category(c)[0] in "PS" and c not in _BACK_SIGNS
-
-
-_BACK_SIGNS = "\ue001\ue002\ue003\ue004"
+    return unicodedata.category(c)[0] in "PS"
 
 
 def f1(given: str, reference: str) -> float:

@@ -1,12 +1,10 @@
 """The process that runs verifiers for the pool. Started clean: it shares nothing with its parent but a socket and two
-numbers, and imports
-only what its verifiers need.
+numbers, and imports only what its verifiers need.
 
     main() with the numbers of an open socket and of an open file for the Mark as arguments
 
 The parent sends a Setup, then lists of (verifier name, completion, pickled problem, truncated), until it closes the
-socket. The worker
-answers with
+socket. The worker answers with
 
     ("ready",)           all verifiers of the Setup are made
     ("verdicts", [...])  of the next items, in order; cheap ones several at a time
@@ -83,8 +81,7 @@ class Setup:
 
 def die_with_parent(parent: int) -> None:
     """Asks the kernel to kill this process when the thread that started it ends (Linux; elsewhere the closed socket
-    ends an idle
-    worker)."""
+    ends an idle worker)."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != parent:  # it ended before we asked

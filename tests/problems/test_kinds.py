@@ -161,6 +161,9 @@ def test_variables_reach_a_chat_template(tmp_path, make_tokenizer):
     assert "<think>" not in plain.render(QUESTION, tokenizer)
     assert without.render(QUESTION, tokenizer) == plain.render(QUESTION, tokenizer) + "<think></think>\n"
     assert template_hash(plain, tokenizer) != template_hash(without, tokenizer)
+    assert load_template("chat?enable_thinking=False").render(QUESTION, tokenizer) == without.render(
+        QUESTION, tokenizer
+    )
     (tmp_path / "t.jinja").write_text(PUBLISHED)
     own = load_template(f"{tmp_path / 't.jinja'}?enable_thinking=false")
     assert own.render(QUESTION, tokenizer) == without.render(QUESTION, tokenizer)

@@ -35,6 +35,9 @@ def case(given: str, expected: str, kind: str = "stdin") -> dict:
         ("print(open('/dev/stdin').read().strip())", "2", C),
         ("import sys\nwith open('/dev/stdin', 'rb') as f:\n    print(int(f.readline()))", "2\n3", C),
         ("open('/dev/stdout', 'w').write('2')", "", C),
+        ("print(open('/dev/fd/0').read().strip())", "2", C),
+        ("print(open('/proc/self/fd/0').read().strip())", "2", C),
+        ("help\ncopyright\nprint(2)", "", C),
     ],
 )
 def test_what_an_ordinary_interpreter_has(program, stdin, status):
@@ -95,3 +98,21 @@ def test_a_fence_of_five_is_closed_by_three():
     text = "`````python\nprint(1)\n```\nso\n```python\nprint(2)\n```"
     verdict = make_verifier("code")(text, Problem("p", "", io("", "2"), "code"))
     assert verdict.status is C
+
+
+@pytest.mark.parametrize(
+    ("completion", "program"),
+    [
+        ("```python\nprint('</s>')\n```", "print('</s>')\n"),
+        ('print("<|im_end|>", 7)', 'print("<|im_end|>", 7)'),
+        ("print(7)<|im_end|>\n<|im_start|>user", "print(7)"),
+        ("```python\nprint(7)\n```</s>", "print(7)\n"),
+        ("<answer>print(7)</answer>", "print(7)"),
+        ("<think>print(6)</think>\n<answer>\n```python\nprint(7)\n```\n</answer>", "print(7)\n"),
+        ('```python\ns = """\n<answer>\n"""\n```', 's = """\n<answer>\n"""\n'),
+    ],
+)
+def test_tags_and_tokens_round_a_program_and_in_it(completion, program):
+    from explore_rl.verifiers.code import extract_code
+
+    assert extract_code(completion)[0] == program

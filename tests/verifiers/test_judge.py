@@ -1,6 +1,5 @@
 """The judge against a real HTTP server on this machine that speaks the chat-completions protocol. A test of the
-protocol, the counting of
-votes and what goes wrong on the way; how well any model judges is not tested here."""
+protocol, the counting of votes and what goes wrong on the way; how well any model judges is not tested here."""
 
 import http.server
 import json
@@ -358,6 +357,9 @@ def test_from_the_command_line_into_the_records(server, tmp_path, capsys):
         "<think>VERDICT: CORRECT",
         cut("I lean to VERDICT: INCORRECT, but"),
         cut("VERDICT: CORRECT"),
+        "VERDICT: CORRECT or INCORRECT?",
+        "VERDICT: CORRECT, INCORRECT?",
+        "VERDICT: CORRECT if the units are ignored",
         "VERDICT: CORRECT so far. In the end, VERDICT: UNSURE",
     ],
 )
@@ -385,6 +387,27 @@ def test_a_thought_or_half_a_reply_is_no_vote(server, reply):
         ("SCORE: 0.5, no: SCORE: high", None),
         ("SCORE: −0.2", None),
         ("SCORE: 1.5", None),
+        ("SCORE (0-1): 0.4", 0.4),
+        ("SCORE [0 to 1]: **0.7**", 0.7),
+        ("SCORE: 5e-1", 0.5),
+        ("SCORE: 3 (out of 4)", 0.75),
+        ("SCORE: 0.9. The steps hold.", 0.9),
+        *(
+            (f"SCORE: {said}", None)
+            for said in (
+                "1 on a scale of 10",
+                "1:10",
+                "1,000",
+                "1 - 0.3",
+                "1 star",
+                "0.5-0.7",
+                "0.8 or 0.2",
+                "1 to 5",
+                "0.4 ± 0.2",
+                "1 if generous",
+                "0.9?",
+            )
+        ),
     ],
 )
 def test_a_score_is_read_whole_or_not_at_all(server, reply, score):

@@ -392,8 +392,7 @@ def _problem_and_solution(name: str, row: dict) -> tuple[Problem, str]:
 
 def _near_misses(answer: str) -> list[str]:
     """Other answers that look like this one: a changed number, a dropped or added minus, a missing or an additional
-    part, swapped
-    coordinates."""
+    part, swapped coordinates."""
     import re
 
     misses = []

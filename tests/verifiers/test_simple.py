@@ -109,6 +109,25 @@ def test_numeric(given_answer, answer, options, status):
     assert grade("numeric", f"\\boxed{{{given_answer}}}", answer, options).status is status
 
 
+@pytest.mark.parametrize(
+    ("answer", "given_answer", "right"),
+    [
+        ("\\$5", "5 cents", False),
+        ("5 m", "5 mm", False),
+        ("5 m", "500 cm", True),
+        ("5 m", "5", True),
+        ("5", "5 m", True),
+        ("3 kg", "3 litres", False),
+        ("2 hours", "120 minutes", True),
+        ("5", "5 negative", False),
+        ("0.05", "5%", True),
+    ],
+)
+def test_numeric_minds_units_that_are_given(answer, given_answer, right):
+    status = grade("numeric", f"\\boxed{{{given_answer}}}", answer).status
+    assert status is (Status.CORRECT if right else Status.WRONG)
+
+
 def test_numeric_refuses_a_reference_that_is_no_number():
     for answer in (True, None, "x", [1]):
         with pytest.raises(InputError, match="problem p"):
