@@ -34,6 +34,11 @@ METHODS = {
     "soft_overlong": ({"name": "soft_overlong", "buffer": 1}, ()),
     "remax": ({"name": "remax"}, ()),
     "reinforce_pp": ({"name": "reinforce_pp", "baseline": "group"}, ("algorithm.advantage=rloo",)),
+    "rs_grpo": ({"name": "rs_grpo", "beta": 2.0}, ()),
+    "simko": ({"name": "simko", "alpha": 0.2, "penalty": 1.5, "quantile": 0.5}, ()),
+    "prorl": ({"name": "prorl", "every": 1}, (*KL, "learner.optimizer=adamw", "learner.learning_rate=0.1")),
+    "ppo": ({"name": "ppo"}, ()),
+    "flow_rl": ({"name": "flow_rl", "beta": 2.0}, ()),
 }
 OFF = {
     "trace_injection": {"rate": 0.0},
@@ -43,6 +48,11 @@ OFF = {
     "soft_overlong": {"coefficient": 0.0},
     "remax": {"share": 0.0},
     "reinforce_pp": {"whiten": False},
+    "rs_grpo": {"beta": 0.0},  # Dr. GRPO
+    "simko": {"alpha": 0.0, "penalty": 1.0},
+    "prorl": {"every": None},
+    "ppo": {"share": 0.0},
+    "flow_rl": {"share": 0.0},
 }
 BUILTIN = {
     "kl in the loss": KL,
@@ -52,7 +62,6 @@ BUILTIN = {
     "overlong": ("algorithm.mask_truncated=true",),
     "dynamic_sampling": ("algorithm.dynamic_sampling_rounds=6",),
 }
-OWN = {"rs_grpo", "simko", "prorl", "ppo", "flow_rl"}  # they have it in tests/strategies/test_methods_together.py
 # What is refused, as docs/strategies.md has it.
 REFUSED = {
     ("mixture_policy", "engine_correction"): "its weight is the whole correction; set algorithm.importance_cap=null",
@@ -62,7 +71,13 @@ REFUSED = {
         "dynamic_sampling",
     ): "weight=exact would not be unbiased; set algorithm.dynamic_sampling_rounds=0",
     ("mixture_policy", "reinforce_pp"): "the spread that it divides by is that of what was drawn",
-    ("reinforce_pp", "dynamic_sampling"): "reinforce_pp normalises over the batch",
+    ("mixture_policy", "rs_grpo"): "it divides by the group's mean, which looks at the sample itself",
+    ("mixture_policy", "prorl"): "resets the base, and an engine draws from the initial one",
+    ("mixture_policy", "ppo"): "whiten=true divides by a spread that looks at the sample itself",
+    ("mixture_policy", "flow_rl"): "the balance is no policy gradient",
+    ("rs_grpo", "ppo"): "makes the advantages too",
+    ("remax", "rs_grpo"): "remax makes the advantages too",
+    ("remax", "ppo"): "remax makes the advantages too",
     ("kl in the loss", "kl in the reward"): "",  # one setting, algorithm.kl_place
 }
 NAMES = [*METHODS, *BUILTIN]
@@ -71,18 +86,24 @@ OF_METHODS = [pair for pair in itertools.permutations(METHODS, 2) if not {pair, 
 
 
 class Seen(Strategy):
-    """Keeps the groups that were learnt from."""
+    """Keeps the groups that were drawn, a draw at a time, and those that were learnt from."""
 
     def __init__(self):
-        self.groups = []
+        self.groups, self.draws = [], []
+
+    def keep(self, groups, context):
+        self.draws.append(groups)
+        return groups, 0
 
     def after_update(self, groups, context):
         self.groups = groups
 
 
-def config_of(names):
+def config_of(names, *more):
     settings = [setting for name in names for setting in (METHODS[name][1] if name in METHODS else BUILTIN[name])]
-    return digits_config(*STEP, *settings)
+    if "rs_grpo" in names:  # which makes the advantages
+        settings = [setting for setting in settings if not setting.startswith("algorithm.advantage=")]
+    return digits_config(*STEP, *settings, *more)
 
 
 def run(folder, names, *, config=None, off=()):
@@ -94,7 +115,7 @@ def run(folder, names, *, config=None, off=()):
 
 
 def test_the_cases_are_all_that_is_shipped():
-    assert METHODS.keys() == OFF.keys() == strategies.STRATEGIES.keys() - OWN
+    assert METHODS.keys() == OFF.keys() == strategies.STRATEGIES.keys()
     everything = digits_config(*(setting for settings in BUILTIN.values() for setting in settings))
     kinds = {type(strategy) for strategy in builtin.around([], everything)} | {builtin.KLInLoss}
     named = {getattr(builtin, name) for name in builtin.__all__ if name != "around"}
@@ -124,13 +145,25 @@ def of_source(groups, source):
     return [sample for sample in samples_of(groups) if sample.rollout.request.source == source]
 
 
+def drawn_before(outcome):
+    """Samples of the step in baselines, a list a draw, those of dropped groups included."""
+    (seen,) = [s for s in outcome.trainer.strategies if isinstance(s, Seen)]
+    every = [samples_of(groups) for groups in seen.draws]
+    return [[s for s in draw if s.rollout.drawn and s.rollout.request.in_baseline] for draw in every]
+
+
+def bonus_of(sample, names):
+    """What the diversity bonus adds in the first step, in which every answer is new."""
+    return 0.2 if "diversity_bonus" in names and sample.rollout.drawn and sample.verdict.is_evidence else 0.0
+
+
 def injects_a_trace_in_place_of_a_draw(outcome, groups, names):
     for group in groups:
         shaped = [sample for sample in group.samples if sample.terms.get("shaped_trace") == 1.0]
         assert len(shaped) == 1 and shaped[0].rollout.given.all() and not shaped[0].rollout.request.in_baseline
         assert len(drawn_of(group)) == 7
         counted = [s.reward for s in group.samples if s.rollout.request.in_baseline and s.reward is not None]
-        if not {"diversity_bonus", "remax"} & {*names}:  # measured against the draws, and not one of them
+        if not {"diversity_bonus", "remax", "rs_grpo"} & {*names}:  # measured against the draws, and not one of them
             spread = np.std(counted, ddof=1)
             divided = outcome.trainer.config.algorithm.advantage == "grpo" and spread > 1e-6
             expected = (shaped[0].reward - np.mean(counted)) / (spread + 1e-6 if divided else 1.0)
@@ -174,12 +207,17 @@ def weights_are_exact(outcome, groups, names):
             assert sample.weight == pytest.approx(np.exp(log_pi) / mixture, rel=1e-5)
 
 
+def beside(row):
+    """The coefficient of what goes with the policy gradient: its own, or that of what has taken its place."""
+    return row.terms["policy_gradient"] + row.terms.get("flow_balance", 0.0)
+
+
 def is_fed_by_every_row_of_the_policy_gradient(term, coefficient):
     def claim(outcome, groups, names):
         for row, sample in zip(outcome.updates[0].rows, learnt_from(groups), strict=True):
             assert (term in row.terms) == ("policy_gradient" in row.terms)
             if term in row.terms:
-                expected = coefficient * sample.weight * row.terms["policy_gradient"]
+                expected = coefficient * sample.weight * beside(row)
                 assert row.terms[term] == pytest.approx(expected)
         assert any(term in row.terms for row in outcome.updates[0].rows)
 
@@ -201,15 +239,81 @@ def measures_against_the_greedy_draw(outcome, groups, names):
         (greedy,) = [sample for sample in group.samples if sample.rollout.request.source == "greedy"]
         assert not greedy.terms and not greedy.rollout.request.in_baseline
         for sample in (sample for sample in group.samples if sample is not greedy):
-            bonus = 0.2 if "diversity_bonus" in names and sample.rollout.drawn and sample.verdict.is_evidence else 0.0
-            assert sample.advantage == pytest.approx(sample.reward - greedy.reward + bonus)
+            assert sample.advantage == pytest.approx(sample.reward - greedy.reward + bonus_of(sample, names))
 
 
 def normalises_over_the_batch(outcome, groups, names):
     counted = [s for s in samples_of(groups) if s.rollout.request.in_baseline]
     tokens = np.concatenate([s.columns["advantage"][~s.rollout.given] for s in counted])
-    values = np.concatenate([np.full(len(s.rollout.tokens), s.advantage)[~s.rollout.given] for s in counted])
+    worth = worth_by_the_critic(outcome, names) if "ppo" in names else {id(s): s.advantage for s in counted}
+    values = np.concatenate([np.full(len(s.rollout.tokens), worth[id(s)])[~s.rollout.given] for s in counted])
     assert tokens == pytest.approx((values - values.mean()) / values.std(), abs=1e-5)
+
+
+def gives_the_risk_sensitive_advantage(outcome, groups, names):
+    for group in groups:
+        rewarded = [s for s in group.samples if s.reward is not None and s.terms]
+        mean = np.mean([np.exp(2 * s.reward) for s in rewarded if s.rollout.request.in_baseline])
+        for sample in rewarded:
+            expected = (np.exp(2 * sample.reward) / mean - 1) / 2 + bonus_of(sample, names)
+            assert sample.advantage == pytest.approx(expected)
+
+
+def lifts_candidates_at_forks(outcome, groups, names):
+    """On every row of the policy gradient; a token forks if its entropy, by the table, is above the median."""
+    table = digit_table()
+    for row, sample in zip(outcome.updates[0].rows, learnt_from(groups), strict=True):
+        assert ("simko" in row.terms) == ("policy_gradient" in row.terms)
+        if "simko" in row.terms:
+            assert row.terms["simko"] == pytest.approx(beside(row) / (sample.weight if "flow_rl" in names else 1.0))
+            prompt, tokens = (tuple(x.tolist()) for x in (sample.rollout.request.prompt_ids, sample.rollout.tokens))
+            log_p = table.log_probabilities(table.rows(prompt, tokens))
+            entropy = -(np.exp(log_p) * log_p).sum(1)
+            assert (sample.columns["forks"] == (entropy > np.median(entropy) + 1e-6)).all()
+    assert any("simko" in row.terms for row in outcome.updates[0].rows)
+
+
+def moves_the_base_and_forgets(outcome, groups, names):
+    """And follows the mean score of all that the policy drew, of groups that were dropped as well."""
+    learner = outcome.learner
+    assert learner.base_refreshed and (learner.base.logits == learner.policy.logits).all()
+    assert not learner.optimizers["policy"].state and (learner.policy.logits != learner.start.logits).any()
+    (prorl,) = [s for s in outcome.trainer.strategies if s.key == "prorl"]
+    scores = [s.verdict.score for draw in drawn_before(outcome) for s in draw if s.verdict.score is not None]
+    assert prorl.score == pytest.approx(np.mean(scores)) and outcome.metrics[0]["prorl/resets"] == 1
+
+
+def worth_by_the_critic(outcome, names):
+    """id of a sample -> advantage of each of its tokens; the critic says 0 everywhere in the first step."""
+    worth = {}
+    for draw in drawn_before(outcome):
+        rewards = np.concatenate([np.full(len(s.rollout.tokens), s.reward) for s in draw])
+        for s in draw:
+            worth[id(s)] = (s.reward - rewards.mean()) / (rewards.std() + 1e-8) + bonus_of(s, names)
+    return worth
+
+
+def gives_the_advantage_that_the_critic_sees(outcome, groups, names):
+    worth = worth_by_the_critic(outcome, names)
+    for row, sample in zip(outcome.updates[0].rows, learnt_from(groups), strict=True):
+        assert ("value" in row.terms) == (id(sample) in worth) == sample.rollout.drawn
+        if sample.rollout.drawn:
+            assert sample.columns["return"] == pytest.approx(sample.reward)
+            if "reinforce_pp" not in names:  # which normalises it over the batch
+                assert sample.columns["advantage"] == pytest.approx(worth[id(sample)], abs=1e-5)
+    assert outcome.learner.values.detach().any()
+
+
+def balances_in_place_of_the_policy_gradient(outcome, groups, names):
+    """Policy and base are one in the first step and log Z is 0: a completion costs (beta x its mean advantage)^2."""
+    loss = 0.0
+    for row, sample in zip(outcome.updates[0].rows, learnt_from(groups), strict=True):
+        assert ("flow_balance" in row.terms) == ("policy_gradient" in row.terms)
+        if "flow_balance" in row.terms:
+            assert row.terms["policy_gradient"] == 0
+            worth = np.mean(sample.columns.get("advantage", sample.advantage))
+            loss += row.terms["flow_balance"] * len(sample.rollout.tokens) * (2 * worth) ** 2
+    assert loss > 0 and outcome.updates[0].report.metrics["flow_balance/loss"] == pytest.approx(loss, rel=1e-4)
 
 
 def corrects_what_the_policy_drew(outcome, groups, names):
@@ -242,6 +346,11 @@ CLAIMS = {
     "soft_overlong": is_paid_by_every_member,
     "remax": measures_against_the_greedy_draw,
     "reinforce_pp": normalises_over_the_batch,
+    "rs_grpo": gives_the_risk_sensitive_advantage,
+    "simko": lifts_candidates_at_forks,
+    "prorl": moves_the_base_and_forgets,
+    "ppo": gives_the_advantage_that_the_critic_sees,
+    "flow_rl": balances_in_place_of_the_policy_gradient,
     "kl in the loss": is_fed_by_every_row_of_the_policy_gradient("kl", 0.25),
     "kl in the reward": is_paid_by_every_member,
     "entropy": is_fed_by_every_row_of_the_policy_gradient("entropy", 0.125),
@@ -293,7 +402,8 @@ def test_each_alone_keeps_what_it_claims(tmp_path, name):
 )
 def test_one_switched_off_leaves_the_other_bit_for_bit(tmp_path, off, on):
     config = config_of((off, on))
-    alone, _ = run(tmp_path / "alone", (on,), config=config)
+    left = config_of((off, on), "algorithm.advantage=dr_grpo") if off == "rs_grpo" else config
+    alone, _ = run(tmp_path / "alone", (on,), config=left)
     beside, _ = run(tmp_path / "beside", (off, on), config=config, off=(off,))
     assert (beside.updates[0].gradient == alone.updates[0].gradient).all() and alone.updates[0].gradient.any()
     assert (beside.table == alone.table).all()
