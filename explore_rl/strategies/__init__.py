@@ -41,7 +41,7 @@ def make(settings: list[dict[str, Any]]) -> list[Strategy]:
         where = f"strategies[{i}]"
         options = dict(setting)
         name: str = options.pop("name")
-        kind = _class_of(name, where)
+        kind = class_of(name, where)
         _refuse_unknown_options(kind, options, where=f"{where}: {name}")
         try:
             built.append(kind(**options))
@@ -50,7 +50,8 @@ def make(settings: list[dict[str, Any]]) -> list[Strategy]:
     return built
 
 
-def _class_of(name: str, where: str) -> type[Strategy]:
+def class_of(name: str, where: str = "strategies") -> type[Strategy]:
+    """The class of a strategy's name, or of "module:Class". Raises InputError."""
     target = STRATEGIES.get(name, name)
     if ":" not in target:
         hint = _nearest(name, list(STRATEGIES))

@@ -113,6 +113,22 @@ class StepContext:
     kept: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Trial:
+    """How the tests of `explore_rl.strategies.checks` run a strategy.
+
+    on: the constructor's arguments.
+    off: those that switch it off; None: `on` with the first of coefficient, rate, scale, strength and size set to 0.
+    settings: overrides of the run's config, as on the command line.
+    left: overrides besides, of the run without it that it leaves alone where it is switched off.
+    """
+
+    on: dict[str, Any] = field(default_factory=dict)
+    off: dict[str, Any] | None = None
+    settings: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+
+
 class Strategy:
     """Base of all strategies: does nothing at each of the places.
 
@@ -121,6 +137,9 @@ class Strategy:
     regulariser: whether its terms hold the policy where it is, and are no reason to learn from a group.
     acts_on_draws: whether it does nothing for a group that nobody draws for.
     biases: why exact importance weights are biased beside it, in a few words; empty: they are not.
+    turn: "first" acts before the others of a recipe wherever it stands there, since they add to what it makes; "last"
+        acts after them and the built-in ones, and its `keep` sees the groups alone that count.
+    trial: how `explore_rl.strategies.checks` runs it.
     """
 
     name = "strategy"
@@ -128,6 +147,8 @@ class Strategy:
     regulariser = False
     acts_on_draws = False
     biases = ""
+    turn = ""
+    trial = Trial()
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)

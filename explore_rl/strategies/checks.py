@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from analysis.errors import InputError
 from explore_rl import strategies
 from explore_rl.config.schema import Config
 from explore_rl.strategies.base import Strategy
@@ -71,7 +72,7 @@ def check_strategy(
     *,
     on: dict[str, Any] | None = None,
     off: dict[str, Any] | None = None,
-    settings: Sequence[str] = (),
+    settings: Sequence[str] | None = None,
 ) -> Report:
     """Runs a strategy for six steps in several ways, and says what it does wrong.
 
@@ -81,19 +82,24 @@ def check_strategy(
         resume       steps 0-3 and, in a new process's place, 3-6 give the weights and samples of 0-6: its state is kept
 
     kind: the class.
-    on: the constructor's arguments; none: its defaults.
-    off: the arguments that switch it off; none: `on` with the first of coefficient, rate, scale, strength and size that
-        the constructor has set to 0.
-    settings: overrides of the run's config, as on the command line, for example "algorithm.importance_cap=null".
+    on: the constructor's arguments; none: those of the class's `trial`.
+    off: the arguments that switch it off; none: those of its `trial`, or `on` with the first of coefficient, rate,
+        scale, strength and size that the constructor has set to 0.
+    settings: overrides of the run's config, as on the command line, for example "algorithm.importance_cap=null"; none:
+        those of its `trial`.
     Raises InputError for a class or settings that a run would refuse too.
     """
     check_class(kind)
-    on = on or {}
+    trial = kind.trial
+    off = trial.off if on is None and off is None else off
+    on = trial.on if on is None else on
     off = _switched_off(kind, on) if off is None else off
+    settings = trial.settings if settings is None else settings
     config = digits_config(*SETTINGS, *settings)
+    left = digits_config(*SETTINGS, *settings, *trial.left)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        plain = run_steps(folder / "plain", config=config)
+        plain = run_steps(folder / "plain", config=left)
         whole = run_steps(folder / "whole", [kind(**on)], config=config)
         again = run_steps(folder / "again", [kind(**on)], config=config)
         run_steps(folder / "broken", [kind(**on)], config=config, stop_after=STOP)
@@ -163,13 +169,18 @@ def _gap(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def main(arguments: list[str], say: Callable[[str], None] = print) -> int:
-    """Checks the class that is named "module:Class", with its defaults. Returns 0 if it passes, else 1."""
+    """Checks the class that is named "module:Class", as its `trial` says. Returns 0 if it passes, else 1 or 2."""
     if len(arguments) != 1 or ":" not in arguments[0]:
         say("usage: python -m explore_rl.strategies.checks module:Class")
         return 2
     sys.path.insert(0, "")
-    (strategy,) = strategies.make([{"name": arguments[0]}])
-    report = check_strategy(type(strategy))
+    try:
+        kind = strategies.class_of(arguments[0])
+        strategies.make([{"name": arguments[0], **kind.trial.on}])
+        report = check_strategy(kind)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
     say(str(report))
     return 0 if report.ok else 1
 

@@ -9,6 +9,8 @@ import numpy as np
 from explore_rl.objectives.terms import LossTerm
 from explore_rl.types import Group, Sample
 
+WORTH = "worth"
+
 
 def free_terms(terms: Iterable[LossTerm]) -> frozenset[str]:
     """Names of the terms that pull the policy without an advantage. terms: without those of regularisers."""
@@ -29,6 +31,12 @@ def pulls(sample: Sample, free: frozenset[str]) -> bool:
 def has_signal(group: Group, free: frozenset[str]) -> bool:
     """Whether any sample of the group pulls. free: see `free_terms`."""
     return any(pulls(sample, free) for sample in group.samples)
+
+
+def token_worth(sample: Sample) -> np.ndarray:
+    """The advantage of each token, float32 [T], without weight and correction: the column `WORTH` of the rows."""
+    own = sample.columns.get("advantage", sample.advantage)
+    return np.broadcast_to(np.asarray(own, dtype=np.float32), len(sample.rollout.tokens)).copy()
 
 
 def token_advantage(sample: Sample) -> np.ndarray:

@@ -17,7 +17,7 @@ from explore_rl.types import Problem
 
 OTHERS = ("needs", "check", "state", "load_state", "term_name")  # what a strategy may override besides the places
 ALIKE = 0.8  # how like the name of a place another has to be to be taken for it
-MADE = ("old_logprob", "entropy", "advantage", "correction", "mask")  # columns that nobody else may fill
+MADE = ("old_logprob", "entropy", "advantage", "worth", "correction", "mask")  # columns that nobody else may fill
 
 
 def assemble(strategies: list[Strategy], config: Config) -> list[Strategy]:

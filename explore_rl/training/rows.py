@@ -12,7 +12,7 @@ from explore_rl.config.schema import Config
 from explore_rl.objectives.normalisers import row_weights
 from explore_rl.objectives.terms import LossTerm
 from explore_rl.rollout.seeds import hashed_seed
-from explore_rl.strategies.signal import token_advantage
+from explore_rl.strategies.signal import WORTH, token_advantage, token_worth
 from explore_rl.types import Group, Rollout, Row, Sample
 
 
@@ -51,16 +51,18 @@ def make_rows(samples: list[Sample], terms: list[LossTerm], config: Config) -> l
         weights[normaliser] = np.zeros(len(samples))
         weights[normaliser][feeds] = row_weights(lengths[feeds], algorithm.aggregation, config.rollout.max_new_tokens)
 
+    wants_worth = any(WORTH in term.row_columns for term in terms)
     rows = []
     for i, sample in enumerate(samples):
         if lengths[i] == 0:
             continue
         tokens, prompt_length = sequence_of(sample.rollout)
+        worth = {WORTH: token_worth(sample)} if wants_worth else {}
         row = Row(
             tokens=tokens,
             prompt_length=prompt_length,
             terms={name: c * weights[normaliser_of[name]][i] for name, c in sample.terms.items()},
-            columns={**sample.columns, "advantage": token_advantage(sample)},
+            columns={**sample.columns, **worth, "advantage": token_advantage(sample)},
             mask=masks[i],
         )
         rows.append(row)

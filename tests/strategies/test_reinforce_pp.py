@@ -5,8 +5,10 @@ import pytest
 from fixed_batch import coin_table, gradient_of_groups, group, sample
 
 from analysis.errors import InputError
+from explore_rl.strategies.methods.ppo import Ppo
 from explore_rl.strategies.methods.reinforce_pp import ReinforcePP
 from explore_rl.strategies.methods.remax import Remax
+from explore_rl.strategies.methods.rs_grpo import RsGrpo
 from explore_rl.testing import digits_config, make_trainer, run_steps
 
 
@@ -48,6 +50,14 @@ def test_the_batch_has_mean_0_and_spread_1_over_its_tokens(tmp_path):
     assert (tokens.mean(), tokens.std()) == pytest.approx((0, 1), abs=1e-5)
 
 
+def test_with_dynamic_sampling_the_batch_is_normalised_over_all_its_draws(tmp_path):
+    config = digits_config("algorithm.dynamic_sampling_rounds=6", "algorithm.group_size=4", "run.steps=1")
+    outcome = run_steps(tmp_path, [ReinforcePP()], config=config)
+    assert outcome.metrics[0]["dynamic_sampling/draws"] > 1 and outcome.metrics[0]["signal/groups_dropped"] > 0
+    tokens = np.concatenate([row.columns["advantage"] for row in outcome.updates[0].rows])
+    assert (tokens.mean(), tokens.std()) == pytest.approx((0, 1), abs=1e-5)
+
+
 def test_it_goes_on_where_it_stopped(tmp_path):
     config = digits_config("run.steps=6")
     whole = run_steps(tmp_path / "whole", [ReinforcePP(kl_coefficient=0.1)], config=config)
@@ -57,9 +67,8 @@ def test_it_goes_on_where_it_stopped(tmp_path):
 
 
 def test_what_makes_no_sense_beside_it_is_refused(tmp_path):
-    with pytest.raises(InputError, match="algorithm.dynamic_sampling_rounds=2: reinforce_pp normalises over the batch"):
-        make_trainer(tmp_path, [ReinforcePP()], config=digits_config("algorithm.dynamic_sampling_rounds=2"))
-    with pytest.raises(InputError, match="remax is a baseline"):
-        make_trainer(tmp_path, [ReinforcePP(), Remax()])
+    for other in (Remax(), RsGrpo(), Ppo()):
+        with pytest.raises(InputError, match=f"{other.name} is a baseline"):
+            make_trainer(tmp_path, [ReinforcePP(), other])
     with pytest.raises(InputError, match="algorithm.advantage=grpo: it divides by the spread of a group"):
         make_trainer(tmp_path, [ReinforcePP(baseline="group")])

@@ -5,6 +5,7 @@ import random
 import pytest
 
 from analysis.errors import InputError
+from explore_rl import strategies
 from explore_rl.strategies.base import Strategy
 from explore_rl.strategies.checks import check_strategy, main
 from explore_rl.testing import digits_config, run_steps
@@ -121,3 +122,16 @@ def test_the_command(tmp_path, monkeypatch):
     assert main(["test_check_strategy:ShortAnswers"], said.append) == 0
     assert said[0].startswith("strategy short_answers:\npassed")
     assert main(["test_check_strategy"], said.append) == 2 and said[1].startswith("usage")
+
+
+@pytest.mark.parametrize("name", strategies.STRATEGIES)
+def test_what_is_shipped_passes(name):
+    report = check_strategy(strategies.class_of(name))
+    assert report.ok, report
+
+
+def test_a_class_that_cannot_be_made_is_one_line(capsys):
+    assert main(["explore_rl.strategies.methods.ppo:Pop"]) == 2
+    assert main(["explore_rl.strategies.methods.soft_overlong:NoTrial"]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2 and "cannot be imported" in said[0]

@@ -1,7 +1,7 @@
 """What the settings under `algorithm` do in a step, written as strategies: the trainer itself holds no algorithm.
 
-They stand around the strategies of a recipe. What gives rewards and advantages their first value comes before those,
-what takes the last word on terms, masks and groups comes after.
+They stand around the strategies of a recipe, but for those whose `turn` is last. What gives rewards and advantages
+their first value comes before those, what takes the last word on terms, masks and groups comes after.
 """
 
 from __future__ import annotations
@@ -45,4 +45,5 @@ def around(strategies: list[Strategy], config: Config) -> list[Strategy]:
         after.append(OverlongFilter())
     if algorithm.dynamic_sampling_rounds:
         after.append(DynamicSampling())
-    return [*before, *strategies, *after]
+    first, middle, last = ([s for s in strategies if s.turn == turn] for turn in ("first", "", "last"))
+    return [*before, *first, *middle, *after, *last]

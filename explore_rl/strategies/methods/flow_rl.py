@@ -1,9 +1,9 @@
 """FlowRL (arXiv 2509.15207): the policy is to match a distribution of rewards, by a trajectory balance per completion.
 
-Acts at: keep (the rows of the policy gradient feed the term in its place, all advantages being made), terms.
+Acts at: keep (the rows of the policy gradient feed the term in its place), terms.
 
     L = w (log Z(x) + mean_t log pi(y_t) - beta r - mean_t log pi_base(y_t))^2
-    w = clip(pi(y) / pi_old(y), 1 - clip, 1 + clip), a constant;   r = the group's advantage
+    w = clip(pi(y) / pi_old(y), 1 - clip, 1 + clip), a constant;   r = the advantage, whoever made it
 
 so that pi ~ pi_base e^(beta r) / Z with lengths normalised away. log Z is a head on the policy: linear on the hidden
 state of the prompt's last token. Its gradient goes into the trunk too. The loss is the same at each token of a
@@ -12,7 +12,6 @@ completion, so aggregation=sequence makes it the mean over completions.
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,7 +21,7 @@ from explore_rl.objectives import readouts
 from explore_rl.objectives.losses import MAX_LOG_RATIO
 from explore_rl.objectives.terms import SEQUENCE, LossTerm
 from explore_rl.strategies import parameters
-from explore_rl.strategies.base import Needs, StepContext, Strategy
+from explore_rl.strategies.base import Needs, StepContext, Strategy, Trial
 from explore_rl.strategies.builtin.group_advantage import POLICY_GRADIENT
 from explore_rl.strategies.builtin.kl import base_logprob
 from explore_rl.types import Group, Problem
@@ -38,6 +37,7 @@ class FlowRL(Strategy):
 
     name = "flow_rl"
     acts_on_draws = True
+    trial = Trial(off={"share": 0.0})
 
     def __init__(self, *, beta: float = 15.0, clip: float = 0.2, share: float = 1.0):
         self.beta = parameters.number("beta", beta, above=0)
@@ -57,7 +57,7 @@ class FlowRL(Strategy):
             LossTerm(
                 name="flow_balance",
                 function=flow_balance,
-                columns=("old_logprob", "base_logprob", "flow_reward", readouts.head("log_z"), SEQUENCE),
+                columns=("old_logprob", "base_logprob", "worth", readouts.head("log_z"), SEQUENCE),
                 params={"beta": self.beta, "clip": self.clip},
                 normaliser=POLICY_GRADIENT,
                 metrics=flow_metrics,
@@ -67,8 +67,6 @@ class FlowRL(Strategy):
     def keep(self, groups: list[Group], context: StepContext) -> tuple[list[Group], int]:
         for sample in (s for g in groups for s in g.samples):
             if POLICY_GRADIENT in sample.terms and "base_logprob" in sample.columns:
-                worth = sample.columns.get("advantage", sample.advantage)
-                sample.columns["flow_reward"] = np.full(len(sample.rollout.tokens), worth, dtype=np.float32)
                 whole = sample.terms[POLICY_GRADIENT]
                 ours = {"flow_balance": whole * self.share * sample.weight}
                 sample.terms = {**sample.terms, POLICY_GRADIENT: whole * (1 - self.share), **ours}

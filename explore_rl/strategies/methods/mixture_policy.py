@@ -36,7 +36,7 @@ from explore_rl.config.schema import Config
 from explore_rl.objectives import readouts
 from explore_rl.objectives.corrections import mixture_weight
 from explore_rl.strategies import parameters
-from explore_rl.strategies.base import Column, Needs, StepContext, Strategy
+from explore_rl.strategies.base import Column, Needs, StepContext, Strategy, Trial
 from explore_rl.types import Group, Problem, Request, Sample
 
 log = logging.getLogger(__name__)
@@ -61,6 +61,10 @@ class MixturePolicy(Strategy):
 
     name = "mixture_policy"
     acts_on_draws = True
+    trial = Trial(
+        off={"share_policy": 1.0, "share_base": 0.0, "share_hot": 0.0},
+        settings=("algorithm.importance_cap=null", "algorithm.advantage=rloo", "algorithm.aggregation=constant"),
+    )
 
     def __init__(
         self,
@@ -116,8 +120,9 @@ class MixturePolicy(Strategy):
 
         # What else would bias the weighted gradient: a baseline or a scale that looks at the sample, a divisor that
         # follows the lengths drawn, a choice of groups or of samples by what came back.
+        made_by_another = any(other.turn == "first" for other in others)  # which is judged by its `biases` below
         exact_needs = {
-            "advantage=rloo": algorithm.advantage == "rloo",
+            "advantage=rloo": algorithm.advantage == "rloo" or made_by_another,
             "divide_by_std=null": not algorithm.divide_by_std,
             "aggregation=constant": algorithm.aggregation == "constant",
             "dynamic_sampling_rounds=0": algorithm.dynamic_sampling_rounds == 0,

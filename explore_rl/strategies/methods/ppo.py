@@ -20,7 +20,7 @@ from explore_rl.config.schema import Config
 from explore_rl.objectives import readouts
 from explore_rl.objectives.terms import LossTerm
 from explore_rl.strategies import parameters
-from explore_rl.strategies.base import Column, Needs, StepContext, Strategy
+from explore_rl.strategies.base import Column, Needs, StepContext, Strategy, Trial
 from explore_rl.strategies.builtin.group_advantage import against_group
 from explore_rl.strategies.rivals import refuse_rivals
 from explore_rl.types import Group, Problem
@@ -38,6 +38,7 @@ class Ppo(Strategy):
 
     name = "ppo"
     acts_on_draws = True
+    trial = Trial(off={"share": 0.0})
 
     def __init__(
         self,

@@ -1,10 +1,11 @@
 """ProRL's hard resets (arXiv 2505.24864, section 2.3): the KL's base becomes the present policy, the optimizer forgets.
 
-Acts at: after_update. The rest of ProRL are settings: clip-higher, dynamic sampling, KL in the loss.
+Acts at: reward (it notes the scores of everything drawn), after_update. The rest of ProRL are settings: clip-higher,
+dynamic sampling, KL in the loss.
 
 A KL to a base that stays where it was grows until it outweighs the reward. ProRL moves the base when validation
-stagnates. Here it moves after every so many steps, or when the mean score of the draws, smoothed over about ten steps,
-has not risen for so long.
+stagnates. Here it moves after every so many steps, or when the mean score of the policy's draws, smoothed over about
+ten steps, has not risen for so long.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 from analysis.errors import InputError
 from explore_rl.config.schema import Config
 from explore_rl.strategies import parameters
-from explore_rl.strategies.base import StepContext, Strategy
+from explore_rl.strategies.base import StepContext, Strategy, Trial
 from explore_rl.types import Group, Problem
 
 RATE = 0.1  # of the smoothed score
@@ -31,6 +32,7 @@ class ProRL(Strategy):
     """
 
     name = "prorl"
+    trial = Trial(on={"every": 1}, off={}, settings=("algorithm.kl=k2", "algorithm.kl_coefficient=0.25"))
 
     def __init__(self, *, every: int | None = None, patience: int | None = None):
         self.every = None if every is None else parameters.whole("every", every, least=1)
@@ -47,9 +49,14 @@ class ProRL(Strategy):
         if any(need.base_engine for need in needs):
             raise InputError("strategies: prorl: resets the base, and an engine draws from the initial one")
 
+    def reward(self, groups: list[Group], context: StepContext) -> None:
+        """Notes the scores: of every draw, since dynamic sampling drops groups that failed; of no other component."""
+        own = [s for g in groups for s in g.samples if s.rollout.drawn and s.rollout.request.in_baseline]
+        scores: list[float] = context.kept.setdefault("scores", [])
+        scores += [s.verdict.score for s in own if s.verdict.score is not None]
+
     def after_update(self, groups: list[Group], context: StepContext) -> None:
-        scores = [s.verdict.score for g in groups for s in g.samples if s.rollout.drawn and s.verdict.score is not None]
-        if scores:
+        if scores := context.kept.get("scores"):
             mean = float(np.mean(scores))
             self.score = mean if self.score is None else self.score + RATE * (mean - self.score)
         self.waited += 1

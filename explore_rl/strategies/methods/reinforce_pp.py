@@ -1,11 +1,14 @@
 """REINFORCE++ (arXiv 2501.03262, section 3): advantages are normalised over the whole batch, not within a group.
 
-Acts at: keep, when every strategy has changed the advantages that it would; it writes them per token. With r the reward
-of a completion, or with `baseline: group` its advantage within the group (r - mean of the group by
-`algorithm.advantage: dr_grpo`),
+Acts at: keep, when every strategy has changed the advantages that it would and dynamic sampling has said which groups
+count; it writes advantages per token. With r the reward of a completion, or with `baseline: group` its advantage within
+the group (r - mean of the group by `algorithm.advantage: dr_grpo`, or what `rs_grpo`, `remax` or `ppo` make of it),
 
     A_t = r - kl_coefficient sum over i >= t of (log pi_old(y_i) - log pi_base(y_i))
     A_t <- (A_t - mean) / std      over all drawn tokens of the batch
+
+With dynamic sampling a batch has several draws: each normalises anew all that count so far, so that the last one
+normalises the batch. Which groups count is judged before that.
 
 The sum is what the tokens from t on pay in KL, the estimator k1 at each of them. The form with baseline has its KL in
 the loss instead (algorithm.kl: k2).
@@ -19,9 +22,10 @@ from analysis.errors import InputError
 from explore_rl.config.schema import Config
 from explore_rl.objectives.advantages import EPSILON
 from explore_rl.strategies import parameters
-from explore_rl.strategies.base import Needs, StepContext, Strategy
+from explore_rl.strategies.base import Needs, StepContext, Strategy, Trial
 from explore_rl.strategies.builtin.group_advantage import against_group
 from explore_rl.strategies.builtin.kl import base_logprob
+from explore_rl.strategies.rivals import WHOLE_ADVANTAGE
 from explore_rl.types import Group, Problem, Sample
 
 
@@ -34,6 +38,10 @@ class ReinforcePP(Strategy):
     """
 
     name = "reinforce_pp"
+    turn = "last"
+    trial = Trial(
+        on={"baseline": "group"}, off={"baseline": "group", "whiten": False}, settings=("algorithm.advantage=dr_grpo",)
+    )
 
     def __init__(self, *, baseline: str = "none", kl_coefficient: float = 0.0, whiten: bool = True):
         self.baseline = parameters.choice("baseline", baseline, ("none", "group"))
@@ -47,15 +55,11 @@ class ReinforcePP(Strategy):
 
     def check(self, config: Config, problems: list[Problem], others: list[Strategy]) -> None:
         algorithm = config.algorithm
-        if self.baseline == "none" and any(other.name == "remax" for other in others):
-            raise InputError("strategies: reinforce_pp: remax is a baseline, and baseline=none has none; set group")
-        if self.whiten and algorithm.dynamic_sampling_rounds:
-            raise InputError(
-                f"algorithm.dynamic_sampling_rounds={algorithm.dynamic_sampling_rounds}: reinforce_pp normalises over"
-                " the batch, and that is not whole before the last draw; set 0"
-            )
+        makes = next((other.name for other in others if other.name in WHOLE_ADVANTAGE), None)
+        if self.baseline == "none" and makes:
+            raise InputError(f"strategies: reinforce_pp: {makes} is a baseline, and baseline=none has none; set group")
         divides = algorithm.divide_by_std or (algorithm.divide_by_std is None and algorithm.advantage == "grpo")
-        if self.whiten and self.baseline == "group" and divides:
+        if self.whiten and self.baseline == "group" and divides and makes != "rs_grpo":
             raise InputError(
                 f"algorithm.advantage={algorithm.advantage}: it divides by the spread of a group, and reinforce_pp with"
                 " baseline=group by that of the batch; choose dr_grpo or rloo"
@@ -65,10 +69,12 @@ class ReinforcePP(Strategy):
         samples = [s for g in groups for s in g.samples if s.reward is not None and len(s.rollout.tokens)]
         own = {id(sample): value for g in groups for sample, value in against_group(g, context.config)}
         values = [self._returns(sample, own.get(id(sample), 0.0)) for sample in samples]
-        counted = [v[~s.rollout.given] for s, v in zip(samples, values, strict=True) if s.rollout.request.in_baseline]
+        so_far = context.kept.setdefault("so far", [])
+        so_far += zip(samples, values, strict=True)
+        counted = [value[~s.rollout.given] for s, value in so_far if s.rollout.request.in_baseline]
         tokens = np.concatenate([*counted, np.zeros(0)])
         mean, std = (tokens.mean(), tokens.std()) if len(tokens) else (0.0, 0.0)
-        for sample, value in zip(samples, values, strict=True):
+        for sample, value in so_far:
             if self.whiten:
                 value = (value - mean) / std if std > EPSILON else value - mean
             sample.columns["advantage"] = value.astype(np.float32)

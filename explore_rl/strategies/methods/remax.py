@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from explore_rl.strategies import parameters
-from explore_rl.strategies.base import StepContext, Strategy
+from explore_rl.strategies.base import StepContext, Strategy, Trial
 from explore_rl.strategies.builtin.group_advantage import against_group
 from explore_rl.types import Group, Request
 
@@ -28,6 +28,7 @@ class Remax(Strategy):
 
     name = "remax"
     acts_on_draws = True
+    trial = Trial(off={"share": 0.0})
 
     def __init__(self, *, share: float = 1.0):
         self.share = parameters.share("share", share)

@@ -1,6 +1,7 @@
 """Risk-sensitive advantages: RS-GRPO (arXiv 2509.24261), between Dr. GRPO and MaxRL (arXiv 2602.02710).
 
-Acts at: advantage (in place of the group's). With mean over the group's samples that count,
+Acts at: advantage (in place of the group's, before other strategies add to it). With the mean over the group's samples
+that count,
 
     A_i = (1 / beta) (e^(beta r_i) / mean_j e^(beta r_j) - 1)     beta > 0
     A_i = r_i - mean r                                            beta = 0, the limit: Dr. GRPO
@@ -20,7 +21,7 @@ import numpy as np
 from analysis.errors import InputError
 from explore_rl.config.schema import Config
 from explore_rl.strategies import parameters
-from explore_rl.strategies.base import StepContext, Strategy
+from explore_rl.strategies.base import StepContext, Strategy, Trial
 from explore_rl.strategies.builtin.group_advantage import against_group
 from explore_rl.strategies.rivals import refuse_rivals
 from explore_rl.types import Group, Problem
@@ -35,6 +36,10 @@ class RsGrpo(Strategy):
 
     name = "rs_grpo"
     acts_on_draws = True
+    turn = "first"
+    trial = Trial(
+        off={"beta": 0.0}, settings=("algorithm.divide_by_std=null",), left=("algorithm.divide_by_std=false",)
+    )
     biases = "it divides by the group's mean, which looks at the sample itself"
 
     def __init__(self, *, beta: float = 2.0, all_wrong: bool = False):
@@ -63,8 +68,8 @@ class RsGrpo(Strategy):
             rewards = np.array([sample.reward for sample, _ in in_group], dtype=np.float64)
             counts = np.array([sample.rollout.request.in_baseline for sample, _ in in_group], dtype=bool)
             values = family(rewards, counts, beta=self.beta, all_wrong=self.all_wrong)
-            for (sample, own), value in zip(in_group, values, strict=True):
-                sample.advantage = float(value) + (sample.advantage - own)  # what other strategies have added stays
+            for (sample, _), value in zip(in_group, values, strict=True):
+                sample.advantage = float(value)
 
 
 def family(rewards: np.ndarray, counts: np.ndarray, *, beta: float, all_wrong: bool = False) -> np.ndarray:

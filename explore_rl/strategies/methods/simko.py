@@ -26,7 +26,7 @@ from explore_rl.objectives import readouts
 from explore_rl.objectives.losses import ppo_clip
 from explore_rl.objectives.terms import LossTerm
 from explore_rl.strategies import parameters
-from explore_rl.strategies.base import StepContext, Strategy
+from explore_rl.strategies.base import StepContext, Strategy, Trial
 from explore_rl.strategies.builtin.group_advantage import POLICY_GRADIENT, policy_gradient
 from explore_rl.types import Group, Problem
 
@@ -42,6 +42,7 @@ class SimKO(Strategy):
 
     name = "simko"
     acts_on_draws = True
+    trial = Trial(off={"alpha": 0.0, "penalty": 1.0})
 
     def __init__(self, *, k: int = 3, alpha: float = 0.01, penalty: float = 1.1, quantile: float = 0.8):
         self.k = parameters.whole("k", k, least=1)

@@ -14,7 +14,7 @@ from __future__ import annotations
 from analysis.errors import InputError
 from explore_rl.config.schema import Config
 from explore_rl.strategies import parameters
-from explore_rl.strategies.base import StepContext, Strategy
+from explore_rl.strategies.base import StepContext, Strategy, Trial
 from explore_rl.types import Group, Problem
 
 
@@ -26,6 +26,7 @@ class SoftOverlong(Strategy):
     """
 
     name = "soft_overlong"
+    trial = Trial(on={"buffer": 2})
 
     def __init__(self, *, buffer: int, coefficient: float = 0.5):
         self.buffer = parameters.whole("buffer", buffer, least=1)
