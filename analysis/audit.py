@@ -97,12 +97,15 @@ def audit(
     found: dict[str, Any] = {}
     details: list[dict[str, Any]] = [{} for _ in labels]
     tasks: dict[str, tuple[Counts, Counts, Bootstrap]] = {}
+    parts: list[tuple[Pair, np.ndarray]] = []
     for name, index in groups.items():
         if len(names) == 1 and name == POOLED:
             found[POOLED] = found[names[0]]
             continue
         again = None if redraw is None else redraw.subset(index)
-        pair = Pair(base.subset(index), tuned.subset(index), again, scores, settings)
+        known = tuple(parts) if name == POOLED else ()
+        pair = Pair(base.subset(index), tuned.subset(index), again, scores, settings, known)
+        parts.append((pair, index))
         section, certificate, plan = _section(
             pair, nulls[name], bounds=bounds.at(index), independent=dependence.cells is None
         )

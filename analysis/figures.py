@@ -112,6 +112,9 @@ def methods_figure(methods: dict[str, list[tuple]], label: str) -> Figure:
 
 def save(figure: Figure, path: Path) -> list[Path]:
     """path.svg and path.png (300 dpi), each written aside, then renamed."""
+    figure.draw_without_rendering()  # lays the figure out, once for both files
+    figure.set_layout_engine("none")
+    around = figure.get_tightbbox().padded(0.03)
     written = []
     for ending in ("svg", "png"):
         final = path.with_name(f"{path.name}.{ending}")
@@ -121,8 +124,7 @@ def save(figure: Figure, path: Path) -> list[Path]:
                 aside,
                 format=ending,
                 dpi=300,
-                bbox_inches="tight",
-                pad_inches=0.03,
+                bbox_inches=around,
                 metadata={"Date": None} if ending == "svg" else None,
             )
             os.replace(aside, final)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from scipy import optimize
 
 from analysis.counts import Counts
 from analysis.crossing import grid_up_to
@@ -20,6 +21,7 @@ from analysis.pair import Pair
 from analysis.pass_at_k import log_miss, pass_at_k
 
 WIDEST = 60.0  # ln of the largest odds ratio that is looked at
+CLOSE = 1e-9  # within so much of the crossing the bisection looks for itself
 STEPS = 50  # of bisection: 2 WIDEST / 2^50 is far below rounding of what is printed
 TIMES = (2, 4)  # so many times the tuned model's draws are given to the base, where it has them
 
@@ -64,9 +66,11 @@ def _solve(rising: Callable[[float], float]) -> float:
     """Where a rising function of the log odds ratio crosses 0, within +-WIDEST."""
     low = -WIDEST
     high = WIDEST
+    near = optimize.brentq(rising, low, high, xtol=CLOSE / 10) if rising(low) < 0 < rising(high) else None
     for _ in range(STEPS):
         middle = (low + high) / 2
-        if rising(middle) < 0:
+        below = rising(middle) < 0 if near is None or abs(middle - near) < CLOSE else middle < near
+        if below:
             low = middle
         else:
             high = middle

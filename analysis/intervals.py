@@ -11,6 +11,7 @@ have the bootstrap-t. docs/calibration.md shows the coverage.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -47,8 +48,8 @@ def wilson(x: ArrayLike, n: ArrayLike, *, confidence: float = 0.95) -> tuple[np.
 class Bootstrap:
     """Resamples of the problems, the same for every statistic of one pair of models (so that differences are paired).
 
-    problems: float32 [B, M], how often each problem was drawn; pseudo: float32 [B, 4], how often each pseudo-problem
-    was. A row sums to M + 2.
+    problems: float64 [B, M], how often each problem was drawn (so that no product has to convert it); pseudo: float64
+    [B, 4], how often each pseudo-problem was. A row sums to M + 2.
     """
 
     problems: np.ndarray
@@ -57,11 +58,21 @@ class Bootstrap:
 
     @staticmethod
     def draw(problems: int, replicates: int, *, rng: np.random.Generator, confidence: float = 0.95) -> Bootstrap:
-        counts = np.zeros((replicates, problems + 4), dtype=np.float32)
+        counts = np.zeros((replicates, problems + 4))
         for row in range(replicates):
             slot = rng.integers(2 * problems + 4, size=problems + 2)  # a problem owns two slots, a pseudo-problem one
             counts[row] = np.bincount(np.where(slot < 2 * problems, slot // 2, slot - problems), minlength=problems + 4)
-        return Bootstrap(counts[:, :problems], counts[:, problems:], confidence)
+        return Bootstrap(np.ascontiguousarray(counts[:, :problems]), counts[:, problems:].copy(), confidence)
+
+    @cached_property
+    def sizes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Problems and pseudo-problems of each replicate: two [B]."""
+        return self.problems.sum(axis=1), self.pseudo.sum(axis=1)
+
+    @cached_property
+    def by_problem(self) -> np.ndarray:
+        """`problems` with the replicates of one problem side by side."""
+        return np.asfortranarray(self.problems)
 
     def means(self, values: np.ndarray, pseudo: np.ndarray | None = None) -> np.ndarray:
         """Replicates of the mean over problems. values: [M] or [M, K]; returns [B] or [B, K].
@@ -72,12 +83,12 @@ class Bootstrap:
         values = np.asarray(values, dtype=np.float64)
         known = ~np.isnan(values)
         total = self.problems @ np.where(known, values, 0.0)
-        size = self.problems.sum(axis=1) if known.all() else self.problems @ known.astype(np.float64)
+        size = self.sizes[0] if known.all() else self.problems @ known.astype(np.float64)
         if known.all() and values.ndim == 2:
             size = size[:, None]
         if pseudo is not None:
             extra = self.pseudo @ pseudo
-            extra_size = self.pseudo.sum(axis=1)
+            extra_size = self.sizes[1]
             if values.ndim == 2:
                 extra = extra[:, None]
                 extra_size = extra_size[:, None]
@@ -114,10 +125,10 @@ class Bootstrap:
         x = values[known]
         if len(x) < 2:
             return np.nan, np.nan
-        weight = self.problems[:, known].astype(np.float64)
+        weight = self.by_problem if known.all() else self.problems[:, known]
         middle = x.mean()
         beyond = x - middle  # about the mean, so that squares keep their digits
-        size = np.maximum(weight.sum(axis=1), 1.0)
+        size = np.maximum(self.sizes[0] if known.all() else weight.sum(axis=1), 1.0)
         shift = weight @ beyond / size
         error = np.sqrt(np.maximum(weight @ beyond**2 / size - shift**2, 0.0) / np.maximum(size - 1, 1.0))
         scale = float(np.sqrt((beyond**2).sum() / (len(x) * (len(x) - 1))))

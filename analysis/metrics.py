@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -67,6 +69,7 @@ def majority_at_k(
     order = np.argsort(answers.problem, kind="stable")
     bounds = np.searchsorted(answers.problem[order], np.arange(problems + 1))
     votes = np.array([answer is not None for answer in answers.answer], dtype=bool)
+    plans: dict[int, _Sets] = {}
     for i in range(problems):
         rows = order[bounds[i] : bounds[i + 1]]
         if not len(rows):
@@ -80,17 +83,49 @@ def majority_at_k(
         if len(rows) == 1:
             result[i] = float(correct[0] and voting[0])
             continue
-        below = k[k < n]
-        shuffles = max((int(np.ceil(repeats / (n // size))) for size in below), default=0)
-        shuffled = rng.permuted(np.tile(np.repeat(np.arange(len(rows)), count), (shuffles, 1)), axis=1)
-        for column, size in enumerate(k):
-            if size == n:
-                drawn = count[None, :]
-            else:
-                sets = shuffled[:, : n // size * size].reshape(-1, size)[:repeats]
-                cells = sets + len(rows) * np.arange(len(sets))[:, None]
-                drawn = np.bincount(cells.ravel(), minlength=len(sets) * len(rows)).reshape(len(sets), len(rows))
-            ballots = np.where(voting, drawn, 0)
-            top = (ballots == ballots.max(axis=1, keepdims=True)) & (ballots > 0)
-            result[i, column] = ((top & correct).sum(axis=1) / np.maximum(top.sum(axis=1), 1)).mean()
+        if n not in plans:
+            plans[n] = _Sets.of(n, k, repeats=repeats)
+        drawn = plans[n].draw(count, rng=rng)
+        ballots = np.where(voting, drawn, 0)
+        top = (ballots == ballots.max(axis=-1, keepdims=True)) & (ballots > 0)
+        won = (top & correct).sum(axis=-1) / np.maximum(top.sum(axis=-1), 1)
+        result[i, k < n] = won[:-1].reshape(-1, repeats).mean(axis=1)
+        result[i, k == n] = won[-1]
     return result
+
+
+@dataclass(frozen=True)
+class _Sets:
+    """How `repeats` sets of each k < n are cut out of shuffled draws of a problem, the same for all problems of n
+    draws.
+
+    shuffles: how often the draws are shuffled. takes: which of the shuffled draws go into the sets, one set behind the
+    other. owners: the number of the set that each of them goes into. sets: how many sets there are.
+    """
+
+    shuffles: int
+    takes: np.ndarray
+    owners: np.ndarray
+    sets: int
+
+    @staticmethod
+    def of(n: int, k: np.ndarray, *, repeats: int) -> _Sets:
+        below = k[k < n].tolist()
+        shuffles = max((-(-repeats // (n // size)) for size in below), default=0)
+        places = np.arange(shuffles * n).reshape(shuffles, n)
+        cut = [places[:, : n // size * size].reshape(-1, size)[:repeats] for size in below]
+        owners = [np.repeat(np.arange(i * repeats, (i + 1) * repeats), size) for i, size in enumerate(below)]
+        empty = [np.empty(0, dtype=np.int64)]
+        takes = np.concatenate([one.ravel() for one in cut] or empty)
+        return _Sets(shuffles, takes, np.concatenate(owners or empty), repeats * len(below))
+
+    def draw(self, count: np.ndarray, *, rng: np.random.Generator) -> np.ndarray:
+        """Draws of each answer in every set, and in all n draws as the last one: int [sets + 1, answers].
+
+        count: draws of each answer, [answers].
+        """
+        every = np.repeat(np.arange(len(count)), count)
+        shuffled = rng.permuted(np.tile(every, (self.shuffles, 1)), axis=1).ravel()
+        cells = shuffled[self.takes] + len(count) * self.owners
+        drawn = np.bincount(cells, minlength=self.sets * len(count)).reshape(self.sets, len(count))
+        return np.concatenate([drawn, count[None, :]])

@@ -21,6 +21,7 @@ estimated. least = m asks for at least m correct draws before a problem counts a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache, lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -134,9 +135,10 @@ def one_side_only(
         return np.where(solved, np.exp(log_miss(one + other, c, other)), 0.0)
     rows = np.stack([np.asarray(x, dtype=float).ravel() for x in (one, other, c, psi, m, m_other)], axis=1)
     distinct, where = np.unique(rows, axis=0, return_inverse=True)
-    return np.array([_tail_of_split(*row) for row in distinct])[where.ravel()].reshape(c.shape)
+    return np.array([_tail_of_split(*row) for row in distinct.tolist()])[where.ravel()].reshape(c.shape)
 
 
+@lru_cache(maxsize=1 << 16)  # benchmarks and the pooled problems, and rates beside each other, ask the same
 def _tail_of_split(n_one: float, n_other: float, c: float, odds: float, least_one: float, least_other: float) -> float:
     """One entry of `one_side_only`."""
     enough = max(least_one, c - least_other + 1)
@@ -146,7 +148,9 @@ def _tail_of_split(n_one: float, n_other: float, c: float, odds: float, least_on
         return 0.0
     if enough <= low or np.isinf(odds):
         return 1.0
-    weights = log_split(n_one, n_other, c) + np.arange(low, high + 1) * np.log(odds)
+    weights = log_split(n_one, n_other, c)
+    if odds != 1:
+        weights = weights + np.arange(low, high + 1) * np.log(odds)
     return share_of(weights, slice(int(enough - low), None))
 
 
@@ -155,14 +159,26 @@ def share_of(weights: np.ndarray, part: slice) -> float:
     largest = weights.max()
     scaled = np.exp(weights - largest)
     top = weights[part].max()
+    if top == largest:
+        return float(scaled[part].sum() / scaled.sum())
     return float(np.exp(top - largest) * np.exp(weights[part] - top).sum() / scaled.sum())
 
 
 def log_split(n_one: float, n_other: float, c: float) -> np.ndarray:
     """ln C(n_one, j) + ln C(n_other, c - j) for every possible j, from max(0, c - n_other) to min(c, n_one)."""
-    j = np.arange(max(0.0, c - n_other), min(c, n_one) + 1)
-    one = special.gammaln(n_one + 1) - special.gammaln(j + 1) - special.gammaln(n_one - j + 1)
-    return one + special.gammaln(n_other + 1) - special.gammaln(c - j + 1) - special.gammaln(n_other - c + j + 1)
+    first, second, correct = int(n_one), int(n_other), int(c)
+    low = max(0, correct - second)
+    j = slice(low, min(correct, first) + 1)
+    of = _log_factorials(1 << max(first, second, correct).bit_length())
+    one = of[first] - of[j] - of[first - j.stop + 1 : first - low + 1][::-1]
+    rest = of[correct - j.stop + 1 : correct - low + 1][::-1]
+    return one + of[second] - rest - of[second - correct + low : second - correct + j.stop]
+
+
+@cache
+def _log_factorials(size: int) -> np.ndarray:
+    """ln 0! ... ln size!"""
+    return special.gammaln(np.arange(size + 1) + 1.0)
 
 
 def sum_of_bernoullis(p: np.ndarray) -> np.ndarray:

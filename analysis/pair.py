@@ -81,10 +81,13 @@ class Pair:
     """One benchmark of base and tuned model (and of a second draw of the base, where there is one).
 
     base, tuned, redraw: aligned samples of its M problems.
+    votes: the values of k of maj@k [K], and maj@k of base and tuned [M, K], once they are found.
     scores: log-probabilities of texts under the models.
     b, t: draws and correct draws of base and tuned.
     largest: the largest k that every problem of both sides allows.
     k: values of k that are asked for, ascending.
+    parts: of the pooled problems, the pairs of their benchmarks, so that what is found problem by problem (and with
+    random draws, as maj@k) is found once.
     rng, bootstrap: shared by all sections, so that differences are paired.
     """
 
@@ -93,8 +96,10 @@ class Pair:
     redraw: ModelSamples | None = None
     scores: Scores | None = None
     settings: AuditSettings = DEFAULTS
+    parts: tuple[tuple[Pair, np.ndarray], ...] = ()
 
     def __post_init__(self) -> None:
+        self.votes: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
         self.b = Counts(self.base.n, self.base.correct)
         self.t = Counts(self.tuned.n, self.tuned.correct)
         self.largest = int(min(self.base.n.min(), self.tuned.n.min()))

@@ -122,12 +122,32 @@ def _cot(pair: Pair) -> Entry | None:
 
 def _majority(pair: Pair) -> Entry | None:
     k = pair.k[pair.k <= MOST_VOTES] if pair.settings.k is None else pair.k
-    sides = []
-    for samples in pair.sides:
-        if samples.answers is None or pair.base.answers is None or pair.tuned.answers is None:
+    if pair.base.answers is None or pair.tuned.answers is None:
+        return None
+    found = _votes_of_parts(pair, k)
+    if found is None:
+        repeats = pair.settings.maj_repeats
+        base, tuned = (
+            majority_at_k(answers, len(pair), k=k, rng=pair.rng, repeats=repeats)
+            for answers in (pair.base.answers, pair.tuned.answers)
+        )
+        found = (base, tuned)
+    pair.votes = (k, *found)
+    return {str(step): sides_of(pair, found[0][:, i], found[1][:, i], bounded=True) for i, step in enumerate(k)}
+
+
+def _votes_of_parts(pair: Pair, k: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """maj@k of base and tuned [M, K] from the benchmarks that make up the pooled problems; None where they lack one."""
+    if not pair.parts:
+        return None
+    sides = (np.empty((len(pair), len(k))), np.empty((len(pair), len(k))))
+    for part, index in pair.parts:
+        if part.votes is None or not np.isin(k, part.votes[0]).all():
             return None
-        sides.append(majority_at_k(samples.answers, len(pair), k=k, rng=pair.rng, repeats=pair.settings.maj_repeats))
-    return {str(step): sides_of(pair, sides[0][:, i], sides[1][:, i], bounded=True) for i, step in enumerate(k)}
+        columns = np.searchsorted(part.votes[0], k)
+        for side, value in zip(sides, part.votes[1:], strict=True):
+            side[index] = value[:, columns]
+    return sides
 
 
 PUBLISHED = (

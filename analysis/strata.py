@@ -16,7 +16,7 @@ from analysis.counts import Counts
 from analysis.estimates import total_of
 from analysis.intervals import PSEUDO_DIFFERENCE, PSEUDO_TUNED
 from analysis.pair import Pair
-from analysis.pass_at_k import log_miss, pass_at_k
+from analysis.pass_at_k import log_miss, pass_at_k, unique_counts
 
 STRATA = ("0", "< .1", ".1 to .6", "> .6")
 LEAST_DRAWS = 4  # a half to define, and two quarters to read
@@ -35,16 +35,29 @@ def by_base_success(base: Counts, tuned: Counts) -> tuple[int, dict[str, np.ndar
     k = int(min(((n - half) // 2).min(), np.asarray(tuned.n).min()))
     solved = pass_at_k(*tuned, k)
     found = {name: np.zeros((len(n), len(STRATA))) for name in ("problems", "exits", "entries", "chance")}
-    for a in range(int(half.max()) + 1):  # correct draws in the defining half
-        rows = np.flatnonzero((a <= half) & (a <= c) & (c - a <= n - half))
-        if not len(rows):
+    # problems of equal counts share everything but what the tuned model solves
+    n_each, c_each, where = unique_counts(n, c)
+    half_each = n_each // 2
+    tries = np.arange(int(half.max()) + 1)[:, None]  # correct draws in the defining half
+    a, kind = np.nonzero((tries <= half_each) & (tries <= c_each) & (c_each - tries <= n_each - half_each))
+    rate = a / half_each[kind]
+    left = n_each[kind] - half_each[kind]
+    each = (
+        stats.hypergeom.pmf(a, n_each[kind], c_each[kind], half_each[kind]),
+        np.select([rate == 0, rate < 0.1, rate <= 0.6], [0, 1, 2], 3),
+        np.exp(log_miss(left, c_each[kind] - a, k)),
+        np.exp(log_miss(left, c_each[kind] - a, 2 * k)),
+    )
+    order = np.argsort(where, kind="stable")
+    start = np.searchsorted(where[order], np.arange(len(n_each) + 1))
+    sizes = np.diff(start)
+    ends = np.searchsorted(a, tries[:, 0], side="right").tolist()
+    for first, last in zip([0, *ends], ends, strict=False):
+        if first == last:
             continue
-        weight = stats.hypergeom.pmf(a, n[rows], c[rows], half[rows])
-        rate = a / half[rows]
-        stratum = np.select([rate == 0, rate < 0.1, rate <= 0.6], [0, 1, 2], 3)
-        left = n[rows] - half[rows]
-        miss = np.exp(log_miss(left, c[rows] - a, k))
-        twice = np.exp(log_miss(left, c[rows] - a, 2 * k))
+        kinds = kind[first:last]
+        rows = np.concatenate([order[start[i] : start[i + 1]] for i in kinds])
+        weight, stratum, miss, twice = (np.repeat(x[first:last], sizes[kinds]) for x in each)
         values = {
             "problems": np.ones(len(rows)),
             "exits": (1 - miss) * (1 - solved[rows]),

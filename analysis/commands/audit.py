@@ -172,7 +172,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.no_report:
         from analysis.report import write
 
-        write(document, base, tuned, out)
+        write(document, base, tuned, out, with_json=False)
     print(f"written: {out / 'audit.json'}" + ("" if args.no_report else f", {out / 'report.html'}"))
     return 0
 
@@ -183,7 +183,8 @@ def write_json(path: Path, document: dict[str, Any]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(aside, "w", encoding="utf-8") as file:
-            json.dump(document, file, indent=1, allow_nan=False)
+            json.dump(document, file, indent=1, allow_nan=False, ensure_ascii=False)
+            file.write("\n")
         os.replace(aside, path)
     except OSError as error:
         raise InputError(f"{path.parent}: cannot be written ({error.strerror})") from None

@@ -25,20 +25,26 @@ HERE = Path(__file__).parent
 
 
 def write(
-    document: dict[str, Any], base: ModelSamples | None, tuned: ModelSamples | None, out_dir: str | os.PathLike
+    document: dict[str, Any],
+    base: ModelSamples | None,
+    tuned: ModelSamples | None,
+    out_dir: str | os.PathLike,
+    *,
+    with_json: bool = True,
 ) -> list[Path]:
     """Writes audit.json, report.html, tables/ and figures/ of an audit document into `out_dir`, and returns their
     paths.
 
-    base, tuned: the aligned samples that were audited; their completions go into the page (None: no completions). Each
-    file is written aside, then renamed.
+    base, tuned: the aligned samples that were audited; their completions go into the page (None: no completions).
+    with_json: False where audit.json is there already. Each file is written aside, then renamed.
     """
     out = Path(out_dir)
     out.mkdir(parents=True, exist_ok=True)
     page = audit_page(document, base, tuned)
     names = page["names"]
     heading = f"{names['base']} → {names['tuned']}: did the support change?"
-    write_text(out / "audit.json", json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+    if with_json:
+        write_text(out / "audit.json", json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
     write_text(
         out / "report.html",
         render(page, heading=heading, kicker="audit of a tuned model against its base", json_name="audit.json"),
