@@ -121,7 +121,7 @@ def test_the_base_engine_keeps_the_frozen_weights(house):
 def test_engines_score_given_tokens_as_they_draw_them(house):
     """By a prefill, at temperature 1; every policy engine scores all of them."""
     drawn = house.group.generate(house.requests(8))
-    sequences = [(np.array(r.request.prompt_ids + r.tokens, dtype=np.int32), len(r.request.prompt_ids)) for r in drawn]
+    sequences = [(np.concatenate([r.request.prompt_ids, r.tokens]), len(r.request.prompt_ids)) for r in drawn]
     scored = house.group.score(sequences)
     assert list(scored) == ["rollout engine 0", "rollout engine 1"]
     for answers in scored.values():
