@@ -65,11 +65,14 @@ class FlowRL(Strategy):
         ]
 
     def keep(self, groups: list[Group], context: StepContext) -> tuple[list[Group], int]:
+        balanced = 0
         for sample in (s for g in groups for s in g.samples):
             if POLICY_GRADIENT in sample.terms and "base_logprob" in sample.columns:
                 whole = sample.terms[POLICY_GRADIENT]
                 ours = {"flow_balance": whole * self.share * sample.weight}
                 sample.terms = {**sample.terms, POLICY_GRADIENT: whole * (1 - self.share), **ours}
+                balanced += 1
+        context.metrics["balanced"] = context.metrics.get("balanced", 0.0) + balanced
         return groups, 0
 
 

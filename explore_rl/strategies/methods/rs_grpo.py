@@ -61,6 +61,7 @@ class RsGrpo(Strategy):
             raise InputError("strategies: rs_grpo: beta=.inf wants rewards of at least 0; set algorithm.kl_place=loss")
 
     def advantage(self, groups: list[Group], context: StepContext) -> None:
+        largest = context.metrics.get("largest", 0.0)
         for group in groups:
             in_group = against_group(group, context.config)
             if not in_group:
@@ -70,6 +71,8 @@ class RsGrpo(Strategy):
             values = family(rewards, counts, beta=self.beta, all_wrong=self.all_wrong)
             for (sample, _), value in zip(in_group, values, strict=True):
                 sample.advantage = float(value)
+            largest = max(largest, float(values.max()))
+        context.metrics["largest"] = largest
 
 
 def family(rewards: np.ndarray, counts: np.ndarray, *, beta: float, all_wrong: bool = False) -> np.ndarray:
