@@ -150,6 +150,8 @@ def align_redraw(base: ModelSamples, files: list[str], *, common: bool) -> tuple
 
 def run(args: argparse.Namespace) -> int:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # many small products: threads of BLAS only get in each other's way
+    from tqdm import tqdm
+
     from analysis.audit import audit
     from analysis.readers import align, load, load_scores
 
@@ -161,7 +163,15 @@ def run(args: argparse.Namespace) -> int:
         base, tuned, _ = align(base, tuned, common=True)
         warnings += [line for line in more if line not in warnings]
     scores = load_scores(args.scores) if args.scores else None
-    document = audit(base, tuned, redraw=redraw, scores=scores, settings=settings, warnings=warnings)
+    with tqdm(desc="auditing", unit=" benchmark", disable=None) as bar:
+
+        def progress(benchmark: str) -> None:
+            bar.set_postfix_str(benchmark)
+            bar.update()
+
+        document = audit(
+            base, tuned, redraw=redraw, scores=scores, settings=settings, warnings=warnings, progress=progress
+        )
     out = Path(args.out)
     write_json(out / "audit.json", document)
     for line in document["warnings"]:

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from analysis.commands.audit import add_settings, align_redraw, settings_of, write_json
+from analysis.commands.audit import add_settings, align_redraw, settings_of
 from analysis.errors import InputError
 from analysis.records import ModelSamples
 
@@ -42,6 +42,7 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from analysis.compare import compare
+    from analysis.comparison_files import write_documents
     from analysis.readers import load, load_scores
 
     methods: dict[str, list[ModelSamples]] = {}
@@ -71,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
             scores=scores,
         )
     out = Path(args.out)
-    write_json(out / "compare.json", document)
+    write_documents(document, out)
     for line in document["warnings"]:
         print(f"warning: {line}")
     for line in said(document):
@@ -79,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.no_report:
         from analysis.report import write_comparison
 
-        write_comparison(document, out)
+        write_comparison(document, out, with_json=False)
     print(f"written: {out / 'compare.json'}")
     return 0
 
