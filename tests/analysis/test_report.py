@@ -199,6 +199,21 @@ def test_the_category_filter_shows_the_problems_of_a_category_and_their_completi
 
 
 @pytest.mark.browser
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_card_says_what_its_words_rest_on_and_nothing_leaves_the_page(browser, report, width):
+    folder, document = report
+    page, complaints = opened(browser, folder / "report.html")
+    page.set_viewport_size({"width": width, "height": 1000})
+    terms = page.locator("#verdict .terms").inner_text()
+    assert "16 of the base model" in terms and f"{document['benchmarks']['all']['certified']['eps']:.3g}" in terms
+    assert "one model drawn twice" in terms
+    cut = """() => [...document.querySelectorAll("#verdict *, .tile *")]
+        .filter(e => e.clientWidth && e.scrollWidth > e.clientWidth + 1).map(e => e.innerText)"""
+    assert page.evaluate(cut) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width and complaints == []
+
+
+@pytest.mark.browser
 def test_it_prints(browser, report, tmp_path):
     page, complaints = opened(browser, report[0] / "report.html", "dark")
     page.emulate_media(media="print")
