@@ -205,13 +205,20 @@ def test_the_card_says_what_its_words_rest_on_and_nothing_leaves_the_page(browse
     folder, document = report
     page, complaints = opened(browser, folder / "report.html")
     page.set_viewport_size({"width": width, "height": 1000})
+    page.wait_for_function("width => document.documentElement.scrollWidth <= width", arg=width)  # charts follow
     terms = page.locator("#verdict .terms").inner_text()
     assert "16 of the base model" in terms and f"{document['benchmarks']['all']['certified']['eps']:.3g}" in terms
     assert "one model drawn twice" in terms
     cut = """() => [...document.querySelectorAll("#verdict *, .tile *")]
         .filter(e => e.clientWidth && e.scrollWidth > e.clientWidth + 1).map(e => e.innerText)"""
     assert page.evaluate(cut) == []
-    assert page.evaluate("document.documentElement.scrollWidth") <= width and complaints == []
+    overprinted = """() => { const boxes = [...document.querySelectorAll("#figure-flow .node-label")]
+        .map(e => e.getBoundingClientRect());
+      const meet = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+      return [boxes.length, boxes.filter((a, i) => boxes.some((b, j) => j < i && meet(a, b))).length]; }"""
+    page.wait_for_selector("#figure-flow .node-label")
+    assert page.evaluate(overprinted) == [4, 0]
+    assert complaints == []
 
 
 @pytest.mark.browser
