@@ -6,7 +6,7 @@ document = audit(base, tuned)          # ModelSamples from analysis.readers.load
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -57,6 +57,8 @@ def audit(
     scores: Scores | None = None,
     settings: AuditSettings = DEFAULTS,
     warnings: Sequence[str] = (),
+    progress: Callable[[str], None] = lambda benchmark: None,
+    shared: dict[Any, Any] | None = None,
 ) -> dict[str, Any]:
     """The audit document (docs/analysis.md describes every key): JSON-ready, null where the input cannot give a
     statistic.
@@ -66,6 +68,8 @@ def audit(
     scores: log-probabilities of texts under the models.
     settings: what to compute, and how surely.
     warnings: lines of `align`, repeated in the document.
+    progress: told each benchmark before its turn.
+    shared: one dict for several runs against this very base (and these settings), whose parts are then found once.
     Raises InputError where k is above n.
     """
     names = sorted(set(base.benchmarks))
@@ -102,9 +106,10 @@ def audit(
         if len(names) == 1 and name == POOLED:
             found[POOLED] = found[names[0]]
             continue
+        progress(name)
         again = None if redraw is None else redraw.subset(index)
         known = tuple(parts) if name == POOLED else ()
-        pair = Pair(base.subset(index), tuned.subset(index), again, scores, settings, known)
+        pair = Pair(base.subset(index), tuned.subset(index), again, scores, settings, known, shared)
         parts.append((pair, index))
         section, certificate, plan = _section(
             pair, nulls[name], bounds=bounds.at(index), independent=dependence.cells is None

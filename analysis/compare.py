@@ -46,11 +46,12 @@ def compare(
     if not methods or not all(methods.values()):
         raise InputError("compare needs at least one method, each with at least one run")
     audits: dict[str, list[dict]] = {}
+    shared: dict[Any, Any] = {}
     for name, runs in methods.items():
         audits[name] = []
         for i, run in enumerate(runs):
             progress(f"{name} run {i}")
-            audits[name].append(audit(base, run, redraw=redraw, scores=scores, settings=settings))
+            audits[name].append(audit(base, run, redraw=redraw, scores=scores, settings=settings, shared=shared))
     groups = _groups(base)
     documents = [one for runs in audits.values() for one in runs]
     lines = [*warnings, *few_runs(methods), *repeated_runs(methods)]

@@ -85,13 +85,13 @@ def _crossing_detail(crossing: Crossing, grid: np.ndarray, band: tuple[np.ndarra
 
 def _fixed_problems(pair: Pair) -> dict[str, Any]:
     """The second, named interval: the problem set is what it is, only the draws are uncertain."""
-    base, tuned = (
-        Estimate(
-            pass_at_k(n, c, pair.k).mean(axis=0),
-            *draws_only_interval(n, c, pair.k, confidence=pair.settings.confidence),
-        )
-        for n, c in (pair.b, pair.t)
-    )
+
+    def of(n: np.ndarray, c: np.ndarray) -> Estimate:
+        interval = draws_only_interval(n, c, pair.k, confidence=pair.settings.confidence)
+        return Estimate(pass_at_k(n, c, pair.k).mean(axis=0), *interval)
+
+    base = pair.of_base("fixed problems", lambda: of(*pair.b))
+    tuned = of(*pair.t)
     sides = (base, tuned, Estimate(tuned.value - base.value, *difference_interval(base, tuned)))
     return {
         name: {str(k): triple(*row) for k, *row in zip(pair.k, *side, strict=True)}

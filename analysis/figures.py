@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
+from analysis.comparison_files import safe
 from analysis.tables import blocks
 
 COLUMN = 3.35  # inches: one column of a two-column page
@@ -132,10 +133,6 @@ def save(figure: Figure, path: Path) -> list[Path]:
             aside.unlink(missing_ok=True)
         written.append(final)
     return written
-
-
-def safe(name: str) -> str:
-    return "".join(c if c.isalnum() or c in "-." else "_" for c in name)
 
 
 def panel(height: float = 2.3) -> tuple[Figure, Any]:

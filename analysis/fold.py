@@ -66,10 +66,12 @@ def _solve(rising: Callable[[float], float]) -> float:
     """Where a rising function of the log odds ratio crosses 0, within +-WIDEST."""
     low = -WIDEST
     high = WIDEST
-    near = optimize.brentq(rising, low, high, xtol=CLOSE / 10) if rising(low) < 0 < rising(high) else None
+    near = np.nan  # then every comparison below looks for itself
+    if rising(low) < 0 < rising(high):
+        near = float(optimize.brentq(rising, low, high, xtol=CLOSE / 10))  # pyright: ignore[reportArgumentType]
     for _ in range(STEPS):
         middle = (low + high) / 2
-        below = rising(middle) < 0 if near is None or abs(middle - near) < CLOSE else middle < near
+        below = rising(middle) < 0 if not abs(middle - near) >= CLOSE else middle < near
         if below:
             low = middle
         else:

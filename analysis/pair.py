@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from analysis.intervals import Bootstrap
 from analysis.lucky import NONE, FalsePositives
 from analysis.records import ModelSamples, Scores
 from analysis.verdict import DEFAULT_RULES, Rules
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,7 @@ class Pair:
     k: values of k that are asked for, ascending.
     parts: of the pooled problems, the pairs of their benchmarks, so that what is found problem by problem (and with
     random draws, as maj@k) is found once.
+    shared: what audits of several runs against one base share, filled as they go (None: nothing).
     rng, bootstrap: shared by all sections, so that differences are paired.
     """
 
@@ -97,6 +101,7 @@ class Pair:
     scores: Scores | None = None
     settings: AuditSettings = DEFAULTS
     parts: tuple[tuple[Pair, np.ndarray], ...] = ()
+    shared: dict[Any, Any] | None = None
 
     def __post_init__(self) -> None:
         self.votes: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
@@ -112,9 +117,25 @@ class Pair:
                 "draw more, or ask for a smaller k"
             )
         self.rng = np.random.default_rng(self.settings.seed)
-        self.bootstrap = Bootstrap.draw(
+        self.bootstrap = self.of_base("bootstrap", self._bootstrap)
+
+    def _bootstrap(self) -> Bootstrap:
+        return Bootstrap.draw(
             len(self.base), self.settings.replicates, rng=self.rng, confidence=self.settings.confidence
         )
+
+    def of_base(self, what: str, find: Callable[[], Found]) -> Found:
+        """What depends on the base, its problems and k alone, so that it is found once for all runs against the base.
+
+        The random state afterwards is the same either way, and so are the results.
+        """
+        if self.shared is None:
+            return find()
+        key = (what, self.base.problem_ids[0], self.base.benchmarks[0], len(self.base), tuple(self.k.tolist()))
+        if key not in self.shared:
+            self.shared[key] = (find(), self.rng.bit_generator.state)
+        found, self.rng.bit_generator.state = self.shared[key]
+        return found
 
     def __len__(self) -> int:
         return len(self.base)

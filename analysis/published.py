@@ -16,6 +16,7 @@ from analysis.estimates import sides_of
 from analysis.metrics import avg_at_n, bayes_at_n, cover_at, majority_at_k
 from analysis.pair import Pair
 from analysis.pass_at_k import g_pass_at_k, mg_pass_at_k, pass_all_k, pass_at_k
+from analysis.records import AnswerCounts
 
 G_PASS_K = 16
 TAUS = (0.25, 0.5, 0.75, 1.0)
@@ -127,11 +128,12 @@ def _majority(pair: Pair) -> Entry | None:
     found = _votes_of_parts(pair, k)
     if found is None:
         repeats = pair.settings.maj_repeats
-        base, tuned = (
-            majority_at_k(answers, len(pair), k=k, rng=pair.rng, repeats=repeats)
-            for answers in (pair.base.answers, pair.tuned.answers)
-        )
-        found = (base, tuned)
+
+        def of(answers: AnswerCounts) -> np.ndarray:
+            return majority_at_k(answers, len(pair), k=k, rng=pair.rng, repeats=repeats)
+
+        answers = pair.base.answers
+        found = (pair.of_base("maj@k", lambda: of(answers)), of(pair.tuned.answers))
     pair.votes = (k, *found)
     return {str(step): sides_of(pair, found[0][:, i], found[1][:, i], bounded=True) for i, step in enumerate(k)}
 

@@ -172,7 +172,10 @@ def entropies(pair: Pair) -> dict[str, Any] | None:
     """
     result = {"unit": "nats", "token": sides_of(pair, pair.base.token_entropy, pair.tuned.token_entropy)}
     for by in ("answer", "mode"):
-        counted = [_answer_statistics(s.answers, by, len(pair)) for s in (pair.base, pair.tuned)]
+        counted = (
+            pair.of_base(f"{by}s", lambda by=by: _answer_statistics(pair.base.answers, by, len(pair))),
+            _answer_statistics(pair.tuned.answers, by, len(pair)),
+        )
         for name in ("", "_corrected", "_distinct"):
             first, second = (None if c is None else c[name] for c in counted)
             result[by + name] = sides_of(pair, first, second)

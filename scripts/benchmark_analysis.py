@@ -3,15 +3,19 @@ what it needs.
 
 python scripts/benchmark_analysis.py --folder /tmp/benchmark_analysis            # 12.7 million rows a side
 python scripts/benchmark_analysis.py --samples 256 --read-only                   # smaller, reading alone
+python scripts/benchmark_analysis.py --samples 650 --against HEAD~1 --turns 5    # this tree and a git revision in turns
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
+import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -76,13 +80,16 @@ def main() -> int:
     parser.add_argument("--problems", type=int, default=sum(BENCHMARKS.values()))
     parser.add_argument("--samples", type=int, default=8192, help="draws a problem")
     parser.add_argument("--read-only", action="store_true", help="load and align, without the audit")
+    parser.add_argument(
+        "--against", metavar="REVISION", help="a git revision whose audit is measured in turns with this"
+    )
+    parser.add_argument("--turns", type=int, default=5, help="with --against: how often each is run")
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
     files = [args.folder / f"{side}_{args.problems}x{args.samples}.parquet" for side in ("base", "tuned")]
     for path, shift, seed in zip(files, (1.0, 0.7), (1, 2), strict=True):
         if not path.exists():
             make(path, path.stem.split("_")[0], args.problems, args.samples, shift, seed)
-    start = time.monotonic()
     if args.read_only:
         code = "import sys; from analysis.readers import align, load; align(load([sys.argv[1]]), load([sys.argv[2]]))"
         command = [sys.executable, "-c", code, *map(str, files)]
@@ -99,18 +106,39 @@ def main() -> int:
             "--out",
             str(args.folder / "audit"),
         ]
-    done = subprocess.run(command, check=False, stdout=sys.stderr)
+    what = "read and align" if args.read_only else "audit with report"
+    about = {"rows_a_side": args.problems * args.samples, "what": what}
+    here = Path(__file__).parents[1]
+    if args.against is None:
+        found = measure(command, here)
+        print(json.dumps(about | found))
+        return found["exit"]
+    with tempfile.TemporaryDirectory() as scratch:
+        old = Path(scratch) / "old"
+        subprocess.run(["git", "worktree", "add", "--detach", "--quiet", str(old), args.against], cwd=here, check=True)
+        try:
+            turns = [(measure(command, old), measure(command, here)) for _ in range(args.turns)]
+        finally:
+            subprocess.run(["git", "worktree", "remove", "--force", str(old)], cwd=here, check=True)
+    medians = [statistics.median(turn[side]["cpu_seconds"] for turn in turns) for side in (0, 1)]
+    result = about | {"against": args.against, "cpu_seconds_old": medians[0], "cpu_seconds_new": medians[1]}
+    print(json.dumps(result | {"new_over_old": round(medians[1] / medians[0], 3), "turns": turns}))
+    return max(one["exit"] for turn in turns for one in turn)
+
+
+def measure(command: list[str], tree: Path) -> dict[str, float]:
+    """Seconds, CPU seconds, the largest memory so far, and the exit code of a command with the package of `tree`."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    start = time.monotonic()
+    environment = os.environ | {"PYTHONPATH": str(tree)}
+    done = subprocess.run(command, check=False, stdout=sys.stderr, cwd=tree, env=environment)
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    result = {
-        "rows_a_side": args.problems * args.samples,
+    return {
         "seconds": round(time.monotonic() - start, 1),
-        "cpu_seconds": round(used.ru_utime + used.ru_stime, 1),
+        "cpu_seconds": round(used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime, 1),
         "peak_gib": round(used.ru_maxrss / 2**20, 2),
-        "what": "read and align" if args.read_only else "audit with report",
         "exit": done.returncode,
     }
-    print(json.dumps(result))
-    return done.returncode
 
 
 if __name__ == "__main__":

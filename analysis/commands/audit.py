@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="samples or counts of the tuned model, on the same problems",
     )
+    for side in ("base", "tuned"):
+        parser.add_argument(
+            f"--{side}-name", metavar="NAME", help=f"what the {side} model is called (default: as its records or files)"
+        )
     add_settings(parser)
     parser.add_argument(
         "--out", required=True, metavar="DIR", help="where audit.json, report.html, tables and figures go"
@@ -150,31 +155,54 @@ def align_redraw(base: ModelSamples, files: list[str], *, common: bool) -> tuple
 
 def run(args: argparse.Namespace) -> int:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # many small products: threads of BLAS only get in each other's way
+    from tqdm import tqdm
+
     from analysis.audit import audit
     from analysis.readers import align, load, load_scores
 
     settings = settings_of(args)
-    base, tuned, warnings = align(load(args.base), load(args.tuned), common=args.common)
+    sides = [load(args.base, name=args.base_name), load(args.tuned, name=args.tuned_name)]
+    base, tuned, warnings = align(*told_apart(*sides), common=args.common)
     redraw = None
     if args.redraw:
         base, redraw, more = align_redraw(base, args.redraw, common=args.common)
         base, tuned, _ = align(base, tuned, common=True)
         warnings += [line for line in more if line not in warnings]
     scores = load_scores(args.scores) if args.scores else None
-    document = audit(base, tuned, redraw=redraw, scores=scores, settings=settings, warnings=warnings)
+    with tqdm(desc="auditing", unit=" benchmark", disable=None) as bar:
+
+        def progress(benchmark: str) -> None:
+            bar.set_postfix_str(benchmark)
+            bar.update()
+
+        document = audit(
+            base, tuned, redraw=redraw, scores=scores, settings=settings, warnings=warnings, progress=progress
+        )
     out = Path(args.out)
     write_json(out / "audit.json", document)
     for line in document["warnings"]:
         print(f"warning: {line}")
-    for name, section in document["benchmarks"].items():
-        if name != "all" or len(document["benchmarks"]) > 2:
-            print(f"{name}: {section['verdict']}. {section['evidence']}")
     if not args.no_report:
         from analysis.report import write
 
         write(document, base, tuned, out, with_json=False)
     print(f"written: {out / 'audit.json'}" + ("" if args.no_report else f", {out / 'report.html'}"))
+    for name, section in document["benchmarks"].items():
+        if name != "all" or len(document["benchmarks"]) > 2:
+            print(f"{name}: {section['verdict']}. {section['evidence']}")
     return 0
+
+
+def told_apart(base: ModelSamples, tuned: ModelSamples) -> tuple[ModelSamples, ModelSamples]:
+    """Both sides under names that differ: where they do not, each has its first file's folder and name put behind."""
+    if base.name != tuned.name:
+        return base, tuned
+    paths = [Path(str(side.files[0]["path"])).resolve() for side in (base, tuned)]
+    for ends in ([path.parent.name for path in paths], [path.stem for path in paths], ["base", "tuned"]):
+        if ends[0] != ends[1]:
+            break
+    first, second = (replace(side, name=f"{side.name} ({end})") for side, end in zip((base, tuned), ends, strict=True))
+    return first, second
 
 
 def write_json(path: Path, document: dict[str, Any]) -> None:

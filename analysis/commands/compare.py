@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from analysis.commands.audit import add_settings, align_redraw, settings_of, write_json
+from analysis.commands.audit import add_settings, align_redraw, settings_of
 from analysis.errors import InputError
 from analysis.records import ModelSamples
 
@@ -41,7 +41,8 @@ def run(args: argparse.Namespace) -> int:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from tqdm import tqdm
 
-    from analysis.compare import compare
+    from analysis.compare import POOLED, compare
+    from analysis.comparison_files import write_documents
     from analysis.readers import load, load_scores
 
     methods: dict[str, list[ModelSamples]] = {}
@@ -71,16 +72,19 @@ def run(args: argparse.Namespace) -> int:
             scores=scores,
         )
     out = Path(args.out)
-    write_json(out / "compare.json", document)
+    write_documents(document, out)
     for line in document["warnings"]:
         print(f"warning: {line}")
-    for line in said(document):
-        print(line)
     if not args.no_report:
         from analysis.report import write_comparison
 
-        write_comparison(document, out)
+        write_comparison(document, out, with_json=False)
     print(f"written: {out / 'compare.json'}")
+    for line in said(document):
+        print(line)
+    print("verdicts, from all runs of a method:")
+    for name, method in document["methods"].items():
+        print(f"  {name}: {method['verdict'][POOLED]['verdict']}")
     return 0
 
 

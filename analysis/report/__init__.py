@@ -14,6 +14,7 @@ import jinja2
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from analysis.comparison_files import write_documents
 from analysis.figures import write_comparison_figures, write_figures
 from analysis.records import ModelSamples
 from analysis.report.comparison import comparison_page
@@ -54,17 +55,18 @@ def write(
     return [out / "report.html", out / "audit.json", *tables, *figures]
 
 
-def write_comparison(document: dict[str, Any], out_dir: str | os.PathLike) -> list[Path]:
-    """Writes compare.json, report.html, tables/ and figures/ of a comparison (`analysis.compare.compare`), and returns
-    their paths.
+def write_comparison(document: dict[str, Any], out_dir: str | os.PathLike, *, with_json: bool = True) -> list[Path]:
+    """Writes compare.json, audits/, report.html, tables/ and figures/ of a comparison (`analysis.compare.compare`), and
+    returns their paths.
 
-    An "exact" section in the document (docs/analysis.md) is shown beside the sampled figures.
+    with_json: False where compare.json and audits/ are there already. An "exact" section in the document
+    (docs/analysis.md) is shown beside the sampled figures.
     """
     out = Path(out_dir)
     out.mkdir(parents=True, exist_ok=True)
     methods = list(document["methods"])
     heading = f"{', '.join(methods[:6])}{' …' if len(methods) > 6 else ''} against {document['base']['name']}"
-    write_text(out / "compare.json", json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+    documents = write_documents(document, out) if with_json else [out / "compare.json"]
     write_text(
         out / "report.html",
         render(
@@ -76,7 +78,7 @@ def write_comparison(document: dict[str, Any], out_dir: str | os.PathLike) -> li
     )
     tables = write_tables(comparison_tables(document), out / "tables")
     figures = write_comparison_figures(document, out / "figures")
-    return [out / "report.html", out / "compare.json", *tables, *figures]
+    return [out / "report.html", *documents, *tables, *figures]
 
 
 def render(page: dict[str, Any], *, heading: str, kicker: str, json_name: str) -> str:

@@ -31,7 +31,7 @@ def figure(
     }
 
 
-def flow(block: dict, names: tuple[str, str]) -> dict[str, Any]:
+def flow(block: dict) -> dict[str, Any]:
     s = block["support"]
     links = [(0, 2, "preserved"), (0, 3, "shrunk"), (1, 2, "expanded"), (1, 3, "out")]
     links = [(a, b, name) for a, b, name in links if s[name] > 0]
@@ -41,7 +41,7 @@ def flow(block: dict, names: tuple[str, str]) -> dict[str, Any]:
         s["preserved"] + s["expanded"],
         s["shrunk"] + s["out"],
     ]
-    labels = [f"{names[0]}: solved", f"{names[0]}: not solved", f"{names[1]}: solved", f"{names[1]}: not solved"]
+    labels = ["base: solved", "base: not solved", "tuned: solved", "tuned: not solved"]  # short, for narrow screens
     data = {
         "type": "sankey",
         "arrangement": "snap",

@@ -14,7 +14,7 @@ from analysis.report.methods import PAIRS_LEAD, method_sections, method_tiles, p
 from analysis.report.parts import section
 from analysis.report.words import cell
 
-COLOURS = 8  # --m0 to --m7
+COLOURS = 20  # --m0 to --m19
 
 
 def comparison_page(document: dict) -> dict[str, Any]:
@@ -30,6 +30,7 @@ def comparison_page(document: dict) -> dict[str, Any]:
     }
     pages = []
     for name in shown:
+        document = document | {"methods": best_first(document["methods"], name)}
         sections = exact_sections(exact, colours) if exact and name == "all" else []
         sections += sampled_sections(document, name, colours)
         pages.append(
@@ -53,8 +54,17 @@ def comparison_page(document: dict) -> dict[str, Any]:
     }
 
 
+def best_first(methods: dict[str, dict], benchmark: str) -> dict[str, dict]:
+    """Methods in the order of their difference to the base at the largest k."""
+
+    def gain(name: str) -> float:
+        return list(methods[name]["against_base"][benchmark].values())[-1]["value"]
+
+    return {name: methods[name] for name in sorted(methods, key=gain, reverse=True)}
+
+
 def sampled_sections(document: dict, benchmark: str, colours: dict[str, str]) -> list[dict]:
-    audits = {name: [one["benchmarks"][benchmark] for one in runs] for name, runs in document["audits"].items()}
+    audits = {name: [one["benchmarks"][benchmark] for one in document["audits"][name]] for name in document["methods"]}
     out = method_sections(document, benchmark)
     lead = (
         "The audit of each run alone: its word is about this checkpoint, and is not corrected for how many runs are "

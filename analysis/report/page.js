@@ -102,7 +102,8 @@ function figure(spec) {
 function verdictCard(page) {
   const card = make("div", { class: `verdict tone-${page.verdict.tone}`, id: "verdict" },
     make("div", { class: "word" }, page.verdict.word), make("p", { class: "meaning" }, page.verdict.meaning),
-    make("p", { class: "evidence" }, page.verdict.evidence));
+    make("p", { class: "evidence" }, page.verdict.evidence),
+    make("dl", { class: "terms" }, ...page.verdict.terms.flatMap(([term, words]) => [make("dt", {}, term), make("dd", {}, words)])));
   return card;
 }
 

@@ -65,7 +65,40 @@ def verdict(block: dict) -> dict[str, Any]:
         certified_losses=certified.get("shrunk", 0),
     )
     word = f"{block['verdict'].capitalize()} {block['within']}"
-    return {"word": word, "tone": block["verdict"], "meaning": said, "evidence": block["evidence"]}
+    return {
+        "word": word,
+        "tone": block["verdict"],
+        "meaning": said,
+        "evidence": block["evidence"],
+        "terms": terms(block),
+    }
+
+
+def terms(block: dict) -> list[list[str]]:
+    """What the card's words rest on: draws n, eps of the certificates, and chance."""
+    draws = block["draws"]
+    sides = []
+    for side in ("base", "tuned"):
+        least, most = draws[side]["min"], draws[side]["max"]
+        sides.append(
+            f"{least:,} of the {side} model" if least == most else f"{least:,} to {most:,} of the {side} model"
+        )
+    out = [["n, draws a problem", " and ".join(sides)]]
+    if certified := block.get("certified"):
+        out.append(
+            [
+                "eps, for what is certified",
+                f"{certified['eps']:.3g}: a problem counts as within reach where a draw is correct with more than that "
+                f"probability, at {certified['confidence']:.0%} confidence",
+            ]
+        )
+    out.append(
+        [
+            "chance",
+            "what one model drawn twice would show: which of a problem's draws are called base or tuned is shuffled",
+        ]
+    )
+    return out
 
 
 def tiles(block: dict) -> list[dict[str, str | None]]:

@@ -51,7 +51,7 @@ def sections(
             "Support",
             support_lead(block),
             [
-                charts.flow(block, names),
+                charts.flow(block),
                 charts.null(block),
                 support_table(block),
                 fold_table(block),

@@ -18,6 +18,7 @@ To compare samples of other projects: python -m analysis compare --help"""
     parser.add_argument("runs", nargs="+", type=Path, help="run folders with a final model, of one base model")
     parser.add_argument("--out", type=Path, required=True, help="folder of the board and the report")
     parser.add_argument("--samples", type=int, default=256, help="completions a problem (default 256)")
+    parser.add_argument("--replicates", type=int, help="bootstrap replicates of the audits (default 2000)")
     parser.add_argument("--problems", help="audit problems; default: 100 of the recipe's")
 
 
@@ -42,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"the runs have different base models: {said}; compare one base at a time")
 
     # Mistakes in the audit problems are found before any engine starts.
-    comparison = Comparison(args.out, args.samples, problems=args.problems)
+    comparison = Comparison(args.out, args.samples, problems=args.problems, replicates=args.replicates)
     comparison.check(configs)
     args.out.mkdir(parents=True, exist_ok=True)
     with reported("explore-rl compare", "samples are kept; give the command again to go on") as outcome:

@@ -26,6 +26,7 @@ Finished runs are not run again and stopped ones are resumed: after a kill, give
     parser.add_argument(
         "--samples", type=int, default=256, help="completions a problem of the sampled audits (default 256)"
     )
+    parser.add_argument("--replicates", type=int, help="bootstrap replicates of the audits (default 2000)")
     parser.add_argument(
         "--problems", help="audit problems of the samples; default: the recipe's run.exact_problems, 100 of them"
     )
@@ -45,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
             from explore_rl.experiments.comparison import Comparison
 
             # Each run is sampled while its weights are in the engines; what a kill left without samples comes last.
-            comparison = Comparison(sweep.output, args.samples, problems=args.problems)
+            comparison = Comparison(sweep.output, args.samples, problems=args.problems, replicates=args.replicates)
             comparison.check(sweep.configs)
             folders = run_sweep(sweep, after_each=comparison.sample_run)
             comparison.sample_missing(folders)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from analysis import readers
 from analysis.compare import compare
 from analysis.errors import InputError
+from analysis.pair import DEFAULTS
 from analysis.report import write_comparison
 from explore_rl.config.loading import load_config
 from explore_rl.config.schema import Config
@@ -36,12 +37,14 @@ class Comparison:
     samples: completions a problem.
     problems: the problems to sample; None: the first `SAMPLED` of the recipe's exact audit problems or, outside the
         laboratory, of its held-out problems.
+    replicates: of the audits' bootstrap; None: the audit's own default.
     """
 
     SAMPLED = 100
 
-    def __init__(self, output: Path, samples: int, *, problems: str | None = None):
+    def __init__(self, output: Path, samples: int, *, problems: str | None = None, replicates: int | None = None):
         at_least_1("samples", samples)
+        self.audited = DEFAULTS if replicates is None else replace(DEFAULTS, replicates=replicates)
         self.output = output
         self.samples = samples
         self.problems = problems
@@ -148,7 +151,13 @@ class Comparison:
         for run in (run for runs in methods.values() for run in runs):
             warnings |= dict.fromkeys(readers.align(base, run)[2])
 
-        document = compare(base, methods, warnings=list(warnings), progress=lambda line: log.info("auditing %s", line))
+        document = compare(
+            base,
+            methods,
+            settings=self.audited,
+            warnings=list(warnings),
+            progress=lambda line: log.info("auditing %s", line),
+        )
         if board.is_laboratory(configs[folders[0]]):
             exact = board.build(folders)
             board.write(exact, self.output)

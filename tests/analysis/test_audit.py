@@ -514,3 +514,30 @@ def test_compare_takes_a_redraw_and_scores(tmp_path, capsys):
     assert "base drawn again" in (tmp_path / "out" / "report.html").read_text()
     assert main([*arguments, "--redraw", file["base"], "--out", str(tmp_path / "out")]) == 2
     assert "second, independent draw" in capsys.readouterr().err
+
+
+def test_sides_of_one_name_are_told_apart_and_the_verdict_comes_last(tmp_path, capsys):
+    for folder, correct in (("before", 1), ("after", 2)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "counts.csv").write_text(f"problem_id,n,correct\na,4,{correct}\nb,4,0\n")
+    sides = [str(tmp_path / folder / "counts.csv") for folder in ("before", "after")]
+    command = [
+        "audit",
+        "--base",
+        sides[0],
+        "--tuned",
+        sides[1],
+        "--no-report",
+        "--replicates",
+        "100",
+        "--out",
+        str(tmp_path),
+    ]
+    assert main(command) == 0
+    document = json.loads((tmp_path / "audit.json").read_text())
+    assert [document["models"][side]["name"] for side in ("base", "tuned")] == ["counts (before)", "counts (after)"]
+    last = capsys.readouterr().out.strip().splitlines()[-1]
+    assert document["benchmarks"]["all"]["verdict"] in last
+    assert main([*command, "--base-name", "Qwen", "--tuned-name", "Qwen, tuned"]) == 0
+    document = json.loads((tmp_path / "audit.json").read_text())
+    assert [document["models"][side]["name"] for side in ("base", "tuned")] == ["Qwen", "Qwen, tuned"]

@@ -18,6 +18,7 @@ from analysis.compare import compare
 from analysis.readers import align, load
 from analysis.records import write_samples
 from analysis.report import write, write_comparison
+from analysis.report.comparison import comparison_page
 from analysis.tables import Table
 
 SETTINGS = AuditSettings(replicates=200, maj_repeats=20)
@@ -199,6 +200,28 @@ def test_the_category_filter_shows_the_problems_of_a_category_and_their_completi
 
 
 @pytest.mark.browser
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_card_says_what_its_words_rest_on_and_nothing_leaves_the_page(browser, report, width):
+    folder, document = report
+    page, complaints = opened(browser, folder / "report.html")
+    page.set_viewport_size({"width": width, "height": 1000})
+    page.wait_for_function("width => document.documentElement.scrollWidth <= width", arg=width)  # charts follow
+    terms = page.locator("#verdict .terms").inner_text()
+    assert "16 of the base model" in terms and f"{document['benchmarks']['all']['certified']['eps']:.3g}" in terms
+    assert "one model drawn twice" in terms
+    cut = """() => [...document.querySelectorAll("#verdict *, .tile *")]
+        .filter(e => e.clientWidth && e.scrollWidth > e.clientWidth + 1).map(e => e.innerText)"""
+    assert page.evaluate(cut) == []
+    overprinted = """() => { const boxes = [...document.querySelectorAll("#figure-flow .node-label")]
+        .map(e => e.getBoundingClientRect());
+      const meet = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+      return [boxes.length, boxes.filter((a, i) => boxes.some((b, j) => j < i && meet(a, b))).length]; }"""
+    page.wait_for_selector("#figure-flow .node-label")
+    assert page.evaluate(overprinted) == [4, 0]
+    assert complaints == []
+
+
+@pytest.mark.browser
 def test_it_prints(browser, report, tmp_path):
     page, complaints = opened(browser, report[0] / "report.html", "dark")
     page.emulate_media(media="print")
@@ -280,6 +303,28 @@ def test_a_comparison_shows_methods_pairs_and_exact_figures(browser, pair, tmp_p
     table = list(csv.DictReader((tmp_path / "tables" / "runs.csv").open()))
     assert len(table) == 3 * 3 and {row["benchmark"] for row in table} == {"aime24", "math500", "all"}
     assert (tmp_path / "figures" / "exact_pass_at_k.svg").exists() and (tmp_path / "tables" / "exact.tex").exists()
+
+
+def test_many_methods_have_colours_of_their_own_and_stand_best_first(tmp_path):
+    rng = np.random.default_rng(0)
+    sides = {}
+    for i, rate in enumerate([0.3, *np.linspace(0.1, 0.6, 9)]):
+        path = tmp_path / f"m{i}.csv"
+        counts = [f"p{j},4,{c}" for j, c in enumerate(rng.binomial(4, rate, size=5))]
+        path.write_text("problem_id,n,correct\n" + "\n".join(counts) + "\n")
+        sides[f"m{i}"] = load([str(path)])
+    base = sides.pop("m0")
+    document = compare(
+        base, {name: [run] for name, run in sides.items()}, settings=AuditSettings(replicates=100, k=(1,))
+    )
+    tiles = comparison_page(document)["pages"][0]["tiles"]
+    assert len({tile["colour"] for tile in tiles}) == len(tiles) == 9
+    gains = [list(document["methods"][tile["label"]]["against_base"]["all"].values())[-1]["value"] for tile in tiles]
+    assert gains == sorted(gains, reverse=True)
+    css = (Path(__file__).parents[2] / "analysis" / "report" / "page.css").read_text()
+    for theme in css.split("color-scheme")[:2]:
+        found = re.findall(r"--m\d+: (#[0-9a-f]{6})", theme)
+        assert len(found) == len(set(found)) == 20
 
 
 def test_tables_hold_the_documents_numbers_in_three_formats(report):
