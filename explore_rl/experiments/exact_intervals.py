@@ -13,6 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
+from analysis.errors import InputError
 from analysis.intervals import PSEUDO_DIFFERENCE, Bootstrap
 from analysis.moderated import moderate
 from analysis.over_runs import RunLuck, widened
@@ -25,20 +26,22 @@ class Estimate:
     """A figure with its interval.
 
     value: the mean over runs (and problems).
-    low, high: the interval; None with no method of two runs.
+    low, high: the interval.
     df: degrees of freedom of the variance between runs.
     """
 
     value: float
-    low: float | None
-    high: float | None
-    df: float | None
+    low: float
+    high: float
+    df: float
 
 
 def over_runs(
     values: Mapping[str, Sequence[float]], weights: Mapping[str, float], *, plus: float = 0.0, confidence: float = 0.95
 ) -> Estimate:
     """`plus` + the weighted sum of the methods' means over runs, with its interval over runs.
+
+    Raises InputError where no method has two runs.
 
     values: one figure of all methods, a value a run. Methods without weight help to find the variance.
     weights: {"a": 1, "b": -1} is a's mean less b's.
@@ -49,21 +52,19 @@ def over_runs(
     """
     value = plus + sum(weight * float(np.mean(values[name])) for name, weight in weights.items())
     luck = _luck(values, weights)
-    if luck is None:
-        return Estimate(value, None, None, None)
     reach = luck.half_width(confidence)
     return Estimate(value, value - reach, value + reach, luck.df)
 
 
-def _luck(values: Mapping[str, Sequence[float]], weights: Mapping[str, float]) -> RunLuck | None:
-    """Variance of the weighted sum of means; the smallest degrees of freedom count. None without two runs anywhere."""
+def _luck(values: Mapping[str, Sequence[float]], weights: Mapping[str, float]) -> RunLuck:
+    """Variance of the weighted sum of means; the smallest degrees of freedom count."""
     names = list(values)
     found = moderate(
         np.array([np.var(values[name], ddof=1) if len(values[name]) > 1 else np.nan for name in names]),
         np.array([len(values[name]) - 1.0 for name in names]),
     )
     if found is None:
-        return None
+        raise InputError("no method has two runs, so there is no telling how far runs differ; give at least two seeds")
     at = [names.index(name) for name in weights]
     parts = [
         weight**2 * found.variance[i] / len(values[name]) for (name, weight), i in zip(weights.items(), at, strict=True)
@@ -116,7 +117,7 @@ class ExactRuns:
         low, high = drawn.interval(drawn.means(of_problems, PSEUDO_DIFFERENCE))
         luck = _luck(self.runs(k), weights)
         both = widened(value, (float(low), float(high)), luck=luck, confidence=confidence)
-        return Estimate(value, *both, None if luck is None else luck.df)
+        return Estimate(value, *both, luck.df)
 
     def against_base(self, name: str, k: int) -> Estimate:
         """A method's pass@k less its base's."""

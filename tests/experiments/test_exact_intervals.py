@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from analysis.errors import InputError
 from explore_rl.experiments.exact_intervals import ExactRuns, over_runs, pass_at
 
 BASE = np.linspace(0.0, 1.0, 40)
@@ -25,8 +26,8 @@ def test_a_mean_over_runs_takes_the_variance_that_the_methods_share():
 
 
 def test_without_two_runs_of_any_method_there_is_no_interval():
-    found = over_runs({"a": [1.0], "b": [2.0]}, {"a": -1, "b": 1})
-    assert (found.value, found.low, found.high, found.df) == (1.0, None, None, None)
+    with pytest.raises(InputError, match="at least two seeds"):
+        over_runs({"a": [1.0], "b": [2.0]}, {"a": -1, "b": 1})
 
 
 def test_problems_widen_the_interval_over_runs():
