@@ -222,7 +222,7 @@ def claims(found: Found) -> str:
         of_paper = PAPER_GRPO[450] - PAPER["base"][TEST][1]
         what = f"coverage falls with training: {name}, pass@256 at the end less the base's"
         rows.append([what, points(e), f"{of_paper:+.1f}", falls(e, of_paper / 100)])
-    return table(["claim", "here, points", "the paper, points", ""], rows)
+    return table(["claim", "here", "the paper", ""], rows)
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
