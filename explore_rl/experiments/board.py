@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from explore_rl.config.loading import load_config
 from explore_rl.config.schema import Config
+from explore_rl.experiments.exact_intervals import pass_at
 from explore_rl.experiments.run_folder import RunFolder
 from explore_rl.files import write_atomic
 from explore_rl.lab import exact, problems
@@ -28,7 +29,7 @@ from explore_rl.models import resolve_model
 from explore_rl.types import Problem
 
 EPS = 3 / 1024  # the rule-of-three detection limit of 1,024 draws
-KS = (1, 16, 1024)
+KS = (1, 16, 256, 1024)
 HOT = (1.25, 1.5)  # raised temperatures of the controls
 PASSES_A_TRAINED_TOKEN = 5  # draw 1, score 1, forward and backward 3 forward passes (of one epoch, without a KL term)
 
@@ -38,12 +39,14 @@ class Entry:
     """One row of the board before seeds are put together.
 
     extra_draws: added to every k of pass@k (compute matched).
+    draws: completions that training drew; None for the base.
     """
 
     method: str
     seed: int | None
     audit: exact.ExactAudit
     extra_draws: float = 0.0
+    draws: int | None = None
 
 
 def build(folders: Sequence[Path], controls_of: str = "grpo") -> dict[str, Any]:
@@ -64,16 +67,17 @@ def build(folders: Sequence[Path], controls_of: str = "grpo") -> dict[str, Any]:
     entries = [Entry("base", None, base)]
     entries += [Entry(f"base at T={hot:g}", None, audit_of(base_path, asked, hot)) for hot in HOT]
     for folder, config in configs.items():
-        entries.append(Entry(config.name, config.seed, final_audit(folder, asked, temperature)))
+        drawn = draws(folder)
+        entries.append(Entry(config.name, config.seed, final_audit(folder, asked, temperature), draws=drawn))
         if config.name == controls_of:
             for hot in HOT:
                 audit = audit_of(folder / "final", asked, hot)
-                entries.append(Entry(f"{config.name} at T={hot:g}", config.seed, audit))
+                entries.append(Entry(f"{config.name} at T={hot:g}", config.seed, audit, draws=drawn))
 
     # The base given the draws that training cost stands below the base.
-    draws = [matched_draws(folder, len(asked)) for folder, config in configs.items() if config.name == controls_of]
-    if draws:
-        entries.insert(1, Entry("base, compute matched", None, base, extra_draws=float(np.mean(draws))))
+    matched = [matched_draws(folder, len(asked)) for folder, config in configs.items() if config.name == controls_of]
+    if matched:
+        entries.insert(1, Entry("base, compute matched", None, base, extra_draws=float(np.mean(matched))))
 
     runs = [figures(entry, base) for entry in entries]
     methods = dict.fromkeys(run["method"] for run in runs)
@@ -113,17 +117,28 @@ def matched_draws(folder: Path, audit_problems: int) -> float:
     return PASSES_A_TRAINED_TOKEN * trained / audit_problems
 
 
+def draws(folder: Path) -> int:
+    """How many completions the engines drew for a run's training: dropped groups and greedy draws too, traces not."""
+    shards = [
+        pq.read_table(shard, columns=["weight_version"]) for shard in (folder / "rollouts").glob("step-*.parquet")
+    ]
+    return sum(int((shard["weight_version"].to_numpy() >= 0).sum()) for shard in shards)
+
+
 def figures(entry: Entry, base: exact.ExactAudit) -> dict[str, Any]:
     """One run's figures: exact pass@k, support by problem and mode at EPS, and the whole ladder.
 
     More draws change pass@k, not the support, which is a property of the model.
     """
-    row: dict[str, Any] = {"method": entry.method, "seed": entry.seed, "extra_draws": entry.extra_draws}
+    row: dict[str, Any] = {
+        "method": entry.method,
+        "seed": entry.seed,
+        "extra_draws": entry.extra_draws,
+        "draws": entry.draws,
+    }
     for k in KS:
-        draws = k + entry.extra_draws
-        # 1 - (1 - success)^draws. Where success is certain the logarithm is -inf, which gives a pass@k of 1.
-        with np.errstate(divide="ignore"):
-            row[f"pass@{k}"] = float(np.mean(-np.expm1(draws * np.log1p(-entry.audit.success))))
+        row[f"pass@{k}"] = float(np.mean(pass_at(entry.audit.success, k + entry.extra_draws)))
+    row["delta_se"] = float(np.mean(pass_at(base.success, 256))) - row["pass@1"]
 
     comparison = exact.compare(base, entry.audit)
     for unit in ("problem", "mode"):
@@ -177,7 +192,9 @@ class BoardColumn:
 COLUMNS = (
     BoardColumn("pass@1", "pass@1", "{:.3f}"),
     BoardColumn("@16", "pass@16", "{:.3f}"),
+    BoardColumn("@256", "pass@256", "{:.3f}"),
     BoardColumn("@1024", "pass@1024", "{:.3f}"),
+    BoardColumn("Delta_SE", "delta_se", "{:.3f}"),
     BoardColumn("SRR mode", "mode_srr", "{:.3f}"),
     BoardColumn("NDR mode", "mode_ndr", "{:.3f}"),
     BoardColumn("S mode", "mode_shrunk", "{:.0f}"),
@@ -187,6 +204,7 @@ COLUMNS = (
     BoardColumn("E prob", "problem_expanded", "{:.0f}"),
     BoardColumn("left-out mass", "mass_division", "{:.1e}"),
     BoardColumn("rare mass", "mass_product_of_sum", "{:.1e}"),
+    BoardColumn("draws", "draws", "{:.0f}"),
 )
 
 

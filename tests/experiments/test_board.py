@@ -29,6 +29,7 @@ def test_figures_by_hand():
     assert row["pass@1"] == pytest.approx(0.252 / 2)
     assert row["pass@16"] == pytest.approx((1 - 0.748**16) / 2)
     assert row["pass@1024"] == pytest.approx(0.5)
+    assert row["delta_se"] == pytest.approx((1 - 0.499**256) / 2 - 0.126)  # the base at 256 less the row at 1
     by_mode = {name: row[f"mode_{name}"] for name in ("preserved", "shrunk", "expanded", "out", "srr", "ndr")}
     assert by_mode == {"preserved": 0, "shrunk": 1, "expanded": 1, "out": 1, "srr": 0.0, "ndr": 1.0}
     by_problem = {name: row[f"problem_{name}"] for name in ("preserved", "shrunk", "expanded", "out", "srr", "ndr")}
@@ -42,23 +43,29 @@ def test_more_draws_raise_pass_at_k_and_nothing_else():
     assert matched["pass@1"] == pytest.approx((1 - 0.499**11) / 2)
     assert matched["pass@16"] == pytest.approx((1 - 0.499**26) / 2)
     changed = {name for name in plain if plain[name] != matched[name]}
-    assert changed <= {"extra_draws", "pass@1", "pass@16", "pass@1024"}
+    assert changed <= {"extra_draws", "pass@1", "pass@16", "pass@256", "pass@1024", "delta_se"}
 
 
 def test_a_certain_answer_is_found_and_an_impossible_one_is_not():
     row = board.figures(board.Entry("m", 0, audit(1.0, 0.0, 0.0, 0.0)), BASE)
-    assert [row[f"pass@{k}"] for k in board.KS] == [0.5, 0.5, 0.5]
+    assert [row[f"pass@{k}"] for k in board.KS] == [0.5, 0.5, 0.5, 0.5]
 
 
 def put_rollouts(folder, *rows):
     (folder / "rollouts").mkdir(parents=True)
     for step, count in enumerate(rows):
-        pq.write_table(pa.table({"text": ["x"] * count}), folder / "rollouts" / f"step-{step:06d}.parquet")
+        columns = {"text": ["x"] * count, "weight_version": [-1] + [step] * (count - 1)}  # one trace, which none drew
+        pq.write_table(pa.table(columns), folder / "rollouts" / f"step-{step:06d}.parquet")
 
 
 def test_matched_draws_by_hand(tmp_path):
     put_rollouts(tmp_path, 3, 5)
     assert board.matched_draws(tmp_path, audit_problems=4) == 5 * 8 / 4
+
+
+def test_traces_are_no_draws(tmp_path):
+    put_rollouts(tmp_path, 3, 5)
+    assert board.draws(tmp_path) == 2 + 4
 
 
 def test_a_rate_without_denominator_is_left_out_of_the_mean_and_said():
@@ -68,13 +75,13 @@ def test_a_rate_without_denominator_is_left_out_of_the_mean_and_said():
     )  # this base holds nothing, so nothing could be retained
     assert without["mode_srr"] is None and without["mode_ndr"] == 1.0
     row = board.summary("m", [without])
-    assert row["mode_srr"] is None and board.cells(row)[4] == "-"
+    assert row["mode_srr"] is None and board.cells(row)[6] == "-"
     assert "seed" not in row and "method" in row and "support" not in row
     full = board.figures(board.Entry("m", 1, TUNED), BASE)
     assert [board.summary("m", runs)["mode_srr"] for runs in ([without, full, full], [full, without, full])] == [
         {"mean": 0.0, "low": 0.0, "high": 0.0, "runs": 2}
     ] * 2
-    assert board.cells(board.summary("m", [without, full, full]))[4] == "0.000 [0.000, 0.000, 2 runs]"
+    assert board.cells(board.summary("m", [without, full, full]))[6] == "0.000 [0.000, 0.000, 2 runs]"
 
 
 def test_mean_and_range_by_hand():
