@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from analysis.counts import Counts
 from analysis.estimates import total_of
@@ -43,7 +43,7 @@ def by_base_success(base: Counts, tuned: Counts) -> tuple[int, dict[str, np.ndar
     rate = a / half_each[kind]
     left = n_each[kind] - half_each[kind]
     each = (
-        stats.hypergeom.pmf(a, n_each[kind], c_each[kind], half_each[kind]),
+        _chance_of_half(a, n_each[kind], c_each[kind], half_each[kind]),
         np.select([rate == 0, rate < 0.1, rate <= 0.6], [0, 1, 2], 3),
         np.exp(log_miss(left, c_each[kind] - a, k)),
         np.exp(log_miss(left, c_each[kind] - a, 2 * k)),
@@ -67,6 +67,16 @@ def by_base_success(base: Counts, tuned: Counts) -> tuple[int, dict[str, np.ndar
         for name, value in values.items():
             found[name][rows, stratum] += weight * value
     return k, found
+
+
+def _chance_of_half(a: np.ndarray, n: np.ndarray, c: np.ndarray, half: np.ndarray) -> np.ndarray:
+    """P(a of the c correct draws are among `half` of all n), hypergeometric. From a table: scipy's own is slow."""
+    of = special.gammaln(np.arange(int(n.max()) + 1) + 1.0)  # log factorials
+
+    def log_choose(total: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+        return of[total] - of[chosen] - of[total - chosen]
+
+    return np.exp(log_choose(c, a) + log_choose(n - c, half - a) - log_choose(n, half))
 
 
 def strata(pair: Pair) -> dict[str, Any] | None:
