@@ -18,8 +18,9 @@ pc: Any = pyarrow.compute  # its functions are made when it is imported, which n
 
 SETTINGS = ("model", "temperature", "top_p", "max_tokens", "template", "seed")
 MOST_SETTINGS = 20  # distinct values that are listed (a seed of its own for every draw is not a setting)
-CUT_OFF = ("length", "max_tokens")  # finish reasons of a truncated completion
-DRAWS_A_FILE = 1 << 16  # most draws of a problem in one file, where each file is numbered from 0
+# Finish reasons of a truncated completion, in lower case and without a leading "finish_reason_".
+CUT_OFF = ("length", "max_tokens", "max_length", "model_length", "max_new_tokens")
+DRAWS_A_FILE = 1 << 32  # most draws of a problem in one file, where each file is numbered from 0
 MERGE_ANSWERS = 2_000_000  # rows of partial answer counts after which they are merged
 
 
@@ -116,12 +117,14 @@ class SampleRows:
         self._add_sums(code, correct, evidence, got)
         self._add_answers(code, correct, evidence, got)
         self._add_settings(got, batch, source)
-        for name, kind in (("sample", np.int32), ("seed", np.int64)):
+        for name in ("sample", "seed"):
             if (values := got[name]) is not None and not values.null_count:
-                drawn = np.asarray(values).astype(kind)
+                drawn = np.asarray(values)
+                small = name == "sample" and drawn.max(initial=0) < 2**31  # as nearly always: half the memory
+                drawn = drawn.astype(np.int32 if small else np.int64)
                 self.kept[name].append(drawn if evidence.all() else drawn[evidence])
             else:
-                self.kept[name].append(np.full(int(evidence.sum()), -1, dtype=kind))
+                self.kept[name].append(np.full(int(evidence.sum()), -1, dtype=np.int32))
         for name in ("logprob", "num_tokens"):
             values = (
                 np.full(rows, np.nan, dtype=np.float32) if got[name] is None else _floats(got[name]).astype(np.float32)
@@ -212,7 +215,9 @@ class SampleRows:
         add("correct", code[correct])
         add("excluded", code[:0] if whole else code[~evidence])
         if got["finish_reason"] is not None:
-            cut = np.asarray(pc.is_in(got["finish_reason"].cast(pa.string()), value_set=pa.array(CUT_OFF)))
+            reason = pc.utf8_lower(got["finish_reason"].cast(pa.string()))
+            reason = pc.replace_substring_regex(reason, r"^finish_reason_", "")
+            cut = np.asarray(pc.is_in(reason, value_set=pa.array(CUT_OFF)))
             add("truncated", code[cut & evidence])
         if got["cot_correct"] is not None:
             judged = np.asarray(got["cot_correct"].is_valid())
@@ -250,13 +255,15 @@ class SampleRows:
                 }
         if len(models := self.settings.get("model", ())) > 1:
             raise InputError(several_models(source, models))
+        if source.foreign and "metric" in batch.table.column_names:
+            self.settings.setdefault("metric", set()).update(pc.unique(batch.table["metric"]).drop_null().to_pylist())
         if "lm_eval_filter" in batch.table.column_names:
             filters = self.settings.setdefault("lm_eval_filter", set())
             filters |= set(pc.unique(batch.table["lm_eval_filter"]).to_pylist())
             if len(filters) > 1:
                 raise InputError(
-                    f"{source.path}: answers were taken in several ways ({', '.join(sorted(filters))});"
-                    f" choose one, as in {source.path}::{min(filters)}"
+                    f"{source.given}: answers were taken in several ways ({', '.join(sorted(filters))});"
+                    f" choose one, as in {source.given}::{min(filters)}"
                 )
 
     def finish(self, sources: list[Source]) -> ModelSamples:
@@ -432,7 +439,7 @@ def _times(n: np.ndarray, correct: np.ndarray, answers: AnswerCounts | None) -> 
 def several_models(source: Source, models: set[str]) -> str:
     shown = sorted(models)
     some = ", ".join(shown[:4])
-    return f"{source.path}: one side holds several models ({some}); choose one, as in {source.path}::{shown[0]}"
+    return f"{source.given}: one side holds several models ({some}); choose one, as in {source.given}::{shown[0]}"
 
 
 def _counted(tables: list[pa.Table]) -> pa.Table:

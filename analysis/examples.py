@@ -28,13 +28,11 @@ def examples(
     found: dict[int, list[dict[str, Any]]] = {i: [] for i in wanted.values()}
     room = {(i, correct): each for i in found for correct in (True, False)}
     only = samples.benchmarks[0] if len(set(samples.benchmarks)) == 1 else None
-    sources = (
-        find_sources([f["path"] + (f"::{f['select']}" if f.get("select") else "") for f in samples.files])
-        if wanted
-        else []
-    )
+    names = [f["path"] + (f"::{f['select']}" if f.get("select") else "") for f in samples.files if wanted]
+    asked = {key: samples.files[0].get(key) for key in ("metric", "correct_above")} if names else {}
+    sources = find_sources(names, **asked)
     for source in sources:
-        if source.kind != "samples" or (not source.adapter and "completion" not in source.columns):
+        if source.kind != "samples" or (not source.foreign and "completion" not in source.columns):
             continue
         for batch, chosen in _batches_with(source, set(wanted), only, each):
             for i, key, correct in chosen:
@@ -59,7 +57,7 @@ def _batches_with(
     source: Source, wanted: set[tuple[str, str]], only: str | None, each: int
 ) -> Iterator[tuple[Batch, list]]:
     """Batches that hold wanted rows, and which: (row in the batch, (benchmark, problem), correct)."""
-    if source.format != "parquet" or source.adapter:
+    if source.format != "parquet" or source.foreign:
         for batch in batches(source, None, rows=TEXT_BATCH_ROWS):
             batch = one_model(batch, source)
             if chosen := _choose(batch, source, wanted=wanted, only=only, each=each):
@@ -91,7 +89,7 @@ def _choose(
     ids = pa.array(sorted({problem for _, problem in wanted}), pa.string())
     problem = pc.cast(column(batch, source, "problem_id", pa.string()), pa.string())
     rows = np.asarray(pc.is_in(problem, value_set=ids))
-    if source.select and not source.adapter:
+    if source.select and not source.foreign:
         rows &= np.asarray(pc.equal(batch.table["model"].cast(pa.string()), source.select).fill_null(False))
     at = np.flatnonzero(rows)
     code = np.asarray(problem.take(pa.array(at)).dictionary_encode().indices).astype(np.int64)

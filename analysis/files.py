@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import hashlib
 import io
-import json
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,11 @@ import pyarrow.compute
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from analysis.adapters import ADAPTERS, Adapter
+from analysis import documents
+from analysis.adapters import ADAPTERS, CHOSEN, LISTS, Adapter
+from analysis.adapters.asked import Asked
 from analysis.errors import InputError
+from analysis.json_rows import json_lines, table_of
 from analysis.records import COUNT_COLUMNS, SAMPLE_COLUMNS, SCORE_COLUMNS
 
 pc: Any = pyarrow.compute  # its functions are made when it is imported, which no type checker sees
@@ -30,6 +34,7 @@ READERS = {
     ".jsonl": "json",
     ".ndjson": "json",
     ".json": "json",
+    ".eval": "json",
     ".parquet": "parquet",
     ".pq": "parquet",
 }
@@ -39,14 +44,37 @@ TEXT_BATCH_ROWS = 1 << 13  # where each row may hold a completion of many kiloby
 
 @dataclass
 class Source:
-    """One file to read. `select` is what followed "::" in its name: a model, a column's prefix, a filter."""
+    """One file to read.
 
-    path: Path
-    select: str | None = None
+    asked: what the user wants of it; its `select` is what followed "::" in its name: a model, a filter.
+    given: the file or folder as the user named it.
+    adapter, document: the format of another project, of rows or of one JSON document.
+    kind: samples, counts or scores.
+    lists: columns that hold lists.
+    """
+
+    asked: Asked
+    given: str = ""
     format: str = ""
     adapter: Adapter | None = None
-    kind: str = ""  # samples, counts or scores
+    document: documents.Document | None = None
+    kind: str = ""
     columns: list[str] = field(default_factory=list)
+    lists: set[str] = field(default_factory=set)
+
+    @property
+    def path(self) -> Path:
+        return self.asked.path
+
+    @property
+    def select(self) -> str | None:
+        return self.asked.select
+
+    @property
+    def foreign(self) -> str | None:
+        """The name of another project's format; None for our own."""
+        found = self.adapter or self.document
+        return found.name if found else None
 
     def at(self, row: int | None = None) -> str:
         """How errors name a place: rows count from 1, a CSV's header not among them; a JSON-lines row is its line."""
@@ -61,10 +89,11 @@ class Batch:
     number: Callable[[int], int]
 
 
-def find_sources(paths: list[str]) -> list[Source]:
+def find_sources(paths: list[str], *, metric: str | None = None, correct_above: float | None = None) -> list[Source]:
     """The files behind `paths`: files or folders (searched through, .json left aside), with "::NAME" where a file holds
     several models.
 
+    metric, correct_above: as in `adapters.asked.Asked`, for all of them.
     Raises InputError for a path that is not there, of an unknown format, empty, or given twice.
     """
     sources: list[Source] = []
@@ -88,13 +117,16 @@ def find_sources(paths: list[str]) -> list[Source]:
             found = [path]
         else:
             raise InputError(f"{path}: no such file or folder")
-        sources += [Source(p, select or None) for p in found]
+        for p in found:
+            word = "line" if READERS.get(_suffix(p)) == "json" else "row"
+            sources.append(Source(Asked(p, word, select or None, metric, correct_above), given=str(path)))
     seen: dict[tuple[Path, str | None], None] = {}
     for source in sources:
         if (key := (source.path.resolve(), source.select)) in seen:
             raise InputError(f"{source.path}: given twice")
         seen[key] = None
-        _identify(source)
+        with _readable(source):
+            _identify(source)
     kinds = {s.kind: s for s in sources}
     if len(kinds) > 1:
         a, b = list(kinds.values())[:2]
@@ -124,11 +156,25 @@ def _identify(source: Source) -> None:
         raise InputError(f"{source.path}: the file is empty")
     source.columns = _head(source)
     columns = set(source.columns)
+    if source.document is not None:
+        source.kind = "samples"
+        return
     source.kind = (
         "scores"
         if {"logprob", "num_tokens", "model"} <= columns and not {"correct", "verdict"} & columns
         else _kind(columns)
     )
+    # Our own samples in another shape: lists over draws, or a verdict in a column of the user's choice.
+    metric = source.asked.metric
+    if source.kind != "scores" and "problem_id" in columns:
+        if (metric or ("correct" if "correct" in columns else "verdict")) in source.lists:
+            source.kind, source.adapter = LISTS.kind, LISTS
+            return
+        if metric in columns or (source.kind == "samples" and source.asked.correct_above is not None):
+            source.kind, source.adapter = CHOSEN.kind, CHOSEN
+            return
+    if source.kind and metric is not None:
+        raise InputError(f"{source.path}: --metric {metric}: no such column; it has {', '.join(source.columns)}")
     if not source.kind:
         source.adapter = next((adapter for adapter in ADAPTERS if adapter.fits(columns)), None)
         if source.adapter is None:
@@ -137,6 +183,7 @@ def _identify(source: Source) -> None:
                 "(problem_id, n, correct),"
                 f" nor a known format ({', '.join(a.name for a in ADAPTERS)}); its columns are "
                 f"{', '.join(source.columns) or 'none'}"
+                + ("; columns of CSV are parted by commas" if ";" in "".join(source.columns) else "")
             )
         source.kind = source.adapter.kind
 
@@ -150,12 +197,14 @@ def _kind(columns: set[str]) -> str:
 
 
 def _head(source: Source) -> list[str]:
-    """The columns of a file; of JSON lines those of its first 100 rows."""
+    """The columns of a file; of JSON lines those of its first 100 rows. Fills in `lists` and `document`."""
     if source.format == "parquet":
-        return parquet(source).schema_arrow.names
+        schema = parquet(source).schema_arrow
+        source.lists = {f.name for f in schema if pa.types.is_list(f.type) or pa.types.is_large_list(f.type)}
+        return schema.names
     if source.format == "csv":
-        with _open(source) as raw:
-            line = io.TextIOWrapper(raw, encoding="utf-8-sig").readline()
+        with io.BufferedReader(_open(source)) as raw:
+            line = raw.readline().decode("utf-8-sig")
         names = next(csv.reader([line], delimiter=_delimiter(source)), [])
         names = [name.strip() for name in names]
         if repeated := [n for n in names if names.count(n) > 1]:
@@ -164,6 +213,7 @@ def _head(source: Source) -> list[str]:
     names = {}
     for index, (_, row) in enumerate(_json_rows(source)):
         names |= dict.fromkeys(row)
+        source.lists |= {name for name, value in row.items() if isinstance(value, list)}
         if index == 99:
             break
     if not names:
@@ -175,45 +225,56 @@ def batches(source: Source, wanted: set[str] | None = None, *, rows: int = BATCH
     """The rows of a file in our columns, adapted where the file is another project's. wanted: only these columns (all
     where None)."""
     read = {"parquet": _parquet_batches, "csv": _csv_batches, "json": _json_batches}[source.format]
-    adapter = source.adapter
-    for batch in read(source, wanted if adapter is None else None, rows if adapter is None else TEXT_BATCH_ROWS):
-        if adapter is None:
-            yield batch
-            continue
-        out: list[dict[str, Any]] = []
-        numbers: list[int] = []
-        for i, row in enumerate(batch.table.to_pylist() if not isinstance(batch.table, list) else batch.table):
-            number = batch.number(i)
-            for converted in adapter.convert(row, source.path, source.select, source.at(number)):
-                out.append(converted)
-                numbers.append(number)
-        if out:
-            yield Batch(_from_rows(out), numbers.__getitem__)
+    own = source.foreign is None
+    with _readable(source):
+        found = read(source, wanted if own else None, rows if own else TEXT_BATCH_ROWS)
+        yield from found if source.adapter is None else _adapted(source.adapter, source, found)
+
+
+def _adapted(adapter: Adapter, source: Source, found: Iterator[Batch]) -> Iterator[Batch]:
+    """The batches of another project's rows, converted."""
+
+    def rows() -> Iterator[tuple[int, dict[str, Any]]]:
+        for batch in found:
+            for i, row in enumerate(batch.table if isinstance(batch.table, list) else batch.table.to_pylist()):
+                yield batch.number(i), row
+
+    numbers: list[int] = []
+    out: list[dict[str, Any]] = []
+    for number, row in adapter.convert(rows(), source.asked):
+        numbers.append(number)
+        out.append(row)
+        if len(out) == TEXT_BATCH_ROWS:
+            yield Batch(table_of(out), numbers.__getitem__)
+            numbers = []
+            out = []
+    if out:
+        yield Batch(table_of(out), numbers.__getitem__)
 
 
 def one_model(batch: Batch, source: Source) -> Batch:
-    """Only the rows of the model that FILE::NAME asks for, where the file has a model column (adapters see to it
-    themselves)."""
-    if not source.select or source.adapter or "model" not in batch.table.column_names:
-        if source.select and not source.adapter:
-            raise InputError(f"{source.path}: has no model column to choose {source.select!r} by")
+    """Only the rows of the model that FILE::NAME asks for (or of what else an adapter makes of NAME itself).
+
+    Raises InputError where the rows have no model to choose by: a NAME without effect would be a wrong label.
+    """
+    if not source.select or (source.adapter and source.adapter.selects):
         return batch
+    if "model" not in batch.table.column_names:
+        what = f"a {source.foreign} file" if source.foreign else "the file"
+        raise InputError(f"{source.path}: {what} has no model column to choose {source.select!r} by; leave ::NAME out")
     kept = np.flatnonzero(np.asarray(pc.equal(batch.table["model"].cast(pa.string()), source.select).fill_null(False)))
     return Batch(batch.table.take(pa.array(kept)), lambda i: batch.number(int(kept[i])))
 
 
-def _from_rows(rows: list[dict[str, Any]]) -> pa.Table:
-    names = dict.fromkeys(name for row in rows for name in row)
-    columns = {}
-    for name in names:
-        values = [row.get(name) for row in rows]
-        try:
-            columns[name] = pa.array(values)
-        except (pa.ArrowInvalid, pa.ArrowTypeError):  # mixed types: as text, and whoever needs the column checks it
-            columns[name] = pa.array(
-                [v if v is None or isinstance(v, str) else json.dumps(v) for v in values], pa.string()
-            )
-    return pa.table(columns)
+@contextmanager
+def _readable(source: Source) -> Iterator[None]:
+    """Around reading: a file that is cut, locked, not packed as its name says or not UTF-8 becomes an InputError."""
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise InputError(f"{source.path}: not UTF-8 text ({error.reason}); save it as UTF-8") from None
+    except OSError as error:
+        raise InputError(f"{source.path}: cannot be read ({error.strerror or ' '.join(str(error).split())})") from None
 
 
 def _open(source: Source) -> pa.NativeFile:
@@ -247,7 +308,25 @@ def _parquet_batches(source: Source, wanted: set[str] | None, rows: int) -> Iter
         first += batch.num_rows
 
 
+def _check_utf8(source: Source) -> None:
+    """Raises InputError with the line that is not UTF-8: also in columns that only the report will read."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    lines = 1
+    with _open(source) as raw:
+        while block := raw.read(1 << 20):
+            try:
+                decoder.decode(block)
+            except UnicodeDecodeError as error:
+                # The decoder counts from what the block before left over, at most three bytes.
+                lines += error.object[: error.start].count(b"\n")
+                raise InputError(
+                    f"{source.path}, line {lines}: not UTF-8 text ({error.reason}); save it as UTF-8"
+                ) from None
+            lines += block.count(b"\n")
+
+
 def _csv_batches(source: Source, wanted: set[str] | None, rows: int) -> Iterator[Batch]:
+    _check_utf8(source)
     refused: list[pa_csv.InvalidRow] = []
 
     def refuse(row: pa_csv.InvalidRow) -> str:
@@ -289,26 +368,28 @@ def _csv_batches(source: Source, wanted: set[str] | None, rows: int) -> Iterator
 
 
 def _json_rows(source: Source) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Line number and object, of JSON lines; of a JSON array, position (from 1) and object."""
-    text = io.TextIOWrapper(_open(source), encoding="utf-8-sig")
-    if _suffix(source.path) == ".json":
-        whole = text.read()
-        if whole.lstrip()[:1] == "[":
-            try:
-                yield from ((i, _object(row, source, i)) for i, row in enumerate(json.loads(whole), 1))
-            except json.JSONDecodeError as error:
-                raise InputError(f"{source.at(error.lineno)}: not JSON ({error.msg}, column {error.colno})") from None
+    """Line number and object, of JSON lines; of a JSON array, position (from 1) and object; of one JSON document, the
+    rows of its format."""
+    content = documents.read(source.path, lambda: _open(source)) if _suffix(source.path) in (".json", ".eval") else None
+    if isinstance(content, dict):
+        source.document = documents.find(content)
+        if source.document is not None:
+            yield from enumerate(source.document.rows(content, source.asked), 1)
             return
-        text = io.StringIO(whole)
-    number = 0
-    try:
-        for number, line in enumerate(text, 1):
-            if line.strip():
-                yield number, _object(json.loads(line), source, number)
-    except json.JSONDecodeError as error:
-        raise InputError(f"{source.at(number)}: not JSON ({error.msg}, column {error.colno})") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{source.at(number + 1)}: not UTF-8 text ({error.reason})") from None
+        keys = set(content)
+        if not _kind(keys) and not any(adapter.fits(keys) for adapter in ADAPTERS):
+            raise InputError(
+                f"{source.path}: one JSON object, not rows, and of no known format "
+                f"({', '.join(d.name for d in documents.DOCUMENTS)}); its keys are {', '.join(list(content)[:12])}"
+            )
+        content = [content]  # JSON lines of a single line
+    if content is not None:
+        if not isinstance(content, list):
+            raise InputError(f"{source.path}: an array of JSON objects is wanted, this is {type(content).__name__}")
+        yield from ((i, _object(row, source, i)) for i, row in enumerate(content, 1))
+        return
+    for number, row in json_lines(lambda: _open(source), source.at):
+        yield number, _object(row, source, number)
 
 
 def _object(row: Any, source: Source, number: int) -> dict[str, Any]:
@@ -325,7 +406,7 @@ def _json_batches(source: Source, wanted: set[str] | None, rows: int) -> Iterato
         table = (
             held
             if source.adapter
-            else _from_rows([{k: v for k, v in r.items() if wanted is None or k in wanted} for r in held])
+            else table_of([{k: v for k, v in r.items() if wanted is None or k in wanted} for r in held])
         )
         return Batch(table, list(numbers).__getitem__)
 
@@ -348,7 +429,7 @@ TRUE = ["true", "1", "1.0", "yes"]
 FALSE = ["false", "0", "0.0", "no"]
 MEANING = {
     pa.bool_(): "true or false (or 1 or 0)",
-    pa.int64(): "a whole number",
+    pa.int64(): "a whole number of at most 18 digits",
     pa.float64(): "a number",
     pa.string(): "text",
 }
@@ -363,6 +444,8 @@ def column(batch: Batch, source: Source, name: str, kind: pa.DataType, *, missin
         return None
     data = batch.table[name].combine_chunks()
     data = data.chunk(0) if isinstance(data, pa.ChunkedArray) and data.num_chunks == 1 else data
+    if pa.types.is_struct(data.type) and data.type.get_field_index("type") >= 0:
+        data = pc.struct_field(data, "type")  # SGLang's finish_reason is {"type": "length"}
     if pa.types.is_null(data.type):
         out = pa.nulls(len(data), kind)
     elif pa.types.is_string(kind):
@@ -414,7 +497,7 @@ def _parse(data: pa.Array, kind: pa.DataType) -> pa.Array:
     if pa.types.is_boolean(kind):
         known = pc.is_in(text, value_set=pa.array(TRUE + FALSE))
         return pc.if_else(known, pc.is_in(text, value_set=pa.array(TRUE)), pa.scalar(None, pa.bool_()))
-    number = r"^[+-]?\d+(\.0*)?$" if pa.types.is_integer(kind) else r"^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$"
+    number = r"^[+-]?\d{1,18}(\.0*)?$" if pa.types.is_integer(kind) else r"^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$"
     fits = pc.match_substring_regex(text, number)
     clean = pc.if_else(
         fits,

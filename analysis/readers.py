@@ -9,6 +9,7 @@ in our schema or in one that `analysis.adapters` knows; FILE::NAME takes one mod
 from __future__ import annotations
 
 import glob
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,13 +28,19 @@ TRUNCATION_MARGIN = 0.02  # truncation rates of the two sides that differ by mor
 UNPAIRED_SETTINGS = ("model", "seed")  # settings in which two sides should differ
 
 
-def load(paths: Sequence[str], name: str | None = None) -> ModelSamples:
+def load(
+    paths: Sequence[str],
+    name: str | None = None,
+    *,
+    metric: str | None = None,
+    correct_above: float | None = None,
+) -> ModelSamples:
     """One model's samples or counts. name: how tables call it (default: its `model` column, else the first file's
-    stem).
+    stem). metric: what says which draws are correct, where files hold several; correct_above: numbers above it do.
 
     Raises InputError, naming file and row, for what is missing, contradictory, not of its type, or there twice.
     """
-    sources = find_sources(_expand(paths))
+    sources = find_sources(_expand(paths), metric=metric, correct_above=correct_above)
     if sources[0].kind == "scores":
         raise InputError(
             f"{sources[0].path}: holds scores of texts, not samples (no column correct or verdict); "
@@ -41,6 +48,7 @@ def load(paths: Sequence[str], name: str | None = None) -> ModelSamples:
         )
     rows = CountRows() if sources[0].kind == "counts" else SampleRows()
     files = []
+    found: dict[tuple[str, str | None], int] = {}  # rows by what the user gave: a folder may hold files of others
     with tqdm(total=None, desc="reading", unit=" rows", unit_scale=True, delay=3, disable=None) as bar:
         for index, source in enumerate(sources):
             before = rows.seen
@@ -49,8 +57,7 @@ def load(paths: Sequence[str], name: str | None = None) -> ModelSamples:
                 if batch.table.num_rows:
                     rows.add(batch, source, index)
                     bar.update(batch.table.num_rows)
-            if source.select and rows.seen == before:
-                raise InputError(f"{source.path}: no row belongs to {source.select!r}")
+            found[source.given, source.select] = found.get((source.given, source.select), 0) + rows.seen - before
             files.append(
                 {
                     "path": str(source.path),
@@ -59,19 +66,29 @@ def load(paths: Sequence[str], name: str | None = None) -> ModelSamples:
                     "format": source.format,
                 }
             )
-            files[-1] |= {"select": source.select} if source.select else {}
-            files[-1] |= {"adapter": source.adapter.name} if source.adapter else {}
+            asked = {"select": source.select, "adapter": source.foreign}
+            asked |= {"metric": metric, "correct_above": correct_above}
+            files[-1] |= {key: value for key, value in asked.items() if value is not None}
+    for (given, select), count in found.items():
+        if select and not count:
+            raise InputError(f"{given}: no row belongs to {select!r}")
     hashes = {}
     for source, file in zip(sources, files, strict=True):
         if (same := hashes.setdefault((file["sha256"], source.select), file["path"])) != file["path"]:
             raise InputError(f"{file['path']}: the same content as {same}; its draws would count twice")
     samples = rows.finish(sources)
     samples.files = files
+    samples.warnings += dict.fromkeys(line for source in sources for line in source.asked.notes)
+    if samples.settings.get("temperature") == [0.0]:
+        samples.warnings.append(
+            "all draws were made at temperature 0: they are one deterministic answer a problem, of which another draw "
+            "would show the same, so what chance explains is overstated"
+        )
     samples.extra_columns = sorted(
         {
             c
             for s in sources
-            if not s.adapter
+            if not s.foreign
             for c in s.columns
             if c not in SAMPLE_COLUMNS and c not in ("n", "excluded", "truncated")
         }
@@ -142,6 +159,10 @@ def align(
             for lost, side in zip(alone, (base, tuned), strict=True)
             if lost
         )
+        spelt = [{_spelling(key) for key in lost} for lost in alone]
+        if spelt[0] & spelt[1]:
+            shown = [next(ascii(k[1]) for k in lost if _spelling(k) in spelt[0] & spelt[1]) for lost in alone]
+            text += f"; some differ in blanks or Unicode form alone, as {shown[0]} and {shown[1]}"
         if not common:
             raise InputError(
                 f"the two sides hold different problems: {text} [{base.files[0]['path']} against "
@@ -187,6 +208,10 @@ def _numpy(array: pa.Array) -> np.ndarray:
     if pa.types.is_floating(array.type) or (pa.types.is_integer(array.type) and not array.null_count):
         return array.to_numpy(zero_copy_only=False)
     return np.array(array.to_pylist() or [None], dtype=object)[: len(array)]
+
+
+def _spelling(key: tuple[str, str]) -> tuple[str, str]:
+    return key[0], unicodedata.normalize("NFC", key[1]).strip()
 
 
 def _called(key: tuple[str, str]) -> str:

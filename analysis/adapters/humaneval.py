@@ -7,10 +7,7 @@ grader.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
-
+from analysis.adapters.asked import Asked, Rows
 from analysis.errors import InputError
 
 
@@ -18,15 +15,20 @@ def fits(columns: set[str]) -> bool:
     return {"task_id", "passed"} <= columns
 
 
-def convert(row: dict[str, Any], path: Path, select: str | None, at: str) -> Iterator[dict[str, Any]]:
-    task = row.get("task_id")
-    passed = row.get("passed")
-    if task is None or passed is None:
-        raise InputError(f"{at}: {'task_id' if task is None else 'passed'} is missing")
-    known = {"problem_id": str(task), "correct": passed, "completion": row.get("completion", row.get("solution"))}
-    if (sample := row.get("completion_id", row.get("sample"))) is not None:
-        known["sample"] = sample
-    benchmark, slash, _ = str(task).partition("/")
-    if slash and "benchmark" not in row:
-        known["benchmark"] = benchmark  # "HumanEval/12"
-    yield {k: v for k, v in row.items() if k not in ("task_id", "passed", "completion_id")} | known
+def convert(rows: Rows, asked: Asked) -> Rows:
+    for number, row in rows:
+        task = row.get("task_id")
+        name = asked.metric or "passed"
+        if task is None or row.get(name) is None:
+            raise InputError(f"{asked.at(number)}: {'task_id' if task is None else name} is missing")
+        known = {
+            "problem_id": str(task),
+            "correct": asked.verdict(row[name], name, number),
+            "completion": row.get("completion", row.get("solution")),
+        }
+        if (sample := row.get("completion_id", row.get("sample"))) is not None:
+            known["sample"] = sample
+        benchmark, slash, _ = str(task).partition("/")
+        if slash and "benchmark" not in row:
+            known["benchmark"] = benchmark  # "HumanEval/12"
+        yield number, {k: v for k, v in row.items() if k not in ("task_id", "passed", "completion_id")} | known

@@ -11,10 +11,8 @@ stand in the file's name.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
+from analysis.adapters.asked import Asked, Rows
 from analysis.errors import InputError
 
 LISTS = {"code": "completion", "pred": "answer", "finish_reason": "finish_reason"}
@@ -25,28 +23,30 @@ def fits(columns: set[str]) -> bool:
     return "score" in columns and ("idx" in columns or "pred" in columns) and not {"input", "output"} <= columns
 
 
-def convert(row: dict[str, Any], path: Path, select: str | None, at: str) -> Iterator[dict[str, Any]]:
-    scores = row.get("score")
-    if not isinstance(scores, list) or not scores:
-        raise InputError(f"{at}: score should be a list with one entry a sample, this is {scores!r}")
-    if row.get("idx") is None:
-        raise InputError(f"{at}: idx is missing")
-    for name in LISTS:
-        if isinstance(row.get(name), list) and len(row[name]) != len(scores):
-            raise InputError(f"{at}: {name} has {len(row[name])} entries, score has {len(scores)}")
-    common = {k: v for k, v in row.items() if k != "score" and k not in LISTS and not isinstance(v, list)}
-    common |= {"problem_id": str(row["idx"])}
-    if found := NAME.match(path.name):
-        common |= {
-            "template": found["template"],
-            "seed": int(found["seed"]),
-            "temperature": float(found["temperature"]),
-            "benchmark": path.parent.name,
-        }
-    for sample, score in enumerate(scores):
-        lists = {ours: row[theirs][sample] for theirs, ours in LISTS.items() if isinstance(row.get(theirs), list)}
-        if "answer" in lists:
-            lists["answer"] = (
-                lists["answer"] or None
-            )  # an empty string is what their extraction leaves where it finds nothing
-        yield common | lists | {"sample": sample, "correct": score}
+def convert(rows: Rows, asked: Asked) -> Rows:
+    name = asked.metric or "score"
+    for number, row in rows:
+        at = asked.at(number)
+        scores = row.get(name)
+        if not isinstance(scores, list) or not scores:
+            raise InputError(f"{at}: {name} should be a list with one entry a sample, this is {scores!r}")
+        if row.get("idx") is None:
+            raise InputError(f"{at}: idx is missing")
+        for theirs in LISTS:
+            if isinstance(row.get(theirs), list) and len(row[theirs]) != len(scores):
+                raise InputError(f"{at}: {theirs} has {len(row[theirs])} entries, {name} has {len(scores)}")
+        common = {k: v for k, v in row.items() if k != "score" and k not in LISTS and not isinstance(v, list)}
+        common |= {"problem_id": str(row["idx"])}
+        if found := NAME.match(asked.path.name):
+            common |= {
+                "template": found["template"],
+                "seed": int(found["seed"]),
+                "temperature": float(found["temperature"]),
+                "benchmark": asked.path.parent.name,
+            }
+        for sample, score in enumerate(scores):
+            lists = {ours: row[theirs][sample] for theirs, ours in LISTS.items() if isinstance(row.get(theirs), list)}
+            if "answer" in lists:
+                # An empty string is what their extraction leaves where it finds nothing.
+                lists["answer"] = lists["answer"] or None
+            yield number, common | lists | {"sample": sample, "correct": asked.verdict(score, name, number)}

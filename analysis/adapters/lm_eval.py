@@ -4,29 +4,22 @@
      "metrics": ["exact_match"], "exact_match": 1.0}
 
 One file is one draw of every document; several files of a task, made with different seeds, are several draws. Where a
-task has more than one filter, choose with FILE::FILTER. A document with several responses (`repeats`) has one metric
-for all of them, which says nothing about each, unless the metric itself is a list.
+task has more than one filter, choose with FILE::FILTER, and where it has more than one metric, with --metric. Versions
+before 0.4.5 do not name the filter, and write all documents once a filter: FILE::1 is the first. A document with
+several responses (`repeats`) has one metric for all of them, which says nothing about each, unless the metric itself is
+a list.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from analysis.adapters.asked import Asked, Rows
 from analysis.errors import InputError
 
-METRICS = (
-    "exact_match",
-    "acc",
-    "pass@1",
-    "pass_at_1",
-    "is_correct",
-    "correct",
-    "math_verify",
-    "em",
-)  # the first that is there
 PLAIN = (
     "doc_id",
     "doc",
@@ -46,23 +39,43 @@ def fits(columns: set[str]) -> bool:
     return {"doc_id", "resps"} <= columns or {"doc_id", "filtered_resps"} <= columns
 
 
-def convert(row: dict[str, Any], path: Path, select: str | None, at: str) -> Iterator[dict[str, Any]]:
-    if row.get("doc_id") is None:
-        raise InputError(f"{at}: doc_id is missing")
-    if select and row.get("filter", select) != select:
-        return
+def convert(rows: Rows, asked: Asked) -> Rows:
+    times: Counter[str] = Counter()  # how often a document came without the name of a filter
+    for number, row in rows:
+        if row.get("doc_id") is None:
+            raise InputError(f"{asked.at(number)}: doc_id is missing")
+        if "filter" in row:
+            if asked.select not in (None, row["filter"]):
+                continue
+        else:
+            times[str(row["doc_id"])] += 1
+            if asked.select not in (None, str(times[str(row["doc_id"])])):
+                continue
+            if asked.select is None and times[str(row["doc_id"])] > 1:
+                raise InputError(
+                    f"{asked.at(number)}: document {row['doc_id']} is there again and no line names its filter "
+                    "(lm-evaluation-harness before 0.4.5 writes all documents once a filter): "
+                    f"take one, as in {asked.path}::1 for the first"
+                )
+        yield from ((number, draw) for draw in _draws(row, asked, number))
+
+
+def _draws(row: dict[str, Any], asked: Asked, number: int) -> list[dict[str, Any]]:
+    at = asked.at(number)
     metrics = row.get("metrics") or [name for name in row if name not in PLAIN]
-    metric = next((name for name in (*METRICS, *metrics) if name in metrics and row.get(name) is not None), None)
-    if metric is None:
+    there = [name for name in metrics if row.get(name) is not None]
+    if not there:
         raise InputError(f"{at}: no metric; the row has {', '.join(row)}")
+    metric = asked.choose(there, number, what="metrics")
     texts = (row.get("resps") or [[]])[0]
     texts = texts if isinstance(texts, list) else [texts]
     drawn = [text for text in texts if isinstance(text, str)]  # else log-likelihoods of choices: no draws
     values = row[metric] if isinstance(row[metric], list) else [row[metric]]
     if len(values) == 1 and len(drawn) > 1:
         raise InputError(
-            f"{at}: {len(drawn)} responses but one value of {metric}: it does not say which are correct;"
-            " log one response a document and run with several seeds"
+            f"{at}: {len(drawn)} responses but one value of {metric}: it does not say which are correct; grade them "
+            f"with `explore-rl verify {asked.path} --problems FILE --out graded.parquet`, or log one response a "
+            "document and run with several seeds"
         )
     if drawn and len(drawn) != len(values):
         raise InputError(f"{at}: {len(drawn)} responses but {len(values)} values of {metric}")
@@ -71,21 +84,30 @@ def convert(row: dict[str, Any], path: Path, select: str | None, at: str) -> Ite
     common = {k: v for k, v in row.items() if k not in (*PLAIN, *metrics)}
     common |= {
         "problem_id": str(row["doc_id"]),
-        "benchmark": _task(path),
+        "benchmark": _task(asked.path),
         "metric": metric,
-        "lm_eval_filter": row.get("filter", "none"),
+        "lm_eval_filter": row.get("filter", asked.select or "none"),
     }
+    if not drawn:
+        asked.note("answers were chosen by log-likelihood: one that never varies, so chance says nothing about it")
+    elif _is_greedy(row.get("arguments")):
+        common["temperature"] = 0.0
+    out = []
     for index, value in enumerate(values):
-        if value not in (0, 1):
-            raise InputError(
-                f"{at}: {metric} is {value!r}; 0 or 1 is wanted (a graded metric does not say what is correct)"
-            )
-        own = {"correct": value == 1, "sample": index}
+        own = {"correct": asked.verdict(value, metric, number), "sample": index}
         if drawn:
             own["completion"] = drawn[index]
         if len(answers) == len(values) and isinstance(answers[index], str) and drawn:
             own["answer"] = None if answers[index] == "[invalid]" else answers[index]
-        yield common | own
+        out.append(common | own)
+    return out
+
+
+def _is_greedy(arguments: Any) -> bool:
+    """Whether the generation arguments that were logged with a document say that nothing was drawn."""
+    parts = list(arguments.values()) if isinstance(arguments, dict) else arguments
+    settings = [v for part in parts or [] for v in (part.values() if isinstance(part, dict) else part)]
+    return any(isinstance(s, dict) and (s.get("do_sample") is False or s.get("temperature") == 0) for s in settings)
 
 
 def _task(path: Path) -> str:

@@ -5,45 +5,49 @@ line a completion.
 
 Correct is `acc` where the reward function reported it; else the score, if it is one of 0, 1 and -1 (a shaped reward is
 refused: it does not say what is correct). The problem is known by its prompt and reference. Each step is another model:
-a side is one step.
+a side is one step. Where `uid` is SAMPLE_SESSION_OUTPUT, the lines of a session are turns of one draw, each with the
+session's score: its first one is read.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+import re
 
+from analysis.adapters.asked import Asked, Rows, text_of
 from analysis.errors import InputError
+
+TURN = re.compile(r"^.+_\d+_(\d+)$")
 
 
 def fits(columns: set[str]) -> bool:
     return {"input", "output", "score"} <= columns
 
 
-def convert(row: dict[str, Any], path: Path, select: str | None, at: str) -> Iterator[dict[str, Any]]:
-    score = row.get("score")
-    accuracy = row.get("acc")
-    if row.get("input") is None or (score is None and accuracy is None):
-        raise InputError(f"{at}: {'input' if row.get('input') is None else 'score'} is missing")
-    correct = accuracy if accuracy is not None else score
-    if correct not in (0, 1, -1):
-        raise InputError(
-            f"{at}: {'acc' if accuracy is not None else 'score'} is {correct!r}, neither 0, 1 nor -1, "
-            "so it does not say"
-            " whether the completion is correct; let the reward function report acc"
-        )
-    identity = hashlib.sha256(f"{row['input']}\x00{row.get('gts')}".encode()).hexdigest()[:16]
-    known = {"problem_id": identity, "correct": correct == 1, "completion": row.get("output"), "prompt": row["input"]}
-    if row.get("pred") is not None:
-        known["answer"] = str(row["pred"])
-    if row.get("data_source") is not None:
-        known["benchmark"] = str(row["data_source"])
-    if row.get("step") is not None:
-        known["model"] = f"step {row['step']}"
-    yield (
-        {k: v for k, v in row.items() if k not in ("input", "output", "acc", "pred", "score")}
-        | {"verl_score": score}
-        | known
-    )
+def convert(rows: Rows, asked: Asked) -> Rows:
+    for number, row in rows:
+        turn = TURN.match(str(row.get("uid", "")))
+        if turn and int(turn[1]):
+            asked.note("rows of further turns (uid SAMPLE_SESSION_OUTPUT) are no draws of their own, and left out")
+            continue
+        score = row.get("score")
+        name = asked.metric or ("acc" if row.get("acc") is not None else "score")
+        if row.get("input") is None or row.get(name) is None:
+            raise InputError(f"{asked.at(number)}: {'input' if row.get('input') is None else name} is missing")
+        prompt = text_of(row["input"]) or str(row["input"])
+        identity = f"{row['input']}\x00{row.get('gts')}".encode("utf-8", "replace")
+        known = {
+            "problem_id": hashlib.sha256(identity).hexdigest()[:16],
+            "correct": asked.verdict(row[name], name, number, wrong_too=(-1,)),
+            "completion": row.get("output"),
+            "prompt": prompt,
+            "metric": name,
+        }
+        if row.get("pred") is not None:
+            known["answer"] = str(row["pred"])
+        if row.get("data_source") is not None:
+            known["benchmark"] = str(row["data_source"])
+        if row.get("step") is not None:
+            known["model"] = f"step {row['step']}"
+        dropped = ("input", "output", "acc", "pred", "score", "uid")
+        yield number, {k: v for k, v in row.items() if k not in dropped} | {"verl_score": score} | known

@@ -3,10 +3,7 @@ meant."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
-
+from analysis.adapters.asked import Asked, Rows
 from analysis.errors import InputError
 
 ENDING = "_correct"
@@ -21,10 +18,14 @@ def fits(columns: set[str]) -> bool:
     )
 
 
-def convert(row: dict[str, Any], path: Path, select: str | None, at: str) -> Iterator[dict[str, Any]]:
-    names = [column.removesuffix(ENDING) for column in row if column.endswith(ENDING)]
-    if select not in names:
-        wanted = "holds the counts of several models" if select is None else f"holds no counts of {select!r}"
-        raise InputError(f"{path}: {wanted}; say which, as in {path}::{names[0]} (it has {', '.join(names)})")
-    kept = {k: v for k, v in row.items() if not k.endswith(ENDING) and k != "problem"}
-    yield kept | {"problem_id": row.get("problem_id", row.get("problem")), "correct": row[select + ENDING]}
+def convert(rows: Rows, asked: Asked) -> Rows:
+    path = asked.path
+    select = asked.select
+    for number, row in rows:
+        names = [column.removesuffix(ENDING) for column in row if column.endswith(ENDING)]
+        if select is None or select not in names:
+            wanted = "holds the counts of several models" if select is None else f"holds no counts of {select!r}"
+            raise InputError(f"{path}: {wanted}; say which, as in {path}::{names[0]} (it has {', '.join(names)})")
+        kept = {k: v for k, v in row.items() if not k.endswith(ENDING) and k != "problem"}
+        problem = row.get("problem_id", row.get("problem"))
+        yield number, kept | {"problem_id": problem, "correct": row[select + ENDING]}

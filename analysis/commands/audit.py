@@ -54,6 +54,14 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(option, type=type(default), default=default, help=f"{help} (default: {default:g})")
 
     parser.add_argument(
+        "--metric",
+        metavar="NAME",
+        help="what says which draws are correct, where files hold several: a column, a reward, a score, a metric",
+    )
+    parser.add_argument(
+        "--correct-above", type=float, metavar="X", help="numbers above X are correct, where files hold graded scores"
+    )
+    parser.add_argument(
         "--redraw",
         nargs="+",
         metavar="FILE",
@@ -135,13 +143,20 @@ def settings_of(args: argparse.Namespace) -> AuditSettings:
     )
 
 
-def align_redraw(base: ModelSamples, files: list[str], *, common: bool) -> tuple[ModelSamples, ModelSamples, list[str]]:
+def reading_of(args: argparse.Namespace) -> dict[str, Any]:
+    """What `load` takes of the shared options."""
+    return {"metric": args.metric, "correct_above": args.correct_above}
+
+
+def align_redraw(
+    base: ModelSamples, files: list[str], *, common: bool, reading: dict[str, Any]
+) -> tuple[ModelSamples, ModelSamples, list[str]]:
     """Base and its redraw with the same problems, and the warnings. Problems of the redraw alone do not matter; one
     that it lacks raises InputError, unless `common`, which drops it. So does a redraw that is the base's own file.
     """
     from analysis.readers import align, load
 
-    redraw = load(files, name="redraw of the base")
+    redraw = load(files, name="redraw of the base", **reading)
     if {(f["sha256"], f.get("select")) for f in base.files} & {(f["sha256"], f.get("select")) for f in redraw.files}:
         raise InputError(f"{files[0]}: --redraw holds the draws of --base; it should be a second, independent draw")
     before = len(base)
@@ -161,11 +176,12 @@ def run(args: argparse.Namespace) -> int:
     from analysis.readers import align, load, load_scores
 
     settings = settings_of(args)
-    sides = [load(args.base, name=args.base_name), load(args.tuned, name=args.tuned_name)]
+    reading = reading_of(args)
+    sides = [load(args.base, name=args.base_name, **reading), load(args.tuned, name=args.tuned_name, **reading)]
     base, tuned, warnings = align(*told_apart(*sides), common=args.common)
     redraw = None
     if args.redraw:
-        base, redraw, more = align_redraw(base, args.redraw, common=args.common)
+        base, redraw, more = align_redraw(base, args.redraw, common=args.common, reading=reading)
         base, tuned, _ = align(base, tuned, common=True)
         warnings += [line for line in more if line not in warnings]
     scores = load_scores(args.scores) if args.scores else None

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from analysis.commands.audit import add_settings, align_redraw, settings_of
+from analysis.commands.audit import add_settings, align_redraw, reading_of, settings_of
 from analysis.errors import InputError
 from analysis.records import ModelSamples
 
@@ -45,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
     from analysis.comparison_files import write_documents
     from analysis.readers import load, load_scores
 
+    reading = reading_of(args)
     methods: dict[str, list[ModelSamples]] = {}
     for name, *files in args.method:
         if not files:
@@ -53,8 +54,10 @@ def run(args: argparse.Namespace) -> int:
             raise InputError(f"--method {name}: given twice; put all its runs behind one")
         if twice := [file for file in files if files.count(file) > 1]:
             raise InputError(f"--method {name}: {twice[0]} given twice; each FILE is one run, drawn for itself")
-        methods[name] = [load([file], name=f"{name}/{i}") for i, file in enumerate(files)]
-    base, redraw, methods, warnings = align_all(load(args.base), args.redraw, methods=methods, common=args.common)
+        methods[name] = [load([file], name=f"{name}/{i}", **reading) for i, file in enumerate(files)]
+    base, redraw, methods, warnings = align_all(
+        load(args.base, **reading), args.redraw, methods=methods, common=args.common, reading=reading
+    )
     scores = load_scores(args.scores) if args.scores else None
     with tqdm(total=sum(map(len, methods.values())), desc="auditing", unit=" run", disable=None) as bar:
 
@@ -114,7 +117,12 @@ def said(document: dict[str, Any]) -> list[str]:
 
 
 def align_all(
-    base: ModelSamples, redraw_files: list[str] | None, *, methods: dict[str, list[ModelSamples]], common: bool
+    base: ModelSamples,
+    redraw_files: list[str] | None,
+    *,
+    methods: dict[str, list[ModelSamples]],
+    common: bool,
+    reading: dict[str, Any],
 ) -> tuple[ModelSamples, ModelSamples | None, dict[str, list[ModelSamples]], list[str]]:
     """Base, its redraw (None without files) and every run with the same problems in the same order, and the warnings.
 
@@ -129,7 +137,7 @@ def align_all(
             warnings += [line for line in more if line not in warnings]
     redraw = None
     if redraw_files:
-        base, redraw, more = align_redraw(base, redraw_files, common=common)
+        base, redraw, more = align_redraw(base, redraw_files, common=common, reading=reading)
         warnings += [line for line in more if line not in warnings]
     return (
         base,

@@ -1,0 +1,45 @@
+"""TRL's logged completions (`log_completions`; completions/completions_00010.parquet): one row a completion.
+
+    step, prompt, completion, one column a reward function, advantage
+
+Prompts and completions are texts or lists of messages. A reward function says what is correct where its rewards are 0
+and 1; with several of them choose with --metric. Each step is another model: a side is one step.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from analysis.adapters.asked import Asked, Rows, text_of
+from analysis.errors import InputError
+
+PLAIN = ("mode", "step", "prompt", "completion", "advantage", "advantages", "image", "images")
+
+
+def fits(columns: set[str]) -> bool:
+    return {"step", "prompt", "completion", "advantage"} <= columns and "problem_id" not in columns
+
+
+def convert(rows: Rows, asked: Asked) -> Rows:
+    for number, row in rows:
+        rewards = [k for k, v in row.items() if k not in PLAIN and (isinstance(v, int | float) or k == asked.metric)]
+        if not rewards:
+            raise InputError(f"{asked.at(number)}: no reward beside {', '.join(row)}")
+        name = asked.choose(rewards, number, what="rewards")
+        if row.get("prompt") is None or row.get(name) is None:
+            raise InputError(f"{asked.at(number)}: {'prompt' if row.get('prompt') is None else name} is missing")
+        prompt = text_of(row["prompt"])
+        prompt = json.dumps(row["prompt"]) if prompt is None else prompt
+        yield (
+            number,
+            {k: v for k, v in row.items() if k not in ("prompt", "completion", "step")}
+            | {
+                "problem_id": hashlib.sha256(prompt.encode("utf-8", "replace")).hexdigest()[:16],
+                "correct": asked.verdict(row[name], name, number),
+                "completion": text_of(row.get("completion")),
+                "prompt": prompt,
+                "model": f"step {row['step']}",
+                "metric": name,
+            },
+        )
