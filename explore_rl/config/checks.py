@@ -11,6 +11,8 @@ from typing import Any
 from analysis.errors import InputError
 from explore_rl.config.schema import Config, all_settings
 
+LARGEST = 2**53  # no count is larger, and whoever takes the number after us may hold it in 64 bits or as a float
+
 Findings = Iterator[tuple[str, str]]  # the setting's dotted name, and why it is refused or warned about
 
 
@@ -19,7 +21,7 @@ def check(config: Config, where: str) -> None:
 
     where: the file or override that is named in the message.
     """
-    checks = (_values, _algorithm, _learner, _evaluation)
+    checks = (_values, _algorithm, _rollout, _learner, _evaluation)
     for key, why in itertools.chain.from_iterable(one(config) for one in checks):
         raise InputError(f"{where}: {key}={value_of(config, key)!r}: {why}")
     for i, strategy in enumerate(config.strategies):
@@ -51,6 +53,8 @@ def _values(config: Config) -> Findings:
             yield key, f"expected one of {', '.join(map(str, known.choices))}{hint}"
         if isinstance(value, float) and not math.isfinite(value):
             yield key, "expected a finite number"
+        if isinstance(value, int) and abs(value) > LARGEST:
+            yield key, f"expected a whole number of at most {LARGEST}"
         if not known.allows(value):
             yield key, f"expected {known.allowed}" + (f": {known.why}" if known.why else "")
 
@@ -81,6 +85,11 @@ def _algorithm(config: Config) -> Findings:
             "an error is never a reward of 0, it says nothing about the completion; null leaves the sample out of "
             "its group",
         )
+
+
+def _rollout(config: Config) -> Findings:
+    if "" in config.rollout.stop:
+        yield "rollout.stop", "an empty stop string would end every completion before it begins"
 
 
 def _learner(config: Config) -> Findings:

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any, cast
 
 import yaml
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from analysis.errors import InputError
+from explore_rl.config import paths
+from explore_rl.config.aliases import alias_of
 from explore_rl.config.checks import check
 from explore_rl.config.recipes import find
 from explore_rl.config.schema import Config, all_settings
@@ -35,13 +37,14 @@ def load_config(recipe: str | Path | None, overrides: Sequence[str] = ()) -> Con
     try:
         for override in overrides:
             where = f"override {override!r}"
-            layers.append((where, _override(override)))
-        for where, layer in layers:
+            layers.append((where, _override(override), None))
+        for where, layer, beside in layers:
             if not isinstance(layer, DictConfig):
                 raise InputError(f"{where}: expected a mapping of settings at the top level, got a list")
             _refuse_unknown(layer, Config, where)
             if missing := OmegaConf.missing_keys(layer):
                 raise InputError(f"{where}: {min(missing)}: ??? stands for a value yet to be given; give one")
+            paths.resolve(layer, beside)
             merged = OmegaConf.merge(merged, layer)
         where = str(recipe) if recipe else "config"
         config = cast(Config, OmegaConf.to_object(merged))
@@ -53,13 +56,20 @@ def load_config(recipe: str | Path | None, overrides: Sequence[str] = ()) -> Con
 
 
 def _override(text: str) -> DictConfig:
-    if "=" not in text:
+    key, equals, value = text.partition("=")
+    if not equals:
         raise InputError(f"override {text!r}: expected key=value, for example learner.ranks=2")
-    return OmegaConf.from_dotlist([text])
+    try:
+        return OmegaConf.from_dotlist([text])
+    except yaml.constructor.ConstructorError:
+        raise InputError(
+            f"override {text!r}: YAML reads the value {value!r} as a mark of its own; put quotes around it, as in "
+            f"'{key}=\"{value}\"'"
+        ) from None
 
 
-def _recipe_layers(path: Path, below: tuple[Path, ...]) -> list[tuple[str, Any]]:
-    """The recipe at `path` after the one that its `base` key names (relative to it), as (where, settings)."""
+def _recipe_layers(path: Path, below: tuple[Path, ...]) -> list[tuple[str, Any, Path | None]]:
+    """The recipe at `path` after the one that its `base` key names (relative to it), as (where, settings, folder)."""
     if not path.is_file():
         raise InputError(f"{path}: no such recipe")
     if path.resolve() in below:
@@ -70,8 +80,8 @@ def _recipe_layers(path: Path, below: tuple[Path, ...]) -> list[tuple[str, Any]]
         raise InputError(f"{path}: not readable as YAML: {_one_line(error)}") from None
     if isinstance(layer, DictConfig) and "base" in layer:
         base = layer.pop("base")
-        return _recipe_layers(path.parent / str(base), (*below, path.resolve())) + [(str(path), layer)]
-    return [(str(path), layer)]
+        return _recipe_layers(path.parent / str(base), (*below, path.resolve())) + [(str(path), layer, path.parent)]
+    return [(str(path), layer, path.parent)]
 
 
 def to_yaml(config: Config) -> str:
@@ -90,11 +100,10 @@ def _refuse_unknown(layer: DictConfig, schema: type, where: str, prefix: str = "
     known = {f.name: f for f in fields(schema)}
     for key in layer:
         if key not in known:
-            everywhere = list(all_settings())
-            nearest = difflib.get_close_matches(f"{prefix}{key}", everywhere, n=1, cutoff=0.5)
-            nearest = nearest or [name for name in everywhere if name.split(".")[-1] == str(key)]
-            hint = f"; did you mean {nearest[0]}?" if nearest else f"; known here: {', '.join(known)}"
-            raise InputError(f"{where}: unknown key {_one_line(f'{prefix}{key}')}{hint}")
+            full = _full_key(layer, str(key), prefix)
+            nearest = _nearest(full)
+            hint = f"; did you mean {nearest}?" if nearest else f"; known here: {', '.join(known)}"
+            raise InputError(f"{where}: unknown key {_one_line(full)}{hint}")
         section = known[key].default_factory
         value = layer._get_node(key)
         if isinstance(value, DictConfig) and callable(section) and isinstance(section(), list):
@@ -102,7 +111,43 @@ def _refuse_unknown(layer: DictConfig, schema: type, where: str, prefix: str = "
                 f"{where}: {prefix}{key} is a list, given as a whole: expected [...], "
                 f"got {OmegaConf.to_container(value)}"
             )
+        wants_list = callable(section) and isinstance(section(), list)
+        if wants_list and not isinstance(value, ListConfig) and not (value and value._is_interpolation()):
+            like = section() or all_settings()[f"{prefix}{key}"].example
+            raise InputError(f"{where}: {prefix}{key}: expected a list, such as {like}, got {_plain(value)!r}")
         if isinstance(section, type) and is_dataclass(section):
             if not isinstance(value, DictConfig):
                 raise InputError(f"{where}: {prefix}{key} is a section: expected a mapping, got {value}")
             _refuse_unknown(value, section, where, f"{prefix}{key}.")
+
+
+def _plain(value: Any) -> Any:
+    return OmegaConf.to_container(value) if OmegaConf.is_config(value) else getattr(value, "_value", lambda: value)()
+
+
+def _full_key(layer: DictConfig, key: str, prefix: str) -> str:
+    """The dotted name that was written: of a key that we do not know, with the only keys below it."""
+    words = [prefix + key]
+    value: Any = layer._get_node(key)
+    while isinstance(value, DictConfig) and not value._is_missing() and not value._is_none() and len(value) == 1:
+        if value._is_interpolation():
+            break
+        (below,) = value
+        words.append(str(below))
+        value = value._get_node(below)
+    return ".".join(words)
+
+
+def _nearest(full: str) -> str | None:
+    """The setting that was most likely meant by an unknown name: the same last word, then what other trainers call so,
+    then the most alike."""
+    everywhere = list(all_settings())
+    last = full.split(".")[-1]
+    same = [name for name in everywhere if name.split(".")[-1] == last]
+    if len(same) == 1:
+        return same[0]
+    known = alias_of(full)
+    if known in everywhere:
+        return known
+    near = difflib.get_close_matches(full, everywhere, n=1, cutoff=0.6)
+    return near[0] if near else next(iter(same), None)

@@ -30,10 +30,8 @@ class ModelConfig:
 
 @dataclass
 class ProblemsConfig:
-    train: str = setting("lab:countdown?level=3&split=train", "problem file or spec to train on")
-    heldout: str | None = setting(
-        "lab:countdown?level=3&split=heldout&size=100", "problems of the pass@k evaluation during training; null: none"
-    )
+    train: str | None = setting(None, "problem file or spec to train on; every recipe names its own")
+    heldout: str | None = setting(None, "problems of the pass@k evaluation during training; null: none", harmless=True)
     format: str | None = setting(
         None, "adapter of the training file by name; null: found from its columns (held-out files always are)"
     )
@@ -58,8 +56,10 @@ class DevicesConfig:
 
 @dataclass
 class RolloutConfig:
-    actors: int = setting(1, "rollout actors, one vLLM engine each", least=1)
-    base_actors: int = setting(1, "engines with the frozen base, started only if a strategy needs them", least=1)
+    actors: int = setting(1, "rollout actors, one vLLM engine each", least=1, harmless=True)
+    base_actors: int = setting(
+        1, "engines with the frozen base, started only if a strategy needs them", least=1, harmless=True
+    )
     tensor_parallel: int = setting(1, "GPUs of one engine (CUDA only)", least=1)
     temperature: float = setting(
         1.0,
@@ -75,14 +75,23 @@ class RolloutConfig:
         why="the trainer's log-probabilities are not renormalised over a nucleus, so ratios would be biased",
     )
     max_new_tokens: int = setting(32, "response budget", least=1)
-    stop: list[str] = setting([], "stop strings, besides the end token")
-    max_num_seqs: int = setting(512, "sequences an engine decodes at once", least=1)
+    stop: list[str] = setting([], "stop strings, besides the end token", example="['###']")
+    max_num_seqs: int = setting(512, "sequences an engine decodes at once", least=1, harmless=True)
     gpu_memory_utilization: float = setting(
-        0.85, "share of a GPU's memory for an engine (less when co-located)", above=0.0, most=1.0, device="cuda"
+        0.85,
+        "share of a GPU's memory for an engine (less when co-located)",
+        above=0.0,
+        most=1.0,
+        device="cuda",
+        harmless=True,
     )
-    kv_cache_gib: float = setting(1.0, "key-value cache of an engine on the CPU", least=0.1, device="cpu")
-    threads: int = setting(1, "CPU threads of an engine (CPU only)", least=1, device="cpu")
-    enforce_eager: bool = setting(True, "no CUDA graphs: slower to decode, faster to start", device="cuda")
+    kv_cache_gib: float = setting(
+        1.0, "key-value cache of an engine on the CPU", least=0.1, device="cpu", harmless=True
+    )
+    threads: int = setting(1, "CPU threads of an engine (CPU only)", least=1, device="cpu", harmless=True)
+    enforce_eager: bool = setting(
+        True, "no CUDA graphs: slower to decode, faster to start", device="cuda", harmless=True
+    )
 
 
 @dataclass
@@ -92,7 +101,7 @@ class LearnerConfig:
         0, "what DeepSpeed shards: 1 optimizer states, 2 gradients too, 3 parameters too", choices=(0, 1, 2, 3)
     )
     offload_optimizer: bool = setting(False, "optimizer states in CPU memory")
-    activation_checkpointing: bool = setting(False, "recompute activations in the backward pass")
+    activation_checkpointing: bool = setting(False, "recompute activations in the backward pass", harmless=True)
     optimizer: str = setting("adamw", "sgd is plain, without state", choices=("adamw", "sgd"))
     learning_rate: float = setting(1e-6, "of the optimizer, after the warm-up", least=0.0)
     critic_learning_rate: float = setting(
@@ -106,13 +115,15 @@ class LearnerConfig:
     warmup_steps: int = setting(0, "optimizer steps in which the learning rate grows from 0", least=0)
     min_learning_rate: float = setting(0.0, "where cosine and linear end", least=0.0)
     max_grad_norm: float = setting(1.0, "global norm; 0: no clipping", least=0.0)
-    micro_batch_tokens: int = setting(16384, "tokens (padding included) of one forward and backward pass", least=1)
-    packing: bool = setting(True, "several sequences in one row of a micro-batch instead of padding")
+    micro_batch_tokens: int = setting(
+        16384, "tokens (padding included) of one forward and backward pass", least=1, harmless=True
+    )
+    packing: bool = setting(True, "several sequences in one row of a micro-batch instead of padding", harmless=True)
     share_prompts: bool = setting(
-        True, "sequences with one prompt compute it once (only with sdpa attention, no sliding window)"
+        True, "sequences with one prompt compute it once (only with sdpa attention, no sliding window)", harmless=True
     )
     threads: int = setting(
-        1, "CPU threads of a rank (on the CPU, and for learner.offload_optimizer)", least=1, device="cpu"
+        1, "CPU threads of a rank (on the CPU, and for learner.offload_optimizer)", least=1, device="cpu", harmless=True
     )
 
 
@@ -172,9 +183,9 @@ class RewardsConfig:
 
 @dataclass
 class VerifierConfig:
-    workers: int | None = setting(None, "processes; null: as many as cores", least=1)
-    time_limit_s: float = setting(10.0, "wall clock of one item", least=0.01)
-    memory_limit_mb: int = setting(2048, "of one worker", least=64)
+    workers: int | None = setting(None, "processes; null: as many as cores", least=1, harmless=True)
+    time_limit_s: float = setting(10.0, "wall clock of one item", least=0.01, harmless=True)
+    memory_limit_mb: int = setting(2048, "of one worker", least=64, harmless=True)
     options: dict[str, Any] = setting({}, "verifier name -> its options")
 
 
@@ -185,16 +196,42 @@ class RunConfig:
         "runs/${name}-seed${seed}", "the run folder; ${name} and ${seed} stand for the settings above"
     )
     checkpoint_every: int = setting(50, "steps; the last step is always saved", least=1)
-    keep_checkpoints: int = setting(2, "the last n", least=1)
-    evaluate_every: int = setting(0, "steps between pass@k evaluations on the held-out problems; 0: none", least=0)
-    evaluate_samples: int = setting(16, "per held-out problem", least=1)
-    exact_every: int = setting(0, "laboratory only: steps between exact audits; 0: none", least=0)
-    exact_problems: str = setting("lab:countdown?level=3&split=audit&size=500", "what the exact audits are made on")
-    tracker: str = setting("none", "besides metrics.jsonl", choices=("none", "wandb", "tensorboard"))
-    max_bad_steps: int = setting(
-        3, "steps in a row with a loss or gradient that is not finite before the run stops", least=1
+    checkpoint_minutes: float | None = setting(
+        None,
+        "a checkpoint also after the first step that ends so long after the last one; null: by steps alone",
+        above=0.0,
     )
-    max_silent_steps: int = setting(20, "steps in a row in which no group has signal before the run stops", least=1)
+    keep_checkpoints: int = setting(2, "the last n", least=1)
+    evaluate_every: int = setting(
+        0, "steps between pass@k evaluations on the held-out problems; 0: none", least=0, harmless=True
+    )
+    evaluate_samples: int = setting(16, "per held-out problem", least=1, harmless=True)
+    evaluations: list[Any] = setting(
+        [],
+        "further sets of problems, each with its own draws: a list of {name, problems, n, temperature, top_p, "
+        "max_new_tokens, verifier, every}; docs/evaluation.md",
+        example="[{name: aime24, problems: aime24.jsonl, n: 32, every: 50}]",
+        harmless=True,
+    )
+    exact_every: int = setting(0, "laboratory only: steps between exact audits; 0: none", least=0, harmless=True)
+    exact_problems: str = setting("lab:countdown?level=3&split=audit&size=500", "what the exact audits are made on")
+    tracker: str = setting("none", "besides metrics.jsonl", choices=("none", "wandb", "trackio", "tensorboard"))
+    max_bad_steps: int = setting(
+        3, "steps in a row with a loss or gradient that is not finite before the run stops", least=1, harmless=True
+    )
+    max_silent_steps: int = setting(
+        20, "steps in a row in which no group has signal before the run stops", least=1, harmless=True
+    )
+
+
+@dataclass
+class TrackingConfig:
+    project: str | None = setting(None, "of wandb or trackio; null: WANDB_PROJECT, else explore-rl")
+    entity: str | None = setting(None, "wandb's team or user; null: WANDB_ENTITY, else wandb's own default")
+    group: str | None = setting(None, "runs that belong together; null: WANDB_RUN_GROUP, else the run's name")
+    run_name: str | None = setting(None, "how the run is shown; null: WANDB_NAME, else name-seedN")
+    tags: list[str] = setting([], "of the run; WANDB_TAGS besides", example="[first-try]")
+    rollouts: int = setting(0, "rollouts of a step shown as a table, at every checkpoint; 0: none", least=0)
 
 
 @dataclass
@@ -209,7 +246,12 @@ class Config:
     algorithm: AlgorithmConfig = field(default_factory=AlgorithmConfig)
     rewards: RewardsConfig = field(default_factory=RewardsConfig)
     verifiers: VerifierConfig = field(default_factory=VerifierConfig)
-    strategies: list[Any] = setting([], "exploration: a list of {name: ..., parameters}; empty: plain GRPO")
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    strategies: list[Any] = setting(
+        [],
+        "exploration: a list of {name: ..., parameters}; empty: plain GRPO",
+        example="[{name: trace_injection, rate: 0.25}]",
+    )
     run: RunConfig = field(default_factory=RunConfig)
 
 

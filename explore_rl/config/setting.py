@@ -19,6 +19,9 @@ class Setting:
     above, below: a number that it may only come near, from above or from below.
     why: the reason for a bound, where the number alone does not say it.
     device: "cpu" or "cuda" where it acts on that device only.
+    example: a right value as it is typed, where the default is none.
+    harmless: whether a resumed run may have another value (with --allow-changed): it changes how long the run takes, or
+        how it is watched, and not what it learns but for rounding.
     """
 
     default: Any
@@ -30,6 +33,8 @@ class Setting:
     below: float | None = None
     why: str = ""
     device: str | None = None
+    example: str = ""
+    harmless: bool = False
 
     @property
     def allowed(self) -> str:
@@ -37,7 +42,11 @@ class Setting:
         if self.choices:
             return " | ".join(map(str, self.choices))
         bounds = {"at least": self.least, "above": self.above, "at most": self.most, "below": self.below}
-        return " and ".join(f"{words} {bound:g}" for words, bound in bounds.items() if bound is not None)
+        return " and ".join(
+            f"{words} {bound if isinstance(bound, int) else f'{bound:g}'}"
+            for words, bound in bounds.items()
+            if bound is not None
+        )
 
     def allows(self, value: Any) -> bool:
         """Whether every number in `value` keeps within the bounds; one that is not set (None) does."""

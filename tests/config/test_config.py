@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from analysis.errors import InputError
 from explore_rl import strategies
 from explore_rl.cluster import placement
+from explore_rl.config.aliases import ALIASES
 from explore_rl.config.checks import warnings
 from explore_rl.config.loading import load_config, to_yaml
 from explore_rl.config.recipes import names
@@ -29,6 +30,21 @@ def warned(config):
     [
         ("learner.rank=2", "did you mean learner.ranks?"),
         ("group_size=4", "did you mean algorithm.group_size?"),
+        ("lr=1e-6", "did you mean learner.learning_rate?"),
+        ("learner.lr=1e-6", "did you mean learner.learning_rate?"),
+        ("num_generations=8", "did you mean algorithm.group_size?"),
+        (
+            "actor_rollout_ref.rollout.n=8",
+            "unknown key actor_rollout_ref.rollout.n; did you mean algorithm.group_size?",
+        ),
+        ("trainer.total_training_steps=3", "did you mean run.steps?"),
+        ("seed=99999999999999999999999", "a whole number of at most"),
+        ("run.steps=99999999999999999999", "a whole number of at most"),
+        ("rollout.stop=['']", "an empty stop string"),
+        ("rollout.stop==", "put quotes around it"),
+        ("rollout.stop=x", "expected a list, such as ['###'], got 'x'"),
+        ("learner.betas=0.9", "expected a list, such as [0.9, 0.999], got 0.9"),
+        ("strategies=trace_injection", "expected a list, such as [{name: trace_injection"),
         ("learner.ranks=many", "learner.ranks"),
         ("algorithm.group_size=1", "a group of one has no baseline"),
         ("rollout.top_p=0.9", "not renormalised"),
@@ -90,6 +106,16 @@ def test_an_evaluation_needs_problems_to_evaluate_on():
         load_config(None, ["run.evaluate_every=5", "problems.heldout=null"])
 
 
+HELDOUT = "problems.heldout=lab:countdown?level=3&split=heldout&size=8"
+
+
+@pytest.mark.parametrize("theirs", sorted(ALIASES))
+def test_every_name_of_other_trainers_leads_to_a_setting_that_is_there(theirs):
+    assert ALIASES[theirs] in all_settings() and theirs not in all_settings()
+    with pytest.raises(InputError, match=rf"did you mean [a-z_.]+\?"):
+        load_config(None, [f"section.{theirs}=1"])
+
+
 MIXTURE = "strategies=[{name: mixture_policy}]"
 
 
@@ -105,7 +131,7 @@ MIXTURE = "strategies=[{name: mixture_policy}]"
             ["algorithm.clip_high=0.28", "algorithm.minibatches=2"],
         ),
         (["rollout.base_actors=2"], ["rollout.base_actors=2", MIXTURE]),
-        (["run.evaluate_samples=4"], ["run.evaluate_samples=4", "run.evaluate_every=5"]),
+        (["run.evaluate_samples=4"], ["run.evaluate_samples=4", "run.evaluate_every=5", HELDOUT]),
         (["run.exact_problems=lab:countdown"], ["run.exact_problems=lab:countdown", "run.exact_every=5"]),
         (
             ["algorithm.kl_place=reward"],
@@ -228,3 +254,22 @@ def test_settings_of_the_other_device_are_warned_about(device, override):
     assert line.startswith(override.split("=")[0]) and "has no effect" in line
     assert warned(load_config(None, [f"devices.device={other}", override])) == []
     assert warned(load_config(None, [f"devices.device={device}"])) == []
+
+
+def test_paths_of_a_recipe_are_beside_it_and_home_is_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for folder in ("here", "recipes/data", "home/m"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "recipes" / "data" / "train.jsonl").write_text("{}")
+    (tmp_path / "here" / "mine.py").write_text("")
+    recipe = tmp_path / "recipes" / "r.yaml"
+    recipe.write_text("problems: {train: data/train.jsonl}\nmodel: {path: ~/m}\nrun: {output: ~/out}")
+    monkeypatch.chdir(tmp_path / "here")
+    config = load_config(recipe, ["strategies=[{name: mine.py:Mine}]"])
+    assert config.problems.train == str(tmp_path / "recipes" / "data" / "train.jsonl")
+    assert (config.model.path, config.run.output) == (str(tmp_path / "home" / "m"), str(tmp_path / "home" / "out"))
+    assert config.strategies == [{"name": f"{tmp_path}/here/mine.py:Mine"}]
+    # What is typed belongs to the working directory, and what is nowhere stays as it was typed.
+    typed = load_config(recipe, ["problems.train=data/train.jsonl", "model.path=models/none", "model.template=chat"])
+    assert (typed.problems.train, typed.model.path) == ("data/train.jsonl", "models/none")
+    assert typed.model.template == "chat"
