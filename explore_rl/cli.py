@@ -14,13 +14,16 @@ from analysis.errors import InputError
 # command -> (module with add_arguments(parser) and run(args) -> int, one line of help)
 COMMANDS = {
     "train": ("explore_rl.commands.train", "train a model: explore-rl train configs/lab/grpo.yaml [key=value ...]"),
+    "resume": ("explore_rl.commands.resume", "go on with a run that was stopped or killed: explore-rl resume RUN"),
     "sweep": (
         "explore_rl.commands.sweep",
         "run a list of overrides over seeds: explore-rl sweep configs/ablations/trace_rate.yaml",
     ),
     "sample": ("explore_rl.commands.sample", "draw completions from a model and verify them, resumably"),
     "score": ("explore_rl.commands.score", "log-probabilities, entropy and perplexity of given texts under a model"),
-    "audit": ("analysis.commands.audit", "one base against one tuned model: support, pass@k, verdict, report"),
+    "audit": ("explore_rl.commands.audit", "one base against one tuned model: support, pass@k, verdict, report"),
+    "audit-run": ("explore_rl.commands.audit_run", "support over training: a run's checkpoints against its base"),
+    "export": ("explore_rl.commands.export", "any checkpoint of a run as a Hugging Face folder"),
     "compare": ("explore_rl.commands.compare", "methods x seeds against the base: one board, one report"),
     "lab": ("explore_rl.commands.lab", "the laboratory: build its base model, make problems, audit exactly"),
     "problems": ("explore_rl.commands.problems", "show what was read from a problem file, as the model will see it"),
@@ -28,7 +31,7 @@ COMMANDS = {
 }
 
 
-MIXED = ("train", "sweep")  # key=value may stand before and behind options
+MIXED = ("train", "resume", "sweep")  # key=value may stand before and behind options
 
 
 def build_parser(only: str | None = None) -> argparse.ArgumentParser:

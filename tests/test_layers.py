@@ -18,6 +18,7 @@ LAYERS = [
     ["explore_rl.parts"],
     [
         "explore_rl.models",
+        "explore_rl.weight_files",
         "explore_rl.experiments.run_folder",
         "explore_rl.problems.rows",
         "explore_rl.lab.countdown",

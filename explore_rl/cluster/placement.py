@@ -105,10 +105,9 @@ def start(config: Config, base_engines: int) -> Layout:
     base_engines: so many frozen engines do too.
     """
     # What is asked for, refused before Ray starts if it cannot work.
+    refuse_impossible(config, base_engines)
     kind = resolve(config)
-    _check(config, kind)
     bundles, place = _bundles(config, kind, base_engines=base_engines)
-    _check_cores(config, kind, processes=len(bundles))
     # Ray would count cores; ranks and engines of one CPU each on fewer cores would wait for ever.
     cpus = int(max(sum(b["CPU"] for b in bundles) + 1, os.cpu_count() or 1)) if kind == "cpu" else None
     owns_ray = connection.connect(config.devices.ray_address, cpus)
@@ -133,13 +132,22 @@ def start(config: Config, base_engines: int) -> Layout:
     return layout
 
 
-def demand(config: Config, base_engines: int) -> str:
-    """What `start` would ask of the cluster, in words; nothing is started.
-
-    Raises InputError for a layout without meaning.
-    """
+def refuse_impossible(config: Config, base_engines: int) -> None:
+    """Raises InputError for a layout without meaning, or that this machine alone cannot hold. Nothing is started."""
     kind = resolve(config)
     _check(config, kind)
+    bundles, _ = _bundles(config, kind, base_engines=base_engines)
+    _check_cores(config, kind, processes=len(bundles))
+    # Ray may have been told of other GPUs than there are, as a rehearsal does.
+    if kind == "cuda" and config.devices.ray_address == "local" and "RAY_OVERRIDE_RESOURCES" not in os.environ:
+        import torch
+
+        _check_gpus(config, bundles, torch.cuda.device_count())
+
+
+def demand(config: Config, base_engines: int) -> str:
+    """What `start` would ask of the cluster, in words; nothing is started."""
+    kind = resolve(config)
     bundles, _ = _bundles(config, kind, base_engines=base_engines)
     sharing = ", sharing GPUs" if config.devices.colocate else ""
     return f"{_amount(bundles)} ({_asked(config, base_engines)}{sharing})"
@@ -258,6 +266,17 @@ def _check_cores(config: Config, kind: str, *, processes: int) -> None:
         )
     if processes > cores:
         log.info("%d processes share %d cores (%s)", processes, cores, _asked(config))
+
+
+def _check_gpus(config: Config, bundles: list[dict[str, float]], here: int) -> None:
+    """Raises InputError for more GPUs than this machine has, where no cluster is joined."""
+    asked = sum(b.get("GPU", 0) for b in bundles)
+    if asked > here:
+        raise InputError(
+            f"too few GPUs for the layout: asked {asked:g} ({_asked(config)}), this machine has {here}; lower "
+            f"learner.ranks, rollout.actors or rollout.tensor_parallel, {_sharing(config, 'GPU')}or join a cluster "
+            "with devices.ray_address=auto"
+        )
 
 
 def _check_room(config: Config, bundles: list[dict[str, float]]) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import logging
 from pathlib import Path
+
+from explore_rl.commands.reporting import reported, talk
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,9 +24,8 @@ To compare samples of other projects: python -m analysis compare --help"""
 
 
 def run(args: argparse.Namespace) -> int:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
+    talk()
     from analysis.errors import InputError
-    from explore_rl.commands.reporting import reported
     from explore_rl.config.loading import load_config
     from explore_rl.experiments.comparison import Comparison
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import logging
 from pathlib import Path
+
+from explore_rl.commands.reporting import reported, talk
+from explore_rl.commands.sample import template_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -12,10 +14,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = """examples:
   explore-rl score lab:base --problems "lab:countdown?split=audit" --samples tuned.parquet \\
     --at own --out base_on_tuned.parquet
-  explore-rl score runs/grpo-seed0/final --problems "lab:countdown?split=train" --traces --out grpo_on_traces.parquet
+  explore-rl score runs/grpo-seed0 --problems "lab:countdown?split=train" --traces --out grpo_on_traces.parquet
 
 A killed command goes on where it stopped when it is given again."""
-    parser.add_argument("model", help="a Hugging Face checkpoint folder, or lab:base")
+    parser.add_argument("model", help="a Hugging Face checkpoint folder, lab:base, RUN or RUN@STEP")
     parser.add_argument("--problems", required=True, help="the problem file or spec that the texts belong to")
     # Which texts, and at which settings.
     what = parser.add_mutually_exclusive_group(required=True)
@@ -29,10 +31,14 @@ A killed command goes on where it stopped when it is given again."""
         default="raw",
         help="raw: temperature 1, top-p 1 (default); own: each sample's own",
     )
-    parser.add_argument("--template", default="none", help="chat, qwen-boxed, r1, plain, none, or a file")
+    parser.add_argument(
+        "--template",
+        help="chat, qwen-boxed, r1, plain, none, or a file (default: the run's, else none; a model with a chat "
+        "template has to be told)",
+    )
     parser.add_argument("--out", required=True, type=Path, help="the Parquet file to write")
     # On what it runs.
-    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), help="default: the run's, else float32")
     parser.add_argument("--ranks", type=int, default=1, help="processes that share the work, one GPU each")
     parser.add_argument(
         "--zero-stage", type=int, default=0, choices=(0, 1, 2, 3), help="3: the ranks share the model's weights too"
@@ -46,21 +52,23 @@ A killed command goes on where it stopped when it is given again."""
 
 
 def run(args: argparse.Namespace) -> int:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
+    talk()
     from analysis.errors import InputError
-    from explore_rl.commands.reporting import reported
+    from explore_rl.experiments.run_models import run_model
     from explore_rl.learner import scoring
 
     for name in ("ranks", "micro_batch_tokens", "part"):
         if getattr(args, name) < 1:
             raise InputError(f"--{name.replace('_', '-')}={getattr(args, name)}: expected at least 1")
+    run = run_model(args.model)
+    model = args.model if run is None else str(run.path())
     settings = scoring.ScoringSettings(
-        model=args.model,
+        model=model,
         problems=args.problems,
         samples=args.samples,
         at=args.at,
-        template=args.template,
-        dtype=args.dtype,
+        template=template_of(args.template, run, model),
+        dtype=args.dtype or ("float32" if run is None else run.config.model.dtype),
         part=args.part,
     )
     with reported("explore-rl score", "what is complete is kept; give the command again to go on") as outcome:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import logging
 from pathlib import Path
+
+from explore_rl.commands.reporting import reported, talk
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,8 +34,7 @@ Finished runs are not run again and stopped ones are resumed: after a kill, give
 
 
 def run(args: argparse.Namespace) -> int:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
-    from explore_rl.commands.reporting import reported
+    talk()
     from explore_rl.experiments.sweeps import load_sweep, run_sweep
 
     sweep = load_sweep(args.sweep, args.overrides, seeds=args.seeds, output=args.output)

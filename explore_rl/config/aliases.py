@@ -1,4 +1,4 @@
-"""What settings are called elsewhere: verl, TRL and OpenRLHF. For error texts alone; a recipe has one name a setting."""
+"""What settings are called by verl, TRL and OpenRLHF. For error texts alone; a recipe has one name a setting."""
 
 from __future__ import annotations
 

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from explore_rl.config.loading import load_config
 from explore_rl.config.schema import Config
 from explore_rl.experiments.exact_intervals import pass_at
+from explore_rl.experiments.pooling import method_names
 from explore_rl.experiments.run_folder import RunFolder
 from explore_rl.files import write_atomic
 from explore_rl.lab import exact, problems
@@ -49,14 +50,21 @@ class Entry:
     draws: int | None = None
 
 
-def build(folders: Sequence[Path], controls_of: str = "grpo") -> dict[str, Any]:
+def build(
+    folders: Sequence[Path], controls_of: str | None = None, *, names: dict[Path, str] | None = None
+) -> dict[str, Any]:
     """The board of finished runs that share base model and audit problems: {"rows": [...], "runs": [...], ...}.
 
     Every run's exact audit is kept as exact_final.json in its folder and not made again.
 
-    controls_of: the method that is also shown at raised temperatures.
+    controls_of: the method that is also shown at raised temperatures, and whose draws the base is given; None: the
+        first one without strategies of its own, plain GRPO as a rule.
+    names: of the method of each run; None: from their settings, as in `pooling`.
     """
     configs = {folder: load_config(folder / "config.yaml") for folder in folders}
+    names = names or dict(zip(configs, method_names(list(configs.values())), strict=True))
+    if controls_of is None:
+        controls_of = next((names[folder] for folder, config in configs.items() if not config.strategies), None)
     first = configs[folders[0]]
     base_path = resolve_model(first.model.path)
     asked = problems.load(first.run.exact_problems)
@@ -68,14 +76,14 @@ def build(folders: Sequence[Path], controls_of: str = "grpo") -> dict[str, Any]:
     entries += [Entry(f"base at T={hot:g}", None, audit_of(base_path, asked, hot)) for hot in HOT]
     for folder, config in configs.items():
         drawn = draws(folder)
-        entries.append(Entry(config.name, config.seed, final_audit(folder, asked, temperature), draws=drawn))
-        if config.name == controls_of:
+        entries.append(Entry(names[folder], config.seed, final_audit(folder, asked, temperature), draws=drawn))
+        if names[folder] == controls_of:
             for hot in HOT:
                 audit = audit_of(folder / "final", asked, hot)
-                entries.append(Entry(f"{config.name} at T={hot:g}", config.seed, audit, draws=drawn))
+                entries.append(Entry(f"{names[folder]} at T={hot:g}", config.seed, audit, draws=drawn))
 
     # The base given the draws that training cost stands below the base.
-    matched = [matched_draws(folder, len(asked)) for folder, config in configs.items() if config.name == controls_of]
+    matched = [matched_draws(folder, len(asked)) for folder in configs if names[folder] == controls_of]
     if matched:
         entries.insert(1, Entry("base, compute matched", None, base, extra_draws=float(np.mean(matched))))
 
@@ -85,7 +93,7 @@ def build(folders: Sequence[Path], controls_of: str = "grpo") -> dict[str, Any]:
         "rows": [summary(method, [run for run in runs if run["method"] == method]) for method in methods],
         "runs": runs,
         "training": [
-            {"method": config.name, "seed": config.seed, "steps": RunFolder(folder).records("exact.jsonl")}
+            {"method": names[folder], "seed": config.seed, "steps": RunFolder(folder).records("exact.jsonl")}
             for folder, config in configs.items()
         ],
         "settings": {
@@ -323,4 +331,4 @@ def write(board: dict[str, Any], out: Path) -> None:
 
 
 def is_laboratory(config: Config) -> bool:
-    return config.problems.train.startswith(problems.PREFIX)
+    return (config.problems.train or "").startswith(problems.PREFIX)

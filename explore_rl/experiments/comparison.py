@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from analysis import readers
-from analysis.compare import compare
+from analysis.compare import POOLED, compare
 from analysis.errors import InputError
 from analysis.pair import DEFAULTS
 from analysis.report import write_comparison
 from explore_rl.config.loading import load_config
 from explore_rl.config.schema import Config
 from explore_rl.experiments import board
+from explore_rl.experiments.pooling import differences, differing, method_names
 from explore_rl.learner.messages import POLICY_ALONE
 from explore_rl.problems import load_problems
 from explore_rl.rollout.engines import Engines
@@ -143,11 +144,14 @@ class Comparison:
         # The base stands against its own second draw and against every run, by method.
         _, drawn, again = files[folders[0]]
         base = readers.load([str(drawn)], name="base")
+        names = dict(zip(configs, method_names(list(configs.values())), strict=True))
         methods: dict[str, list] = {"base, drawn again": [readers.load([str(again)], name="base, drawn again")]}
         for folder, config in configs.items():
-            run = readers.load([str(files[folder][0])], name=f"{config.name}, seed {config.seed}")
-            methods.setdefault(config.name, []).append(run)
-        warnings: dict[str, None] = {}
+            run = readers.load([str(files[folder][0])], name=f"{names[folder]}, seed {config.seed}")
+            methods.setdefault(names[folder], []).append(run)
+        # What differs between the methods besides their names is said, since all of it may be what is measured.
+        different = differences(list(configs.values()))
+        warnings: dict[str, None] = dict.fromkeys(different if _is_more_than_the_method(configs) else [])
         for run in (run for runs in methods.values() for run in runs):
             warnings |= dict.fromkeys(readers.align(base, run)[2])
 
@@ -158,12 +162,28 @@ class Comparison:
             warnings=list(warnings),
             progress=lambda line: log.info("auditing %s", line),
         )
+        document["differing_settings"] = different
         if board.is_laboratory(configs[folders[0]]):
-            exact = board.build(folders)
+            exact = board.build(folders, names=names)
             board.write(exact, self.output)
             document["exact"] = exact
             print(f"\nexact, on {exact['settings']['problems']}, support at eps = {board.EPS:.4f}:\n")
             print(board.text_table(exact))
         write_comparison(document, self.output)
         print(f"\nreport: {self.output / 'report.html'}")
+        for line in different:
+            print(line)
+        print("verdicts, from all runs of a method:")
+        for name, method in document["methods"].items():
+            print(f"  {name}: {method['verdict'][POOLED]['verdict']}")
         return document
+
+
+def _is_more_than_the_method(configs: dict[Path, Config]) -> bool:
+    """Whether runs differ in settings that no method needs to differ in: how long, how fast or on what they learnt."""
+    found = differing(list(configs.values()))
+    return any(key in found for key in MATCHED)
+
+
+# Settings in which methods that are compared are expected to agree.
+MATCHED = ("run.steps", "learner.learning_rate", "algorithm.group_size", "algorithm.prompts_per_step", "problems.train")

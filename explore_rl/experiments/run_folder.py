@@ -3,7 +3,9 @@
     config.yaml            resolved settings                    environment.json   versions, commit, devices, seeds
     metrics.jsonl          one line a step                      rollouts/step-000012.parquet   every sample of a step
     exact.jsonl            exact audits over the steps (lab)    checkpoints/step-000050/       complete, or not there
+    evaluations.jsonl      pass@k by set over the steps         evaluations/step-000050-aime24.parquet   their draws
     final/                 Hugging Face checkpoint              figures/*.png                  curves
+    changes.jsonl          settings that a resumed run changed  .lock                          which process has the run
 
 A step's records may be written before the checkpoint that covers them. Resuming drops everything past the checkpoint:
 no step is recorded twice and none is missing.
@@ -25,6 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from analysis.errors import InputError
+from analysis.records import write_samples
 from explore_rl.files import write_atomic
 
 MARK = "COMPLETE"
@@ -48,10 +51,11 @@ class RunFolder:
     def __init__(self, path: Path):
         self.path = path
 
-    @staticmethod
-    def refuse_existing(path: Path) -> None:
-        """Raises InputError if the folder holds a run already."""
-        if (path / "config.yaml").exists():
+    @classmethod
+    def refuse_existing(cls, path: Path) -> None:
+        """Raises InputError if the folder holds a run already. One that never made a step is none."""
+        folder = cls(path)
+        if (path / "config.yaml").exists() and not folder.never_began():
             raise InputError(
                 f"{path}: holds a run already; add --resume to go on with it, or choose another run.output"
             )
@@ -61,6 +65,9 @@ class RunFolder:
         """Lays out a new folder. Raises InputError if it holds a run already."""
         cls.refuse_existing(path)
         folder = cls(path)
+        if (path / "config.yaml").exists():  # of a run that never made a step
+            (path / "config.yaml").unlink()
+            folder.rewind(0)
         for name in ("rollouts", "checkpoints", "figures"):
             (path / name).mkdir(parents=True, exist_ok=True)
         write_atomic(path / "environment.json", json.dumps(environment, indent=2) + "\n")
@@ -73,6 +80,10 @@ class RunFolder:
         if not (path / "config.yaml").exists():
             raise InputError(f"{path}: holds no run to resume (no config.yaml); leave --resume out to start one")
         return cls(path)
+
+    def never_began(self) -> bool:
+        """Whether no step was ever recorded here, and no checkpoint made: nothing is lost by beginning anew."""
+        return not self.records("metrics.jsonl") and not self.checkpoints() and not (self.path / "final").exists()
 
     # --- records ---
 
@@ -90,6 +101,11 @@ class RunFolder:
         aside = target.with_suffix(".tmp")
         pq.write_table(table, aside, compression="zstd")
         os.replace(aside, target)
+
+    def write_evaluation(self, step: int, name: str, rows: list[dict[str, Any]]) -> None:
+        """The draws of an evaluation after `step` steps, as `analysis` reads samples. name: of the set."""
+        (self.path / "evaluations").mkdir(exist_ok=True)
+        write_samples(self.path / "evaluations" / f"step-{step:06d}-{name}.parquet", rows)
 
     def records(self, name: str) -> list[dict[str, Any]]:
         """The records of a file of lines, in order. A line that a kill cut off is left out."""
@@ -143,6 +159,9 @@ class RunFolder:
         for shard in (self.path / "rollouts").glob("step-*"):
             if shard.suffix == ".tmp" or int(shard.stem.split("-")[1]) >= step:
                 shard.unlink()
+        for drawn in (self.path / "evaluations").glob("step-*.parquet"):
+            if int(drawn.stem.split("-")[1]) > (step or -1):
+                drawn.unlink()
         for partial in (self.path / "checkpoints").glob(".step-*.partial"):
             shutil.rmtree(partial)
 

@@ -26,8 +26,10 @@ from explore_rl import strategies
 from explore_rl.config.loading import load_config
 from explore_rl.config.recipes import find
 from explore_rl.config.schema import Config
+from explore_rl.experiments.preflight import output_folder
+from explore_rl.experiments.resuming import refuse_other_settings
 from explore_rl.experiments.run_folder import RunFolder
-from explore_rl.experiments.runs import output_folder, refuse_other_settings, run
+from explore_rl.experiments.runs import run
 from explore_rl.models import resolve_model
 from explore_rl.problems import load_problems
 from explore_rl.strategies import together

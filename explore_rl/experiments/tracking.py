@@ -1,4 +1,4 @@
-"""Where metrics go besides metrics.jsonl: wandb, TensorBoard, or nowhere, behind two calls.
+"""Where metrics go besides metrics.jsonl: wandb, trackio, TensorBoard, or nowhere, behind three calls.
 
 A tracker counts the steps that are done. What step n logged stands at n + 1, beside evaluations and audits of the state
 after n + 1 steps.
@@ -12,25 +12,35 @@ import math
 import os
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any, Protocol
 
+from analysis.errors import InputError
+from explore_rl.config.schema import Config
 from explore_rl.experiments.run_folder import RunFolder
 from explore_rl.training.metrics import of_audit, of_evaluation
 
 log = logging.getLogger(__name__)
 
+PROJECT = "explore-rl"
+TABLE = ("problem_id", "text", "reward", "verdict", "answer")  # columns of a table of rollouts
+
 
 class Tracker(Protocol):
-    """done: steps done."""
+    """done: steps done. rollouts: rows of TABLE."""
 
     def log(self, done: int, metrics: dict[str, float]) -> None: ...
+
+    def table(self, done: int, rollouts: list[list[Any]]) -> None: ...
 
     def close(self) -> None: ...
 
 
 class NoTracker:
     def log(self, done: int, metrics: dict[str, float]) -> None:
+        pass
+
+    def table(self, done: int, rollouts: list[list[Any]]) -> None:
         pass
 
     def close(self) -> None:
@@ -54,19 +64,29 @@ class TensorBoardTracker:
             self.writer.add_scalar(name, value, done)
         self.writer.flush()  # else up to two minutes are lost with a run that is killed
 
+    def table(self, done: int, rollouts: list[list[Any]]) -> None:
+        lines = ["| " + " | ".join(TABLE) + " |", "|---" * len(TABLE) + "|"]
+        for row in rollouts:
+            cells = [" ".join(str(cell).split()).replace("|", "\\|") for cell in row]
+            lines.append("| " + " | ".join(cells) + " |")
+        self.writer.add_text("rollouts", "\n".join(lines), done)
+        self.writer.flush()
+
     def close(self) -> None:
         self.writer.close()
 
 
 class WandbTracker:
-    """wandb.
+    """wandb, under the names of `tracking` or of wandb's own variables.
 
-    Without an API key, or with WANDB_MODE=offline, it records offline, in the run's folder, for `wandb sync` later.
+    Without a login, or with WANDB_MODE=offline, it records offline, in the run's folder, for `wandb sync` later.
     """
 
-    def __init__(self, folder: RunFolder, *, name: str, config: dict[str, Any]):
+    def __init__(self, folder: RunFolder, config: Config):
         import wandb
 
+        self.wandb = wandb
+        named = config.tracking
         mode = _wandb_mode()
         is_offline = mode == "offline"
         run_id = hashlib.sha256(str(folder.path.resolve()).encode()).hexdigest()[:12]
@@ -77,10 +97,13 @@ class WandbTracker:
             for earlier in (folder.path / "wandb").glob(f"offline-run-*-{run_id}"):
                 shutil.rmtree(earlier)
         self.run = wandb.init(
-            project="explore-rl",
-            name=name,
+            project=named.project or os.environ.get("WANDB_PROJECT") or PROJECT,
+            entity=named.entity,  # None: WANDB_ENTITY, or wandb's own default
+            group=named.group or os.environ.get("WANDB_RUN_GROUP") or config.name,
+            name=run_name(config),
+            tags=[*named.tags, *filter(None, os.environ.get("WANDB_TAGS", "").split(","))] or None,
             dir=str(folder.path),
-            config=config,
+            config=asdict(config),
             mode=mode,
             id=run_id,
             resume=None if is_offline else "allow",
@@ -95,8 +118,55 @@ class WandbTracker:
         if done >= self.held:
             self.run.log(finite(metrics), step=done)
 
+    def table(self, done: int, rollouts: list[list[Any]]) -> None:
+        if done >= self.held:
+            self.run.log({"rollouts": self.wandb.Table(columns=list(TABLE), data=rollouts)}, step=done)
+
     def close(self) -> None:
         self.run.finish()
+
+
+class TrackioTracker:
+    """trackio, which keeps its records on this machine (TRACKIO_DIR). A resumed run goes on where its records end."""
+
+    def __init__(self, folder: RunFolder, config: Config):
+        try:
+            import trackio
+        except ImportError:
+            raise InputError("run.tracker=trackio: it is not installed; pip install trackio") from None
+        named = config.tracking
+        self.trackio = trackio
+        self.run = trackio.init(
+            project=named.project or os.environ.get("WANDB_PROJECT") or PROJECT,
+            name=run_name(config),
+            group=named.group or config.name,
+            config=asdict(config),
+            resume="allow",
+            embed=False,
+            auto_log_gpu=False,
+            auto_log_cpu=False,
+        )
+        # What earlier parts of the run have logged is not logged again: a mark in the folder says how far they came.
+        self.mark = folder.path / "trackio-steps"
+        self.held = int(self.mark.read_text()) if self.mark.exists() else -1
+        for done, metrics in history(folder):
+            self.log(done, metrics)
+
+    def log(self, done: int, metrics: dict[str, float]) -> None:
+        if done > self.held:
+            self.trackio.log(finite(metrics), step=done)
+            self.mark.write_text(str(done))
+
+    def table(self, done: int, rollouts: list[list[Any]]) -> None:
+        pass  # its tables want pandas frames and a server; the rollouts are in the run's folder
+
+    def close(self) -> None:
+        self.trackio.finish()
+
+
+def run_name(config: Config) -> str:
+    """How a tracker shows a run: with its seed, so that the runs of a sweep are told apart."""
+    return config.tracking.run_name or os.environ.get("WANDB_NAME") or f"{config.name}-seed{config.seed}"
 
 
 def history(folder: RunFolder) -> Iterator[tuple[int, dict[str, float]]]:
@@ -118,25 +188,33 @@ def finite(metrics: dict[str, float]) -> dict[str, float]:
 
 
 def _wandb_mode() -> Any:
-    """What WANDB_MODE says; where it is not set, "online" with an API key and "offline" without."""
+    """What WANDB_MODE says; where it is not set, "online" with a login that wandb itself finds and "offline" without.
+
+    wandb looks into WANDB_API_KEY and into the netrc file, for the server that it is set up for.
+    """
     mode = os.environ.get("WANDB_MODE")
     if mode:
         return mode
-    return "online" if os.environ.get("WANDB_API_KEY") or _has_netrc_key() else "offline"
+    import wandb
+
+    return "online" if wandb.login(prompt=False) else "offline"
 
 
-def _has_netrc_key() -> bool:
-    netrc = Path.home() / ".netrc"
-    return netrc.exists() and "api.wandb.ai" in netrc.read_text(errors="replace")
+def rollouts_of(folder: RunFolder, step: int, most: int) -> list[list[Any]]:
+    """Rows of TABLE: the first samples of each group of a step, at most `most` in all."""
+    import pyarrow.parquet as pq
+
+    path = folder.path / "rollouts" / f"step-{step:06d}.parquet"
+    known = pq.read_schema(path).names
+    rows = pq.read_table(path, columns=[name for name in TABLE if name in known]).to_pylist()
+    return [[row.get(name) for name in TABLE] for row in rows[:: max(1, len(rows) // most)][:most]]
 
 
-def make_tracker(kind: str, folder: RunFolder, *, name: str, config: dict[str, Any]) -> Tracker:
-    """The tracker that a run asks for. What an earlier part of the run tracked is replaced by the folder's records.
-
-    kind: run.tracker.
-    name: the run's name.
-    config: the run's settings, nested by section.
-    """
+def make_tracker(config: Config, folder: RunFolder) -> Tracker:
+    """The tracker that a run asks for. What an earlier part of the run tracked is replaced by the folder's records."""
+    kind = config.run.tracker
     if kind == "wandb":
-        return WandbTracker(folder, name=name, config=config)
+        return WandbTracker(folder, config)
+    if kind == "trackio":
+        return TrackioTracker(folder, config)
     return TensorBoardTracker(folder) if kind == "tensorboard" else NoTracker()

@@ -89,7 +89,7 @@ def make_trainer(
     return Trainer(
         config,
         problems=problems,
-        heldout=[],
+        evaluations=[],
         strategies=every,
         actors=cast(Actors, actors),
         folder=run_folder,

@@ -13,6 +13,7 @@ from explore_rl.config.schema import Config
 from explore_rl.models import resolve_model
 from explore_rl.objectives.readouts import logprob
 from explore_rl.rollout.seeds import hashed_seed
+from explore_rl.training.evaluation_sets import HELDOUT, EvaluationSet
 from explore_rl.training.metrics import of_audit, of_evaluation
 from explore_rl.types import Problem, Request, Rollout, Status, Verdict
 from explore_rl.verifiers.pool import Item
@@ -28,6 +29,7 @@ class Means:
     verify: a verdict for each item.
     read: readouts of sequences under the current weights, as Learner.read.
     append: adds a record to a file of the run's folder.
+    keep: keeps the rollouts of an evaluation: keep(steps done, name of the set, rows as records.SAMPLE_COLUMNS).
     """
 
     tokenizer: Any
@@ -36,14 +38,15 @@ class Means:
     verify: Callable[[list[Item]], list[Verdict]]
     read: Callable[..., list[tuple[np.ndarray, ...]]]
     append: Callable[[str, dict[str, Any]], None]
+    keep: Callable[[int, str, list[dict[str, Any]]], None] = lambda step, name, rows: None
 
 
 class Evaluations:
     """What is due at which step; records go to evaluations.jsonl and exact.jsonl with the number of steps done."""
 
-    def __init__(self, config: Config, heldout: list[Problem], *, means: Means):
+    def __init__(self, config: Config, sets: list[EvaluationSet], *, means: Means):
         self.config = config
-        self.heldout = heldout
+        self.sets = sets
         self.means = means
         self.report: Callable[[int, dict[str, float]], None] = lambda step, metrics: None  # to a tracker
         self.exact: ExactAudits | None = ExactAudits(config, means) if config.run.exact_every else None
@@ -56,16 +59,17 @@ class Evaluations:
         def is_due(every: int) -> bool:
             return bool(every) and (is_last or step % every == 0)
 
-        self.run(step, sampled=is_due(settings.evaluate_every), exact=is_due(settings.exact_every))
+        due = [one for one in self.sets if is_due(one.every)]
+        self.run(step, sets=due, exact=is_due(settings.exact_every))
 
-    def run(self, step: int, *, sampled: bool | None = None, exact: bool | None = None) -> None:
+    def run(self, step: int, *, sets: list[EvaluationSet] | None = None, exact: bool | None = None) -> None:
         """Measures the state after `step` steps.
 
-        sampled: whether to draw on the held-out problems; None: if the config ever asks for it.
+        sets: to draw on; None: all that there are.
         exact: whether to make the exact audit; None: if the config ever asks for it.
         """
-        if self.config.run.evaluate_every if sampled is None else sampled:
-            evaluation = self.sampled(step)
+        for one in self.sets if sets is None else sets:
+            evaluation = self.sampled(one, step)
             self.means.append("evaluations.jsonl", {"step": step, **evaluation})
             self.report(step, of_evaluation(evaluation))
         if self.exact is not None and (exact is None or exact):
@@ -73,50 +77,82 @@ class Evaluations:
             self.means.append("exact.jsonl", {"step": step, **audit})
             self.report(step, of_audit(audit))
 
-    def sampled(self, step: int) -> dict[str, Any]:
-        """Unbiased pass@k on the held-out problems, for k = 1, 2, 4, ... up to the number of samples."""
-        n = self.config.run.evaluate_samples
-        rollouts = self.means.generate(self.requests(step, n))
-        verdicts = self.means.verify([Item(self.heldout[r.request.group], r.text, r.truncated) for r in rollouts])
+    def sampled(self, one: EvaluationSet, step: int) -> dict[str, Any]:
+        """Unbiased pass@k on a set, for k = 1, 2, 4, ... up to its draws a problem, whole and by benchmark."""
+        rollouts = self.means.generate(self.requests(one, step))
+        items = [Item(one.problems[r.request.group], r.text, r.truncated) for r in rollouts]
+        verdicts = self.means.verify(items)
+        self.means.keep(step, one.name, [_row(*both, one, step) for both in zip(rollouts, verdicts, strict=True)])
 
         # A timeout or an error is no evidence either way: that draw does not count.
-        drawn = np.zeros(len(self.heldout), dtype=int)
-        correct = np.zeros(len(self.heldout), dtype=int)
+        drawn = np.zeros(len(one.problems), dtype=int)
+        correct = np.zeros(len(one.problems), dtype=int)
         for rollout, verdict in zip(rollouts, verdicts, strict=True):
             if verdict.status not in (Status.TIMEOUT, Status.ERROR):
                 drawn[rollout.request.group] += 1
                 correct[rollout.request.group] += verdict.status is Status.CORRECT
 
-        # Each k is averaged over the problems with at least k draws that count.
-        passes = {}
-        for k in (2**i for i in range(n.bit_length())):
-            enough = drawn >= k
-            if enough.any():
-                passes[f"pass@{k}"] = float(np.mean(pass_at_k(drawn[enough], correct[enough], k)))
+        benchmarks = np.array([problem.benchmark for problem in one.problems])
+        names = np.unique(benchmarks).tolist()
+        by_benchmark = {name: _passes(drawn[benchmarks == name], correct[benchmarks == name], one.n) for name in names}
         return {
-            "problems": len(self.heldout),
+            "set": one.name,
+            "problems": len(one.problems),
             "samples": int(drawn.sum()),
-            "excluded": int(n * len(self.heldout) - drawn.sum()),
-            **passes,
+            "excluded": int(one.n * len(one.problems) - drawn.sum()),
+            **_passes(drawn, correct, one.n),
+            **({"benchmarks": by_benchmark} if len(names) > 1 else {}),
         }
 
-    def requests(self, step: int, n: int) -> list[Request]:
-        """`n` draws from each held-out problem, with seeds of their own for each step."""
-        rollout = self.config.rollout
+    def requests(self, one: EvaluationSet, step: int) -> list[Request]:
+        """The draws from each problem of a set, with seeds of their own for each set and step."""
+        stream = ("evaluate",) if one.name == HELDOUT else ("evaluate", one.name)
         requests = []
-        for group, problem in enumerate(self.heldout):
-            for index in range(n):
+        for group, problem in enumerate(one.problems):
+            for index in range(one.n):
                 requests.append(
                     Request(
                         problem=problem.id,
                         group=group,
                         prompt_ids=self.means.encode_prompt(problem),
-                        seed=hashed_seed(self.config.seed, "evaluate", step, group, index),
-                        max_tokens=rollout.max_new_tokens,
-                        temperature=rollout.temperature,
+                        seed=hashed_seed(self.config.seed, *stream, step, group, index),
+                        max_tokens=one.max_new_tokens,
+                        temperature=one.temperature,
+                        top_p=one.top_p,
                     )
                 )
         return requests
+
+
+def _passes(drawn: np.ndarray, correct: np.ndarray, n: int) -> dict[str, float]:
+    """pass@k by its name. drawn, correct: int [problems]; each k is averaged over those with at least k draws."""
+    passes = {}
+    for k in (2**i for i in range(n.bit_length())):
+        enough = drawn >= k
+        if enough.any():
+            passes[f"pass@{k}"] = float(np.mean(pass_at_k(drawn[enough], correct[enough], k)))
+    return passes
+
+
+def _row(rollout: Rollout, verdict: Verdict, one: EvaluationSet, step: int) -> dict[str, Any]:
+    """The record of a draw, as analysis.records.SAMPLE_COLUMNS."""
+    problem = one.problems[rollout.request.group]
+    no_evidence = verdict.status in (Status.TIMEOUT, Status.ERROR)
+    return {
+        "problem_id": problem.id,
+        "correct": None if no_evidence else verdict.status is Status.CORRECT,
+        "benchmark": problem.benchmark,
+        "answer": verdict.answer,
+        "mode": verdict.mode,
+        "verdict": verdict.status.value,
+        "completion": rollout.text,
+        "num_tokens": len(rollout.tokens),
+        "model": f"step {step}",
+        "temperature": one.temperature,
+        "top_p": one.top_p,
+        "max_tokens": one.max_new_tokens,
+        "finish_reason": rollout.finish_reason,
+    }
 
 
 class ExactAudits:

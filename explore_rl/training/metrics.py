@@ -164,7 +164,12 @@ def of_updates(reports: list[UpdateReport]) -> dict[str, float]:
 
 
 def of_evaluation(evaluation: dict[str, Any]) -> dict[str, float]:
-    return {f"heldout/{name}": value for name, value in evaluation.items() if name.startswith("pass@")}
+    """NAME/pass@k of the set, and NAME/BENCHMARK/pass@k where it holds several benchmarks."""
+    of_set = evaluation.get("set", "heldout")
+    figures = {f"{of_set}/{name}": value for name, value in evaluation.items() if name.startswith("pass@")}
+    for benchmark, passes in evaluation.get("benchmarks", {}).items():
+        figures |= {f"{of_set}/{benchmark}/{name}": value for name, value in passes.items()}
+    return figures
 
 
 def of_audit(audit: dict[str, Any]) -> dict[str, float]:

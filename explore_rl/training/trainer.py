@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -35,6 +36,7 @@ from explore_rl.training.columns import fill_columns
 from explore_rl.training.data_order import DataOrder
 from explore_rl.training.drawing import Batch, base_reward, seeded
 from explore_rl.training.evaluation import Evaluations, Means
+from explore_rl.training.evaluation_sets import EvaluationSet
 from explore_rl.training.parity import Parity
 from explore_rl.types import Group, Problem, Request, Rollout, Sample, Verdict
 from explore_rl.verifiers.pool import Item
@@ -57,7 +59,7 @@ class Trainer:
         config: Config,
         problems: list[Problem],
         *,
-        heldout: list[Problem],
+        evaluations: list[EvaluationSet],
         strategies: list[Strategy],
         actors: Actors,
         folder: RunFolder,
@@ -78,8 +80,9 @@ class Trainer:
             verify=actors.verifiers.verify_all,
             read=actors.learner.read,
             append=folder.append,
+            keep=folder.write_evaluation,
         )
-        self.evaluations = Evaluations(config, heldout, means=means)
+        self.evaluations = Evaluations(config, evaluations, means=means)
         self.parity = Parity(actors)
         # What changes over the run. A checkpoint keeps all of it but the encoded prompts.
         self.prompts: dict[int, np.ndarray] = {}  # by identity: ids are unique within one file only
@@ -285,9 +288,15 @@ class Trainer:
         run = self.config.run
         self.silent_steps = self.silent_steps + 1 if metrics["signal/groups_without"] == 1.0 else 0
         if self.bad_steps >= run.max_bad_steps:
+            kept = self.folder.checkpoints()
+            begin = (
+                f"explore-rl export {self.folder.path}@{kept[-1]} DIR, and a new run with model.path=DIR"
+                if kept
+                else "a new run, since there is no checkpoint from before"
+            )
             raise RunStopped(
-                f"loss or gradient was not finite in {self.bad_steps} steps in a row (run.max_bad_steps);"
-                " a smaller learning rate may help"
+                f"loss or gradient was not finite in {self.bad_steps} steps in a row (run.max_bad_steps), and the state"
+                f" is of no use; a smaller learner.learning_rate may help: {begin}"
             )
         if self.silent_steps >= run.max_silent_steps:
             raise RunStopped(
@@ -331,6 +340,7 @@ class Trainer:
         """
         settings = self.config.run
         begin = self.next_step
+        saved_at = time.monotonic()
         while self.next_step < settings.steps:
             metrics = self.step(self.next_step)
             # JSON knows no NaN and no infinity: what is not finite is null.
@@ -340,16 +350,22 @@ class Trainer:
             on_step(self.next_step - 1, metrics)
             self.evaluations.run_if_due(self.next_step)
 
-            # A run that ends here, for whatever reason, leaves a checkpoint.
+            # A run that ends here, for whatever reason, leaves a checkpoint, but none of a state that is ruined: it
+            # would push out those that a run can go on from.
             stopping = should_stop()
+            ruined = self.is_ruined(metrics)
             try:
                 self.stop_if_hopeless(metrics)
             except RunStopped:
-                self.save()
+                if not ruined:
+                    self.save()
                 raise
-            is_due = self.next_step % settings.checkpoint_every == 0 or self.next_step == settings.steps
-            if stopping or is_due:
-                self.save()
+            if stopping or self.is_checkpoint_due(time.monotonic() - saved_at):
+                if ruined:
+                    log.warning("step %d: no checkpoint of a state that is not finite", self.next_step)
+                else:
+                    self.save()
+                    saved_at = time.monotonic()
             if stopping:
                 return
 
@@ -358,6 +374,17 @@ class Trainer:
             self.save_final()
 
     # --- checkpoints --------------------------------------------------------------------------------------------------
+
+    def is_checkpoint_due(self, seconds: float) -> bool:
+        """By steps, by the clock, or because the run is at its end. seconds: since the last one, or the start."""
+        settings = self.config.run
+        minutes = settings.checkpoint_minutes
+        by_steps = self.next_step % settings.checkpoint_every == 0 or self.next_step == settings.steps
+        return by_steps or (minutes is not None and seconds >= 60 * minutes)
+
+    def is_ruined(self, metrics: dict[str, float]) -> bool:
+        """Whether the weights that a step left are of no use: what it computed, or they compute, is not finite."""
+        return self.bad_steps > 0 or math.isnan(metrics.get("engine/parity_mean", 0.0))
 
     def save(self) -> None:
         aside = self.folder.begin_checkpoint(self.next_step)

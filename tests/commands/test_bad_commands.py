@@ -240,4 +240,5 @@ def test_train_can_only_check(capsys, tmp_path, monkeypatch):
     assert "learner.ranks=3" in capsys.readouterr().out  # settings may stand before and behind options
     assert not list(tmp_path.iterdir())
     (tmp_path / "config.yaml").write_text("name: an earlier run")
+    (tmp_path / "metrics.jsonl").write_text('{"step": 0}\n')
     assert "--resume" in refused(capsys, "train", RECIPE, f"run.output={tmp_path}", "--check")

@@ -21,6 +21,11 @@ def checkpoint(folder, step, keep=2):
 
 
 def test_a_folder_that_holds_a_run_is_not_overwritten(folder):
+    (folder.path / "rollouts" / "step-000000.parquet").write_text("half a step")
+    RunFolder.create(folder.path, "name: y\n", {})  # no step was ever made: nothing is lost
+    assert (folder.path / "config.yaml").read_text() == "name: y\n"
+    assert not list((folder.path / "rollouts").iterdir())
+    folder.append("metrics.jsonl", {"step": 0})
     with pytest.raises(InputError, match="--resume"):
         RunFolder.create(folder.path, "", {})
     with pytest.raises(InputError, match="no run to resume"):

@@ -1,0 +1,265 @@
+"""Everything that a run can be refused for, looked at before anything starts: one list, for `--check` and for `train`.
+
+A check raises InputError. Those that need what another one reads wait for it, so that each fault is told once, and all
+of them are told together.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from analysis.errors import InputError
+from explore_rl import problems, strategies
+from explore_rl.cluster import placement
+from explore_rl.config.checks import warnings
+from explore_rl.config.schema import Config
+from explore_rl.experiments.resuming import content_hash, refuse_other_problems, refuse_other_settings
+from explore_rl.experiments.run_folder import RunFolder
+from explore_rl.files import refuse_unwritable
+from explore_rl.models import end_token_ids, load_model_config, load_tokenizer, resolve_model
+from explore_rl.problems.templates import Template, check_lengths, load_template
+from explore_rl.problems.templates import check as check_template
+from explore_rl.strategies import together
+from explore_rl.strategies.base import Strategy, needs_of
+from explore_rl.strategies.together import is_builtin
+from explore_rl.training.evaluation_sets import EvaluationSet, evaluation_sets
+from explore_rl.types import Problem
+from explore_rl.weight_files import check_weights
+
+log = logging.getLogger(__name__)
+
+
+def output_folder(config: Config) -> Path:
+    return Path(config.run.output)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a run starts from, read and checked.
+
+    training: the problems to train on.
+    evaluations: the sets that are evaluated during training.
+    strategies: all of the run, in order.
+    content: hashes of both sets of problems, training and held-out.
+    changed: settings that a resumed run was allowed to change, and did: setting -> [before, now].
+    """
+
+    training: list[Problem]
+    evaluations: list[EvaluationSet]
+    strategies: list[Strategy]
+    content: dict[str, str]
+    changed: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def names(self) -> str:
+        return ", ".join(s.key for s in self.strategies if not is_builtin(s)) or "none (GRPO)"
+
+
+class _Found:
+    """What the checks have read so far. An attribute is there once its check has passed."""
+
+    def __init__(self, config: Config, resume: bool, allowed: Sequence[str]):
+        self.config, self.resume, self.allowed = config, resume, allowed
+        self.strategies: list[Strategy] = []
+        self.training: list[Problem] = []
+        self.evaluations: list[EvaluationSet] = []
+        self.content: dict[str, str] = {}
+        self.changed: dict[str, Any] = {}
+        self.template: Template
+        self.tokenizer: Any
+        self.model_config: Any
+        self.notes: list[str] = []  # warnings, said when all checks are through
+
+
+def check(config: Config, *, resume: bool = False, allowed: Sequence[str] = ()) -> Inputs:
+    """Reads and checks everything that the user gave, and starts nothing. Raises InputError, of all faults together.
+
+    resume: whether to go on with the run that the folder holds.
+    allowed: settings that may have changed since then, as in `resuming.refuse_other_settings`.
+    """
+    found = _Found(config, resume, allowed)
+    passed: set[str] = set()
+    faults: list[InputError] = []
+    for one in CHECKS:
+        if not set(one.after) <= passed:
+            continue  # what it needs was refused already
+        try:
+            one.run(found)
+            passed.add(one.name)
+        except InputError as error:
+            faults.append(error)
+    if faults:
+        raise faults[0] if len(faults) == 1 else InputErrors(faults)
+    for line in found.notes:
+        log.warning("%s", line)
+    return Inputs(found.training, found.evaluations, found.strategies, found.content, found.changed)
+
+
+class InputErrors(InputError):
+    """Several faults at once, for a command line to print one a line."""
+
+    def __init__(self, errors: Sequence[InputError]):
+        super().__init__("; ".join(map(str, errors)))
+        self.errors = list(errors)
+
+
+# --- the checks -------------------------------------------------------------------------------------------------------
+
+
+def _strategies(found: _Found) -> None:
+    found.strategies = strategies.of(found.config)
+
+
+def _layout(found: _Found) -> None:
+    config = found.config
+    needs = needs_of(found.strategies, config)
+    placement.refuse_impossible(config, config.rollout.base_actors if needs.base_engine else 0)
+    device = placement.resolve(config)
+    found.notes += warnings(config, device, needs.base_engine)
+
+
+def _model(found: _Found) -> None:
+    path = found.config.model.path
+    folder = resolve_model(path)
+    found.model_config = load_model_config(path)
+    text = found.model_config.get_text_config()
+    vocabulary = getattr(text, "vocab_size", None)
+    outside = [i for i in end_token_ids(path) if vocabulary is not None and not 0 <= i < vocabulary]
+    if outside:
+        raise InputError(
+            f"model.path={path}: end token {outside[0]} is outside the model's vocabulary of {vocabulary}; look at "
+            f"eos_token_id in {folder / 'generation_config.json'} and {folder / 'config.json'}"
+        )
+
+
+def _weights(found: _Found) -> None:
+    check_weights(resolve_model(found.config.model.path))
+
+
+def _tokenizer(found: _Found) -> None:
+    found.tokenizer = load_tokenizer(found.config.model.path)
+
+
+def _template(found: _Found) -> None:
+    found.template = load_template(found.config.model.template)
+    found.notes += check_template(
+        found.tokenizer, found.template, found.model_config, max_tokens=found.config.rollout.max_new_tokens
+    )
+
+
+def _training(found: _Found) -> None:
+    settings = found.config.problems
+    if settings.train is None:
+        raise InputError(
+            "problems.train: there is nothing to train on; give a file (problems.train=FILE) or a spec such as "
+            "problems.train='lab:countdown?level=3&split=train'"
+        )
+    found.training = problems.load_problems(settings.train, format=settings.format, limit=settings.limit)
+    if not found.training:
+        raise InputError(f"{settings.train}: holds no problems")
+    asked = found.config.algorithm.prompts_per_step
+    if asked > len(found.training):
+        found.notes.append(
+            f"algorithm.prompts_per_step={asked}: there are {len(found.training)} problems to train on, so that a step "
+            "draws some of them more than once"
+        )
+
+
+def _evaluations(found: _Found) -> None:
+    found.evaluations = evaluation_sets(found.config)
+
+
+def _lengths(found: _Found) -> None:
+    """Every prompt with its completion has to fit the model's positions."""
+    config = found.config
+    positions = getattr(found.model_config.get_text_config(), "max_position_embeddings", None)
+    sets = [(found.training, config.rollout.max_new_tokens, "rollout.max_new_tokens")]
+    sets += [(one.problems, one.max_new_tokens, f"max_new_tokens of {one.name}") for one in found.evaluations]
+    for asked, completion, called in sets:
+        prompt = check_lengths(asked, found.template, found.tokenizer, max_prompt_tokens=config.model.max_prompt_tokens)
+        if positions is not None and prompt + completion > positions:
+            raise InputError(
+                f"{called}={completion}: with the longest prompt of {prompt} tokens it takes {prompt + completion}, "
+                f"the model has {positions} positions; at most {positions - prompt} are left"
+            )
+
+
+def _together(found: _Found) -> None:
+    together.check(found.strategies, found.config, found.training)
+
+
+def _exact(found: _Found) -> None:
+    if found.config.run.exact_every:
+        problems.load_problems(found.config.run.exact_problems)  # read for the check alone
+
+
+def _folder(found: _Found) -> None:
+    """A resumed run goes on as it began, a new one needs an empty place; both have to be writable."""
+    path = output_folder(found.config)
+    if found.resume:
+        found.changed = refuse_other_settings(found.config, RunFolder.open(path), found.allowed)
+    else:
+        RunFolder.refuse_existing(path)
+    refuse_unwritable(path, "run.output")
+
+
+def _content(found: _Found) -> None:
+    heldout = next((one.problems for one in found.evaluations if one.name == "heldout"), [])
+    found.content = {"train": content_hash(found.training), "heldout": content_hash(heldout)}
+    if found.resume:
+        free = {"problems.heldout", "run.evaluate_every"} & found.changed.keys()
+        fixed = {side: now for side, now in found.content.items() if not (free and side == "heldout")}
+        refuse_other_problems(output_folder(found.config), fixed)
+
+
+@dataclass(frozen=True)
+class _Check:
+    """after: names of the checks whose findings it uses."""
+
+    run: Callable[[_Found], None]
+    after: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.run.__name__.removeprefix("_")
+
+
+CHECKS = (
+    _Check(_strategies),
+    _Check(_layout, ("strategies",)),
+    _Check(_model),
+    _Check(_weights, ("model",)),
+    _Check(_tokenizer, ("model",)),
+    _Check(_template, ("tokenizer",)),
+    _Check(_training),
+    _Check(_evaluations),
+    _Check(_lengths, ("template", "training", "evaluations")),
+    _Check(_together, ("strategies", "training")),
+    _Check(_exact),
+    _Check(_folder),
+    _Check(_content, ("training", "evaluations", "folder")),
+)
+
+
+def summary(config: Config, inputs: Inputs) -> str:
+    """A few lines on what `run` would do, and what it takes."""
+    algorithm = config.algorithm
+    needs = needs_of(inputs.strategies, config)
+    drawn = algorithm.prompts_per_step * algorithm.group_size
+    epochs = config.run.steps * algorithm.prompts_per_step / len(inputs.training)
+    sets = ", ".join(f"{len(one.problems)} {one.name} x {one.n}" for one in inputs.evaluations) or "none"
+    return "\n".join(
+        [
+            f"run:        {output_folder(config)}, {config.run.steps} steps, seed {config.seed}",
+            f"model:      {config.model.path} in {config.model.dtype}",
+            f"problems:   {len(inputs.training)} to train on ({epochs:.3g} times over); evaluated on: {sets}",
+            f"strategies: {inputs.names}",
+            f"a step:     {algorithm.prompts_per_step} prompts x {algorithm.group_size} = {drawn} completions of up to "
+            f"{config.rollout.max_new_tokens} tokens, {algorithm.minibatches * algorithm.epochs} optimizer step(s)",
+            f"takes:      {placement.demand(config, config.rollout.base_actors if needs.base_engine else 0)}",
+        ]
+    )

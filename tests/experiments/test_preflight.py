@@ -1,0 +1,272 @@
+"""What `train` refuses, `--check` refuses in the same words, before anything starts; and a run has one process."""
+
+import errno
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from analysis.errors import InputError
+from explore_rl.cli import main
+from explore_rl.config.loading import load_config, to_yaml
+from explore_rl.experiments import runs
+from explore_rl.experiments.pooling import differences, method_names
+from explore_rl.experiments.preflight import CHECKS, InputErrors, check
+from explore_rl.experiments.resuming import finished, refuse_other_settings
+from explore_rl.experiments.run_folder import RunFolder
+from explore_rl.files import held
+from explore_rl.models import LAB_BASE
+
+SMALL = [
+    "problems.train=lab:countdown?level=3&split=train&size=12",
+    "problems.heldout=null",
+    "run.evaluate_every=0",
+    "run.exact_every=0",
+    "devices.device=cpu",
+]
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """The laboratory's model, and copies with one fault each."""
+    place = tmp_path_factory.mktemp("models")
+
+    def copy(name):
+        shutil.copytree(LAB_BASE, place / name)
+        return place / name
+
+    [weights] = [p.name for p in LAB_BASE.glob("*.safetensors")]
+    (copy("pointer") / weights).write_bytes(LFS)
+    cut = copy("cut") / weights
+    cut.write_bytes(cut.read_bytes()[:-100])
+    text = copy("text") / weights
+    text.write_text("no weights at all, and longer than eight bytes")
+    (copy("none") / weights).unlink()
+    index = copy("shard")
+    (index / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": "model-2.safetensors"}}))
+    end = copy("end")
+    for name in ("config.json", "generation_config.json"):
+        if (end / name).exists():
+            settings = json.loads((end / name).read_text())
+            (end / name).write_text(json.dumps(settings | {"eos_token_id": 99_999}))
+    return place
+
+
+REFUSED = [  # settings, what is said
+    (["learner.ranks=64"], "too few CPUs for the layout"),
+    (["rollout.tensor_parallel=2"], "needs GPUs"),
+    (["devices.colocate=true"], "has no effect on a CPU"),
+    (["devices.device=cuda"], "this machine has no GPU"),
+    (["rollout.max_new_tokens=60"], "rollout.max_new_tokens=60: with the longest prompt of"),
+    (["model.max_prompt_tokens=3"], "longer than 3 tokens"),
+    (["model.path=MODELS/pointer"], "a Git LFS pointer"),
+    (["model.path=MODELS/cut"], "cut off or damaged"),
+    (["model.path=MODELS/text"], "not a file of safetensors, or cut off"),
+    (["model.path=MODELS/none"], "holds no weights"),
+    (["model.path=MODELS/shard"], "model-2.safetensors: cannot be read"),
+    (["model.path=MODELS/end"], "end token 99999 is outside the model's vocabulary"),
+    (["model.path=nowhere"], "no such folder"),
+    (["model.template=chat"], "has no chat template"),
+    (["model.template=nowhere.txt"], "neither a name"),
+    (["problems.train=null"], "problems.train: there is nothing to train on"),
+    (["problems.train=nowhere.jsonl"], "nowhere.jsonl"),
+    (["problems.heldout=nowhere.jsonl", "run.evaluate_every=1"], "nowhere.jsonl"),
+    (["run.evaluations=[{problems: nowhere.jsonl}]"], "nowhere.jsonl"),
+    (["run.evaluations=[{problem: x}]"], "unknown key problem; did you mean problems?"),
+    (["run.evaluations=[{problems: 'lab:countdown', n: 0}]"], "n=0: expected a whole number"),
+    (["run.evaluations=[{problems: 'lab:countdown?size=2', max_new_tokens: 60}]"], "max_new_tokens of"),
+    (["run.exact_every=1", "run.exact_problems=lab:nothing"], "unknown laboratory problems"),
+    (["strategies=[{name: nothing}]"], "no strategy 'nothing'"),
+    (["strategies=[{name: 'mine.py:Mine'}]"], "mine.py"),
+    (["strategies=[{name: likelihood}]", "problems.train=PLAIN"], "trace"),
+    (["run.output=/proc/x"], "run.output=/proc/x: cannot be written"),
+    (["run.output=/dev/null"], "run.output=/dev/null: cannot be written"),
+    (["run.output=BEGUN"], "holds a run already"),
+]
+
+
+@pytest.mark.parametrize(("overrides", "said"), REFUSED, ids=lambda v: v[0] if isinstance(v, list) else "")
+def test_check_and_train_give_the_same_answer(capsys, tmp_path, monkeypatch, models, overrides, said):
+    def starts(*_, **__):
+        raise AssertionError("something was started")
+
+    monkeypatch.setattr(runs, "Actors", starts)
+    monkeypatch.chdir(tmp_path)
+    plain = tmp_path / "plain.jsonl"
+    plain.write_text('{"id": "a", "prompt": "1 2=3:", "answer": "3", "verifier": "math"}\n' * 1)
+    begun = tmp_path / "begun"
+    begun.mkdir()
+    (begun / "config.yaml").write_text("name: an earlier run")
+    (begun / "metrics.jsonl").write_text('{"step": 0}\n')
+    names = {"MODELS": str(models), "PLAIN": str(plain), "BEGUN": str(begun)}
+    for word, value in names.items():
+        overrides = [text.replace(word, value) for text in overrides]
+    before = sorted(tmp_path.rglob("*"))
+    lines = []
+    for words in ([], ["--check"]):
+        assert main(["train", "lab/grpo", *SMALL, *overrides, *words]) == 2
+        lines.append([line for line in capsys.readouterr().err.splitlines() if "error: " in line])
+    assert lines[0] == lines[1] and len(lines[0]) == 1 and said in lines[0][0], lines
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_every_check_has_a_case_above_or_is_of_a_resume():
+    """A check that is added without a case would be one of which nobody knows that `--check` has it."""
+    said = {"strategies", "layout", "model", "weights", "tokenizer", "template", "training", "evaluations"}
+    said |= {"lengths", "together", "exact", "folder"}
+    assert {one.name for one in CHECKS} == said | {"content"}
+
+
+def test_all_faults_are_told_together_and_none_twice():
+    config = load_config("lab/grpo", [*SMALL, "model.path=nowhere", "problems.train=none.jsonl", "learner.ranks=64"])
+    with pytest.raises(InputErrors) as caught:
+        check(config)
+    assert [str(error).split(":")[0].split("=")[0] for error in caught.value.errors] == [
+        "too few CPUs for the layout",
+        "model.path",
+        "none.jsonl",
+    ]
+
+
+# --- one process a run ------------------------------------------------------------------------------------------------
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from explore_rl.files import held
+with held(Path(sys.argv[1]), "run"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def begun(path, overrides=(), steps=3, final=False):
+    config = load_config("lab/grpo", [*SMALL, f"run.output={path}", f"run.steps={steps}", *overrides])
+    folder = RunFolder.create(path, to_yaml(config), {"problems": {}})
+    for step in range(steps if final else steps - 1):
+        folder.append("metrics.jsonl", {"step": step, "pass@1": 0.25})
+    if final:
+        (path / "final").mkdir()
+        (path / "final" / "config.json").write_text("{}")
+    return config
+
+
+def test_a_second_process_on_a_run_is_refused_and_a_dead_one_lets_go(tmp_path, capsys):
+    begun(tmp_path / "run")
+    command = [sys.executable, "-c", HOLDER, str(tmp_path / "run")]
+    other = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert other.stdout.readline() == "held\n"
+        assert main(["resume", str(tmp_path / "run")]) == 2
+        said = capsys.readouterr().err.splitlines()[-1]
+        assert f"another process has this run (process {other.pid} on " in said
+    finally:
+        other.kill()
+        other.wait()
+    with held(tmp_path / "run", "run"):
+        pass
+
+
+# --- going on ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_finished_run_is_resumed_at_once(tmp_path, capsys):
+    begun(tmp_path / "run", final=True)
+    loaded = {name for name in sys.modules if name.startswith("explore_rl.training.trainer")}
+    assert main(["resume", str(tmp_path / "run")]) == 0
+    assert "finished already, 3 of 3 steps" in capsys.readouterr().out
+    assert {name for name in sys.modules if name.startswith("explore_rl.training.trainer")} == loaded
+    assert finished(load_config(tmp_path / "run" / "config.yaml", ["run.steps=4"])) is None
+    assert main(["resume", str(tmp_path / "run"), "learner.learning_rate=1e-3"]) == 2
+    assert "learner.learning_rate was 0.0003 and is now 0.001" in capsys.readouterr().err
+    assert main(["resume", str(tmp_path)]) == 2
+    assert "holds no run" in capsys.readouterr().err
+
+
+def test_what_does_not_change_the_mathematics_may_change_when_asked(tmp_path):
+    config = begun(tmp_path / "run")
+    folder = RunFolder.open(tmp_path / "run")
+    changed = load_config("lab/grpo", [*SMALL, "run.steps=3", f"run.output={tmp_path}/run", "rollout.max_num_seqs=8"])
+    with pytest.raises(InputError, match="max_num_seqs was 512 and is now 8.*--allow-changed rollout.max_num_seqs"):
+        refuse_other_settings(changed, folder)
+    assert refuse_other_settings(changed, folder, ["rollout.max_num_seqs"]) == {"rollout.max_num_seqs": [512, 8]}
+    assert refuse_other_settings(config, folder) == {}
+    with pytest.raises(InputError, match="--allow-changed seed: changes what is learnt"):
+        refuse_other_settings(config, folder, ["seed"])
+
+
+def test_the_advice_after_a_fault_is_one_that_can_be_followed(tmp_path):
+    assert "nothing was begun" in runs.how_to_go_on(tmp_path / "run")
+    RunFolder.create(tmp_path / "run", "name: x", {})
+    assert "the same command begins anew" in runs.how_to_go_on(tmp_path / "run")
+    folder = RunFolder.open(tmp_path / "run")
+    folder.append("metrics.jsonl", {"step": 0})
+    assert "begins again from step 0" in runs.how_to_go_on(tmp_path / "run")
+    folder.complete_checkpoint(5, folder.begin_checkpoint(5), keep=2)
+    assert "done by step 5 is kept" in runs.how_to_go_on(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left"), "the disk is full"),
+        (OSError(errno.EDQUOT, "Quota"), "the disk is full"),
+        (
+            FileNotFoundError(errno.ENOENT, "No such file or directory", "RUN/checkpoints/x"),
+            "No such file or directory",
+        ),
+        (PermissionError(errno.EACCES, "Permission denied", "/elsewhere"), None),
+        (
+            RuntimeError("PytorchStreamWriter failed writing file data/7: file write failed"),
+            "cannot be written: Pytorch",
+        ),
+        (RuntimeError("anything else"), None),
+    ],
+)
+def test_only_a_full_disk_is_called_one(tmp_path, error, said):
+    if getattr(error, "filename", None):
+        error.filename = error.filename.replace("RUN", str(tmp_path))
+    why = runs.cannot_write(error, tmp_path)
+    assert (why is None) if said is None else (said in why and ("disk is full" in why) == ("full" in said))
+
+
+def test_a_writer_that_hides_a_full_disk_is_found_out(tmp_path, monkeypatch):
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert "the disk is full" in runs.cannot_write(RuntimeError("[enforce fail at inline_container.cc:602]"), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+# --- which runs are seeds of one method -------------------------------------------------------------------------------
+
+
+def test_runs_of_one_name_and_other_settings_are_not_one_method():
+    def config(*overrides):
+        return load_config("lab/grpo", [*SMALL, *overrides])
+
+    seeds = [config(f"seed={seed}", f"rollout.actors={seed + 1}") for seed in (0, 1)]
+    assert method_names(seeds) == ["grpo", "grpo"] and differences(seeds) == []
+    other = config("learner.learning_rate=1e-4", "seed=7")
+    assert method_names([*seeds, other]) == [
+        "grpo (learner.learning_rate=0.0003)",
+        "grpo (learner.learning_rate=0.0003)",
+        "grpo (learner.learning_rate=0.0001)",
+    ]
+    uniq = config("name=uniq", "run.steps=5", "strategies=[{name: diversity_bonus}]")
+    assert differences([seeds[0], uniq]) == [
+        "strategies differs: grpo: []; uniq: [{'name': 'diversity_bonus'}]",
+        "run.steps differs: grpo: 100; uniq: 5",
+    ]
+
+
+def test_the_projects_recipes_lie_in_the_package_and_need_no_working_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert Path(load_config("lab/mixture_policy").run.output).is_absolute() is False
+    assert main(["train", "lab/grpo", *SMALL, "--check"]) == 0
