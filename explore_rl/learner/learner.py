@@ -50,12 +50,15 @@ class RankActor:
 
     def __init__(self) -> None:
         self.rank: Any = None
+        self.listening: socket.socket | None = None
 
     def address(self) -> tuple[str, int]:
-        """Host and port where rank 0 can listen."""
-        with socket.socket() as probe:
-            probe.bind(("", 0))
-            return ray.util.get_node_ip_address(), probe.getsockname()[1]
+        """Host and port where rank 0 listens from now on: a port that was given back could be taken before `start`."""
+        address = ray.util.get_node_ip_address()
+        self.listening = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+        self.listening.bind(("", 0))
+        self.listening.listen()
+        return address, self.listening.getsockname()[1]
 
     def start(
         self, index: int, *, ranks: int, kind: str, address: tuple[str, int], timeout_s: float
@@ -70,7 +73,8 @@ class RankActor:
         from explore_rl.learner.rank import LearnerRank  # imports DeepSpeed: seconds
 
         self.rank = LearnerRank(index, ranks=ranks, kind=kind)
-        self.rank.connect(*address, timeout_s=timeout_s)
+        self.rank.connect(*address, timeout_s=timeout_s, listening=self.listening)
+        self.listening = None  # it belongs to the store now
         return os.getpid(), ray.get_runtime_context().get_node_id()
 
     def call(self, method: str, *args: Any) -> Any:

@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 
@@ -167,7 +169,7 @@ def load_policy(
             model = AutoModelForCausalLM.from_pretrained(
                 path, config=config, dtype=getattr(torch, dtype), attn_implementation=attention
             )
-    except (OSError, ValueError, ImportError) as error:
+    except (OSError, ValueError, ImportError, RuntimeError, SafetensorError, UnpicklingError) as error:
         raise InputError(f"model.path={path}: cannot be loaded: {str(error).splitlines()[0]}") from error
     return Critic(model) if critic else Policy(model, heads)
 

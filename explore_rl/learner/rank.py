@@ -11,6 +11,7 @@ import gc
 import logging
 import math
 import os
+import socket
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,10 +63,12 @@ class LearnerRank:
         self.frozen: Any = None
         self.base_refreshed = False  # whether the base model is no longer that of config.model.path
 
-    def connect(self, address: str, port: int, *, timeout_s: float) -> None:
+    def connect(self, address: str, port: int, *, timeout_s: float, listening: socket.socket | None = None) -> None:
         """Joins the other ranks; rank 0 listens at address:port.
 
         A partner that stays away, or falls silent later, ends the wait after timeout_s.
+
+        listening: rank 0's socket, bound to the port.
         """
         os.environ.update(
             RANK=str(self.index),
@@ -82,9 +85,18 @@ class LearnerRank:
         if self.kind == "cpu":
             device.without_compiled_collectives()
             device.name_interface(address)
-        deepspeed.init_distributed(
-            device.distributed_backend(self.kind), verbose=False, timeout=datetime.timedelta(seconds=timeout_s)
+        timeout = datetime.timedelta(seconds=timeout_s)
+        store = dist.TCPStore(
+            address,
+            port,
+            self.ranks,
+            is_master=self.index == 0,
+            timeout=timeout,
+            master_listen_fd=listening.detach() if listening is not None else None,
         )
+        backend = device.distributed_backend(self.kind)
+        dist.init_process_group(backend, store=store, rank=self.index, world_size=self.ranks, timeout=timeout)
+        deepspeed.init_distributed(backend, verbose=False, timeout=timeout)  # finds the group, and takes it
         self.progress += 1
 
     def reset(self, config: Config, needs: LearnerNeeds) -> int | None:

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import importlib
+import importlib.util
 import inspect
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from analysis.errors import InputError
@@ -54,17 +60,62 @@ def class_of(name: str, where: str = "strategies") -> type[Strategy]:
     """The class of a strategy's name, or of "module:Class". Raises InputError."""
     target = STRATEGIES.get(name, name)
     if ":" not in target:
+        module, dot, last = name.rpartition(".")
+        if dot and last[:1].isupper():
+            raise InputError(f"{where}.name: no strategy {name!r}; is {module}:{last} meant, with a colon?")
         hint = _nearest(name, list(STRATEGIES))
-        raise InputError(
-            f"{where}.name: no strategy {name!r}{hint} Known: {', '.join(STRATEGIES)}, or module:Class of your own"
-        )
-    module_name, _, class_name = target.partition(":")
+        own = "or module:Class or path.py:Class of your own"
+        raise InputError(f"{where}.name: no strategy {name!r}{hint} Known: {', '.join(STRATEGIES)}, {own}")
+    place, _, class_name = target.rpartition(":")
     try:
-        kind = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError) as error:
+        kind = getattr(_from_file(Path(place)) if place.endswith(".py") else _from_name(place), class_name)
+    except ModuleNotFoundError as error:
+        beside = f"{place}.py:{class_name}"
+        hint = f"; a file of your own is named as {beside}" if error.name and place.split(".")[0] == error.name else ""
+        raise InputError(f"{where}.name: {target} cannot be imported: {error}{hint}") from None
+    except (ImportError, AttributeError, OSError, SyntaxError) as error:
         raise InputError(f"{where}.name: {target} cannot be imported: {error}") from None
     check_class(kind)
     return kind
+
+
+def _from_file(path: Path) -> ModuleType:
+    """A file of the user's own as a module. Raises OSError, ImportError, and what the file itself raises."""
+    path = path.expanduser().resolve()
+    if not path.is_file():
+        raise FileNotFoundError(f"no such file: {path}")
+    name = f"_strategy_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, path)
+        if spec is None or spec.loader is None:
+            raise ImportError(f"{path} is no Python file")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module  # dataclasses and pickle look modules up there
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
+            raise
+        _send_whole(module)
+    return sys.modules[name]
+
+
+def _from_name(name: str) -> ModuleType:
+    """A module by name, which may lie in the working directory."""
+    here = os.getcwd()
+    if here not in sys.path and "" not in sys.path:
+        sys.path.append(here)
+    module = importlib.import_module(name)
+    if not name.startswith("explore_rl.") and "site-packages" not in (module.__file__ or "site-packages"):
+        _send_whole(module)
+    return module
+
+
+def _send_whole(module: ModuleType) -> None:
+    """Lets loss terms of a user's own module travel to the ranks with their code: there nobody finds it by name."""
+    from ray import cloudpickle
+
+    cloudpickle.register_pickle_by_value(module)
 
 
 def _refuse_unknown_options(kind: type[Strategy], options: dict[str, Any], *, where: str) -> None:

@@ -5,9 +5,12 @@ It imports vLLM, which takes seconds and hundreds of MB, so it is imported only 
 
 from __future__ import annotations
 
+import random
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -187,6 +190,17 @@ def _buckets(parameters: list[tuple[str, torch.nn.Parameter]]) -> Iterator[list[
 
 
 def _free_port() -> int:
+    """A port to listen at soon, on which vLLM insists on binding by itself.
+
+    It lies below those that the system gives to outgoing connections, which could take it in between.
+    """
+    first, last = 10_000, 32_000
+    with suppress(OSError, ValueError):  # where there is no Linux to ask
+        last = min(last, int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0]))
+    for port in random.SystemRandom().sample(range(first, max(last, first + 1000)), 100):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("", port))
+            return port
     with socket.socket() as probe:
         probe.bind(("", 0))
         return probe.getsockname()[1]

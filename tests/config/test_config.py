@@ -112,7 +112,7 @@ HELDOUT = "problems.heldout=lab:countdown?level=3&split=heldout&size=8"
 @pytest.mark.parametrize("theirs", sorted(ALIASES))
 def test_every_name_of_other_trainers_leads_to_a_setting_that_is_there(theirs):
     assert ALIASES[theirs] in all_settings() and theirs not in all_settings()
-    with pytest.raises(InputError, match=rf"did you mean [a-z_.]+\?"):
+    with pytest.raises(InputError, match=r"did you mean [a-z_.]+\?"):
         load_config(None, [f"section.{theirs}=1"])
 
 

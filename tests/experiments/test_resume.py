@@ -6,8 +6,8 @@ import pytest
 
 from analysis.errors import InputError
 from explore_rl.config.loading import load_config, to_yaml
-from explore_rl.experiments.run_folder import RunFolder
 from explore_rl.experiments.resuming import refuse_other_settings
+from explore_rl.experiments.run_folder import RunFolder
 from explore_rl.experiments.runs import refuse_unshared
 
 
