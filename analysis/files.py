@@ -386,13 +386,13 @@ def _json_rows(source: Source) -> Iterator[tuple[int, dict[str, Any]]]:
     if content is not None:
         if not isinstance(content, list):
             raise InputError(f"{source.path}: an array of JSON objects is wanted, this is {type(content).__name__}")
-        yield from ((i, _object(row, source, i)) for i, row in enumerate(content, 1))
+        yield from ((i, _object(row, source, number=i)) for i, row in enumerate(content, 1))
         return
     for number, row in json_lines(lambda: _open(source), source.at):
-        yield number, _object(row, source, number)
+        yield number, _object(row, source, number=number)
 
 
-def _object(row: Any, source: Source, number: int) -> dict[str, Any]:
+def _object(row: Any, source: Source, *, number: int) -> dict[str, Any]:
     if not isinstance(row, dict):
         raise InputError(f"{source.at(number)}: a JSON object is wanted, this is {type(row).__name__}")
     return row

@@ -119,7 +119,7 @@ def _layout(found: _Found) -> None:
     needs = needs_of(found.strategies, config)
     placement.refuse_impossible(config, config.rollout.base_actors if needs.base_engine else 0)
     device = placement.resolve(config)
-    found.notes += warnings(config, device, needs.base_engine)
+    found.notes += warnings(config, device, draws_from_base=needs.base_engine)
 
 
 def _model(found: _Found) -> None:
@@ -147,7 +147,7 @@ def _tokenizer(found: _Found) -> None:
 def _template(found: _Found) -> None:
     found.template = load_template(found.config.model.template)
     found.notes += check_template(
-        found.tokenizer, found.template, found.model_config, max_tokens=found.config.rollout.max_new_tokens
+        found.tokenizer, found.template, model_config=found.model_config, max_tokens=found.config.rollout.max_new_tokens
     )
 
 
@@ -180,7 +180,9 @@ def _lengths(found: _Found) -> None:
     sets = [(found.training, config.rollout.max_new_tokens, "rollout.max_new_tokens")]
     sets += [(one.problems, one.max_new_tokens, f"max_new_tokens of {one.name}") for one in found.evaluations]
     for asked, completion, called in sets:
-        prompt = check_lengths(asked, found.template, found.tokenizer, max_prompt_tokens=config.model.max_prompt_tokens)
+        prompt = check_lengths(
+            asked, found.template, tokenizer=found.tokenizer, max_prompt_tokens=config.model.max_prompt_tokens
+        )
         if positions is not None and prompt + completion > positions:
             raise InputError(
                 f"{called}={completion}: with the longest prompt of {prompt} tokens it takes {prompt + completion}, "
@@ -189,7 +191,7 @@ def _lengths(found: _Found) -> None:
 
 
 def _together(found: _Found) -> None:
-    together.check(found.strategies, found.config, found.training)
+    together.check(found.strategies, found.config, problems=found.training)
 
 
 def _exact(found: _Found) -> None:
@@ -201,7 +203,7 @@ def _folder(found: _Found) -> None:
     """A resumed run goes on as it began, a new one needs an empty place; both have to be writable."""
     path = output_folder(found.config)
     if found.resume:
-        found.changed = refuse_other_settings(found.config, RunFolder.open(path), found.allowed)
+        found.changed = refuse_other_settings(found.config, RunFolder.open(path), allowed=found.allowed)
     else:
         RunFolder.refuse_existing(path)
     refuse_unwritable(path, "run.output")

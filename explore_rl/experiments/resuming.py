@@ -28,7 +28,7 @@ FREE_SECTIONS = ("devices", "tracking")
 CHANGES = "changes.jsonl"
 
 
-def refuse_other_settings(config: Config, folder: RunFolder, allowed: Sequence[str] = ()) -> dict[str, Any]:
+def refuse_other_settings(config: Config, folder: RunFolder, *, allowed: Sequence[str] = ()) -> dict[str, Any]:
     """A resumed run goes on under the settings it began with; only how far and how it is watched may change.
 
     allowed: further settings that may have changed, of those that do not change the mathematics.
@@ -52,7 +52,7 @@ def refuse_other_settings(config: Config, folder: RunFolder, allowed: Sequence[s
             hint = f"; add --allow-changed {key}" if settings[key].harmless else ""
             raise InputError(f"--resume: {key} was {before!r} and is now {now!r}; a run goes on as it began{hint}")
         changed[key] = [before, now]
-    refuse_another_schedule(began, config, folder)
+    refuse_another_schedule(began, config, folder=folder)
     return changed
 
 
@@ -77,11 +77,11 @@ def finished(config: Config, allowed: Sequence[str] = ()) -> Path | None:
         return None
     if load_config(path / "config.yaml").run.steps != config.run.steps:
         return None
-    refuse_other_settings(config, folder, allowed)
+    refuse_other_settings(config, folder, allowed=allowed)
     return path
 
 
-def refuse_another_schedule(began: Config, now: Config, folder: RunFolder) -> None:
+def refuse_another_schedule(began: Config, now: Config, *, folder: RunFolder) -> None:
     """A schedule that falls over run.steps cannot be given another end on the way: the learning rate would jump.
 
     Raises InputError.

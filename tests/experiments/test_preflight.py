@@ -194,10 +194,12 @@ def test_what_does_not_change_the_mathematics_may_change_when_asked(tmp_path):
     changed = load_config("lab/grpo", [*SMALL, "run.steps=3", f"run.output={tmp_path}/run", "rollout.max_num_seqs=8"])
     with pytest.raises(InputError, match="max_num_seqs was 512 and is now 8.*--allow-changed rollout.max_num_seqs"):
         refuse_other_settings(changed, folder)
-    assert refuse_other_settings(changed, folder, ["rollout.max_num_seqs"]) == {"rollout.max_num_seqs": [512, 8]}
+    assert refuse_other_settings(changed, folder, allowed=["rollout.max_num_seqs"]) == {
+        "rollout.max_num_seqs": [512, 8]
+    }
     assert refuse_other_settings(config, folder) == {}
     with pytest.raises(InputError, match="--allow-changed seed: changes what is learnt"):
-        refuse_other_settings(config, folder, ["seed"])
+        refuse_other_settings(config, folder, allowed=["seed"])
 
 
 def test_the_advice_after_a_fault_is_one_that_can_be_followed(tmp_path):
