@@ -7,8 +7,9 @@ it stays exact for n up to 10^6. M is the number of problems, K the number of va
 from __future__ import annotations
 
 import numpy as np
+import scipy  # its submodule stats takes two seconds to import, and is loaded where it is first used
 from numpy.typing import ArrayLike
-from scipy import special, stats
+from scipy import special
 
 from analysis.counts import Counts
 from analysis.errors import InputError
@@ -159,7 +160,7 @@ def g_pass_at_k(n: ArrayLike, c: ArrayLike, k: int, tau: float) -> np.ndarray:
     c = np.asarray(c)
     check_counts(n, c, k=k)
     needed = max(1, int(np.ceil(tau * k - 1e-9)))  # 0.7 * 10 is 7.000000000000001 only in binary
-    return stats.hypergeom.sf(needed - 1, n, c, k)
+    return scipy.stats.hypergeom.sf(needed - 1, n, c, k)
 
 
 def mg_pass_at_k(n: ArrayLike, c: ArrayLike, k: int) -> np.ndarray:
@@ -169,7 +170,7 @@ def mg_pass_at_k(n: ArrayLike, c: ArrayLike, k: int) -> np.ndarray:
     c = np.asarray(c)
     check_counts(n, c, k=k)
     needed = np.arange(int(np.ceil(k / 2)) + 1, k + 1)
-    return 2 / k * stats.hypergeom.sf(needed - 1, n[..., None], c[..., None], k).sum(axis=-1)
+    return 2 / k * scipy.stats.hypergeom.sf(needed - 1, n[..., None], c[..., None], k).sum(axis=-1)
 
 
 def mixed_pass_at_k(base: Counts, tuned: Counts, *, k_base: np.ndarray, k_tuned: np.ndarray) -> np.ndarray:

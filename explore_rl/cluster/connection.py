@@ -35,7 +35,9 @@ def connect(address: str, cpus: int | None) -> bool:
         refuse_long_sockets()
         count("ray")
         try:
-            ray.init(address="local", num_cpus=cpus, include_dashboard=False, **common)
+            # Ray would start idle workers ahead, which no actor with an environment of its own can use.
+            quiet = {"prestart_worker_first_driver": False, "enable_worker_prestart": False}
+            ray.init(address="local", num_cpus=cpus, include_dashboard=False, _system_config=quiet, **common)
         except (OSError, ValueError, RuntimeError) as error:
             raise InputError(
                 f"devices.ray_address=local: Ray does not start here: {' '.join(str(error).split())[:300]}; its files "

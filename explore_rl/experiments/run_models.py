@@ -88,5 +88,5 @@ def export_checkpoint(model: RunModel, out: Path) -> None:
         write_card(out, model.config, before_and_after(folder))
         return
     log.info("exporting %s after %d steps to %s", model.folder, model.step, out)
-    export(folder.checkpoint_path(model.step) / "learner", model.config.model.path, out)
+    export(folder.checkpoint_path(model.step) / "learner", model.config.model.path, out=out)
     write_card(out, model.config, before_and_after(folder, model.step), step=model.step)

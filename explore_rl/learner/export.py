@@ -16,7 +16,7 @@ from explore_rl.models import load_model_config, load_tokenizer, resolve_model
 PREFIX = "model."  # of the transformers module within `Policy`; value heads stand beside it
 
 
-def export(checkpoint: Path, base: str, out: Path) -> None:
+def export(checkpoint: Path, base: str, *, out: Path) -> None:
     """Writes the policy of a checkpoint to `out`, completely or not at all.
 
     checkpoint: the learner's folder of a run's checkpoint.

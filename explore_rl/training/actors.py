@@ -6,8 +6,10 @@ They outlive a run: between the runs of a sweep the ranks are re-initialised in 
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 
@@ -51,7 +53,8 @@ class Actors:
         self.base_engine = base_engine
         self.models = models
         try:
-            self.layout = placement.start(config, config.rollout.base_actors if base_engine else 0)
+            with stage("Ray, and room for every actor"):
+                self.layout = placement.start(config, config.rollout.base_actors if base_engine else 0)
             self.stack.callback(self.layout.close)
             self.verifiers = self.stack.enter_context(verifier_pool(config))
             # Engines and learner start side by side, since each spends most of its start on imports. On shared GPUs
@@ -67,13 +70,16 @@ class Actors:
             raise
 
     def _start_learner(self) -> Learner:
-        learner = Learner(self.config, self.layout, self.models)
+        with stage(f"{self.config.learner.ranks} learner rank(s), with the model loaded"):
+            learner = Learner(self.config, self.layout, self.models)
         self.stack.callback(learner.close)
         learner.apply(import_sender)
         return learner
 
     def _start_engines(self) -> Engines:
-        engines = Engines(self.config, self.layout, needs_base=self.base_engine)
+        count = self.config.rollout.actors + (self.config.rollout.base_actors if self.base_engine else 0)
+        with stage(f"{count} engine(s), with vLLM imported"):
+            engines = Engines(self.config, self.layout, needs_base=self.base_engine)
         self.stack.callback(engines.close)
         return engines
 
@@ -127,6 +133,15 @@ class Actors:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+@contextmanager
+def stage(what: str) -> Iterator[None]:
+    """Says that something is started, and when it is there."""
+    log.info("starting %s", what)
+    began = time.monotonic()
+    yield
+    log.info("started %s: %.1f s", what, time.monotonic() - began)
 
 
 def models_of(needs: Needs) -> LearnerNeeds:

@@ -29,10 +29,12 @@ from learner_kit import (
     save_here,
     weights,
 )
+from safetensors.torch import load_file
 
 from analysis.errors import InputError
 from explore_rl.cluster.faults import ActorFault, RunStopped
 from explore_rl.experiments.run_folder import RunFolder
+from explore_rl.learner.export import export
 from explore_rl.learner.messages import LearnerNeeds
 from explore_rl.objectives.readouts import (
     HIDDEN_MEAN,
@@ -254,6 +256,11 @@ def test_resumed_equals_uninterrupted_bit_for_bit(groups, tiny_model, tmp_path, 
     batches = [make_rows(4, seed=s) for s in range(4)]
     group.update(batches[:2], TERMS)
     group.save_checkpoint(tmp_path / "learner")
+    group.save_pretrained(tmp_path / "whole")
+    # What is exported from the checkpoint, without ranks, is what the ranks write themselves.
+    export(tmp_path / "learner", str(tiny_model), out=tmp_path / "exported")
+    whole, exported = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "exported"))
+    assert whole.keys() == exported.keys() and all(torch.equal(whole[name], exported[name]) for name in whole)
     straight = group.update(batches[2:], TERMS)
     draws = group.apply(draw)
     expected = group.apply(weights)[0]

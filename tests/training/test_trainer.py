@@ -114,6 +114,33 @@ def test_every_rollout_is_recorded_with_its_tokens_and_version(plain):
             assert advantages == pytest.approx(expected.tolist(), abs=1e-9)
 
 
+def test_a_run_is_named_by_its_folder_in_every_command(plain, tmp_path, capsys):
+    """What the evaluations drew is audited over the steps, and checkpoints are exported without any actor."""
+    from explore_rl.cli import main
+    from explore_rl.experiments.run_models import run_model
+
+    draws = sorted(path.name for path in (plain / "evaluations").iterdir())
+    assert draws == [f"step-{step:06d}-heldout.parquet" for step in (0, 2, 4)]
+    assert main(["audit-run", str(plain), "--replicates", "100", "--out", str(tmp_path)]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in said[:4]] == ["step", "0", "2", "4"] and said[-1].startswith("after 4 steps: ")
+    evaluated = {record["step"]: record for record in records(plain, "evaluations.jsonl")}
+    for line in said[1:4]:
+        assert float(line.split()[1]) == pytest.approx(evaluated[int(line.split()[0])]["pass@1"], abs=6e-4)
+    assert (tmp_path / "curve.png").stat().st_size > 5000
+
+    last = run_model(f"{plain}@4")
+    assert last.step == 4 and run_model(str(plain)).path() == plain / "final"
+    exported = last.path()  # made now, and kept
+    assert same(load_file(exported / "model.safetensors"), weights(plain))
+    assert "pass@1" in (exported / "README.md").read_text()
+    with pytest.raises(InputError, match="there is no checkpoint after 3 steps; kept are 2, 4"):
+        run_model(f"{plain}@3")
+    assert main(["export", f"{plain}@2", str(tmp_path / "then")]) == 0
+    assert not same(load_file(tmp_path / "then" / "model.safetensors"), weights(plain))
+    assert main(["export", f"{plain}@2", str(tmp_path / "then")]) == 2
+
+
 def test_the_final_model_is_an_ordinary_checkpoint_and_moved(plain):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
