@@ -4,6 +4,7 @@ mended."""
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import logging
 from collections import Counter, deque
@@ -18,6 +19,7 @@ from analysis.errors import InputError
 from analysis.records import write_samples
 from explore_rl.config.schema import VerifierConfig
 from explore_rl.problems import load_problems
+from explore_rl.problems.completions import Completions
 from explore_rl.problems.rows import Row, read_rows
 from explore_rl.types import Problem, Status, Verdict
 from explore_rl.verifiers import audit_files
@@ -41,6 +43,8 @@ EXAMPLES = """examples:
 
 FILE holds one completion a row (JSON lines, Parquet, ...): problem_id and completion; finish_reason "length" marks
 one that was cut off.
+lm-evaluation-harness samples (with several responses a document too) and verl's generations are read as well, with the
+data set that they are of as --problems.
 All its columns are kept; correct, verdict, answer, mode, score and reason are written anew, or with --reasoning
 cot_correct alone. A person fills in judged_correct in the sheet that --audit writes."""
 
@@ -123,7 +127,7 @@ def run(args: argparse.Namespace) -> int:
     thought: Counter[str] = Counter()  # verdicts on the reasoning
     with VerifierPool(options, args.workers, time_limit_s=args.time_limit, memory_limit_mb=args.memory_limit) as pool:
         verdicts = pool.verify(_items(args, problems, waiting=waiting))
-        with tqdm(total=_count(args.file), unit="completion", desc="verify") as bar:
+        with tqdm(total=_count(args.file), unit="completion", desc="verify", disable=None) as bar:
             for verdict in verdicts:
                 row = waiting.popleft()
                 graded.append(
@@ -148,7 +152,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _items(args: argparse.Namespace, problems: dict[str, Problem], *, waiting: deque[Row]) -> Iterator[Item]:
-    for row in read_rows(args.file):
+    read = Completions(list(problems.values()))
+    for row in itertools.chain.from_iterable(map(read.rows, read_rows(args.file))):
         if row.values.get("problem_id") is None:
             raise row.error("problem_id", "missing; expected the id of one of the problems")
         problem = problems.get(str(row.values["problem_id"]))

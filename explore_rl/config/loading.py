@@ -24,11 +24,14 @@ from explore_rl.config.schema import Config, all_settings
 UNREADABLE = (OmegaConfBaseException, yaml.YAMLError, TypeError, ValueError, IndexError)
 
 
-def load_config(recipe: str | Path | None, overrides: Sequence[str] = ()) -> Config:
+def load_config(
+    recipe: str | Path | None, overrides: Sequence[str] = (), *, beside: Path | None = None
+) -> Config:
     """Defaults <- recipe <- overrides, checked. Later ones win.
 
     recipe: a file, or the name of one that comes with the project, such as "lab/grpo".
     overrides: such as "learner.ranks=2".
+    beside: a folder that paths of overrides may be relative to; None: the working directory alone.
     Raises InputError that names the file, the key and the nearest right key.
     """
     merged = OmegaConf.structured(Config)
@@ -37,7 +40,7 @@ def load_config(recipe: str | Path | None, overrides: Sequence[str] = ()) -> Con
     try:
         for override in overrides:
             where = f"override {override!r}"
-            layers.append((where, _override(override), None))
+            layers.append((where, _override(override), beside))
         for where, layer, beside in layers:
             if not isinstance(layer, DictConfig):
                 raise InputError(f"{where}: expected a mapping of settings at the top level, got a list")

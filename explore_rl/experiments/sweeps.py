@@ -24,6 +24,7 @@ import yaml
 from analysis.errors import InputError
 from explore_rl import strategies
 from explore_rl.config.loading import load_config
+from explore_rl.config.paths import absolute
 from explore_rl.config.recipes import find
 from explore_rl.config.schema import Config
 from explore_rl.experiments.preflight import output_folder
@@ -71,7 +72,9 @@ def load_sweep(
             name = entry["name"]
             last = [f"name={name}", f"seed={seed}", f"run.output={folder}/{name}-seed{seed}"]
             given = [*data.get("overrides", []), *entry.get("overrides", []), *overrides, *last]
-            configs.append(load_config(entry.get("recipe", data.get("base")), given))
+            recipe = entry.get("recipe", data.get("base"))
+            recipe = recipe and absolute(recipe, path.parent)
+            configs.append(load_config(recipe, given, beside=path.parent))
     return Sweep(folder, configs)
 
 
