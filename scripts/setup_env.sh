@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Makes .venv beside this folder, once, with pinned dependencies; says so when it is there already.
-# The CPU build of vLLM where there is no NVIDIA GPU, the ordinary one where there is; DEVICE=cpu takes the CPU build all the same.
+# The CPU build of vLLM where there is no NVIDIA GPU, the ordinary one where there is; DEVICE=cpu or gpu decides.
 # PYTHON=python3.11 chooses the interpreter.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
 kind=cpu
 if [ "${DEVICE:-}" != cpu ] && command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1; then kind=gpu; fi
+[ "${DEVICE:-}" != gpu ] || kind=gpu # an image is built where no GPU is
 lock=requirements/$kind.lock
 stamp=.venv/.explore-rl-$kind
 fail() { echo "setup: $*" >&2; exit 2; }
