@@ -1,7 +1,7 @@
 """A strategy of one's own that asks for the base model: a bonus for correct answers that the base seldom gives.
 
-    explore-rl train lab/grpo name=rare "strategies=[{name: 'examples/base_likelihood.py:RareUnderBase', size: 0.2}]"
-    python -m explore_rl.strategies.checks examples/base_likelihood.py:RareUnderBase
+explore-rl train lab/grpo name=rare "strategies=[{name: 'examples/base_likelihood.py:RareUnderBase', size: 0.2}]"
+python -m explore_rl.strategies.checks examples/base_likelihood.py:RareUnderBase
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ A killed command goes on where it stopped when it is given again. Both sides of 
     )
 
 
-def template_of(given: str | None, run: RunModel | None, model: str) -> str:
+def template_of(given: str | None, run: RunModel | None, *, model: str) -> str:
     """The template that was given, or the run's, or "none". Raises InputError for a chat model without either."""
     from analysis.errors import InputError
     from explore_rl.models import load_tokenizer
@@ -141,7 +141,7 @@ def run(args: argparse.Namespace) -> int:
     }
     settings = replace(
         own,
-        template=template_of(args.template, run, model),
+        template=template_of(args.template, run, model=model),
         seed=args.seed,
         part=args.part,
         **{name: value for name, value in given.items() if value is not None},

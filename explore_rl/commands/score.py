@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
         problems=args.problems,
         samples=args.samples,
         at=args.at,
-        template=template_of(args.template, run, model),
+        template=template_of(args.template, run, model=model),
         dtype=args.dtype or ("float32" if run is None else run.config.model.dtype),
         part=args.part,
     )

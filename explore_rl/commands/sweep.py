@@ -23,6 +23,9 @@ Finished runs are not run again and stopped ones are resumed: after a kill, give
     )
     parser.add_argument("--seeds", type=int, nargs="+", help="instead of the file's")
     parser.add_argument("--output", help="instead of the file's")
+    parser.add_argument(
+        "--check", action="store_true", help="only read and check every run, and say what is left to do"
+    )
     parser.add_argument("--no-compare", action="store_true", help="only train")
     parser.add_argument(
         "--samples", type=int, default=256, help="completions a problem of the sampled audits (default 256)"
@@ -38,6 +41,15 @@ def run(args: argparse.Namespace) -> int:
     from explore_rl.experiments.sweeps import load_sweep, run_sweep
 
     sweep = load_sweep(args.sweep, args.overrides, seeds=args.seeds, output=args.output)
+    if args.check:
+        from explore_rl.experiments.sweeps import check_runs, finished
+
+        waiting = [config for config in sweep.configs if not finished(config)]
+        check_runs(waiting)
+        print(f"{sweep.output}: {len(sweep.configs)} runs, {len(sweep.configs) - len(waiting)} finished already")
+        for config in waiting:
+            print(f"{config.name}, seed {config.seed}: {config.run.steps} steps, {config.run.output}")
+        return 0
     with reported("explore-rl sweep", "finished runs are kept; give the command again to go on") as outcome:
         if args.no_compare:
             run_sweep(sweep)

@@ -24,9 +24,7 @@ from explore_rl.config.schema import Config, all_settings
 UNREADABLE = (OmegaConfBaseException, yaml.YAMLError, TypeError, ValueError, IndexError)
 
 
-def load_config(
-    recipe: str | Path | None, overrides: Sequence[str] = (), *, beside: Path | None = None
-) -> Config:
+def load_config(recipe: str | Path | None, overrides: Sequence[str] = (), *, beside: Path | None = None) -> Config:
     """Defaults <- recipe <- overrides, checked. Later ones win.
 
     recipe: a file, or the name of one that comes with the project, such as "lab/grpo".

@@ -243,6 +243,13 @@ def markdown(board: dict[str, Any]) -> str:
     return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
+LEGEND = (
+    "pass@1, @16, ...: exact pass@k, means over seeds; Delta_SE: the base's pass@256 less pass@1. Of what the base can "
+    "reach (mode: a solution, prob: a problem): SRR share kept, S lost, E gained, NDR share of what is reached now that "
+    "is new. left-out mass, rare mass: probability of the regions that the base never or seldom saw. docs/board.md"
+)
+
+
 def text_table(board: dict[str, Any]) -> str:
     """For the terminal: means only, so that it fits a screen."""
     table = [["method", *(column.heading for column in COLUMNS)]]

@@ -169,6 +169,7 @@ class Comparison:
             document["exact"] = exact
             print(f"\nexact, on {exact['settings']['problems']}, support at eps = {board.EPS:.4f}:\n")
             print(board.text_table(exact))
+            print(board.LEGEND)
         write_comparison(document, self.output)
         print(f"\nreport: {self.output / 'report.html'}")
         for line in different:

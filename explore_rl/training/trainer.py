@@ -45,6 +45,7 @@ log = logging.getLogger(__name__)
 
 MAX_PLAN_ROUNDS = 16
 MAX_DRAWS = 64  # of one step, whatever the strategies ask for
+SILENT_WARNING = 3  # steps in a row without signal after which a run says so
 ENGINE_RETRIES = 2  # how often a step is drawn again after an engine died
 
 
@@ -287,6 +288,13 @@ class Trainer:
         """Counts `silent_steps`. Raises RunStopped after too many bad or silent steps in a row."""
         run = self.config.run
         self.silent_steps = self.silent_steps + 1 if metrics["signal/groups_without"] == 1.0 else 0
+        if self.silent_steps == SILENT_WARNING and run.max_silent_steps > SILENT_WARNING:
+            log.warning(
+                "no group had any signal in %d steps in a row (pass@1 %.3g): look at the rollouts; the run stops after %d",
+                self.silent_steps,
+                metrics.get("pass@1", math.nan),
+                run.max_silent_steps,
+            )
         if self.bad_steps >= run.max_bad_steps:
             kept = self.folder.checkpoints()
             begin = (
