@@ -82,6 +82,13 @@ def of_cases(cases: ModuleType) -> Iterator[Item]:
             yield Item(kind, answer, completion, bool(right))
 
 
+def of_same(tests: ModuleType) -> Iterator[Item]:
+    """The pairs of test_math.py."""
+    for right, pairs in ((True, tests.SAME), (False, tests.DIFFERENT)):
+        for answer, given in pairs:
+            yield Item("same or different", answer, f"So it is $\\boxed{{{given}}}$.", right)
+
+
 def rows(folder: Path) -> Iterator[tuple[str, str, str]]:
     """(file, reference, solution) of every problem."""
     for name in BENCHMARKS:

@@ -11,7 +11,7 @@ from explore_rl.types import Problem, Verdict
 from explore_rl.verifiers.base import correct, no_answer, wrong
 from explore_rl.verifiers.extract import EXTRACTIONS, Extraction, final_answers, last_boxed, settled, stated_line
 
-_WRAPPING = re.compile(r"\\(?:text|mathrm|mathbf|textbf|boxed)\s*\{|[{}$*\\\[\]\"“”'`<>_]")
+_WRAPPING = re.compile(r"\\(?:text|mathrm|mathbf|textbf|boxed)\s*\{|[{}$*\\\[\]\"“”'`<>⟨⟩«»_]")
 _NOT = re.compile(
     r"\b(?:not|never|neither|nor|wrong|incorrect|false|no|rule[sd]?\s+out|ruling\s+out|eliminat\w*|exclud\w*"
     r"|reject\w*|discard\w*|unlikely"
@@ -214,7 +214,7 @@ def _second_letter(rest: str, mark: str, options: dict[str, str | None]) -> bool
 def _letter_last(text: str, options: dict[str, str | None]) -> str | None:
     """ "10 mg (B)", "10 mg, which is option B", "I think it is B"."""
     letters = "".join(options)
-    behind = re.fullmatch(rf"(.*\S)\s*[-–—,:]\s*([{letters}])", text, re.DOTALL)
+    behind = re.fullmatch(rf"(.*\S)(?:\s*[-–—,:]\s*|\s+)([{letters}])", text, re.DOTALL)
     option = options[behind[2]] if behind else None
     if behind and option is not None and _plain(behind[1]) == _plain(option):
         return behind[2]
@@ -265,6 +265,7 @@ def _stated(text: str, options: dict[str, str | None]) -> str | None:
         rf"|best|answer|true)\b",
         rf"(?i:choose|chose|pick|select|go\s+with|going\s+with|settle\s+on|answer|is|be)\s+(?i:option"
         rf"|choice)\s*{letter}",
+        rf"(?i:choose|chose|pick|select|go\s+with|going\s+with|settle\s+on){letter}[\s*)\].]*$",
         rf"^(?i:\s*(?:it\s+is\s+)?(?:option|choice))\s*{letter}[\s*)\].]*$",
     ]
     mentions, stated = set(), set()

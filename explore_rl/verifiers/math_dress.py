@@ -56,6 +56,8 @@ def _compiled(rules: list[tuple[str, _Replacement]]) -> list[tuple[re.Pattern[st
 
 # For a text with a backslash.
 _LATEX = _compiled([
+    (r"^\\(?:text|textbf|mathrm|mathbf)\s*\{\s*\([A-E]\)\s*\}(?:[~\s]|\\[ ,;:]|\\q?quad)*(?=\S)", ""),  # \textbf{(B)}\ 12
+    (r"\\(?:underline|uline|colorbox\s*\{[a-z]*\}|textcolor\s*\{[a-z]*\})(?=\s*\{)|\\color\s*\{[a-z]*\}", ""),
     (r"\\!\s*", ""),
     (r"\{,\}", ","),
     (r"\\(?:left|right|[bB]igg?[lr]?)(?![a-zA-Z])\s*\.?", ""),
@@ -107,23 +109,25 @@ _LATEX = _compiled([
 ])  # fmt: skip
 # For any text.
 _PLAIN = _compiled([
-    (r"!=", r"\\neq "),
+    (r"(?<![\d)])!=", r"\\neq "),  # 4!=24 holds a factorial
     (r"<=", r"\\leq "),
     (r">=", r"\\geq "),
     (rf"\bnp\.({_FUNCTIONS}|sqrt)\b", r"\\\1"),
     (r"(?<![\\a-zA-Z])sqrt\s*\(([^()]{1,60})\)", r"\\sqrt{\1}"),
     (r"√\s*\(([^()]{1,60})\)", r"\\sqrt{\1}"),
     (r"√\s*(\d{1,20}|[a-zA-Z])", r"\\sqrt{\1}"),
+    (r"∛\s*\(?(\d{1,20}|[a-zA-Z])\)?", r"\\sqrt[3]{\1}"),
     (rf"(?<![\\a-zA-Z])({_FUNCTIONS})(?=\s*\(|\s+\d|\s*\\pi)", r"\\\1 "),
     (r"(?<![\\a-zA-Z\d])(?<!\d\s)(max|min)(?=\s*\()", r"\\\1 "),
     (r"(?<![\\a-zA-Z])pi(?![a-zA-Z])", r"\\pi"),
     (r"(?<![\\a-zA-Z])(?:inf|infinity|infty|oo)(?![a-zA-Z])", r"\\infty"),
     (r"(?<=\d)\s*([kMGTmµ])\s*(?:\\Omega(?![a-zA-Z])|Ω)", r" \\text{\1Ω}"),
     (r"\*\*", "^"),
+    (r"(?:\{\}\s*)?[_^]\s*\{?(\d+)\}?\s*C_?\s*\{?(\d+)\}?", r"\\binom{\1}{\2}"),  # _6C_2
     (rf"(?<=\d)\s+and\s+({'|'.join(_FRACTIONS)})\b", lambda match: _FRACTIONS[match[1]]),
     (r"\*", r"\\cdot "),
     (r"(?i)(?<=[\d})])\s*(?:\\(?:text|mathrm|mbox)\s*\{\s*)(?:percent|per\s?cent|pct\.?|%)\s*\}", "%"),
-    (r"(?i)(?<=[\d})])\s*(?:percent|per\s?cent|pct)\b\.?", "%"),
+    (r"(?i)(?<=[\d})])\s*(?:percent|percentage(?!\s+point)|per\s?cent|pct)\b\.?", "%"),
 ])  # fmt: skip
 _SEPARATORS = re.compile(
     r"\\(?:text|mathrm|textrm|mbox)\s*\{\s*,?\s*(?:and|or)\s*,?\s*\}|(?<=[\s\d})\]$])(?:and|or)(?=[\s\d({\[$\\-])"
@@ -162,7 +166,8 @@ def undress(text: str) -> str:
         text = f"{date[2] or date[3]} {date[1] or date[4]}"
     if "&" in text and "\\begin" not in text:
         text = text.replace("&", " ")
-    return text.replace("\uffff", "\\\\").strip().rstrip(".;:,").strip()
+    text = text.replace("\uffff", "\\\\").strip().removesuffix("\\\\")
+    return text.strip() if text.endswith("...") and text[-4:-3].isdigit() else text.strip().rstrip(".;:,").strip()
 
 
 def _money(text: str) -> str:

@@ -29,6 +29,7 @@ from explore_rl.verifiers.math_keys import in_order_of_labels, key
 from explore_rl.verifiers.math_matrices import matrix_of
 from explore_rl.verifiers.math_scalars import (
     Tolerance,
+    abbreviated,
     based_for_digits,
     clock_for_text,
     comparison,
@@ -166,6 +167,12 @@ def _same_assignments(gold: Assignments, given: Assignments, tolerance: Toleranc
     if len(theirs) != len(gold.pairs) or any(name not in theirs for name, _ in gold.pairs):
         return False
     return all(same(value, theirs[name], tolerance.part(i)) for i, (name, value) in enumerate(gold.pairs))
+
+
+def _one_value_for_all(gold: Assignments, given: Value, tolerance: Tolerance) -> bool:
+    """a = b = 1/3 is answered by 1/3."""
+    values = _distinct(tuple(value for _, value in gold.pairs))
+    return len(values) == 1 and same(values[0], given, tolerance)
 
 
 _Several = Assignments | Sequence | Listing | Matrix
@@ -416,6 +423,8 @@ ACROSS: list[tuple[tuple, tuple, Rule]] = [
     *((givens, golds, rule) for golds, givens, rule in _EITHER_WAY),
     # only where the answer is of the second kind
     ((Expression, Number), (Relation,), _both_sides),
+    ((Number,), (Expression,), abbreviated),
+    ((Assignments,), (Number, Expression, Quantity), _one_value_for_all),
     ((Value,), (Chain,), _chain),
     ((Chain,), (Value,), _chain),
     ((Expression, Number, Quantity), (_Renamed,), _same_renamed),

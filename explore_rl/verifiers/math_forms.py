@@ -85,12 +85,22 @@ _ALL_REALS = re.compile(
 _EMPTY_SET = re.compile(r"\\emptyset|\\\{\\\}|(?:the)?emptyset|(?:there(?:is|are))?no(?:real)?solutions?", re.I)
 # a number with separators of thousands before (or with a currency before) its unit
 _THOUSANDS = re.compile(rf"^[+-]?\s*[{MONEY}]?\s*\d{{1,3}}(?:,\d{{3}})+(?![\d,])(?=[^,]*$)")
+_OUTWARD_MARK = re.compile(r"(?:^|\\in|\\cup|=)\s*\]|\[\s*(?:$|\\cup)")
+_OUTWARD = re.compile(r"(?P<left>[\[\]])(?P<ends>[^\[\]()]*[,;][^\[\]()]*)(?P<right>[\[\]])")
+# a system, line by line: {x = 2, y = 9
+_SYSTEM = re.compile(
+    r"(?:\\\{)?\s*\\begin\{(cases|aligned|array|gathered)\}(?:\{[lcr|\s]*\})?(?P<lines>.*)\\end\{\1\}", re.DOTALL
+)
+_NAME = re.compile(rf"{_LETTER}{_INDEX}")
 _INFINITY, _MINUS_INFINITY = Expression(r"\infty"), Expression(r"-\infty")
 
 
 def parse(text: str) -> Value:
     """Raises Unbalanced."""
-    return read(undress(text))
+    text = undress(text)
+    if _OUTWARD_MARK.search(text):  # ]1,3[ is (1,3)
+        text = _OUTWARD.sub(lambda m: m["left"].replace("]", "(") + m["ends"] + m["right"].replace("[", ")"), text)
+    return read(text)
 
 
 def read(text: str, deep: int = 0) -> Value:
@@ -103,6 +113,8 @@ def read(text: str, deep: int = 0) -> Value:
         text = _THOUSANDS.sub(lambda match: match.group().replace(",", ""), text)
     if deep > MAX_DEPTH:
         return Expression(text)
+    if (system := _SYSTEM.fullmatch(text)) and all("=" in line for line in system["lines"].split(r"\\") if line.strip()):
+        text = system["lines"].replace(r"\\", ",").replace("&", " ")
     if (joined := read_joined(text)) is not None:
         return read(joined, deep + 1) if isinstance(joined, str) else joined
     if (special := _named_set(text)) is not None:
@@ -111,7 +123,7 @@ def read(text: str, deep: int = 0) -> Value:
     if ("and" in text or "or" in text) and (conditions := _conditions(text, deep)) is not None:
         return conditions
     text = separated(text) if r"\begin" not in text else text
-    parts = split(text, ",;")
+    parts = [each for part in split(text, ",;") for each in _each_name(part)]
     if len(parts) > 1:
         if len(parts) > MAX_PARTS:
             return Expression(text)
@@ -126,6 +138,17 @@ def read(text: str, deep: int = 0) -> Value:
     if (group := _group(text, deep)) is not None:
         return group
     return read_single(text)
+
+
+def _each_name(part: str) -> list[str]:
+    """x = y = 1 says x = 1 and y = 1."""
+    if part.count("=") < 2:
+        return [part]
+    sides, operators = _sides(part)
+    names = [_NAME.fullmatch(compact(side)) for side in sides]
+    if set(operators) != {"="} or not all(names[:-1]) or names[-1] or len(set(sides)) < len(sides):
+        return [part]
+    return [f"{side} = {sides[-1]}" for side in sides[:-1]]
 
 
 def split(text: str, separators: str) -> list[str]:
@@ -214,6 +237,9 @@ def _together(text: str, parts: list[Value]) -> Value:
         and not any(isinstance(part, (Relation, Assignments)) for part in parts)
     ):
         if isinstance(first.value, RealSet):
+            if r"\neq" in first.text and all(isinstance(part, (Number, Expression)) for part in parts[1:]):
+                points = (first.value.pieces[0].right, *parts[1:])
+                return replace(first, text=text, value=_without(text, points))  # x \neq 1, 2
             return Listing(text, _flat(parts))
         return replace(first, text=text, value=Listing(text, _flat([first.value, *parts[1:]])))
     if len(labelled) < len(parts):
@@ -344,6 +370,8 @@ def _bounded(text: str, sides: list[str], operators: list[str], labels: list, de
         return None
     at = 0 if labels[0] and not (labels[1] and not _label_is_letter(sides[0])) else 1
     bound = read(sides[1 - at], deep + 1)
+    if operators[0] == r"\neq" and isinstance(bound, Listing):
+        return _with_label(text, labels[at], _without(text, bound.parts))
     if operators[0] == r"\neq":
         pieces = (Piece(_MINUS_INFINITY, bound, "()"), Piece(bound, _INFINITY, "()"))
     elif at == 0:
@@ -351,6 +379,12 @@ def _bounded(text: str, sides: list[str], operators: list[str], labels: list, de
     else:
         pieces = (Piece(bound, _INFINITY, "()" if operators[0] == "<" else "[)"),)
     return _with_label(text, labels[at], RealSet(text, pieces))
+
+
+def _without(text: str, points: tuple[Value, ...]) -> SetOperation:
+    """All real numbers but these."""
+    reals = RealSet(text, (Piece(_MINUS_INFINITY, _INFINITY, "()"),))
+    return SetOperation(text, "without", (reals, Listing(text, points, braces=True)))
 
 
 def _label_is_letter(side: str) -> bool:

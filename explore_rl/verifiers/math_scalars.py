@@ -54,6 +54,16 @@ def same_numbers(gold: Number, given: Number, tolerance: Tolerance) -> bool:
     return _close(gold, given, 1, 1, tolerance) or _close(gold, given, _share(gold), _share(given), tolerance)
 
 
+_ABBREVIATED = re.compile(r"([+-]?\d[\d,]*(?:\.\d+)?)\s*([kKMB])")
+
+
+def abbreviated(gold: Number, given: Expression, tolerance: Tolerance) -> bool:
+    """2.5M for 2,500,000."""
+    match = _ABBREVIATED.fullmatch(given.text)
+    size = {"k": 10**3, "K": 10**3, "M": 10**6, "B": 10**9}
+    return match is not None and Fraction(match[1].replace(",", "")) * size[match[2]] == gold.value
+
+
 def _share(number: Number) -> Fraction:
     return Fraction(1, 100) if number.percent else Fraction(1)
 

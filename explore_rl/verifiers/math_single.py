@@ -77,6 +77,8 @@ def read_single(text: str) -> Value:
 
 
 def _clock(bare: str) -> Clock | None:
+    if named := re.fullmatch(r"(?:12\s+)?(noon|midnight)", bare.strip(), re.IGNORECASE):
+        return Clock(bare, 720 if named[1].lower() == "noon" else 0)
     match = _CLOCK.fullmatch(bare.strip())
     if match is None or not 1 <= int(match[1]) <= 12 or int(match[2] or 0) > 59:
         return None

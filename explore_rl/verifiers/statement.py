@@ -32,8 +32,8 @@ _STOP = re.compile(r"[.!?](?=[\s*\"')\]]|$)|[。！？]|\n")
 _CLAUSE = re.compile(
     r"\s*,\s+(?:less|more|greater|fewer|higher|lower|larger|smaller|bigger|at\s+(?:least|most)|up\s+from|down\s+from|compared"
     r"|twice|over|under|above|below)\b"
-    r"|\s*,?\s+(?:since|because|so|as|which|where|not|and\s+not|rather\s+than|instead\s+of|given\s+that|when|for|if"
-    r"|but|i\.e\.|that\s+is|meaning|making|giving)\b"
+    r"|\s*,?\s+(?:since|because|so|as|which|where|whereas|while|although|though|unlike|not|and\s+not|rather\s+than"
+    r"|instead\s+of|given\s+that|when|for|if|but|that\s+is|meaning|making|giving)\b|\s*,?\s+i\.e\."
     r"|\s*[;(]\s*(?:since|because|as|not|which|i\.e\.|that\s+is|rounded|see|where|so)\b|\s+[-–—]{1,3}\s+(?![\d.\\$(]|[A-Za-z]\b)"
     r"|,?\s+and\s+(?:it|this|that|we|the|so|thus|hence|therefore)\b",
     re.IGNORECASE,
@@ -57,9 +57,12 @@ _ONE_NUMBER = re.compile(
     r"(?P<before>(?:[A-Za-z']+\s+){2,12})(?P<number>[＄$£€]?-?\d[\d,]*(?:\.\d+)?%?(?:\s+[^\d$\\]*)?)"
 )
 _IN_WORDS = re.compile(r"(?<=[\d%A-Za-z.$])\s+\((?!mod\b|base\b)[A-Za-z][A-Za-z .'-]{1,60}\)$")
+_WORDS_FIRST = re.compile(r"[A-Za-z]+(?:[ -][A-Za-z]+){0,5}\s+\(([-+]?\d[\d,]*(?:\.\d+)?%?)\)")
 _LIMITS = re.compile(
     r"\b(?:least|most|than|between|not|no|never|or|half|million|over|under|above|below)\b", re.IGNORECASE
 )
+_CALCULATION = re.compile(r"([^\d:]{0,3}-?\d[\d,]*(?:\.\d+)?%?(?: [A-Za-z]+)?)\s*:\s+(?=.*[+*/×÷=A-Za-z-])")
+_COMMA = re.compile(r",\s+(?=[A-Za-z]{2,}\s+[A-Za-z])")
 _IS = re.compile(r"\b(?:is|are|was|be|becomes|equals)\s*:?\s+", re.IGNORECASE)
 _WORD = re.compile(r"(?<![\\A-Za-z{])[A-Za-z]{2,}")
 
@@ -147,13 +150,15 @@ def value_in(text: str) -> str:
         if re.search(r"[\d\\$})\]%]", text[: clause.start()]):
             text = text[: clause.start()]
     # a calculation behind a colon: "7: 3 + 4"
-    if calculation := re.match(r"([^\d:]{0,3}-?\d[\d,]*(?:\.\d+)?%?(?: [A-Za-z]+)?)\s*:\s+(?=.*[+*/×÷=A-Za-z-])", text):
+    if calculation := _CALCULATION.match(text):
         text = calculation[1]
-    # a word for it in brackets: "9 (nine)", "9 (dollars)"
+    # a word for it in brackets: "9 (nine)", "9 (dollars)", "nine (9)"
+    if said := _WORDS_FIRST.fullmatch(text):
+        text = said[1]
     if (said := _IN_WORDS.search(text)) and re.search(r"\d", text[: said.start()]):
         text = text[: said.start()]
     # a comma that ends the value: "10, and that is all"
-    if (comma := re.search(r",\s+(?=[A-Za-z]{2,}\s+[A-Za-z])", text)) and re.search(r"\d", text[: comma.start()]):
+    if (comma := _COMMA.search(text)) and re.search(r"\d", text[: comma.start()]):
         behind = text[comma.end() :]
         if not re.match(r"(?:and|or)\b", behind) and "=" not in behind and not re.search(r"\d", behind):
             text = text[: comma.start()]
