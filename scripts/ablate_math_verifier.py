@@ -54,18 +54,27 @@ Change = Callable[[ExitStack], None]
 
 
 @dataclass(frozen=True)
+class Switch:
+    """off: switches a part off until the stack closes. watch: makes a part call its argument whenever it acts, so that only
+    the items on which it acts need to be judged again; None: that cannot be seen, and all are."""
+
+    off: Change
+    watch: Callable[[Callable[[], None]], Change] | None = None
+
+
+@dataclass(frozen=True)
 class Part:
-    """group: its row in the short table. off: switches it off until the stack closes."""
+    """group: its row in the short table."""
 
     group: str
     name: str
-    off: Change
+    switch: Switch
 
 
 # --- switching off ---------------------------------------------------------------------------------------------------
 
 
-def value(owner: ModuleType, name: str, new: Any) -> Change:
+def put(owner: ModuleType, name: str, new: Any) -> Change:
     """Another value under this name, in every module that imports it."""
 
     def change(stack: ExitStack) -> None:
@@ -78,32 +87,51 @@ def value(owner: ModuleType, name: str, new: Any) -> Change:
     return change
 
 
-def never(owner: ModuleType, *names: str) -> Change:
+def value(owner: ModuleType, name: str, new: Any) -> Switch:
+    return Switch(put(owner, name, new))
+
+
+def never(owner: ModuleType, *names: str) -> Switch:
     """Patterns that match nothing."""
-    return every(*(value(owner, name, NEVER) for name in names))
+
+    def watch(acts: Callable[[], None]) -> Change:
+        return every(*(put(owner, name, Watched(getattr(owner, name), acts)) for name in names))
+
+    return Switch(every(*(put(owner, name, NEVER) for name in names)), watch)
 
 
-def gives(owner: ModuleType, name: str, result: Any = None) -> Change:
+def function(owner: ModuleType, name: str, new: Callable) -> Switch:
+    """Another function; this one acts where the two differ."""
+    old = getattr(owner, name)
+
+    def watch(acts: Callable[[], None]) -> Change:
+        def both(*args: Any, **kwargs: Any) -> Any:
+            found = old(*args, **kwargs)
+            if found != new(*args, **kwargs):
+                acts()
+            return found
+
+        both.cache_clear = getattr(old, "cache_clear", lambda: None)
+        return put(owner, name, both)
+
+    return Switch(put(owner, name, new), watch)
+
+
+def gives(owner: ModuleType, name: str, result: Any = None) -> Switch:
     """A function that gives the same whatever it is asked."""
-    return value(owner, name, lambda *_, **__: result)
+    return function(owner, name, lambda *_, **__: result)
 
 
-def same_back(owner: ModuleType, name: str) -> Change:
+def same_back(owner: ModuleType, name: str) -> Switch:
     """A function that gives its first argument back."""
-    return value(owner, name, lambda first, *_, **__: first)
+    return function(owner, name, lambda first, *_, **__: first)
 
 
-def without(table: Any, entry: Any = None) -> Change:
+def without(table: Any, entry: Any = None) -> Switch:
     """A table without an entry, or empty."""
 
-    def change(stack: ExitStack) -> None:
-        old = table.copy()
-
-        def back() -> None:
-            table.clear()
-            table.update(old) if hasattr(table, "update") else table.extend(old)
-
-        stack.callback(back)
+    def off(stack: ExitStack) -> None:
+        kept(table, stack)
         if entry is None:
             table.clear()
         elif isinstance(table, dict):
@@ -111,7 +139,54 @@ def without(table: Any, entry: Any = None) -> Change:
         else:
             table.remove(entry)
 
-    return change
+    return Switch(off)
+
+
+def without_rule(table: list[tuple[re.Pattern, Any]], rule: tuple[re.Pattern, Any]) -> Switch:
+    def watch(acts: Callable[[], None]) -> Change:
+        def change(stack: ExitStack) -> None:
+            kept(table, stack)
+            table[table.index(rule)] = (Watched(rule[0], acts), rule[1])
+
+        return change
+
+    return Switch(without(table, rule).off, watch)
+
+
+def without_lines(table: list[tuple[tuple, tuple, Callable]], lines: list[tuple]) -> Switch:
+    """ACROSS without some of its rules; a rule acts where it finds two values equal."""
+
+    def watch(acts: Callable[[], None]) -> Change:
+        def change(stack: ExitStack) -> None:
+            kept(table, stack)
+            for line in lines:
+                if line in table:
+                    table[table.index(line)] = (*line[:2], told(line[2], acts))
+
+        return change
+
+    return Switch(every(*(without(table, line).off for line in lines if line in table)), watch)
+
+
+def told(rule: Callable, acts: Callable[[], None]) -> Callable:
+    def judged(*args: Any) -> bool:
+        found = rule(*args)
+        if found:
+            acts()
+        return found
+
+    return judged
+
+
+def kept(table: Any, stack: ExitStack) -> None:
+    """Puts a table back as it was, when the stack closes."""
+    old = table.copy()
+
+    def back() -> None:
+        table.clear()
+        table.update(old) if hasattr(table, "update") else table.extend(old)
+
+    stack.callback(back)
 
 
 def every(*changes: Change) -> Change:
@@ -122,12 +197,32 @@ def every(*changes: Change) -> Change:
     return change
 
 
+class Watched:
+    """A pattern that says when it matches."""
+
+    def __init__(self, pattern: Any, acts: Callable[[], None]):
+        self.wrapped, self.acts, self.pattern = pattern, acts, pattern.pattern
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self.wrapped, name)
+
+        def asked(*args: Any, **kwargs: Any) -> Any:
+            found = method(*args, **kwargs)
+            text = args[-1] if name in ("sub", "subn") else args[0]
+            if name == "finditer":
+                found = list(found)
+            if (found[0] if name == "subn" else found) != text and found not in (None, [], [text]):
+                self.acts()
+            return iter(found) if name == "finditer" else found
+
+        return asked
+
+
 @contextmanager
-def switched(change: Change | None, keep: set[Any]) -> Iterator[None]:
+def changed(change: Change, keep: set[Any]) -> Iterator[None]:
     """keep: caches that the change does not touch."""
     with ExitStack() as stack:
-        if change:
-            change(stack)
+        change(stack)
         forget(keep)
         yield
     forget(keep)
@@ -185,9 +280,9 @@ def of_dress() -> list[Part]:
         ("text round a whole answer", never(math_dress, "_WHOLE_TEXT")),
         ("dates", never(math_dress, "_DATE")),
         ("and, or are separators", never(math_dress, "_SEPARATORS")),
-        ("a dollar that is money", value(math_dress, "_money", lambda text: text.replace("$", " "))),
-        *((f"LaTeX: {rule[0].pattern}", without(math_dress._LATEX, rule)) for rule in math_dress._LATEX),
-        *((f"plain: {rule[0].pattern}", without(math_dress._PLAIN, rule)) for rule in math_dress._PLAIN),
+        ("a dollar that is money", function(math_dress, "_money", lambda text: text.replace("$", " "))),
+        *((f"LaTeX: {rule[0].pattern}", without_rule(math_dress._LATEX, rule)) for rule in math_dress._LATEX),
+        *((f"plain: {rule[0].pattern}", without_rule(math_dress._PLAIN, rule)) for rule in math_dress._PLAIN),
     ]
     return [Part("dress", name, off) for name, off in lines]
 
@@ -262,7 +357,7 @@ def of_structure() -> list[Part]:
         ("named sets", gives(math_forms, "_named_set")),
         ("conditions with and, or", gives(math_forms, "_conditions")),
         ("unions, differences", gives(math_forms, "_set_operation")),
-        ("plus-minus", value(math_forms, "_both_signs", lambda text, deep: math_single.read_single(text))),
+        ("plus-minus", function(math_forms, "_both_signs", lambda text, deep: math_single.read_single(text))),
         ("equations, inequalities, labels", gives(math_forms, "_relation")),
         ("inequalities as sets", gives(math_forms, "_bounded")),
         ("labels of one letter", never(math_forms, "_LABEL")),
@@ -273,7 +368,7 @@ def of_structure() -> list[Part]:
         ("families of numbers", never(math_forms, "_FAMILY")),
         ("set-builder", never(math_forms, "_BUILDER")),
         ("brackets: tuples, intervals, sets", gives(math_forms, "_group")),
-        ("systems of labels", value(math_forms, "_together", lambda text, parts: math_forms.Listing(text, math_forms._flat(parts)))),
+        ("systems of labels", function(math_forms, "_together", lambda text, parts: math_forms.Listing(text, math_forms._flat(parts)))),
         ("braces round an answer", same_back(math_forms, "_unwrap")),
     ]  # fmt: skip
     return [Part("structure", name, off) for name, off in lines]
@@ -282,18 +377,21 @@ def of_structure() -> list[Part]:
 def of_equality() -> list[Part]:
     lines = [
         ("words tell values apart", gives(math_equal, "_told_apart", False)),
-        ("double roots", value(math_equal, "_distinct", lambda parts: tuple(parts))),
+        ("double roots", function(math_equal, "_distinct", lambda parts: tuple(parts))),
         ("a list within a number's commas", gives(importlib.import_module("explore_rl.verifiers.math"), "_as_list", False)),
-        ("variables renamed", value(math_equal, "_renamed", lambda value, old, new: value)),
+        ("variables renamed", function(math_equal, "_renamed", lambda value, old, new: value)),
         ("equations up to a factor", gives(math_expressions, "same_equations", False)),
         ("near a rounding", gives(math_equal, "_near", False)),
-        ("the order of labels", value(importlib.import_module("explore_rl.verifiers.math_keys"), "in_order_of_labels", list)),
+        ("the order of labels", function(importlib.import_module("explore_rl.verifiers.math_keys"), "in_order_of_labels", list)),
     ]  # fmt: skip
     either = [
-        (rule_name(line), every(*(without(math_equal.ACROSS, entry) for entry in (line, (line[1], line[0], line[2])))))
+        (rule_name(line), without_lines(math_equal.ACROSS, [line, (line[1], line[0], line[2])]))
         for line in math_equal._EITHER_WAY
     ]
-    one_way = [(rule_name(line), without(math_equal.ACROSS, line)) for line in math_equal.ACROSS[-4:]]
+    one_way = [
+        (rule_name(line), without_lines(math_equal.ACROSS, [line]))
+        for line in math_equal.ACROSS[2 * len(math_equal._EITHER_WAY) :]
+    ]
     return [Part("equality", name, off) for name, off in [*lines, *either, *one_way]]
 
 
@@ -305,9 +403,9 @@ def rule_name(line: tuple[tuple, tuple, Callable]) -> str:
 def of_algebra() -> list[Part]:
     scalars, sets_of_reals = (importlib.import_module(f"explore_rl.verifiers.math_{name}") for name in ("scalars", "sets"))
     lines = [
-        ("degrees in sin, cos, tan", value(math_expressions, "_degrees", lambda latex: re.sub(math_expressions._CIRCLE, "", latex))),
+        ("degrees in sin, cos, tan", function(math_expressions, "_degrees", lambda latex: re.sub(math_expressions._CIRCLE, "", latex))),
         ("odd roots are real", same_back(math_expressions, "_real_roots")),
-        *((f"names: {entry[0].pattern}", without(math_expressions._NAMES, entry)) for entry in math_expressions._NAMES),
+        *((f"names: {entry[0].pattern}", without_rule(math_expressions._NAMES, entry)) for entry in math_expressions._NAMES),
         ("values at points", gives(math_expressions, "_same_values", None)),
         ("math-verify's own comparison", gives(math_expressions, "_math_verify_says", False)),
         ("whole numbers in sums and factorials", value(math_expressions, "_WHOLE", (type("None_", (), {}),))),
@@ -345,35 +443,57 @@ def main() -> None:
         "Math-Verify's tests": list(sets.of_math_verify(args.math_verify_tests)),
         "cases": list(sets.of_cases(sets.module("math_cases"))) + list(sets.of_same(sets.module("test_math"))),
     }
-    whole = {name: [sets.ours(item) for item in of_set] for name, of_set in items.items()}
-    print("| group | part | " + " | ".join(f"{name} ({len(of_set)})" for name, of_set in items.items()) + " |")
-    print("|---|---|" + "---|" * len(items))
-    for part in parts():
-        if args.only not in f"{part.group}: {part.name}":
-            continue
-        counts, shown = measured(part, items, whole)
+    flat = [(name, item) for name, of_set in items.items() for item in of_set]
+    chosen = [part for part in parts() if args.only in f"{part.group}: {part.name}"]
+    acting = places_of_action(chosen, [item for _, item in flat])
+    forget(set())
+    whole = [sets.ours(item) for _, item in flat]
+    print("| group | part | acts on | " + " | ".join(f"{name} ({len(of_set)})" for name, of_set in items.items()) + " |")
+    print("|---|---|---|" + "---|" * len(items))
+    for part in chosen:
+        counts, shown = measured(part, flat, whole, acting[part.name])
         cells = [f"{c.refused} / {c.accepted}" + (f" (better: {c.better})" if c.better else "") for c in counts.values()]
-        print(f"| {part.group} | {part.name.replace('|', chr(92) + '|')} | " + " | ".join(cells) + " |", flush=True)
+        acts_on = len(acting[part.name]) if part.switch.watch else ""
+        print(f"| {part.group} | {part.name.replace('|', chr(92) + '|')} | {acts_on} | {' | '.join(cells)} |", flush=True)
         for line in shown[: args.show]:
             print("    " + line)
 
 
-def measured(part: Part, items: dict[str, list], whole: dict[str, list[bool]]) -> tuple[dict[str, Counts], list[str]]:
-    counts, shown = {name: Counts() for name in items}, []
+def places_of_action(chosen: list[Part], items: list[sets.Item]) -> dict[str, list[int]]:
+    """The places of the items on which each part acts; of a part that cannot be watched, all of them."""
+    now, found = -1, {part.name: set() for part in chosen}
+
+    def noting(name: str) -> Callable[[], None]:
+        return lambda: found[name].add(now)
+
+    watches = [part.switch.watch(noting(part.name)) for part in chosen if part.switch.watch]
+    with changed(every(*watches), set()):
+        for now, item in enumerate(items):  # noqa: B007 - the watchers read it
+            forget(set())
+            sets.ours(item)
+    everywhere = range(len(items))
+    return {part.name: sorted(found[part.name] if part.switch.watch else everywhere) for part in chosen}
+
+
+def measured(
+    part: Part, flat: list[tuple[str, sets.Item]], whole: list[bool], places: list[int]
+) -> tuple[dict[str, Counts], list[str]]:
+    counts, shown = {name: Counts() for name, _ in flat}, []
     keep = {math_expressions.to_sympy} if part.group != "algebra" else set()
-    with switched(part.off, keep):
-        for name, of_set in items.items():
-            for item, before in zip(of_set, whole[name], strict=True):
-                now = sets.ours(item)
-                if now == before:
-                    continue
-                if now == item.right:
-                    counts[name].better += 1
-                elif now:
-                    counts[name].accepted += 1
-                else:
-                    counts[name].refused += 1
-                shown.append(f"{'better' if now == item.right else 'worse'}: {item.answer!r} answered by {item.completion[-90:]!r}")
+    with changed(part.switch.off, keep):
+        for place in places:
+            name, item = flat[place]
+            now = sets.ours(item)
+            if now == whole[place]:
+                continue
+            if now == item.right:
+                counts[name].better += 1
+            elif now:
+                counts[name].accepted += 1
+            else:
+                counts[name].refused += 1
+            what = "better" if now == item.right else "worse"
+            shown.append(f"{what}: {item.answer!r} answered by {item.completion[-90:]!r}")
     return counts, shown
 
 

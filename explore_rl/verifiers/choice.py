@@ -88,19 +88,12 @@ class ChoiceVerifier:
 
     def _options(self, problem: Problem) -> dict[str, str | None]:
         """letter -> the option's text, None where it is not known."""
-        choices = problem.metadata.get("choices", problem.metadata.get("options"))
-        if (
-            isinstance(choices, dict)
-            and choices
-            and all(isinstance(k, str) and len(k) == 1 and k.isalpha() for k in choices)
-        ):
-            return {letter.upper(): str(text) for letter, text in choices.items()}
-        if isinstance(choices, (list, tuple)) and 0 < len(choices) <= 26:
-            return dict(zip(string.ascii_uppercase, map(str, choices), strict=False))
-        return dict.fromkeys(self.letters)
+        return {**listed_options(problem)} or dict.fromkeys(self.letters)
 
     def _gold(self, problem: Problem, options: dict[str, str | None]) -> str:
         answer: Any = problem.answer
+        if isinstance(answer, float) and answer.is_integer():  # a column with gaps holds its whole numbers as floats
+            answer = int(answer)
         if isinstance(answer, int) and not isinstance(answer, bool) and 0 <= answer < len(options):
             return list(options)[answer]
         letter = _letter(answer, options) if isinstance(answer, str) else None
@@ -114,6 +107,25 @@ class ChoiceVerifier:
                 f"option's text, got {answer!r}{hint}"
             )
         return letter
+
+
+def listed_options(problem: Problem) -> dict[str, str]:
+    """letter -> text of the options that a problem lists; empty if it lists none.
+
+    metadata["choices"] or ["options"]: a list, a mapping of letters, or {"label": letters, "text": texts} (ARC).
+    """
+    choices = problem.metadata.get("choices", problem.metadata.get("options"))
+    if isinstance(choices, dict) and isinstance(choices.get("text"), (list, tuple)):
+        labels, choices = choices.get("label"), choices["text"]
+        if isinstance(labels, (list, tuple)) and len(labels) == len(choices):
+            choices = dict(zip(map(str, labels), choices, strict=True))
+    if isinstance(choices, dict) and choices and all(len(str(k)) == 1 and str(k).isalpha() for k in choices):
+        return {str(letter).upper(): str(text) for letter, text in choices.items()}
+    if isinstance(choices, dict) and list(map(str, choices)) == [str(i + 1) for i in range(len(choices))]:
+        return dict(zip(map(str, choices), map(str, choices.values()), strict=True))  # ARC numbers some of them
+    if isinstance(choices, (list, tuple)) and 0 < len(choices) <= 26:
+        return dict(zip(string.ascii_uppercase, map(str, choices), strict=False))
+    return {}
 
 
 _DENIED = re.compile(
