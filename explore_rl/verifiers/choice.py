@@ -267,8 +267,13 @@ def _stated(text: str, options: dict[str, str | None]) -> str | None:
     last = re.sub(rf"(?i)\b(is|be)\s+{_SURE},?\s+", r"\1 ", last)
     letters = "".join(options)
     bare = last.strip("*_ ")
-    if found := re.fullmatch(rf"\(?([{letters}])\)?[.:]?|(?i:option|choice)\s*\(?([{letters}])\)?\.?", bare):
+    if found := re.fullmatch(
+        rf"(?:(?i:so|thus|hence|therefore),?\s+)?\(?([{letters}])\)?[.:]?|(?i:option|choice)\s*\(?([{letters}])\)?\.?", bare
+    ):
         return found[1] or found[2]
+    # the completion is one option and nothing else: "d", "b. 4"
+    if found := re.fullmatch(rf"\(?([{letters}])(?:\)?|[).:]\s.{{1,100}})", text.strip(), re.IGNORECASE):
+        return found[1].upper() if len(text.strip()) < 4 else text.strip()
     letter = rf"[\s*(\[\"'“]*([{letters}])\b(?!['’])"
     forms = [
         rf"(?i:correct|right|best|final)\s+(?i:{_NAMED})\s+(?i:is|must\s+be"
@@ -277,7 +282,7 @@ def _stated(text: str, options: dict[str, str | None]) -> str | None:
         rf"|best|answer|true)\b",
         rf"(?i:choose|chose|pick|select|go\s+with|going\s+with|settle\s+on|answer|is|be)\s+(?i:option"
         rf"|choice)\s*{letter}",
-        rf"(?i:choose|chose|pick|select|go\s+with|going\s+with|settle\s+on){letter}[\s*)\].]*$",
+        rf"(?i:choose|chose|pick|select|go\s+with|going\s+with|settle\s+on){letter}[\s*)\].]*(?:$|\s[-–—])",
         rf"^(?i:\s*(?:it\s+is\s+)?(?:option|choice))\s*{letter}[\s*)\].]*$",
     ]
     mentions, stated = set(), set()

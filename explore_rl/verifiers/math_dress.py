@@ -54,6 +54,11 @@ def _compiled(rules: list[tuple[str, _Replacement]]) -> list[tuple[re.Pattern[st
     return [(re.compile(pattern), replacement) for pattern, replacement in rules]
 
 
+# any real constant c
+_WHATEVER = (
+    r"(?:[\s,}]|\b[a-zA-Z]\b|\b(?:real|complex|positive|nonzero|natural|integers?|constants?|numbers?|values?)\b"
+    r"|\\in\s*\\mathbb\s*\{[RZQCN]\})*"
+)
 # For a text with a backslash.
 _LATEX = _compiled([
     (r"^\\(?:text|textbf|mathrm|mathbf)\s*\{\s*\([A-E]\)\s*\}(?:[~\s]|\\[ ,;:]|\\q?quad)*(?=\S)", ""),  # \textbf{(B)}\ 12
@@ -64,6 +69,9 @@ _LATEX = _compiled([
     (r"\\(?:displaystyle|textstyle|limits|nolimits|mathstrut|hfill|newline|boxed|bf|it)(?![a-zA-Z])", " "),
     (r"\\[dtc]frac(?![a-zA-Z])", r"\\frac"),
     (r"\\[dt]binom", r"\\binom"),
+    (r"\\[lcd]?dots[bcmio]?(?![a-zA-Z])", r"\\ldots"),
+    # f(x) = cx for any c
+    (rf",?\s*(?:{TEXT_COMMANDS}\s*\{{\s*,?\s*)?\b(?:for|where)\s+(?:any|all|every|some|arbitrary|each)\b{_WHATEVER}$", ""),
     (r"\\(?:geqslant|geqq|ge)(?![a-zA-Z])", r"\\geq"),
     (r"\\(?:leqslant|leqq|le)(?![a-zA-Z])", r"\\leq"),
     (r"\\ne(?![a-zA-Z])", r"\\neq"),

@@ -198,10 +198,16 @@ def _ordered(value: _Several) -> tuple[Value, ...] | None:
 # --- labels, equations, chains ---------------------------------------------------------------------------------------
 
 
+_INDEXED = re.compile(r"([A-Za-z])_([a-z])")
+
+
 def _same_labelled(gold: Labelled, given: Labelled, tolerance: Tolerance) -> bool:
     if gold.label and given.label and gold.label != given.label and not (gold.worded or given.worded):
         if (gold.label, given.variable) == ("y", "x") or (given.label, gold.variable) == ("y", "x"):  # y is f(x)
             return not (gold.variable and given.variable) and same(gold.value, given.value, tolerance)
+        one, other = (_INDEXED.fullmatch(value.label) for value in (gold, given))
+        if one and other and one[1] == other[1] and one[2] in gold.value.text:  # a_n = 2n, a_k = 2k
+            return same(gold.value, _renamed(given.value, other[2], one[2]), tolerance)
         return _as_equations(gold, given, tolerance)
     one, other = gold.value, given.value
     if (

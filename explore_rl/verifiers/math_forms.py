@@ -392,7 +392,7 @@ def _label_is_letter(side: str) -> bool:
 
 
 def _label(side: str) -> re.Match[str] | None:
-    if label := _LABEL.fullmatch(compact(_WORDY.sub(r"\1", side))):
+    if label := _LABEL.fullmatch(_unwrap(compact(_WORDY.sub(r"\1", side)))):
         return label
     return _WORD_LABEL.fullmatch(side) if re.search("[a-z]{2}", side) else None
 
