@@ -198,6 +198,15 @@ def _ordered(value: _Several) -> tuple[Value, ...] | None:
 # --- labels, equations, chains ---------------------------------------------------------------------------------------
 
 
+_SAYS_NOTHING = set("answer final result total value solution sum number amount probability chance ways".split())
+
+
+def _may_be_one(label: str, other: str) -> bool:
+    """Whether two labels in words may name the same: area and perimeter do not."""
+    one, two = set(label.split()), set(other.split())
+    return bool(one & two or one & _SAYS_NOTHING or two & _SAYS_NOTHING)
+
+
 _INDEXED = re.compile(r"([A-Za-z])_([a-z])")
 
 
@@ -209,6 +218,8 @@ def _same_labelled(gold: Labelled, given: Labelled, tolerance: Tolerance) -> boo
         if one and other and one[1] == other[1] and one[2] in gold.value.text:  # a_n = 2n, a_k = 2k
             return same(gold.value, _renamed(given.value, other[2], one[2]), tolerance)
         return _as_equations(gold, given, tolerance)
+    if gold.worded and given.worded and not _may_be_one(gold.label, given.label):
+        return False
     one, other = gold.value, given.value
     if (
         gold.variable

@@ -169,6 +169,8 @@ def read_unit(text: str) -> Unit:
             factor /= PARTS[low]
         elif low == "second" and (behind in ORDERED or behind.removesuffix("s") in ORDERED):
             words.add("ordinal-second")
+        elif low == "to" and not behind:  # 5 minutes to
+            words.add("before")
         elif not behind and place and token in _COMPASS and _is_place(dimensions, tokens[place - 1], token):
             words.add(_COMPASS[token])
         else:
