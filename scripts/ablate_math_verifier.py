@@ -1,247 +1,66 @@
 """Which parts of the math verifier are needed: each is switched off in turn, and what then changes is counted.
 
-    python scripts/ablate_math_verifier.py --benchmarks FOLDER --math-verify-tests FOLDER                  # some minutes
-    python scripts/ablate_math_verifier.py --only "thoughts" --show 5 ...                                  # one part, with its items
+    python scripts/ablate_math_verifier.py --benchmarks FOLDER --math-verify-tests FOLDER      # some minutes
+    python scripts/ablate_math_verifier.py ... --only "thoughts" --show 5                      # one part, with its items
 
-The sets are those of `compare_math_verifiers.py`: the cases of the tests, the references of the public files, near misses
-made from them, and Math-Verify's own tests. Of each part: how many right answers are refused without it that are accepted with
-it, how many wrong ones are accepted without it that are not with it, and the same the other way round ("better without").
-A part whose absence changes nothing for the worse does nothing that math-verify does not do as well: it should go.
+The sets are those of `compare_math_verifiers.py`: the cases of the tests, the references of the public files, near
+misses made from them, and Math-Verify's own tests. Of each part: right answers that are refused without it alone, wrong
+ones that are accepted without it alone, and what is better without it. A part whose absence changes nothing for the
+worse does nothing that math-verify does not do as well: it should go.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib
 import logging
 import re
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 import compare_math_verifiers as sets
+from switches import (
+    Part,
+    changed,
+    every,
+    forget,
+    function,
+    gives,
+    never,
+    same_back,
+    value,
+    without,
+    without_lines,
+    without_rule,
+)
 
 from explore_rl.verifiers import (
     extract,
+    math,
     math_dress,
     math_equal,
     math_expressions,
     math_forms,
+    math_keys,
     math_numbers,
     math_phrases,
+    math_scalars,
+    math_sets,
     math_single,
     math_unit_names,
     math_units,
     statement,
 )
 
-NEVER = re.compile(r"(?!)")
-MODULES = [
-    importlib.import_module(f"explore_rl.verifiers.{name}")
-    for name in (
-        "extract", "statement", "math", "math_dress", "math_equal", "math_expressions", "math_forms", "math_keys",
-        "math_matrices", "math_numbers", "math_phrases", "math_scalars", "math_sets", "math_single", "math_unit_names",
-        "math_units",
-    )
-]  # fmt: skip
-Change = Callable[[ExitStack], None]
-
-
-@dataclass(frozen=True)
-class Switch:
-    """off: switches a part off until the stack closes. watch: makes a part call its argument whenever it acts, so that only
-    the items on which it acts need to be judged again; None: that cannot be seen, and all are."""
-
-    off: Change
-    watch: Callable[[Callable[[], None]], Change] | None = None
-
-
-@dataclass(frozen=True)
-class Part:
-    """group: its row in the short table."""
-
-    group: str
-    name: str
-    switch: Switch
-
-
-# --- switching off ---------------------------------------------------------------------------------------------------
-
-
-def put(owner: ModuleType, name: str, new: Any) -> Change:
-    """Another value under this name, in every module that imports it."""
-
-    def change(stack: ExitStack) -> None:
-        old = getattr(owner, name)
-        for module in MODULES:
-            if getattr(module, name, None) is old:
-                setattr(module, name, new)
-                stack.callback(setattr, module, name, old)
-
-    return change
-
-
-def value(owner: ModuleType, name: str, new: Any) -> Switch:
-    return Switch(put(owner, name, new))
-
-
-def never(owner: ModuleType, *names: str) -> Switch:
-    """Patterns that match nothing."""
-
-    def watch(acts: Callable[[], None]) -> Change:
-        return every(*(put(owner, name, Watched(getattr(owner, name), acts)) for name in names))
-
-    return Switch(every(*(put(owner, name, NEVER) for name in names)), watch)
-
-
-def function(owner: ModuleType, name: str, new: Callable) -> Switch:
-    """Another function; this one acts where the two differ."""
-    old = getattr(owner, name)
-
-    def watch(acts: Callable[[], None]) -> Change:
-        def both(*args: Any, **kwargs: Any) -> Any:
-            found = old(*args, **kwargs)
-            if found != new(*args, **kwargs):
-                acts()
-            return found
-
-        both.cache_clear = getattr(old, "cache_clear", lambda: None)
-        return put(owner, name, both)
-
-    return Switch(put(owner, name, new), watch)
-
-
-def gives(owner: ModuleType, name: str, result: Any = None) -> Switch:
-    """A function that gives the same whatever it is asked."""
-    return function(owner, name, lambda *_, **__: result)
-
-
-def same_back(owner: ModuleType, name: str) -> Switch:
-    """A function that gives its first argument back."""
-    return function(owner, name, lambda first, *_, **__: first)
-
-
-def without(table: Any, entry: Any = None) -> Switch:
-    """A table without an entry, or empty."""
-
-    def off(stack: ExitStack) -> None:
-        kept(table, stack)
-        if entry is None:
-            table.clear()
-        elif isinstance(table, dict):
-            del table[entry]
-        else:
-            table.remove(entry)
-
-    return Switch(off)
-
-
-def without_rule(table: list[tuple[re.Pattern, Any]], rule: tuple[re.Pattern, Any]) -> Switch:
-    def watch(acts: Callable[[], None]) -> Change:
-        def change(stack: ExitStack) -> None:
-            kept(table, stack)
-            table[table.index(rule)] = (Watched(rule[0], acts), rule[1])
-
-        return change
-
-    return Switch(without(table, rule).off, watch)
-
-
-def without_lines(table: list[tuple[tuple, tuple, Callable]], lines: list[tuple]) -> Switch:
-    """ACROSS without some of its rules; a rule acts where it finds two values equal."""
-
-    def watch(acts: Callable[[], None]) -> Change:
-        def change(stack: ExitStack) -> None:
-            kept(table, stack)
-            for line in lines:
-                if line in table:
-                    table[table.index(line)] = (*line[:2], told(line[2], acts))
-
-        return change
-
-    return Switch(every(*(without(table, line).off for line in lines if line in table)), watch)
-
-
-def told(rule: Callable, acts: Callable[[], None]) -> Callable:
-    def judged(*args: Any) -> bool:
-        found = rule(*args)
-        if found:
-            acts()
-        return found
-
-    return judged
-
-
-def kept(table: Any, stack: ExitStack) -> None:
-    """Puts a table back as it was, when the stack closes."""
-    old = table.copy()
-
-    def back() -> None:
-        table.clear()
-        table.update(old) if hasattr(table, "update") else table.extend(old)
-
-    stack.callback(back)
-
-
-def every(*changes: Change) -> Change:
-    def change(stack: ExitStack) -> None:
-        for one in changes:
-            one(stack)
-
-    return change
-
-
-class Watched:
-    """A pattern that says when it matches."""
-
-    def __init__(self, pattern: Any, acts: Callable[[], None]):
-        self.wrapped, self.acts, self.pattern = pattern, acts, pattern.pattern
-
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self.wrapped, name)
-
-        def asked(*args: Any, **kwargs: Any) -> Any:
-            found = method(*args, **kwargs)
-            text = args[-1] if name in ("sub", "subn") else args[0]
-            if name == "finditer":
-                found = list(found)
-            if (found[0] if name == "subn" else found) != text and found not in (None, [], [text]):
-                self.acts()
-            return iter(found) if name == "finditer" else found
-
-        return asked
-
-
-@contextmanager
-def changed(change: Change, keep: set[Any]) -> Iterator[None]:
-    """keep: caches that the change does not touch."""
-    with ExitStack() as stack:
-        change(stack)
-        forget(keep)
-        yield
-    forget(keep)
-
-
-def forget(keep: set[Any]) -> None:
-    for module in MODULES:
-        for found in vars(module).values():
-            if hasattr(found, "cache_clear") and found not in keep:
-                found.cache_clear()
-
-
 # --- the parts -------------------------------------------------------------------------------------------------------
 
 
 def parts() -> list[Part]:
-    return [
-        *of_extraction(), *of_dress(), *of_numbers(), *of_words(), *of_units(), *of_structure(), *of_equality(), *of_algebra(),
-    ]  # fmt: skip
+    groups = (of_extraction, of_dress, of_numbers, of_words, of_units, of_structure, of_equality, of_algebra)
+    return [part for group in groups for part in group()]
 
 
 def of_extraction() -> list[Part]:
@@ -368,9 +187,12 @@ def of_structure() -> list[Part]:
         ("families of numbers", never(math_forms, "_FAMILY")),
         ("set-builder", never(math_forms, "_BUILDER")),
         ("brackets: tuples, intervals, sets", gives(math_forms, "_group")),
-        ("systems of labels", function(math_forms, "_together", lambda text, parts: math_forms.Listing(text, math_forms._flat(parts)))),
+        (
+            "systems of labels",
+            function(math_forms, "_together", lambda text, parts: math_forms.Listing(text, math_forms._flat(parts))),
+        ),
         ("braces round an answer", same_back(math_forms, "_unwrap")),
-    ]  # fmt: skip
+    ]
     return [Part("structure", name, off) for name, off in lines]
 
 
@@ -378,11 +200,11 @@ def of_equality() -> list[Part]:
     lines = [
         ("words tell values apart", gives(math_equal, "_told_apart", False)),
         ("double roots", function(math_equal, "_distinct", lambda parts: tuple(parts))),
-        ("a list within a number's commas", gives(importlib.import_module("explore_rl.verifiers.math"), "_as_list", False)),
+        ("a list within a number's commas", gives(math, "_as_list", False)),
         ("variables renamed", function(math_equal, "_renamed", lambda value, old, new: value)),
         ("equations up to a factor", gives(math_expressions, "same_equations", False)),
         ("near a rounding", gives(math_equal, "_near", False)),
-        ("the order of labels", function(importlib.import_module("explore_rl.verifiers.math_keys"), "in_order_of_labels", list)),
+        ("the order of labels", function(math_keys, "in_order_of_labels", list)),
     ]  # fmt: skip
     either = [
         (rule_name(line), without_lines(math_equal.ACROSS, [line, (line[1], line[0], line[2])]))
@@ -401,18 +223,23 @@ def rule_name(line: tuple[tuple, tuple, Callable]) -> str:
 
 
 def of_algebra() -> list[Part]:
-    scalars, sets_of_reals = (importlib.import_module(f"explore_rl.verifiers.math_{name}") for name in ("scalars", "sets"))
     lines = [
-        ("degrees in sin, cos, tan", function(math_expressions, "_degrees", lambda latex: re.sub(math_expressions._CIRCLE, "", latex))),
+        (
+            "degrees in sin, cos, tan",
+            function(math_expressions, "_degrees", lambda latex: re.sub(math_expressions._CIRCLE, "", latex)),
+        ),
         ("odd roots are real", same_back(math_expressions, "_real_roots")),
-        *((f"names: {entry[0].pattern}", without_rule(math_expressions._NAMES, entry)) for entry in math_expressions._NAMES),
+        *(
+            (f"names: {entry[0].pattern}", without_rule(math_expressions._NAMES, entry))
+            for entry in math_expressions._NAMES
+        ),
         ("values at points", gives(math_expressions, "_same_values", None)),
         ("math-verify's own comparison", gives(math_expressions, "_math_verify_says", False)),
         ("whole numbers in sums and factorials", value(math_expressions, "_WHOLE", (type("None_", (), {}),))),
-        ("sums of matrices", gives(scalars, "matrix_of")),
-        ("inequalities are solved", gives(sets_of_reals, "_solved")),
-        ("sets of reals", gives(sets_of_reals, "real_set")),
-    ]  # fmt: skip
+        ("sums of matrices", gives(math_scalars, "matrix_of")),
+        ("inequalities are solved", gives(math_sets, "_solved")),
+        ("sets of reals", gives(math_sets, "real_set")),
+    ]
     return [Part("algebra", name, off) for name, off in lines]
 
 
@@ -432,7 +259,9 @@ class Counts:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--benchmarks", type=Path, required=True, help="folder with aime24.jsonl, ..., gsm8k.jsonl")
-    parser.add_argument("--math-verify-tests", type=Path, required=True, help="the folder tests/ of Math-Verify's repository")
+    parser.add_argument(
+        "--math-verify-tests", type=Path, required=True, help="the folder tests/ of Math-Verify's repository"
+    )
     parser.add_argument("--only", default="", help="parts whose group or name holds this")
     parser.add_argument("--show", type=int, default=0, help="items shown for each part")
     args = parser.parse_args()
@@ -441,20 +270,26 @@ def main() -> None:
         "references": list(sets.of_references(args.benchmarks)),
         "near misses": list(sets.of_near_misses(args.benchmarks)),
         "Math-Verify's tests": list(sets.of_math_verify(args.math_verify_tests)),
-        "cases": list(sets.of_cases(sets.module("math_cases"))) + list(sets.of_same(sets.module("test_math"))),
+        "cases": [*sets.of_cases(), *sets.of_same()],
     }
     flat = [(name, item) for name, of_set in items.items() for item in of_set]
     chosen = [part for part in parts() if args.only in f"{part.group}: {part.name}"]
     acting = places_of_action(chosen, [item for _, item in flat])
     forget(set())
     whole = [sets.ours(item) for _, item in flat]
-    print("| group | part | acts on | " + " | ".join(f"{name} ({len(of_set)})" for name, of_set in items.items()) + " |")
+    print(
+        "| group | part | acts on | " + " | ".join(f"{name} ({len(of_set)})" for name, of_set in items.items()) + " |"
+    )
     print("|---|---|---|" + "---|" * len(items))
     for part in chosen:
         counts, shown = measured(part, flat, whole, acting[part.name])
-        cells = [f"{c.refused} / {c.accepted}" + (f" (better: {c.better})" if c.better else "") for c in counts.values()]
+        cells = [
+            f"{c.refused} / {c.accepted}" + (f" (better: {c.better})" if c.better else "") for c in counts.values()
+        ]
         acts_on = len(acting[part.name]) if part.switch.watch else ""
-        print(f"| {part.group} | {part.name.replace('|', chr(92) + '|')} | {acts_on} | {' | '.join(cells)} |", flush=True)
+        print(
+            f"| {part.group} | {part.name.replace('|', chr(92) + '|')} | {acts_on} | {' | '.join(cells)} |", flush=True
+        )
         for line in shown[: args.show]:
             print("    " + line)
 

@@ -100,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if not args.file or not args.problems:
         raise InputError(
-            "verify: expected a FILE of completions and --problems, the file of the problems that they answer"
+            "expected a FILE of completions and --problems, the file of the problems that they answer"
         )
     if args.audit is not None:
         problems = {problem.id: problem for problem in load_problems(args.problems, format=args.format)}

@@ -268,7 +268,8 @@ def _stated(text: str, options: dict[str, str | None]) -> str | None:
     letters = "".join(options)
     bare = last.strip("*_ ")
     if found := re.fullmatch(
-        rf"(?:(?i:so|thus|hence|therefore),?\s+)?\(?([{letters}])\)?[.:]?|(?i:option|choice)\s*\(?([{letters}])\)?\.?", bare
+        rf"(?:(?i:so|thus|hence|therefore),?\s+)?\(?([{letters}])\)?[.:]?|(?i:option|choice)\s*\(?([{letters}])\)?\.?",
+        bare,
     ):
         return found[1] or found[2]
     # the completion is one option and nothing else: "d", "b. 4"

@@ -249,7 +249,11 @@ def _renamed(value: Value, old: str, new: str) -> Value:
 def _same_renamed(gold: Value, given: _Renamed, tolerance: Tolerance) -> bool:
     how = comparison(gold, given.value, tolerance)
     how = replace(how, renamed=((given.old, given.new),))
-    return same_expressions(expression_of(gold), to_sympy(given.text), how)
+    parsed = to_sympy(given.text)
+    # f(x) = n is not f(n) = n
+    if given.new in {str(symbol.name) for symbol in getattr(parsed, "free_symbols", ())}:
+        return False
+    return same_expressions(expression_of(gold), parsed, how)
 
 
 def _label_left_out(gold: Value, given: Value, tolerance: Tolerance) -> bool:

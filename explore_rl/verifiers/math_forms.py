@@ -113,7 +113,9 @@ def read(text: str, deep: int = 0) -> Value:
         text = _THOUSANDS.sub(lambda match: match.group().replace(",", ""), text)
     if deep > MAX_DEPTH:
         return Expression(text)
-    if (system := _SYSTEM.fullmatch(text)) and all("=" in line for line in system["lines"].split(r"\\") if line.strip()):
+    if (system := _SYSTEM.fullmatch(text)) and all(
+        "=" in line for line in system["lines"].split(r"\\") if line.strip()
+    ):
         text = system["lines"].replace(r"\\", ",").replace("&", " ")
     if (joined := read_joined(text)) is not None:
         return read(joined, deep + 1) if isinstance(joined, str) else joined

@@ -314,9 +314,8 @@ def is_worded(text: str) -> bool:
     if not words or all(_is_word(word) for word in words):
         return bool(words)
     # "big blue boxes", "hours ago": short words beside one that is surely a word
-    return (
-        any(_is_word(word) and len(word) > 1 for word in words)
-        and all(_is_word(word) or (re.fullmatch("[a-z]{3}", word) and word not in _FUNCTIONS) for word in words)
+    return any(_is_word(word) and len(word) > 1 for word in words) and all(
+        _is_word(word) or (re.fullmatch("[a-z]{3}", word) and word not in _FUNCTIONS) for word in words
     )
 
 
