@@ -304,7 +304,7 @@ def _relation(text: str, deep: int) -> Value | None:
         return _equation(text, sides, labels, deep)
     if operators == [r"\in"] and labels[0]:
         return _with_label(text, labels[0], read(sides[1], deep + 1))
-    letters = [None if label and label.re is _LABEL and label["value"] else label for label in labels]
+    letters = [None if label and not _is_worded(label) and label["value"] else label for label in labels]
     if (bounded := _bounded(text, sides, operators, letters, deep)) is not None:
         return bounded
     if r"\in" in operators or r"\approx" in operators:
@@ -399,8 +399,13 @@ def _label(side: str) -> re.Match[str] | None:
     return _WORD_LABEL.fullmatch(side) if re.search("[a-z]{2}", side) else None
 
 
+def _is_worded(label: re.Match[str]) -> bool:
+    """Whether _WORD_LABEL found it."""
+    return "name" not in label.re.groupindex
+
+
 def _with_label(text: str, label: re.Match[str], value: Value) -> Value:
-    if label.re is _WORD_LABEL:
+    if _is_worded(label):
         return Labelled(text, (label[1] or label[2]).strip().lower(), "", value, worded=True)
     if label["tuple"]:
         names = tuple(re.sub(r"[{}\s]", "", name) for name in label["tuple"].split(","))

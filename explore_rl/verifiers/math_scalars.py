@@ -104,9 +104,9 @@ def same_quantities(gold: Quantity, given: Quantity, tolerance: Tolerance) -> bo
     parsed = expression_of(amount)
     if not isinstance(parsed, sympy.Expr):
         return False
-    return same_amounts(
-        gold.amount, Expression(parsed=parsed * sympy.Rational(ratio.numerator, ratio.denominator)), tolerance
-    )
+    # sizes of units are decimals (degrees in a radian)
+    how = Comparison(float(tolerance.relative), float(tolerance.margin))
+    return same_expressions(expression_of(gold.amount), parsed * sympy.Rational(*ratio.as_integer_ratio()), how)
 
 
 def quantity_for_value(gold: Value, given: Value, tolerance: Tolerance) -> bool:
