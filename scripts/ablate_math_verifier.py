@@ -1,7 +1,7 @@
 """Which parts of the math verifier are needed: each is switched off in turn, and what then changes is counted.
 
     python scripts/ablate_math_verifier.py --benchmarks FOLDER --math-verify-tests FOLDER      # some minutes
-    python scripts/ablate_math_verifier.py ... --only "thoughts" --show 5                      # one part, with its items
+    python scripts/ablate_math_verifier.py ... --only "thoughts" --show 5                      # one part, its items
 
 The sets are those of `compare_math_verifiers.py`: the cases of the tests, the references of the public files, near
 misses made from them, and Math-Verify's own tests. Of each part: right answers that are refused without it alone, wrong

@@ -52,7 +52,8 @@ _ANSWER_TAG = re.compile(r"<answer>(.*?)(?:</answer>|\Z)", re.DOTALL | re.IGNORE
 _BOX = re.compile(r"\\(?:boxed|framebox|fbox)\s{0,8}(?=[{\s0-9A-Za-z\\-])")
 _PLACEHOLDER = re.compile(
     r"(?:[\s.…_~]|\\[,;:! ]|\\(?:[lc]?dots|q?quad|square|Box)(?![a-z]))*"
-    r"|(?:\\text\s*\{)?\s*[\[<(]?\s*(?:your |the |final )*(?:answer|result|solution|value)(?: goes)?(?: here)?\s*[\]>)]?\s*\}?",
+    r"|(?:\\text\s*\{)?\s*[\[<(]?\s*(?:your |the |final )*(?:answer|result|solution|value)(?: goes)?(?: here)?"
+    r"\s*[\]>)]?\s*\}?",
     re.IGNORECASE,
 )
 _HASHES = re.compile(r"####[ \t]{0,8}(?=\S)")
@@ -60,7 +61,8 @@ _HASHES = re.compile(r"####[ \t]{0,8}(?=\S)")
 _ANSWER_IS = re.compile(
     r"(?i:\banswers?\b)(?:[ \t]{1,4}(?i:to|of|for)[ \t]{1,4}(?i:the|this|that)[ \t]{1,4}[A-Za-z]{1,20})?[ "
     r"\t]{0,4}(?:\*\*|__)?[ \t]{0,4}"
-    r"(?:(?i:is|are|equals|(?:would|should|must|will|has to) be|(?:comes|works|turns) out (?:to be|to|as)|comes to|becomes)\b"
+    r"(?:(?i:is|are|equals|(?:would|should|must|will|has to) be|(?:comes|works|turns) out (?:to be|to|as)|comes to"
+    r"|becomes)\b"
     r"[ \t]{0,4}:?|:|=|[-–—](?=[ \t]))[ \t]{0,4}(?:\*\*|__)?:?\s{0,8}(?=\S)"
 )
 _HEADING = re.compile(

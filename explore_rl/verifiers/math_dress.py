@@ -56,12 +56,12 @@ def _compiled(rules: list[tuple[str, _Replacement]]) -> list[tuple[re.Pattern[st
 
 # any real constant c
 _WHATEVER = (
-    r"(?:[\s,}]|\b[a-zA-Z]\b|\b(?:real|complex|positive|nonzero|natural|integers?|constants?|numbers?|values?)\b"
+    r"(?:any|all|every|some|arbitrary|each)\b(?:[\s,}]|\b[a-zA-Z]\b|\b(?:real|complex|positive|nonzero|natural|integers?|constants?|numbers?|values?)\b"
     r"|\\in\s*\\mathbb\s*\{[RZQCN]\})*"
 )
 # For a text with a backslash.
 _LATEX = _compiled([
-    (r"^\\(?:text|textbf|mathrm|mathbf)\s*\{\s*\([A-E]\)\s*\}(?:[~\s]|\\[ ,;:]|\\q?quad)*(?=\S)", ""),  # \textbf{(B)}\ 12
+    (r"^\\(?:text|textbf|mathrm|mathbf)\s*\{\s*\([A-E]\)\s*\}(?:[~\s]|\\[ ,;:]|\\q?quad)*(?=\S)", ""),  # (B) 12
     (r"\\(?:underline|uline|colorbox\s*\{[a-z]*\}|textcolor\s*\{[a-z]*\})(?=\s*\{)|\\color\s*\{[a-z]*\}", ""),
     (r"\\!\s*", ""),
     (r"\{,\}", ","),
@@ -71,7 +71,7 @@ _LATEX = _compiled([
     (r"\\[dt]binom", r"\\binom"),
     (r"\\[lcd]?dots[bcmio]?(?![a-zA-Z])", r"\\ldots"),
     # f(x) = cx for any c
-    (rf",?\s*(?:{TEXT_COMMANDS}\s*\{{\s*,?\s*)?\b(?:for|where)\s+(?:any|all|every|some|arbitrary|each)\b{_WHATEVER}$", ""),
+    (rf",?\s*(?:{TEXT_COMMANDS}\s*\{{\s*,?\s*)?\b(?:for|where)\s+{_WHATEVER}$", ""),
     (r"\\(?:geqslant|geqq|ge)(?![a-zA-Z])", r"\\geq"),
     (r"\\(?:leqslant|leqq|le)(?![a-zA-Z])", r"\\leq"),
     (r"\\ne(?![a-zA-Z])", r"\\neq"),

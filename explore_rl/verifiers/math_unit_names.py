@@ -159,7 +159,8 @@ BINDING = [
 _DAYS = "monday tuesday wednesday thursday friday saturday sunday".split()
 _ORDINALS = "first ordinal-second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth".split()
 OPPOSITES = [
-    [{"more", "greater", "extra"}, {"less", "fewer", "off"}], [{"head"}, {"tail"}], [{"odd"}, {"even"}], [{"left"}, {"right"}],
+    [{"more", "greater", "extra"}, {"less", "fewer", "off"}], [{"head"}, {"tail"}], [{"odd"}, {"even"}],
+    [{"left"}, {"right"}],
     [{"above"}, {"below"}], [{"clockwise"}, {"counterclockwise", "anticlockwise"}],
     [{"win", "won"}, {"draw", "tie"}, {"defeat"}],
     [{"boy"}, {"girl"}], [{"man", "men"}, {"woman", "women"}], [{"male"}, {"female"}], [{"positive"}, {"negative"}],

@@ -45,8 +45,8 @@ _SHORT_WORDS = set(
     "tie fan ace cut lap kid end ton".split()
 )
 _SHORT_WORDS |= {word + "s" for word in _SHORT_WORDS} | set(
-    "per of in to is sq cu am pm bc ad bce ce bn mn hrs yrs lbs kgs yds pts red new old odd net pcs doz pks mos wks ppl qts "
-    "ids ago".split()
+    "per of in to is sq cu am pm bc ad bce ce bn mn hrs yrs lbs kgs yds pts red new old odd net pcs doz pks mos wks "
+    "ppl qts ids ago".split()
 )
 _FUNCTIONS = set("sin cos tan cot sec csc log ln exp mod max min gcd lcm lim sqrt".split())
 _WORD = r"[A-Za-zµΩÅ°%‰☉']+"

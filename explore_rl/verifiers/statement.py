@@ -57,7 +57,8 @@ _ONE_NUMBER = re.compile(
     r"(?P<before>(?:[A-Za-z']+,?\s+){2,12})(?P<number>[＄$£€]?-?\d[\d,]*(?:\.\d+)?%?(?:\s+[^\d$\\]*)?)"
 )
 _IN_WORDS = re.compile(
-    r"(?<=[\d%A-Za-z.$])\s+(?:\((?!mod\b|base\b|sin\b|cos\b|tan\b|log\b|ln\b|exp\b)(?:\d+ )?[A-Za-z][A-Za-z .'-]{1,60}\)|\[\d{1,2}\])$"
+    r"(?<=[\d%A-Za-z.$])\s+(?:\((?!mod\b|base\b|sin\b|cos\b|tan\b|log\b|ln\b|exp\b)(?:\d+ )?"
+    r"[A-Za-z][A-Za-z .'-]{1,60}\)|\[\d{1,2}\])$"
 )
 # emphasis and tags: **27** apples, __27__, <b>27</b>; 3**3 and x_1 are none
 _MARKUP = re.compile(
