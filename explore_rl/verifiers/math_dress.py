@@ -64,11 +64,9 @@ _LATEX = _compiled([
     (r"^\\(?:text|textbf|mathrm|mathbf)\s*\{\s*\([A-E]\)\s*\}(?:[~\s]|\\[ ,;:]|\\q?quad)*(?=\S)", ""),  # (B) 12
     (r"\\(?:underline|uline|colorbox\s*\{[a-z]*\}|textcolor\s*\{[a-z]*\})(?=\s*\{)|\\color\s*\{[a-z]*\}", ""),
     (r"\\!\s*", ""),
-    (r"\{,\}", ","),
     (r"\\(?:left|right|[bB]igg?[lr]?)(?![a-zA-Z])\s*\.?", ""),
     (r"\\(?:displaystyle|textstyle|limits|nolimits|mathstrut|hfill|newline|boxed|bf|it)(?![a-zA-Z])", " "),
     (r"\\[dtc]frac(?![a-zA-Z])", r"\\frac"),
-    (r"\\[dt]binom", r"\\binom"),
     (r"\\[lcd]?dots[bcmio]?(?![a-zA-Z])", r"\\ldots"),
     # f(x) = cx for any c
     (rf",?\s*(?:{TEXT_COMMANDS}\s*\{{\s*,?\s*)?\b(?:for|where)\s+{_WHATEVER}$", ""),
@@ -97,21 +95,15 @@ _LATEX = _compiled([
     (rf"{TEXT_COMMANDS}\s*\{{\s*(max|min)\s*\}}(?=\s*[({{\\_])", r"\\\1 "),
     # text without a letter is no text: \text{13}, \text{:}
     (rf"{TEXT_COMMANDS}\s*\{{([^{{}}A-Za-zµΩÅ%‰°]*)\}}", r"\1"),
-    (r"\\exp\s*\{", r"e^{"),
-    (r"\\sqrt\s*\[\s*2\s*\]", r"\\sqrt"),
     (r"\\(?:degree|degrees)(?![a-zA-Z])", r"^{\\circ}"),
     (r"\\(?:quad|qquad|enspace|thinspace)(?![a-zA-Z])|\\[,;:>\s]", " "),
-    (r"\\(?:qquad|quad)", " "),
     (r"\\%", "%"),
     (r"\\AA(?![a-zA-Z])|\\mathring\s*\{?A\}?|\\r\s*\{A\}", "Å"),
     (rf"{TEXT_COMMANDS}\s*\{{\s*([kMGTmµ]?)\s*\}}\s*(?:\\Omega|Ω)(?![a-zA-Z])", r"\\text{\1Ω}"),
-    (r"\\#", "#"),
     (rf"{TEXT_COMMANDS}\s*\{{\s*(\\(?:pi|theta|alpha|beta|gamma|delta|lambda|phi|omega|infty))\s*\}}", r"\1 "),
-    (r"\\frac\s*(\\[a-z]+)\s*(?=\d|\{|\\)", r"\\frac{\1}"),
     (r"\\frac\s*(\d)\s*(\d)", r"\\frac{\1}{\2}"),
     (r"\\frac\s*(\d)\s*\{", r"\\frac{\1}{"),
     (r"(\\frac\s*\{[^{}]{1,200}\})\s*(\d|[a-zA-Z])", r"\1{\2}"),
-    (r"\\sqrt\s*(\d|[a-zA-Z])", r"\\sqrt{\1}"),
     (r"\\bar\s*\{?(\d{1,40})\}?", r"\\overline{\1}"),
     (r"((?:\\dot\s*\{\d\})+)(?!\d)", lambda match: r"\overline{" + re.sub(r"\D", "", match[1]) + "}"),
 ])  # fmt: skip

@@ -421,7 +421,6 @@ _EITHER_WAY: list[tuple[tuple, tuple, Rule]] = [
     ((Clock,), (Expression, Number), clock_for_text),
     ((Based,), (Expression, Number, Quantity), based_for_digits),
     ((Words,), (Expression,), same_words),
-    ((Words,), (Quantity, Phrase), same_words),
     ((Terms,), (Number, Expression), terms_for_value),
     (
         (Labelled,),

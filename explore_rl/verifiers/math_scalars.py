@@ -217,8 +217,17 @@ def _has_decimals(value: Value) -> bool:
     return isinstance(value, Expression) and re.search(r"\d\.\d|\.\d", value.text) is not None
 
 
+_BRACED_SIGN = re.compile(r"\{(\w)\}")
+_MONEY = re.compile(f"[{MONEY}]")
+
+
 def plain(text: str) -> str:
-    return re.sub(rf"[{{}}{MONEY}]|\\cdot", "", compact(text))
+    r"""The writing without what says nothing: blanks, and braces round one sign.
+
+    >>> plain(r"x^{2} + \frac{1}{23}"), plain(r"\frac{12}{3}")
+    ('x^2+\\frac1{23}', '\\frac{12}3')
+    """
+    return _MONEY.sub("", _BRACED_SIGN.sub(r"\1", compact(text)))
 
 
 def _same_cells(gold: Matrix | None, given: Matrix | None, *, tolerance: Tolerance) -> bool:

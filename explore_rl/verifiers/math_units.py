@@ -106,7 +106,7 @@ def lookup(word: str) -> tuple[dict[str, int], Fraction] | None:
     for name in (lower, lower.removesuffix("s"), lower.removesuffix("es")):
         if name in NAMES:
             target = NAMES[name]
-            return lookup(target) if target != name or target in SYMBOLS else None
+            return lookup(target) if target != word else None
         for prefix, power in PREFIXES.items():
             rest = name.removeprefix(prefix)
             if len(prefix) > 2 and rest != name and rest in NAMES and (found := lookup(NAMES[rest])):
