@@ -45,15 +45,19 @@ from explore_rl.verifiers import (
     math_expressions,
     math_forms,
     math_keys,
+    math_labels,
     math_numbers,
     math_phrases,
     math_scalars,
     math_sets,
+    math_several,
     math_single,
+    math_stated,
     math_unit_names,
     math_units,
     statement,
 )
+from explore_rl.verifiers.math_values import Listing
 
 # --- the parts -------------------------------------------------------------------------------------------------------
 
@@ -179,8 +183,8 @@ def of_structure() -> list[Part]:
         ("plus-minus", function(math_forms, "_both_signs", lambda text, deep: math_single.read_single(text))),
         ("equations, inequalities, labels", gives(math_forms, "_relation")),
         ("inequalities as sets", gives(math_forms, "_bounded")),
-        ("labels of one letter", never(math_forms, "_LABEL")),
-        ("labels in words", never(math_forms, "_WORD_LABEL")),
+        ("labels of one letter", never(math_labels, "_LABEL")),
+        ("labels in words", never(math_labels, "_WORD_LABEL")),
         ("names of segments and areas", never(math_forms, "_GEOMETRIC")),
         ("matrices", never(math_forms, "_MATRIX")),
         ("arrays in brackets", never(math_forms, "_BRACKETED_ARRAY")),
@@ -189,21 +193,21 @@ def of_structure() -> list[Part]:
         ("brackets: tuples, intervals, sets", gives(math_forms, "_group")),
         (
             "systems of labels",
-            function(math_forms, "_together", lambda text, parts: math_forms.Listing(text, math_forms._flat(parts))),
+            function(math_labels, "together", lambda text, parts: Listing(text, math_labels.flat(parts))),
         ),
-        ("braces round an answer", same_back(math_forms, "_unwrap")),
+        ("braces round an answer", same_back(math_forms, "unwrap")),
     ]
     return [Part("structure", name, off) for name, off in lines]
 
 
 def of_equality() -> list[Part]:
     lines = [
-        ("words tell values apart", gives(math_equal, "_told_apart", False)),
-        ("double roots", function(math_equal, "_distinct", lambda parts: tuple(parts))),
+        ("words tell values apart", gives(math_several, "_told_apart", False)),
+        ("double roots", function(math_several, "distinct", lambda parts: tuple(parts))),
         ("a list within a number's commas", gives(math, "_as_list", False)),
-        ("variables renamed", function(math_equal, "_renamed", lambda value, old, new: value)),
+        ("variables renamed", function(math_stated, "_rename", lambda value, old, *, new: value)),
         ("equations up to a factor", gives(math_expressions, "same_equations", False)),
-        ("near a rounding", gives(math_equal, "_near", False)),
+        ("near a rounding", gives(math_stated, "_is_near", False)),
         ("the order of labels", function(math_keys, "in_order_of_labels", list)),
     ]  # fmt: skip
     either = [

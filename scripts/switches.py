@@ -14,9 +14,9 @@ NEVER = re.compile(r"(?!)")
 MODULES = [
     importlib.import_module(f"explore_rl.verifiers.{name}")
     for name in (
-        "extract", "statement", "math", "math_dress", "math_equal", "math_expressions", "math_forms", "math_keys",
-        "math_matrices", "math_numbers", "math_phrases", "math_scalars", "math_sets", "math_single", "math_unit_names",
-        "math_units",
+        "extract", "statement", "math", "math_brackets", "math_dress", "math_equal", "math_expressions", "math_forms",
+        "math_keys", "math_labels", "math_matrices", "math_numbers", "math_phrases", "math_same", "math_scalars",
+        "math_sets", "math_several", "math_single", "math_stated", "math_unit_names", "math_units",
     )
 ]  # fmt: skip
 Change = Callable[[ExitStack], None]

@@ -101,6 +101,7 @@ _LATEX = _compiled([
     (r"\\AA(?![a-zA-Z])|\\mathring\s*\{?A\}?|\\r\s*\{A\}", "Å"),
     (rf"{TEXT_COMMANDS}\s*\{{\s*([kMGTmµ]?)\s*\}}\s*(?:\\Omega|Ω)(?![a-zA-Z])", r"\\text{\1Ω}"),
     (rf"{TEXT_COMMANDS}\s*\{{\s*(\\(?:pi|theta|alpha|beta|gamma|delta|lambda|phi|omega|infty))\s*\}}", r"\1 "),
+    (r"\\frac\s*(\\[a-z]+)\s*(?=\d|\{|\\)", r"\\frac{\1}"),
     (r"\\frac\s*(\d)\s*(\d)", r"\\frac{\1}{\2}"),
     (r"\\frac\s*(\d)\s*\{", r"\\frac{\1}{"),
     (r"(\\frac\s*\{[^{}]{1,200}\})\s*(\d|[a-zA-Z])", r"\1{\2}"),
