@@ -215,7 +215,9 @@ def _light(sources: list[Source]) -> Light:
             )
     if not parts:
         raise InputError(f"{sources[0].path}: no row to show")
-    step, drawn, problem, benchmark, maker, verdict, reward = (np.concatenate(list(x)) for x in zip(*parts, strict=True))
+    step, drawn, problem, benchmark, maker, verdict, reward = (
+        np.concatenate(list(x)) for x in zip(*parts, strict=True)
+    )
     # One number for each (step, drawing, problem, benchmark): these are few, so a mixed radix does not overflow.
     group = np.zeros(len(step), dtype=np.int64)
     for key in (step, drawn, problem, benchmark):
@@ -278,7 +280,7 @@ def _texts(
     rows: list[dict[str, Any]] = []
     prompts: dict[Any, int] = {}
     said: list[str] = []
-    for first, batch, source in _chosen_batches(sources, chosen):
+    for first, batch in _chosen_batches(sources, chosen):
         here = chosen[(chosen >= first) & (chosen < first + batch.table.num_rows)]
         if not len(here):
             continue
@@ -310,15 +312,15 @@ def _texts(
     return rows, said
 
 
-def _chosen_batches(sources: list[Source], chosen: np.ndarray) -> Iterator[tuple[int, Batch, Source]]:
-    """(number of its first row among all, batch, file), of those batches that may hold a chosen row. Of Parquet, row
+def _chosen_batches(sources: list[Source], chosen: np.ndarray) -> Iterator[tuple[int, Batch]]:
+    """(number of its first row among all, batch), of those batches that may hold a chosen row. Of Parquet, row
     groups without one are not decoded."""
     first = 0
     for source in sources:
         if source.format != "parquet" or source.adapter or source.select:
             for batch in batches(source, None, rows=TEXT_BATCH_ROWS):
                 batch = one_model(batch, source)
-                yield first, batch, source
+                yield first, batch
                 first += batch.table.num_rows
             continue
         file = parquet(source)
@@ -330,7 +332,7 @@ def _chosen_batches(sources: list[Source], chosen: np.ndarray) -> Iterator[tuple
                 first += rows
                 continue
             for part in file.iter_batches(TEXT_BATCH_ROWS, row_groups=[group], columns=wanted):
-                yield first, Batch(pa.Table.from_batches([part]), lambda i: i), source
+                yield first, Batch(pa.Table.from_batches([part]), lambda i: i)
                 first += part.num_rows
 
 

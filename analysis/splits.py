@@ -26,7 +26,9 @@ CLOSE = 1e-12  # of the log odds ratio
 STEPS = 200  # of Newton or, where it leaves its bracket, bisection
 
 
-def tail_of_split(n_one: np.ndarray, n_other: np.ndarray, *, c: np.ndarray, odds: np.ndarray, enough: np.ndarray) -> np.ndarray:
+def tail_of_split(
+    n_one: np.ndarray, n_other: np.ndarray, *, c: np.ndarray, odds: np.ndarray, enough: np.ndarray
+) -> np.ndarray:
     """P(X >= enough): float64 [R]. All [R]; odds may be inf.
 
     >>> one = np.ones(1)

@@ -23,7 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     defaults = Limits()
     parser.add_argument("paths", nargs="+", metavar="RUN|FILE", help="a run folder, or files of samples")
-    parser.add_argument("--out", metavar="FILE", help="the page (default: rollouts.html in the run, NAME.html beside a file)")
+    parser.add_argument(
+        "--out", metavar="FILE", help="the page (default: rollouts.html in the run, NAME.html beside a file)"
+    )
     parser.add_argument(
         "--limit", type=int, default=defaults.rows, help=f"completions in the page, at most (default: {defaults.rows})"
     )

@@ -3,7 +3,6 @@ PNG), audit.json."""
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from plotly.offline import get_plotlyjs
 
 from analysis.comparison_files import write_documents
 from analysis.figures import write_comparison_figures, write_figures
+from analysis.json_files import by_lines
 from analysis.records import ModelSamples
 from analysis.report.comparison import comparison_page
 from analysis.report.comparison_tables import comparison_tables
@@ -41,7 +41,7 @@ def write(
     names = page["names"]
     heading = f"{names['base']} → {names['tuned']}: did the support change?"
     if with_json:
-        write_text(out / "audit.json", json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+        write_text(out / "audit.json", by_lines(document))
     write_text(
         out / "report.html",
         render(page, heading=heading, kicker="audit of a tuned model against its base", json_name="audit.json"),

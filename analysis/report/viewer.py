@@ -13,15 +13,19 @@ from analysis.tables import write_text
 COLUMNS = ("step", "group", "source", "verdict", "reward", "problem", "benchmark", "answer", "tokens", "text", "prompt")
 
 
-def write_viewer(
-    found: dict[str, Any], path: str | os.PathLike, *, title: str, limits: Limits
-) -> None:
+def write_viewer(found: dict[str, Any], path: str | os.PathLike, *, title: str, limits: Limits) -> None:
     """Writes the page, aside and then renamed. found: of `analysis.rollouts.read`."""
     out = Path(path)
     out.parent.mkdir(parents=True, exist_ok=True)
     page = viewer_page(found, limits=limits)
     text = rendered(
-        "viewer.html", page, script="viewer.js", title=title, heading=title, kicker="completions to read", left=page["left"]
+        "viewer.html",
+        page,
+        script="viewer.js",
+        title=title,
+        heading=title,
+        kicker="completions to read",
+        left=page["left"],
     )
     write_text(out, text)
 
