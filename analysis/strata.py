@@ -92,7 +92,7 @@ def strata(pair: Pair) -> dict[str, Any] | None:
     for i, name in enumerate(STRATA):
         row: dict[str, Any] = {"stratum": name, "problems": found["problems"][:, i].sum()}
         for key in ("exits", "entries", "chance"):
-            row[key] = total_of(pair, found[key][:, i], PSEUDO_TUNED)
+            row[key] = total_of(pair, found[key][:, i], pseudo=PSEUDO_TUNED)
         net = found["entries"][:, i] - found["exits"][:, i]
-        rows.append(row | {"net": total_of(pair, net, PSEUDO_DIFFERENCE)})
+        rows.append(row | {"net": total_of(pair, net, pseudo=PSEUDO_DIFFERENCE)})
     return {"k": k, "rows": rows}
