@@ -45,7 +45,7 @@ def tail_of_split(
     reach = _reach(one, other, c=c, at=mode)
     start = np.maximum(enough, mode - reach)
     for rows in _blocks(reach):
-        law = _Laws(one[rows], other[rows], c[rows], odds[rows])
+        law = _Laws(one[rows], other[rows], c=c[rows], odds=odds[rows])
         width = int(reach[rows].max())
         whole = 1.0 + law.up(mode[rows], width).sum(axis=1) + law.down(mode[rows], width).sum(axis=1)
         last = high[asked][rows] - start[rows]
@@ -71,7 +71,7 @@ def odds_ratio_limits(
     above = at < np.minimum(c, one)  # values above and below c_one
     below = at > np.maximum(0.0, c - other)
     for rows in _blocks(reach):
-        law = _Laws(one[rows], other[rows], c[rows], np.ones(len(rows)))
+        law = _Laws(one[rows], other[rows], c=c[rows], odds=np.ones(len(rows)))
         # odds under which c_one is about the most probable value, so that no product overflows
         with np.errstate(divide="ignore", invalid="ignore"):
             after = np.log(law.ratio(at[rows]))
@@ -122,7 +122,7 @@ def _crossing(up: np.ndarray, down: np.ndarray, *, goal: float, own: tuple[float
 class _Laws:
     """R laws side by side. n_one, n_other, c, odds: float64 [R]."""
 
-    def __init__(self, n_one: np.ndarray, n_other: np.ndarray, c: np.ndarray, odds: np.ndarray):
+    def __init__(self, n_one: np.ndarray, n_other: np.ndarray, *, c: np.ndarray, odds: np.ndarray):
         self.one = n_one
         self.other = n_other
         self.c = c
