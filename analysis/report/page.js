@@ -48,11 +48,27 @@ function draw(plot) {
   };
   for (const name of Object.keys(layout)) if (/^[xy]axis/.test(name)) layout[name] = { ...axis, ...layout[name] };
   const config = {
-    displaylogo: false, displayModeBar: "hover", responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
+    displaylogo: false, displayModeBar: "hover", modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
     toImageButtonOptions: { format: "svg", filename: plot.id },
   };
   return Plotly.react(plot.element, spec.data, layout, config);
 }
+
+function drawAll() {  // anew, since a resized chart keeps the room that its legend took before
+  const width = window.innerWidth;
+  plots.forEach((plot) => Plotly.purge(plot.element));
+  Promise.all(plots.map(draw)).then(() => { root.dataset.drawn = width; });
+}
+
+let resizing = 0;
+let drawnWidth = window.innerWidth;
+window.addEventListener("resize", () => {
+  clearTimeout(resizing);
+  resizing = setTimeout(() => {
+    if (window.innerWidth !== drawnWidth) drawAll();
+    drawnWidth = window.innerWidth;
+  }, 120);
+});
 
 function setTheme(dark) {
   root.dataset.theme = dark ? "dark" : "light";
@@ -173,7 +189,7 @@ function show(index) {
     main.append(make("section", { id: section.id }, make("h2", {}, section.title), lead, terms, grid));
   }
   if (data.problems) main.append(problemSection(page.benchmark));
-  plots.forEach(draw);
+  drawAll();
 }
 
 // --- the problems, to read ------------------------------------------------------------------------------------------------

@@ -150,7 +150,7 @@ function rowBox(row) {
   const source = severalSources ? make("span", { class: "muted" }, ` · ${row.source}`) : null;
   return folded({ class: "problem entry", "data-index": row.index },
     [place(row), make("span", { class: "judged" }, mark(row.verdict), words(row.verdict), source),
-      make("span", { class: "value" }, valueName ? number(row[valueName]) : ""), make("span", { class: "start" }, start)],
+      make("span", { class: "value", "data-name": valueName }, valueName ? number(row[valueName]) : ""), make("span", { class: "start" }, start)],
     () => [prompt(row), completion(row, true)]);
 }
 
@@ -162,7 +162,7 @@ function groupBox(group) {
     make("div", { class: "bar" }, make("i", { style: `width: ${share}%; --c: var(--good)` })), `${total.correct}/${total.judged}`);
   const part = own.length < total.n ? `${own.length} of ${total.n} shown` : `${total.n} completions`;
   return folded({ class: "problem entry group", "data-group": total.group },
-    [place(first), bar, make("span", { class: "value" }, hasReward ? number(total.reward) : ""), make("span", { class: "start" }, part)],
+    [place(first), bar, make("span", { class: "value", "data-name": "mean reward" }, hasReward ? number(total.reward) : ""), make("span", { class: "start" }, part)],
     () => [prompt(first), ...own.map((row) => completion(row, false))]);
 }
 
