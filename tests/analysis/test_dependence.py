@@ -25,7 +25,7 @@ def pair(correlation=0.0, throughout=0.0, clusters=16, problems=120, seed=0):
     rng = np.random.default_rng(seed)
     p = np.where(rng.random(problems) < 0.3, 0.0, rng.beta(0.3, 2, problems))
     return tuple(
-        samples_of(clustered(p, clusters=clusters, correlation=correlation, throughout=throughout, rng=rng))
+        samples_of(clustered(p, rng, sizes=(8,) * clusters, correlation=correlation, throughout=throughout))
         for _ in range(2)
     )
 
@@ -47,9 +47,9 @@ def test_clusters_of_a_problem_and_clusters_throughout_are_told_apart():
 
 
 def test_two_clustered_draws_of_one_model_are_not_called_changed_but_a_gain_is_found():
-    called, blind, noticed = cluster_verdicts(SHAPE, 60, 12, np.random.default_rng(1), 0.4)
+    called, blind, noticed = cluster_verdicts(12, np.random.default_rng(1), shape=SHAPE, problems=60, correlation=0.4)
     assert not called.missed and blind.share > 0.3 and noticed.share > 0.9
-    (found,) = cluster_verdicts(SHAPE, 100, 6, np.random.default_rng(2), 0.1, gained=0.08)
+    (found,) = cluster_verdicts(6, np.random.default_rng(2), shape=SHAPE, problems=100, correlation=0.1, gained=0.08)
     assert found.share > 0.9
 
 
