@@ -154,7 +154,7 @@ def _clusters() -> Iterator[Cell]:
     for shape in BACKGROUNDS:
         for problems in (30, 200):
             for kwargs in how:
-                yield Cell("clusters", cluster_verdicts, {"shape": shape, "problems": problems, **kwargs}, 0.5)
+                yield Cell("clusters", cluster_verdicts, {"shape": shape, "problems": problems, **kwargs}, 0.25)
     other: list[dict[str, Any]] = [
         {"correlation": c, "sizes": sizes}
         for c in (0.1, 0.3)
@@ -167,7 +167,7 @@ def _clusters() -> Iterator[Cell]:
     for rates in ((0.003, 0.001), (0.01, 0.0)):
         for throughout in (0.0, 0.7):
             kwargs = {"shape": HALF_ZERO, "problems": 100, "rates": rates, "throughout": throughout}
-            yield Cell("clusters", cluster_verdicts, kwargs | {"correlation": 0.0 if throughout else 0.2}, 0.25)
+            yield Cell("lucky clusters", cluster_verdicts, kwargs | {"correlation": 0.0 if throughout else 0.2}, 0.25)
     for shape in BACKGROUNDS:
         for sizes in ((FEW, FEW), (EIGHT, EIGHT), (UNEQUAL, UNEQUAL)):
             kwargs = {"shape": shape, "problems": 200, "correlation": 0.1, "sizes": sizes, "gained": 0.05}
@@ -193,10 +193,10 @@ def _modes() -> Iterator[Cell]:
 def _boards() -> Iterator[Cell]:
     for shape in BACKGROUNDS:
         for sd in (0.0, 0.1, 0.2):
-            yield Cell("boards", method_boards, {"shape": shape, "problems": 100, "sd": sd}, 0.5)
+            yield Cell("boards", method_boards, {"shape": shape, "problems": 100, "sd": sd}, 0.25)
             yield Cell("boards", method_boards, {"shape": shape, "problems": 30, "sd": sd}, 0.25)
         yield Cell("boards", method_boards, {"shape": shape, "problems": 500, "sd": 0.1}, 0.25)
-        yield Cell("boards", method_boards, {"shape": shape, "problems": 100, "runs": 1}, 0.5)
+        yield Cell("boards", method_boards, {"shape": shape, "problems": 100, "runs": 1}, 0.25)
         for runs in (2, 3, 5):
             kwargs = {"shape": shape, "methods": 5, "runs": runs, "sd": 0.1, "law": "gain: 5 % from 0 to .05"}
             yield Cell("boards", method_boards, kwargs, 0.25)
@@ -236,6 +236,7 @@ TITLES = {
     "lucky": "Lucky guesses",
     "graded": "Lucky guesses, rates from a graded sample, 500 problems, 128 draws a side",
     "clusters": "Draws that are not independent",
+    "lucky clusters": "Lucky guesses in draws that are not independent, 100 problems",
     "cluster power": "A gain among clustered draws",
     "modes": "One model drawn twice, by mode",
     "mode power": "Lost modes are found",
@@ -286,6 +287,9 @@ NOTES = {
         "problems, or better and worse throughout; 16 seeds of 8 draws a side, unless the row says otherwise. Share "
         "called expanded, shrank or traded as the audit relabels them (target at most 5 %), and where draws are "
         "relabelled one by one, as if they were independent (no target); and how often clusters are noticed."
+    ),
+    "lucky clusters": (
+        "The same with verifiers that accept wrong draws at rates of base / tuned, which the audit is told."
     ),
     "cluster power": (
         "5 % of 200 problems go from 0 to .5 in clusters with correlation .1. No target: what to expect."
