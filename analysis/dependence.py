@@ -106,7 +106,12 @@ class Dependence:
     @property
     def sentence(self) -> str:
         """For the evidence; empty where draws are relabelled one by one."""
-        return "" if self.unit == "draws" else f" Chance relabels whole {self.kind}s here, not single draws."
+        if self.unit == "draws":
+            return ""
+        return (
+            f" Chance relabels whole {self.kind}s here, not single draws; readings that recount draws (flips, "
+            "timeouts, reasoning) are left out, since they would relabel single ones."
+        )
 
 
 def look(base: ModelSamples, tuned: ModelSamples, *, choice: str = "auto", seed: int = 0) -> Dependence:

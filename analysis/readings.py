@@ -8,6 +8,7 @@ import numpy as np
 
 from analysis.counts import Counts
 from analysis.dependence import Dependence, cluster_counts, hits, over_all_problems
+from analysis.judged import judged_counts
 from analysis.lucky import null_above
 from analysis.null import Null, exact_null
 from analysis.records import ModelSamples
@@ -106,9 +107,8 @@ def other_readings(
         readings["with those of the base as wrong and those of the tuned model as correct"] = verdicts(
             more_b, best_t, everything
         )
-    if base.cot_correct is not None and tuned.cot_correct is not None:
-        label = "with draws whose reasoning the judge found correct as the only correct ones"
-        judged_b = Counts(base.n, base.cot_correct)
-        judged_t = Counts(tuned.n, tuned.cot_correct)
-        readings[label] = verdicts(judged_b, judged_t, np.ones(len(base), dtype=bool))
+    for label, (judged_b, judged_t) in judged_counts(base, tuned).items():
+        keep = (judged_b.n > 0) & (judged_t.n > 0)
+        if all(keep[index].any() for index in groups.values()):
+            readings[label] = verdicts(judged_b, judged_t, keep)
     return readings

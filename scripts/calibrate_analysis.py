@@ -54,12 +54,28 @@ def simulate(cell: Cell, trials: int, seed: int) -> tuple[list[Line], float]:
     return cell.run(trials, seed), time.process_time() - began
 
 
-def run_missing(asked: dict[str, tuple[Cell, int]], done: Done, *, path: Path, seed: int, workers: int) -> None:
-    """Simulates the cells that are not done with as many data sets; `done` and the file grow with each."""
+def run_missing(
+    asked: dict[str, tuple[Cell, int]],
+    done: Done,
+    *,
+    path: Path,
+    seed: int,
+    workers: int,
+    seconds: float = float("inf"),
+) -> None:
+    """Simulates the cells that are not done with as many data sets; `done` and the file grow with each.
+
+    After so many `seconds` no further cell is started.
+    """
     missing = {key: job for key, job in asked.items() if key not in done or done[key][0] < job[1]}
+    until = time.monotonic() + seconds
     with ProcessPoolExecutor(workers) as pool, open(path, "a", encoding="utf-8") as file:
         futures = {pool.submit(simulate, cell, trials, seed): key for key, (cell, trials) in missing.items()}
         for number, future in enumerate(as_completed(futures), start=1):
+            if time.monotonic() > until:
+                pool.shutdown(wait=False, cancel_futures=True)
+            if future.cancelled():
+                continue
             key = futures[future]
             trials = missing[key][1]
             lines, seconds = future.result()
@@ -111,6 +127,7 @@ def main() -> int:
         help="file of finished cells (default: %(default)s)",
     )
     parser.add_argument("--write", type=Path, metavar="PAGE", help="write the tables into this page, else print them")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="start no further cell after so many")
     parser.add_argument("--no-run", action="store_true", help="only write what is finished")
     args = parser.parse_args()
     chosen = [cell for cell in cells() if not args.only or cell.table in args.only]
@@ -118,7 +135,7 @@ def main() -> int:
     done = read_cells(args.cells, args.seed)
     done = {key: value for key, value in done.items() if key not in asked or asked[key][0].table not in args.again}
     if not args.no_run:
-        run_missing(asked, done, path=args.cells, seed=args.seed, workers=args.workers)
+        run_missing(asked, done, path=args.cells, seed=args.seed, workers=args.workers, seconds=args.seconds)
     text, missed = page(asked, done, args.seed)
     if args.write is None:
         print(text, end="")

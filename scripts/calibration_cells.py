@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from calibration_boards import method_boards, run_differences
-from calibration_draws import EIGHT, FEW, UNEQUAL, cluster_verdicts, mode_verdicts
+from calibration_draws import EIGHT, FEW, UNEQUAL, cluster_verdicts, mode_verdicts, reasoning_verdicts
 from calibration_intervals import SKEWED, coverage, skewed_coverage, token_coverage
 from calibration_kit import AROUND, HALF_ZERO, MATH, NEAR_ZERO, SHAPES, Line
 from calibration_laws import LAWS, SPEED_UPS
@@ -60,6 +60,7 @@ def cells() -> Iterator[Cell]:
     yield from _speed_ups()
     yield from _lucky()
     yield from _clusters()
+    yield from _reasoning()
     yield from _modes()
     yield from _boards()
     yield from _intervals()
@@ -174,6 +175,14 @@ def _clusters() -> Iterator[Cell]:
             yield Cell("cluster power", cluster_verdicts, kwargs, 0.25)
 
 
+def _reasoning() -> Iterator[Cell]:
+    for shape in (MATH, HALF_ZERO, LOG_UNIFORM):
+        for judged in ((0.5, 0.5), (0.6, 0.1), (4, 4), (2, 8)):
+            for problems in (30, 500):
+                kwargs = {"shape": shape, "problems": problems, "judged": judged}
+                yield Cell("reasoning", reasoning_verdicts, kwargs, 0.5)
+
+
 def _modes() -> Iterator[Cell]:
     for shape in BACKGROUNDS:
         for problems in (10, 30, 200):
@@ -238,6 +247,7 @@ TITLES = {
     "clusters": "Draws that are not independent",
     "lucky clusters": "Lucky guesses in draws that are not independent, 100 problems",
     "cluster power": "A gain among clustered draws",
+    "reasoning": "Reasoning judged in part, 128 draws a side",
     "modes": "One model drawn twice, by mode",
     "mode power": "Lost modes are found",
     "boards": "Boards of methods that change nothing",
@@ -293,6 +303,12 @@ NOTES = {
     ),
     "cluster power": (
         "5 % of 200 problems go from 0 to .5 in clusters with correlation .1. No target: what to expect."
+    ),
+    "reasoning": (
+        "Equal models, half of whose correct draws have right reasoning; a judge looked at a share of the correct "
+        "draws of base and tuned, or at the first few of each problem. Share called expanded, shrank or traded with "
+        "unjudged draws taken for as good as the judged ones, and share in which both bounds give the same such word; targets "
+        "at most 5 %."
     ),
     "modes": (
         "Two draws of one model, problems with 8 modes (Dirichlet, .5) unless the row says otherwise. Share called "

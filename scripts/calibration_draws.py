@@ -7,6 +7,7 @@ from calibration_kit import SHAPES, Line
 
 from analysis.counts import Counts
 from analysis.dependence import look
+from analysis.judged import judged_counts
 from analysis.pair import AuditSettings, Pair
 from analysis.readings import group_nulls
 from analysis.records import AnswerCounts, Draws, ModelSamples
@@ -122,6 +123,52 @@ def _seeds(sizes: tuple[tuple[int, ...] | None, tuple[int, ...] | None]) -> str:
         return f"{len(of)} seeds of {span}"
 
     return words(sizes[0]) if sizes[0] == sizes[1] else f"{words(sizes[0])} / {words(sizes[1])}"
+
+
+# --- reasoning that was judged in part --------------------------------------------------------------------------------
+
+Judged = float | int  # a share of the correct draws, or the first so many of each problem
+
+
+def judged_side(p: np.ndarray, rng: np.random.Generator, *, judged: Judged, right: float, n: int) -> ModelSamples:
+    """n draws a problem, of whose correct ones a share `right` has right reasoning, some of them judged."""
+    c = rng.binomial(n, p)
+    looked = rng.binomial(c, judged) if isinstance(judged, float) else np.minimum(c, judged)
+    draws = np.full(len(p), n)
+    side = ModelSamples("m", [str(i) for i in range(len(p))], ["b"] * len(p), draws, c, 0 * draws)
+    side.cot_correct = rng.binomial(looked, right)
+    side.cot_unjudged = c - looked
+    return side
+
+
+def reasoning_verdicts(
+    trials: int,
+    rng: np.random.Generator,
+    *,
+    shape: str,
+    problems: int,
+    judged: tuple[Judged, Judged],
+    right: float = 0.5,
+    n: int = 128,
+) -> list[Line]:
+    """How often equal models, judged in part, are called changed by reasoning: unjudged draws taken for as good as the
+    judged ones, and both bounds agreeing on a word that is not true."""
+    wrong = 0
+    bounded = 0
+    for _ in range(trials):
+        p = SHAPES[shape](rng, problems)
+        sides = [judged_side(p, rng, judged=of, right=right, n=n) for of in judged]
+        *bounds, (b, t) = judged_counts(*sides).values()
+        keep = (b.n > 0) & (t.n > 0)
+        wrong += judge_counts(b.at(keep), t.at(keep)).verdict in CHANGED
+        words = {judge_counts(*of).verdict for of in bounds}
+        bounded += len(words) == 1 and words <= set(CHANGED)
+    names = ", ".join(f"{of:.0%}" if isinstance(of, float) else f"first {of}" for of in judged)
+    row = f"{shape}; {problems} problems; judged {names}"
+    return [
+        Line(row, "as good as the judged", wrong / trials, trials, at_most=0.05),
+        Line(row, "a false word of both bounds", bounded / trials, trials, at_most=0.05),
+    ]
 
 
 # --- modes ------------------------------------------------------------------------------------------------------------
