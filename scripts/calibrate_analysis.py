@@ -49,7 +49,10 @@ def read_cells(path: Path, seed: int) -> Done:
     return done
 
 
-def simulate(cell: Cell, trials: int, seed: int) -> tuple[list[Line], float]:
+def simulate(cell: Cell, trials: int, seed: int, *, until: float) -> tuple[list[Line], float] | None:
+    """The lines and the CPU seconds they took; None where the time of the run is up (time.time)."""
+    if time.time() > until:
+        return None
     began = time.process_time()
     return cell.run(trials, seed), time.process_time() - began
 
@@ -68,23 +71,23 @@ def run_missing(
     After so many `seconds` no further cell is started.
     """
     missing = {key: job for key, job in asked.items() if key not in done or done[key][0] < job[1]}
-    until = time.monotonic() + seconds
+    until = time.time() + seconds
     with ProcessPoolExecutor(workers) as pool, open(path, "a", encoding="utf-8") as file:
-        futures = {pool.submit(simulate, cell, trials, seed): key for key, (cell, trials) in missing.items()}
+        futures = {
+            pool.submit(simulate, cell, trials, seed, until=until): key for key, (cell, trials) in missing.items()
+        }
         for number, future in enumerate(as_completed(futures), start=1):
-            if time.monotonic() > until:
-                pool.shutdown(wait=False, cancel_futures=True)
-            if future.cancelled():
-                continue
             key = futures[future]
             trials = missing[key][1]
-            lines, seconds = future.result()
+            if (found := future.result()) is None:
+                continue
+            lines, took = found
             done[key] = (trials, lines)
             kept = [asdict(line) | {"share": float(line.share)} for line in lines]
             file.write(json.dumps({"key": key, "seed": seed, "trials": trials, "lines": kept}) + "\n")
             file.flush()
             bad = ", ".join(f"{line.column} {line.text}" for line in lines if line.missed)
-            print(f"{number}/{len(missing)} {seconds:.0f} s {key} {bad}", file=sys.stderr, flush=True)
+            print(f"{number}/{len(missing)} {took:.0f} s {key} {bad}", file=sys.stderr, flush=True)
 
 
 def page(asked: dict[str, tuple[Cell, int]], done: Done, seed: int) -> tuple[str, list[Line]]:

@@ -307,8 +307,8 @@ NOTES = {
     "reasoning": (
         "Equal models, half of whose correct draws have right reasoning; a judge looked at a share of the correct "
         "draws of base and tuned, or at the first few of each problem. Share called expanded, shrank or traded with "
-        "unjudged draws taken for as good as the judged ones, and share in which both bounds give the same such word; targets "
-        "at most 5 %."
+        "unjudged draws taken for as good as the judged ones, and share in which both bounds give the same such word; "
+        "targets at most 5 %."
     ),
     "modes": (
         "Two draws of one model, problems with 8 modes (Dirichlet, .5) unless the row says otherwise. Share called "
