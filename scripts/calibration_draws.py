@@ -68,7 +68,7 @@ def cluster_verdicts(
     *,
     shape: str,
     problems: int,
-    correlation: float = 0.0,
+    correlation: float | tuple[float, float] = 0.0,
     throughout: float = 0.0,
     sizes: tuple[tuple[int, ...] | None, tuple[int, ...] | None] = (EIGHT, EIGHT),
     rates: tuple[float, float] = (0.0, 0.0),
@@ -84,13 +84,14 @@ def cluster_verdicts(
     blind = 0
     noticed = 0
     rules = Rules()
+    ties = correlation if isinstance(correlation, tuple) else (correlation, correlation)
     for _ in range(trials):
         p = SHAPES[shape](rng, problems)
         up = rng.random(problems) < gained
         sides = []
-        for q, rate, size in zip((np.where(up, 0.0, p), np.where(up, 0.5, p)), rates, sizes, strict=True):
+        for q, rate, size, tie in zip((np.where(up, 0.0, p), np.where(up, 0.5, p)), rates, sizes, ties, strict=True):
             of = (1,) * 128 if size is None else size
-            tied = {} if size is None else {"correlation": correlation, "throughout": throughout}
+            tied = {} if size is None else {"correlation": tie, "throughout": throughout}
             sides.append(samples_of(clustered(q + (1 - q) * rate, rng, sizes=of, **tied), size))
         base, tuned = sides
         dependence = look(base, tuned)
@@ -101,7 +102,7 @@ def cluster_verdicts(
         wrong += judge(null, problems, rules=rules).verdict in CHANGED
         blind += judge_counts(b, t).verdict in CHANGED
         noticed += dependence.cells is not None
-    how = [f"correlation {correlation:g}"] if correlation or not throughout else []
+    how = [f"correlation {' / '.join(f'{tie:g}' for tie in dict.fromkeys(ties))}"] if any(ties) or not throughout else []
     how += [f"seeds shifted by sd {throughout:g}"] if throughout else []
     row = f"{shape}; {problems} problems; {_seeds(sizes)}, {', '.join(how)}"
     if any(rates):
