@@ -102,7 +102,9 @@ def cluster_verdicts(
         wrong += judge(null, problems, rules=rules).verdict in CHANGED
         blind += judge_counts(b, t).verdict in CHANGED
         noticed += dependence.cells is not None
-    how = [f"correlation {' / '.join(f'{tie:g}' for tie in dict.fromkeys(ties))}"] if any(ties) or not throughout else []
+    how = []
+    if any(ties) or not throughout:
+        how.append(f"correlation {' / '.join(f'{tie:g}' for tie in dict.fromkeys(ties))}")
     how += [f"seeds shifted by sd {throughout:g}"] if throughout else []
     row = f"{shape}; {problems} problems; {_seeds(sizes)}, {', '.join(how)}"
     if any(rates):

@@ -113,7 +113,7 @@ def speed_up(factor: float) -> Change:
     return lambda p, rng: (p, at_odds(p, factor))
 
 
-def shaken(sd: float) -> Change:
+def shaken_odds(sd: float) -> Change:
     return lambda p, rng: (p, at_odds(p, np.exp(rng.normal(0, sd, len(p)))))
 
 
@@ -129,7 +129,7 @@ def head_heavy(factor: float) -> Change:
 
 SPEED_UPS: dict[str, tuple[Change, float]] = {  # what changes the odds, and the fold that must not be refuted
     "odds doubled, at F = 2": (speed_up(2.0), 2.0),
-    "log-odds shaken by sd .5, at F = 4": (shaken(0.5), 4.0),
+    "log-odds shaken by sd .5, at F = 4": (shaken_odds(0.5), 4.0),
     "odds at 4 times, at F = 4": (speed_up(4.0), 4.0),
     "odds at 10 times, at F = 10": (speed_up(10.0), 10.0),
     "odds at 1 / 4, at F = 4": (speed_up(0.25), 4.0),
