@@ -16,6 +16,7 @@ import scipy
 
 from analysis import curves, sections
 from analysis.certified import CERTIFIED, UNSCORED, Bounds, Certificate, certify, default_eps, sampling_plan
+from analysis.cluster_null import single_draws
 from analysis.counts import Counts
 from analysis.cross_task import check_trained, cross_task
 from analysis.dependence import look
@@ -111,8 +112,11 @@ def audit(
         known = tuple(parts) if name == POOLED else ()
         pair = Pair(base.subset(index), tuned.subset(index), again, scores, settings, known, shared)
         parts.append((pair, index))
+        here = dependence.at(index).cells
+        # what is said of single problems takes draws for independent: one of each cluster is
+        single = (pair.b, pair.t) if here is None else single_draws(here, seed=settings.seed)
         section, certificate, plan = _section(
-            pair, nulls[name], bounds=bounds.at(index), independent=dependence.cells is None
+            pair, nulls[name], bounds=bounds.at(index), single=single, independent=here is None
         )
         readings = {label: by[name] for label, by in other.items()}
         adjusted = len(names) > 1 and name != POOLED
@@ -137,7 +141,9 @@ def audit(
         found[name] = section
         tasks[name] = (pair.b, pair.t, pair.bootstrap)
         if name != POOLED:
-            for row, problem in zip(_problem_rows(pair, certificate=certificate, plan=plan), index, strict=True):
+            for row, problem in zip(
+                _problem_rows(pair, certificate=certificate, plan=plan, single=single), index, strict=True
+            ):
                 details[problem] = row
 
     found[POOLED]["cross_task"] = cross_task(
@@ -199,22 +205,26 @@ def draws_in_words(pair: Pair) -> str:
 
 
 def _section(
-    pair: Pair, null: Null, *, bounds: Bounds, independent: bool
+    pair: Pair, null: Null, *, bounds: Bounds, single: tuple[Counts, Counts], independent: bool
 ) -> tuple[dict[str, Any], Certificate | None, dict[str, Any] | None]:
     """The document of one benchmark but for its verdict, with the certificate and the sampling plan (None where n is
-    too small)."""
+    too small).
+
+    single: independent draws of both sides. independent: whether these are all draws.
+    """
     settings = pair.settings
-    eps = settings.eps or default_eps(pair.largest, len(pair), confidence=settings.confidence)
+    fewest = int(min(side.n.min() for side in single))
+    eps = settings.eps or default_eps(max(fewest, 1), len(pair), confidence=settings.confidence)
     certificate = None
     plan = None
     if eps is not None:
-        certificate = certify(pair.b, pair.t, eps=eps, confidence=settings.confidence, bounds=bounds)
-        plan = sampling_plan(pair.b, pair.t, certificate=certificate)
+        certificate = certify(*single, eps=eps, confidence=settings.confidence, bounds=bounds)
+        plan = sampling_plan(*single, certificate=certificate)
     section = {
         "problems": len(pair),
         "draws": {side: sections.draws(s) for side, s in (("base", pair.base), ("tuned", pair.tuned))},
         **sections.support(pair),
-        "certified": sections.certified(pair, certificate, plan=plan, bounds=bounds),
+        "certified": sections.certified(single, certificate, plan=plan, bounds=bounds),
         "null": null.document(),
         "efficiency": efficiency_equivalent(pair),
         "support_at_budgets": support_at_budgets(pair),
@@ -239,16 +249,21 @@ def _section(
     return section, certificate, plan
 
 
-def _problem_rows(pair: Pair, *, certificate: Certificate | None, plan: dict[str, Any] | None) -> list[dict[str, Any]]:
-    """One row a problem: counts, success rates with exact intervals, categories, further draws."""
+def _problem_rows(
+    pair: Pair, *, certificate: Certificate | None, plan: dict[str, Any] | None, single: tuple[Counts, Counts]
+) -> list[dict[str, Any]]:
+    """One row a problem: counts, success rates with exact intervals, categories, further draws.
+
+    single: independent draws of both sides, on which intervals and odds ratios rest.
+    """
     base = pair.base
     tuned = pair.tuned
     confidence = pair.settings.confidence
-    low_b, high_b = clopper_pearson(base.correct, base.n, confidence=confidence)
-    low_t, high_t = clopper_pearson(tuned.correct, tuned.n, confidence=confidence)
+    low_b, high_b = clopper_pearson(single[0].correct, single[0].n, confidence=confidence)
+    low_t, high_t = clopper_pearson(single[1].correct, single[1].n, confidence=confidence)
     category = categories(base.correct, tuned.correct)
     flip = suspicious_flips(pair.b, pair.t)
-    ratio_low, ratio_high = odds_ratio_bounds(pair.b, pair.t, confidence=confidence)
+    ratio_low, ratio_high = odds_ratio_bounds(*single, confidence=confidence)
     return [
         {
             "problem_id": base.problem_ids[i],

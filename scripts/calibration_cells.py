@@ -10,7 +10,15 @@ from typing import Any
 
 import numpy as np
 from calibration_boards import method_boards, run_differences
-from calibration_draws import EIGHT, FEW, UNEQUAL, cluster_verdicts, mode_verdicts, reasoning_verdicts
+from calibration_draws import (
+    EIGHT,
+    FEW,
+    UNEQUAL,
+    cluster_certificates,
+    cluster_verdicts,
+    mode_verdicts,
+    reasoning_verdicts,
+)
 from calibration_intervals import SKEWED, coverage, skewed_coverage, token_coverage
 from calibration_kit import AROUND, HALF_ZERO, MATH, NEAR_ZERO, SHAPES, Line
 from calibration_laws import LAWS, SPEED_UPS
@@ -69,7 +77,7 @@ def cells() -> Iterator[Cell]:
 def _one_law() -> Iterator[Cell]:
     """One model drawn twice, and laws that change nothing at the edge: any word is false."""
     sizes = [(128, 128), (1024, 1024), (16, 16), (64, 256), (1024, 64), (64, 64), (256, 64), RAGGED, (64, 1024)]
-    for i, shape in enumerate(SHAPES):
+    for i, shape in enumerate(shape for shape in SHAPES if shape != "all at .2"):
         # each shape meets every number of problems, and several numbers of draws in turn
         for j, problems in enumerate((5, 8, 10, 30, 50, 100, 500)):
             turn = sizes[(i + j) % len(sizes)]
@@ -122,7 +130,7 @@ def _changes() -> Iterator[Cell]:
 def _speed_ups() -> Iterator[Cell]:
     for change in SPEED_UPS:
         every = change.startswith(("odds doubled", "log-odds"))
-        for shape in SHAPES if every else (MATH, HALF_ZERO, NEAR_ZERO, LOG_UNIFORM):
+        for shape in tuple(SHAPES) if every else (MATH, HALF_ZERO, NEAR_ZERO, LOG_UNIFORM):
             yield Cell("faster", refuted_folds, {"shape": shape, "change": change})
     for change in ("odds doubled, at F = 2", "log-odds shaken by sd .5, at F = 4"):
         for problems, n in ((30, (1024, 1024)), (10, (128, 128)), (500, (64, 256)), (100, (1024, 64)), (500, (16, 16))):
@@ -169,6 +177,13 @@ def _clusters() -> Iterator[Cell]:
         for throughout in (0.0, 0.7):
             kwargs = {"shape": HALF_ZERO, "problems": 100, "rates": rates, "throughout": throughout}
             yield Cell("lucky clusters", cluster_verdicts, kwargs | {"correlation": 0.0 if throughout else 0.2}, 0.25)
+    # sides whose draws agree to different degrees
+    for correlation in ((0.1, 0.0), (0.3, 0.1), (0.3, 0.0), (0.6, 0.3), (0.0, 0.6)):
+        for shape, problems in ((LOG_UNIFORM, 100), (MATH, 200)):
+            kwargs = {"shape": shape, "problems": problems, "correlation": correlation}
+            yield Cell("clusters", cluster_verdicts, kwargs, 0.25)
+    for shape in (AIME, "all at .2"):
+        yield Cell("cluster certificates", cluster_certificates, {"shape": shape, "problems": 60}, 0.25)
     for shape in BACKGROUNDS:
         for sizes in ((FEW, FEW), (EIGHT, EIGHT), (UNEQUAL, UNEQUAL)):
             kwargs = {"shape": shape, "problems": 200, "correlation": 0.1, "sizes": sizes, "gained": 0.05}
@@ -246,6 +261,7 @@ TITLES = {
     "graded": "Lucky guesses, rates from a graded sample, 500 problems, 128 draws a side",
     "clusters": "Draws that are not independent",
     "lucky clusters": "Lucky guesses in draws that are not independent, 100 problems",
+    "cluster certificates": "Wrong members of certified categories, clustered draws",
     "cluster power": "A gain among clustered draws",
     "reasoning": "Reasoning judged in part, 128 draws a side",
     "modes": "One model drawn twice, by mode",
@@ -300,6 +316,10 @@ NOTES = {
     ),
     "lucky clusters": (
         "The same with verifiers that accept wrong draws at rates of base / tuned, which the audit is told."
+    ),
+    "cluster certificates": (
+        "Mean share of wrong members of each category, certified by one draw of each seed (target at most 5 %), and by "
+        "all draws as if they were independent (no target)."
     ),
     "cluster power": (
         "5 % of 200 problems go from 0 to .5 in clusters with correlation .1. No target: what to expect."

@@ -5,13 +5,16 @@ from __future__ import annotations
 import numpy as np
 from calibration_kit import SHAPES, Line
 
+from analysis.certified import certify, default_eps
+from analysis.cluster_null import single_draws
+from analysis.clusters import cells_of
 from analysis.counts import Counts
 from analysis.dependence import look
 from analysis.judged import judged_counts
 from analysis.pair import AuditSettings, Pair
 from analysis.readings import group_nulls
 from analysis.records import AnswerCounts, Draws, ModelSamples
-from analysis.support import answer_support
+from analysis.support import CATEGORIES, answer_support
 from analysis.units import judge_units, units
 from analysis.verdict import Rules, judge, judge_counts
 
@@ -116,6 +119,35 @@ def cluster_verdicts(
         Line(row, "draw by draw", blind / trials, trials),
         Line(row, "noticed", noticed / trials, trials),
     ]
+
+
+def cluster_certificates(
+    trials: int, rng: np.random.Generator, *, shape: str, problems: int = 200, correlation: float = 0.3, seeds: int = 32
+) -> list[Line]:
+    """Mean share of wrong members of each certified category where draws agree in clusters of 8: certified by one draw
+    of each cluster, as the audit does, and draw by draw; at the default eps of the former."""
+    eps = default_eps(seeds, problems) or 0.5
+    wrong = np.zeros((2, 4))
+    for _ in range(trials):
+        truth = [SHAPES[shape](rng, problems) for _ in range(2)]
+        sides = [
+            samples_of(clustered(p, rng, sizes=(8,) * seeds, correlation=correlation), (8,) * seeds) for p in truth
+        ]
+        above = [p > eps for p in truth]
+        right = np.select([above[0] & above[1], above[0], above[1]], [0, 1, 2], 3)
+        cells = tuple(cells_of(side.draws, "seed") for side in sides if side.draws is not None)
+        counts = (single_draws((cells[0], cells[1])), tuple(Counts(side.n, side.correct) for side in sides))
+        for row, (b, t) in enumerate(counts):
+            category = certify(b, t, eps=eps).category
+            for i in range(4):
+                claimed = category == i
+                wrong[row, i] += (right[claimed] != i).mean() if claimed.any() else 0.0
+    lines = []
+    for i, name in enumerate(CATEGORIES):
+        row = f"{shape}; {problems} problems; {seeds} seeds of 8, correlation {correlation:g}"
+        lines.append(Line(row, name, wrong[0, i] / trials, trials, at_most=0.05))
+        lines.append(Line(row, f"{name}, draw by draw", wrong[1, i] / trials, trials))
+    return lines
 
 
 def _seeds(sizes: tuple[tuple[int, ...] | None, tuple[int, ...] | None]) -> str:

@@ -73,7 +73,7 @@ def coverage(
                 -np.expm1(ks * np.log1p(-np.minimum(x, 1 - 1e-15))[:, None]).mean(axis=0) for x in (p, sharpened(p))
             )
             before, after = (
-                Estimate(table[x][:, ks - 1].mean(axis=0), *draws_only_interval(counts, x, ks)) for x in (c, other)
+                Estimate(table[x][:, ks - 1].mean(axis=0), *draws_only_interval(counts, x, k=ks)) for x in (c, other)
             )
             hits["fixed"] += (before.low <= one) & (one <= before.high)
             low, high = difference_interval(before, after)

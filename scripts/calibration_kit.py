@@ -38,6 +38,7 @@ SHAPES: dict[str, Shape] = {
     "20 % zero, else Beta(.15, .6)": zeros_and(0.2, lambda rng, size: rng.beta(0.15, 0.6, size)),
     "logit-normal, mean -3, sd 3": lambda rng, size: special.expit(rng.normal(-3, 3, size)),
     "all at .006": lambda rng, size: np.full(size, 0.006),
+    "all at .2": lambda rng, size: np.full(size, 0.2),
     "like AIME: 25 % zero, else .001 to .05 or Beta(1, 2)": lambda rng, size: mixed(
         rng,
         (0.25, 0.4, 0.35),

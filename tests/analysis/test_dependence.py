@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from calibration_draws import cluster_verdicts, clustered, samples_of
+from calibration_draws import cluster_certificates, cluster_verdicts, clustered, samples_of
 
 from analysis.__main__ import main
 from analysis.audit import AuditSettings, audit
@@ -137,3 +137,32 @@ def test_doubled_rows_are_noticed(tmp_path):
     pq.write_table(pa.Table.from_pylist(rows + rows), twice)
     assert "every row is there 2 times" in load([str(twice)]).warnings[0]
     assert multiplicity(np.arange(50), np.full(50, 8)) == 1  # one answer a problem: greedy, not doubled
+
+
+def test_draws_that_agree_more_on_one_side_count_one_a_cluster():
+    rng = np.random.default_rng(3)
+    p = rng.beta(0.3, 2, 150)
+    base, tuned = (samples_of(clustered(p, rng, correlation=correlation)) for correlation in (0.4, 0.0))
+    found = look(base, tuned)
+    assert found.single and "each by one draw of it, since the sides' draws agree to different degrees" in str(
+        found.warnings
+    )
+    # a tuned model whose draws do not agree reaches more with the same success probabilities
+    called, blind, _ = cluster_verdicts(10, np.random.default_rng(4), shape=SHAPE, problems=100, correlation=(0.4, 0.0))
+    assert not called.missed and blind.share > 0.3
+    document = audit(base, tuned, settings=FAST)
+    base_row = document["problems_detail"][0]["base"]
+    assert base_row["n"] == 128 and base_row["high"] - base_row["low"] > 0.15  # of 16 draws
+    assert document["benchmarks"]["b"]["certified"]["eps"] == pytest.approx(np.log(20 * 150) / 16)
+
+
+@pytest.mark.parametrize("how", [{"correlation": 0.3}, {"throughout": 0.7}])
+def test_lucky_guesses_do_not_decide_where_clusters_are_relabelled(how):
+    called, blind, _ = cluster_verdicts(8, np.random.default_rng(5), shape=SHAPE, problems=80, rates=(0.01, 0.0), **how)
+    assert not called.missed and blind.share > 0.8
+
+
+def test_certificates_of_clustered_draws_rest_on_one_draw_of_each():
+    lines = cluster_certificates(20, np.random.default_rng(6), shape="all at .2", problems=60)
+    share = {line.column: line.share for line in lines}
+    assert not any(line.missed for line in lines) and max(share.values()) > 0.5  # draw by draw, most are wrong
