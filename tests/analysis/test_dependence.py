@@ -165,4 +165,4 @@ def test_lucky_guesses_do_not_decide_where_clusters_are_relabelled(how):
 def test_certificates_of_clustered_draws_rest_on_one_draw_of_each():
     lines = cluster_certificates(20, np.random.default_rng(6), shape="all at .2", problems=60)
     share = {line.column: line.share for line in lines}
-    assert not any(line.missed for line in lines) and max(share.values()) > 0.5  # draw by draw, most are wrong
+    assert not any(line.missed for line in lines) and max(share.values()) > 0.1  # draw by draw, many are wrong
