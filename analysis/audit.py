@@ -27,6 +27,7 @@ from analysis.intervals import Bootstrap, clopper_pearson
 from analysis.lucky import tipping_points, tipping_words, verdicts_at_least
 from analysis.null import Null
 from analysis.pair import DEFAULTS, AuditSettings, Pair
+from analysis.patterns import PatternCounts, pattern_rates
 from analysis.posterior import posterior
 from analysis.published import published
 from analysis.readings import (
@@ -56,6 +57,7 @@ def audit(
     *,
     redraw: ModelSamples | None = None,
     scores: Scores | None = None,
+    patterns: tuple[PatternCounts, PatternCounts] | None = None,
     settings: AuditSettings = DEFAULTS,
     warnings: Sequence[str] = (),
     progress: Callable[[str], None] = lambda benchmark: None,
@@ -67,6 +69,7 @@ def audit(
     base, tuned: aligned, that is, the same problems in the same order, every n >= 1.
     redraw: a second, independent draw of the base, aligned with it.
     scores: log-probabilities of texts under the models.
+    patterns: draws of base and tuned by reasoning pattern.
     settings: what to compute, and how surely.
     warnings: lines of `align`, repeated in the document.
     progress: told each benchmark before its turn.
@@ -118,6 +121,8 @@ def audit(
         section, certificate, plan = _section(
             pair, nulls[name], bounds=bounds.at(index), single=single, independent=here is None
         )
+        if patterns is not None:
+            section["patterns"] = pattern_rates(pair, patterns[0].at(index), tuned=patterns[1].at(index))
         readings = {label: by[name] for label, by in other.items()}
         adjusted = len(names) > 1 and name != POOLED
         section["verdict"] = judged[name].verdict
@@ -170,7 +175,7 @@ def audit(
                 "pyarrow": pyarrow.__version__,
             },
             "seed": settings.seed,
-            "warnings": [*warnings, *refused, *dependence.warnings],
+            "warnings": [*warnings, *refused, *dependence.warnings, *_unread(patterns)],
         }
     )
 
@@ -187,6 +192,15 @@ def _bounds_of(scores: Scores | None, base: ModelSamples, *, tuned: ModelSamples
         if why:
             refused.append(f"scores do not certify the {side}'s support: {why}")
     return Bounds(*found), refused
+
+
+def _unread(patterns: tuple[PatternCounts, PatternCounts] | None) -> list[str]:
+    """A line for each side of whose draws some have no text."""
+    return [
+        f"{side.unread:,} draws of the {name} have no text, so reasoning patterns leave them out"
+        for name, side in zip(("base", "tuned model"), patterns or (), strict=False)
+        if side.unread
+    ]
 
 
 def _lucky(b: Counts, t: Counts, *, rates: tuple[float, float], rules: Rules) -> dict[str, Any]:
@@ -242,6 +256,7 @@ def _section(
         "posterior": posterior(pair),
         "equivalence": equivalence(pair),
         "tail_miss": tail_miss(pair),
+        "patterns": None,
         "split_halves": sections.halves(pair),
         "suspicious_flips": sections.flips(pair),
         "advice": sections.advice(pair),
