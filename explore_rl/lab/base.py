@@ -32,7 +32,7 @@ from explore_rl.lab import countdown, tokenizer, worked, worked_evaluation
 class Recipe:
     """Everything that makes a base model.
 
-    kinds: relative weight of the documents of each kind of problem.
+    families: relative weight of the documents of each family of problems.
     steps, batch_size: of pre-training, in documents.
     learning_rate: its peak, after a linear warm-up over `warmup` steps; then a straight line to zero.
     level_weights: relative weight of each level, by its count of numbers.
@@ -44,7 +44,7 @@ class Recipe:
     """
 
     seed: int = 0
-    kinds: dict[str, float] = field(default_factory=lambda: {"countdown": 1.0})
+    families: dict[str, float] = field(default_factory=lambda: {"countdown": 1.0})
     steps: int = 2500
     batch_size: int = 256
     learning_rate: float = 2e-3
@@ -62,8 +62,9 @@ class Recipe:
 
 COUNTDOWN = Recipe()
 WORKED = Recipe(
-    kinds={"worked": 0.6, "worked_evaluation": 0.4},
-    steps=2000,
+    families={"worked": 0.6, "worked_evaluation": 0.4},
+    steps=2400,
+    batch_size=128,
     threads=1,
     level_weights={4: 0.75, 5: 0.25},
     unfaithful=0.15,
@@ -74,13 +75,11 @@ WORKED = Recipe(
 def documents(recipe: Recipe) -> Iterator[tuple[str, str]]:
     """Endless (prompt, completion) pairs, the same ones for the same recipe."""
     rng = random.Random(recipe.seed)
-    streams = {kind: _OF_KIND[kind](recipe, rng) for kind in recipe.kinds}
-    kinds = list(streams)
-    weights = list(recipe.kinds.values())
+    streams = [_DOCUMENTS[family](recipe, rng) for family in recipe.families]
+    weights = list(recipe.families.values())
     while True:
-        # Of one kind alone nothing is drawn.
-        kind = kinds[0] if len(kinds) == 1 else rng.choices(kinds, weights)[0]
-        yield next(streams[kind])
+        # Where there is one family alone, nothing is drawn for it.
+        yield next(streams[0] if len(streams) == 1 else rng.choices(streams, weights)[0])
 
 
 def _of_countdown(recipe: Recipe, rng: random.Random) -> Iterator[tuple[str, str]]:
@@ -123,7 +122,7 @@ def _of_worked_evaluation(recipe: Recipe, rng: random.Random) -> Iterator[tuple[
         yield worked_evaluation.prompt(expression), " ".join(map(str, steps))
 
 
-_OF_KIND = {
+_DOCUMENTS = {
     "countdown": _of_countdown,
     "worked": _of_worked,
     "worked_evaluation": _of_worked_evaluation,
