@@ -60,16 +60,18 @@ class Recipe:
     context: int = 64
 
 
-COUNTDOWN = Recipe()
-WORKED = Recipe(
-    families={"worked": 0.6, "worked_evaluation": 0.4},
-    steps=2400,
-    batch_size=128,
-    threads=1,
-    level_weights={4: 0.75, 5: 0.25},
-    unfaithful=0.15,
-    context=96,
-)
+RECIPES = {
+    "lab:base": Recipe(),
+    "lab:worked": Recipe(
+        families={"worked": 0.6, "worked_evaluation": 0.4},
+        steps=2400,
+        batch_size=128,
+        threads=1,
+        level_weights={4: 0.85, 5: 0.15},
+        unfaithful=0.15,
+        context=96,
+    ),
+}
 
 
 def documents(recipe: Recipe) -> Iterator[tuple[str, str]]:

@@ -137,7 +137,8 @@ def _chains(values: tuple[int, ...], target: int) -> tuple[str, ...]:
 
 # --- one chain -------------------------------------------------------------------------------------------------------
 
-_STEP = re.compile(r"(0|[1-9][0-9]*)([-+*/])(0|[1-9][0-9]*)=(0|[1-9][0-9]*)")
+_VALUE = "(0|[1-9][0-9]{0,8})"  # a right chain has no value of more than six digits
+_STEP = re.compile(f"{_VALUE}([-+*/]){_VALUE}={_VALUE}")
 
 
 class NotAChain(ValueError):

@@ -21,10 +21,7 @@ from fractions import Fraction
 
 from explore_rl.lab import countdown, worked
 from explore_rl.lab.countdown import NUMBER, PRODUCT, SUM, Node
-from explore_rl.lab.worked import LEVELS as LEVELS
 from explore_rl.lab.worked import Step, result_of
-from explore_rl.lab.worked import mode as mode
-from explore_rl.lab.worked import region as region
 
 
 def prompt(expression: str) -> str:
