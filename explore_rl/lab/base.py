@@ -64,10 +64,10 @@ RECIPES = {
     "lab:base": Recipe(),
     "lab:worked": Recipe(
         families={"worked": 0.6, "worked_evaluation": 0.4},
-        steps=2400,
-        batch_size=128,
+        steps=2000,
+        batch_size=96,
         threads=1,
-        level_weights={4: 0.85, 5: 0.15},
+        level_weights={4: 0.9, 5: 0.1},
         unfaithful=0.15,
         context=96,
     ),
