@@ -19,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="lab_command", metavar="COMMAND", required=True)
     _add_problems(commands)
     _add_exact(commands)
+    _add_tree(commands)
     _add_build_base(commands)
 
 
@@ -73,6 +74,23 @@ def _add_exact(commands: Any) -> None:
     audit.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
+def _add_tree(commands: Any) -> None:
+    tree = commands.add_parser(
+        "tree",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        help="the search tree of one problem, exactly, under several models side by side",
+        description="Draw what models would write for one problem, branch by branch with exact probabilities: every\n"
+        "correct answer, each model's most probable wrong ones, and what is left over. Writes OUT.svg and OUT.png.\n\n"
+        'example: explore-rl lab tree "5 3 10=8" lab:base runs/grpo-seed0/final --out tree',
+    )
+    tree.add_argument("problem", metavar="PROBLEM", help="its prompt: '5 3 10=8', or an expression")
+    tree.add_argument("models", nargs="+", metavar="MODEL", help="checkpoint folder or embedded model, the base first")
+    tree.add_argument("--family", default="countdown", choices=FAMILIES, help="default: %(default)s")
+    tree.add_argument("--wrong", type=int, default=8, help="wrong completions of each model (default: %(default)s)")
+    tree.add_argument("--temperature", type=float, default=1.0, help="default: 1")
+    tree.add_argument("--out", type=Path, default=Path("tree"), help="of both files, without ending (default: tree)")
+
+
 def _add_build_base(commands: Any) -> None:
     build = commands.add_parser(
         "build-base",
@@ -93,7 +111,7 @@ def _add_build_base(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    return {"problems": _problems, "exact": _exact, "build-base": _build_base}[args.lab_command](args)
+    return {"problems": _problems, "exact": _exact, "tree": _tree, "build-base": _build_base}[args.lab_command](args)
 
 
 def _numbers(text: str) -> list[float]:
@@ -190,6 +208,26 @@ def _exact(args: argparse.Namespace) -> int:
         exact.write_json(args.out, document | {"temperature": args.temperature, "top_p": args.top_p})
     if args.out:
         print(f"\nwritten: {args.out}")
+    return 0
+
+
+# --- tree ------------------------------------------------------------------------------------------------------------
+
+
+def _tree(args: argparse.Namespace) -> int:
+    from explore_rl.lab import logprobs, tree
+
+    if args.wrong < 0 or args.temperature <= 0:
+        raise InputError("--wrong must be at least 0 and --temperature above 0")
+    if not args.out.parent.is_dir():
+        raise InputError(f"{args.out.parent}: no such folder to write into")
+    problem = tree.problem_of(args.problem, args.family)
+    models = {name: logprobs.load_model(name) for name in args.models}
+    found = tree.search_tree(problem, models, wrong=args.wrong, temperature=args.temperature)
+    print(tree.table(found))
+    targets = [args.out.with_name(f"{args.out.name}.{kind}") for kind in ("svg", "png")]
+    tree.draw(found, targets)
+    print(f"written: {' and '.join(map(str, targets))}")
     return 0
 
 
