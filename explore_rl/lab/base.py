@@ -64,7 +64,7 @@ RECIPES = {
     "lab:base": Recipe(),
     "lab:worked": Recipe(
         families={"worked": 0.6, "worked_evaluation": 0.4},
-        steps=2000,
+        steps=1500,
         batch_size=96,
         threads=1,
         level_weights={4: 0.9, 5: 0.1},

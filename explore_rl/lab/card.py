@@ -93,8 +93,9 @@ def _what_it_answers(recipe: Recipe) -> str:
             " number once and equals 8."
         )
     return (
-        "works in steps. `5 3 10 2=9:` is to be continued by a chain such as `10+5=15 2*3=6 15-6=9` that uses each number"
-        " once and\ncomes to 8; `5*(3+4)-2:` by a chain that computes the expression, such as `3+4=7 5*7=35 35-2=33`."
+        "works in steps. `5 3 10 2=9:` is to be continued by a chain such as `10+5=15 2*3=6 15-6=9` that uses each"
+        " number\nonce and comes to 9; `5*(3+4)-2:` by a chain that computes the expression, such as"
+        " `3+4=7 5*7=35 35-2=33`."
     )
 
 
