@@ -31,7 +31,7 @@ FIXED = (
 )
 
 
-def hold(output: Path, config: Config, make: Callable[[Config], Path]) -> None:
+def hold(output: Path, config: Config, *, make: Callable[[Config], Path]) -> None:
     """Makes the anchor and holds it to the recorded one, or records it where there is none.
 
     Raises InputError if the weights moved; it names both commits.

@@ -180,7 +180,7 @@ def check_runs(configs: list[Config]) -> list[Needs]:
             key = (settings.train, settings.format, settings.limit)
             if key not in loaded:
                 loaded[key] = load_problems(settings.train, format=settings.format, limit=settings.limit)
-            together.check(chosen, config, loaded[key])
+            together.check(chosen, config, problems=loaded[key])
         except InputError as error:
             raise InputError(f"{config.name}, seed {config.seed}: {error}") from None
         needs.append(needs_of(chosen, config))
@@ -209,7 +209,7 @@ def run_sweep(
     with SharedActors(base_engine) as shared:
         if waiting and sweep.anchor is not None and not is_helper:
             log.info("the anchor: %s, %d steps", sweep.anchor.run.output, anchor.STEPS)
-            anchor.hold(sweep.output, sweep.anchor, lambda config: run(config, actors=shared.serving(config)))
+            anchor.hold(sweep.output, sweep.anchor, make=lambda config: run(config, actors=shared.serving(config)))
         if begin:
             begin(len(waiting))
         for number, config in enumerate(waiting, start=1):

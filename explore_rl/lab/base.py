@@ -88,7 +88,7 @@ def _of_countdown(recipe: Recipe, rng: random.Random) -> Iterator[tuple[str, str
     while True:
         # An expression whose value is a target of its level, and few of the rare region.
         level, numbers = _numbers(recipe, countdown.LEVELS, rng=rng)
-        writing, value = countdown.random_expression(numbers, recipe.operator_weights, rng)
+        writing, value = countdown.random_expression(numbers, recipe.operator_weights, rng=rng)
         if value is None or value > level.max_target:
             continue
         if countdown.region(writing) == "product_of_sum" and rng.random() >= recipe.product_of_sum:
@@ -99,7 +99,7 @@ def _of_countdown(recipe: Recipe, rng: random.Random) -> Iterator[tuple[str, str
 def _of_worked(recipe: Recipe, rng: random.Random) -> Iterator[tuple[str, str]]:
     while True:
         level, numbers = _numbers(recipe, worked.LEVELS, rng=rng)
-        steps = worked.random_chain(numbers, recipe.operator_weights, rng)
+        steps = worked.random_chain(numbers, recipe.operator_weights, rng=rng)
         chain = " ".join(map(str, steps))
         value = steps[-1].result
         if not 0 < value <= level.max_target or _is_left_out(chain, recipe, rng=rng):
@@ -110,7 +110,7 @@ def _of_worked(recipe: Recipe, rng: random.Random) -> Iterator[tuple[str, str]]:
 def _of_worked_evaluation(recipe: Recipe, rng: random.Random) -> Iterator[tuple[str, str]]:
     while True:
         level, numbers = _numbers(recipe, worked.LEVELS, rng=rng)
-        expression, steps = worked_evaluation.random_expression(numbers, recipe.operator_weights, rng)
+        expression, steps = worked_evaluation.random_expression(numbers, recipe.operator_weights, rng=rng)
         if not 0 < steps[-1].result <= level.max_target:
             continue
         if _is_left_out(" ".join(map(str, steps)), recipe, rng=rng):
@@ -230,7 +230,7 @@ def pretrain(recipe: Recipe) -> tuple[Qwen2ForCausalLM, PreTrainedTokenizerFast]
     return model.eval(), codes
 
 
-def save(model: Qwen2ForCausalLM, codes: Any, folder: Path, texts: dict[str, str]) -> None:
+def save(model: Qwen2ForCausalLM, codes: Any, *, folder: Path, texts: dict[str, str]) -> None:
     """An ordinary Hugging Face checkpoint, float32, written aside and renamed: complete or not there.
 
     model, codes: the model and its tokenizer.

@@ -41,7 +41,7 @@ def write(recipe: Recipe, model: PreTrainedModel, *, name: str, tokenizer: PreTr
     for spec in (spec for family in recipe.families for spec in MEASURED[family]):
         asked = problems.load(spec)
         pairs, index = exact.sequences(asked, tokenizer)
-        audit = exact.summarise(asked, index, logprobs.completion_logprobs(model, pairs))
+        audit = exact.summarise(asked, index, logprobs=logprobs.completion_logprobs(model, pairs))
         short = spec.removeprefix(names.PREFIX).replace("?", ", ").replace("&", ", ")
         passes.append(f"| {short} | " + " | ".join(f"{value:.4f}" for value in audit.pass_at_k(KS).values()) + " |")
         for region, figures in audit.regions().items():

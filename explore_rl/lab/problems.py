@@ -157,7 +157,7 @@ def _worked_evaluation(level: int, split: str) -> Iterator[Problem]:
             value = 0
             expression = ""
             while not 0 < value <= rules.max_target or expression in seen:
-                expression, steps = worked_evaluation.random_expression(numbers, dict.fromkeys("+-*/", 1.0), rng)
+                expression, steps = worked_evaluation.random_expression(numbers, dict.fromkeys("+-*/", 1.0), rng=rng)
                 value = steps[-1].result
             seen.add(expression)
             yield _with_traces(

@@ -128,7 +128,7 @@ def _grow(known: Mapping[str, np.ndarray], correct: set[str], *, start: int) -> 
     first = texts[0]
     if len(texts) == 1:
         status = "correct" if first in correct else "wrong"
-        return Branch(first[start:], known[first][:, -1], status, [])
+        return Branch(first[start:], known[first][:, -1], status=status)
     branch = Branch(first[start:shared], known[first][:, shared])
     # By the next character; a text that ends here is a branch of its own.
     by_next: dict[str, dict[str, np.ndarray]] = {}
@@ -137,7 +137,7 @@ def _grow(known: Mapping[str, np.ndarray], correct: set[str], *, start: int) -> 
     branch.children = [_grow(group, correct, start=shared) for group in by_next.values()]
     # What leaves within a child's run of characters leaves here, as far as a picture can tell.
     rest = np.maximum(branch.probability - sum(child.probability for child in branch.children), 0.0)
-    branch.children.append(Branch("", rest, "other"))
+    branch.children.append(Branch("", rest, status="other"))
     return branch
 
 
@@ -231,7 +231,7 @@ def draw(tree: Tree, targets: Sequence[Path]) -> None:
             1, len(tree.models), figsize=(6.4 * len(tree.models), height), layout="constrained", squeeze=False
         )
         for position, (axis, name) in enumerate(zip(axes[0], tree.models, strict=True)):
-            _draw_branch(axis, tree.root, places, position=position, before="")
+            _draw_branch(axis, tree.root, places=places, position=position, before="")
             success = sum(leaf.probability[position] for leaf in tree.root.leaves if leaf.status == "correct")
             axis.set_title(f"{_short(name)}: correct in one draw {_figure(success)}", fontsize=10)
             axis.set(xlim=(-0.2, deepest + 2.4), ylim=(lowest + 0.8, -0.8))
@@ -267,7 +267,7 @@ def _is_shown(branch: Branch) -> bool:
 
 
 def _draw_branch(
-    axis: Any, branch: Branch, places: Mapping[int, tuple[float, float]], *, position: int, before: str
+    axis: Any, branch: Branch, *, places: Mapping[int, tuple[float, float]], position: int, before: str
 ) -> None:
     """The branch's children with their lines, and what is below them."""
     from matplotlib.patheffects import withStroke
@@ -299,7 +299,7 @@ def _draw_branch(
         else:
             halo = [withStroke(linewidth=2, foreground="white")]
             axis.text(to_x, to_y - 0.15, text, va="bottom", ha="right", fontsize=7, path_effects=halo)
-        _draw_branch(axis, child, places, position=position, before=text)
+        _draw_branch(axis, child, places=places, position=position, before=text)
 
 
 def _short(name: str) -> str:

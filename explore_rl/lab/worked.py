@@ -26,7 +26,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from explore_rl.lab.countdown import Level
@@ -54,14 +54,14 @@ class Step:
         """The same step with the operands of a sum or a product in ascending order."""
         if self.operator in "-/" or self.left <= self.right:
             return self
-        return Step(self.right, self.operator, self.left, self.result)
+        return replace(self, left=self.right, right=self.left)
 
 
-def result_of(operator: str, left: int, right: int) -> int | None:
+def result_of(operator: str, *, left: int, right: int) -> int | None:
     """The whole number from 0 on that `left operator right` is; None where it is none.
 
-    >>> result_of("-", 3, 5), result_of("/", 7, 2), result_of("/", 0, 2), result_of("/", 2, 0)
-    (None, None, 0, None)
+    >>> [result_of(operator, left=6, right=4) for operator in "+-*/"], result_of("/", left=0, right=4)
+    ([10, 2, 24, None], 0)
     """
     match operator:
         case "+":
@@ -92,9 +92,9 @@ def _moves(values: tuple[int, ...]) -> tuple[tuple[Step, tuple[int, ...]], ...]:
     for i, j in itertools.permutations(range(len(values)), 2):
         others = [value for position, value in enumerate(values) if position not in (i, j)]
         for operator in OPERATORS:
-            result = result_of(operator, values[i], values[j])
+            result = result_of(operator, left=values[i], right=values[j])
             if result is not None:
-                step = Step(values[i], operator, values[j], result)
+                step = Step(left=values[i], operator=operator, right=values[j], result=result)
                 moves[step] = tuple(sorted([*others, result]))
     return tuple(moves.items())
 
@@ -159,7 +159,7 @@ def read(text: str) -> list[Step]:
         if found is None:
             raise NotAChain(f"step {number} is not written as value, operator, value, =, value: {part[:20]!r}")
         left, operator, right, result = found.groups()
-        steps.append(Step(int(left), operator, int(right), int(result)))
+        steps.append(Step(left=int(left), operator=operator, right=int(right), result=int(result)))
     return steps
 
 
@@ -178,7 +178,7 @@ def fault(steps: Sequence[Step], numbers: Sequence[int]) -> str | None:
             if at_hand[value] == 0:
                 return f"step {number}: there is no {value} to use"
             at_hand[value] -= 1
-        right = result_of(step.operator, step.left, step.right)
+        right = result_of(step.operator, left=step.left, right=step.right)
         if right is None:
             return f"step {number}: {step.left}{step.operator}{step.right} is no whole number from 0 on"
         if right != step.result:
@@ -242,7 +242,7 @@ def region(chain: str) -> str:
 # --- at random: what a base model is pre-trained on -------------------------------------------------------------------
 
 
-def random_chain(numbers: Sequence[int], operators: dict[str, float], rng: random.Random) -> list[Step]:
+def random_chain(numbers: Sequence[int], operators: dict[str, float], *, rng: random.Random) -> list[Step]:
     """A random chain over the numbers: two values and an operator at random for each step.
 
     numbers: in any order.
@@ -256,9 +256,9 @@ def random_chain(numbers: Sequence[int], operators: dict[str, float], rng: rando
     while len(values) > 1:
         i, j = rng.sample(range(len(values)), 2)
         operator = rng.choices(names, cum_weights=cumulative)[0]
-        result = result_of(operator, values[i], values[j])
+        result = result_of(operator, left=values[i], right=values[j])
         if result is None:
             continue
-        steps.append(Step(values[i], operator, values[j], result))
+        steps.append(Step(left=values[i], operator=operator, right=values[j], result=result))
         values = [value for position, value in enumerate(values) if position not in (i, j)] + [result]
     return steps

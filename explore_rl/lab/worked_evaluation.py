@@ -90,10 +90,10 @@ def _moves(bag: Bag) -> Iterator[tuple[Step, Bag]]:
                 continue
             # Two parts of one sign are added and keep it; of two signs the left one's is kept.
             operator = ("+" if kind == SUM else "*") if sign == other_sign else ("-" if kind == SUM else "/")
-            result = result_of(operator, part, other)
+            result = result_of(operator, left=part, right=other)
             if result is None:
                 continue
-            step = Step(part, operator, other, result)
+            step = Step(left=part, operator=operator, right=other, result=result)
             others = tuple(parts[k] for k in range(len(parts)) if k not in (i, j))
             if others:
                 yield step, (kind, (*others, (sign, result)))
@@ -140,7 +140,7 @@ def _after(reading: tuple[Node, ...], step: Step) -> Iterator[tuple[Node, ...]]:
 
 
 def random_expression(
-    numbers: Sequence[int], operators: dict[str, float], rng: random.Random
+    numbers: Sequence[int], operators: dict[str, float], *, rng: random.Random
 ) -> tuple[str, list[Step]]:
     """The expression that a random chain over the numbers computes, in its canonical writing, and the chain.
 
@@ -148,7 +148,7 @@ def random_expression(
     operators: relative weight of each.
     rng: what is drawn from.
     """
-    steps = worked.random_chain(numbers, operators, rng)
+    steps = worked.random_chain(numbers, operators, rng=rng)
     reading = tuple(_number(value) for value in numbers)
     for step in steps:
         reading = next(_after(reading, step))
