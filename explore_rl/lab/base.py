@@ -32,7 +32,6 @@ from explore_rl.lab import countdown, tokenizer, worked, worked_evaluation
 class Recipe:
     """Everything that makes a base model.
 
-    families: relative weight of the documents of each family of problems.
     steps, batch_size: of pre-training, in documents.
     learning_rate: its peak, after a linear warm-up over `warmup` steps; then a straight line to zero.
     level_weights: relative weight of each level, by its count of numbers.
@@ -41,10 +40,10 @@ class Recipe:
     wrong_target: share of prompts that show a random target.
     unfaithful: share of the worked evaluations with a false step.
     context: tokens that a prompt and its answer may have.
+    families: relative weight of the documents of each family of problems.
     """
 
     seed: int = 0
-    families: dict[str, float] = field(default_factory=lambda: {"countdown": 1.0})
     steps: int = 2500
     batch_size: int = 256
     learning_rate: float = 2e-3
@@ -58,6 +57,7 @@ class Recipe:
     wrong_target: float = 0.4
     unfaithful: float = 0.0
     context: int = 64
+    families: dict[str, float] = field(default_factory=lambda: {"countdown": 1.0})
 
 
 RECIPES = {
