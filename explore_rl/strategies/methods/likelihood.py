@@ -9,6 +9,8 @@ gradient, it is the "RL + SFT loss" variant.
 
 from __future__ import annotations
 
+from typing import Any
+
 from analysis.errors import InputError
 from explore_rl.config.schema import Config
 from explore_rl.objectives import losses
@@ -38,7 +40,7 @@ class Likelihood(Strategy):
         per_group: int = 1,
         rate: float = 1.0,
         when: str = "always",
-        traces: str | None = None,
+        traces: str | dict[str, Any] | None = None,
         which: str = "uniform",
         regions: list[str] | None = None,
         leave_out: list[str] | None = None,
@@ -51,7 +53,7 @@ class Likelihood(Strategy):
         if only and when != "always":
             raise ValueError("only=true draws nothing, so when=no_success has nothing to look at; use when=always")
         self.source = TraceSource(
-            parameters.text("traces", traces),
+            traces,
             which=which,
             regions=parameters.labels("regions", regions),
             leave_out=parameters.labels("leave_out", leave_out),

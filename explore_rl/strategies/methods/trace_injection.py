@@ -9,6 +9,8 @@ near-certain ones left alone. Trace tokens share the normaliser of the policy gr
 
 from __future__ import annotations
 
+from typing import Any
+
 from explore_rl.config.schema import Config
 from explore_rl.objectives import losses
 from explore_rl.objectives.terms import LossTerm
@@ -49,7 +51,7 @@ class TraceInjection(Strategy):
         statistics: str = "all",
         gamma: float = 0.1,
         clip: float | None = None,
-        traces: str | None = None,
+        traces: str | dict[str, Any] | None = None,
         which: str = "uniform",
         regions: list[str] | None = None,
         leave_out: list[str] | None = None,
@@ -66,7 +68,7 @@ class TraceInjection(Strategy):
         elif statistics == "all":
             self.biases = "statistics=all puts traces into a baseline that then differs between components"
         self.source = TraceSource(
-            parameters.text("traces", traces),
+            traces,
             which=which,
             regions=parameters.labels("regions", regions),
             leave_out=parameters.labels("leave_out", leave_out),
