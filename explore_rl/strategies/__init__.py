@@ -26,6 +26,18 @@ STRATEGIES = {
     "prorl": "explore_rl.strategies.methods.prorl:ProRL",
     "ppo": "explore_rl.strategies.methods.ppo:Ppo",
     "flow_rl": "explore_rl.strategies.methods.flow_rl:FlowRL",
+    "pass_at_k": "explore_rl.strategies.methods.pass_at_k:PassAtK",
+    "pkpo": "explore_rl.strategies.methods.pkpo:Pkpo",
+    "w_reinforce": "explore_rl.strategies.methods.w_reinforce:WReinforce",
+    "f_grpo": "explore_rl.strategies.methods.f_grpo:FGrpo",
+    "bbg": "explore_rl.strategies.methods.bbg:Bbg",
+    "ucpo": "explore_rl.strategies.methods.ucpo:Ucpo",
+    "mode_partition": "explore_rl.strategies.methods.mode_partition:ModePartition",
+    "unlikeliness": "explore_rl.strategies.methods.unlikeliness:Unlikeliness",
+    "darling": "explore_rl.strategies.methods.darling:Darling",
+    "rep_exp": "explore_rl.strategies.methods.rep_exp:RepExp",
+    "entropy_advantage": "explore_rl.strategies.methods.entropy_advantage:EntropyAdvantage",
+    "adaptive_entropy": "explore_rl.strategies.methods.adaptive_entropy:AdaptiveEntropy",
 }
 
 

@@ -15,11 +15,15 @@ def whole(name: str, value: Any, *, least: int) -> int:
     return value
 
 
-def number(name: str, value: Any, *, above: float = -math.inf, below: float = math.inf) -> float:
-    """A finite number, strictly between `above` and `below`."""
+def number(
+    name: str, value: Any, *, least: float = -math.inf, above: float = -math.inf, below: float = math.inf
+) -> float:
+    """A finite number: at least `least`, and strictly between `above` and `below`."""
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not is_number or not (math.isfinite(value) and above < value < below):
-        if above == -math.inf:
+    if not is_number or not (math.isfinite(value) and above < value < below and value >= least):
+        if least > -math.inf:
+            bounds = f" of at least {least:g}"
+        elif above == -math.inf:
             bounds = ""
         elif below == math.inf:
             bounds = f" above {above:g}"

@@ -28,6 +28,7 @@ class Remax(Strategy):
 
     name = "remax"
     acts_on_draws = True
+    turn = "first"
     trial = Trial(off={"share": 0.0})
 
     def __init__(self, *, share: float = 1.0):
