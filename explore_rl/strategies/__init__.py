@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import inspect
 from typing import Any
 
 from analysis.errors import InputError
 from explore_rl.config.schema import Config
 from explore_rl.strategies.base import Strategy
+from explore_rl.strategies.parameters import names_of
 from explore_rl.strategies.together import assemble, check_class
 
 # name -> "module:Class"
@@ -38,6 +38,10 @@ STRATEGIES = {
     "rep_exp": "explore_rl.strategies.methods.rep_exp:RepExp",
     "entropy_advantage": "explore_rl.strategies.methods.entropy_advantage:EntropyAdvantage",
     "adaptive_entropy": "explore_rl.strategies.methods.adaptive_entropy:AdaptiveEntropy",
+    "rl_plus": "explore_rl.strategies.methods.rl_plus:RlPlus",
+    "srft": "explore_rl.strategies.methods.srft:Srft",
+    "hpt": "explore_rl.strategies.methods.hpt:Hpt",
+    "relift": "explore_rl.strategies.methods.relift:Relift",
 }
 
 
@@ -80,7 +84,7 @@ def class_of(name: str, where: str = "strategies") -> type[Strategy]:
 
 
 def _refuse_unknown_options(kind: type[Strategy], options: dict[str, Any], *, where: str) -> None:
-    known = [parameter for parameter in inspect.signature(kind.__init__).parameters if parameter != "self"]
+    known = names_of(kind)
     for key in options:
         if key not in known:
             hint = _nearest(key, known)

@@ -1,12 +1,26 @@
-"""Checks of what a recipe gives to a strategy's constructor.
+"""What a recipe may give to a strategy's constructor, and checks of it.
 
-Each returns the value, or raises ValueError with one line.
+Each check returns the value, or raises ValueError with one line.
 """
 
 from __future__ import annotations
 
+import inspect
 import math
 from typing import Any
+
+
+def names_of(kind: type) -> list[str]:
+    """What the class's constructor takes: where it passes **options on, those of the next class as well."""
+    names: list[str] = []
+    for cls in kind.__mro__:
+        if "__init__" not in vars(cls):
+            continue
+        own = list(inspect.signature(cls.__init__).parameters.values())[1:]
+        names += [p.name for p in own if p.kind is not p.VAR_KEYWORD and p.name not in names]
+        if not any(p.kind is p.VAR_KEYWORD for p in own):
+            break
+    return names
 
 
 def whole(name: str, value: Any, *, least: int) -> int:
