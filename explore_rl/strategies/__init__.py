@@ -42,6 +42,12 @@ STRATEGIES = {
     "srft": "explore_rl.strategies.methods.srft:Srft",
     "hpt": "explore_rl.strategies.methods.hpt:Hpt",
     "relift": "explore_rl.strategies.methods.relift:Relift",
+    "prefix_rl": "explore_rl.strategies.methods.prefix_rl:PrefixRL",
+    "prefix_rft": "explore_rl.strategies.methods.prefix_rft:PrefixRft",
+    "bread": "explore_rl.strategies.methods.bread:Bread",
+    "hints": "explore_rl.strategies.methods.hints:Hints",
+    "rlep": "explore_rl.strategies.methods.rlep:Rlep",
+    "ex_grpo": "explore_rl.strategies.methods.ex_grpo:ExGrpo",
 }
 
 
