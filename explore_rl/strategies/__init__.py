@@ -48,6 +48,10 @@ STRATEGIES = {
     "hints": "explore_rl.strategies.methods.hints:Hints",
     "rlep": "explore_rl.strategies.methods.rlep:Rlep",
     "ex_grpo": "explore_rl.strategies.methods.ex_grpo:ExGrpo",
+    "dph_rl": "explore_rl.strategies.methods.dph_rl:DphRl",
+    "pba": "explore_rl.strategies.methods.pba:Pba",
+    "witness_floor": "explore_rl.strategies.methods.witness_floor:WitnessFloor",
+    "rlpr": "explore_rl.strategies.methods.rlpr:Rlpr",
 }
 
 

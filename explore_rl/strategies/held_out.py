@@ -39,7 +39,10 @@ def key_of(problem: Problem) -> tuple[str, ...]:
     True
     """
     if problem.verifier == "countdown" and isinstance(problem.answer, dict):
-        return ("countdown", *map(str, sorted(problem.answer["numbers"])))  # splits share no numbers, whatever the target
+        return (
+            "countdown",
+            *map(str, sorted(problem.answer["numbers"])),
+        )  # splits share no numbers, whatever the target
     return tuple(words(problem))
 
 

@@ -74,7 +74,7 @@ class Bank:
         return self.kept.get(problem, [])
 
     def sample(self, group: Group, index: int, *, kept: Kept, context: StepContext, in_baseline: bool) -> Sample:
-        """The success as a sample of `group`, the draw's group number `index`; "past_logprob" says how likely it was."""
+        """The success as a sample of `group`, the draw's number `index`; its "past_logprob" says how likely it was."""
         like = Request(
             problem=group.problem.id,
             group=index,

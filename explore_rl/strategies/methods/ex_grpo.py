@@ -11,7 +11,6 @@ when it was drawn, is shaped as LUFFY shapes traces:
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -86,7 +85,9 @@ class ExGrpo(Strategy):
     def inject(self, groups: list[Group], context: StepContext) -> None:
         for index in context.kept["places"]:
             group = groups[index]
-            sample = self.bank.sample(group, index, kept=self._surest(group, context), context=context, in_baseline=True)
+            sample = self.bank.sample(
+                group, index, kept=self._surest(group, context), context=context, in_baseline=True
+            )
             sample.terms = {self.term_name("ex_grpo"): 1.0}
             group.samples.append(sample)
         context.metrics["replayed"] = context.metrics.get("replayed", 0.0) + len(context.kept["places"])

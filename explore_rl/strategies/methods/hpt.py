@@ -1,4 +1,4 @@
-"""HPT, hybrid post-training (arXiv 2509.04419): a problem that the policy solves is reinforced, one it fails is imitated.
+"""HPT, hybrid post-training (arXiv 2509.04419): what the policy solves is reinforced, what it fails is imitated.
 
 Acts at: inject (it sees which groups failed), terms. With P the share of a group's draws that are right,
 

@@ -60,7 +60,7 @@ class Relift(FromTraces):
         taken = [Group(by_id[name], []) for name in self.buffer if name in by_id]
         self.buffer = []
         self.source.prepare([group.problem for group in taken], context)
-        wanted = {index: 1 for index in range(len(taken))}
+        wanted = dict.fromkeys(range(len(taken)), 1)
         for index, picked in self.source.pick(taken, wanted, context=context).items():
             for usable in picked:
                 sample = self.source.sample(taken[index], index, usable=usable, context=context, in_baseline=False)

@@ -54,7 +54,7 @@ class RepExp(Strategy):
 
 
 def projected(hidden: np.ndarray, dimension: int, rng: np.random.Generator) -> np.ndarray:
-    """[n, h] -> [n, dimension], float64, by entries of -1, 0 and 1 (a third each half, Achlioptas); as it is if small."""
+    """[n, h] -> [n, dimension], float64, by a sparse random projection (entries -1, 0 and 1); as it is if small."""
     hidden = hidden.astype(np.float64)
     if hidden.shape[1] <= dimension:
         return hidden

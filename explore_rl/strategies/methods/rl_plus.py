@@ -4,7 +4,7 @@ Acts at: plan, inject (as trace injection), terms. A trace token has probability
 step; who wrote it is unknown, and stands in the mixture as (pi_old + 1) / 2:
 
     w  = 2 pi / (pi_old + (pi_old + 1) / 2) = 2 pi / (1.5 pi_old + .5)       at most 1 while pi = pi_old
-    A' = A (1 - sg[pi])^gamma                                                tokens that the policy is sure of count less
+    A' = A (1 - sg[pi])^gamma                                                what the policy is sure of counts less
     loss = -w A'                                                             no clip
 
 The 1 is a density of 1 a token and not 1 / |V|: a choice of design, not an estimator.

@@ -35,7 +35,9 @@ class Unlikeliness(Strategy):
     def reward(self, groups: list[Group], context: StepContext) -> None:
         taken = []
         for group in groups:
-            drawn = [s for s in group.samples if s.reward is not None and s.rollout.drawn and "old_logprob" in s.columns]
+            drawn = [
+                s for s in group.samples if s.reward is not None and s.rollout.drawn and "old_logprob" in s.columns
+            ]
             means = np.array([s.columns["old_logprob"].mean(dtype=np.float64) for s in drawn])
             ranks = np.argsort(np.argsort(-means, kind="stable"), kind="stable")  # 0: the likeliest
             for sample, rank, is_right in zip(drawn, ranks, right(drawn), strict=True):
