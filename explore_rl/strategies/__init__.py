@@ -52,6 +52,7 @@ STRATEGIES = {
     "pba": "explore_rl.strategies.methods.pba:Pba",
     "witness_floor": "explore_rl.strategies.methods.witness_floor:WitnessFloor",
     "rlpr": "explore_rl.strategies.methods.rlpr:Rlpr",
+    "curriculum": "explore_rl.strategies.methods.curriculum:Curriculum",
 }
 
 

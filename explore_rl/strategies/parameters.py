@@ -53,6 +53,14 @@ def share(name: str, value: Any) -> float:
     return float(value)
 
 
+def rising(name: str, values: Any) -> list[float]:
+    """Shares that do not fall, one at least. name: of one parameter, or of several in their order."""
+    found = [share(name, value) for value in values] if isinstance(values, (list, tuple)) else []
+    if not found or found != sorted(found):
+        raise ValueError(f"{name}={values!r}: expected shares that do not fall, one at least")
+    return found
+
+
 def flag(name: str, value: Any) -> bool:
     if not isinstance(value, bool):
         raise ValueError(f"{name}={value!r}: expected true or false")

@@ -7,6 +7,8 @@ import math
 import numpy as np
 
 from explore_rl.strategies.base import StepContext
+from explore_rl.strategies.trace_options import FromTraces
+from explore_rl.strategies.traces import UsableTrace, chosen_groups, without_success
 from explore_rl.types import Group, Request
 
 PREFIX = "prefix"  # the source of such draws
@@ -40,3 +42,12 @@ def go_on(
         source=PREFIX,
         prefix_ids=prefix,
     )
+
+
+def traces_of_failed(strategy: FromTraces, groups: list[Group], context: StepContext) -> dict[int, UsableTrace]:
+    """One trace for each group that was drawn and failed as a whole, as far as `strategy.rate` reaches; by index."""
+    strategy.source.prepare([g.problem for g in groups], context)
+    chosen = chosen_groups(groups, strategy.rate, context)
+    failed = {i: 1 for i, group in enumerate(groups) if chosen[i] and group.samples and without_success(group)}
+    picked = strategy.source.pick(groups, failed, context=context)
+    return {index: traces[0] for index, traces in picked.items() if traces}

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from explore_rl.objectives import readouts
 from explore_rl.strategies.base import StepContext, given
 from explore_rl.strategies.held_out import refuse_held_out
 from explore_rl.types import Group, Request, Sample, Status, Verdict
@@ -69,6 +70,14 @@ class Bank:
             score=float(verdict.score or 0.0),
         )
         self.kept[problem] = [*self.kept.get(problem, []), kept][-self.size :]
+
+    def surest(self, group: Group, context: StepContext) -> Kept:
+        """The problem's success whose tokens have the least entropy under the present policy: lucky ones have much."""
+        stored = self.of(group.problem.id)
+        prompt = context.encode_prompt(group.problem)
+        sequences = [(np.concatenate([prompt, np.array(k.tokens, dtype=np.int32)]), len(prompt)) for k in stored]
+        found = context.read(sequences, (readouts.entropy(context.config.rollout.temperature),))
+        return stored[int(np.argmin([entropy.mean() for (entropy,) in found]))]
 
     def of(self, problem: str) -> list[Kept]:
         return self.kept.get(problem, [])

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from explore_rl.strategies import parameters
 from explore_rl.strategies.base import StepContext, Trial
-from explore_rl.strategies.prefixes import beginning, go_on
+from explore_rl.strategies.prefixes import beginning, go_on, traces_of_failed
 from explore_rl.strategies.trace_options import FromTraces
-from explore_rl.strategies.traces import UsableTrace, chosen_groups, without_success
+from explore_rl.strategies.traces import UsableTrace, without_success
 from explore_rl.types import Group, Request
 
 
@@ -46,7 +46,8 @@ class Bread(FromTraces):
         if round == 0 or round > self.attempts:
             return requests
         if round == 1:
-            context.kept["trees"] = self._begin(groups, context)
+            failed = traces_of_failed(self, groups, context)
+            context.kept["trees"] = {index: Branch(trace) for index, trace in failed.items()}
         trees: dict[int, Branch] = context.kept["trees"]
         wanted = []
         for index, branch in trees.items():
@@ -57,10 +58,3 @@ class Bread(FromTraces):
                 wanted += [request] * self.branches
         context.metrics["branched"] = context.metrics.get("branched", 0.0) + len(wanted)
         return requests + wanted
-
-    def _begin(self, groups: list[Group], context: StepContext) -> dict[int, Branch]:
-        self.source.prepare([g.problem for g in groups], context)
-        chosen = chosen_groups(groups, self.rate, context)
-        failed = {i: 1 for i, group in enumerate(groups) if chosen[i] and group.samples and without_success(group)}
-        picked = self.source.pick(groups, failed, context=context)
-        return {index: Branch(traces[0]) for index, traces in picked.items() if traces}

@@ -17,14 +17,13 @@ import numpy as np
 from torch import Tensor
 
 from explore_rl.config.schema import Config
-from explore_rl.objectives import readouts
 from explore_rl.objectives.losses import ratio_of
 from explore_rl.objectives.terms import LossTerm
 from explore_rl.strategies import parameters
 from explore_rl.strategies.base import StepContext, Strategy, Trial
 from explore_rl.strategies.builtin.group_advantage import POLICY_GRADIENT
-from explore_rl.strategies.in_group import right
-from explore_rl.strategies.replay import REPLAY, Bank, Kept
+from explore_rl.strategies.replay import Bank
+from explore_rl.strategies.solve_rates import SolveRates
 from explore_rl.strategies.traces import drop_for_traces
 from explore_rl.types import Group, Problem, Request
 
@@ -48,7 +47,7 @@ class ExGrpo(Strategy):
         self.gamma = parameters.number("gamma", gamma, above=0)
         self.start = parameters.share("start", start)
         self.bank = Bank(self.name, size=parameters.whole("size", size, least=1))
-        self.solved: dict[str, float] = {}  # share of the draws that were right, by problem, when it was met last
+        self.rates = SolveRates()
         self.begun = False
 
     def terms(self, config: Config) -> list[LossTerm]:
@@ -64,59 +63,44 @@ class ExGrpo(Strategy):
 
     def choose(self, problems: list[Problem], context: StepContext) -> list[Problem]:
         size = context.config.algorithm.group_size
-        by_id = {problem.id: problem for problem in context.problems}
-        partly = [name for name, solved in self.solved.items() if 0 < solved < 1 and name in by_id]
-        count = min(int(self.share * len(problems)), len(partly)) if self.begun else 0
-        context.kept["replayed"] = set()
-        if not count:
-            return problems
-        weights = np.array([np.exp(-((self.solved[name] * size - size / 2) ** 2) / 2) + 1e-12 for name in partly])
-        drawn = context.rng.choice(partly, size=count, replace=False, p=weights / weights.sum())
-        context.kept["replayed"] = {str(name) for name in drawn}
-        return [by_id[str(name)] for name in drawn] + problems[count:]
+
+        def weight(solved: float) -> float:
+            return float(np.exp(-((solved - 0.5) ** 2) * size**2 / 2) + 1e-12) if 0 < solved < 1 else 0.0
+
+        count = int(self.share * len(problems)) if self.begun else 0
+        problems, context.kept["replayed"] = self.rates.choose(problems, count, weight=weight, context=context)
+        return problems
 
     def plan(self, requests: list[Request], groups: list[Group], round: int, context: StepContext) -> list[Request]:
         if round:
             return requests
-        replayed = {i: 1 for i, g in enumerate(groups) if g.problem.id in context.kept["replayed"]}
-        context.kept["places"] = [i for i in replayed if self.bank.of(groups[i].problem.id)]
-        return drop_for_traces(requests, {i: replayed[i] for i in context.kept["places"]})
+        names = context.kept["replayed"]
+        context.kept["places"] = [
+            i for i, g in enumerate(groups) if g.problem.id in names and self.bank.of(g.problem.id)
+        ]
+        return drop_for_traces(requests, dict.fromkeys(context.kept["places"], 1))
 
     def inject(self, groups: list[Group], context: StepContext) -> None:
         for index in context.kept["places"]:
-            group = groups[index]
-            sample = self.bank.sample(
-                group, index, kept=self._surest(group, context), context=context, in_baseline=True
-            )
+            kept = self.bank.surest(groups[index], context)
+            sample = self.bank.sample(groups[index], index, kept=kept, context=context, in_baseline=True)
             sample.terms = {self.term_name("ex_grpo"): 1.0}
-            group.samples.append(sample)
+            groups[index].samples.append(sample)
         context.metrics["replayed"] = context.metrics.get("replayed", 0.0) + len(context.kept["places"])
 
-    def _surest(self, group: Group, context: StepContext) -> Kept:
-        """The success whose tokens have the least entropy under the present policy."""
-        stored = self.bank.of(group.problem.id)
-        prompt = context.encode_prompt(group.problem)
-        sequences = [(np.concatenate([prompt, np.array(k.tokens, dtype=np.int32)]), len(prompt)) for k in stored]
-        found = context.read(sequences, (readouts.entropy(context.config.rollout.temperature),))
-        return stored[int(np.argmin([entropy.mean() for (entropy,) in found]))]
-
     def keep(self, groups: list[Group], context: StepContext) -> tuple[list[Group], int]:
-        shares = []
-        for group in groups:
-            own = [s for s in group.samples if s.rollout.drawn and s.rollout.request.source != REPLAY]
-            if own:
-                shares.append(float(right(own).mean()))
-                self.solved[group.problem.id] = shares[-1]
+        shares = self.rates.note(groups)
         self.begun = self.begun or (bool(shares) and float(np.mean(shares)) > self.start)
         context.metrics["stored"] = context.metrics.get("stored", 0.0) + self.bank.add(groups, context)
         return groups, 0
 
     def state(self) -> dict[str, Any]:
-        return {"bank": self.bank.state(), "solved": self.solved, "begun": self.begun}
+        return {"bank": self.bank.state(), "rates": self.rates.state(), "begun": self.begun}
 
     def load_state(self, state: dict[str, Any]) -> None:
         self.bank.load_state(state["bank"])
-        self.solved, self.begun = dict(state["solved"]), state["begun"]
+        self.rates.load_state(state["rates"])
+        self.begun = state["begun"]
 
 
 def shaped_replay(logprob: Tensor, past_logprob: Tensor, advantage: Tensor, *, gamma: float) -> Tensor:

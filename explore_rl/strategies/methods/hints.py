@@ -20,9 +20,9 @@ import numpy as np
 from explore_rl.strategies import parameters
 from explore_rl.strategies.base import StepContext, Trial
 from explore_rl.strategies.in_group import right
-from explore_rl.strategies.prefixes import PREFIX, beginning, go_on
+from explore_rl.strategies.prefixes import PREFIX, beginning, go_on, traces_of_failed
 from explore_rl.strategies.trace_options import FromTraces
-from explore_rl.strategies.traces import UsableTrace, chosen_groups, without_success
+from explore_rl.strategies.traces import UsableTrace, without_success
 from explore_rl.types import Group, Problem, Request
 
 
@@ -53,9 +53,7 @@ class Hints(FromTraces):
         **options,
     ):
         super().__init__(**options)
-        self.tiers = [parameters.share("tiers", tier) for tier in tiers]
-        if not self.tiers or self.tiers != sorted(self.tiers):
-            raise ValueError(f"tiers={tiers!r}: expected shares that rise, one at least")
+        self.tiers = parameters.rising("tiers", tiers)
         self.draws = parameters.whole("draws", draws, least=1)
         self.place = parameters.choice("place", place, ("prefix", "prompt"))
         self.use = parameters.choice("use", use, ("join", "replace", "swap"))
@@ -63,18 +61,14 @@ class Hints(FromTraces):
         if "{prompt}" not in self.template or "{hint}" not in self.template:
             raise ValueError(f"template={template!r}: expected the slots {{prompt}} and {{hint}}")
         self.after = parameters.share("after", after)
-        self.hinted: dict[tuple[str, int], Problem] = {}  # kept, since the trainer knows prompts by their problem
+        self.hinted: dict[tuple[str, str], Problem] = {}  # kept, since the trainer knows prompts by their problem
 
     def plan(self, requests: list[Request], groups: list[Group], round: int, context: StepContext) -> list[Request]:
         early = context.number < self.after * context.config.run.steps
         if round == 0 or round > len(self.tiers) or early:
             return requests
         if round == 1:
-            self.source.prepare([g.problem for g in groups], context)
-            chosen = chosen_groups(groups, self.rate, context)
-            failed = {i: 1 for i, group in enumerate(groups) if chosen[i] and group.samples and without_success(group)}
-            picked = self.source.pick(groups, failed, context=context)
-            context.kept["hints"] = {index: traces[0] for index, traces in picked.items() if traces}
+            context.kept["hints"] = traces_of_failed(self, groups, context)
         wanted = []
         for index, trace in context.kept["hints"].items():
             if without_success(groups[index]):
@@ -86,18 +80,17 @@ class Hints(FromTraces):
         if self.place == "prefix":
             return go_on(group, index, prefix=beginning(trace.tokens, self.tiers[tier]), context=context)
         problem = group.problem
-        key = (problem.id, tier)
-        if key not in self.hinted:
-            shown = trace.trace.text[: int(self.tiers[tier] * len(trace.trace.text))]
-            prompt = problem.prompt
-            if isinstance(prompt, str):
-                hinted = self.template.format(prompt=prompt, hint=shown)
-            else:
-                last = {**prompt[-1], "content": self.template.format(prompt=prompt[-1]["content"], hint=shown)}
-                hinted = [*prompt[:-1], last]
-            self.hinted[key] = replace(problem, prompt=hinted)
-        prompt_ids = context.encode_prompt(self.hinted[key])
-        return go_on(group, index, prefix=np.zeros(0, dtype=np.int32), context=context, prompt_ids=prompt_ids)
+        shown = trace.trace.text[: int(self.tiers[tier] * len(trace.trace.text))]
+        hinted = self.hinted.setdefault((problem.id, shown), self._with_hint(problem, shown))
+        nothing = np.zeros(0, dtype=np.int32)
+        return go_on(group, index, prefix=nothing, context=context, prompt_ids=context.encode_prompt(hinted))
+
+    def _with_hint(self, problem: Problem, hint: str) -> Problem:
+        if isinstance(problem.prompt, str):
+            return replace(problem, prompt=self.template.format(prompt=problem.prompt, hint=hint))
+        *before, last = problem.prompt
+        content = self.template.format(prompt=last["content"], hint=hint)
+        return replace(problem, prompt=[*before, {**last, "content": content}])
 
     def inject(self, groups: list[Group], context: StepContext) -> None:
         for index in context.kept.pop("hints", {}):

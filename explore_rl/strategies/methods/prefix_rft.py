@@ -38,11 +38,8 @@ class PrefixRft(FromTraces):
 
     def __init__(self, *, low: float = 0.8, high: float = 0.95, final: float = 0.05, top: float = 0.2, **options):
         super().__init__(**options)
-        self.low, self.high = parameters.share("low", low), parameters.share("high", high)
-        self.final = parameters.share("final", final)
+        self.final, self.low, self.high = parameters.rising("final, low, high", (final, low, high))
         self.top = parameters.share("top", top)
-        if not final <= low <= high:
-            raise ValueError(f"final={final!r}, low={low!r}, high={high!r}: expected final <= low <= high")
 
     def plan(self, requests: list[Request], groups: list[Group], round: int, context: StepContext) -> list[Request]:
         if round:

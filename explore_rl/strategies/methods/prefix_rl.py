@@ -32,9 +32,7 @@ class PrefixRL(FromTraces):
 
     def __init__(self, *, low: float = 0.2, high: float = 0.8, rate: float = 0.5, **options):
         super().__init__(rate=rate, **options)
-        self.low, self.high = parameters.share("low", low), parameters.share("high", high)
-        if low > high:
-            raise ValueError(f"low={low!r}: expected at most high={high!r}")
+        self.low, self.high = parameters.rising("low, high", (low, high))
 
     def plan(self, requests: list[Request], groups: list[Group], round: int, context: StepContext) -> list[Request]:
         if round:

@@ -19,6 +19,7 @@ class Rlep(Strategy):
     """Replays own successes beside the draws.
 
     count: replays a group gets at most; 0: GRPO, which keeps a bank.
+    which: "uniform", or "surest": the one whose tokens have the least entropy now, for a count of 1.
     size: successes that are kept of a problem.
     """
 
@@ -27,17 +28,21 @@ class Rlep(Strategy):
     biases = "replays stand in the baseline"
     trial = Trial(off={"count": 0})
 
-    def __init__(self, *, count: int = 2, size: int = 16):
+    def __init__(self, *, count: int = 2, which: str = "uniform", size: int = 16):
         self.count = parameters.whole("count", count, least=0)
+        self.which = parameters.choice("which", which, ("uniform", "surest"))
+        if which == "surest" and count > 1:
+            raise ValueError(f"which=surest names one success; count={count!r}: expected 1")
         self.bank = Bank(self.name, size=parameters.whole("size", size, least=1))
 
     def inject(self, groups: list[Group], context: StepContext) -> None:
         replayed = 0
         for index, group in enumerate(groups):
             stored = self.bank.of(group.problem.id)
+            if self.which == "surest" and stored and self.count:
+                stored = [self.bank.surest(group, context)]
             for place in context.rng.permutation(len(stored))[: self.count]:
                 sample = self.bank.sample(group, index, kept=stored[place], context=context, in_baseline=True)
-                sample.terms = {**sample.terms}
                 group.samples.append(sample)
                 context.kept.setdefault("mine", set()).add(id(sample))
                 replayed += 1
