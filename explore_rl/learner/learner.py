@@ -153,7 +153,7 @@ class Learner:
         from explore_rl.learner.collate import Sequence
 
         readouts = tuple(readouts)
-        check_readouts(readouts, model, self.needs)
+        check_readouts(readouts, model, needs=self.needs)
         if not sequences:
             return []
         items = [Sequence(np.asarray(tokens, dtype=np.int32), prompt) for tokens, prompt in sequences]
@@ -188,7 +188,7 @@ class Learner:
 
     def refresh_base(self) -> None:
         """The frozen base model becomes the policy as it is now."""
-        check_readouts((), "base", self.needs)
+        check_readouts((), "base", needs=self.needs)
         self._all("refresh_base", [()] * len(self.actors), doing="refresh the base model")
 
     def reset_optimizer(self) -> None:

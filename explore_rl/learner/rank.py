@@ -118,7 +118,7 @@ class LearnerRank:
         self.frozen = self._load().eval().requires_grad_(False)
         if self.config.learner.zero_stage == 3:  # its shards are made whole layer by layer too
             self.frozen, *_ = deepspeed.initialize(
-                model=self.frozen, config=deepspeed_settings(self.config, self.kind, self.frozen)
+                model=self.frozen, config=deepspeed_settings(self.config, self.kind, model=self.frozen)
             )
 
     def _load(self, **kind: Any) -> Policy:
@@ -177,7 +177,7 @@ class LearnerRank:
         forward.eval()
         answers: list[Any] = [None] * len(shard.items)
         for batch in shard.micro_batches:
-            tokens, order, counts = collate(shard.items, batch, self.device)
+            tokens, order, counts = collate(shard.items, batch, device=self.device)
             values = [value.float().cpu().numpy() for value in forward(tokens, readouts)]
             ends = np.cumsum(counts)
             for place, (i, begin, end) in enumerate(zip(order, ends - counts, ends, strict=True)):
@@ -206,7 +206,7 @@ class LearnerRank:
         for part in parts:
             trained = self.trained[part.model]
             trained.begin()
-            finite = self._accumulate(trained, part, [terms[name] for name in part.terms], sums=sums)
+            finite = self._accumulate(trained, part, terms=[terms[name] for name in part.terms], sums=sums)
             norms[part.model] = trained.end(finite, self)
         # Every rank adds up the same sums in the same order, so all report the same.
         totals: Counter[str] = Counter()
@@ -215,7 +215,7 @@ class LearnerRank:
         padding = next((part.shard.padding_fraction for part in parts), 0.0)
         return _report(norms, totals, rate=rate, padding_fraction=padding)
 
-    def _accumulate(self, trained: Trained, part: Part, terms: list[LossTerm], *, sums: dict[str, float]) -> bool:
+    def _accumulate(self, trained: Trained, part: Part, *, terms: list[LossTerm], sums: dict[str, float]) -> bool:
         """Forward and backward over all micro-batches. Returns whether all losses were finite; adds to `sums`.
 
         Stops as soon as at least one rank has a loss that is not finite, before that micro-batch's backward pass.
@@ -253,7 +253,7 @@ class LearnerRank:
         items = part.shard.items
         sequences = [Sequence(row.tokens, row.prompt_length, row.mask != 0) for row in items]
         for batch in part.shard.micro_batches:
-            tokens, order, counts = collate(sequences, batch, self.device)
+            tokens, order, counts = collate(sequences, batch, device=self.device)
             values = dict(zip(readouts, trained.engine(tokens, readouts), strict=True))
             yield Outputs([items[i] for i in order], counts, first, values)
 

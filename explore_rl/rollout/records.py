@@ -39,7 +39,7 @@ SCHEMA = pa.schema(
 PER_TOKEN = ("prompt_tokens", "tokens", "logprobs", "old_logprobs")
 
 
-def rollout_columns(groups: list[Group], dropped: list[Group], step: int) -> pa.Table:
+def rollout_columns(groups: list[Group], dropped: list[Group], *, step: int) -> pa.Table:
     """One row a sample: what was drawn, by whom, what it was worth. Log-probabilities of given tokens are null.
 
     groups: the ones that count.

@@ -22,12 +22,12 @@ def clusters(samples: list[Sample], by: str) -> np.ndarray:
     labels = np.arange(len(samples))
     for i, sample in enumerate(samples):
         for j in range(i):
-            if labels[j] != labels[i] and _same(sample, samples[j], by):
+            if labels[j] != labels[i] and _same(sample, samples[j], by=by):
                 labels[labels == labels[i]] = labels[j]
     return labels
 
 
-def _same(one: Sample, other: Sample, by: str) -> bool:
+def _same(one: Sample, other: Sample, *, by: str) -> bool:
     if by == "mode":
         both_say = one.verdict.is_evidence and other.verdict.is_evidence
         mine, theirs = ((s.verdict.mode or s.verdict.answer) for s in (one, other))

@@ -13,7 +13,7 @@ from explore_rl.problems.overlap import words
 from explore_rl.types import Problem
 
 
-def refuse_held_out(name: str, problems: Iterable[Problem], config: Config) -> None:
+def refuse_held_out(name: str, problems: Iterable[Problem], *, config: Config) -> None:
     """Raises InputError for a problem that evaluations or audits of this run are made on, whatever its id.
 
     Two problems are one if their keys are equal: see `key_of`. Of laboratory problems the whole split counts, not only

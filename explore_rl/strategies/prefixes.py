@@ -44,10 +44,10 @@ def go_on(
     )
 
 
-def traces_of_failed(strategy: FromTraces, groups: list[Group], context: StepContext) -> dict[int, UsableTrace]:
+def traces_of_failed(strategy: FromTraces, groups: list[Group], *, context: StepContext) -> dict[int, UsableTrace]:
     """One trace for each group that was drawn and failed as a whole, as far as `strategy.rate` reaches; by index."""
     strategy.source.prepare([g.problem for g in groups], context)
-    chosen = chosen_groups(groups, strategy.rate, context)
+    chosen = chosen_groups(groups, strategy.rate, context=context)
     failed = {i: 1 for i, group in enumerate(groups) if chosen[i] and group.samples and without_success(group)}
     picked = strategy.source.pick(groups, failed, context=context)
     return {index: traces[0] for index, traces in picked.items() if traces}

@@ -49,7 +49,7 @@ class Bank:
         for group in groups:
             won = [s for s in group.samples if _is_own_success(s)]
             if won:
-                refuse_held_out(self.name, [group.problem], context.config)
+                refuse_held_out(self.name, [group.problem], config=context.config)
             known = {tuple(kept.tokens) for kept in self.kept.get(group.problem.id, [])}
             for sample in won:
                 tokens = tuple(sample.rollout.tokens.tolist())

@@ -42,7 +42,7 @@ def terms_of(strategies: list[Strategy], config: Config) -> tuple[list[LossTerm]
     return terms, free_terms(term for strategy, own in by_strategy if not strategy.regulariser for term in own)
 
 
-def check(strategies: list[Strategy], config: Config, problems: list[Problem]) -> None:
+def check(strategies: list[Strategy], config: Config, *, problems: list[Problem]) -> None:
     """Refuses what one strategy, or several together, cannot mean. Raises InputError.
 
     strategies: as `assemble` gives them.

@@ -57,8 +57,8 @@ class Injection(FromTraces):
     def __init__(self, *, per_group: int = 1, when: str = "always", statistics: str = "all", **options):
         super().__init__(**options)
         self.per_group = parameters.whole("per_group", per_group, least=1)
-        self.when = parameters.choice("when", when, WHEN)
-        self.statistics = parameters.choice("statistics", statistics, ("all", "on_policy"))
+        self.when = parameters.choice("when", when, choices=WHEN)
+        self.statistics = parameters.choice("statistics", statistics, choices=("all", "on_policy"))
         if when == "no_success":
             self.biases = "when=no_success injects where the draws failed"
         elif statistics == "all":
@@ -73,14 +73,14 @@ class Injection(FromTraces):
         return bool(self.trace_terms().keys() & sample.terms.keys())
 
     def check(self, config: Config, problems: list[Problem], others: list[Strategy]) -> None:
-        check_budget(self.name, self.per_group, config)
+        check_budget(self.name, self.per_group, config=config)
         super().check(config, problems, others)
 
     def plan(self, requests: list[Request], groups: list[Group], round: int, context: StepContext) -> list[Request]:
         if round > 0 or self.when != "always":
             return requests
         self.source.prepare([g.problem for g in groups], context)
-        chosen = chosen_groups(groups, self.rate, context)
+        chosen = chosen_groups(groups, self.rate, context=context)
         room = {}
         for index, group in enumerate(groups):
             usable = len(self.source.usable[group.problem.id])
@@ -92,7 +92,7 @@ class Injection(FromTraces):
         # Only now is it known which groups failed; with "always" `plan` has made room before the draws.
         if self.when == "no_success":
             self.source.prepare([g.problem for g in groups], context)
-            chosen = chosen_groups(groups, self.rate, context)
+            chosen = chosen_groups(groups, self.rate, context=context)
             room = {i: self.per_group if chosen[i] and without_success(g) else 0 for i, g in enumerate(groups)}
         else:
             room = context.kept["room"]

@@ -81,7 +81,7 @@ class TraceSource:
             self.from_file = load_traces(self.path)
         self.name = name
         taught = [problem for problem in problems if self.of(problem)]
-        refuse_held_out(name, taught, config)
+        refuse_held_out(name, taught, config=config)
         if not taught:
             raise InputError(
                 f"strategies: {name}: none of the training problems has a trace; give traces=FILE,"
@@ -99,13 +99,15 @@ class TraceSource:
         """Tokenises and verifies the traces of problems not met before."""
         by_id = {p.id: p for p in problems}  # at the turn of an epoch a problem may come twice in a step
         fresh = [p for p in by_id.values() if p.id not in self.usable or p.id in self.asked_again]
-        refuse_held_out(self.name, fresh, context.config)  # a problem may come from another strategy, not from the file
+        refuse_held_out(
+            self.name, fresh, config=context.config
+        )  # a problem may come from another strategy, not from the file
 
         # Tokenise; what does not fit the response budget is counted and left out.
         fitting: list[tuple[Problem, Trace, np.ndarray]] = []
         for problem in fresh:
             for trace in self.of(problem):
-                tokens = self._encode(problem, trace, context)
+                tokens = self._encode(problem, trace, context=context)
                 if tokens is None:
                     continue
                 if len(tokens) > context.config.rollout.max_new_tokens:
@@ -135,7 +137,7 @@ class TraceSource:
                 )
         self.asked_again = self.asked_again - {p.id for p in fresh} | without_evidence
 
-    def _encode(self, problem: Problem, trace: Trace, context: StepContext) -> np.ndarray | None:
+    def _encode(self, problem: Problem, trace: Trace, *, context: StepContext) -> np.ndarray | None:
         try:
             return context.encode_completion(trace.text)
         except InputError as error:
@@ -223,12 +225,12 @@ def drop_for_traces(requests: list[Request], replaced: dict[int, int]) -> list[R
     return kept[::-1]
 
 
-def chosen_groups(groups: list[Group], rate: float, context: StepContext) -> list[bool]:
+def chosen_groups(groups: list[Group], rate: float, *, context: StepContext) -> list[bool]:
     """Which groups get a trace: each with probability `rate`, the same draw for the same step after a resume."""
     return list(context.rng.random(len(groups)) < rate)
 
 
-def check_budget(name: str, per_group: int, config: Config) -> None:
+def check_budget(name: str, per_group: int, *, config: Config) -> None:
     """Refuses so many traces a group that nothing would be drawn. Raises InputError."""
     group_size = config.algorithm.group_size
     if not 1 <= per_group < group_size:

@@ -85,7 +85,7 @@ class TableLearner:
         self.optimizers = {"policy": make_optimizer(config.learner, self._parameters("policy"))}
         if needs.critic:
             peak = config.learner.critic_learning_rate
-            self.optimizers["critic"] = make_optimizer(config.learner, self._parameters("critic"), peak)
+            self.optimizers["critic"] = make_optimizer(config.learner, self._parameters("critic"), peak=peak)
         self.steps = dict.fromkeys(self.optimizers, 0)
         self.history: list[Update] = []
 
@@ -108,10 +108,10 @@ class TableLearner:
     ) -> list[tuple[np.ndarray, ...]]:
         """Of (token ids [L], prompt length) each, as `Learner.read`."""
         readouts = tuple(readouts)
-        check_readouts(readouts, model, self.needs)
+        check_readouts(readouts, model, needs=self.needs)
         found = []
         for tokens, prompt_length in sequences:
-            at, completion = _places(self.policy, tokens, prompt_length)
+            at, completion = _places(self.policy, tokens, prompt_length=prompt_length)
             sequence = torch.zeros(len(at), dtype=torch.int64)
             values = [self._value(model, r, at, targets=completion, sequence=sequence) for r in readouts]
             found.append(
@@ -157,7 +157,7 @@ class TableLearner:
             if not feeding:
                 continue
             outputs = self._outputs(model, feeding, own)
-            loss = self._loss(outputs, own, sums)
+            loss = self._loss(outputs, own, sums=sums)
             losses[model] = loss.item()
             norms[model] = self._step(model, loss)
             if model == "policy":
@@ -181,7 +181,7 @@ class TableLearner:
         """What the unmasked tokens of all rows give, one after the other."""
         first = first_readout(model, self.config.rollout.temperature)
         kept = [torch.from_numpy(row.mask != 0) for row in rows]
-        places = [_places(self.policy, row.tokens, row.prompt_length) for row in rows]
+        places = [_places(self.policy, row.tokens, prompt_length=row.prompt_length) for row in rows]
         at = torch.cat([at[keep] for (at, _), keep in zip(places, kept, strict=True)])
         targets = torch.cat([ids[keep] for (_, ids), keep in zip(places, kept, strict=True)])
         counts = [int(keep.sum()) for keep in kept]
@@ -191,7 +191,7 @@ class TableLearner:
             values[readout] = self._value(model, readout, at, targets=targets, sequence=sequence)
         return Outputs(rows, counts, first, values)
 
-    def _loss(self, outputs: Outputs, terms: list[LossTerm], sums: dict[str, float]) -> Tensor:
+    def _loss(self, outputs: Outputs, terms: list[LossTerm], *, sums: dict[str, float]) -> Tensor:
         first = outputs.values[outputs.first]
         parts: Parts = {}
         if wants_whole(terms):
@@ -217,7 +217,7 @@ class TableLearner:
             gradient *= min(1.0, limit / (norm + 1e-6)) if limit else 1.0
         peak = self.config.learner.critic_learning_rate if model == "critic" else None
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(self.config, self.steps[model], peak)
+            group["lr"] = learning_rate(self.config, self.steps[model], peak=peak)
         optimizer.step()
         self.steps[model] += 1
         for gradient, before in zip(gradients, unclipped, strict=True):
@@ -226,7 +226,7 @@ class TableLearner:
 
     def refresh_base(self) -> None:
         """As `Learner.refresh_base`."""
-        check_readouts((), "base", self.needs)
+        check_readouts((), "base", needs=self.needs)
         self.base = self.policy.copy()
         self.base_refreshed = True
 
@@ -281,7 +281,7 @@ class TableLearner:
         """There is nothing to end."""
 
 
-def _places(table: LogitTable, tokens: np.ndarray, prompt_length: int) -> tuple[Tensor, Tensor]:
+def _places(table: LogitTable, tokens: np.ndarray, *, prompt_length: int) -> tuple[Tensor, Tensor]:
     """The table's row of every completion token, and the token; int64 [T] each."""
     ids = tuple(int(token) for token in tokens)
     completion = ids[prompt_length:]

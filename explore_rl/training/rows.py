@@ -16,7 +16,7 @@ from explore_rl.strategies.signal import WORTH, token_advantage, token_worth
 from explore_rl.types import Group, Rollout, Row, Sample
 
 
-def make_minibatches(groups: list[Group], terms: list[LossTerm], config: Config, *, step: int) -> list[list[Row]]:
+def make_minibatches(groups: list[Group], terms: list[LossTerm], *, config: Config, step: int) -> list[list[Row]]:
     """The rows of every optimizer step of a batch.
 
     Whole groups are dealt out once globally from a seed, again in each epoch.
@@ -30,11 +30,11 @@ def make_minibatches(groups: list[Group], terms: list[LossTerm], config: Config,
             order = rng.permutation(len(groups))
         for part in np.array_split(order, algorithm.minibatches):
             samples = [s for i in sorted(part) for s in groups[i].samples if s.reward is not None and s.terms]
-            batches.append(make_rows(samples, terms, config))
+            batches.append(make_rows(samples, terms, config=config))
     return batches
 
 
-def make_rows(samples: list[Sample], terms: list[LossTerm], config: Config) -> list[Row]:
+def make_rows(samples: list[Sample], terms: list[LossTerm], *, config: Config) -> list[Row]:
     """One row a sample, its terms weighted by coefficient / normaliser of all `samples`.
 
     A sample without an unmasked token gets no row.
@@ -49,7 +49,9 @@ def make_rows(samples: list[Sample], terms: list[LossTerm], config: Config) -> l
     for normaliser in set(normaliser_of.values()):
         feeds = np.array([any(normaliser_of[name] == normaliser for name in s.terms) for s in samples], dtype=bool)
         weights[normaliser] = np.zeros(len(samples))
-        weights[normaliser][feeds] = row_weights(lengths[feeds], algorithm.aggregation, config.rollout.max_new_tokens)
+        weights[normaliser][feeds] = row_weights(
+            lengths[feeds], algorithm.aggregation, max_new_tokens=config.rollout.max_new_tokens
+        )
 
     wants_worth = any(WORTH in term.row_columns for term in terms)
     rows = []

@@ -130,7 +130,7 @@ class Trainer:
                 requests = strategy.plan(requests, groups, plan_round, context)
             if not requests:
                 break
-            requests = seeded(requests, self.config.seed, batch.number, attempt=attempt, plan_round=plan_round)
+            requests = seeded(requests, self.config.seed, number=batch.number, attempt=attempt, plan_round=plan_round)
             with batch.clock("generate"):
                 rollouts = self.generate(requests)
             with batch.clock("verify"):
@@ -165,7 +165,7 @@ class Trainer:
 
     def learn(self, batch: Batch) -> dict[str, float]:
         """The groups' rows change the weights, and the engines get them. Returns the step's metrics."""
-        minibatches = rows.make_minibatches(batch.groups, self.terms, self.config, step=batch.number)
+        minibatches = rows.make_minibatches(batch.groups, self.terms, config=self.config, step=batch.number)
         with batch.clock("train"):
             reports = self.actors.learner.update(minibatches, self.terms)
             for strategy, context in batch.acting:
@@ -179,7 +179,7 @@ class Trainer:
             gap = self.check_parity(batch.number)
 
         # Record.
-        self.folder.write_rollouts(batch.number, rollout_columns(batch.groups, batch.dropped, batch.number))
+        self.folder.write_rollouts(batch.number, rollout_columns(batch.groups, batch.dropped, step=batch.number))
         self.bad_steps = 0 if all(r.finite for r in reports) else self.bad_steps + 1
         metrics = metrics_of.of_groups(batch.groups, batch.dropped, free=self.free_terms)
         metrics |= metrics_of.of_updates(reports) | batch.clock.metrics()
@@ -307,7 +307,7 @@ class Trainer:
         """
         self.actors.weights.send(self.version)
         drafts = [self.draft(problem, index)[:4] for index, problem in enumerate(self.data.problems[:8])]
-        drawn = self.generate(seeded([request for draft in drafts for request in draft], self.config.seed, -1))
+        drawn = self.generate(seeded([request for draft in drafts for request in draft], self.config.seed, number=-1))
         self.actors.check_parity(drawn)
         if not self.parity.sequences:
             self.parity.choose(drawn)

@@ -134,7 +134,9 @@ def is_paid_by_every_member(outcome, groups, names):
     for sample in samples_of(groups):
         paid = 0.0
         if "kl in the reward" in names:
-            paid += 0.25 * divergences.in_reward("k3", sample.columns["old_logprob"], sample.columns["base_logprob"])
+            paid += 0.25 * divergences.in_reward(
+                "k3", sample.columns["old_logprob"], reference_logprob=sample.columns["base_logprob"]
+            )
         if "soft_overlong" in names:
             paid += 0.5 * (len(sample.rollout.tokens) - 2)  # of 3; the last is the buffer
         assert sample.verdict.score - sample.reward == pytest.approx(paid, abs=1e-9)

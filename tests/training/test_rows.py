@@ -26,7 +26,7 @@ def sample(length, advantage=1.0, source="policy", gap=0.0, truncated=False, pre
 
 def rows_of(samples, *overrides):
     config = load_config(None, list(overrides))
-    return rows.make_rows(valued(samples, config), terms_of(builtin.around([], config), config)[0], config)
+    return rows.make_rows(valued(samples, config), terms_of(builtin.around([], config), config)[0], config=config)
 
 
 def valued(samples, config):
@@ -86,7 +86,7 @@ def test_a_sample_that_left_its_group_makes_no_row_and_no_weight():
     left = sample(8)
     left.reward = None
     terms = terms_of(builtin.around([], config), config)[0]
-    (found,) = rows.make_minibatches([Group(PROBLEM, [sample(4), left])], terms, config, step=0)
+    (found,) = rows.make_minibatches([Group(PROBLEM, [sample(4), left])], terms, config=config, step=0)
     assert len(found) == 1 and found[0].terms["policy_gradient"] == pytest.approx(1 / 4)
 
 
@@ -95,7 +95,10 @@ def test_minibatches_are_whole_groups_dealt_out_from_the_seed():
     terms = terms_of(builtin.around([], config), config)[0]
     groups = [Group(PROBLEM, [sample(2 + g, advantage=g) for _ in range(3)]) for g in range(4)]
     dealt = [
-        [[r.columns["advantage"][0] for r in rows] for rows in rows.make_minibatches(groups, terms, config, step=step)]
+        [
+            [r.columns["advantage"][0] for r in rows]
+            for rows in rows.make_minibatches(groups, terms, config=config, step=step)
+        ]
         for step in (0, 0, 1)
     ]
     assert dealt[0] == dealt[1] and dealt[0] != dealt[2]

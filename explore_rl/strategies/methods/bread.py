@@ -46,7 +46,7 @@ class Bread(FromTraces):
         if round == 0 or round > self.attempts:
             return requests
         if round == 1:
-            failed = traces_of_failed(self, groups, context)
+            failed = traces_of_failed(self, groups, context=context)
             context.kept["trees"] = {index: Branch(trace) for index, trace in failed.items()}
         trees: dict[int, Branch] = context.kept["trees"]
         wanted = []

@@ -37,7 +37,7 @@ class Darling(Strategy):
 
     def __init__(self, *, floor: float = 0.1, by: str = "mode"):
         self.floor = parameters.share("floor", floor)
-        self.by = parameters.choice("by", by, KINDS)
+        self.by = parameters.choice("by", by, choices=KINDS)
 
     def check(self, config: Config, problems: list[Problem], others: list[Strategy]) -> None:
         if config.algorithm.kl != "none" and config.algorithm.kl_place == "reward":

@@ -56,7 +56,7 @@ class DphRl(Strategy):
         easy: float = 0.75,
         reinforce: bool = False,
     ):
-        self.divergence = parameters.choice("divergence", divergence, ("forward", "js"))
+        self.divergence = parameters.choice("divergence", divergence, choices=("forward", "js"))
         self.eta = parameters.number("eta", eta, above=0)
         self.count = parameters.whole("count", count, least=0)
         self.easy = parameters.share("easy", easy)
@@ -88,10 +88,10 @@ class DphRl(Strategy):
             is_easy = bool(anchors) and float(right(anchors).mean()) >= self.easy
             rehearsed += is_easy
             for sample in group.samples:
-                sample.terms = self._terms_of(sample, anchors, is_easy)
+                sample.terms = self._terms_of(sample, anchors, is_easy=is_easy)
         context.metrics["easy_groups"] = context.metrics.get("easy_groups", 0.0) + rehearsed
 
-    def _terms_of(self, sample: Sample, anchors: list[Sample], is_easy: bool) -> dict[str, float]:
+    def _terms_of(self, sample: Sample, anchors: list[Sample], *, is_easy: bool) -> dict[str, float]:
         if any(sample is anchor for anchor in anchors):
             return {self.term_name("dph"): self.eta} if is_easy and right([sample])[0] else {}
         drops = is_easy and not self.reinforce and sample.rollout.drawn

@@ -62,22 +62,20 @@ class ExGrpo(Strategy):
         ]
 
     def choose(self, problems: list[Problem], context: StepContext) -> list[Problem]:
-        size = context.config.algorithm.group_size
-
-        def weight(solved: float) -> float:
-            return float(np.exp(-((solved - 0.5) ** 2) * size**2 / 2) + 1e-12) if 0 < solved < 1 else 0.0
-
-        count = int(self.share * len(problems)) if self.begun else 0
-        problems, context.kept["replayed"] = self.rates.choose(problems, count, weight=weight, context=context)
+        spread = 1 / context.config.algorithm.group_size  # one draw
+        problems, context.kept["replayed"] = self.rates.choose(
+            problems,
+            int(self.share * len(problems)) if self.begun else 0,
+            weight=lambda solved: np.exp(-(((solved - 0.5) / spread) ** 2) / 2) + 1e-12 if 0 < solved < 1 else 0.0,
+            context=context,
+        )
         return problems
 
     def plan(self, requests: list[Request], groups: list[Group], round: int, context: StepContext) -> list[Request]:
         if round:
             return requests
-        names = context.kept["replayed"]
-        context.kept["places"] = [
-            i for i, g in enumerate(groups) if g.problem.id in names and self.bank.of(g.problem.id)
-        ]
+        stored = [name for name in context.kept["replayed"] if self.bank.of(name)]
+        context.kept["places"] = [i for i, group in enumerate(groups) if group.problem.id in stored]
         return drop_for_traces(requests, dict.fromkeys(context.kept["places"], 1))
 
     def inject(self, groups: list[Group], context: StepContext) -> None:

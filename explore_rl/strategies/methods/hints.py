@@ -19,11 +19,10 @@ import numpy as np
 
 from explore_rl.strategies import parameters
 from explore_rl.strategies.base import StepContext, Trial
-from explore_rl.strategies.in_group import right
 from explore_rl.strategies.prefixes import PREFIX, beginning, go_on, traces_of_failed
 from explore_rl.strategies.trace_options import FromTraces
 from explore_rl.strategies.traces import UsableTrace, without_success
-from explore_rl.types import Group, Problem, Request
+from explore_rl.types import Group, Problem, Request, Status
 
 
 class Hints(FromTraces):
@@ -55,8 +54,8 @@ class Hints(FromTraces):
         super().__init__(**options)
         self.tiers = parameters.rising("tiers", tiers)
         self.draws = parameters.whole("draws", draws, least=1)
-        self.place = parameters.choice("place", place, ("prefix", "prompt"))
-        self.use = parameters.choice("use", use, ("join", "replace", "swap"))
+        self.place = parameters.choice("place", place, choices=("prefix", "prompt"))
+        self.use = parameters.choice("use", use, choices=("join", "replace", "swap"))
         self.template = parameters.text("template", template) or ""
         if "{prompt}" not in self.template or "{hint}" not in self.template:
             raise ValueError(f"template={template!r}: expected the slots {{prompt}} and {{hint}}")
@@ -68,15 +67,17 @@ class Hints(FromTraces):
         if round == 0 or round > len(self.tiers) or early:
             return requests
         if round == 1:
-            context.kept["hints"] = traces_of_failed(self, groups, context)
+            context.kept["hints"] = traces_of_failed(self, groups, context=context)
         wanted = []
         for index, trace in context.kept["hints"].items():
             if without_success(groups[index]):
-                wanted += [self._request(groups[index], index, round - 1, trace, context)] * self.draws
+                wanted += [
+                    self._request(groups[index], index, tier=round - 1, trace=trace, context=context)
+                ] * self.draws
         context.metrics["hinted"] = context.metrics.get("hinted", 0.0) + len(wanted)
         return requests + wanted
 
-    def _request(self, group: Group, index: int, tier: int, trace: UsableTrace, context: StepContext) -> Request:
+    def _request(self, group: Group, index: int, *, tier: int, trace: UsableTrace, context: StepContext) -> Request:
         if self.place == "prefix":
             return go_on(group, index, prefix=beginning(trace.tokens, self.tiers[tier]), context=context)
         problem = group.problem
@@ -100,5 +101,5 @@ class Hints(FromTraces):
             if self.use == "replace" and hinted:
                 group.samples = [*own[:1], *hinted]
             elif self.use == "swap":
-                won = [s for s, is_right in zip(hinted, right(hinted), strict=True) if is_right]
-                group.samples = [*own[: len(own) - len(won[:1])], *won[:1]]
+                won = [s for s in hinted if s.verdict.status is Status.CORRECT][:1]
+                group.samples = [*own[: len(own) - len(won)], *won]

@@ -42,7 +42,7 @@ class Hpt(FromTraces):
 
     def inject(self, groups: list[Group], context: StepContext) -> None:
         self.source.prepare([g.problem for g in groups], context)
-        chosen = chosen_groups(groups, self.rate, context)
+        chosen = chosen_groups(groups, self.rate, context=context)
         wanted = {i: 1 for i, group in enumerate(groups) if chosen[i] and self._failed(group)}
         imitated = 0
         for index, picked in self.source.pick(groups, wanted, context=context).items():

@@ -34,7 +34,7 @@ class ModePartition(Factor):
 
     def __init__(self, *, alpha: float = 0.8, partition: str = "mode", low: float = 0.3, high: float = 3.0):
         self.alpha = parameters.number("alpha", alpha, least=0)
-        self.partition = parameters.choice("partition", partition, (*KINDS, "random"))
+        self.partition = parameters.choice("partition", partition, choices=(*KINDS, "random"))
         self.low = parameters.number("low", low, above=0)
         self.high = parameters.number("high", high, above=low)
 

@@ -50,14 +50,14 @@ class PassAtK(InPlace):
     def of_group(self, samples: list[Sample]) -> np.ndarray:
         is_right, counts = right(samples), counted(samples)
         n, c = int(counts.sum()), int((is_right & counts).sum())
-        of_right, of_wrong = advantages(n, c, min(self.k, n))
+        of_right, of_wrong = advantages(n, c, k=min(self.k, n))
         return np.where(is_right, of_right, of_wrong)
 
 
-def advantages(n: int, c: int, k: int) -> tuple[float, float]:
+def advantages(n: int, c: int, *, k: int) -> tuple[float, float]:
     """Of a right and of a wrong completion, c of n being right.
 
-    >>> [round(x, 4) for x in advantages(8, 1, 4) + advantages(8, 2, 4)]
+    >>> [round(x, 4) for x in advantages(8, 1, k=4) + advantages(8, 2, k=4)]
     [1.0, -0.1429, 0.5222, -0.1741]
     """
     mean = 1 - math.comb(n - c, k) / math.comb(n, k)

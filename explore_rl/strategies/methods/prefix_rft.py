@@ -45,7 +45,7 @@ class PrefixRft(FromTraces):
         if round:
             return requests
         self.source.prepare([g.problem for g in groups], context)
-        chosen = chosen_groups(groups, self.rate, context)
+        chosen = chosen_groups(groups, self.rate, context=context)
         wanted = {index: int(chosen[index]) for index in range(len(groups))}
         shares = context.rng.uniform(self._low(context), self.high, len(groups))
         # The last draw of each group that the policy makes itself, at its own temperature.
@@ -66,15 +66,15 @@ class PrefixRft(FromTraces):
         for sample in (s for g in groups for s in g.samples):
             given = sample.rollout.given
             if sample.rollout.request.source == PREFIX and given.any() and "entropy" in sample.columns:
-                sample.columns["learn_given"] = forks(sample.columns["entropy"], given, self.top)
+                sample.columns["learn_given"] = forks(sample.columns["entropy"], given, top=self.top)
                 learnt += int(sample.columns["learn_given"].sum())
         context.metrics |= {"learnt_tokens": float(learnt), "low": self._low(context)}
 
 
-def forks(entropy: np.ndarray, given: np.ndarray, top: float) -> np.ndarray:
+def forks(entropy: np.ndarray, given: np.ndarray, *, top: float) -> np.ndarray:
     """1 at the `top` share of the given tokens with the largest entropy, rounded up, float32 [T].
 
-    >>> forks(np.array([0.5, 2.0, 1.0, 3.0]), np.array([True, True, True, False]), 0.5).tolist()
+    >>> forks(np.array([0.5, 2.0, 1.0, 3.0]), np.array([True, True, True, False]), top=0.5).tolist()
     [0.0, 1.0, 1.0, 0.0]
     """
     count = math.ceil(top * given.sum())

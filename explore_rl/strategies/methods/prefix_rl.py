@@ -38,7 +38,7 @@ class PrefixRL(FromTraces):
         if round:
             return requests
         self.source.prepare([g.problem for g in groups], context)
-        chosen = chosen_groups(groups, self.rate, context)
+        chosen = chosen_groups(groups, self.rate, context=context)
         wanted = {index: int(chosen[index]) for index in range(len(groups))}
         shares = context.rng.uniform(self.low, self.high, len(groups))
         prefixes = {}

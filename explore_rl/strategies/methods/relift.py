@@ -46,7 +46,7 @@ class Relift(FromTraces):
         return [LossTerm(name=name, function=losses.likelihood, normaliser=name)]
 
     def inject(self, groups: list[Group], context: StepContext) -> None:
-        chosen = chosen_groups(groups, self.rate, context)
+        chosen = chosen_groups(groups, self.rate, context=context)
         for group, use in zip(groups, chosen, strict=True):
             fresh = group.samples and group.problem.id not in self.buffer
             if use and fresh and without_success(group) and self.source.of(group.problem):

@@ -46,14 +46,14 @@ class RepExp(Strategy):
             samples = [s for s in group.samples if s.reward is not None and "hidden" in s.columns]
             if not samples:
                 continue
-            hidden = projected(np.stack([s.columns["hidden"] for s in samples]), self.dimension, context.rng)
+            hidden = projected(np.stack([s.columns["hidden"] for s in samples]), self.dimension, rng=context.rng)
             for sample, bonus in zip(samples, bonuses(hidden, self.lam), strict=True):
                 sample.reward = (sample.reward or 0.0) + self.beta * float(bonus)
                 paid.append(float(bonus))
         context.metrics["bonus_mean"] = float(np.mean(paid)) if paid else 0.0
 
 
-def projected(hidden: np.ndarray, dimension: int, rng: np.random.Generator) -> np.ndarray:
+def projected(hidden: np.ndarray, dimension: int, *, rng: np.random.Generator) -> np.ndarray:
     """[n, h] -> [n, dimension], float64, by a sparse random projection (entries -1, 0 and 1); as it is if small."""
     hidden = hidden.astype(np.float64)
     if hidden.shape[1] <= dimension:

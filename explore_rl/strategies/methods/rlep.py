@@ -30,7 +30,7 @@ class Rlep(Strategy):
 
     def __init__(self, *, count: int = 2, which: str = "uniform", size: int = 16):
         self.count = parameters.whole("count", count, least=0)
-        self.which = parameters.choice("which", which, ("uniform", "surest"))
+        self.which = parameters.choice("which", which, choices=("uniform", "surest"))
         if which == "surest" and count > 1:
             raise ValueError(f"which=surest names one success; count={count!r}: expected 1")
         self.bank = Bank(self.name, size=parameters.whole("size", size, least=1))

@@ -55,7 +55,7 @@ class Rlpr(Strategy):
         asked = {}
         for (problem, _), reasoning in zip(drawn, reasonings, strict=True):
             for text in (self.marker, reasoning or self.marker):
-                asked.setdefault((problem.id, text), self._sequence(problem, text, context))
+                asked.setdefault((problem.id, text), self._sequence(problem, text, context=context))
         read = context.read([(tokens, start) for tokens, start, _ in asked.values()], (readouts.logprob(1.0),))
         means = {}
         for (key, (_, _, count)), (logprobs,) in zip(asked.items(), read, strict=True):
@@ -70,7 +70,7 @@ class Rlpr(Strategy):
         before, marker, _ = text.rpartition(self.marker)
         return before + marker
 
-    def _sequence(self, problem: Problem, text: str, context: StepContext) -> tuple[np.ndarray, int, int]:
+    def _sequence(self, problem: Problem, text: str, *, context: StepContext) -> tuple[np.ndarray, int, int]:
         """Prompt, `text` and reference as token ids, the prompt's length, and how many tokens are the reference's."""
         prompt = context.encode_prompt(problem)
         reference = str(problem.answer if self.reference is None else problem.metadata[self.reference])

@@ -95,10 +95,10 @@ def floor(logprob: Tensor, base_logprob: Tensor, sequence: Tensor, *, alpha: flo
     >>> [round(x, 4) for x in floor(lp, torch.tensor([0.5, 0.5]).log(), torch.tensor([0, 0]), alpha=0.5).tolist()]
     [0.6931, 0.6931]
     """
-    return (math.log(alpha) - log_ratio(logprob, base_logprob, sequence)).clamp(min=0.0)[sequence]
+    return (math.log(alpha) - log_ratio(logprob, base_logprob, sequence=sequence)).clamp(min=0.0)[sequence]
 
 
-def log_ratio(logprob: Tensor, base_logprob: Tensor, sequence: Tensor) -> Tensor:
+def log_ratio(logprob: Tensor, base_logprob: Tensor, *, sequence: Tensor) -> Tensor:
     """log pi(y) - log pi_base(y) of each completion, [completions]."""
     nothing = logprob.new_zeros(int(sequence.max()) + 1 if len(sequence) else 0)
     return nothing.index_add(0, sequence, logprob - base_logprob)
@@ -106,5 +106,5 @@ def log_ratio(logprob: Tensor, base_logprob: Tensor, sequence: Tensor) -> Tensor
 
 def floor_metrics(logprob: Tensor, base_logprob: Tensor, sequence: Tensor, *, alpha: float) -> dict[str, Tensor]:
     """Per token: whether its completion is below the floor, and the completion's log-ratio."""
-    ratio = log_ratio(logprob, base_logprob, sequence)
+    ratio = log_ratio(logprob, base_logprob, sequence=sequence)
     return {"below": (ratio < math.log(alpha)).float()[sequence], "log_ratio": ratio[sequence]}
