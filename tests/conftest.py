@@ -232,7 +232,8 @@ def is_whole_suite(session):
 
 
 def nothing_selected(config):
-    selected = any(getattr(config.option, name, None) for name in ("keyword", "markexpr", "deselect", "lf", "collectonly"))
+    options = ("keyword", "markexpr", "deselect", "lf", "collectonly")
+    selected = any(getattr(config.option, name, None) for name in options)
     return config.args_source is pytest.Config.ArgsSource.TESTPATHS and not selected
 
 
