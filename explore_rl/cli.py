@@ -27,6 +27,7 @@ COMMANDS = {
     "audit-run": ("explore_rl.commands.audit_run", "support over training: a run's checkpoints against its base"),
     "export": ("explore_rl.commands.export", "any checkpoint of a run as a Hugging Face folder"),
     "compare": ("explore_rl.commands.compare", "methods x seeds against the base: one board, one report"),
+    "rollouts": ("explore_rl.commands.rollouts", "completions of a run or a file, as one page to read"),
     "lab": ("explore_rl.commands.lab", "the laboratory: build its base model, make problems, audit exactly"),
     "problems": ("explore_rl.commands.problems", "show what was read from a problem file, as the model will see it"),
     "verify": ("explore_rl.commands.verify", "grade completions again with a verifier"),
@@ -117,7 +118,7 @@ def main(argv: list[str] | None = None) -> int:
 def console() -> NoReturn:
     """What the installed command runs."""
     code = main()
-    if sys.argv[1:2] == ["audit"]:
+    if sys.argv[1:2] in (["audit"], ["rollouts"]):
         leave(code)
     sys.exit(code)
 

@@ -2,8 +2,8 @@
 """Builds the documentation as a site, in ./site: `python scripts/build_site.py`.
 
 README.md becomes the front page. Links that leave docs/ are led to copies of their files, so that the site is whole by
-itself, and mkdocs --strict refuses a link that leads nowhere. mkdocs-material is installed into a throw-away environment; it
-is no dependency of the project.
+itself, and mkdocs --strict refuses a link that leads nowhere. mkdocs-material is installed into a throw-away
+environment; it is no dependency of the project.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from explore_rl.experiments.exact_intervals import pass_at
 from explore_rl.experiments.pooling import method_names
 from explore_rl.experiments.run_folder import RunFolder
 from explore_rl.files import write_atomic
-from explore_rl.lab import exact, problems
+from explore_rl.lab import exact, names, problems
 from explore_rl.lab.audits import audit_of
 from explore_rl.models import resolve_model
 from explore_rl.types import Problem
@@ -51,7 +51,7 @@ class Entry:
 
 
 def build(
-    folders: Sequence[Path], controls_of: str | None = None, *, names: dict[Path, str] | None = None
+    folders: Sequence[Path], controls_of: str | None = None, *, methods: dict[Path, str] | None = None
 ) -> dict[str, Any]:
     """The board of finished runs that share base model and audit problems: {"rows": [...], "runs": [...], ...}.
 
@@ -59,12 +59,12 @@ def build(
 
     controls_of: the method that is also shown at raised temperatures, and whose draws the base is given; None: the
         first one without strategies of its own, plain GRPO as a rule.
-    names: of the method of each run; None: from their settings, as in `pooling`.
+    methods: the name of each run's method; None: from their settings, as in `pooling`.
     """
     configs = {folder: load_config(folder / "config.yaml") for folder in folders}
-    names = names or dict(zip(configs, method_names(list(configs.values())), strict=True))
+    names_of = methods or dict(zip(configs, method_names(list(configs.values())), strict=True))
     if controls_of is None:
-        controls_of = next((names[folder] for folder, config in configs.items() if not config.strategies), None)
+        controls_of = next((names_of[folder] for folder, config in configs.items() if not config.strategies), None)
     first = configs[folders[0]]
     base_path = resolve_model(first.model.path)
     asked = problems.load(first.run.exact_problems)
@@ -77,25 +77,25 @@ def build(
     for folder, config in configs.items():
         drawn = draws(folder)
         entries.append(
-            Entry(names[folder], config.seed, final_audit(folder, asked, temperature=temperature), draws=drawn)
+            Entry(names_of[folder], config.seed, final_audit(folder, asked, temperature=temperature), draws=drawn)
         )
-        if names[folder] == controls_of:
+        if names_of[folder] == controls_of:
             for hot in HOT:
                 audit = audit_of(folder / "final", asked, temperature=hot)
-                entries.append(Entry(f"{names[folder]} at T={hot:g}", config.seed, audit, draws=drawn))
+                entries.append(Entry(f"{names_of[folder]} at T={hot:g}", config.seed, audit, draws=drawn))
 
     # The base given the draws that training cost stands below the base.
-    matched = [matched_draws(folder, len(asked)) for folder in configs if names[folder] == controls_of]
+    matched = [matched_draws(folder, len(asked)) for folder in configs if names_of[folder] == controls_of]
     if matched:
         entries.insert(1, Entry("base, compute matched", None, base, extra_draws=float(np.mean(matched))))
 
     runs = [figures(entry, base) for entry in entries]
-    methods = dict.fromkeys(run["method"] for run in runs)
+    in_order = dict.fromkeys(run["method"] for run in runs)
     return {
-        "rows": [summary(method, [run for run in runs if run["method"] == method]) for method in methods],
+        "rows": [summary(method, [run for run in runs if run["method"] == method]) for method in in_order],
         "runs": runs,
         "training": [
-            {"method": names[folder], "seed": config.seed, "steps": RunFolder(folder).records("exact.jsonl")}
+            {"method": names_of[folder], "seed": config.seed, "steps": RunFolder(folder).records("exact.jsonl")}
             for folder, config in configs.items()
         ],
         "settings": {
@@ -245,8 +245,8 @@ def markdown(board: dict[str, Any]) -> str:
 
 LEGEND = (
     "pass@1, @16, ...: exact pass@k, means over seeds; Delta_SE: the base's pass@256 less pass@1. Of what the base can "
-    "reach (mode: a solution, prob: a problem): SRR share kept, S lost, E gained, NDR share of what is reached now that "
-    "is new. left-out mass, rare mass: probability of the regions that the base never or seldom saw. docs/board.md"
+    "reach (mode: a solution, prob: a problem): SRR share kept, S lost, E gained, NDR share of what is reached now "
+    "that is new. left-out mass, rare mass: probability of the regions that the base never or seldom saw. docs/board.md"
 )
 
 
@@ -340,4 +340,4 @@ def write(board: dict[str, Any], out: Path) -> None:
 
 
 def is_laboratory(config: Config) -> bool:
-    return (config.problems.train or "").startswith(problems.PREFIX)
+    return names.is_laboratory(config.problems.train)

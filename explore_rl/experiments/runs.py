@@ -20,6 +20,7 @@ from explore_rl.cluster.faults import RunStopped
 from explore_rl.config.loading import to_yaml
 from explore_rl.config.schema import Config
 from explore_rl.experiments.card import write_card
+from explore_rl.experiments.identity import settings_hash
 from explore_rl.experiments.preflight import Inputs, check, output_folder
 from explore_rl.experiments.progress import before_and_after, progress
 from explore_rl.experiments.resuming import CHANGES
@@ -72,7 +73,8 @@ def run(
             else:
                 path.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(held(path, "run"))
-                facts = environment(config.seed, used.layout.kind) | {"problems": inputs.content}
+                facts = environment(config.seed, used.layout.kind)
+                facts |= {"problems": inputs.content, "settings": settings_hash(config)}
                 folder = RunFolder.create(path, to_yaml(config), facts)
             refuse_unshared(used.learner, folder, is_new=not resume)
             _run_with(used, config, inputs=inputs, folder=folder, resume=resume)

@@ -290,7 +290,7 @@ class Trainer:
         self.silent_steps = self.silent_steps + 1 if metrics["signal/groups_without"] == 1.0 else 0
         if self.silent_steps == SILENT_WARNING and run.max_silent_steps > SILENT_WARNING:
             log.warning(
-                "no group had any signal in %d steps in a row (pass@1 %.3g): look at the rollouts; the run stops after %d",
+                "no group had any signal in %d steps in a row (pass@1 %.3g): look at the rollouts; it stops after %d",
                 self.silent_steps,
                 metrics.get("pass@1", math.nan),
                 run.max_silent_steps,

@@ -251,7 +251,7 @@ def test_a_writer_that_hides_a_full_disk_is_found_out(tmp_path, monkeypatch):
 
 def test_runs_of_one_name_and_other_settings_are_not_one_method():
     def config(*overrides):
-        return load_config("lab/grpo", [*SMALL, *overrides])
+        return load_config("lab/grpo", [*SMALL, "run.steps=100", *overrides])
 
     seeds = [config(f"seed={seed}", f"rollout.actors={seed + 1}") for seed in (0, 1)]
     assert method_names(seeds) == ["grpo", "grpo"] and differences(seeds) == []
