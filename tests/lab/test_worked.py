@@ -80,7 +80,7 @@ def test_evaluation_equals_brute_force_at_random_points(expression):
     assert expected
 
 
-# --- verifiers accept what is listed and nothing else ------------------------------------------------------------------
+# --- verifiers accept what is listed and nothing else -----------------------------------------------------------------
 
 
 def edits(text, rng):
