@@ -9,6 +9,7 @@
 """
 
 import argparse
+import ast
 import itertools
 import random
 import re
@@ -20,49 +21,66 @@ from explore_rl.lab.problems import load
 from explore_rl.types import Problem, Status
 from explore_rl.verifiers.base import make_verifier
 
-POINTS = [Fraction(p, q) for p, q in ((101, 7), (89, 13), (97, 3), (83, 11), (79, 17))]
 
+def brute_force(numbers: list[int], target: int) -> tuple[dict[str, set[str]], set[str]]:
+    """text -> formulas over the numbers' places, of every chain that comes to the target; and all chains."""
+    right: dict[str, set[str]] = {}
+    every: set[str] = set()
 
-def brute_force(numbers: list[int]) -> dict[str, set[tuple[int, Fraction | None]]]:
-    """text -> (last value, value at the points) of every chain over the numbers."""
-    found: dict[str, set[tuple[int, Fraction | None]]] = {}
-
-    def go(items: list[tuple[int, Fraction | None]], text: str) -> None:
+    def go(items: list[tuple[int, str]], text: str) -> None:
         if len(items) == 1:
-            found.setdefault(text[1:], set()).add(items[0])
+            every.add(text[1:])
+            if items[0][0] == target:
+                right.setdefault(text[1:], set()).add(items[0][1])
             return
         for i, j in itertools.permutations(range(len(items)), 2):
-            (a, at_a), (b, at_b) = items[i], items[j]
+            (a, left), (b, right_) = items[i], items[j]
             rest = [item for k, item in enumerate(items) if k not in (i, j)]
             for operator in "+-*/":
                 if operator == "/" and b == 0:
                     continue
                 value = {"+": a + b, "-": a - b, "*": a * b, "/": Fraction(a, b or 1)}[operator]
-                if value < 0 or value != int(value):
-                    continue
-                at = None if at_a is None or at_b is None or (operator == "/" and at_b == 0) else at_a
-                if at is not None:
-                    at = {"+": at_a + at_b, "-": at_a - at_b, "*": at_a * at_b, "/": at_a / (at_b or 1)}[operator]
-                go([*rest, (int(value), at)], f"{text} {a}{operator}{b}={int(value)}")
+                if value >= 0 and value == int(value):
+                    made = (int(value), f"({left}{operator}{right_})")
+                    go([*rest, made], f"{text} {a}{operator}{b}={int(value)}")
 
-    go(list(zip(numbers, POINTS, strict=False)), "")
-    return found
+    go([(number, f"x{place}") for place, number in enumerate(numbers)], "")
+    return right, every
+
+
+def canonical(tree: ast.expr) -> object:
+    """A formula up to the order and the bracketing of its sums and products."""
+    if not isinstance(tree, ast.BinOp):
+        return ast.unparse(tree)
+    is_sum = isinstance(tree.op, (ast.Add, ast.Sub))
+    parts: list[tuple[int, str]] = []
+
+    def gather(inner: ast.expr, sign: int) -> None:
+        if isinstance(inner, ast.BinOp) and isinstance(inner.op, (ast.Add, ast.Sub)) == is_sum:
+            gather(inner.left, sign)
+            gather(inner.right, -sign if isinstance(inner.op, (ast.Sub, ast.Div)) else sign)
+        else:
+            parts.append((sign, repr(canonical(inner))))
+
+    gather(tree, 1)
+    return is_sum, sorted(parts)
+
+
+def canonical_of(formula: str) -> object:
+    return canonical(ast.parse(formula, mode="eval").body)
 
 
 def expected(problem: Problem) -> tuple[set[str], set[str]]:
     """The correct chains by brute force, and all chains."""
     if problem.verifier == "worked":
-        chains = brute_force(problem.answer["numbers"])
-        target = problem.answer["target"]
-        return {text for text, ends in chains.items() if any(value == target for value, _ in ends)}, set(chains)
+        right, every = brute_force(problem.answer["numbers"], problem.answer["target"])
+        return set(right), every
     names = itertools.count()
     expression = problem.answer["expression"]
     numbers = [int(number) for number in re.findall(r"\d+", expression)]
-    formula = re.sub(r"\d+", lambda _: f"POINTS[{next(names)}]", expression)
-    wanted = eval(formula), eval(expression)
-    chains = brute_force(numbers)
-    right = {text for text, ends in chains.items() if any(at == wanted[0] and v == wanted[1] for v, at in ends)}
-    return right, set(chains)
+    wanted = canonical_of(re.sub(r"\d+", lambda _: f"x{next(names)}", expression))
+    right, every = brute_force(numbers, int(eval(expression)))
+    return {text for text, made in right.items() if any(canonical_of(one) == wanted for one in made)}, every
 
 
 def edited(text: str, rng: random.Random) -> str:
