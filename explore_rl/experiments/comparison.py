@@ -17,6 +17,7 @@ from analysis.report import write_comparison
 from explore_rl.config.loading import load_config
 from explore_rl.config.schema import Config
 from explore_rl.experiments import board
+from explore_rl.experiments.training_curves import differing_settings, training_curves
 from explore_rl.learner.messages import POLICY_ALONE
 from explore_rl.problems import load_problems
 from explore_rl.rollout.engines import Engines
@@ -163,6 +164,8 @@ class Comparison:
             warnings=list(warnings),
             progress=lambda line: log.info("auditing %s", line),
         )
+        document["training"] = training_curves(configs)
+        document["differing"] = differing_settings(configs)
         if board.is_laboratory(configs[folders[0]]):
             exact = board.build(folders)
             board.write(exact, self.output)

@@ -17,6 +17,7 @@ from explore_rl.config.schema import Config
 from explore_rl.objectives import readouts
 from explore_rl.strategies import parameters
 from explore_rl.strategies.base import StepContext, given
+from explore_rl.strategies.held_out import refuse_held_out
 from explore_rl.types import Group, Problem, Request, Sample, Status, Trace, Verdict
 
 log = logging.getLogger(__name__)
@@ -97,6 +98,7 @@ class TraceSource:
         self.which = which
         self.regions = regions
         self.leave_out = leave_out
+        self.name = "traces"  # the strategy's
         self.from_file: Mapping[str, Sequence[Trace]] | None = None
         self.usable: dict[str, list[UsableTrace]] = {}  # by problem id
         self.asked_again: set[str] = set()  # problems with a trace on which the verifier gave no evidence
@@ -106,19 +108,23 @@ class TraceSource:
         self.unwritable = 0
         self.unverified = 0
 
-    def check(self, name: str, problems: list[Problem]) -> None:
-        """Reads the file of traces, and draws the problems that keep theirs.
+    def check(self, name: str, problems: list[Problem], *, config: Config) -> None:
+        """Reads the file of traces, and draws the problems that keep theirs. name: the strategy's.
 
-        name: the strategy's. Raises InputError if no training problem has a trace.
+        Raises InputError if no training problem has a trace, or if one that has is also judged on.
         """
         if self.budget.file is not None:
             from explore_rl.problems.traces import load_traces
 
             self.from_file = load_traces(self.budget.file)
         self.taught = None
+        self.name = name
+        taught = [problem for problem in problems if self.of(problem)]
+        refuse_held_out(name, taught, config=config)
         if self.budget.share_of_problems < 1:
-            self.taught = self.budget.taught([problem.id for problem in problems if self.of(problem)])
-        if not any(self.of(problem) for problem in problems):
+            self.taught = self.budget.taught([problem.id for problem in taught])
+            taught = [problem for problem in taught if self.of(problem)]
+        if not taught:
             raise InputError(
                 f"strategies: {name}: none of the training problems has a trace; give traces=FILE,"
                 " or problems that carry some"
@@ -137,6 +143,9 @@ class TraceSource:
         """Tokenises and verifies the traces of problems not met before."""
         by_id = {p.id: p for p in problems}  # at the turn of an epoch a problem may come twice in a step
         fresh = [p for p in by_id.values() if p.id not in self.usable or p.id in self.asked_again]
+        refuse_held_out(
+            self.name, fresh, config=context.config
+        )  # a problem may come from another strategy, not from the file
 
         # Tokenise; what does not fit the response budget is counted and left out.
         fitting: list[tuple[Problem, Trace, np.ndarray]] = []
