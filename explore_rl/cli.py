@@ -19,6 +19,7 @@ COMMANDS = {
         "run a list of overrides over seeds: explore-rl sweep configs/ablations/trace_rate.yaml",
     ),
     "sample": ("explore_rl.commands.sample", "draw completions from a model and verify them, resumably"),
+    "answer": ("explore_rl.commands.answer", "distinct answers to problems, from a model, its base, or both"),
     "score": ("explore_rl.commands.score", "log-probabilities, entropy and perplexity of given texts under a model"),
     "audit": ("analysis.commands.audit", "one base against one tuned model: support, pass@k, verdict, report"),
     "compare": ("explore_rl.commands.compare", "methods x seeds against the base: one board, one report"),

@@ -33,7 +33,7 @@ def refuse_held_out(name: str, problems: Iterable[Problem], *, config: Config) -
 
 
 def key_of(problem: Problem) -> tuple[str, ...]:
-    """What tells a problem from others: in the laboratory its family and its numbers in order, else its prompt as words.
+    """What tells a problem from others: a laboratory problem's family and sorted numbers, else its prompt as words.
 
     >>> shown = {"numbers": [7, 2, 5], "target": 4}
     >>> key_of(Problem("a", "7 2 5=4", shown, "countdown")) == key_of(Problem("b", "5 7 2=4", shown, "countdown"))
