@@ -43,7 +43,7 @@ setup(
     include_package_data=True,
     package_data={
         "explore_rl": ["py.typed"],
-        "explore_rl.lab": ["base_model/*"],
+        "explore_rl.lab": ["base_model/*", "worked_model/*"],
         "explore_rl.configs": ["*/*.yaml"],
         "analysis": ["py.typed", "report/*.html", "report/*.css", "report/*.js"],
     },

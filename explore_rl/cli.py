@@ -22,6 +22,7 @@ COMMANDS = {
         "run a list of overrides over seeds: explore-rl sweep configs/ablations/trace_rate.yaml",
     ),
     "sample": ("explore_rl.commands.sample", "draw completions from a model and verify them, resumably"),
+    "answer": ("explore_rl.commands.answer", "distinct answers to problems, from a model, its base, or both"),
     "score": ("explore_rl.commands.score", "log-probabilities, entropy and perplexity of given texts under a model"),
     "audit": ("explore_rl.commands.audit", "one base against one tuned model: support, pass@k, verdict, report"),
     "audit-run": ("explore_rl.commands.audit_run", "support over training: a run's checkpoints against its base"),

@@ -1,30 +1,40 @@
 """A million draws against the exact audit of a laboratory model.
 
-python scripts/check_exact.py [MODEL] [--draws N] [--top-p P] [--seed S]
+python scripts/check_exact.py [MODEL] [--problems SPEC] [--draws N] [--temperature T] [--top-p P] [--seed S]
+python scripts/check_exact.py lab:worked --problems "lab:worked?split=audit&size=100" --temperature 1.5
 """
 
 import argparse
 import sys
 
 from explore_rl.lab import exact, logprobs, problems, sampling
-from explore_rl.models import LAB_BASE
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model", nargs="?", default=LAB_BASE)
+    parser.add_argument("model", nargs="?", default="lab:base")
     parser.add_argument("--draws", type=int, default=1_000_000)
     parser.add_argument("--problems", default="lab:countdown?level=3&split=audit&size=500")
+    parser.add_argument("--temperature", type=float, default=1.0)
     parser.add_argument("--top-p", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     model, tokenizer = logprobs.load_model(args.model)
     asked = problems.load(args.problems)
     pairs, index = exact.sequences(asked, tokenizer)
-    found = logprobs.completion_logprobs(model, pairs, top_p=args.top_p)
-    audit = exact.summarise(asked, index, logprobs=found, settings={"top_p": args.top_p})
+    found = logprobs.completion_logprobs(model, pairs, temperature=args.temperature, top_p=args.top_p)
+    audit = exact.summarise(
+        asked, index, logprobs=found, settings={"temperature": args.temperature, "top_p": args.top_p}
+    )
     drawn = sampling.draw_all(
-        model, tokenizer, problems=asked, draws=args.draws, top_p=args.top_p, seed=args.seed, progress=True
+        model,
+        tokenizer,
+        problems=asked,
+        draws=args.draws,
+        top_p=args.top_p,
+        temperature=args.temperature,
+        seed=args.seed,
+        progress=True,
     )
     found = sampling.check(drawn, audit, tokenizer=tokenizer, problems=asked)
     print(

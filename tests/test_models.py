@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from analysis.errors import InputError
-from explore_rl.models import end_token_ids, load_model_config, load_tokenizer, resolve_model
+from explore_rl.models import EMBEDDED, end_token_ids, load_model_config, load_tokenizer, resolve_model
 
 
 @pytest.fixture
@@ -28,6 +28,13 @@ def test_a_whole_checkpoint_is_read(checkpoint):
     assert resolve_model(checkpoint) == checkpoint
     assert load_model_config(checkpoint).model_type == "qwen2"
     assert load_tokenizer(checkpoint).decode(load_tokenizer(checkpoint)("1+2").input_ids) == "1+2"
+
+
+def test_embedded_models_go_by_name():
+    for name in EMBEDDED:
+        assert load_tokenizer(name).decode(load_tokenizer(name)("1+2").input_ids) == "1+2"
+    with pytest.raises(InputError, match="lab:bse: no such folder; expected a .* lab:base or lab:worked"):
+        resolve_model("lab:bse")
 
 
 @pytest.mark.parametrize(

@@ -298,12 +298,13 @@ def _tokenizer(args: argparse.Namespace) -> tuple[Any, Any]:
         return None, None
     from transformers import AutoTokenizer
 
-    from explore_rl.models import load_model_config, resolve_model
+    from explore_rl.models import folder_of, load_model_config, resolve_model
 
     folder = None if args.model is None else resolve_model(args.model)
     config = None if args.model is None else load_model_config(args.model)
+    source = folder if args.tokenizer is None else folder_of(args.tokenizer)
     try:
-        return AutoTokenizer.from_pretrained(args.tokenizer or folder, local_files_only=True), config
+        return AutoTokenizer.from_pretrained(source, local_files_only=True), config
     except (OSError, ValueError, KeyError) as error:
         raise InputError(
             f"{args.tokenizer or folder}: no tokenizer there: {' '.join(str(error).split())[:200]}"

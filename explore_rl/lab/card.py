@@ -19,11 +19,11 @@ MEASURED = {
     ),
     "worked": (
         "lab:worked?level=4&split=audit&size=500",
-        "lab:worked?level=5&split=audit&size=100",
+        "lab:worked?level=5&split=audit&size=50",
     ),
     "worked_evaluation": (
         "lab:worked_evaluation?level=4&split=audit&size=500",
-        "lab:worked_evaluation?level=5&split=audit&size=100",
+        "lab:worked_evaluation?level=5&split=audit&size=50",
     ),
 }
 KS = (1, 4, 16, 64, 256, 1024, 8192)

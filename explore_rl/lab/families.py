@@ -78,6 +78,13 @@ def answers_of(problem: Problem) -> list[str]:
     return family_of(problem).answers(problem.answer)
 
 
+def numbers_of(problem: Problem) -> tuple[int, ...]:
+    """The numbers of a laboratory problem in ascending order; no two splits share them."""
+    if "expression" in problem.answer:
+        return countdown.parse(problem.answer["expression"]).numbers
+    return tuple(sorted(problem.answer["numbers"]))
+
+
 def max_tokens_of(problem: Problem) -> int:
     """At least the tokens of the problem's longest answer with its end token."""
     return family_of(problem).max_tokens[problem.metadata["level"]]

@@ -31,8 +31,9 @@ def draw(
     max_tokens: int,
     top_p: float,
     generator: torch.Generator,
+    temperature: float = 1.0,
 ) -> list[tuple[int, ...]]:
-    """Completions of one prompt at temperature 1, as token ids.
+    """Completions of one prompt, as token ids.
 
     The end token is kept; it is missing where max_tokens cut a completion off.
 
@@ -42,6 +43,7 @@ def draw(
     max_tokens: limit on new tokens.
     top_p: nucleus mass.
     generator: what is drawn from.
+    temperature: of the softmax.
     """
     # The prompt goes through the model once, and its cache is copied for every completion.
     end = model.config.eos_token_id
@@ -54,7 +56,7 @@ def draw(
     lengths = 0
     for step in range(max_tokens):
         # One token of every completion; one that has ended goes on with end tokens.
-        probabilities = torch.softmax(warp(None, logits.double()), dim=-1)
+        probabilities = torch.softmax(warp(None, logits.double() / temperature), dim=-1)
         drawn = torch.multinomial(probabilities, 1, generator=generator)
         tokens[:, step] = torch.where(alive, drawn[:, 0], end)
         lengths = step + 1
@@ -73,6 +75,7 @@ def draw_all(
     problems: Sequence[Problem],
     draws: int,
     top_p: float = 1.0,
+    temperature: float = 1.0,
     seed: int = 0,
     progress: bool = False,
 ) -> list[Counter[tuple[int, ...]]]:
@@ -82,6 +85,7 @@ def draw_all(
     problems: from the laboratory.
     draws: in all, equally many (rounded down) for each problem.
     top_p: nucleus mass.
+    temperature: of the softmax.
     seed: of all draws.
     progress: whether a bar is shown.
     """
@@ -97,6 +101,7 @@ def draw_all(
             max_tokens=max_tokens_of(problem),
             top_p=top_p,
             generator=generator,
+            temperature=temperature,
         )
         drawn.append(Counter(completions))
     return drawn
@@ -137,7 +142,7 @@ def check(
     """Compares draws with an audit.
 
     drawn: what `draw_all` returned.
-    audit: at temperature 1 and the same top-p.
+    audit: at the same temperature and top-p.
     tokenizer, problems: that were drawn with.
     """
     verifiers = {name: make_verifier(name) for name in {problem.verifier for problem in problems}}

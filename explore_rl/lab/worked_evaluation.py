@@ -6,7 +6,8 @@
 A chain is written and true as in worked countdown (`explore_rl.lab.worked`). It is correct if it computes this very
 expression: what it says, read as a formula, is the expression up to the order and the bracketing of sums and products
 (`countdown.mode`), so 2+3+4 may begin with 3+4=7, and 8-3-2 with 3+2=5. A chain that comes to the right value in
-another way is wrong, though its *answer* is right: the two shares are what this kind is for.
+another way is wrong, though its *answer* is right: the two shares are what this kind is for. A mode is as in worked
+countdown; where values are equal its name may be a writing that, in that order, computes another expression.
 
 Built independently of each other, so that each can be held against the other: `enumerate_chains` takes the expression
 apart into bags of signed parts, and `computes` builds the formula of a chain and compares.

@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from analysis.errors import InputError
 from explore_rl.config.schema import Config
+from explore_rl.lab.families import FAMILIES, numbers_of
 from explore_rl.problems.loading import load_problems
 from explore_rl.problems.overlap import words
 from explore_rl.types import Problem
@@ -32,17 +33,14 @@ def refuse_held_out(name: str, problems: Iterable[Problem], *, config: Config) -
 
 
 def key_of(problem: Problem) -> tuple[str, ...]:
-    """What tells a problem from others: its numbers in order (countdown), else its prompt as words.
+    """What tells a problem from others: a laboratory problem's family and sorted numbers, else its prompt as words.
 
     >>> shown = {"numbers": [7, 2, 5], "target": 4}
     >>> key_of(Problem("a", "7 2 5=4", shown, "countdown")) == key_of(Problem("b", "5 7 2=4", shown, "countdown"))
     True
     """
-    if problem.verifier == "countdown" and isinstance(problem.answer, dict):
-        return (
-            "countdown",
-            *map(str, sorted(problem.answer["numbers"])),
-        )  # splits share no numbers, whatever the target
+    if problem.verifier in FAMILIES and isinstance(problem.answer, dict):
+        return problem.verifier, *map(str, numbers_of(problem))  # splits share no numbers, whatever the target
     return tuple(words(problem))
 
 

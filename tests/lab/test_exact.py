@@ -270,4 +270,7 @@ def test_the_command_compares_a_checkpoint_with_a_saved_audit(capsys, tmp_path):
     assert [row["eps"] for row in support["mode"]] == [1 / 64, 3 / 1024]
     assert all(row["shrunk"] == row["expanded"] == 0 for row in support["answer"])
     assert "exact support" in capsys.readouterr().out
-    assert main(["lab", "exact", str(LAB_BASE), "--base", str(saved), "--size", "6", "--quiet"]) == 2
+    capsys.readouterr()
+    assert main(["lab", "exact", str(LAB_BASE), "--base", "lab:base", "--size", "2", "--quiet"]) == 0  # by name
+    assert "against lab:base: exact support" in capsys.readouterr().out
+    assert main(["lab", "exact", "lab:base", "--base", str(saved), "--size", "6", "--quiet"]) == 2

@@ -24,7 +24,7 @@ def test_leaves_have_the_exact_probability_and_every_branch_adds_up(base, tmp_pa
     problem = tree.problem_of("5 3 10=8", "countdown")
     found = tree.search_tree(problem, {"base": base, "again": base}, wrong=5)
     pairs, index = exact.sequences([problem], base[1])
-    audit = exact.summarise([problem], index, logprobs.completion_logprobs(base[0], pairs))
+    audit = exact.summarise([problem], index, logprobs=logprobs.completion_logprobs(base[0], pairs))
     wanted = dict(zip(index.answers, audit.answer_probabilities, strict=True))
     correct = [leaf for leaf in found.root.leaves if leaf.status == "correct"]
     assert sorted(float(leaf.probability[0]) for leaf in correct) == pytest.approx(sorted(wanted.values()), abs=1e-7)
