@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import ast
-import importlib.util
 import json
 import logging
 import random
@@ -23,7 +22,6 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 
 import math_verify
 
@@ -31,11 +29,12 @@ from explore_rl.types import Problem, Status
 from explore_rl.verifiers.extract import final_answer
 from explore_rl.verifiers.math import MathVerifier
 
-TESTS = Path(__file__).parent.parent / "tests"
-sys.path.insert(0, str(TESTS / "kits"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "kits"))
 
 import math_cases  # noqa: E402 - of the tests
 import math_pairs  # noqa: E402
+from math_cases.misses import near_misses  # noqa: E402
+from math_cases.pairs import DIFFERENT, SAME  # noqa: E402
 
 BENCHMARKS = ("aime24", "amc23", "math500", "minerva_math", "olympiadbench", "gsm8k")
 
@@ -68,14 +67,6 @@ def main() -> None:
         unequal(args.values)
 
 
-def tests_of_math() -> ModuleType:
-    """tests/verifiers/test_math.py, which holds pairs of answers and makes near misses."""
-    spec = importlib.util.spec_from_file_location("test_math", TESTS / "verifiers" / "test_math.py")
-    made = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
-    return made
-
-
 # --- the sets --------------------------------------------------------------------------------------------------------
 
 
@@ -89,9 +80,8 @@ def of_cases() -> Iterator[Item]:
 
 
 def of_same() -> Iterator[Item]:
-    """The pairs of test_math.py."""
-    tests = tests_of_math()
-    for right, pairs in ((True, tests.SAME), (False, tests.DIFFERENT)):
+    """Pairs that are the same, or nearly."""
+    for right, pairs in ((True, SAME), (False, DIFFERENT)):
         for answer, given in pairs:
             yield Item("same or different", answer, f"So it is $\\boxed{{{given}}}$.", right)
 
@@ -117,10 +107,9 @@ def of_references(folder: Path) -> Iterator[Item]:
 
 
 def of_near_misses(folder: Path) -> Iterator[Item]:
-    near = tests_of_math()._near_misses
     for name, _, solution in rows(folder):
         stated = final_answer(solution)
-        for miss in near(stated):
+        for miss in near_misses(stated):
             yield Item(name, stated, f"\\boxed{{{miss}}}", False)
 
 

@@ -30,8 +30,9 @@ from explore_rl.experiments.tracking import make_tracker
 from explore_rl.files import sees, write_atomic
 from explore_rl.learner.learner import Learner
 from explore_rl.models import load_model_config, load_tokenizer, resolve_model
-from explore_rl.problems.templates import check as check_template
-from explore_rl.problems.templates import check_lengths, load_template
+from explore_rl.problems.template_checks import check as check_template
+from explore_rl.problems.template_checks import check_lengths
+from explore_rl.problems.templates import load_template
 from explore_rl.strategies import together
 from explore_rl.strategies.base import Needs, Strategy, needs_of
 from explore_rl.strategies.together import is_builtin

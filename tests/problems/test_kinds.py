@@ -8,7 +8,8 @@ import pytest
 
 from analysis.errors import InputError
 from explore_rl.problems import load_problems, load_template
-from explore_rl.problems.templates import check, template_hash
+from explore_rl.problems.template_checks import check
+from explore_rl.problems.templates import template_hash
 from explore_rl.types import Problem, Status
 from explore_rl.verifiers import make_verifier
 
