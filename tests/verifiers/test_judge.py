@@ -328,6 +328,8 @@ def test_a_thought_or_half_a_reply_is_no_vote(server, reply):
         ("SCORE: 5e-1", 0.5),
         ("SCORE: 3 (out of 4)", 0.75),
         ("SCORE: 0.9. The steps hold.", 0.9),
+        ("SCORE: 0.8 (good)", 0.8),
+        ("SCORE: 8 (out of ten)", None),
         *(
             (f"SCORE: {said}", None)
             for said in (
