@@ -29,6 +29,7 @@ def check(
     sample = Problem(id="check", prompt="What is 1 + 1?", answer="2", verifier="math")
     rendered, ids = template.render(sample, tokenizer), template.encode(sample, tokenizer)
     warnings = []
+    # where completions end
     if end != tokenizer.eos_token:
         warnings.append(
             f"template {template.name!r} ends turns with {end!r}, the tokenizer's end token is {tokenizer.eos_token!r}:"
@@ -44,11 +45,13 @@ def check(
             f"padding and end token are the same ({end!r}): harmless here, but code that masks padding by its id "
             f"loses the end token"
         )
+    # where prompts begin
     begins = 0 if tokenizer.bos_token_id in (None, end_id) else ids.count(tokenizer.bos_token_id)
     if begins > 1:
         raise InputError(
             f"template {template.name!r}: the prompt holds the begin token {tokenizer.bos_token!r} {begins} times"
         )
+    # what the template itself does
     warnings += _check_program(tokenizer, template)
     if template.is_chat:
         if begins == 0 and tokenizer.bos_token and tokenizer.bos_token_id != end_id and _puts_begin(tokenizer):

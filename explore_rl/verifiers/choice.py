@@ -274,7 +274,8 @@ def _stated(text: str, options: dict[str, str | None]) -> str | None:
     ):
         return found[1] or found[2]
     # the completion is one option and nothing else: "d", "b. 4"
-    if found := re.fullmatch(rf"\(?([{letters}])(?:\)?|[).:]\s.{{1,100}})", text.strip(), re.IGNORECASE):
+    alone = rf"\(?([{letters}])(?:\)?|[).:]\s.{{1,100}})"
+    if (found := re.fullmatch(alone, text.strip(), re.IGNORECASE)) and not _NOT.search(text):
         return found[1].upper() if len(text.strip()) < 4 else text.strip()
     letter = rf"[\s*(\[\"'“]*([{letters}])\b(?!['’])"
     forms = [

@@ -61,6 +61,7 @@ CHOICES = {
         ("A perfect answer cannot be found.", "A", {}, N),
         ("Option D would be correct if x were negative.", "D", {}, N),
         ("Neither option A nor option B works.", "A", {}, N),
+        ("A) is wrong", "A", {}, N),
         ("So I would choose option D.", "D", {}, C),
         ("We conclude that option A is correct.", "A", {}, C),
     ],
