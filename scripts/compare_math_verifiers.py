@@ -165,7 +165,7 @@ def theirs(item: Item) -> bool:
     return math_verify.verify(math_verify.parse(answer), math_verify.parse(item.completion))
 
 
-# --- who is right where they differ ------------------------------------------------------------------------------------
+# --- who is right where they differ -----------------------------------------------------------------------------------
 
 # The first whose pattern is in the reference or the completion names the class. In the cases and pairs right and wrong
 # are known by construction, so these are for what others call right.
@@ -173,7 +173,7 @@ TASTE = "a matter of taste"
 CLASSES = [
     (
         r"\\\\(?:left|frac|le)\b|mathrm\{e\}|\$ \n|\\\( \n|\\\$ =",
-        "a slip of the test: doubled backslashes, 1 - 1/e for 1 + 1/e, an inline formula with line ends that is refused",
+        "a slip of the test: doubled backslashes, 1 - 1/e for 1 + 1/e",
         "ours",
     ),
     (r"\d,\d{1,2}(?!\d)|\b0,\d", "decimal commas (2,74)", "math-verify: ours cannot tell them from separators"),
@@ -193,7 +193,8 @@ def class_of(item: Item, verdict: Verdict) -> tuple[str, str]:
     for pattern, name, who in CLASSES:
         if re.search(pattern, text):
             return name, who
-    if verdict.status is Status.NO_ANSWER:
+    unmarked = item.completion.removeprefix("The answer is ")
+    if verdict.status is Status.NO_ANSWER or (len(unmarked) > 200 and final_answer(unmarked) is None):
         return "no answer is marked as one", f"{TASTE}: ours says no_answer, math-verify takes the last formula"
     if last_boxed(item.completion):
         return "a box in the working, and another answer in words", f"{TASTE}: ours takes the box"
