@@ -153,6 +153,11 @@ class Status(enum.StrEnum):
     ERROR = "error"
 
 
+# What a verifier may use for one item where nothing else is said: wall-clock seconds, and growth of its process in MiB.
+VERIFIER_TIME_S = 10.0
+VERIFIER_MEMORY_MB = 2048
+
+
 @dataclass(frozen=True)
 class Verdict:
     """What a verifier found.

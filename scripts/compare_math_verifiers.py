@@ -14,28 +14,28 @@ from __future__ import annotations
 
 import argparse
 import ast
-import importlib.util
 import json
 import logging
 import random
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 
 import math_verify
 
-from explore_rl.types import Problem, Status
-from explore_rl.verifiers.extract import final_answer
+from explore_rl.types import Problem, Status, Verdict
+from explore_rl.verifiers.extract import final_answer, last_boxed
 from explore_rl.verifiers.math import MathVerifier
 
-TESTS = Path(__file__).parent.parent / "tests"
-sys.path.insert(0, str(TESTS / "kits"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "kits"))
 
 import math_cases  # noqa: E402 - of the tests
 import math_pairs  # noqa: E402
+from math_cases.misses import near_misses  # noqa: E402
+from math_cases.pairs import DIFFERENT, SAME  # noqa: E402
 
 BENCHMARKS = ("aime24", "amc23", "math500", "minerva_math", "olympiadbench", "gsm8k")
 
@@ -62,18 +62,12 @@ def main() -> None:
         table("references", list(of_references(args.benchmarks)), show=args.show)
         table("near misses", list(of_near_misses(args.benchmarks)), show=args.show)
     if args.math_verify_tests:
-        table("Math-Verify's tests", list(of_math_verify(args.math_verify_tests)), show=args.show)
+        table(
+            "Math-Verify's tests", list(of_math_verify(args.math_verify_tests)), show=args.show, by_construction=False
+        )
     table("random pairs", list(of_pairs(args.pairs)), show=args.show)
     if args.values:
         unequal(args.values)
-
-
-def tests_of_math() -> ModuleType:
-    """tests/verifiers/test_math.py, which holds pairs of answers and makes near misses."""
-    spec = importlib.util.spec_from_file_location("test_math", TESTS / "verifiers" / "test_math.py")
-    made = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
-    return made
 
 
 # --- the sets --------------------------------------------------------------------------------------------------------
@@ -89,9 +83,8 @@ def of_cases() -> Iterator[Item]:
 
 
 def of_same() -> Iterator[Item]:
-    """The pairs of test_math.py."""
-    tests = tests_of_math()
-    for right, pairs in ((True, tests.SAME), (False, tests.DIFFERENT)):
+    """Pairs that are the same, or nearly."""
+    for right, pairs in ((True, SAME), (False, DIFFERENT)):
         for answer, given in pairs:
             yield Item("same or different", answer, f"So it is $\\boxed{{{given}}}$.", right)
 
@@ -117,10 +110,9 @@ def of_references(folder: Path) -> Iterator[Item]:
 
 
 def of_near_misses(folder: Path) -> Iterator[Item]:
-    near = tests_of_math()._near_misses
     for name, _, solution in rows(folder):
         stated = final_answer(solution)
-        for miss in near(stated):
+        for miss in near_misses(stated):
             yield Item(name, stated, f"\\boxed{{{miss}}}", False)
 
 
@@ -160,8 +152,12 @@ def of_pairs(count: int) -> Iterator[Item]:
 VERIFIER = MathVerifier()
 
 
+def verdict_on(item: Item) -> Verdict:
+    return VERIFIER(item.completion, Problem("p", "", item.answer, "math"))
+
+
 def ours(item: Item) -> bool:
-    return VERIFIER(item.completion, Problem("p", "", item.answer, "math")).status is Status.CORRECT
+    return verdict_on(item).status is Status.CORRECT
 
 
 def theirs(item: Item) -> bool:
@@ -169,8 +165,47 @@ def theirs(item: Item) -> bool:
     return math_verify.verify(math_verify.parse(answer), math_verify.parse(item.completion))
 
 
-def table(name: str, items: list[Item], *, show: int) -> None:
-    """A line a kind: how often each is right; then the disagreements."""
+# --- who is right where they differ -----------------------------------------------------------------------------------
+
+# The first whose pattern is in the reference or the completion names the class. In the cases and pairs right and wrong
+# are known by construction, so these are for what others call right.
+TASTE = "a matter of taste"
+CLASSES = [
+    (
+        r"\\\\(?:left|frac|le)\b|mathrm\{e\}|\$ \n|\\\( \n|\\\$ =",
+        "a slip of the test: doubled backslashes, 1 - 1/e for 1 + 1/e",
+        "ours",
+    ),
+    (r"\d,\d{1,2}(?!\d)|\b0,\d", "decimal commas (2,74)", "math-verify: ours cannot tell them from separators"),
+    (
+        r"\$[^$]*=[^$]*=[^$]*\$|\\approx",
+        "a chain whose values disagree (5 + 5 = 11)",
+        f"{TASTE}: ours wants all to agree",
+    ),
+    (r"for part|by 100%", "prose round the answers", "math-verify: ours takes the last that is marked"),
+    (r"\$\{\d", "braces for a tuple (${1,3}$)", f"{TASTE}: LaTeX shows no brackets"),
+]
+
+
+def class_of(item: Item, verdict: Verdict) -> tuple[str, str]:
+    """What a disagreement is about, and who a person would say is right."""
+    text = f"{item.answer}\n{item.completion}"
+    for pattern, name, who in CLASSES:
+        if re.search(pattern, text):
+            return name, who
+    unmarked = item.completion.removeprefix("The answer is ")
+    if verdict.status is Status.NO_ANSWER or (len(unmarked) > 200 and final_answer(unmarked) is None):
+        return "no answer is marked as one", f"{TASTE}: ours says no_answer, math-verify takes the last formula"
+    if last_boxed(item.completion):
+        return "a box in the working, and another answer in words", f"{TASTE}: ours takes the box"
+    return "other", "not classified"
+
+
+def table(name: str, items: list[Item], *, show: int, by_construction: bool = True) -> None:
+    """A line a kind: how often each is right; then the disagreements, and who is right.
+
+    by_construction: right and wrong are known to be so; else somebody else says so, and may err.
+    """
     print(f"\n## {name}: {len(items)} answers\n")
     print(
         "| kind | answers | ours right | math-verify right | ours accepts wrong | math-verify accepts wrong "
@@ -191,6 +226,13 @@ def table(name: str, items: list[Item], *, show: int) -> None:
         if shown[what] <= show or what.startswith("ours wrongly accepts"):
             print(f"  {what}: {item.answer!r} answered by {item.completion[-90:]!r}")
     print(f"  {dict(shown)}")
+    classes: Counter[tuple[str, str]] = Counter()
+    for item, we, they in found:
+        if we != they:
+            right = ("known by construction", "ours") if we == item.right and by_construction else None
+            classes[right or class_of(item, verdict_on(item))] += 1
+    for (what, who), count in classes.most_common():
+        print(f"| {name} | {count} | {what} | {who} |")
 
 
 def classify(item: Item, we: bool, *, they: bool) -> str:

@@ -96,8 +96,8 @@ def same_back(owner: ModuleType, name: str) -> Switch:
     return function(owner, name, lambda first, *_, **__: first)
 
 
-def without(table: Any, entry: Any = None) -> Switch:
-    """A table without an entry, or empty."""
+def without(table: Any, entry: Any = None, *, read_by: Switch | None = None) -> Switch:
+    """A table without an entry, or empty. read_by: what reads it, so it acts at most where that does."""
 
     def off(stack: ExitStack) -> None:
         kept(table, stack)
@@ -108,7 +108,7 @@ def without(table: Any, entry: Any = None) -> Switch:
         else:
             table.remove(entry)
 
-    return Switch(off)
+    return Switch(off, read_by.watch if read_by else None)
 
 
 def without_rule(table: list[tuple[re.Pattern, Any]], rule: tuple[re.Pattern, Any]) -> Switch:

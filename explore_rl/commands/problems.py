@@ -17,7 +17,8 @@ from explore_rl.problems import selection
 from explore_rl.problems.adapters import ADAPTERS
 from explore_rl.problems.loading import load
 from explore_rl.problems.overlap import find_overlap
-from explore_rl.problems.templates import Template, check, load_template, template_hash
+from explore_rl.problems.template_checks import check
+from explore_rl.problems.templates import Template, load_template, template_hash
 from explore_rl.problems.traces import attach_traces, load_traces, verify_traces
 from explore_rl.problems.writing import write_jsonl, write_verl
 from explore_rl.types import Problem

@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any
 
 from explore_rl.config.setting import Setting, setting, settings_of
+from explore_rl.types import VERIFIER_MEMORY_MB, VERIFIER_TIME_S
 
 
 @dataclass
@@ -184,8 +185,8 @@ class RewardsConfig:
 @dataclass
 class VerifierConfig:
     workers: int | None = setting(None, "processes; null: as many as cores", least=1, harmless=True)
-    time_limit_s: float = setting(10.0, "wall clock of one item", least=0.01, harmless=True)
-    memory_limit_mb: int = setting(2048, "of one worker", least=64, harmless=True)
+    time_limit_s: float = setting(VERIFIER_TIME_S, "wall clock of one item", least=0.01, harmless=True)
+    memory_limit_mb: int = setting(VERIFIER_MEMORY_MB, "of one worker", least=64, harmless=True)
     options: dict[str, Any] = setting({}, "verifier name -> its options")
 
 

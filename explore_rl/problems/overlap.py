@@ -91,9 +91,11 @@ def find_overlap(
         raise InputError(f"overlap: n={n}, threshold={threshold}: expected n at least 1 and a threshold in (0, 1]")
     audit = list(audit)
     audit_words = [words(problem) for problem in audit]
+    # the audit problems by their words
     exact: dict[tuple[str, ...], list[int]] = {}
     for i, listed in enumerate(audit_words):
         exact.setdefault(tuple(listed), []).append(i)
+    # and by their n-grams, without what many of them share
     frequency = Counter(gram for listed in audit_words for gram in _grams(listed, n))
     limit = max(5, common * len(audit))
     boilerplate = {gram for gram, count in frequency.items() if count > limit}
@@ -103,6 +105,7 @@ def find_overlap(
         for gram in owned:
             holders.setdefault(gram, []).append(i)
 
+    # each training problem against both
     found = Overlap(n, threshold, audit_size=len(audit))
     for problem in train:
         found.train_size += 1

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import unicodedata
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +17,7 @@ from jinja2 import TemplateError
 
 import explore_rl.problems.chat_jinja as chat_jinja
 from analysis.errors import InputError
+from explore_rl.problems.template_tokens import continuation, first_special, refuse_lossy
 from explore_rl.types import Problem
 
 QWEN_BOXED = (
@@ -70,7 +69,7 @@ class Template:
         do not fit."""
         prompt, whose = (problem, "prompt") if isinstance(problem, str) else (problem.prompt, f"problem {problem.id!r}")
         if self.is_chat:
-            return _apply_chat(tokenizer, _as_messages(prompt, whose), whose=whose, options=self.options)
+            return apply_chat(tokenizer, as_messages(prompt, whose), whose=whose, options=self.options)
         if self.is_jinja:
             return _apply_jinja(self, prompt, tokenizer=tokenizer, whose=whose)
         return self.text.replace("{prompt}", _as_text(prompt, whose, template=self))
@@ -126,12 +125,12 @@ class Template:
         """
         end = self.end_id(tokenizer)
         text = text.removesuffix(self.end_token(tokenizer))
-        ids = _continuation(text, tokenizer)
+        ids = continuation(text, tokenizer)
         if end in ids:
             raise InputError(
                 f"a completion holds the end token {self.end_token(tokenizer)!r} before its end: {text[:60]!r}"
             )
-        _refuse_lossy(text, ids, tokenizer=tokenizer, what="a completion")
+        refuse_lossy(text, ids, tokenizer=tokenizer, what="a completion")
         return [*ids, end]
 
 
@@ -210,152 +209,6 @@ def encode_completion(text: str, tokenizer: Any, *, template: Template = NAMED["
     return template.encode_completion(text, tokenizer)
 
 
-# --- does it fit? -----------------------------------------------------------------------------------------------------
-
-
-def check(
-    tokenizer: Any,
-    template: Template,
-    *,
-    model_config: Any = None,
-    max_prompt_tokens: int | None = None,
-    max_tokens: int = 0,
-) -> list[str]:
-    """Whether prompt, template and end token fit tokenizer and model. Returns warnings; raises InputError for what
-    cannot work.
-
-    model_config: the model's `transformers` config. max_prompt_tokens + max_tokens has to fit the model's positions.
-    """
-    end, end_id = template.end_token(tokenizer), template.end_id(tokenizer)
-    sample = Problem(id="check", prompt="What is 1 + 1?", answer="2", verifier="math")
-    rendered, ids = template.render(sample, tokenizer), template.encode(sample, tokenizer)
-    warnings = []
-    if end != tokenizer.eos_token:
-        warnings.append(
-            f"template {template.name!r} ends turns with {end!r}, the tokenizer's end token is {tokenizer.eos_token!r}:"
-            f" completions stop at, and traces end with, {end!r}"
-        )
-    if (turn_end := _turn_end(template, tokenizer)) not in (None, end):
-        warnings.append(
-            f"template {template.name!r} ends the user's turn with {turn_end!r}, completions with {end!r}: is "
-            f"{{completion}}{turn_end} meant?"
-        )
-    if tokenizer.pad_token_id is not None and tokenizer.pad_token_id == end_id:
-        warnings.append(
-            f"padding and end token are the same ({end!r}): harmless here, but code that masks padding by its id "
-            f"loses the end token"
-        )
-    begins = 0 if tokenizer.bos_token_id in (None, end_id) else ids.count(tokenizer.bos_token_id)
-    if begins > 1:
-        raise InputError(
-            f"template {template.name!r}: the prompt holds the begin token {tokenizer.bos_token!r} {begins} times"
-        )
-    warnings += _check_program(tokenizer, template)
-    if template.is_chat:
-        if begins == 0 and tokenizer.bos_token and tokenizer.bos_token_id != end_id and _puts_begin(tokenizer):
-            warnings.append(
-                f"the chat template writes no begin token ({tokenizer.bos_token!r}), which the tokenizer puts "
-                f"before other texts: prompts have none"
-            )
-        bare = _apply_chat(
-            tokenizer,
-            _as_messages(sample.prompt, "check"),
-            whose="check",
-            add_generation_prompt=False,
-            options=template.options,
-        )
-        if rendered == bare:
-            warnings.append("the chat template adds no generation prompt: the model is not told that its turn begins")
-        if "<think>" in rendered[-20:]:
-            warnings.append("the chat template opens <think> in the prompt: completions begin inside it")
-    elif tokenizer.chat_template and template.name in ("plain", "none"):
-        warnings.append(
-            f"the tokenizer has a chat template, which template {template.name!r} does not use (right for base models)"
-        )
-    if model_config is not None:
-        warnings += _check_model(
-            tokenizer,
-            end,
-            end_id=end_id,
-            largest=max(ids),
-            model_config=model_config,
-            length=(max_prompt_tokens or 0) + max_tokens,
-        )
-    return warnings
-
-
-def _check_program(tokenizer: Any, template: Template) -> list[str]:
-    """Of a template that is a program: variables that it does not know, and what it writes that changes by the day."""
-    text = str(tokenizer.chat_template) if template.is_chat else template.text if template.is_jinja else ""
-    if not text:
-        return []
-    used = chat_jinja.variables(text)
-    for key, _ in template.options:
-        if key not in used:
-            raise InputError(
-                f"template {template.name!r}: it has no variable {key!r}; it uses {', '.join(sorted(used))}"
-            )
-    if "strftime_now" in used:
-        return ["the template writes the date: prompts, and the template's hash, change from day to day"]
-    return []
-
-
-def _puts_begin(tokenizer: Any) -> bool:
-    return tokenizer.bos_token_id in list(tokenizer("a")["input_ids"])
-
-
-def _check_model(tokenizer: Any, end: str, *, end_id: int, largest: int, model_config: Any, length: int) -> list[str]:
-    config = model_config.get_text_config() if hasattr(model_config, "get_text_config") else model_config
-    vocabulary, positions = getattr(config, "vocab_size", None), getattr(config, "max_position_embeddings", None)
-    largest = max(end_id, largest)
-    if vocabulary is not None and largest >= vocabulary:
-        raise InputError(
-            f"the tokenizer gives id {largest}, the model has a vocabulary of {vocabulary}: they do not belong together"
-        )
-    if positions is not None and length > positions:
-        raise InputError(f"prompt and completion may take {length} tokens, the model has {positions} positions")
-    warnings = []
-    if vocabulary is not None and len(tokenizer) > vocabulary:
-        warnings.append(
-            f"the tokenizer has {len(tokenizer)} tokens, the model {vocabulary}: a text with one of the further "
-            f"tokens fails"
-        )
-    stops = getattr(config, "eos_token_id", None)
-    stops = stops if isinstance(stops, (list, tuple)) else [stops]
-    if stops != [None] and end_id not in stops:
-        warnings.append(
-            f"the model's config ends texts with ids {list(stops)}, not with {end!r} ({end_id}): tools that rely "
-            f"on it would not stop"
-        )
-    return warnings
-
-
-def check_lengths(problems: Iterable[Problem], template: Template, *, tokenizer: Any, max_prompt_tokens: int) -> int:
-    """Tokens of the longest prompt. Raises InputError where prompts are over the limit (they are never cut), or hold
-    what is no token."""
-    longest, whose, over = 0, None, 0
-    for problem in problems:
-        text = template.render(problem, tokenizer)
-        ids = template.encode_text(text, tokenizer)
-        _refuse_lossy(
-            text,
-            tokenizer(text, add_special_tokens=False)["input_ids"],
-            tokenizer=tokenizer,
-            what=f"problem {problem.id!r}: the prompt",
-        )
-        length = len(ids)
-        over += length > max_prompt_tokens
-        if length > longest:
-            longest, whose = length, problem.id
-    if over:
-        raise InputError(
-            f"{over} prompts are longer than {max_prompt_tokens} tokens (the longest, problem {whose!r}, has "
-            f"{longest}); raise"
-            " model.max_prompt_tokens or leave them out with explore-rl problems --max-prompt-tokens"
-        )
-    return longest
-
-
 # --- parts ------------------------------------------------------------------------------------------------------------
 
 
@@ -389,7 +242,7 @@ def _read_template(name: str) -> Template:
     return template
 
 
-def _as_messages(prompt: str | list[dict[str, str]], whose: str) -> list[dict[str, str]]:
+def as_messages(prompt: str | list[dict[str, str]], whose: str) -> list[dict[str, str]]:
     messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
     if messages[-1]["role"] == "assistant":
         raise InputError(f"{whose}: ends with the assistant's turn; a prompt has to end before it")
@@ -408,7 +261,7 @@ def _as_text(prompt: str | list[dict[str, str]], whose: str, *, template: Templa
     return "\n\n".join([*system, turns[0]["content"]] if template.keeps_system else [turns[0]["content"]])
 
 
-def _apply_chat(
+def apply_chat(
     tokenizer: Any,
     messages: list[dict[str, str]],
     *,
@@ -432,7 +285,7 @@ def _apply_chat(
 
 
 def _apply_jinja(template: Template, prompt: str | list[dict[str, str]], *, tokenizer: Any, whose: str) -> str:
-    messages = _as_messages(prompt, whose)
+    messages = as_messages(prompt, whose)
     given = dict(template.options)
     if "prompt" in chat_jinja.variables(template.text):
         given["prompt"] = _as_text(prompt, whose, template=template)
@@ -442,62 +295,11 @@ def _apply_jinja(template: Template, prompt: str | list[dict[str, str]], *, toke
         raise InputError(f"{whose}: template {template.name!r}: {' '.join(str(error).split())}") from None
 
 
-def _special_tokens(tokenizer: Any) -> set[str]:
-    return {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special} | set(
-        tokenizer.all_special_tokens
-    )
-
-
-def _first_special(text: str, tokenizer: Any) -> str | None:
-    """The special token that stands first in the text (the longest, where one begins with another)."""
-    found = [(text.index(token), -len(token), token) for token in _special_tokens(tokenizer) if token in text]
-    return min(found)[2] if found else None
-
-
 @lru_cache(maxsize=16)
 def _chat_end(tokenizer: Any, chat_template: str) -> str | None:
     """The special token behind an assistant's turn. chat_template is only there so that the cache sees a change of
     it."""
     mark = "a reply that ends here"
     messages = [{"role": "user", "content": "a question"}, {"role": "assistant", "content": mark}]
-    rendered = _apply_chat(tokenizer, messages, whose="a conversation", add_generation_prompt=False)
-    return _first_special(rendered.partition(mark)[2], tokenizer)
-
-
-def _turn_end(template: Template, tokenizer: Any) -> str | None:
-    """The special token that a text template puts behind the question, if any."""
-    return (
-        None
-        if template.is_chat or template.is_jinja
-        else _first_special(template.text.partition("{prompt}")[2], tokenizer)
-    )
-
-
-def _refuse_lossy(text: str, ids: list[int], *, tokenizer: Any, what: str) -> None:
-    """Raises InputError where the tokens do not stand for the text: some tokenizers drop what they do not know without
-    a word."""
-    back = tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-    wanted, got = _bare(text), _bare(back)
-    if wanted != got:
-        at = next(
-            (i for i, pair in enumerate(zip(wanted, got, strict=False)) if pair[0] != pair[1]),
-            min(len(wanted), len(got)),
-        )
-        raise InputError(f"{what} has what the tokenizer cannot write, at {wanted[at : at + 20]!r}: {text[:60]!r}")
-
-
-def _bare(text: str) -> str:
-    """Without what tokenizers may change for good reason: white space, and how a character is composed."""
-    return "".join(unicodedata.normalize("NFKC", text).split())
-
-
-def _continuation(text: str, tokenizer: Any) -> list[int]:
-    """Ids of a text that follows another. SentencePiece tokenizers put a space before a text's first word; behind a
-    newline they do not."""
-    ids = list(tokenizer(text, add_special_tokens=False)["input_ids"])
-    if ids and tokenizer.convert_ids_to_tokens(ids[0]).startswith("\u2581") and not text.startswith((" ", "\u2581")):
-        anchor = list(tokenizer("\n", add_special_tokens=False)["input_ids"])
-        behind = list(tokenizer("\n" + text, add_special_tokens=False)["input_ids"])
-        if behind[: len(anchor)] == anchor:
-            return behind[len(anchor) :]
-    return ids
+    rendered = apply_chat(tokenizer, messages, whose="a conversation", add_generation_prompt=False)
+    return first_special(rendered.partition(mark)[2], tokenizer)

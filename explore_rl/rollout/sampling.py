@@ -29,7 +29,8 @@ from explore_rl.config.schema import Config, DevicesConfig, ModelConfig, Rollout
 from explore_rl.models import load_tokenizer, model_identity, resolve_model
 from explore_rl.parts import Parts
 from explore_rl.problems import load_problems, load_template
-from explore_rl.problems.templates import check_lengths, template_hash
+from explore_rl.problems.template_checks import check_lengths
+from explore_rl.problems.templates import template_hash
 from explore_rl.rollout.engines import Engines
 from explore_rl.rollout.seeds import hashed_seed
 from explore_rl.types import Problem, Request, Rollout, Status, Verdict

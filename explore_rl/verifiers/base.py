@@ -24,7 +24,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Protocol, runtime_checkable
 
 from analysis.errors import InputError
-from explore_rl.types import Problem, Status, Verdict
+from explore_rl.types import VERIFIER_MEMORY_MB, VERIFIER_TIME_S, Problem, Status, Verdict
 
 # name -> "module:class", imported when first asked for
 VERIFIERS = {
@@ -62,9 +62,9 @@ class Limits:
     None: no limit of its own. memory_mb: growth of the process beyond its size when idle, in MiB (verdict ERROR).
     """
 
-    time_s: float = 10.0
+    time_s: float = VERIFIER_TIME_S
     cpu_s: float | None = None
-    memory_mb: int = 1024
+    memory_mb: int = VERIFIER_MEMORY_MB
 
     def __post_init__(self) -> None:
         for field in fields(self):

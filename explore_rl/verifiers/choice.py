@@ -92,6 +92,10 @@ class ChoiceVerifier:
 
     def _gold(self, problem: Problem, options: dict[str, str | None]) -> str:
         answer: Any = problem.answer
+        choices = problem.metadata.get("choices")
+        labels = choices.get("label") if isinstance(choices, dict) else None
+        if isinstance(labels, (list, tuple)) and len(labels) == len(options) and answer in labels:
+            return list(options)[labels.index(answer)]
         if isinstance(answer, float) and answer.is_integer():  # a column with gaps holds its whole numbers as floats
             answer = int(answer)
         if isinstance(answer, int) and not isinstance(answer, bool) and 0 <= answer < len(options):
@@ -112,17 +116,14 @@ class ChoiceVerifier:
 def listed_options(problem: Problem) -> dict[str, str]:
     """letter -> text of the options that a problem lists; empty if it lists none.
 
-    metadata["choices"] or ["options"]: a list, a mapping of letters, or {"label": letters, "text": texts} (ARC).
+    metadata["choices"] or ["options"]: a list, a mapping of letters, or {"label": labels, "text": texts} (ARC, whose
+    labels are A, B, C or 1, 2, 3; here they are letters).
     """
     choices = problem.metadata.get("choices", problem.metadata.get("options"))
     if isinstance(choices, dict) and isinstance(choices.get("text"), (list, tuple)):
-        labels, choices = choices.get("label"), choices["text"]
-        if isinstance(labels, (list, tuple)) and len(labels) == len(choices):
-            choices = dict(zip(map(str, labels), choices, strict=True))
+        choices = choices["text"]
     if isinstance(choices, dict) and choices and all(len(str(k)) == 1 and str(k).isalpha() for k in choices):
         return {str(letter).upper(): str(text) for letter, text in choices.items()}
-    if isinstance(choices, dict) and list(map(str, choices)) == [str(i + 1) for i in range(len(choices))]:
-        return dict(zip(map(str, choices), map(str, choices.values()), strict=True))  # ARC numbers some of them
     if isinstance(choices, (list, tuple)) and 0 < len(choices) <= 26:
         return dict(zip(string.ascii_uppercase, map(str, choices), strict=False))
     return {}
@@ -273,7 +274,8 @@ def _stated(text: str, options: dict[str, str | None]) -> str | None:
     ):
         return found[1] or found[2]
     # the completion is one option and nothing else: "d", "b. 4"
-    if found := re.fullmatch(rf"\(?([{letters}])(?:\)?|[).:]\s.{{1,100}})", text.strip(), re.IGNORECASE):
+    alone = rf"\(?([{letters}])(?:\)?|[).:]\s.{{1,100}})"
+    if (found := re.fullmatch(alone, text.strip(), re.IGNORECASE)) and not _NOT.search(text):
         return found[1].upper() if len(text.strip()) < 4 else text.strip()
     letter = rf"[\s*(\[\"'“]*([{letters}])\b(?!['’])"
     forms = [

@@ -93,9 +93,8 @@ def run_asserts(tests: Asserts, call: Callable, *, partial: bool) -> TestRun:
     partial: go on after a failure, to count the asserts that hold. Raises Starved and SandboxFault of `call`.
     """
     tree = ast.parse(tests.source)
-    handles = any(
-        isinstance(node, (ast.Try, ast.With)) for node in ast.walk(tree)
-    )  # tests that expect exceptions need to see them
+    # tests that expect exceptions need to see them
+    handles = any(isinstance(node, (ast.Try, ast.With)) for node in ast.walk(tree))
     calls = _Calls(call, go_on=partial and not handles)
     counts = {"passed": 0, "failed": 0}
     first = ""
@@ -115,6 +114,7 @@ def run_asserts(tests: Asserts, call: Callable, *, partial: bool) -> TestRun:
             # helpers come from the stub itself, so that the tests never depend on the program's own version of them
             exec(compile(tests.stub_program, "<stub>", "exec", dont_inherit=True), names)
             exec(compile(tests.setup, "<setup>", "exec", dont_inherit=True), names)
+            # what the tests call and nobody here defines is the program's
             for name in _program_names(tree, names, entry_point=tests.entry_point):
                 names[name] = calls.stand_in(name)
             if partial:
@@ -130,6 +130,7 @@ def run_asserts(tests: Asserts, call: Callable, *, partial: bool) -> TestRun:
         ):
             run.fault = f"{type(error).__name__}: {error}"
         count(error)
+    # whose fault it was, where something went wrong: the tests', the harness's, or the program's
     if isinstance(calls.trouble, NotPlain):
         return TestRun(fault=f"a test passes a {calls.trouble}, which is not plain data")
     if calls.trouble:

@@ -69,6 +69,8 @@ _HEADING = re.compile(
     r"^[ \t#*_]{0,12}(?:the[ \t])?(?:final[ \t])?(?:answer|result)[ \t*_:#]{0,12}$\s{0,16}(?=\S)",
     re.IGNORECASE | re.MULTILINE,
 )
+# Answer $9$
+_ANSWER_FORMULA = re.compile(r"(?:^|[.\n*#] ?)(?:Final )?Answer(?:\*\*|__)?\s{1,3}(?=\$|\\[(\[])", re.MULTILINE)
 _HEADING_LINE = re.compile(
     r"[\s#*_]*(?:the )?(?:final )?(?:answer|result|solution|conclusion|summary)[\s*_:.]*", re.IGNORECASE
 )
@@ -301,7 +303,7 @@ def _line(line: str, of: str) -> str:
 
 def _after_answer_is(text: str, of: str) -> str | None:
     last = None
-    for pattern in (_ANSWER_IS, _HEADING):
+    for pattern in (_ANSWER_IS, _HEADING, _ANSWER_FORMULA):
         for mark in pattern.finditer(text):
             last = mark if last is None or mark.end() > last.end() else last
     if last is None:

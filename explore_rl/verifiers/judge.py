@@ -281,6 +281,7 @@ class JudgeVerifier:
         request = urllib.request.Request(address, json.dumps(body).encode(), headers)
         end = time.monotonic() + limit_s
         try:
+            # read in parts, so that neither size nor time is without a limit
             with urllib.request.urlopen(request, timeout=limit_s) as response:
                 data = bytearray()
                 while part := response.read1(1 << 16):

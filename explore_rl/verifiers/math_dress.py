@@ -126,7 +126,6 @@ _PLAIN = _compiled([
     (r"\*\*", "^"),
     (r"(?:\{\}\s*)?[_^]\s*\{?(\d+)\}?\s*C_?\s*\{?(\d+)\}?", r"\\binom{\1}{\2}"),  # _6C_2
     (rf"(?<=\d)\s+and\s+({'|'.join(_FRACTIONS)})\b", lambda match: _FRACTIONS[match[1]]),
-    (r"\*", r"\\cdot "),
     (r"(?i)(?<=[\d})])\s*(?:\\(?:text|mathrm|mbox)\s*\{\s*)(?:percent|per\s?cent|pct\.?|%)\s*\}", "%"),
     (r"(?i)(?<=[\d})])\s*(?:percent|percentage(?!\s+point)|per\s?cent|pct)\b\.?", "%"),
 ])  # fmt: skip

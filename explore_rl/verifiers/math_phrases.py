@@ -97,6 +97,7 @@ def _calculation(numbers: list[str], words: list[str]) -> str | None:
 
 def _pieces(text: str, first: str, *, numbers: list[str], between: list[str]) -> Value | None:
     """2 hours 30 minutes (a sum); 3 boys 2 girls (a list)."""
+    # what stands between two numbers is the unit of the first, a word that joins, and perhaps the currency of the next
     money = [first, *("" for _ in between[1:])]
     units, joints = [], []
     for place, said in enumerate(between):
@@ -121,12 +122,14 @@ def _pieces(text: str, first: str, *, numbers: list[str], between: list[str]) ->
     read = [read_unit(unit) for unit in units]
     if len(known) == 1:
         return Quantity(text, known[0], read[0])
+    # units of one kind, from large to small: a sum
     if (sizes := _descending(known, read, joints=joints)) is not None:
         ratios = tuple(sizes[0] / size for size in sizes)
         sign = -1 if known[0].value < 0 else 1
         total = sign * sum(abs(value.value) / ratio for value, ratio in zip(known, ratios, strict=True))
         amount = Number(text, Fraction(total), any(value.decimal for value in known))
         return Quantity(text, amount, read[0], compound=ratios)
+    # anything else is a list, unless a word leads over to the next number
     if any(joints) or not all(is_worded(unit) for unit in units):
         return None
     if any(

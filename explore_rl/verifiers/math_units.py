@@ -16,7 +16,7 @@ in common with them.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
 
@@ -121,6 +121,27 @@ def read_unit(text: str) -> Unit:
     Quotients ("m/s", "miles per hour", "J/(kg K)"), powers ("cm^2", "square feet", "s^-1") and products are read. What
     is no unit is a word.
     """
+    tokens = _TOKEN.findall(_spelt_one_way(text))
+    if len(tokens) == 1 and tokens[0].lower() in ALONE:
+        return Unit(factor=Fraction(ALONE[tokens[0].lower()]))
+    reading = _Reading()
+    for place, token in enumerate(tokens):
+        low = token.lower().strip("'")
+        power = _POWERS.get(low) or (int(re.sub(r"[^\d-]", "", token)) if token[0] == "^" else 0)
+        if power:
+            reading.raise_last(power)
+        elif not reading.takes_sign(token, low):
+            before, behind = (
+                tokens[place - 1] if place else "",
+                tokens[place + 1].lower() if tokens[place + 1 :] else "",
+            )
+            if not reading.takes_number_word(low, behind) and not reading.takes_place(token, before, behind=behind):
+                reading.take_word(token, low)
+    return reading.unit()
+
+
+def _spelt_one_way(text: str) -> str:
+    """Abbreviations without their full stops, degrees as one token, names of two words as one."""
     text = (
         text.replace("U.S.", "").replace("a.m.", "am").replace("p.m.", "pm").replace("A.M.", "am").replace("P.M.", "pm")
     )
@@ -133,65 +154,98 @@ def read_unit(text: str) -> Unit:
     )
     for pattern, name in _OF_TWO_WORDS:
         text = pattern.sub(name, text)
-    text = re.sub(r"\bin\b\.?(?=\s*(?:$|\^|/))", "inch", text)  # not the preposition
-    dimensions: dict[str, int] = {}
-    size, factor, words = Fraction(1), Fraction(1), set()
-    sign, group, depth, before, seen = 1, 1, 0, 1, False
+    return re.sub(r"\bin\b\.?(?=\s*(?:$|\^|/))", "inch", text)  # not the preposition
+
+
+@dataclass
+class _Reading:
+    """A unit that is read token by token.
+
+    sign: of the exponent of the next unit, -1 behind "/" and "per"; group: the sign that a bracket began with. before:
+    the power that "square" or "cubic" announced. last: dimensions, size and exponent of the unit read last.
+    """
+
+    dimensions: dict[str, int] = field(default_factory=dict)
+    size: Fraction = Fraction(1)
+    factor: Fraction = Fraction(1)
+    words: set[str] = field(default_factory=set)
+    sign: int = 1
+    group: int = 1
+    depth: int = 0
+    before: int = 1
     last: tuple[dict[str, int], Fraction, int] | None = None
-    tokens = _TOKEN.findall(text)
-    if len(tokens) == 1 and tokens[0].lower() in ALONE:
-        return Unit(factor=Fraction(ALONE[tokens[0].lower()]))
-    for place, token in enumerate(tokens):
-        low = token.lower().strip("'")
-        behind = tokens[place + 1].lower() if place + 1 < len(tokens) else ""
-        power = _POWERS.get(low) or (int(re.sub(r"[^\d-]", "", token)) if token[0] == "^" else 0)
-        if power:
-            if last:  # one power is there already
-                size *= last[1] ** (last[2] * (power - 1))
-                for name, exponent in last[0].items():
-                    dimensions[name] = dimensions.get(name, 0) + exponent * last[2] * (power - 1)
-            continue
+    seen: bool = False  # a unit
+
+    def raise_last(self, power: int) -> None:
+        """cm^2, metres squared; one power is there already."""
+        if self.last:
+            dimensions, size, exponent = self.last
+            self._multiply(dimensions, size, exponent=exponent * (power - 1))
+
+    def takes_sign(self, token: str, low: str) -> bool:
+        """Brackets, quotients, products, and powers that are said before the unit."""
         if token == "(":
-            depth, group = depth + 1, sign
+            self.depth, self.group = self.depth + 1, self.sign
         elif token == ")":
-            depth, group, sign = max(depth - 1, 0), 1, 1
+            self.depth, self.group, self.sign = max(self.depth - 1, 0), 1, 1
         elif token == "/" or low == "per":
-            sign = -group if depth else -1
+            self.sign = -self.group if self.depth else -1
         elif token in "*·.":
-            sign = group if depth else 1
+            self.sign = self.group if self.depth else 1
         elif low in _BEFORE:
-            before = _BEFORE[low]
-        elif low in MAGNITUDES and not dimensions:
-            factor *= MAGNITUDES[low]
-        elif low in PARTS and not dimensions and not words and (
-            low.endswith(("s", "halves")) or behind in ("", "of", "a") or lookup(behind) is not None
-        ):  # fmt: skip
-            factor /= PARTS[low]
-        elif low == "second" and (behind in ORDERED or behind.removesuffix("s") in ORDERED):
-            words.add("ordinal-second")
-        elif low == "to" and not behind:  # 5 minutes to
-            words.add("before")
-        elif not behind and place and token in _COMPASS and _is_place(dimensions, tokens[place - 1], token=token):
-            words.add(_COMPASS[token])
+            self.before = _BEFORE[low]
         else:
-            found = None if low in EMPTY and token != "A" else _currency_or_unit(token, low)
-            if low in ("a", "an", "each") and (dimensions or words):  # 18 dollars a day
-                sign = -1
-                words.update([low] if low == "each" else [])
-            elif found is None:
-                words.update([_stem(low)] if low not in EMPTY and _stem(low) not in EMPTY else [])
-                last = None
-            else:
-                exponent, seen = sign * before, True
-                size *= found[1] ** exponent
-                for name, own in found[0].items():
-                    dimensions[name] = dimensions.get(name, 0) + own * exponent
-                last, before = (found[0], found[1], exponent), 1
-                sign = group if depth else sign
-    if seen and not any(dimensions.values()):  # hours per day: a ratio, which is no bare number
-        dimensions = {"ratio": 1}
-    kept = tuple(sorted((name, power) for name, power in dimensions.items() if power))
-    return Unit(kept, size, factor, frozenset(words))
+            return False
+        return True
+
+    def takes_number_word(self, low: str, behind: str) -> bool:
+        """Millions, thirds, and "second" where it is an ordinal."""
+        is_part = low.endswith(("s", "halves")) or behind in ("", "of", "a") or lookup(behind) is not None
+        if low in MAGNITUDES and not self.dimensions:
+            self.factor *= MAGNITUDES[low]
+        elif low in PARTS and not self.dimensions and not self.words and is_part:
+            self.factor /= PARTS[low]
+        elif low == "second" and (behind in ORDERED or behind.removesuffix("s") in ORDERED):
+            self.words.add("ordinal-second")
+        else:
+            return False
+        return True
+
+    def takes_place(self, token: str, before: str, *, behind: str) -> bool:
+        """30 km E; 5 minutes to."""
+        if token.lower() == "to" and not behind:
+            self.words.add("before")
+        elif not behind and before and token in _COMPASS and _is_place(self.dimensions, before, token=token):
+            self.words.add(_COMPASS[token])
+        else:
+            return False
+        return True
+
+    def take_word(self, token: str, low: str) -> None:
+        """A unit, "a" for "per", or a word."""
+        found = None if low in EMPTY and token != "A" else _currency_or_unit(token, low)
+        if low in ("a", "an", "each") and (self.dimensions or self.words):  # 18 dollars a day
+            self.sign = -1
+            self.words.update([low] if low == "each" else [])
+        elif found is None:
+            self.words.update([_stem(low)] if low not in EMPTY and _stem(low) not in EMPTY else [])
+            self.last = None
+        else:
+            exponent, self.seen = self.sign * self.before, True
+            self._multiply(*found, exponent=exponent)
+            self.last, self.before = (*found, exponent), 1
+            self.sign = self.group if self.depth else self.sign
+
+    def _multiply(self, dimensions: dict[str, int], size: Fraction, *, exponent: int) -> None:
+        self.size *= size**exponent
+        for name, own in dimensions.items():
+            self.dimensions[name] = self.dimensions.get(name, 0) + own * exponent
+
+    def unit(self) -> Unit:
+        # hours per day: a ratio, which is no bare number
+        dimensions = {"ratio": 1} if self.seen and not any(self.dimensions.values()) else self.dimensions
+        kept = tuple(sorted((name, power) for name, power in dimensions.items() if power))
+        return Unit(kept, self.size, self.factor, frozenset(self.words))
 
 
 def _is_place(dimensions: dict[str, int], before: str, *, token: str) -> bool:

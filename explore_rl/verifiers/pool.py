@@ -62,8 +62,8 @@ class VerifierPool:
         options: Mapping[str, Mapping[str, Any]] | None = None,
         workers: int | None = None,
         *,
-        time_limit_s: float = 10.0,
-        memory_limit_mb: int = 1024,
+        time_limit_s: float = Limits.time_s,
+        memory_limit_mb: int = Limits.memory_mb,
         cpu_limit_s: float | None = None,
     ):
         self.workers = workers or len(os.sched_getaffinity(0))

@@ -157,6 +157,7 @@ class Program:
             raise SandboxFault("processes > 0 needs namespaces, which this machine does not give")
         self.deadline = time.monotonic() + limits.wall
         self._oom_kills = oom_kills()
+        # one pipe a direction; a script also has its three streams
         there_read, self._to = os.pipe()
         self._from, there_write = os.pipe()
         stream = subprocess.PIPE if self.mode == "script" else subprocess.DEVNULL
@@ -190,6 +191,7 @@ class Program:
         finally:
             os.close(there_read)
             os.close(there_write)
+        # the far side shuts itself in, and says so before it looks at the program
         os.set_blocking(self._to, False)
         try:
             self._send(self._setup())

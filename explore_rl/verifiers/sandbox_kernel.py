@@ -79,6 +79,7 @@ def private_root(readable: list[str], scratch_mb: int) -> None:
             "no folder to build the sandbox's root on: /mnt, /media, /srv, /opt and /tmp are missing or hold "
             "Python itself"
         )
+    # an empty root, and what is readable bound into it, read-only
     root = free[0]
     mount("tmpfs", root, kind="tmpfs", flags=MS_NOSUID | MS_NODEV, options="size=1m,mode=755")
     for path in readable:
@@ -94,6 +95,7 @@ def private_root(readable: list[str], scratch_mb: int) -> None:
             attributes,
             len(attributes),
         )
+    # devices, and a /tmp of bounded size
     os.mkdir(root + "/dev")
     for device in ("null", "zero", "random", "urandom"):
         os.close(os.open(f"{root}/dev/{device}", os.O_CREAT | os.O_WRONLY))
@@ -106,6 +108,7 @@ def private_root(readable: list[str], scratch_mb: int) -> None:
         flags=MS_NOSUID | MS_NODEV,
         options=f"size={scratch_mb}m,nr_inodes=1024,mode=1777",
     )
+    # it becomes the root, and the old one is let go
     mount("none", root, kind=None, flags=MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV)
     os.chdir(root)
     here = ctypes.c_char_p(b".")

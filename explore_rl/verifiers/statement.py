@@ -69,6 +69,8 @@ _WORDS_FIRST = re.compile(r"[A-Za-z]+(?:[ -][A-Za-z]+){0,5}\s+\(([-+]?\d[\d,]*(?
 _LIMITS = re.compile(
     r"\b(?:least|most|than|between|not|no|never|or|half|million|over|under|above|below)\b", re.IGNORECASE
 )
+# the matrix of the map: $...$
+_INTRODUCED = re.compile(r"[A-Za-z][A-Za-z ]{2,60}:\s+(?=\$|\\[(\[]|\\begin)")
 _CALCULATION = re.compile(r"([^\d:]{0,3}-?\d[\d,]*(?:\.\d+)?%?(?: [A-Za-z]+)?)\s*:\s+(?=.*[+*/×÷=A-Za-z-])")
 _COMMA = re.compile(r",\s+(?=[A-Za-z]{2,}\s+[A-Za-z])")
 _IS = re.compile(r"\b(?:is|are|was|be|becomes|equals)\s*:?\s+", re.IGNORECASE)
@@ -79,7 +81,7 @@ _WORD = re.compile(r"(?<![\\A-Za-z{])[A-Za-z]{2,}")
 def statement(rest: str, of: str) -> str:
     """The answer in the text behind "answer is". of: "value" or "words", as in `extract.final_answer`."""
     rest = rest.lstrip()
-    if of == "value" and (lead := _LEAD.match(rest)):
+    if of == "value" and (lead := _LEAD.match(rest) or _INTRODUCED.match(rest)):
         rest = rest[lead.end() :]
     for opening, closing in DELIMITERS:
         if rest.startswith(opening):

@@ -142,17 +142,21 @@ def serve(connection: Connection, mark: Mark) -> None:
         connection.send(("ready",))
         while True:
             for name, completion, problem, truncated in connection.recv():
+                # a verifier that nobody announced is made first, outside the limits of an item
                 if name not in verifiers:
                     _set_soft(resource.RLIMIT_CPU, resource.RLIM_INFINITY)
                     make(name)
                     in_force = None
+                # a limit on processor time counts from here, so it is set anew for each item
                 limits = limits_of(verifiers[name], setup.limits)
                 if limits is not in_force or limits.cpu_s is not None:
                     limit_resources(limits)
                     in_force = limits
+                # the pool watches the clock from the mark on
                 mark.begin()
                 verdict, out_of_memory = _judge(name, verifiers[name], item=(completion, problem, truncated))
                 verdicts.append(verdict)
+                # what ran out of memory may have left anything behind: another worker goes on
                 if out_of_memory:
                     flush()
                     connection.send(("retire",))

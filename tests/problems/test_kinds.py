@@ -8,7 +8,8 @@ import pytest
 
 from analysis.errors import InputError
 from explore_rl.problems import load_problems, load_template
-from explore_rl.problems.templates import check, template_hash
+from explore_rl.problems.template_checks import check
+from explore_rl.problems.templates import template_hash
 from explore_rl.types import Problem, Status
 from explore_rl.verifiers import make_verifier
 
@@ -59,6 +60,10 @@ def test_an_index_is_an_index_and_the_options_are_shown(tmp_path):
     assert verify("The answer is A.", problem).status is Status.WRONG
     shown = row | {"question": "How many: A. 1, B. 2, C. 3, D. 4?"}
     assert load_problems(jsonl(tmp_path / "m.jsonl", shown), verifier="choice")[0].prompt == shown["question"]
+    arc = {"question": "Which?", "choices": {"label": ["A", "B"], "text": ["1", "2"]}, "answer": "B"}
+    for other in (row | {"answer": 1.0}, arc):
+        (problem,) = load_problems(jsonl(tmp_path / "a.jsonl", other), verifier="choice")
+        assert verify("The answer is 2.", problem).status is Status.CORRECT and "B. 2" in problem.prompt
     (number,) = load_problems(jsonl(tmp_path / "n.jsonl", {"question": "q", "answer": 0.5}), verifier="numeric")
     assert number.answer == 0.5
 
@@ -88,6 +93,8 @@ OWN = {"id": "a", "prompt": "q"}
         (search_r1({"goal": ["Paris"]}), "needs an answer that is text"),
         (OWN | {"verifier": "code", "answer": "[]"}, "no tests in its answer"),
         (OWN | {"verifier": "code", "answer": {"test_code": "check(f)"}}, "no tests in its answer"),
+        (OWN | {"verifier": "code", "answer": "assert f("}, "its tests are no Python program"),
+        (OWN | {"verifier": "countdown", "answer": {"numbers": [1, 2]}}, "numbers and target"),
         (OWN | {"verifier": "choice", "answer": 7, "choices": ["a", "b"]}, "must be one of A, B"),
         (OWN | {"verifier": "choice", "answer": "Z3"}, "must be one of A, B"),
         (OWN | {"verifier": "text", "answer": "..."}, "needs an answer that is text"),

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from transformers import LlamaConfig, Qwen2Config
 
 from analysis.errors import InputError
-from explore_rl.problems.templates import check, check_lengths, encode_completion, load_template, template_hash
+from explore_rl.problems.template_checks import check, check_lengths
+from explore_rl.problems.templates import encode_completion, load_template, template_hash
 from explore_rl.types import Problem
 
 QUESTION = Problem(id="q", prompt="What is 1 + 1?", answer="2", verifier="math")

@@ -1,35 +1,16 @@
 """Judging programs: the forms of tests, the program in a completion, partial credit, and whose fault a failure is."""
 
-import base64
-import json
-import pickle
-import zlib
-
 import pytest
+from code_kit import problem, verify
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.errors import InputError
-from explore_rl.types import Problem, Status
+from explore_rl.types import Status
 from explore_rl.verifiers import Item, VerifierPool
 from explore_rl.verifiers.code import CodeVerifier, extract_code
 from explore_rl.verifiers.sandbox import Isolation, Program, isolation
-from explore_rl.verifiers.sandbox_limits import ProgramRaised, SandboxFault, SandboxLimits, Starved
-from explore_rl.verifiers.sandbox_wire import pack, unpack
-
-
-def problem(answer, **metadata) -> Problem:
-    return Problem("p", "Solve it.", answer, "code", metadata=metadata)
-
-
-def verify(
-    program: str, tests, *, fenced: bool = True, truncated: bool = False, metadata: dict | None = None, **options
-):
-    completion = f"Here it is.\n```python\n{program}\n```\n" if fenced else program
-    return CodeVerifier(time_limit_s=2.0, wall_limit_s=120, **options)(
-        completion, problem(tests, **(metadata or {})), truncated=truncated
-    )
-
+from explore_rl.verifiers.sandbox_limits import SandboxLimits, Starved
 
 BODY = "    return text[-1:] + text[:-1]\n"
 STUB = '''from typing import List
@@ -303,176 +284,11 @@ def test_bad_options(options):
         CodeVerifier(**options)
 
 
-# --- input and output ------------------------------------------------------------------------------------------------
-
-DOUBLE = "n = int(input())\nfor x in map(int, input().split()): print(2 * x)"
-PAIRS = {"inputs": ["2\n1 2\n", "1\n5\n", "0\n\n"], "outputs": ["2\n4\n", "10", ""]}
-
-
-def test_standard_input_and_output():
-    assert verify(DOUBLE, PAIRS).status is Status.CORRECT
-    assert verify(DOUBLE, json.dumps(PAIRS)).status is Status.CORRECT
-    reads_all = (
-        "import sys\ndata = sys.stdin.read().split()\nprint(*[2 * int(x) for x in data[1:]], sep='\\n')\nsys.exit(0)"
-    )
-    assert verify(reads_all, PAIRS).status is Status.CORRECT
-    wrong = verify("input()\nfor x in input().split(): print(2)", PAIRS)
-    assert wrong.status is Status.WRONG and wrong.reason == "case 1 of 3: line 2: expected '4', got '2'"
-
-
-def test_cases_of_livecodebench():
-    cases = [
-        {"input": a, "output": b, "testtype": "stdin"} for a, b in zip(PAIRS["inputs"], PAIRS["outputs"], strict=False)
-    ]
-    packed = base64.b64encode(zlib.compress(pickle.dumps(json.dumps(cases)))).decode()
-    for answer in (cases, json.dumps(cases), packed):
-        assert verify(DOUBLE, answer).status is Status.CORRECT
-    calls = [{"input": '[1, 2]\n"a"', "output": '{"a": [1, 2]}', "testtype": "functional"}]
-    solution = "class Solution:\n    def named(self, xs, name): return {name: tuple(xs)}"
-    assert verify(solution, calls, metadata={"func_name": "named"}).status is Status.CORRECT
-    assert (
-        verify("def named(xs, name): return {name: xs + [3]}", calls, metadata={"func_name": "named"}).status
-        is Status.WRONG
-    )
-    with pytest.raises(InputError, match="func_name"):
-        verify(solution, calls)
-
-
-def test_a_packed_case_can_only_be_text():
-    class Bomb:
-        def __reduce__(self):
-            return (print, ("harm",))
-
-    with pytest.raises(InputError):
-        verify("x", base64.b64encode(zlib.compress(pickle.dumps(Bomb()))).decode())
-
-
-def test_functions_of_apps():
-    assert (
-        verify("def f(a, b): return a + b", {"fn_name": "f", "inputs": [[1, 2], [3, 4]], "outputs": [[3], [7]]}).status
-        is Status.CORRECT
-    )
-    assert (
-        verify("def f(a, b): return a", {"fn_name": "f", "inputs": [[1, 2]], "outputs": [[3]]}).reason
-        == "expected 3, got 1"
-    )
-
-
-@pytest.mark.parametrize(
-    "printed, expected, same",
-    [
-        ("1.50", "1.5", True),
-        ("1e3", "1000", True),
-        ("a  b ", "a b", True),
-        ("1\n2", "1 2", False),
-        ("0.30000000000000004", "0.3", False),
-        ("-0", "0", True),
-        ("YES", "Yes", False),
-        ("1_0", "10", False),
-        ("nan", "NaN", False),
-        ("1", "1\n\n", True),
-        ("", "0", False),
-    ],
-)
-def test_when_outputs_are_the_same(printed, expected, same):
-    verdict = verify(f"print({printed!r})", {"inputs": [""], "outputs": [expected]})
-    assert verdict.status is (Status.CORRECT if same else Status.WRONG)
-
-
-def test_a_tolerance_can_be_asked_for():
-    tests = {"inputs": [""], "outputs": ["0.3 x"]}
-    assert verify("print(0.1 + 0.2, 'x')", tests).status is Status.WRONG
-    assert verify("print(0.1 + 0.2, 'x')", tests, float_tolerance=1e-9).status is Status.CORRECT
-    assert verify("print(0.31, 'x')", tests, float_tolerance=1e-9).status is Status.WRONG
-
-
-def test_a_program_that_fails_at_the_end_has_not_passed():
-    verdict = verify("print(10)\nraise RuntimeError('late')", {"inputs": [""], "outputs": ["10"]})
-    assert verdict.status is Status.WRONG and verdict.reason == "RuntimeError: late"
-
-
-def test_partial_credit_counts_cases():
-    tests = {"inputs": ["1", "2", "3", "4"], "outputs": ["1", "2", "0", "4"]}
-    assert verify("print(input())", tests, partial=True).score == 0.75
-    loops = "x = input()\nwhile x == '2': pass\nprint(x)"
-    assert verify(loops, tests, partial=True).score == 0.25  # the rest is not tried
-
-
-# --- parts -----------------------------------------------------------------------------------------------------------
-
-PLAIN = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats(allow_nan=False)
-    | st.text()
-    | st.binary()
-    | st.complex_numbers(allow_nan=False),
-    lambda inner: (
-        st.lists(inner, max_size=4)
-        | st.tuples(inner, inner)
-        | st.sets(st.integers())
-        | st.frozensets(st.text())
-        | st.dictionaries(st.integers() | st.text(), inner)
-    ),
-    max_leaves=10,
-)
-
-
-def typed(value):
-    """The value with the type of every part spelt out, and sets without an order."""
-    if isinstance(value, dict):
-        return "dict", [(typed(key), typed(item)) for key, item in value.items()]
-    if isinstance(value, (set, frozenset)):
-        return type(value), {(type(item), item) for item in value}
-    if isinstance(value, (list, tuple)):
-        return type(value), [typed(item) for item in value]
-    return type(value), repr(value)
-
-
-@settings(max_examples=200, deadline=None)
-@given(PLAIN)
-def test_plain_data_travels_unchanged(value):
-    assert typed(unpack(json.loads(json.dumps(pack(value))))) == typed(value)
-
-
-TAGS = st.sampled_from(["dict", "set", "tuple", "hex", "bytes", "range", "complex", "type", "x"])
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda x: st.lists(x) | st.dictionaries(TAGS, x),
-    max_leaves=15,
-)
-
-
-@settings(max_examples=300, deadline=None)
-@given(JSON)
-def test_whatever_comes_over_the_wire_is_plain_or_refused(data):
-    kinds = (type(None), bool, int, float, complex, str, bytes, list, tuple, set, frozenset, dict, range, type)
-    try:
-        assert type(unpack(data)) in kinds
-    except ValueError:
-        pass
-
-
 @settings(max_examples=300, deadline=None)
 @given(st.text(alphabet="`~ \n\tdef x():python</think>", max_size=200))
 def test_extraction_takes_any_text(completion):
     code, _ = extract_code(completion, "x")
     assert isinstance(code, str) and len(code) <= len(completion)
-
-
-def test_hostile_exceptions_do_not_stop_the_answer():
-    program = "class E(Exception):\n    def __str__(self): raise ValueError\ndef f(): raise E"
-    with Program(program, "calls", SandboxLimits(), isolation()) as running:
-        running.define()
-        with pytest.raises(ProgramRaised, match="E"):
-            running.call("f")
-
-
-def test_python_that_cannot_be_started_is_a_fault(monkeypatch):
-    monkeypatch.setattr("sys.executable", "/no/such/python")
-    with pytest.raises(SandboxFault, match="did not start"), Program("", "calls", SandboxLimits(), isolation()):
-        pass
 
 
 def test_in_the_pool_a_loop_costs_one_item():

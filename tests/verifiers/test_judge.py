@@ -1,12 +1,11 @@
 """The judge against a real HTTP server on this machine that speaks the chat-completions protocol. A test of the
 protocol, the counting of votes and what goes wrong on the way; how well any model judges is not tested here."""
 
-import http.server
 import json
-import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from judge_server import Server
 
 from analysis.errors import InputError
 from explore_rl.cli import main
@@ -15,69 +14,6 @@ from explore_rl.verifiers import Item, VerifierPool, make_verifier
 from explore_rl.verifiers.judge import JudgeVerifier, cot_correct
 
 PROBLEM = Problem("p", "What is the capital of France?", "Paris", "judge")
-
-
-class Server:
-    """Answers each request with the next entry of `script` (the last one again and again) and keeps what was asked.
-
-    An entry is the judge's text, or (status, body), or "hang", "drip", "close".
-    """
-
-    def __init__(self):
-        self.script, self.asked, self.headers, self.lock, self.stop = (
-            ["VERDICT: CORRECT"],
-            [],
-            [],
-            threading.Lock(),
-            threading.Event(),
-        )
-        outer = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self):
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                with outer.lock:
-                    entry = outer.script[min(len(outer.asked), len(outer.script) - 1)]
-                    outer.asked.append(body)
-                    outer.headers.append(dict(self.headers))
-                if self.path != "/v1/chat/completions":
-                    entry = (404, "no such path")
-                if callable(entry):
-                    entry = entry(body)
-                if entry == "hang":
-                    outer.stop.wait(60)
-                    return
-                if entry == "close":
-                    self.connection.close()
-                    return
-                if entry == "drip":
-                    self.send_response(200)
-                    self.send_header("Content-Length", "1000000")
-                    self.end_headers()
-                    while not outer.stop.wait(0.05):
-                        try:
-                            self.wfile.write(b" ")
-                        except OSError:
-                            return
-                    return
-                status, text = (
-                    entry
-                    if isinstance(entry, tuple)
-                    else (200, json.dumps({"choices": [{"message": {"content": entry}}]}))
-                )
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(text.encode())))
-                self.end_headers()
-                self.wfile.write(text.encode())
-
-            def log_message(self, *_):
-                pass
-
-        self.http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.http.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.http.server_address[1]}/v1"
-        self.thread = threading.Thread(target=self.http.serve_forever, args=(0.02,), daemon=True)
-        self.thread.start()
 
 
 @pytest.fixture
@@ -392,6 +328,8 @@ def test_a_thought_or_half_a_reply_is_no_vote(server, reply):
         ("SCORE: 5e-1", 0.5),
         ("SCORE: 3 (out of 4)", 0.75),
         ("SCORE: 0.9. The steps hold.", 0.9),
+        ("SCORE: 0.8 (good)", 0.8),
+        ("SCORE: 8 (out of ten)", None),
         *(
             (f"SCORE: {said}", None)
             for said in (

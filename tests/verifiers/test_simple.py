@@ -121,6 +121,12 @@ def test_numeric(given_answer, answer, options, status):
         ("2 hours", "120 minutes", True),
         ("5", "5 negative", False),
         ("0.05", "5%", True),
+        # no algebra here: every way of writing a number is read by us
+        ("0.5", "\\dfrac12", True),
+        ("0.1", "\\frac1{10}", True),
+        ("0.5", "\\frac{1}2", True),
+        ("1000", "10^3", True),
+        ("0.001", "10^{-3}", True),
     ],
 )
 def test_numeric_minds_units_that_are_given(answer, given_answer, right):
