@@ -53,7 +53,7 @@ def sections(
             "Support",
             support_lead(block),
             [
-                charts.flow(block),
+                solved_table(block),
                 charts.null(block),
                 support_table(block),
                 fold_table(block),
@@ -151,6 +151,26 @@ def support_lead(block: dict) -> str:
     )
     kept = f"Of the problems the base solves in {s['k']:,} samples, {percent(s['srr'])} are kept (SRR)"
     return f"{kept}; of those the tuned model solves, {percent(s['ndr'])} are new (NDR). {exact}"
+
+
+def solved_table(block: dict) -> dict[str, Any]:
+    """The four categories as what they are: solved by the base or not, by the tuned model or not."""
+    s = block["support"]
+
+    def count(key: str, letter: str) -> dict[str, str]:
+        return {"text": number(s[key]), "sub": f"{key} ({letter})", "dot": f"--{key}"}
+
+    rows = [
+        ["base: solved", count("preserved", "P"), count("shrunk", "S")],
+        ["base: not solved", count("expanded", "E"), count("out", "O")],
+    ]
+    return {
+        "caption": "Problems, solved by whom",
+        "columns": ["", "tuned: solved", "tuned: not solved"],
+        "rows": rows,
+        "note": f"Solved: at least one of {s['k']:,} samples is correct.",
+        "width": 5,
+    }
 
 
 def support_table(block: dict) -> dict[str, Any]:
