@@ -161,6 +161,7 @@ def run(args: argparse.Namespace) -> int:
     from analysis.audit import audit
     from analysis.readers import align, load, load_scores
 
+    # both sides, line by line the same problems
     settings = settings_of(args)
     sides = [load(args.base, name=args.base_name), load(args.tuned, name=args.tuned_name)]
     base, tuned, warnings = align(*told_apart(*sides), common=args.common)
@@ -170,6 +171,8 @@ def run(args: argparse.Namespace) -> int:
         base, tuned, _ = align(base, tuned, common=True)
         warnings += [line for line in more if line not in warnings]
     scores = load_scores(args.scores) if args.scores else None
+
+    # the document, with progress a benchmark
     with tqdm(desc="auditing", unit=" benchmark", disable=None) as bar:
 
         def progress(benchmark: str) -> None:
@@ -179,6 +182,8 @@ def run(args: argparse.Namespace) -> int:
         document = audit(
             base, tuned, redraw=redraw, scores=scores, settings=settings, warnings=warnings, progress=progress
         )
+
+    # files, warnings, and the verdict as the last lines
     out = Path(args.out)
     write_json(out / "audit.json", document)
     for line in document["warnings"]:

@@ -56,6 +56,8 @@ def run(args: argparse.Namespace) -> int:
         methods[name] = [load([file], name=f"{name}/{i}") for i, file in enumerate(files)]
     base, redraw, methods, warnings = align_all(load(args.base), args.redraw, methods=methods, common=args.common)
     scores = load_scores(args.scores) if args.scores else None
+
+    # the document, with progress a run
     with tqdm(total=sum(map(len, methods.values())), desc="auditing", unit=" run", disable=None) as bar:
 
         def progress(line: str) -> None:
@@ -71,6 +73,8 @@ def run(args: argparse.Namespace) -> int:
             redraw=redraw,
             scores=scores,
         )
+
+    # files, warnings, and the words of the methods as the last lines
     out = Path(args.out)
     write_documents(document, out)
     for line in document["warnings"]:

@@ -120,10 +120,9 @@ def test_the_card_says_at_a_glance_what_was_lost_and_gained_and_how_sure(browser
             "document.querySelector(`#glance .half.${key} ${c}`).getBoundingClientRect().width)",
             key,
         )
-        top = max(
-            block["null"][f"{kind}_{side}"] for kind in ("observed", "expected") for side in ("shrunk", "expanded")
-        )
-        shares = [block["null"][f"{kind}_{key}"] / top for kind in ("observed", "expected")]
+        kinds = ("observed", "expected")
+        top = max(block["null"][f"{kind}_{side}"] for kind in kinds for side in ("shrunk", "expanded"))
+        shares = [block["null"][f"{kind}_{key}"] / top for kind in kinds]
         assert [width / widths[0] for width in widths[1:]] == pytest.approx(shares, abs=0.01)
     assert complaints == []
 
