@@ -115,7 +115,7 @@ def _bayes(pair: Pair) -> Entry:
 def _cot(pair: Pair) -> Entry | None:
     sides = []
     for samples in pair.sides:
-        if samples.cot_correct is None:
+        if samples.cot_correct is None or samples.cot_unjudged is not None:
             return None
         sides.append(pass_at_k(samples.n, samples.cot_correct, pair.k))
     return {str(k): sides_of(pair, sides[0][:, i], tuned=sides[1][:, i], bounded=True) for i, k in enumerate(pair.k)}

@@ -42,6 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             f"--{side}-name", metavar="NAME", help=f"what the {side} model is called (default: as its records or files)"
         )
+    parser.add_argument(
+        "--patterns",
+        metavar="FILE",
+        help='JSON object of names and regular expressions of reasoning patterns, or {"column": "NAME"} for labels in '
+        "the samples: how often each is used, and how often it succeeds",
+    )
     add_settings(parser)
     parser.add_argument(
         "--out", required=True, metavar="DIR", help="where audit.json, report.html, tables and figures go"
@@ -159,10 +165,12 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from analysis.audit import audit
+    from analysis.patterns import count_patterns, read_patterns, same_names
     from analysis.readers import align, load, load_scores
 
     # both sides, line by line the same problems
     settings = settings_of(args)
+    wanted = read_patterns(args.patterns) if args.patterns else None
     sides = [load(args.base, name=args.base_name), load(args.tuned, name=args.tuned_name)]
     base, tuned, warnings = align(*told_apart(*sides), common=args.common)
     redraw = None
@@ -171,6 +179,7 @@ def run(args: argparse.Namespace) -> int:
         base, tuned, _ = align(base, tuned, common=True)
         warnings += [line for line in more if line not in warnings]
     scores = load_scores(args.scores) if args.scores else None
+    patterns = None if wanted is None else same_names(count_patterns(base, wanted), count_patterns(tuned, wanted))
 
     # the document, with progress a benchmark
     with tqdm(desc="auditing", unit=" benchmark", disable=None) as bar:
@@ -180,7 +189,14 @@ def run(args: argparse.Namespace) -> int:
             bar.update()
 
         document = audit(
-            base, tuned, redraw=redraw, scores=scores, settings=settings, warnings=warnings, progress=progress
+            base,
+            tuned,
+            redraw=redraw,
+            scores=scores,
+            patterns=patterns,
+            settings=settings,
+            warnings=warnings,
+            progress=progress,
         )
 
     # files, warnings, and the verdict as the last lines

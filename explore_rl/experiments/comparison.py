@@ -106,11 +106,16 @@ class Comparison:
             wanted.append((base, self.output / f"base-{self.samples}-draw{seed}-{base.digest()}.parquet"))
         return wanted
 
-    def sample_run(self, config: Config, folder: Path, actors: Actors) -> None:
-        """Draws a run's audit samples from the engines that its training left behind, and the base's, once."""
+    def sample_run(self, config: Config, folder: Path, actors: Actors, *, base: bool = True) -> None:
+        """Draws a run's audit samples from the engines that its training left behind, and the base's, once.
+
+        base: whether this process draws the base's; of several processes one does.
+        """
         (settings, out), *of_base = self.wanted(config, folder)
         if not out.exists():
             self._sample(settings, out, nullcontext(actors.engines), actors.verifiers)
+        if not base:
+            return
 
         # For the base the engines get the initial weights back.
         missing = [(settings, out) for settings, out in of_base if not out.exists()]
