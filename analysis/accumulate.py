@@ -12,7 +12,7 @@ import pyarrow.compute
 from analysis.clusters import grouping_codes, multiplicity
 from analysis.columns import column
 from analysis.errors import InputError
-from analysis.files import Batch, Source
+from analysis.files import Batch, Source, several_models
 from analysis.problem_codes import ProblemCodes
 from analysis.records import NO_EVIDENCE, SAMPLE_COLUMNS, VERDICTS, AnswerCounts, Draws, ModelSamples
 
@@ -385,12 +385,6 @@ def _times(n: np.ndarray, correct: np.ndarray, *, answers: AnswerCounts | None) 
     count = np.concatenate([correct, n - correct])
     problem = np.tile(np.arange(len(n)), 2)[count > 0]
     return multiplicity(problem, count[count > 0])
-
-
-def several_models(source: Source, models: set[str]) -> str:
-    shown = sorted(models)
-    some = ", ".join(shown[:4])
-    return f"{source.path}: one side holds several models ({some}); choose one, as in {source.path}::{shown[0]}"
 
 
 def _counted(tables: list[pa.Table]) -> pa.Table:

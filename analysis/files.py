@@ -340,6 +340,12 @@ def _json_batches(source: Source, wanted: set[str] | None, rows: int) -> Iterato
         yield flush()
 
 
+def several_models(source: Source, models: set[str]) -> str:
+    shown = sorted(models)
+    some = ", ".join(shown[:4])
+    return f"{source.path}: one side holds several models ({some}); choose one, as in {source.path}::{shown[0]}"
+
+
 def natural_key(text: str) -> list[tuple[int, int | str]]:
     """Sorts "9" before "10"."""
     return [
