@@ -10,9 +10,11 @@ import pyarrow as pa
 import pyarrow.compute
 
 from analysis.clusters import grouping_codes, multiplicity
+from analysis.columns import column
 from analysis.errors import InputError
-from analysis.files import Batch, Source, column, natural_key
-from analysis.records import DEFAULT_BENCHMARK, NO_EVIDENCE, SAMPLE_COLUMNS, VERDICTS, AnswerCounts, Draws, ModelSamples
+from analysis.files import Batch, Source, several_models
+from analysis.problem_codes import ProblemCodes
+from analysis.records import NO_EVIDENCE, SAMPLE_COLUMNS, VERDICTS, AnswerCounts, Draws, ModelSamples
 
 pc: Any = pyarrow.compute  # its functions are made when it is imported, which no type checker sees
 
@@ -24,61 +26,6 @@ DRAWS_A_FILE = 1 << 32  # most draws of a problem in one file, where each file i
 MERGE_ANSWERS = 2_000_000  # rows of partial answer counts after which they are merged
 
 
-class Problems:
-    """Codes for (benchmark, problem_id) in the order in which they are met."""
-
-    def __init__(self) -> None:
-        self.codes: dict[tuple[str, str], int] = {}
-
-    def code(self, batch: Batch, source: Source) -> np.ndarray:
-        """int32 [rows]."""
-        problem = _encoded(
-            column(batch, source, "problem_id", pa.string(), missing_ok=False),
-            source=source,
-            batch=batch,
-            name="problem_id",
-        )
-        benchmark = column(batch, source, "benchmark", pa.string())
-        names = ["" if v is None else v for v in problem.dictionary.to_pylist()]
-        if "" in names and (empty := np.asarray(problem.indices) == names.index("")).any():
-            raise InputError(f"{source.at(batch.number(int(empty.argmax())))}: problem_id is empty")
-        index = np.asarray(problem.indices)
-        if benchmark is None:
-            sets = [DEFAULT_BENCHMARK]
-            pair = index
-        else:
-            encoded = _encoded(
-                benchmark.fill_null(DEFAULT_BENCHMARK) if not pa.types.is_dictionary(benchmark.type) else benchmark,
-                source=source,
-                batch=batch,
-                name="benchmark",
-            )
-            sets = [DEFAULT_BENCHMARK if v is None else v for v in encoded.dictionary.to_pylist()]
-            at = np.asarray(encoded.indices.fill_null(len(sets)))
-            sets.append(DEFAULT_BENCHMARK)
-            pair = at.astype(np.int64) * len(names) + index
-        table = np.full(len(sets) * len(names), -1, dtype=np.int32)
-        for value in np.flatnonzero(np.bincount(pair, minlength=len(table))):
-            key = (sets[value // len(names)], names[value % len(names)])
-            table[value] = self.codes.setdefault(key, len(self.codes))
-        return table[pair]
-
-    def order(self) -> tuple[list[tuple[str, str]], np.ndarray]:
-        """The keys sorted by (benchmark, problem_id, numbers as numbers), and the new place of each code, int64 [M]."""
-        keys = sorted(self.codes, key=lambda key: (key[0], natural_key(key[1])))
-        place = np.empty(len(keys), dtype=np.int64)
-        place[[self.codes[key] for key in keys]] = np.arange(len(keys))
-        return keys, place
-
-
-def _encoded(array: pa.Array, *, source: Source, batch: Batch, name: str) -> pa.DictionaryArray:
-    encoded = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
-    if name == "problem_id" and encoded.null_count:
-        i = int(np.asarray(pc.is_null(encoded)).argmax())
-        raise InputError(f"{source.at(batch.number(i))}: problem_id is missing")
-    return encoded
-
-
 class SampleRows:
     """Rows of samples. Per draw it keeps problem code, verdict, and index, seed, log-probability and length where
     given."""
@@ -86,7 +33,7 @@ class SampleRows:
     WANTED = set(SAMPLE_COLUMNS) - {"completion"} | {"lm_eval_filter"}
 
     def __init__(self) -> None:
-        self.problems = Problems()
+        self.problems = ProblemCodes()
         self.seen = 0
         self.kept: dict[str, list[np.ndarray]] = {
             name: [] for name in ("code", "correct", "sample", "seed", "logprob", "num_tokens", "file", "cluster")
@@ -98,6 +45,7 @@ class SampleRows:
         self.settings: dict[str, set] = {}
 
     def add(self, batch: Batch, source: Source, file: int) -> None:
+        # the columns, as the schema has them
         rows = batch.table.num_rows
         code = self.problems.code(batch, source)
         got = {
@@ -105,9 +53,11 @@ class SampleRows:
             for name, (kind, _) in SAMPLE_COLUMNS.items()
             if name not in ("completion", "problem_id", "benchmark")
         }
+        # files of one draw a problem number their rows from 0 each
         if source.adapter and source.adapter.one_draw_a_file:
             inside = np.zeros(rows, dtype=np.int64) if got["sample"] is None else np.asarray(got["sample"].fill_null(0))
             got["sample"] = pa.array(file * DRAWS_A_FILE + inside)
+        # what is summed up and dropped at once
         correct, evidence = self._verdicts(got, batch, source=source)
         for name, array in got.items():
             if array is not None and array.null_count < rows:
@@ -116,6 +66,7 @@ class SampleRows:
         self._add_sums(code, correct, evidence=evidence, got=got)
         self._add_answers(code, correct, evidence=evidence, got=got)
         self._add_settings(got, batch, source=source)
+        # what is kept of every draw that is evidence
         for name in ("sample", "seed"):
             if (values := got[name]) is not None and not values.null_count:
                 drawn = np.asarray(values)
@@ -363,6 +314,7 @@ class SampleRows:
             else None
         )
         seed = self._joined("seed") if self.given.get("seed") == self.seen else None
+        # the order of the draws: by problem, then by sample; one that is there twice is refused
         sorted_already = bool((np.diff(code) >= 0).all())
         if sample is not None:
             inside = np.diff(code) == 0
@@ -383,6 +335,7 @@ class SampleRows:
                 order = slice(None)
         else:
             order = slice(None) if sorted_already else np.argsort(code, kind="stable")
+        # what was kept, in that order
         values = {name: self._joined(name)[order] for name in ("correct", "logprob", "num_tokens")}
         there = {name: bool(np.isfinite(values[name]).any()) for name in ("logprob", "num_tokens")}
         start = np.concatenate([[0], np.cumsum(n)])
@@ -439,12 +392,6 @@ def _times(n: np.ndarray, correct: np.ndarray, *, answers: AnswerCounts | None) 
     count = np.concatenate([correct, n - correct])
     problem = np.tile(np.arange(len(n)), 2)[count > 0]
     return multiplicity(problem, count[count > 0])
-
-
-def several_models(source: Source, models: set[str]) -> str:
-    shown = sorted(models)
-    some = ", ".join(shown[:4])
-    return f"{source.given}: one side holds several models ({some}); choose one, as in {source.given}::{shown[0]}"
 
 
 def _counted(tables: list[pa.Table]) -> pa.Table:

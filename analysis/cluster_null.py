@@ -20,13 +20,13 @@ from itertools import combinations, islice
 from math import comb
 
 import numpy as np
-from scipy import stats
 
 from analysis.clusters import Cells
 from analysis.counts import Counts
 from analysis.lucky import null_above
 from analysis.null import CLEAR, Direction, Null, Tier, one_side_only, sum_of_bernoullis, tails
 from analysis.pass_at_k import log_miss
+from analysis.significance import least_beyond
 from analysis.verdict import Rules
 
 RELABELLINGS = 2000  # all of them where there are no more, else so many at random
@@ -121,7 +121,7 @@ def over_all_problems(
     # clusters that a side needs before it has solved a problem: more than lucky ones explain
     lucky = lucky_cluster(cells, single=single, rate=max(rates))
     share = rules.level / len(q)
-    least = [stats.binom.isf(share, np.maximum(side.n, 1), lucky) + 1 if lucky else np.ones(len(q)) for side in counts]
+    least = [least_beyond(np.maximum(side.n, 1), lucky, share=share) for side in counts]
     as_base = both @ weights.T >= least[0][:, None]
     as_tuned = both @ (1 - weights).T >= least[1][:, None]
     n = [side.n for side in counts]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from analysis.accumulate import several_models
+from analysis.columns import column
 from analysis.errors import InputError
-from analysis.files import Batch, Source, column, natural_key
+from analysis.files import Batch, Source, natural_key, several_models
 from analysis.records import COUNT_COLUMNS, DEFAULT_BENCHMARK, ModelSamples
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
-from analysis.files import TEXT_BATCH_ROWS, Batch, Source, batches, column, find_sources, one_model, parquet
+from analysis.columns import column
+from analysis.files import TEXT_BATCH_ROWS, Batch, Source, batches, find_sources, one_model, parquet
 from analysis.records import DEFAULT_BENCHMARK, ModelSamples
 
 pc: Any = pyarrow.compute  # its functions are made when it is imported, which no type checker sees

@@ -51,6 +51,7 @@ def write_figures(document: dict[str, Any], names: tuple[str, str], *, folder: P
     Returns the paths."""
     folder.mkdir(parents=True, exist_ok=True)
     by = blocks(document)
+    # all are made in one style, and drawn when they are saved
     figures: dict[str, Figure] = {}
     with matplotlib.rc_context(STYLE):
         for name, block in by.items():

@@ -25,9 +25,10 @@ import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
 
+from analysis.columns import column
 from analysis.errors import InputError
 from analysis.estimates import mean_of, sides_of
-from analysis.files import TEXT_BATCH_ROWS, Batch, Source, batches, column, find_sources, one_model
+from analysis.files import TEXT_BATCH_ROWS, Batch, Source, batches, find_sources, one_model
 from analysis.intervals import PSEUDO_DIFFERENCE
 from analysis.pair import Pair
 from analysis.records import DEFAULT_BENCHMARK, NO_EVIDENCE, ModelSamples

@@ -19,9 +19,10 @@ import pyarrow as pa
 from tqdm import tqdm
 
 from analysis.accumulate import SampleRows
+from analysis.columns import column
 from analysis.count_rows import CountRows
 from analysis.errors import InputError
-from analysis.files import batches, column, find_sources, one_model, sha256
+from analysis.files import batches, find_sources, one_model, sha256
 from analysis.records import DEFAULT_BENCHMARK, SAMPLE_COLUMNS, SCORE_COLUMNS, ModelSamples, Scores
 
 TRUNCATION_MARGIN = 0.02  # truncation rates of the two sides that differ by more than this get a warning

@@ -16,8 +16,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
+from analysis.columns import column
 from analysis.errors import InputError
-from analysis.files import BATCH_ROWS, TEXT_BATCH_ROWS, Batch, Source, batches, column, find_sources, one_model, parquet
+from analysis.files import BATCH_ROWS, TEXT_BATCH_ROWS, Batch, Source, batches, find_sources, one_model, parquet
 from analysis.records import DEFAULT_BENCHMARK, NO_EVIDENCE
 
 pc: Any = pyarrow.compute  # its functions are made when it is imported, which no type checker sees

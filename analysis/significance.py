@@ -25,6 +25,18 @@ def binomial_at_most(c: ArrayLike, n: ArrayLike, *, p: ArrayLike) -> np.ndarray:
     return binomial_at_least(np.asarray(n) - np.asarray(c), n, p=1 - np.asarray(p, dtype=float))
 
 
+def least_beyond(n: np.ndarray, rate: float, *, share: float) -> np.ndarray:
+    """Smallest m >= 1 with P(Binomial(n, rate) >= m) <= share, of each n: int [M]."""
+    if not rate:
+        return np.ones(len(n), dtype=np.int64)
+    each, where = np.unique(n, return_inverse=True)
+    middle = each.max() * rate
+    # no m beyond these is asked for: a binomial's tail is below 1e-20 there
+    m = np.arange(1, int(min(middle + 10 * np.sqrt(middle) + 60, each.max())) + 2)
+    rare = binomial_at_least(np.minimum(m, each[:, None] + 1), each[:, None], p=rate) <= share
+    return m[rare.argmax(axis=1)][where]
+
+
 def mcnemar(expanded: int, shrunk: int) -> float:
     """Exact two-sided McNemar test of E against S: a fair coin tossed E + S times; 1 where both are 0. Needs equal n on
     both sides."""

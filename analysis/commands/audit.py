@@ -183,6 +183,7 @@ def run(args: argparse.Namespace) -> int:
     from analysis.patterns import count_patterns, read_patterns, same_names
     from analysis.readers import align, load, load_scores
 
+    # both sides, line by line the same problems
     settings = settings_of(args)
     wanted = read_patterns(args.patterns) if args.patterns else None
     reading = reading_of(args)
@@ -195,6 +196,8 @@ def run(args: argparse.Namespace) -> int:
         warnings += [line for line in more if line not in warnings]
     scores = load_scores(args.scores) if args.scores else None
     patterns = None if wanted is None else same_names(count_patterns(base, wanted), count_patterns(tuned, wanted))
+
+    # the document, with progress a benchmark
     with tqdm(desc="auditing", unit=" benchmark", disable=None) as bar:
 
         def progress(benchmark: str) -> None:
@@ -211,6 +214,8 @@ def run(args: argparse.Namespace) -> int:
             warnings=warnings,
             progress=progress,
         )
+
+    # files, warnings, and the verdict as the last lines
     out = Path(args.out)
     write_json(out / "audit.json", document)
     for line in document["warnings"]:

@@ -59,6 +59,8 @@ def run(args: argparse.Namespace) -> int:
         load(args.base, **reading), args.redraw, methods=methods, common=args.common, reading=reading
     )
     scores = load_scores(args.scores) if args.scores else None
+
+    # the document, with progress a run
     with tqdm(total=sum(map(len, methods.values())), desc="auditing", unit=" run", disable=None) as bar:
 
         def progress(line: str) -> None:
@@ -74,6 +76,8 @@ def run(args: argparse.Namespace) -> int:
             redraw=redraw,
             scores=scores,
         )
+
+    # files, warnings, and the words of the methods as the last lines
     out = Path(args.out)
     write_documents(document, out)
     for line in document["warnings"]:

@@ -37,6 +37,7 @@ def write(
     """
     out = Path(out_dir)
     out.mkdir(parents=True, exist_ok=True)
+    # the page, then the same numbers as tables and figures
     page = audit_page(document, base, tuned=tuned)
     names = page["names"]
     heading = f"{names['base']} → {names['tuned']}: did the support change?"

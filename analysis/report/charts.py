@@ -31,57 +31,6 @@ def figure(
     }
 
 
-def flow(block: dict) -> dict[str, Any]:
-    s = block["support"]
-    links = [(0, 2, "preserved"), (0, 3, "shrunk"), (1, 2, "expanded"), (1, 3, "out")]
-    links = [(a, b, name) for a, b, name in links if s[name] > 0]
-    solved = [
-        s["preserved"] + s["shrunk"],
-        s["expanded"] + s["out"],
-        s["preserved"] + s["expanded"],
-        s["shrunk"] + s["out"],
-    ]
-    labels = ["base: solved", "base: not solved", "tuned: solved", "tuned: not solved"]  # short, for narrow screens
-    data = {
-        "type": "sankey",
-        "arrangement": "snap",
-        "textfont": {"size": 12.5},
-        "node": {
-            "label": [f"{label} ({round(count, 1):,g})" for label, count in zip(labels, solved, strict=True)],
-            "color": ["--base", "--out", "--tuned", "--out"],
-            "pad": 34,
-            "thickness": 14,
-            "line": {"width": 0},
-            "x": [0.001, 0.001, 0.999, 0.999],
-            "y": [0.2, 0.85, 0.2, 0.85],
-        },
-        "link": {
-            "source": [a for a, _, _ in links],
-            "target": [b for _, b, _ in links],
-            "value": [s[name] for *_, name in links],
-            "color": [f"{CATEGORIES[name]['colour']}/0.55" for *_, name in links],
-            "label": [CATEGORIES[name]["label"] for *_, name in links],
-            "hovertemplate": "%{label}: %{value:,.3g} problems<extra></extra>",
-        },
-    }
-    for key in ("x", "y"):  # nodes without a link are not drawn, and their places would shift the others'
-        used = sorted({n for a, b, _ in links for n in (a, b)})
-        if len(used) < 4:
-            data["node"].pop(key)
-    caption = (
-        f"Solved: at least one of {s['k']:,} samples is correct. Read the thin streams against the null beside them."
-    )
-    return figure(
-        "flow",
-        "Support, from base to tuned",
-        caption=caption,
-        data=[data],
-        layout={"margin": {"l": 8, "r": 8, "t": 18, "b": 18}},
-        width=7,
-        height=330,
-    )
-
-
 def null(block: dict) -> dict[str, Any]:
     n = block["null"]
     again = block.get("redraw")
@@ -130,7 +79,7 @@ def null(block: dict) -> dict[str, Any]:
         "gained though nothing changed."
     )
     return figure(
-        "null", "Lost and gained, against the null", caption=caption, data=data, layout=layout, width=5, height=330
+        "null", "Lost and gained, against the null", caption=caption, data=data, layout=layout, width=7, height=300
     )
 
 

@@ -31,6 +31,7 @@ def comparison_page(document: dict) -> dict[str, Any]:
         for i, name in enumerate(name for name in dict.fromkeys(every) if name != "base" and not is_control(name))
     }
     pages = []
+    # one page a benchmark, each with its methods best first
     for name in shown:
         document = document | {"methods": best_first(document["methods"], name)}
         sections = exact_sections(exact, colours) if exact and name == "all" else []

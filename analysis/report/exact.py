@@ -218,7 +218,7 @@ def exact_masses(exact: dict, colours: dict[str, str]) -> dict[str, Any] | None:
         "xaxis": {
             "type": "log",
             "dtick": 1,
-            "title": {"text": "mass of correct answers in the region"},
+            "title": {"text": "probability of the region"},
             "exponentformat": "power",
         },
         "yaxis": {"type": "category"},

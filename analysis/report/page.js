@@ -81,8 +81,8 @@ document.getElementById("theme").addEventListener("click", () => {
   setTheme(chosenDark());
 });
 systemDark.addEventListener("change", () => setTheme(chosenDark()));
-window.addEventListener("beforeprint", () => setTheme(false));
-window.addEventListener("afterprint", () => setTheme(chosenDark()));
+window.addEventListener("beforeprint", () => { root.classList.add("printing"); root.dataset.theme = "light"; drawAll(); });
+window.addEventListener("afterprint", () => { root.classList.remove("printing"); setTheme(chosenDark()); drawAll(); });
 
 // --- parts of the page ----------------------------------------------------------------------------------------------------
 

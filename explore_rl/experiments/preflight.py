@@ -21,8 +21,9 @@ from explore_rl.experiments.resuming import content_hash, refuse_other_problems,
 from explore_rl.experiments.run_folder import RunFolder
 from explore_rl.files import refuse_unwritable
 from explore_rl.models import end_token_ids, load_model_config, load_tokenizer, resolve_model
-from explore_rl.problems.templates import Template, check_lengths, load_template
-from explore_rl.problems.templates import check as check_template
+from explore_rl.problems.template_checks import check as check_template
+from explore_rl.problems.template_checks import check_lengths
+from explore_rl.problems.templates import Template, load_template
 from explore_rl.strategies import together
 from explore_rl.strategies.base import Strategy, needs_of
 from explore_rl.strategies.together import is_builtin

@@ -13,7 +13,9 @@ import pytest
 FAULTS = """() => {
   const faults = [];
   const boxes = [];
-  const add = (node, text, rect) => { if (rect.width > 1 && rect.height > 1) boxes.push({ node, text: text.trim().slice(0, 40), rect }); };
+  const add = (node, text, rect) => {
+    if (rect.width > 1 && rect.height > 1) boxes.push({ node, text: text.trim().slice(0, 40), rect });
+  };
   const walker = document.createTreeWalker(document.querySelector("main"), NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) {
     const node = walker.currentNode;
@@ -39,7 +41,8 @@ FAULTS = """() => {
     const svg = a.node.closest && a.node.closest("svg");
     if (svg) {
       const frame = svg.getBoundingClientRect();
-      if (a.rect.right > frame.right + 1 || a.rect.left < frame.left - 1 || a.rect.bottom > frame.bottom + 1 || a.rect.top < frame.top - 1)
+      if (a.rect.right > frame.right + 1 || a.rect.left < frame.left - 1
+          || a.rect.bottom > frame.bottom + 1 || a.rect.top < frame.top - 1)
         faults.push(`cut by its figure: ${a.text}`);
     }
   });
@@ -53,7 +56,8 @@ FAULTS = """() => {
     const area = plot.querySelector(".nsewdrag");
     if (!legend || !area) continue;
     const a = legend.getBoundingClientRect(), b = area.getBoundingClientRect();
-    if (Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 2 && Math.min(a.right, b.right) - Math.max(a.left, b.left) > 2)
+    const tall = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+    if (tall > 2 && Math.min(a.right, b.right) - Math.max(a.left, b.left) > 2)
       faults.push(`legend over its curves: ${plot.id}`);
   }
   return [...new Set(faults)];
