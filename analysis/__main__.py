@@ -1,4 +1,4 @@
-"""`python -m analysis audit ...` and `python -m analysis compare ...`: the measuring half alone, without the training
+"""`python -m analysis audit ...`, `plan ...` and `compare ...`: the measuring half alone, without the training
 dependencies."""
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from analysis.errors import InputError
 
 COMMANDS = {
     "audit": ("analysis.commands.audit", "one base against one tuned model: support, pass@k, verdict, report"),
+    "plan": ("analysis.commands.plan", "the verdict at any look, and how many more draws would decide it"),
     "compare": ("analysis.commands.compare", "many methods and seeds against one base"),
 }
 

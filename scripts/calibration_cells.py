@@ -22,6 +22,7 @@ from calibration_draws import (
 from calibration_intervals import SKEWED, coverage, skewed_coverage, token_coverage
 from calibration_kit import AROUND, HALF_ZERO, MATH, NEAR_ZERO, SHAPES, Line
 from calibration_laws import LAWS, SPEED_UPS
+from calibration_looks import looks
 from calibration_words import (
     RAGGED,
     certified_errors,
@@ -69,6 +70,7 @@ def cells() -> Iterator[Cell]:
     yield from _lucky()
     yield from _clusters()
     yield from _reasoning()
+    yield from _looks()
     yield from _modes()
     yield from _boards()
     yield from _intervals()
@@ -198,6 +200,19 @@ def _reasoning() -> Iterator[Cell]:
                 yield Cell("reasoning", reasoning_verdicts, kwargs, 0.5)
 
 
+def _looks() -> Iterator[Cell]:
+    for shape in (MATH, HALF_ZERO, LOG_UNIFORM, NEAR_ZERO):
+        for problems in (30, 200):
+            for adaptive in (True, False):
+                kwargs = {"shape": shape, "problems": problems, "adaptive": adaptive}
+                yield Cell("looks", looks, kwargs, 0.25)
+    for law in ("gain: 5 % from 0 to .05", "gain: 2 % from 0 to .5", "loss: 2 % from .05 to 0"):
+        for shape in BACKGROUNDS:
+            yield Cell("looks", looks, {"shape": shape, "problems": 500, "law": law}, 0.1)
+    for law in ("head only: square root of p above .1", "worse everywhere: odds halved"):
+        yield Cell("looks", looks, {"shape": MATH, "problems": 200, "law": law}, 0.25)
+
+
 def _modes() -> Iterator[Cell]:
     for shape in BACKGROUNDS:
         for problems in (10, 30, 200):
@@ -264,6 +279,7 @@ TITLES = {
     "cluster certificates": "Wrong members of certified categories, clustered draws",
     "cluster power": "A gain among clustered draws",
     "reasoning": "Reasoning judged in part, 128 draws a side",
+    "looks": "A verdict that is looked at after every batch",
     "modes": "One model drawn twice, by mode",
     "mode power": "Lost modes are found",
     "boards": "Boards of methods that change nothing",
@@ -329,6 +345,12 @@ NOTES = {
         "draws of base and tuned, or at the first few of each problem. Share called expanded, shrank or traded with "
         "unjudged draws taken for as good as the judged ones, and share in which both bounds give the same such word; "
         "targets at most 5 %."
+    ),
+    "looks": (
+        "Fifteen looks, after 16, 24, ... 128 draws a side (python -m analysis plan); only problems that not both "
+        "sides have solved are drawn further (twice as far where one has), or all. Share with a false word at any "
+        "look, target at most 5 %; beside it, without a target: the exact test looked at as often; the draws used, as "
+        "a share of 128 of each problem; and where something is changed, how often it is found."
     ),
     "modes": (
         "Two draws of one model, problems with 8 modes (Dirichlet, .5) unless the row says otherwise. Share called "
