@@ -109,19 +109,22 @@ def null_above(
     """
     if not any(rates):
         return exact_null(base, tuned, folds=folds)
-    share = rules.level / len(base.n)
-    least = tuple(stats.binom.isf(share, side.n, rate) + 1 for side, rate in zip((base, tuned), rates, strict=True))
+    least, odds = thresholds_and_odds(base, tuned, rates=rates, rules=rules, problems=len(base.n))
+    return exact_null(base, tuned, odds_loss=odds[0], odds_gain=odds[1], least=least, folds=folds)
+
+
+def thresholds_and_odds(
+    base: Counts, tuned: Counts, *, rates: tuple[float, float], rules: Rules, problems: int
+) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """Correct draws that base and tuned need before they count as having solved a problem, and the largest odds ratios
+    that the nulls of loss and of gain allow: [M] each, of `problems` problems in all."""
+    share = rules.level / problems
+    first, second = (stats.binom.isf(share, side.n, rate) + 1 for side, rate in zip((base, tuned), rates, strict=True))
     accepted = clopper_pearson(base.correct + tuned.correct, base.n + tuned.n, confidence=1 - share / 5)[0]
     right = np.maximum(accepted - max(rates), 0.0)
     odds = right / (1 - right)
-    return exact_null(
-        base,
-        tuned,
-        odds_loss=_largest_ratio(odds, one=rates[0], other=rates[1]),
-        odds_gain=_largest_ratio(odds, one=rates[1], other=rates[0]),
-        least=(least[0], least[1]),
-        folds=folds,
-    )
+    loss = _largest_ratio(odds, one=rates[0], other=rates[1])
+    return (first, second), (loss, _largest_ratio(odds, one=rates[1], other=rates[0]))
 
 
 def _largest_ratio(odds: np.ndarray, *, one: float, other: float) -> np.ndarray:

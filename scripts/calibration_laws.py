@@ -72,8 +72,7 @@ def loss(share: float, at: float) -> Law:
 
 
 def trade(gained: float, lost: float, at: float) -> Law:
-    change = lambda p, rng: planted(p, rng, gained=gained, lost=lost, at=at)  # noqa: E731
-    return Law(change, gains=True, losses=True, found="both")
+    return Law(lambda p, rng: planted(p, rng, gained=gained, lost=lost, at=at), gains=True, losses=True, found="both")
 
 
 def discovery(share: float, at: float) -> Law:
