@@ -173,10 +173,12 @@ def tipping_points(base: Counts, tuned: Counts, *, rates: tuple[float, float], r
 
 
 def tipping_words(tipping: dict[str, Any]) -> str:
-    """The tipping points as a sentence of the evidence; empty where no rate that was tried changes the word."""
+    """The tipping points as a sentence of the evidence."""
     parts = [
         f"the {side}'s verifier accepting {100 * found['rate']:.2g}% of wrong draws would make it {found['verdict']}"
         for side, found in tipping.items()
         if found
     ]
-    return f" Lucky guesses: {' and '.join(parts)}." if parts else ""
+    if not parts:
+        return f" Lucky guesses: no false-positive rate of either side up to {TRIED[-1]:.0%} would change the word."
+    return f" Lucky guesses: {' and '.join(parts)}."

@@ -6,7 +6,7 @@ the chance that it ever reaches 1 / level is at most `level` (Ville 1939; Ramdas
 whenever one looks and stops, and whichever problems are drawn next because of what was seen.
 
 Gain: H0 says that no problem's odds of a correct draw rose more than F-fold. The draws of a problem are taken in
-pairs, one of the base with one of the tuned model, in order. A pair says something where one of the two is correct:
+rounds, one of the base with one of the tuned model, in order. A round says something where one of the two is correct:
 under H0 it is the tuned model's with chance F / (1 + F) at most, under odds psi with psi / (1 + psi). Bets are placed
 on problems that the base has not solved so far, so only support is at stake: a problem's stake L is the product of
 these likelihood ratios up to the base's first success. Nothing is bet on the first eighth of the draws that the word is
@@ -44,10 +44,10 @@ RATIOS = np.array([3.0, 10.0, 100.0, np.inf])  # odds beyond F-fold, that are be
 
 @dataclass(frozen=True)
 class Bets:
-    """Pairs of each problem that count for one direction, up to the other side's first success.
+    """Rounds of each problem that count for one direction, up to the other side's first success.
 
-    wins: int64 [..., M], pairs in which only this side is correct. lost: bool [..., M], whether the other side's first
-    success came in a pair in which this side failed.
+    wins: int64 [..., M], rounds in which only this side is correct. lost: bool [..., M], whether the other side's first
+    success came in a round in which this side failed.
     """
 
     wins: np.ndarray
@@ -67,17 +67,17 @@ class Bets:
         return special.logsumexp(np.stack(total), axis=0) - np.log(len(total))
 
 
-def bets(own: np.ndarray, other: np.ndarray, *, pairs: np.ndarray, start: int = 0) -> Bets:
-    """own, other: bool [M, n], whether each draw is correct, in order. pairs: int [M], how many of them are there.
-    start: pairs before which nothing is bet.
+def bets(own: np.ndarray, other: np.ndarray, *, rounds: np.ndarray, start: int = 0) -> Bets:
+    """own, other: bool [M, n], whether each draw is correct, in order. rounds: int [M], how many of them are there.
+    start: rounds before which nothing is bet.
 
-    >>> found = bets(np.array([[1, 0, 1]], bool), np.array([[0, 1, 0]], bool), pairs=np.array([3]))
+    >>> found = bets(np.array([[1, 0, 1]], bool), np.array([[0, 1, 0]], bool), rounds=np.array([3]))
     >>> found.wins.tolist(), found.lost.tolist()
     ([1], [True])
     """
-    there = np.arange(own.shape[1]) < pairs[:, None]
+    there = np.arange(own.shape[1]) < rounds[:, None]
     solved = other & there
-    first = np.where(solved.any(axis=1), solved.argmax(axis=1), pairs)
+    first = np.where(solved.any(axis=1), solved.argmax(axis=1), rounds)
     counted = (np.arange(own.shape[1]) < first[:, None]) & (np.arange(own.shape[1]) >= start)
     at = np.minimum(first, own.shape[1] - 1)
     lost = solved.any(axis=1) & (first >= start) & ~own[np.arange(len(own)), at]
@@ -88,13 +88,13 @@ def bets(own: np.ndarray, other: np.ndarray, *, pairs: np.ndarray, start: int = 
 class Look:
     """What may be said after the draws so far.
 
-    pairs: draws a side that are used, of each problem. wealth_gain, wealth_loss: ln W. gain_fold, loss_fold: largest
+    rounds: draws a side that are used, of each problem. wealth_gain, wealth_loss: ln W. gain_fold, loss_fold: largest
     fold that is refuted, None for none. upper_gain, upper_loss: bounds behind held, at 2^j draws; None where no
     number of draws is enough.
     """
 
     verdict: str
-    pairs: np.ndarray
+    rounds: np.ndarray
     wealth_gain: float
     wealth_loss: float
     gain_fold: float | None
@@ -118,35 +118,35 @@ def look_at(
     base: np.ndarray,
     tuned: np.ndarray,
     *,
-    pairs: np.ndarray,
+    rounds: np.ndarray,
     within: int = WITHIN,
     rules: Rules = DEFAULT_RULES,
     said_before: tuple[bool, bool] = (False, False),
 ) -> Look:
-    """The word after these draws: base, tuned bool [M, n] in order, of which `pairs` [M] a side count.
+    """The word after these draws: base, tuned bool [M, n] in order, of which `rounds` [M] a side count.
 
     within: draws that the word is about. said_before: whether a gain and a loss were said at an earlier look; what was
     said stands, since the bound is on its ever being said.
     """
     start = within // LATE
-    width = int(pairs.max(initial=1))
+    width = int(rounds.max(initial=1))
     first = base[:, :width]
     second = tuned[:, :width]
     sides = (
-        bets(second, first, pairs=pairs, start=start),
-        bets(first, second, pairs=pairs, start=start),
+        bets(second, first, rounds=rounds, start=start),
+        bets(first, second, rounds=rounds, start=start),
     )
     wealth_gain, wealth_loss = (float(side.wealth()) for side in sides)
     limit = -np.log(rules.level)
     gain = wealth_gain >= limit or said_before[0]
     loss = wealth_loss >= limit or said_before[1]
     verdict = word(0.0 if gain else 1.0, 0.0 if loss else 1.0, level=rules.level)
-    upper_gain, upper_loss = _upper(first, second, pairs=pairs, rules=rules) or (None, None)
+    upper_gain, upper_loss = _upper(first, second, rounds=rounds, rules=rules) or (None, None)
     if verdict == "inconclusive" and max(upper_gain or 1.0, upper_loss or 1.0) < rules.margin:
         verdict = "held"
     return Look(
         verdict,
-        pairs,
+        rounds,
         wealth_gain,
         wealth_loss,
         gain_fold=_reach(sides[0], rules=rules),
@@ -166,17 +166,17 @@ def _reach(side: Bets, *, rules: Rules) -> float | None:
     return reach
 
 
-def _upper(base: np.ndarray, tuned: np.ndarray, *, pairs: np.ndarray, rules: Rules) -> tuple[float, float] | None:
+def _upper(base: np.ndarray, tuned: np.ndarray, *, rounds: np.ndarray, rules: Rules) -> tuple[float, float] | None:
     """Upper bounds of the shares of problems gained and lost beyond chance, at the largest 2^j draws that every problem
     has which is not solved by both sides already."""
-    there = np.arange(base.shape[1]) < pairs[:, None]
+    there = np.arange(base.shape[1]) < rounds[:, None]
     both = (base & there).any(axis=1) & (tuned & there).any(axis=1)
-    least = int(pairs.min() if both.all() else pairs[~both].min())
+    least = int(rounds.min() if both.all() else rounds[~both].min())
     if least < 1:
         return None
     power = int(np.log2(least))
     here = there & (np.arange(base.shape[1]) < 2**power)
-    n = np.minimum(pairs, 2**power)
+    n = np.minimum(rounds, 2**power)
     b = (base & here).sum(axis=1)
     t = (tuned & here).sum(axis=1)
     shared = replace(rules, bound=1 - (1 - rules.bound) / ((power + 1) * (power + 2)))

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from scipy import special
 
+from analysis.beta_binomial import ZeroInflatedBeta, fit
 from analysis.counts import Counts
 from analysis.dependence import look
 from analysis.errors import InputError
-from analysis.extrapolate import ZeroInflatedBeta, fit
 from analysis.records import ModelSamples
 from analysis.sequential import WITHIN, draw_table, look_at
 from analysis.verdict import DEFAULT_RULES, Rules
@@ -101,7 +101,7 @@ def plan(
     futures: int = FUTURES,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """The word so far, the open problems with what a further pair of draws is worth on each, and for 2, 4 and 8 times
+    """The word so far, the open problems with what a further round of draws is worth on each, and for 2, 4 and 8 times
     the draws how often the word is decided.
 
     base, tuned: aligned samples. within: draws a problem that the word is about, chosen before the first look.
@@ -114,9 +114,9 @@ def plan(
             f"draws of one {dependence.kind} agree more than chance allows; looks between draws take them for "
             f"independent, so give one draw of each {dependence.kind}"
         )
-    pairs = np.minimum(base.n, tuned.n)
-    now = look_at(*tables, pairs=pairs, within=within, rules=rules)
-    there = np.arange(min(table.shape[1] for table in tables)) < pairs[:, None]
+    rounds = np.minimum(base.n, tuned.n)
+    now = look_at(*tables, rounds=rounds, within=within, rules=rules)
+    there = np.arange(min(table.shape[1] for table in tables)) < rounds[:, None]
     correct = [(table[:, : there.shape[1]] & there).sum(axis=1) for table in tables]
     open_ = np.flatnonzero((correct[0] == 0) | (correct[1] == 0))
     sides = [Counts(side.n, side.correct) for side in (base, tuned)]
@@ -127,7 +127,7 @@ def plan(
         "verdict": now.verdict,
         "within": within,
         "problems": len(base),
-        "draws_a_side": {"min": int(pairs.min()), "max": int(pairs.max()), "unused": _unused(sides, pairs)},
+        "draws_a_side": {"min": int(rounds.min()), "max": int(rounds.max()), "unused": _unused(sides, rounds)},
         "level": rules.level,
         "needed": 1 / rules.level,
         "evidence": {"gain": _odds(now.wealth_gain), "loss": _odds(now.wealth_loss)},
@@ -143,7 +143,7 @@ def plan(
             _played(
                 tables,
                 times,
-                pairs=pairs,
+                rounds=rounds,
                 index=open_,
                 believed=believed,
                 within=within,
@@ -156,8 +156,8 @@ def plan(
         document["futures"].append(
             {
                 "times": times,
-                "draws": int(times * pairs[open_].max()),
-                "further_draws_a_side": int((times - 1) * pairs[open_].sum()),
+                "draws": int(times * rounds[open_].max()),
+                "further_draws_a_side": int((times - 1) * rounds[open_].sum()),
                 "decided": sum(word in DECIDED for word in words) / futures,
                 "words": {word: words.count(word) / futures for word in dict.fromkeys(words)},
             }
@@ -170,9 +170,9 @@ def _odds(log_wealth: float) -> float:
     return float(np.exp(min(log_wealth, 600.0)))
 
 
-def _unused(sides: list[Counts], pairs: np.ndarray) -> int:
+def _unused(sides: list[Counts], rounds: np.ndarray) -> int:
     """Draws without a partner on the other side."""
-    return int(sum((side.n - pairs).sum() for side in sides))
+    return int(sum((side.n - rounds).sum() for side in sides))
 
 
 def _worth(
@@ -184,7 +184,7 @@ def _worth(
     rng: np.random.Generator,
     samples: int = 200,
 ) -> list[dict[str, Any]]:
-    """The open problems, those first on which a further pair is most likely to speak for a gain or a loss."""
+    """The open problems, those first on which a further round is most likely to speak for a gain or a loss."""
     drawn = [np.stack(side) for side in zip(*(believed.draw(rng) for _ in range(samples)), strict=True)]
     gain = (drawn[1] * (1 - drawn[0])).mean(axis=0) * (correct[0][index] == 0)
     loss = (drawn[0] * (1 - drawn[1])).mean(axis=0) * (correct[1][index] == 0)
@@ -195,8 +195,8 @@ def _worth(
             "benchmark": base.benchmarks[index[i]],
             "base_correct": int(correct[0][index[i]]),
             "tuned_correct": int(correct[1][index[i]]),
-            "pair_for_gain": float(gain[i]),
-            "pair_for_loss": float(loss[i]),
+            "round_for_gain": float(gain[i]),
+            "round_for_loss": float(loss[i]),
         }
         for i in order
     ]
@@ -206,7 +206,7 @@ def _played(
     tables: list[np.ndarray],
     times: int,
     *,
-    pairs: np.ndarray,
+    rounds: np.ndarray,
     index: np.ndarray,
     believed: Beliefs,
     within: int,
@@ -215,18 +215,18 @@ def _played(
     rng: np.random.Generator,
 ) -> str:
     """The word of one future in which the open problems have `times` their draws."""
-    goal = pairs.copy()
+    goal = rounds.copy()
     goal[index] *= times
     width = int(goal.max())
     grown = []
     for table, rate in zip(tables, believed.draw(rng), strict=True):
-        more = np.zeros((len(pairs), width), dtype=bool)
+        more = np.zeros((len(rounds), width), dtype=bool)
         more[:, : min(width, table.shape[1])] = table[:, :width]
         fresh = rng.random((len(index), width)) < rate[:, None]
-        known = np.arange(width) < pairs[index, None]
+        known = np.arange(width) < rounds[index, None]
         more[index] = np.where(known, more[index], fresh)
         grown.append(more)
-    return look_at(*grown, pairs=goal, within=within, rules=rules, said_before=said).verdict
+    return look_at(*grown, rounds=goal, within=within, rules=rules, said_before=said).verdict
 
 
 def sentences(document: dict[str, Any], names: tuple[str, str]) -> list[str]:
@@ -247,7 +247,7 @@ def sentences(document: dict[str, Any], names: tuple[str, str]) -> list[str]:
     lines.append(f"{solved:,} problems are solved by both sides and need no further draw; {len(open_):,} are open.")
     if open_:
         best = ", ".join(row["problem_id"] for row in open_[:5])
-        lines.append(f"A further pair says most on {best}{', ...' if len(open_) > 5 else ''}.")
+        lines.append(f"A further round says most on {best}{', ...' if len(open_) > 5 else ''}.")
     for future in document["futures"]:
         words = ", ".join(f"{word} {share:.0%}" for word, share in future["words"].items() if word != "inconclusive")
         lines.append(

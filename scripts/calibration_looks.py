@@ -11,7 +11,7 @@ from analysis.counts import Counts
 from analysis.sequential import look_at
 from analysis.verdict import judge_counts
 
-LOOKS = tuple(range(16, 129, 8))  # pairs of draws after which one looks
+LOOKS = tuple(range(16, 129, 8))  # rounds of draws after which one looks
 
 
 def looked_at(
@@ -22,25 +22,25 @@ def looked_at(
     base, tuned: bool [M, n], the draws that would come. adaptive: only problems that not both sides have solved are
     drawn further, and twice as fast where one side has.
     """
-    pairs = np.full(len(base), looks[0])
+    rounds = np.full(len(base), looks[0])
     said = (False, False)
     fixed = [False, False]
     word = "inconclusive"
     for goal in looks:
-        there = np.arange(base.shape[1]) < pairs[:, None]
+        there = np.arange(base.shape[1]) < rounds[:, None]
         solved = [(side & there).any(axis=1) for side in (base, tuned)]
         fresh = np.full(len(base), goal)
         if adaptive:
-            fresh = np.where(solved[0] & solved[1], pairs, np.where(solved[0] | solved[1], 2 * goal, goal))
-        pairs = np.maximum(pairs, np.minimum(fresh, base.shape[1]))
-        found = look_at(base, tuned, pairs=pairs, said_before=said)
+            fresh = np.where(solved[0] & solved[1], rounds, np.where(solved[0] | solved[1], 2 * goal, goal))
+        rounds = np.maximum(rounds, np.minimum(fresh, base.shape[1]))
+        found = look_at(base, tuned, rounds=rounds, said_before=said)
         said = (said[0] or found.verdict in GAINED, said[1] or found.verdict in LOST)
         word = found.verdict if word != "held" else word
         n = np.full(len(base), goal)
         now = judge_counts(Counts(n, base[:, :goal].sum(axis=1)), Counts(n, tuned[:, :goal].sum(axis=1))).verdict
         fixed = [fixed[0] or now in GAINED, fixed[1] or now in LOST]
     peeked = "traded" if all(fixed) else "expanded" if fixed[0] else "shrank" if fixed[1] else "inconclusive"
-    return word, peeked, int(pairs.sum())
+    return word, peeked, int(rounds.sum())
 
 
 def looks(

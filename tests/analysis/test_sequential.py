@@ -18,14 +18,14 @@ def drawn(p, n, seed=0):
 
 
 def test_the_stake_is_a_fair_bet_under_the_null_and_the_wealth_a_mixture():
-    # all outcomes of two pairs of one problem, both sides with p = .3: the expected wealth is 1 at most
+    # all outcomes of two rounds of one problem, both sides with p = .3: the expected wealth is 1 at most
     p = 0.3
     total = 0.0
     for code in range(16):
         bits = np.array([code >> i & 1 for i in range(4)], dtype=bool)
         own, other = bits[None, :2], bits[None, 2:]
         chance = np.prod(np.where(bits, p, 1 - p))
-        total += chance * np.exp(bets(own, other, pairs=np.array([2])).wealth())
+        total += chance * np.exp(bets(own, other, rounds=np.array([2])).wealth())
     assert total == pytest.approx(1.0)
     # ten problems with five wins each: more than 30,000 : 1 for a gain, and still beyond a speed-up of 4
     many = Bets(np.full(10, 5), np.zeros(10, dtype=bool))
@@ -35,9 +35,9 @@ def test_the_stake_is_a_fair_bet_under_the_null_and_the_wealth_a_mixture():
 def test_nothing_is_bet_on_what_the_base_has_solved_or_before_the_start():
     own = np.array([[1, 0, 1, 1]], bool)
     other = np.array([[0, 1, 0, 0]], bool)
-    assert bets(own, other, pairs=np.array([4])).wins.tolist() == [1]
-    assert bets(own, other, pairs=np.array([4])).lost.tolist() == [True]
-    late = bets(own, other, pairs=np.array([4]), start=2)
+    assert bets(own, other, rounds=np.array([4])).wins.tolist() == [1]
+    assert bets(own, other, rounds=np.array([4])).lost.tolist() == [True]
+    late = bets(own, other, rounds=np.array([4]), start=2)
     assert late.wins.tolist() == [0] and late.lost.tolist() == [False]
 
 
@@ -52,20 +52,20 @@ def test_gains_and_losses_are_found_and_what_was_said_stands():
     gained = np.r_[np.full(8, 0.3), p[8:]]
     base = drawn(np.r_[np.zeros(8), p[8:]], 64, seed=1)
     tuned = drawn(gained, 64, seed=2)
-    pairs = np.full(200, 64)
-    assert look_at(base, tuned, pairs=pairs).verdict == "expanded"
-    assert look_at(tuned, base, pairs=pairs).verdict == "shrank"
-    early = look_at(base, tuned, pairs=np.full(200, 16))
+    rounds = np.full(200, 64)
+    assert look_at(base, tuned, rounds=rounds).verdict == "expanded"
+    assert look_at(tuned, base, rounds=rounds).verdict == "shrank"
+    early = look_at(base, tuned, rounds=np.full(200, 16))
     assert early.verdict == "inconclusive"
-    assert look_at(base, tuned, pairs=np.full(200, 16), said_before=(True, False)).verdict == "expanded"
+    assert look_at(base, tuned, rounds=np.full(200, 16), said_before=(True, False)).verdict == "expanded"
 
 
 def test_held_needs_enough_problems_and_is_read_at_powers_of_two():
     p = np.full(600, 0.6)
     base, tuned = drawn(p, 48, seed=3), drawn(p, 48, seed=4)
-    found = look_at(base, tuned, pairs=np.full(600, 48))
+    found = look_at(base, tuned, rounds=np.full(600, 48))
     assert found.verdict == "held" and found.upper_gain == pytest.approx(1 - (0.05 / 42) ** (1 / 600), rel=1e-6)
-    assert look_at(base[:100], tuned[:100], pairs=np.full(100, 48)).verdict == "inconclusive"
+    assert look_at(base[:100], tuned[:100], rounds=np.full(100, 48)).verdict == "inconclusive"
 
 
 def write(path, table, **columns):
