@@ -23,8 +23,9 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from calibration_cells import NOTES, TITLES, Cell, cells
+from calibration_cells import Cell, cells
 from calibration_kit import Line, smallest_after_holm, table
+from calibration_notes import NOTES, TITLES
 
 PREAMBLE = """# How sure is the analysis? Calibration by simulation
 
