@@ -126,10 +126,10 @@ def test_means_of_skewed_quantities_are_covered(quantity):
 
 
 def test_the_light_path_refuses_to_differ_from_the_verdict(monkeypatch):
-    monkeypatch.setattr(calibration_light, "CLEAR", 0.0)  # a light path that leaves a test out
-    with pytest.raises(AssertionError, match="the light path says"):
-        hidden = "2 % from 0 to .5, rest sharpened"  # which the clear problems alone tell
-        power(5, np.random.default_rng(11), shape=HALF_ZERO, problems=500, n=(1024, 1024), law=hidden)
+    never = lambda one, other, correct, odds: 0.0 * correct  # chances of a wrong null
+    monkeypatch.setattr(calibration_light, "one_side_only", never)
+    with pytest.raises(AssertionError, match="the light path says traded, the verdict"):
+        false_words(5, np.random.default_rng(11), shape=MATH, problems=500, n=(128, 128))
 
 
 def test_a_missed_target_is_seen():
