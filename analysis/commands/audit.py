@@ -4,7 +4,6 @@ figures."""
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +11,11 @@ from typing import Any
 
 from analysis.dependence import CHOICES
 from analysis.errors import InputError
+from analysis.json_files import by_lines
 from analysis.lucky import read_rate
 from analysis.pair import DEFAULTS, AuditSettings
 from analysis.records import ModelSamples
+from analysis.tables import write_text
 from analysis.verdict import Rules
 
 EPILOG = """example:
@@ -223,14 +224,8 @@ def told_apart(base: ModelSamples, tuned: ModelSamples) -> tuple[ModelSamples, M
 
 def write_json(path: Path, document: dict[str, Any]) -> None:
     """Written aside, then renamed. Raises InputError where the folder cannot be written."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(aside, "w", encoding="utf-8") as file:
-            json.dump(document, file, indent=1, allow_nan=False, ensure_ascii=False)
-            file.write("\n")
-        os.replace(aside, path)
+        write_text(path, by_lines(document))
     except OSError as error:
         raise InputError(f"{path.parent}: cannot be written ({error.strerror})") from None
-    finally:
-        aside.unlink(missing_ok=True)

@@ -137,8 +137,9 @@ class Strategy:
     regulariser: whether its terms hold the policy where it is, and are no reason to learn from a group.
     acts_on_draws: whether it does nothing for a group that nobody draws for.
     biases: why exact importance weights are biased beside it, in a few words; empty: they are not.
-    turn: "first" acts before the others of a recipe wherever it stands there, since they add to what it makes; "last"
-        acts after them and the built-in ones, and its `keep` sees the groups alone that count.
+    turn: "first" acts before the others of a recipe wherever it stands there, since they add to what it makes; "scale"
+        right after those, since it multiplies what they made; "last" acts after all others and the built-in ones, and
+        its `keep` sees the groups alone that count.
     trial: how `explore_rl.strategies.checks` runs it.
     """
 

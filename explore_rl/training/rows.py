@@ -78,11 +78,15 @@ def sequence_of(rollout: Rollout) -> tuple[np.ndarray, int]:
 
 
 def _mask(sample: Sample) -> np.ndarray:
-    """0 on what was given within a draw, and where a strategy wrote so. A trace, given as a whole, is learnt from."""
+    """0 on what was given within a draw, unless a strategy has it learnt from, and where one wrote so.
+
+    A trace, given as a whole, is learnt from.
+    """
     rollout = sample.rollout
     mask = np.ones(len(rollout.tokens), dtype=np.float32)
     if rollout.drawn:
-        mask[rollout.given] = 0
+        learnt = sample.columns.get("learn_given", np.zeros_like(mask))
+        mask[rollout.given] = learnt[rollout.given]
     if "mask" in sample.columns:
         mask *= sample.columns["mask"]
     return mask

@@ -21,8 +21,10 @@ class EngineCorrection(Strategy):
     def advantage(self, groups: list[Group], context: StepContext) -> None:
         cap = context.config.algorithm.importance_cap
         assert cap is not None
+        temperature = context.config.rollout.temperature
         for sample in (s for g in groups for s in g.samples):
             rollout = sample.rollout
-            if rollout.request.source == "policy" and rollout.logprobs is not None and "old_logprob" in sample.columns:
+            by_policy = rollout.request.engine == "policy" and rollout.request.temperature == temperature
+            if by_policy and rollout.logprobs is not None and "old_logprob" in sample.columns:
                 ratio = corrections.truncated_importance(sample.columns["old_logprob"], rollout.logprobs, cap=cap)
                 sample.columns["correction"] = np.where(rollout.given, 1.0, ratio).astype(np.float32)
