@@ -121,6 +121,11 @@ def _judge(block: dict[str, Any], p_gain: float, *, p_loss: float, rules: Rules)
         f"only, where it would show {n['expected_expanded']:.3g} (loss p = {p_loss:.2g}, gain p = {p_gain:.2g}): "
         f"{verdict}."
     )
+    if verdict in ("held", "inconclusive") and block["upper_loss"] is not None:
+        block["evidence"] += (
+            f" At {rules.bound:.0%} confidence at most {block['upper_loss']:.1%} of them were lost and "
+            f"{block['upper_gain']:.1%} gained beyond chance in these draws (margin {100 * rules.margin:g}%)."
+        )
 
 
 def _certified(
