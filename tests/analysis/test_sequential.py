@@ -42,7 +42,7 @@ def test_nothing_is_bet_on_what_the_base_has_solved_or_before_the_start():
 
 
 def test_looking_after_every_batch_does_not_inflate_false_words_as_it_does_for_the_exact_test():
-    lines = {line.column: line for line in looks(25, np.random.default_rng(1), shape=AROUND, problems=100)}
+    lines = {line.column: line for line in looks(14, np.random.default_rng(1), shape=AROUND, problems=100)}
     assert not lines["false words"].missed and lines["false words"].at_most == 0.05
     assert lines["exact test, looked at as often"].share > 0.1
 
