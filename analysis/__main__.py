@@ -1,5 +1,5 @@
-"""`python -m analysis audit ...`, `compare ...` and `rollouts ...`: the measuring half alone, without the training
-dependencies."""
+"""`python -m analysis audit ...`, `plan ...`, `compare ...` and `rollouts ...`: the measuring half alone, without the
+training dependencies."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from analysis.errors import InputError
 
 COMMANDS = {
     "audit": ("analysis.commands.audit", "one base against one tuned model: support, pass@k, verdict, report"),
+    "plan": ("analysis.commands.plan", "the verdict at any look, and how many more draws would decide it"),
     "compare": ("analysis.commands.compare", "many methods and seeds against one base"),
     "rollouts": ("analysis.commands.rollouts", "completions of a run or a file, as one page to read"),
 }

@@ -26,7 +26,7 @@ from analysis.fold import efficiency_equivalent, odds_ratio_bounds, support_at_b
 from analysis.intervals import Bootstrap, clopper_pearson
 from analysis.lucky import tipping_points, tipping_words, verdicts_at_least
 from analysis.null import Null
-from analysis.pair import DEFAULTS, AuditSettings, Pair
+from analysis.pair import DEFAULTS, AuditSettings, BenchmarkPair
 from analysis.patterns import PatternCounts, pattern_rates
 from analysis.posterior import posterior
 from analysis.published import published
@@ -105,7 +105,7 @@ def audit(
     found: dict[str, Any] = {}
     details: list[dict[str, Any]] = [{} for _ in labels]
     tasks: dict[str, tuple[Counts, Counts, Bootstrap]] = {}
-    parts: list[tuple[Pair, np.ndarray]] = []
+    parts: list[tuple[BenchmarkPair, np.ndarray]] = []
     for name, index in groups.items():
         if len(names) == 1 and name == POOLED:
             found[POOLED] = found[names[0]]
@@ -113,7 +113,7 @@ def audit(
         progress(name)
         again = None if redraw is None else redraw.subset(index)
         known = tuple(parts) if name == POOLED else ()
-        pair = Pair(base.subset(index), tuned.subset(index), again, scores, settings, known, shared)
+        pair = BenchmarkPair(base.subset(index), tuned.subset(index), again, scores, settings, known, shared)
         parts.append((pair, index))
         here = dependence.at(index).cells
         # what is said of single problems takes draws for independent: one of each cluster is
@@ -212,14 +212,14 @@ def _lucky(b: Counts, t: Counts, *, rates: tuple[float, float], rules: Rules) ->
     }
 
 
-def draws_in_words(pair: Pair) -> str:
+def draws_in_words(pair: BenchmarkPair) -> str:
     """Draws a problem, as sentences name them: 128, or 64 to 128, or both sides where they differ."""
     spans = [f"{n.min():,}" if n.min() == n.max() else f"{n.min():,} to {n.max():,}" for n in (pair.b.n, pair.t.n)]
     return spans[0] if spans[0] == spans[1] else f"{spans[0]} and {spans[1]}"
 
 
 def _section(
-    pair: Pair, null: Null, *, bounds: Bounds, single: tuple[Counts, Counts], independent: bool
+    pair: BenchmarkPair, null: Null, *, bounds: Bounds, single: tuple[Counts, Counts], independent: bool
 ) -> tuple[dict[str, Any], Certificate | None, dict[str, Any] | None]:
     """The document of one benchmark but for its verdict, with the certificate and the sampling plan (None where n is
     too small).
@@ -253,7 +253,7 @@ def _section(
         "strata": strata(pair),
         "witnesses": witnesses(pair),
         "cross_task": None,
-        "posterior": posterior(pair),
+        "posterior": posterior(pair, single),
         "equivalence": equivalence(pair),
         "tail_miss": tail_miss(pair),
         "patterns": None,
@@ -265,7 +265,7 @@ def _section(
 
 
 def _problem_rows(
-    pair: Pair, *, certificate: Certificate | None, plan: dict[str, Any] | None, single: tuple[Counts, Counts]
+    pair: BenchmarkPair, *, certificate: Certificate | None, plan: dict[str, Any] | None, single: tuple[Counts, Counts]
 ) -> list[dict[str, Any]]:
     """One row a problem: counts, success rates with exact intervals, categories, further draws.
 

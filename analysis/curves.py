@@ -13,7 +13,7 @@ from analysis.draws_only import Estimate, difference_interval, draws_only_interv
 from analysis.estimates import mean_of, sides_of, triple
 from analysis.intervals import PSEUDO_BASE, PSEUDO_DIFFERENCE, PSEUDO_TUNED, Bootstrap, clopper_pearson
 from analysis.metrics import delta_se
-from analysis.pair import Pair
+from analysis.pair import BenchmarkPair
 from analysis.pass_at_k import first_k, log_miss, pass_at_k
 
 SIDES = (("base", PSEUDO_BASE), ("tuned", PSEUDO_TUNED), ("difference", PSEUDO_DIFFERENCE))
@@ -21,7 +21,7 @@ TOKEN_POINTS = 128  # of the curves over tokens
 EDGE = 0.005  # budgets that this share of the replicates could not reach are left out
 
 
-def curves(pair: Pair) -> dict[str, Any]:
+def curves(pair: BenchmarkPair) -> dict[str, Any]:
     """pass@k of both sides and their difference at the asked k, on a grid for drawing, with the crossing; Delta_SE;
     first k of n; the draws-only interval.
     """
@@ -83,7 +83,7 @@ def _crossing_detail(crossing: Crossing, grid: np.ndarray, *, band: tuple[np.nda
     }
 
 
-def _fixed_problems(pair: Pair) -> dict[str, Any]:
+def _fixed_problems(pair: BenchmarkPair) -> dict[str, Any]:
     """The second, named interval: the problem set is what it is, only the draws are uncertain."""
 
     def of(n: np.ndarray, c: np.ndarray) -> Estimate:
@@ -99,7 +99,7 @@ def _fixed_problems(pair: Pair) -> dict[str, Any]:
     }
 
 
-def _first_k(pair: Pair) -> dict[str, Any] | None:
+def _first_k(pair: BenchmarkPair) -> dict[str, Any] | None:
     """First k of n instead of the unbiased estimate, to replicate tables made that way; needs the order of the draws.
 
     A side's value is a proportion of problems and has an exact interval; the difference has the bootstrap's.
@@ -116,11 +116,11 @@ def _first_k(pair: Pair) -> dict[str, Any] | None:
     return result
 
 
-def _delta_se(pair: Pair, k: int) -> dict[str, Any]:
+def _delta_se(pair: BenchmarkPair, k: int) -> dict[str, Any]:
     return {"k": k} | (mean_of(pair, delta_se(pair.b, pair.t, k=k), pseudo=-PSEUDO_DIFFERENCE) or {})
 
 
-def token_budget(pair: Pair) -> dict[str, Any]:
+def token_budget(pair: BenchmarkPair) -> dict[str, Any]:
     """pass@tokens: both curves against tokens spent a problem, and where they cross; and the mean completion lengths
     behind them."""
     first = pair.base.num_tokens

@@ -98,7 +98,8 @@ class Dependence:
         return [
             f"draws are not independent: {'; '.join(found) or 'so it was asked for'}. The verdict relabels whole "
             f"{self.kind}s, {where}{self._how}. Certificates, odds ratios and intervals of single problems rest on one "
-            f"draw of each {self.kind}, and their further draws are further {self.kind}s"
+            f"draw of each {self.kind}, and their further draws are further {self.kind}s; intervals of pass@k over "
+            "these problems alone still take draws for independent"
         ]
 
     @property

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special
 
-from analysis.extrapolate import fit
+from analysis.beta_binomial import fit
 from analysis.intervals import clopper_pearson
 from analysis.pass_at_k import pass_at_k, unique_counts
 from analysis.splits import log_factorials

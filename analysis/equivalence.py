@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from analysis.intervals import PSEUDO_DIFFERENCE
-from analysis.pair import Pair
+from analysis.pair import BenchmarkPair
 from analysis.pass_at_k import pass_at_k
 
 
-def equivalence(pair: Pair) -> list[dict[str, Any]]:
+def equivalence(pair: BenchmarkPair) -> list[dict[str, Any]]:
     """One row for k = 1 and one for the largest k: the difference with its 1 - 2 level interval (bootstrap over
     problems), both one-sided p-values, their larger one, and whether that is an equivalence at the level.
 

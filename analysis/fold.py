@@ -14,7 +14,7 @@ from analysis.counts import Counts
 from analysis.crossing import grid_up_to
 from analysis.estimates import triple
 from analysis.intervals import PSEUDO_BASE, PSEUDO_TUNED
-from analysis.pair import Pair
+from analysis.pair import BenchmarkPair
 from analysis.pass_at_k import log_miss, pass_at_k
 from analysis.splits import odds_ratio_limits
 
@@ -39,7 +39,7 @@ def odds_ratio_bounds(base: Counts, tuned: Counts, *, confidence: float = 0.95) 
     return low[where.ravel()], high[where.ravel()]
 
 
-def efficiency_equivalent(pair: Pair) -> dict[str, Any]:
+def efficiency_equivalent(pair: BenchmarkPair) -> dict[str, Any]:
     """Draws of the base worth n draws of the tuned model, and the other way round: k' with base pass@k' = tuned pass@n.
 
     "base": k' of the base (value, low, high); "tuned": k' of the tuned model that gives the base's pass@n. n is
@@ -79,7 +79,7 @@ def _first_reaching(grid: np.ndarray, curve: np.ndarray, *, goal: float) -> floa
     return float(grid[i - 1] * (grid[i] / grid[i - 1]) ** min(max(share, 0.0), 1.0))
 
 
-def support_at_budgets(pair: Pair) -> list[dict[str, Any]]:
+def support_at_budgets(pair: BenchmarkPair) -> list[dict[str, Any]]:
     """Expected S and E when the sides get different budgets: the base 2 and 4 times the draws of the tuned model, and
     both the same number of tokens.
 

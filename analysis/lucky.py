@@ -109,19 +109,22 @@ def null_above(
     """
     if not any(rates):
         return exact_null(base, tuned, folds=folds)
-    share = rules.level / len(base.n)
-    least = tuple(least_beyond(side.n, rate, share=share) for side, rate in zip((base, tuned), rates, strict=True))
+    least, odds = thresholds_and_odds(base, tuned, rates=rates, rules=rules, problems=len(base.n))
+    return exact_null(base, tuned, odds_loss=odds[0], odds_gain=odds[1], least=least, folds=folds)
+
+
+def thresholds_and_odds(
+    base: Counts, tuned: Counts, *, rates: tuple[float, float], rules: Rules, problems: int
+) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """Correct draws that base and tuned need before they count as having solved a problem, and the largest odds ratios
+    that the nulls of loss and of gain allow: [M] each, of `problems` problems in all."""
+    share = rules.level / problems
+    first, second = (least_beyond(side.n, rate, share=share) for side, rate in zip((base, tuned), rates, strict=True))
     accepted = clopper_pearson(base.correct + tuned.correct, base.n + tuned.n, confidence=1 - share / 5)[0]
     right = np.maximum(accepted - max(rates), 0.0)
     odds = right / (1 - right)
-    return exact_null(
-        base,
-        tuned,
-        odds_loss=_largest_ratio(odds, one=rates[0], other=rates[1]),
-        odds_gain=_largest_ratio(odds, one=rates[1], other=rates[0]),
-        least=(least[0], least[1]),
-        folds=folds,
-    )
+    loss = _largest_ratio(odds, one=rates[0], other=rates[1])
+    return (first, second), (loss, _largest_ratio(odds, one=rates[1], other=rates[0]))
 
 
 def _largest_ratio(odds: np.ndarray, *, one: float, other: float) -> np.ndarray:
@@ -170,10 +173,12 @@ def tipping_points(base: Counts, tuned: Counts, *, rates: tuple[float, float], r
 
 
 def tipping_words(tipping: dict[str, Any]) -> str:
-    """The tipping points as a sentence of the evidence; empty where no rate that was tried changes the word."""
+    """The tipping points as a sentence of the evidence."""
     parts = [
         f"the {side}'s verifier accepting {100 * found['rate']:.2g}% of wrong draws would make it {found['verdict']}"
         for side, found in tipping.items()
         if found
     ]
-    return f" Lucky guesses: {' and '.join(parts)}." if parts else ""
+    if not parts:
+        return f" Lucky guesses: no false-positive rate of either side up to {TRIED[-1]:.0%} would change the word."
+    return f" Lucky guesses: {' and '.join(parts)}."

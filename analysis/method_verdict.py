@@ -173,4 +173,7 @@ def sentence(
         )
     else:
         text += ". No two runs of a method: this is about the checkpoint at hand, not about another seed"
-    return f"{text}: {verdict}."
+    text += f": {verdict}."
+    if verdict == "held":
+        text += " In every run both loss and gain, beyond chance in its draws, are bounded below the margin."
+    return text

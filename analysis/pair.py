@@ -80,7 +80,7 @@ def ks_up_to(largest: int) -> np.ndarray:
 
 
 @dataclass
-class Pair:
+class BenchmarkPair:
     """One benchmark of base and tuned model (and of a second draw of the base, where there is one).
 
     base, tuned, redraw: aligned samples of its M problems.
@@ -100,7 +100,7 @@ class Pair:
     redraw: ModelSamples | None = None
     scores: Scores | None = None
     settings: AuditSettings = DEFAULTS
-    parts: tuple[tuple[Pair, np.ndarray], ...] = ()
+    parts: tuple[tuple[BenchmarkPair, np.ndarray], ...] = ()
     shared: dict[Any, Any] | None = None
 
     def __post_init__(self) -> None:

@@ -30,7 +30,7 @@ from analysis.errors import InputError
 from analysis.estimates import mean_of, sides_of
 from analysis.files import TEXT_BATCH_ROWS, Batch, Source, batches, find_sources, one_model
 from analysis.intervals import PSEUDO_DIFFERENCE
-from analysis.pair import Pair
+from analysis.pair import BenchmarkPair
 from analysis.records import DEFAULT_BENCHMARK, NO_EVIDENCE, ModelSamples
 
 NONE = "none of them"  # the pattern of a draw that shows none
@@ -200,7 +200,7 @@ def split_change(base: PatternCounts, tuned: PatternCounts) -> tuple[np.ndarray,
     return selection, within
 
 
-def pattern_rates(pair: Pair, base: PatternCounts, *, tuned: PatternCounts) -> dict[str, Any]:
+def pattern_rates(pair: BenchmarkPair, base: PatternCounts, *, tuned: PatternCounts) -> dict[str, Any]:
     """The table of one benchmark: of each pattern, its share of the draws (mean over problems) and its success, over
     the problems on which both sides use it; and the change of accuracy in its two parts."""
     rows = []

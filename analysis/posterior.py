@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from scipy import special
 
+from analysis.beta_binomial import ZeroInflatedBeta, fit
 from analysis.counts import Counts
-from analysis.extrapolate import ZeroInflatedBeta, fit
 from analysis.null import sum_of_bernoullis
-from analysis.pair import Pair
+from analysis.pair import BenchmarkPair
 
 PRIORS = ("zero-inflated beta", "beta", "Jeffreys")
 
@@ -47,18 +47,19 @@ def prior_of(name: str, side: Counts) -> ZeroInflatedBeta:
     return fit(*side, inflated=name == "zero-inflated beta")
 
 
-def posterior(pair: Pair) -> dict[str, Any] | None:
+def posterior(pair: BenchmarkPair, sides: tuple[Counts, Counts] | None = None) -> dict[str, Any] | None:
     """Expected numbers of expanded and shrunk problems with credible intervals, under each prior; None where F eps is
-    not a probability."""
-    eps = pair.settings.eps or 1 / pair.largest
+    not a probability. sides: independent draws of base and tuned (None: all draws are)."""
+    sides = sides or (pair.b, pair.t)
+    eps = pair.settings.eps or 1 / max(int(min(side.n.min() for side in sides)), 1)
     far = pair.settings.rules.fold * eps
     if far >= 1:
         return None
     rows = []
     for name in PRIORS:
-        priors = (prior_of(name, pair.b), prior_of(name, pair.t))
-        near = [above(side, prior, eps=eps) for side, prior in zip((pair.b, pair.t), priors, strict=True)]
-        beyond = [above(side, prior, eps=far) for side, prior in zip((pair.b, pair.t), priors, strict=True)]
+        priors = (prior_of(name, sides[0]), prior_of(name, sides[1]))
+        near = [above(side, prior, eps=eps) for side, prior in zip(sides, priors, strict=True)]
+        beyond = [above(side, prior, eps=far) for side, prior in zip(sides, priors, strict=True)]
         row: dict[str, Any] = {"prior": name}
         for key, chance in (("expanded", (1 - near[0]) * beyond[1]), ("shrunk", (1 - near[1]) * beyond[0])):
             row[key] = _number(chance, confidence=pair.settings.confidence)

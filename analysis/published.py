@@ -14,7 +14,7 @@ from scipy import special
 
 from analysis.estimates import sides_of
 from analysis.metrics import avg_at_n, bayes_at_n, cover_at, majority_at_k
-from analysis.pair import Pair
+from analysis.pair import BenchmarkPair
 from analysis.pass_at_k import g_pass_at_k, mg_pass_at_k, pass_all_k, pass_at_k
 from analysis.records import AnswerCounts
 
@@ -41,7 +41,7 @@ class Metric:
 
     key: str
     label: str
-    compute: Callable[[Pair], Entry | None]
+    compute: Callable[[BenchmarkPair], Entry | None]
     value: str = "value"
     shown: Callable[[str], bool] = lambda step: True
 
@@ -62,7 +62,7 @@ class Metric:
         return one and {"value": one[self.value], "low": one["low"], "high": one["high"]}
 
 
-def published(pair: Pair) -> dict[str, Any]:
+def published(pair: BenchmarkPair) -> dict[str, Any]:
     """All of PUBLISHED, with intervals over problems."""
     return {metric.key: metric.compute(pair) for metric in PUBLISHED}
 
@@ -74,35 +74,35 @@ def metric_rows(block: dict[str, Any]) -> list[Row]:
     return [row for some in rows for row in some]
 
 
-def _both(pair: Pair, metric: Callable[..., np.ndarray], *more: Any) -> Entry | None:
+def _both(pair: BenchmarkPair, metric: Callable[..., np.ndarray], *more: Any) -> Entry | None:
     """A metric of counts (n, c, ...) -> [M] on both sides."""
     return sides_of(pair, metric(*pair.b, *more), tuned=metric(*pair.t, *more), bounded=True)
 
 
-def _pass_all(pair: Pair) -> Entry:
+def _pass_all(pair: BenchmarkPair) -> Entry:
     return {str(k): _both(pair, pass_all_k, k) for k in pair.k}
 
 
-def _g_pass_k(pair: Pair) -> int:
+def _g_pass_k(pair: BenchmarkPair) -> int:
     return int(min(G_PASS_K, pair.largest))
 
 
-def _g_pass(pair: Pair) -> Entry:
+def _g_pass(pair: BenchmarkPair) -> Entry:
     k = _g_pass_k(pair)
     return {"k": k, **{str(tau): _both(pair, g_pass_at_k, k, tau) for tau in TAUS}}
 
 
-def _mg_pass(pair: Pair) -> Entry | None:
+def _mg_pass(pair: BenchmarkPair) -> Entry | None:
     k = _g_pass_k(pair)
     both = _both(pair, mg_pass_at_k, k) if k > 1 else None
     return None if both is None else {"k": k, **both}
 
 
-def _cover(pair: Pair) -> Entry:
+def _cover(pair: BenchmarkPair) -> Entry:
     return {str(tau): _both(pair, lambda n, c, tau=tau: cover_at(n, c, tau=tau)[:, 0]) for tau in COVER_TAUS}
 
 
-def _bayes(pair: Pair) -> Entry:
+def _bayes(pair: BenchmarkPair) -> Entry:
     """Posterior mean and standard deviation, with the normal interval that the paper takes of them."""
     result = {}
     for side, counts in (("base", pair.b), ("tuned", pair.t)):
@@ -112,7 +112,7 @@ def _bayes(pair: Pair) -> Entry:
     return result
 
 
-def _cot(pair: Pair) -> Entry | None:
+def _cot(pair: BenchmarkPair) -> Entry | None:
     sides = []
     for samples in pair.sides:
         if samples.cot_correct is None or samples.cot_unjudged is not None:
@@ -121,7 +121,7 @@ def _cot(pair: Pair) -> Entry | None:
     return {str(k): sides_of(pair, sides[0][:, i], tuned=sides[1][:, i], bounded=True) for i, k in enumerate(pair.k)}
 
 
-def _majority(pair: Pair) -> Entry | None:
+def _majority(pair: BenchmarkPair) -> Entry | None:
     k = pair.k[pair.k <= MOST_VOTES] if pair.settings.k is None else pair.k
     if pair.base.answers is None or pair.tuned.answers is None:
         return None
@@ -138,7 +138,7 @@ def _majority(pair: Pair) -> Entry | None:
     return {str(step): sides_of(pair, found[0][:, i], tuned=found[1][:, i], bounded=True) for i, step in enumerate(k)}
 
 
-def _votes_of_parts(pair: Pair, k: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+def _votes_of_parts(pair: BenchmarkPair, k: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """maj@k of base and tuned [M, K] from the benchmarks that make up the pooled problems; None where they lack one."""
     if not pair.parts:
         return None

@@ -1,5 +1,5 @@
 """The sections of the audit document, one function each; those that are curves are in analysis.curves. `pair` is the
-two sides of one benchmark (analysis.pair.Pair). A section that the input cannot give is None."""
+two sides of one benchmark (analysis.pair.BenchmarkPair). A section that the input cannot give is None."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from analysis.counts import Counts
 from analysis.estimates import mean_of, sides_of, total_of, triple
 from analysis.intervals import PSEUDO_DIFFERENCE, PSEUDO_TUNED, clopper_pearson, wilson
 from analysis.null import exact_null
-from analysis.pair import Pair
+from analysis.pair import BenchmarkPair
 from analysis.records import AnswerCounts, ModelSamples
 from analysis.significance import mcnemar
 from analysis.support import (
@@ -45,7 +45,7 @@ def draws(samples: ModelSamples) -> dict[str, Any]:
     }
 
 
-def support(pair: Pair) -> dict[str, Any]:
+def support(pair: BenchmarkPair) -> dict[str, Any]:
     """P, S, E, O at the largest k with SRR, NDR, SDS, NSCR, their intervals, the same at every k (expected counts), and
     McNemar's test."""
     k = int(pair.k[-1])
@@ -64,7 +64,7 @@ def support(pair: Pair) -> dict[str, Any]:
     }
 
 
-def _support_at(pair: Pair, other: Counts, *, k: int, whole: bool) -> dict[str, Any]:
+def _support_at(pair: BenchmarkPair, other: Counts, *, k: int, whole: bool) -> dict[str, Any]:
     """Counts, metrics and intervals of the base against another side, (n, c), at k draws each."""
     counts = support_counts(pair.b, other, k=k)
     named = {name: round(getattr(counts, name)) if whole else getattr(counts, name) for name in CATEGORIES}
@@ -75,7 +75,7 @@ def metrics(counts: SupportCounts) -> dict[str, float | None]:
     return {"srr": counts.srr, "ndr": counts.ndr, "sds": counts.sds, "nscr": counts.nscr}
 
 
-def _support_intervals(pair: Pair, other: Counts, *, counts: SupportCounts, k: int) -> dict[str, Any]:
+def _support_intervals(pair: BenchmarkPair, other: Counts, *, counts: SupportCounts, k: int) -> dict[str, Any]:
     """Exact and Wilson intervals for P, S, E, O, SRR and NDR (proportions), bootstrap ones for SDS and NSCR (not
     proportions).
 
@@ -105,7 +105,9 @@ def _support_intervals(pair: Pair, other: Counts, *, counts: SupportCounts, k: i
     return result | ratio_intervals(pair, counts, rows=rows, names=("sds", "nscr"))
 
 
-def ratio_intervals(pair: Pair, counts: SupportCounts, *, rows: np.ndarray, names: tuple[str, ...]) -> dict[str, Any]:
+def ratio_intervals(
+    pair: BenchmarkPair, counts: SupportCounts, *, rows: np.ndarray, names: tuple[str, ...]
+) -> dict[str, Any]:
     """Bootstrap intervals of metrics, from replicates [B, 3 or more] of P, S and E."""
     p = rows[:, 0]
     s = rows[:, 1]
@@ -150,7 +152,7 @@ def certified(
     }
 
 
-def redraw(pair: Pair) -> dict[str, Any] | None:
+def redraw(pair: BenchmarkPair) -> dict[str, Any] | None:
     """What a second draw of the base shows against the first: the same table and the same null as for the tuned
     model."""
     if pair.redraw is None:
@@ -165,7 +167,7 @@ def redraw(pair: Pair) -> dict[str, Any] | None:
     }
 
 
-def entropies(pair: Pair) -> dict[str, Any] | None:
+def entropies(pair: BenchmarkPair) -> dict[str, Any] | None:
     """Token entropy; entropy of answers (plug-in as published, and bias-corrected), their number, and the same for
     modes; in nats, means over problems.
     """
@@ -192,7 +194,7 @@ def _answer_statistics(answers: AnswerCounts | None, by: str, *, problems: int) 
     }
 
 
-def perplexities(pair: Pair) -> dict[str, Any] | None:
+def perplexities(pair: BenchmarkPair) -> dict[str, Any] | None:
     """Perplexity by category of problem (shrinkage, expansion, neither solves, and preserved), of traces by whoever
     wrote them under base and tuned."""
     category = categories(pair.base.correct, pair.tuned.correct)
@@ -227,7 +229,7 @@ def perplexities(pair: Pair) -> dict[str, Any] | None:
     return {"formula": perplexity_of.FORMULA, "rows": rows}
 
 
-def halves(pair: Pair) -> dict[str, Any] | None:
+def halves(pair: BenchmarkPair) -> dict[str, Any] | None:
     """Selection effect, by splitting draws, in numbers of problems; None with fewer than two draws."""
     if pair.largest < 2:
         return None
@@ -238,7 +240,7 @@ def halves(pair: Pair) -> dict[str, Any] | None:
     return {"draws_per_half": draws_a_half, **{name: x["value"] for name, x in found.items()}, "intervals": found}
 
 
-def flips(pair: Pair) -> list[dict[str, Any]]:
+def flips(pair: BenchmarkPair) -> list[dict[str, Any]]:
     """Problems from 0 of n to nearly all, or back, to be read first; with the answers that speak for a matter of
     format, where they are recorded."""
     rows = []
@@ -271,6 +273,6 @@ def _bare(text: str) -> str:
     return "".join(character for character in text.lower() if character.isalnum() or character in "+-.")
 
 
-def advice(pair: Pair) -> list[dict[str, Any]]:
+def advice(pair: BenchmarkPair) -> list[dict[str, Any]]:
     """What to do with a budget of K samples, for every asked K."""
     return advice_of.advise(pair.b, pair.t, budgets=pair.k, bootstrap=pair.bootstrap)

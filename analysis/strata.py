@@ -14,7 +14,7 @@ import numpy as np
 from analysis.counts import Counts
 from analysis.estimates import total_of
 from analysis.intervals import PSEUDO_DIFFERENCE, PSEUDO_TUNED
-from analysis.pair import Pair
+from analysis.pair import BenchmarkPair
 from analysis.pass_at_k import log_miss, pass_at_k, unique_counts
 from analysis.splits import AND, WIDE, log_factorials
 
@@ -83,7 +83,7 @@ def _chance_of_half(a: np.ndarray, n: np.ndarray, *, c: np.ndarray, half: np.nda
     return np.exp(log_choose(c, a) + log_choose(n - c, half - a) - log_choose(n, half))
 
 
-def strata(pair: Pair) -> dict[str, Any] | None:
+def strata(pair: BenchmarkPair) -> dict[str, Any] | None:
     """The table of strata with intervals over problems; None with fewer than four draws of the base."""
     if pair.base.n.min() < LEAST_DRAWS:
         return None

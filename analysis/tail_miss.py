@@ -16,7 +16,7 @@ import numpy as np
 from analysis.counts import Counts
 from analysis.estimates import mean_of
 from analysis.intervals import PSEUDO_BASE
-from analysis.pair import Pair
+from analysis.pair import BenchmarkPair
 from analysis.pass_at_k import log_miss
 
 RARE = 0.1  # success rate below which a problem belongs to the tail
@@ -32,7 +32,7 @@ def missed(base: Counts, group: int) -> np.ndarray:
     return np.where(c > 0, np.exp(log_miss(n, c, group)), np.nan)
 
 
-def tail_miss(pair: Pair) -> list[dict[str, Any]]:
+def tail_miss(pair: BenchmarkPair) -> list[dict[str, Any]]:
     """One row a group size (the audit's values of k, up to the base's draws): `missed` over problems that the base
     solves, and `missed_rare` over those of them with a rate below .1; null where there are none."""
     n, c = pair.b

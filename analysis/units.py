@@ -14,7 +14,7 @@ from analysis import certified as certification
 from analysis.counts import Counts
 from analysis.estimates import total_of
 from analysis.null import one_side_only
-from analysis.pair import Pair
+from analysis.pair import BenchmarkPair
 from analysis.records import ModelSamples, Scores
 from analysis.scored import lower_bounds_by_name
 from analysis.sections import PSEUDO_SUPPORT, metrics, ratio_intervals
@@ -27,7 +27,7 @@ LABELS = {"answers": "distinct correct answers", "modes": "solution modes"}
 WITHOUT_NULL = {"null": None, "verdict": None, "evidence": None}
 
 
-def units(pair: Pair, by: str, *, eps: float | None, independent: bool = True) -> dict[str, Any] | None:
+def units(pair: BenchmarkPair, by: str, *, eps: float | None, independent: bool = True) -> dict[str, Any] | None:
     """Support per distinct correct answer (by="answer") or mode (by="mode"), its null, and its certified version.
 
     eps: of certified support; None where none can be certified. independent: whether draws are; else there is
@@ -66,7 +66,7 @@ def units(pair: Pair, by: str, *, eps: float | None, independent: bool = True) -
     }
 
 
-def _against_null(pair: Pair, problem: np.ndarray, *, base: Counts, tuned: Counts) -> dict[str, Any]:
+def _against_null(pair: BenchmarkPair, problem: np.ndarray, *, base: Counts, tuned: Counts) -> dict[str, Any]:
     """The null over all draws, and upper bounds of the shares of units lost and gained beyond it."""
     null = unit_null(problem, base, tuned=tuned)
     return {
@@ -80,7 +80,7 @@ def _against_null(pair: Pair, problem: np.ndarray, *, base: Counts, tuned: Count
     }
 
 
-def _upper(pair: Pair, problem: np.ndarray, *, one: Counts, other: Counts) -> float | None:
+def _upper(pair: BenchmarkPair, problem: np.ndarray, *, one: Counts, other: Counts) -> float | None:
     """Upper bound of the share of units that changed sides beyond the null: bootstrap over problems, since the units of
     one problem belong together; not below what no change at all in as many problems would give."""
     if not len(problem):
@@ -121,10 +121,20 @@ def _judge(block: dict[str, Any], p_gain: float, *, p_loss: float, rules: Rules)
         f"only, where it would show {n['expected_expanded']:.3g} (loss p = {p_loss:.2g}, gain p = {p_gain:.2g}): "
         f"{verdict}."
     )
+    if verdict in ("held", "inconclusive") and block["upper_loss"] is not None:
+        block["evidence"] += (
+            f" At {rules.bound:.0%} confidence at most {block['upper_loss']:.1%} of them were lost and "
+            f"{block['upper_gain']:.1%} gained beyond chance in these draws (margin {100 * rules.margin:g}%)."
+        )
 
 
 def _certified(
-    pair: Pair, by: str, *, table: list[tuple[int, str, int, int]], sides: tuple[Counts, Counts], eps: float | None
+    pair: BenchmarkPair,
+    by: str,
+    *,
+    table: list[tuple[int, str, int, int]],
+    sides: tuple[Counts, Counts],
+    eps: float | None,
 ) -> dict[str, Any] | None:
     """What can be said of each unit with stated confidence; None without an eps or units."""
     if eps is None or not table:
@@ -151,7 +161,7 @@ def _named_bounds(
     return None if found is None else np.array([found.get(key, 0.0) for key in keys])
 
 
-def _intervals(pair: Pair, counts: SupportCounts, *, each: np.ndarray) -> dict[str, Any]:
+def _intervals(pair: BenchmarkPair, counts: SupportCounts, *, each: np.ndarray) -> dict[str, Any]:
     """Bootstrap over problems, since the answers of one problem belong together. each: [M, 3], its P, S and E."""
     totals = {
         name: {**total_of(pair, each[:, i], pseudo=PSEUDO_SUPPORT[:, i]), "method": "bootstrap over problems"}

@@ -251,8 +251,8 @@ def evidence(
     gain = null.expanded
     one = "was" if loss.all.observed == 1 else "were"
     text = (
-        f"Of {problems} problem{'s' * (problems != 1)} with {draws} draws a side, {loss.all.observed} "
-        f"{one} solved by the "
+        f"Of {problems} problem{'s' * (problems != 1)} with {draws} draw{'s' * (draws != '1')} a side, "
+        f"{loss.all.observed} {one} solved by the "
         f"base only, where one model drawn twice would show {loss.all.expected:.3g}, and "
         f"{gain.all.observed} by the tuned "
         f"model only, where it would show {gain.all.expected:.3g}; of the clear ones (splits that "

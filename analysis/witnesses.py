@@ -13,7 +13,7 @@ import numpy as np
 
 from analysis.estimates import mean_of, triple
 from analysis.intervals import PSEUDO_TUNED
-from analysis.pair import Pair
+from analysis.pair import BenchmarkPair
 from analysis.records import ModelSamples, Scores
 from analysis.scored import problem_index, rows_of
 
@@ -52,7 +52,7 @@ def deltas(scores: Scores, base: ModelSamples, *, tuned: ModelSamples) -> tuple[
     return np.array([key[0] for key in both], dtype=np.int64), delta
 
 
-def witnesses(pair: Pair) -> dict[str, Any] | None:
+def witnesses(pair: BenchmarkPair) -> dict[str, Any] | None:
     """The bank of one benchmark, means over a problem's traces and then over problems; None without such scores."""
     if pair.scores is None:
         return None

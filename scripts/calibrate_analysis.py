@@ -23,8 +23,9 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from calibration_cells import NOTES, TITLES, Cell, cells
+from calibration_cells import Cell, cells
 from calibration_kit import Line, smallest_after_holm, table
+from calibration_notes import NOTES, TITLES
 
 PREAMBLE = """# How sure is the analysis? Calibration by simulation
 
@@ -110,6 +111,8 @@ def page(asked: dict[str, tuple[Cell, int]], done: Done, seed: int) -> tuple[str
             f'of "no more than its target", after Holm over all of them, is {smallest_after_holm(bounded):.2g}. '
             f"Targets missed, of all kinds: {len(missed)}. Seed {seed}."
         )
+    if missing := len(asked) - sum(key in done for key in asked):
+        out.append(f"\n{missing} of {len(asked):,} cells are not simulated yet: the same command goes on with them.")
     for name, title in TITLES.items():
         if name in by_table:
             out += table(title, NOTES[name], by_table[name])

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 import numpy as np
 from calibration_kit import SHAPES, Line
 from calibration_laws import LAWS
+from calibration_light import Words, words
 from scipy import special
 
 from analysis.counts import Counts
 from analysis.differences import BenchmarkRuns
 from analysis.intervals import Bootstrap
 from analysis.method_verdict import judge_methods
-from analysis.null import exact_null
 from analysis.pair import AuditSettings
 from analysis.verdict import Rules
 
@@ -68,6 +68,15 @@ def run_differences(
     return [Line(row, key, times / trials, trials, at_most=asked[key]) for key, times in found.items()]
 
 
+def _document(said: Words, run: int) -> dict[str, float]:
+    """Of the null of one run, what the word of its method needs."""
+    return {
+        f"{what}_{name}": float(getattr(side, what)[run])
+        for name, side in zip(("shrunk", "expanded"), said.sides, strict=True)
+        for what in ("p", "observed", "expected")
+    }
+
+
 def method_boards(
     trials: int,
     rng: np.random.Generator,
@@ -85,29 +94,28 @@ def method_boards(
     law: of the first method, which is then not counted as false; how often it is called expanded or traded stands
     beside.
     """
-    draws = np.full(problems, n)
     rules = Rules()
     found = {"words of methods": 0, "words of single runs": 0} | ({"found": 0} if law else {})
     for _ in range(trials):
         p = SHAPES[shape](rng, problems)
         base, first = LAWS[law].change(p, rng) if law else (p, p)
-        b = Counts(draws, rng.binomial(n, base))
-        blocks = {}
-        alone = False
-        for i in range(methods):
-            own = base if i else first
-            nulls = [exact_null(b, Counts(draws, rng.binomial(n, shaken(own, sd, rng=rng)))) for _ in range(runs)]
-            changed = any(min(null.expanded.p, null.shrunk.p) <= rules.level for null in nulls)
-            alone |= changed and (i > 0 or law is None)
-            bounds = {"upper_gain": 1.0, "upper_loss": 1.0}  # held is not asked here
-            blocks[str(i)] = [{"null": null.document(), "verdict_detail": bounds} for null in nulls]
-        words = {
-            name: by["all"]["verdict"] for name, by in judge_methods({"all": blocks}, pooled="all", rules=rules).items()
+        laws = [first if i < runs else base for i in range(methods * runs)]  # run by run, the first method's first
+        drawn = rng.binomial(n, np.stack([shaken(own, sd, rng=rng) for own in laws]))
+        shared = np.broadcast_to(rng.binomial(n, base), drawn.shape)
+        draws = np.full(drawn.shape, n)
+        said = words(Counts(draws, shared), Counts(draws, drawn), rules=rules)
+        nulls = [_document(said, i) for i in range(len(drawn))]
+        bounds = {"upper_gain": 1.0, "upper_loss": 1.0}  # held is not asked here
+        blocks = {
+            str(i): [{"null": null, "verdict_detail": bounds} for null in nulls[i * runs : (i + 1) * runs]]
+            for i in range(methods)
         }
-        found["words of methods"] += any(word in CHANGED for name, word in words.items() if name != "0" or not law)
-        found["words of single runs"] += alone
+        judged = judge_methods({"all": blocks}, pooled="all", rules=rules)
+        names = {name: by["all"]["verdict"] for name, by in judged.items()}
+        found["words of methods"] += any(word in CHANGED for name, word in names.items() if name != "0" or not law)
+        found["words of single runs"] += bool(said.changed[runs if law else 0 :].any())
         if law:
-            found["found"] += words["0"] in ("expanded", "traded")
+            found["found"] += names["0"] in ("expanded", "traded")
     beside = f"; the first: {law}" if law else ""
     row = f"{shape}; {problems} problems; {methods} methods, {runs} runs, seed sd {sd:g}{beside}"
     return [

@@ -11,7 +11,7 @@ from analysis.clusters import cells_of
 from analysis.counts import Counts
 from analysis.dependence import look
 from analysis.judged import judged_counts
-from analysis.pair import AuditSettings, Pair
+from analysis.pair import AuditSettings, BenchmarkPair
 from analysis.readings import group_nulls
 from analysis.records import AnswerCounts, Draws, ModelSamples
 from analysis.support import CATEGORIES, answer_support
@@ -253,7 +253,7 @@ def mode_verdicts(
             modes_of(p, share, n=n[0], rng=rng),
             modes_of(p, kept / kept.sum(axis=1, keepdims=True), n=n[1], rng=rng),
         )
-        pair = Pair(*sides, settings=AuditSettings(k=(min(n),), replicates=100))
+        pair = BenchmarkPair(*sides, settings=AuditSettings(k=(min(n),), replicates=100))
         block = units(pair, "mode", eps=None)
         judge_units({"all": block}, rules=Rules(), pooled="all")
         wrong += block["verdict"] in CHANGED

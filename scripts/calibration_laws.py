@@ -72,8 +72,7 @@ def loss(share: float, at: float) -> Law:
 
 
 def trade(gained: float, lost: float, at: float) -> Law:
-    change = lambda p, rng: planted(p, rng, gained=gained, lost=lost, at=at)  # noqa: E731
-    return Law(change, gains=True, losses=True, found="both")
+    return Law(lambda p, rng: planted(p, rng, gained=gained, lost=lost, at=at), gains=True, losses=True, found="both")
 
 
 def discovery(share: float, at: float) -> Law:
@@ -122,6 +121,17 @@ def sped_half(factor: float) -> Change:
     return lambda p, rng: (p, at_odds(p, factor ** rng.choice([-1.0, 1.0], len(p))))
 
 
+def tempered(power: float) -> Change:
+    """Another temperature: odds to a power, the rarer the more."""
+    return lambda p, rng: (p, odds_to(p, power))
+
+
+def odds_to(p: np.ndarray, power: float) -> np.ndarray:
+    with np.errstate(divide="ignore"):
+        odds = (p / np.maximum(1 - p, 1e-12)) ** power
+    return np.where(p < 1, odds / (1 + odds), 1.0)
+
+
 def head_heavy(factor: float) -> Change:
     """Odds of hard problems (below .1) at `factor` times, of the others as they are."""
     return lambda p, rng: (p, np.where(p < 0.1, at_odds(p, factor), p))
@@ -135,4 +145,8 @@ SPEED_UPS: dict[str, tuple[Change, float]] = {  # what changes the odds, and the
     "odds at 1 / 4, at F = 4": (speed_up(0.25), 4.0),
     "half at 2 times, half at 1 / 2, at F = 2": (sped_half(2.0), 2.0),
     "odds of the hard at 4 times, at F = 4": (head_heavy(4.0), 4.0),
+    # of a problem that is solved once in 100,000 draws the odds rise 10-fold and 100-fold
+    "temperature: odds to .8, at F = 10": (tempered(0.8), 10.0),
+    "temperature: odds to .6, at F = 100": (tempered(0.6), 100.0),
+    "temperature: odds to 1.25, at F = 10": (tempered(1.25), 10.0),
 }

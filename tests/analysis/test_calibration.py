@@ -4,16 +4,19 @@ simulation's own error.
 
 from __future__ import annotations
 
+import calibration_light
 import numpy as np
 import pytest
 from calibrate_analysis import read_cells, run_missing
 from calibration_boards import method_boards, run_differences
-from calibration_cells import NOTES, TITLES, Cell, cells
+from calibration_cells import Cell, cells
 from calibration_intervals import coverage, skewed_coverage
 from calibration_kit import AROUND, HALF_ZERO, MATH, NEAR_ZERO, Line, smallest_after_holm
+from calibration_notes import NOTES, TITLES
 from calibration_words import (
     RAGGED,
     certified_errors,
+    false_benchmarks,
     false_words,
     fold_power,
     held_in_vain,
@@ -72,7 +75,16 @@ def test_a_gain_beside_losses_is_found(law):
     assert line.share > 0.9
 
 
-@pytest.mark.parametrize("change", ["odds doubled, at F = 2", "log-odds shaken by sd .5, at F = 4"])
+def test_several_benchmarks_share_the_error_of_their_words():
+    sizes = (10, 30, 60)
+    lines = false_benchmarks(60, np.random.default_rng(12), shape=NEAR_ZERO, sizes=sizes, n=(64, 256))
+    assert not kept(lines) and {line.at_most for line in lines} == {0.05}
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["odds doubled, at F = 2", "log-odds shaken by sd .5, at F = 4", "temperature: odds to .8, at F = 10"],
+)
 def test_a_speed_up_is_not_beyond_itself(change):
     wrong, called = refuted_folds(25, np.random.default_rng(5), shape=NEAR_ZERO, change=change, problems=300)
     assert not kept([wrong]) and called.share > wrong.share
@@ -111,6 +123,13 @@ def test_a_gain_of_every_run_is_found():
 def test_means_of_skewed_quantities_are_covered(quantity):
     bootstrap_t, percentile = skewed_coverage(100, np.random.default_rng(7), quantity=quantity, problems=10)
     assert not kept([bootstrap_t]) and bootstrap_t.share > percentile.share
+
+
+def test_the_light_path_refuses_to_differ_from_the_verdict(monkeypatch):
+    never = lambda one, other, correct, odds: 0.0 * correct  # chances of a wrong null
+    monkeypatch.setattr(calibration_light, "one_side_only", never)
+    with pytest.raises(AssertionError, match="the light path says traded, the verdict"):
+        false_words(5, np.random.default_rng(11), shape=MATH, problems=500, n=(128, 128))
 
 
 def test_a_missed_target_is_seen():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from analysis.equivalence import equivalence
-from analysis.pair import AuditSettings, Pair
+from analysis.pair import AuditSettings, BenchmarkPair
 from analysis.records import ModelSamples
 from analysis.verdict import Rules
 
@@ -15,7 +15,7 @@ def rows(p, q, *, n=128, margin=0.02, seed=0):
     draws = np.full(len(p), n)
     ids = [str(i) for i in range(len(p))]
     sides = [ModelSamples("m", ids, ["b"] * len(p), draws, rng.binomial(n, x), 0 * draws) for x in (p, q)]
-    return equivalence(Pair(*sides, settings=AuditSettings(replicates=400, rules=Rules(margin=margin))))
+    return equivalence(BenchmarkPair(*sides, settings=AuditSettings(replicates=400, rules=Rules(margin=margin))))
 
 
 def test_equal_models_are_equivalent_where_problems_suffice_and_different_ones_are_not():

@@ -11,7 +11,7 @@ from scipy import stats
 from analysis.counts import Counts
 from analysis.fold import efficiency_equivalent, odds_ratio_bounds, support_at_budgets
 from analysis.null import direction, exact_null, one_side_only, upper_tail
-from analysis.pair import AuditSettings, Pair
+from analysis.pair import AuditSettings, BenchmarkPair
 from analysis.records import ModelSamples
 from analysis.verdict import Rules, beyond, evidence, judge_all, judge_counts, judge_folds, least_problems, meaning
 
@@ -124,7 +124,7 @@ def test_draws_of_the_tuned_model_are_worth_so_many_of_the_base():
     p = rng.beta(0.4, 3, 300)
     base = counts(256, rng.binomial(256, p))
     tuned = counts(64, rng.binomial(64, 1 - (1 - p) ** 2))  # each draw is worth exactly two of the base
-    pair = Pair(samples("base", base), samples("tuned", tuned), settings=AuditSettings(replicates=200))
+    pair = BenchmarkPair(samples("base", base), samples("tuned", tuned), settings=AuditSettings(replicates=200))
     worth = efficiency_equivalent(pair)
     assert worth["n"] == 64 and worth["base"]["low"] <= 128 <= (worth["base"]["high"] or 256)
     assert 90 < worth["base"]["value"] < 180 and worth["tuned"]["high"] <= 64
@@ -133,9 +133,11 @@ def test_draws_of_the_tuned_model_are_worth_so_many_of_the_base():
     assert rows["base with 4 times the draws"]["k_base"] == 256 and "equal tokens" not in rows
     long = samples("tuned", tuned, num_tokens=np.full(300, 200.0))
     short = samples("base", base, num_tokens=np.full(300, 100.0))
-    tokens = support_at_budgets(Pair(short, long, settings=AuditSettings(replicates=200)))[-1]
+    tokens = support_at_budgets(BenchmarkPair(short, long, settings=AuditSettings(replicates=200)))[-1]
     assert tokens["label"] == "equal tokens" and (tokens["k_base"], tokens["k_tuned"]) == (128, 64)
-    nothing = Pair(samples("a", counts(8, [0] * 5)), samples("b", counts(8, [3] * 5)), settings=AuditSettings())
+    nothing = BenchmarkPair(
+        samples("a", counts(8, [0] * 5)), samples("b", counts(8, [3] * 5)), settings=AuditSettings()
+    )
     assert efficiency_equivalent(nothing)["base"]["value"] is None  # beyond the draws there are
 
 

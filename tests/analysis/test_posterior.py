@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from analysis.beta_binomial import ZeroInflatedBeta
 from analysis.counts import Counts
-from analysis.extrapolate import ZeroInflatedBeta
-from analysis.pair import AuditSettings, Pair
+from analysis.pair import AuditSettings, BenchmarkPair
 from analysis.posterior import above, posterior
 from analysis.records import ModelSamples
 
@@ -28,7 +28,7 @@ def test_the_expected_number_is_near_the_truth_and_the_interval_holds_it():
     n = np.full(300, 256)
     ids = [str(i) for i in range(300)]
     sides = [ModelSamples("m", ids, ["b"] * 300, n, rng.binomial(256, x), 0 * n) for x in (p, q)]
-    document = posterior(Pair(*sides, settings=AuditSettings(replicates=100)))
+    document = posterior(BenchmarkPair(*sides, settings=AuditSettings(replicates=100)))
     assert document["eps"] == 1 / 256 and document["far"] == 4 / 256
     truth = ((p <= 1 / 256) & (q > 4 / 256)).sum()
     rows = {row["prior"]: row for row in document["rows"]}
@@ -37,4 +37,4 @@ def test_the_expected_number_is_near_the_truth_and_the_interval_holds_it():
     assert fitted["low"] <= fitted["value"] <= fitted["high"]
     assert rows["zero-inflated beta"]["shrunk"]["value"] < 3
     few = [ModelSamples("m", ids[:2], ["b"] * 2, n[:2] * 0 + 4, np.array([1, 0]), n[:2] * 0) for _ in range(2)]
-    assert posterior(Pair(*few, settings=AuditSettings(replicates=100))) is None  # 4 / n is no rate
+    assert posterior(BenchmarkPair(*few, settings=AuditSettings(replicates=100))) is None  # 4 / n is no rate

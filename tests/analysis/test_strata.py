@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from analysis.counts import Counts
-from analysis.pair import AuditSettings, Pair
+from analysis.pair import AuditSettings, BenchmarkPair
 from analysis.records import ModelSamples
 from analysis.strata import STRATA, by_base_success, strata
 
@@ -47,7 +47,9 @@ def test_equal_models_enter_and_leave_as_chance_has_it_and_lost_ones_leave_at_th
         sides = [
             ModelSamples("m", [str(i) for i in range(300)], ["b"] * 300, n, rng.binomial(128, x), 0 * n) for x in q
         ]
-        return {row["stratum"]: row for row in strata(Pair(*sides, settings=AuditSettings(replicates=100)))["rows"]}
+        return {
+            row["stratum"]: row for row in strata(BenchmarkPair(*sides, settings=AuditSettings(replicates=100)))["rows"]
+        }
 
     same = table((p, p))
     for name in STRATA:
@@ -60,4 +62,4 @@ def test_equal_models_enter_and_leave_as_chance_has_it_and_lost_ones_leave_at_th
 
 def test_too_few_draws_have_no_strata():
     side = ModelSamples("m", ["1"], ["b"], np.array([3]), np.array([1]), np.array([0]))
-    assert strata(Pair(side, side, settings=AuditSettings(replicates=100))) is None
+    assert strata(BenchmarkPair(side, side, settings=AuditSettings(replicates=100))) is None

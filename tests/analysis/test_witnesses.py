@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from analysis.errors import InputError
-from analysis.pair import AuditSettings, Pair
+from analysis.pair import AuditSettings, BenchmarkPair
 from analysis.readers import load_scores
 from analysis.records import ModelSamples, write_scores
 from analysis.witnesses import witnesses
@@ -21,7 +21,9 @@ def bank(tmp_path, rows, **settings):
     path = tmp_path / "scores.parquet"
     write_scores(path, rows)
     scores = load_scores([str(path)])
-    return witnesses(Pair(model("base"), model("tuned"), None, scores, AuditSettings(replicates=100, **settings)))
+    return witnesses(
+        BenchmarkPair(model("base"), model("tuned"), None, scores, AuditSettings(replicates=100, **settings))
+    )
 
 
 def row(problem, sequence, logprob, by, **more):
@@ -48,6 +50,6 @@ def test_deltas_are_paired_and_counted_by_problem(tmp_path):
 def test_without_pairs_there_is_no_bank(tmp_path):
     assert bank(tmp_path, [row("1", "a", -4.0, "base")]) is None
     assert bank(tmp_path, [row("1", "a", -4.0, "base", temperature=0.6), row("1", "a", -4.0, "tuned")]) is None
-    assert witnesses(Pair(model("base"), model("tuned"), settings=AuditSettings(replicates=100))) is None
+    assert witnesses(BenchmarkPair(model("base"), model("tuned"), settings=AuditSettings(replicates=100))) is None
     with pytest.raises(InputError, match="alpha"):
         AuditSettings(alpha=0.0)

@@ -26,11 +26,6 @@ class ZeroInflatedBeta:
     a: float
     b: float
 
-    def pass_at_k(self, k: np.ndarray) -> np.ndarray:
-        """(1 - zero) [1 - B(a, b + k) / B(a, b)], for any k >= 1: shape of k."""
-        k = np.asarray(k, dtype=float)
-        return -(1 - self.zero) * np.expm1(special.betaln(self.a, self.b + k) - special.betaln(self.a, self.b))
-
 
 def fit(
     n: np.ndarray,
