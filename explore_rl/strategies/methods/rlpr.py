@@ -37,13 +37,13 @@ class Rlpr(Strategy):
     name = "rlpr"
     acts_on_draws = True
     trial = Trial(on={"marker": "0", "filter": 0.0}, off={"marker": "0", "filter": 0.0, "share": 0.0})
-    biases = "the filter leaves groups out by what was drawn"
 
     def __init__(self, *, marker: str, reference: str | None = None, share: float = 1.0, filter: float = 0.5):
         self.marker = parameters.text("marker", marker) or ""
         self.reference = parameters.text("reference", reference)
         self.share = parameters.share("share", share)
         self.filter = parameters.number("filter", filter, least=0)
+        self.biases = "the filter leaves groups out by what was drawn" if filter else ""
         self.usual: float | None = None  # running mean of the groups' deviations
 
     def reward(self, groups: list[Group], context: StepContext) -> None:
