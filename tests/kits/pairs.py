@@ -1,4 +1,4 @@
-"""Pairs of shipped strategies, each in the form of its `trial`: whether they are refused, and what a run with both does."""
+"""Pairs of shipped strategies, each as its `trial` has it: whether they are refused, and what a run with both does."""
 
 from functools import cache
 from pathlib import Path
