@@ -57,10 +57,11 @@ def gradient_of_groups(groups, strategies, *, config, table, base=None):
     return learner.history[0].gradient
 
 
-def gradient_of_rows(probabilities, old, advantage, *, term, config, lengths=None):
+def gradient_of_rows(probabilities, old, advantage, *, term, config, lengths=None, also=None):
     """Of tokens whose probability, old probability and advantage are given, mean over tokens; by their logits.
 
     lengths: how many of the tokens are one sequence; None: one each.
+    also: name of another column that is an old log-probability too -> the probabilities.
     """
     lengths = lengths or [1] * len(probabilities)
     table = LogitTable.by_position([(i,) for i in range(len(lengths))], positions=max(lengths), vocabulary=2)
@@ -71,6 +72,7 @@ def gradient_of_rows(probabilities, old, advantage, *, term, config, lengths=Non
         first = i * max(lengths)
         table.logits[first : first + length] = [[np.log(p), np.log(1 - p)] for p in probabilities[own]]
         columns = {"old_logprob": np.log(old[own]), "advantage": np.array(advantage[own])}
+        columns |= {name: np.log(values[own]) for name, values in (also or {}).items()}
         columns = {name: column.astype(np.float32) for name, column in columns.items()}
         tokens = np.array([i] + [0] * length, dtype=np.int32)
         weight = 1 / len(probabilities)

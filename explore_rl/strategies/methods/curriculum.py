@@ -28,7 +28,6 @@ class Curriculum(Strategy):
     """
 
     name = "curriculum"
-    biases = "which problems come follows from what was drawn"
     trial = Trial(off={"share": 0.0})
 
     def __init__(self, *, share: float = 0.5, k: int = 16, most: float = 0.5):

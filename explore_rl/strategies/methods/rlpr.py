@@ -5,7 +5,7 @@ an answer; with the problem's reference y* in the answer's place,
 
     r  = mean over the tokens of y* of pi(y*_t | x, z, y*_<t)
     r' = the same right after the prompt, with no reasoning but the marker: what is known without thinking
-    reward = max(r - r', 0);    0 where there is no marker
+    reward = max(r - r', 0);    0 without a marker, and where the reference would not fit into the budget
 
 Groups whose rewards have a deviation below `filter` times its running mean teach nothing. The probabilities are the
 policy's own at the start of the step; `share` of the reward is this one, the rest the verifier's.
@@ -37,13 +37,13 @@ class Rlpr(Strategy):
     name = "rlpr"
     acts_on_draws = True
     trial = Trial(on={"marker": "0", "filter": 0.0}, off={"marker": "0", "filter": 0.0, "share": 0.0})
-    biases = "the filter leaves groups out by what was drawn"
 
     def __init__(self, *, marker: str, reference: str | None = None, share: float = 1.0, filter: float = 0.5):
         self.marker = parameters.text("marker", marker) or ""
         self.reference = parameters.text("reference", reference)
         self.share = parameters.share("share", share)
         self.filter = parameters.number("filter", filter, least=0)
+        self.biases = "the filter leaves groups out by what was drawn" if filter else ""
         self.usual: float | None = None  # running mean of the groups' deviations
 
     def reward(self, groups: list[Group], context: StepContext) -> None:
@@ -72,15 +72,17 @@ class Rlpr(Strategy):
 
     def _sequence(self, problem: Problem, text: str, *, context: StepContext) -> tuple[np.ndarray, int, int]:
         """Prompt, `text` and reference as token ids, the prompt's length, and how many tokens are the reference's."""
-        prompt = context.encode_prompt(problem)
         reference = str(problem.answer if self.reference is None else problem.metadata[self.reference])
         whole = context.encode_completion(text + reference)
+        if text != self.marker and len(whole) > context.config.rollout.max_new_tokens:
+            return self._sequence(problem, self.marker, context=context)
         count = max(1, len(whole) - len(context.encode_completion(text)))
+        prompt = context.encode_prompt(problem)
         return np.concatenate([prompt, whole]), len(prompt), count
 
     def _filter(self, groups: list[Group], context: StepContext) -> None:
-        rewards = [[s.reward for s in group.samples if s.reward is not None] for group in groups]
-        spreads = np.array([np.std(of_group) if of_group else 0.0 for of_group in rewards])
+        rewards = [[s.reward for s in group.samples if s.reward is not None] or [0.0] for group in groups]
+        spreads = np.array([np.std(of_group) for of_group in rewards])
         limit = 0.0 if self.usual is None else self.filter * self.usual
         for group, spread in zip(groups, spreads, strict=True):
             for sample in group.samples if spread < limit else []:

@@ -1,0 +1,106 @@
+"""Pairs of shipped strategies, each as its `trial` has it: whether they are refused, and what a run with both does."""
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from analysis.errors import InputError
+from explore_rl import strategies
+from explore_rl.strategies import together
+from explore_rl.testing import digit_problems, digits_config, run_steps
+
+STEPS = 3  # what replays has something to replay from the second on
+COUNTS = str(Path(__file__).parent / "base_counts.csv")
+EXACT = ("algorithm.importance_cap=null", "algorithm.advantage=rloo", "algorithm.aggregation=constant")
+KL = ("algorithm.kl=k3", "algorithm.kl_coefficient=0.25")
+# How a strategy is switched on and off, and its settings, where its trial does not say it all.
+ON = {
+    "pba": {"base": COUNTS, "k": 16, "reach": 0.2, "coefficient": 0.5},
+    "prorl": {"every": 1},
+    "reinforce_pp": {"baseline": "group"},
+    "soft_overlong": {"buffer": 1},
+    "trace_injection": {"statistics": "on_policy"},
+    "rl_plus": {"statistics": "on_policy"},
+    "srft": {"statistics": "on_policy"},
+    "relift": {"size": 1},
+    "rlpr": {"marker": "1", "filter": 0.0},
+    "simko": {"alpha": 0.2, "penalty": 1.5, "quantile": 0.5},
+    "flow_rl": {"beta": 2.0},
+}
+OFF = {
+    "pba": {"coefficient": 0.0},
+    "trace_injection": {"rate": 0.0},
+    "rl_plus": {"rate": 0.0},
+    "diversity_bonus": {"coefficient": 0.0},
+    "likelihood": {"rate": 0.0},
+    "prorl": {"every": None},
+    "soft_overlong": {"coefficient": 0.0},
+}
+SETTINGS = {
+    "mixture_policy": EXACT,
+    "prorl": (*KL, "learner.optimizer=adamw", "learner.learning_rate=0.1"),
+    "reinforce_pp": ("algorithm.advantage=rloo",),
+    "kl in the loss": KL,
+    "kl in the reward": (*KL, "algorithm.kl_place=reward"),
+    "entropy": ("algorithm.entropy_coefficient=0.125",),
+    "engine_correction": ("algorithm.importance_cap=2.0",),
+    "overlong": ("algorithm.mask_truncated=true",),
+    "dynamic_sampling": ("algorithm.dynamic_sampling_rounds=6",),
+}
+BUILTIN = ("kl in the loss", "kl in the reward", "entropy", "engine_correction", "overlong", "dynamic_sampling")
+NAMES = (*strategies.STRATEGIES, *BUILTIN)
+
+
+def made(names, off=()):
+    """New instances, in this order; those of `off` switched off."""
+    listed = []
+    for name in (n for n in names if n not in BUILTIN):
+        kind = strategies.class_of(name)
+        options = {**kind.trial.on, **ON.get(name, {})}
+        listed.append(
+            {"name": name, **options, **({**(kind.trial.off or {}), **OFF.get(name, {})} if name in off else {})}
+        )
+    return strategies.make(listed)
+
+
+@cache
+def config_of(names):
+    settings = [setting for name in names for setting in SETTINGS.get(name, ())]
+    if "rs_grpo" in names:  # which makes the advantages, and refuses a setting that says so
+        settings = [setting for setting in settings if not setting.startswith("algorithm.advantage=")]
+    settings += SETTINGS["engine_correction"] if "engine_correction" in names else ("algorithm.importance_cap=null",)
+    return digits_config(f"run.steps={STEPS}", *settings)
+
+
+def refusal(one, other):
+    """The reason why the two do not go together; empty where they do."""
+    if {one, other} == {"kl in the loss", "kl in the reward"}:
+        return "one setting, algorithm.kl_place"
+    config = config_of(tuple(sorted((one, other))))
+    try:
+        together.check(together.assemble(made((one, other)), config), config, problems=digit_problems())
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+def table_of(folder, names, *, config, off=()):
+    """The table that `STEPS` steps leave, and the largest gradient of any. Every number is finite."""
+    outcome = run_steps(folder, made(names, off), config=config)
+    assert all(update.report.finite for update in outcome.updates)
+    return outcome.table, max(float(np.abs(update.gradient).max()) for update in outcome.updates)
+
+
+def check_pair(folder, one, other):
+    """Both act beside each other, and each switched off leaves the other as it is, bit for bit."""
+    config = config_of(tuple(sorted((one, other))))
+    both, pull = table_of(folder / "both", (one, other), config=config)
+    assert pull > 0, f"{one} and {other}: nothing is learnt"
+    for off, on in ((one, other), (other, one)):
+        if off in BUILTIN or off == "rs_grpo":  # whose switches are settings, or lead to Dr. GRPO
+            continue
+        alone, _ = table_of(folder / f"{on} alone", (on,), config=config)
+        beside, _ = table_of(folder / f"{off} off", (one, other), config=config, off=(off,))
+        assert (beside == alone).all(), f"{off}, switched off, moves {on}"
+        assert (both != alone).any(), f"{off} does nothing beside {on}"

@@ -1,0 +1,77 @@
+"""Every method beside a representative of every family: both act, and each switched off leaves the other bit for bit.
+
+What a pair claims in figures is in test_pairs.py, for the methods that have claims there. The whole matrix runs by
+`python scripts/check_pairs.py`.
+"""
+
+import itertools
+import re
+from pathlib import Path
+
+import pytest
+from pairs import BUILTIN, NAMES, check_pair, refusal
+
+from explore_rl import strategies
+from explore_rl.strategies.checks import check_strategy
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+OLD = (
+    "trace_injection", "diversity_bonus", "likelihood", "mixture_policy", "soft_overlong", "remax", "reinforce_pp",
+    "rs_grpo", "simko", "prorl", "ppo", "flow_rl",
+)  # fmt: skip
+# One of each family: traces, prefixes, replays, bonuses, in place of the advantages, factors on them, mixtures, critics
+# and batches, balances, anchors, and what the settings do.
+REPRESENTATIVES = (
+    "trace_injection", "prefix_rl", "ex_grpo", "diversity_bonus", "pass_at_k", "f_grpo", "mixture_policy", "ppo",
+    "reinforce_pp", "flow_rl", "witness_floor", "kl in the loss", "dynamic_sampling",
+)  # fmt: skip
+NEW = [name for name in strategies.STRATEGIES if name not in OLD]
+PAIRS = [
+    (one, other)
+    for one, other in itertools.product(NEW, REPRESENTATIVES)
+    if one != other and not (one in REPRESENTATIVES and other in NEW and one > other)
+]
+
+
+@pytest.mark.parametrize("name", NEW)
+def test_each_acts_rests_repeats_and_resumes(name):
+    from pairs import OFF, ON
+
+    kind = strategies.class_of(name)
+    on = {**kind.trial.on, **ON.get(name, {})}
+    off = {**on, **OFF[name]} if name in OFF else {**on, **(kind.trial.off or {})}
+    report = check_strategy(kind, on=on, off=off)
+    assert report.ok, report
+
+
+@pytest.mark.parametrize(("one", "other"), PAIRS)
+def test_both_act_and_each_switched_off_leaves_the_other(tmp_path, one, other):
+    if not refusal(one, other):
+        check_pair(tmp_path, one, other)
+
+
+def rules():
+    """What the page says is refused: pairs of names, each with its reason."""
+    page = (REPOSITORY / "docs" / "strategies.md").read_text()
+    section = page[page.index("## What does not go together") :].split("\n## ")[0]
+    found = {}
+    for line in section.splitlines():
+        cells = [cell.strip() for cell in line.split("|")[1:-1]]
+        if len(cells) == 3 and cells[0] not in ("one", "---"):
+            for pair in itertools.product(*(re.split(r", ", cell) for cell in cells[:2])):
+                if pair[0] != pair[1]:
+                    found[frozenset(pair)] = cells[2]
+    return found, section
+
+
+def test_at_most_one_pair_in_ten_is_refused_and_the_page_has_every_reason():
+    every = list(itertools.combinations(NAMES, 2))
+    refused = {frozenset(pair) for pair in every if refusal(*pair)}
+    told, section = rules()
+    assert refused == told.keys()
+    assert len(refused) <= len(every) / 10
+    assert f"{len(refused)} of {len(every)} are refused" in section
+
+
+def test_the_names_are_all_that_is_shipped():
+    assert set(NAMES) == {*strategies.STRATEGIES, *BUILTIN} and set(OLD) < set(NAMES)
