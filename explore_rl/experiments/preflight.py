@@ -16,7 +16,7 @@ from analysis.errors import InputError
 from explore_rl import problems, strategies
 from explore_rl.cluster import placement
 from explore_rl.config.checks import warnings
-from explore_rl.config.schema import Config
+from explore_rl.config.schema import Config, ProblemsConfig
 from explore_rl.experiments.resuming import content_hash, refuse_other_problems, refuse_other_settings
 from explore_rl.experiments.run_folder import RunFolder
 from explore_rl.files import refuse_unwritable
@@ -152,16 +152,21 @@ def _template(found: _Found) -> None:
     )
 
 
-def _training(found: _Found) -> None:
-    settings = found.config.problems
+def training_problems(settings: ProblemsConfig) -> list[Problem]:
+    """Raises InputError where a recipe names none, or a file that cannot be read or is empty."""
     if settings.train is None:
         raise InputError(
             "problems.train: there is nothing to train on; give a file (problems.train=FILE) or a spec such as "
             "problems.train='lab:countdown?level=3&split=train'"
         )
-    found.training = problems.load_problems(settings.train, format=settings.format, limit=settings.limit)
-    if not found.training:
+    loaded = problems.load_problems(settings.train, format=settings.format, limit=settings.limit)
+    if not loaded:
         raise InputError(f"{settings.train}: holds no problems")
+    return loaded
+
+
+def _training(found: _Found) -> None:
+    found.training = training_problems(found.config.problems)
     asked = found.config.algorithm.prompts_per_step
     if asked > len(found.training):
         found.notes.append(

@@ -31,12 +31,11 @@ from explore_rl.config.recipes import find
 from explore_rl.config.schema import Config
 from explore_rl.experiments import anchor
 from explore_rl.experiments.parallel import claimed
-from explore_rl.experiments.preflight import output_folder
+from explore_rl.experiments.preflight import output_folder, training_problems
 from explore_rl.experiments.resuming import refuse_other_settings
 from explore_rl.experiments.run_folder import RunFolder
 from explore_rl.experiments.runs import run
 from explore_rl.models import resolve_model
-from explore_rl.problems import load_problems
 from explore_rl.strategies import together
 from explore_rl.strategies.base import Needs, needs_of
 from explore_rl.training.actors import Actors
@@ -184,7 +183,7 @@ def check_runs(configs: list[Config]) -> list[Needs]:
             chosen = strategies.of(config)
             key = (settings.train, settings.format, settings.limit)
             if key not in loaded:
-                loaded[key] = load_problems(settings.train, format=settings.format, limit=settings.limit)
+                loaded[key] = training_problems(settings)
             together.check(chosen, config, problems=loaded[key])
         except InputError as error:
             raise InputError(f"{config.name}, seed {config.seed}: {error}") from None

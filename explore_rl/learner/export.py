@@ -77,4 +77,6 @@ def _weights(checkpoint: Path, *, zero_stage: int) -> dict[str, torch.Tensor]:
         return torch.load(file, map_location="cpu", weights_only=False, mmap=True)["module"]
     from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
 
-    return get_fp32_state_dict_from_zero_checkpoint(str(checkpoint), tag=TAG)
+    joined = get_fp32_state_dict_from_zero_checkpoint(str(checkpoint), tag=TAG)
+    assert joined is not None  # only without a tag that is there
+    return dict(joined)

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed as dist
+from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
 from explore_rl.config.schema import Config
 from explore_rl.learner import checkpoints, device
@@ -86,7 +87,7 @@ class LearnerRank:
             device.without_compiled_collectives()
             device.name_interface(address)
         timeout = datetime.timedelta(seconds=timeout_s)
-        store = dist.TCPStore(
+        store = TCPStore(
             address,
             port,
             self.ranks,
