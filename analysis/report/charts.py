@@ -180,7 +180,8 @@ def scatter(rows: list[dict], eps: float | None, *, names: tuple[str, str]) -> d
 
 def ladder(certified: dict) -> dict[str, Any]:
     steps = certified["ladder"]
-    labels = [f"{step['eps']:.2g}" for step in steps]
+    own = certified["eps"]  # the one that the card and the counts above go by
+    labels = [f"<b>{s['eps']:.2g}</b>" if s["eps"] == own else f"{s['eps']:.2g}" for s in steps]
     looks = CATEGORIES | {"undetermined": UNDETERMINED}
     data = [
         {
@@ -205,7 +206,7 @@ def ladder(certified: dict) -> dict[str, Any]:
         f"What can be said with {certified['confidence']:.0%} confidence: is the success probability above "
         "eps or below it,"
     )
-    caption += " on each side? The rest would need more draws."
+    caption += " on each side? The rest would need more draws. Bold: the eps of the card."
     return figure(
         "ladder",
         "Certified support, for a ladder of eps",

@@ -18,7 +18,7 @@ from explore_rl.learner.messages import UpdateReport
 from explore_rl.strategies.signal import has_signal
 from explore_rl.types import Group, Sample, Status
 
-STAGES = ("generate", "verify", "score", "train", "transfer", "parity", "other")
+STAGES = ("generate", "verify", "read", "train", "transfer", "parity", "other")
 
 
 class StageClock:

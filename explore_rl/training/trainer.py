@@ -109,7 +109,7 @@ class Trainer:
             if not problems:
                 raise RunStopped(f"step {number}: the strategies chose no problem to draw for")
             groups = self.draw(problems, batch, attempt=attempt)
-            with batch.clock("score"):
+            with batch.clock("read"):
                 fill_columns(groups, self.needs.columns, learner=self.actors.learner, config=self.config)
             for strategy, context in batch.acting:
                 strategy.reward(groups, context)

@@ -80,7 +80,7 @@ def test_a_run_leaves_everything_behind(plain):
     assert [m["step"] for m in metrics] == [0, 1, 2, 3]
     for m in metrics:
         stages = sum(
-            m[f"seconds/{stage}"] for stage in ("generate", "verify", "score", "train", "transfer", "parity", "other")
+            m[f"seconds/{stage}"] for stage in ("generate", "verify", "read", "train", "transfer", "parity", "other")
         )
         assert stages == pytest.approx(m["seconds/step"], rel=1e-6)
         assert (
