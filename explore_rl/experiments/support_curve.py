@@ -67,7 +67,7 @@ def draw(run: Path, out: Path, *, samples: int, problems: str | None, every: int
             settings = _settings(config, model, samples=samples, problems=asked)
             files[step] = out / f"step-{step:06d}-{samples}-{settings.digest()}.parquet"
             if not files[step].exists():
-                sample(settings, files[step], engines(settings), pool)
+                sample(settings, files[step], drawing=engines(settings), pool=pool)
     return files
 
 

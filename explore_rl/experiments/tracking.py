@@ -120,7 +120,8 @@ class WandbTracker:
 
     def table(self, done: int, rollouts: list[list[Any]]) -> None:
         if done >= self.held:
-            self.run.log({"rollouts": self.wandb.Table(columns=list(TABLE), data=rollouts)}, step=done)
+            rows: Any = rollouts  # wandb's type of a row is its own
+            self.run.log({"rollouts": self.wandb.Table(columns=list(TABLE), data=rows)}, step=done)
 
     def close(self) -> None:
         self.run.finish()
