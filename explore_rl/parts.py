@@ -6,6 +6,7 @@ import json
 import logging
 import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from analysis.errors import InputError
-from explore_rl.files import write_atomic
+from explore_rl.files import held, write_atomic
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +22,8 @@ log = logging.getLogger(__name__)
 class Parts:
     """The folder of parts beside `out`, with the settings that they belong to.
 
-    Raises InputError if `out` is there already, or if the folder holds parts of other settings.
+    Raises InputError if `out` is there already, if the folder holds parts of other settings, or if another process
+    makes them now.
 
     out: the file that the parts become.
     settings: whatever decides the parts, but for their content; plain JSON.
@@ -45,6 +47,8 @@ class Parts:
         else:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_atomic(mark, json.dumps(wanted, indent=2))
+        self.holding = ExitStack()
+        self.holding.enter_context(held(self.folder, "folder of parts"))
 
     def missing(self, count: int) -> list[int]:
         """Which of `count` parts are not there yet."""
@@ -66,6 +70,7 @@ class Parts:
 
     def remove(self) -> None:
         """When the file is there."""
+        self.holding.close()
         shutil.rmtree(self.folder)
 
     def _path(self, index: int) -> Path:

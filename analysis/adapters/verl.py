@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import hashlib
 import re
+from typing import Any
 
 from analysis.adapters.asked import Asked, Rows, text_of
 from analysis.errors import InputError
 
-TURN = re.compile(r"^.+_\d+_(\d+)$")
+TURN = re.compile(r"^(.+_\d+)_\d+$")
 
 
 def fits(columns: set[str]) -> bool:
@@ -25,9 +26,9 @@ def fits(columns: set[str]) -> bool:
 
 
 def convert(rows: Rows, asked: Asked) -> Rows:
+    begun: dict[str, dict[str, Any]] = {}  # session -> its first line
     for number, row in rows:
-        turn = TURN.match(str(row.get("uid", "")))
-        if turn and int(turn[1]):
+        if _goes_on(row, begun):
             asked.note("rows of further turns (uid SAMPLE_SESSION_OUTPUT) are no draws of their own, and left out")
             continue
         score = row.get("score")
@@ -51,3 +52,17 @@ def convert(rows: Rows, asked: Asked) -> Rows:
             known["model"] = f"step {row['step']}"
         dropped = ("input", "output", "acc", "pred", "score", "uid")
         yield number, {k: v for k, v in row.items() if k not in dropped} | {"verl_score": score} | known
+
+
+def _goes_on(row: dict[str, Any], begun: dict[str, dict[str, Any]]) -> bool:
+    """Whether a line is a further turn of a session that another line has begun: its prompt holds that one's, for the
+    same reference, with the same score. An id of the user's own that only looks like one goes on with nothing."""
+    session = TURN.match(str(row.get("uid", "")))
+    if session is None:
+        return False
+    first = begun.setdefault(session[1], row)
+    if first is row or first.get("uid") == row.get("uid"):
+        return False
+    prompts = sorted((str(first.get("input")), str(row.get("input"))), key=len)
+    same = all(first.get(key) == row.get(key) for key in ("gts", "score", "step"))
+    return same and prompts[1].startswith(prompts[0])

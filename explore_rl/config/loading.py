@@ -105,19 +105,16 @@ def _refuse_unknown(layer: DictConfig, schema: type, *, where: str, prefix: str 
             nearest = _nearest(full)
             hint = f"; did you mean {nearest}?" if nearest else f"; known here: {', '.join(known)}"
             raise InputError(f"{where}: unknown key {_one_line(full)}{hint}")
-        section: Any = known[key].default_factory
-        default = section() if callable(section) else None
+        section = known[key].default_factory
         value = layer._get_node(key)
+        default = section() if callable(section) else None
         if isinstance(value, DictConfig) and isinstance(default, list):
             raise InputError(
                 f"{where}: {prefix}{key} is a list, given as a whole: expected [...], "
                 f"got {OmegaConf.to_container(value)}"
             )
-        if (
-            isinstance(default, list)
-            and not isinstance(value, ListConfig)
-            and not (value and value._is_interpolation())
-        ):
+        is_given = not isinstance(value, ListConfig) and not (value and value._is_interpolation())
+        if isinstance(default, list) and is_given:
             like = default or all_settings()[f"{prefix}{key}"].example
             raise InputError(f"{where}: {prefix}{key}: expected a list, such as {like}, got {_plain(value)!r}")
         if isinstance(section, type) and is_dataclass(section):

@@ -181,6 +181,8 @@ def check_runs(configs: list[Config]) -> list[Needs]:
         try:
             resolve_model(config.model.path)
             chosen = strategies.of(config)
+            if settings.train is None:
+                raise InputError("problems.train: there is nothing to train on")
             key = (settings.train, settings.format, settings.limit)
             if key not in loaded:
                 loaded[key] = training_problems(settings)

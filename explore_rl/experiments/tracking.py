@@ -120,7 +120,7 @@ class WandbTracker:
 
     def table(self, done: int, rollouts: list[list[Any]]) -> None:
         if done >= self.held:
-            rows: list[Any] = list(rollouts)
+            rows: Any = rollouts  # wandb's type of a row is its own
             self.run.log({"rollouts": self.wandb.Table(columns=list(TABLE), data=rows)}, step=done)
 
     def close(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -77,6 +77,4 @@ def _weights(checkpoint: Path, *, zero_stage: int) -> dict[str, torch.Tensor]:
         return torch.load(file, map_location="cpu", weights_only=False, mmap=True)["module"]
     from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
 
-    joined = get_fp32_state_dict_from_zero_checkpoint(str(checkpoint), tag=TAG)
-    assert joined is not None  # only without a tag that is there
-    return dict(joined)
+    return cast(dict[str, torch.Tensor], get_fp32_state_dict_from_zero_checkpoint(str(checkpoint), tag=TAG))

@@ -15,12 +15,11 @@ import socket
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 import torch.distributed as dist
-from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
 from explore_rl.config.schema import Config
 from explore_rl.learner import checkpoints, device
@@ -87,7 +86,7 @@ class LearnerRank:
             device.without_compiled_collectives()
             device.name_interface(address)
         timeout = datetime.timedelta(seconds=timeout_s)
-        store = TCPStore(
+        store = cast(Any, dist).TCPStore(  # torch does not name it as public, and documents it
             address,
             port,
             self.ranks,

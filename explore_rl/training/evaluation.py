@@ -92,8 +92,8 @@ class Evaluations:
                 drawn[rollout.request.group] += 1
                 correct[rollout.request.group] += verdict.status is Status.CORRECT
 
-        benchmarks = np.array([problem.benchmark for problem in one.problems])
-        names = np.unique(benchmarks).tolist()
+        benchmarks = np.array([problem.benchmark or "" for problem in one.problems])
+        names = sorted(set(benchmarks.tolist()))
         by_benchmark = {name: _passes(drawn[benchmarks == name], correct[benchmarks == name], one.n) for name in names}
         return {
             "set": one.name,

@@ -121,7 +121,13 @@ def test_verl_generations_are_read_with_verdicts_and_else_say_how_to_get_them(tm
 
 def test_turns_of_one_session_are_one_draw(tmp_path):
     rows = [
-        {"input": f"q{p}", "output": f"turn {t}", "score": float(s == 0), "step": 5, "uid": f"u{p}_{s}_{t}"}
+        {
+            "input": f"q{p}" + " and then" * t,
+            "output": f"turn {t}",
+            "score": float(s == 0),
+            "step": 5,
+            "uid": f"u{p}_{s}_{t}",
+        }
         for p in range(3)
         for s in range(4)
         for t in range(3)
@@ -129,6 +135,10 @@ def test_turns_of_one_session_are_one_draw(tmp_path):
     got = load([lines(tmp_path / "5.jsonl", rows)])
     assert got.n.tolist() == [4] * 3 and got.correct.tolist() == [1] * 3
     assert any("further turns" in line for line in got.warnings)
+    # Ids of one's own that look like sessions are problems, each with its draws.
+    own = [{"input": f"p{p}", "output": "x", "score": 1.0, "uid": f"math_500_{p}"} for p in range(3) for _ in range(2)]
+    got = load([lines(tmp_path / "own.jsonl", own)])
+    assert got.n.tolist() == [2] * 3 and got.warnings == []
 
 
 # --- other trainers ---------------------------------------------------------------------------------------------------

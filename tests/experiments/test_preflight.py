@@ -20,6 +20,7 @@ from explore_rl.experiments.resuming import finished, refuse_other_settings
 from explore_rl.experiments.run_folder import RunFolder
 from explore_rl.files import held
 from explore_rl.models import LAB_BASE
+from explore_rl.parts import Parts
 
 SMALL = [
     "problems.train=lab:countdown?level=3&split=train&size=12",
@@ -170,6 +171,21 @@ def test_a_second_process_on_a_run_is_refused_and_a_dead_one_lets_go(tmp_path, c
         other.wait()
     with held(tmp_path / "run", "run"):
         pass
+
+
+def test_two_processes_do_not_write_one_file_of_samples(tmp_path):
+    Parts(tmp_path / "s.parquet", {"n": 1}).holding.close()
+    command = [sys.executable, "-c", HOLDER, str(tmp_path / "s.parquet.parts")]
+    other = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(InputError, match=f"another process has this folder of parts .process {other.pid} on"):
+            Parts(tmp_path / "s.parquet", {"n": 1})
+    finally:
+        other.kill()
+        other.wait()
+    Parts(tmp_path / "s.parquet", {"n": 1}).remove()
+    assert not (tmp_path / "s.parquet.parts").exists()
 
 
 # --- going on ---------------------------------------------------------------------------------------------------------
