@@ -166,8 +166,11 @@ def of_units() -> list[Part]:
         ("second as an ordinal", without(math_unit_names.ORDERED, read_by=reader)),
         ("compass points", without(math_units._COMPASS, read_by=reader)),
         ("minutes or feet", without(math_units._PRIMES, read_by=reader)),
-        ("degrees", same_back(math_units, "_degree")),
-        ("clashes", gives(math_units, "clash", False)),
+        ("degrees", function(math_units, "_degree", lambda match: match.group())),
+        (
+            "clashes beyond dimensions",
+            function(math_units, "clash", lambda one, two: math_units.ratio(one, two) is None),
+        ),
         ("clash of words", gives(math_units, "_words_clash", False)),
         ("measured against counted", gives(math_units, "_measured_and_counted", False)),
         ("words that change a number", gives(math_units, "changes", False)),
@@ -282,21 +285,59 @@ def main() -> None:
     acting = places_of_action(chosen, [item for _, item in flat])
     forget(set())
     whole = [sets.ours(item) for _, item in flat]
-    print(
-        "| group | part | acts on | " + " | ".join(f"{name} ({len(of_set)})" for name, of_set in items.items()) + " |"
-    )
-    print("|---|---|---|" + "---|" * len(items))
+    head = [f"{name} ({len(of_set)})" for name, of_set in items.items()]
+    print(f"| group | part | acts on | {' | '.join(head)} |\n|---|---|---|{'---|' * len(items)}")
+    rows = []
     for part in chosen:
-        counts, shown = measured(part, flat, whole, acting[part.name])
-        cells = [
-            f"{c.refused} / {c.accepted}" + (f" (better: {c.better})" if c.better else "") for c in counts.values()
-        ]
-        acts_on = len(acting[part.name]) if part.switch.watch else ""
-        print(
-            f"| {part.group} | {part.name.replace('|', chr(92) + '|')} | {acts_on} | {' | '.join(cells)} |", flush=True
-        )
+        counts, shown = measured(part, flat, whole=whole, places=acting[part.name])
+        rows.append(Row(part.group, part.name, len(acting[part.name]) if part.switch.watch else None, counts))
+        print(rows[-1].line(), flush=True)
         for line in shown[: args.show]:
             print("    " + line)
+    print(f"\n## In short\n\n| group | part | acts on | {' | '.join(head)} |\n|---|---|---|{'---|' * len(items)}")
+    for row in in_short(rows):
+        print(row.line())
+
+
+@dataclass
+class Row:
+    """acts_on: how many items; None where that cannot be seen."""
+
+    group: str
+    name: str
+    acts_on: int | None
+    counts: dict[str, Counts]
+
+    def line(self) -> str:
+        cells = [
+            f"{c.refused} / {c.accepted}" + (f" (better: {c.better})" if c.better else "") for c in self.counts.values()
+        ]
+        acts_on = "" if self.acts_on is None else self.acts_on
+        return f"| {self.group} | {self.name.replace('|', chr(92) + '|')} | {acts_on} | {' | '.join(cells)} |"
+
+    @property
+    def loses(self) -> bool:
+        return any(c.refused or c.accepted for c in self.counts.values())
+
+
+def in_short(rows: list[Row]) -> list[Row]:
+    """The rules of one table in one row, their losses added up."""
+    shortened: list[Row] = []
+    for row in rows:
+        table = next((name for name in ("LaTeX", "plain", "names") if row.name.startswith(f"{name}: ")), None)
+        if table is None:
+            shortened.append(row)
+        elif shortened and shortened[-1].name.startswith(table):
+            continue
+        else:
+            same = [other for other in rows if other.group == row.group and other.name.startswith(f"{table}: ")]
+            names = f"{table}: {len(same)} rules, each by itself; {sum(r.loses for r in same)} of them lose something"
+            counts = {
+                name: Counts(*(sum(getattr(r.counts[name], field) for r in same) for field in vars(Counts())))
+                for name in row.counts
+            }
+            shortened.append(Row(row.group, names, sum(r.acts_on or 0 for r in same), counts))
+    return shortened
 
 
 def places_of_action(chosen: list[Part], items: list[sets.Item]) -> dict[str, list[int]]:
@@ -316,14 +357,17 @@ def places_of_action(chosen: list[Part], items: list[sets.Item]) -> dict[str, li
 
 
 def measured(
-    part: Part, flat: list[tuple[str, sets.Item]], whole: list[bool], places: list[int]
+    part: Part, flat: list[tuple[str, sets.Item]], *, whole: list[bool], places: list[int]
 ) -> tuple[dict[str, Counts], list[str]]:
     counts, shown = {name: Counts() for name, _ in flat}, []
     keep = {math_expressions.to_sympy} if part.group != "algebra" else set()
     with changed(part.switch.off, keep):
         for place in places:
             name, item = flat[place]
-            now = sets.ours(item)
+            try:
+                now = sets.ours(item)
+            except (AssertionError, TypeError, AttributeError, IndexError, RecursionError):
+                now = not whole[place]  # others rely on this part
             if now == whole[place]:
                 continue
             if now == item.right:

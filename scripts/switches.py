@@ -71,17 +71,21 @@ def never(owner: ModuleType, *names: str) -> Switch:
 
 def function(owner: ModuleType, name: str, new: Callable) -> Switch:
     """Another function; this one acts where the two differ."""
-    old = getattr(owner, name)
 
     def watch(acts: Callable[[], None]) -> Change:
-        def both(*args: Any, **kwargs: Any) -> Any:
-            found = old(*args, **kwargs)
-            if found != new(*args, **kwargs):
-                acts()
-            return found
+        def change(stack: ExitStack) -> None:
+            inner = getattr(owner, name)  # which may be watched for another part already
 
-        both.cache_clear = getattr(old, "cache_clear", lambda: None)
-        return put(owner, name, both)
+            def both(*args: Any, **kwargs: Any) -> Any:
+                found = inner(*args, **kwargs)
+                if found != new(*args, **kwargs):
+                    acts()
+                return found
+
+            both.cache_clear = getattr(inner, "cache_clear", lambda: None)
+            put(owner, name, both)(stack)
+
+        return change
 
     return Switch(put(owner, name, new), watch)
 
