@@ -15,8 +15,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = """examples:
   explore-rl answer runs/grpo-seed0/final --base lab:base --problems "lab:countdown?split=audit&size=5" \\
     --max-tokens 24 --mode exploratory --k 64 --out answers
-  explore-rl answer TUNED --base BASE --problems math.jsonl --template chat --mode split --audit audit/audit.json \\
-    --k 256 --out answers --unverified
+  explore-rl answer TUNED --base BASE --problems math.jsonl --template chat --k 256 --mode split \\
+    --audit audit/audit.json --out answers --unverified
 
 focused draws from MODEL, exploratory from its base, split from both. A killed command goes on where it stopped."""
     parser.add_argument("model", help="a Hugging Face checkpoint folder, or an embedded model")

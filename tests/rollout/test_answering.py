@@ -56,13 +56,18 @@ def test_answers_are_ranked_by_verdict_then_by_draws():
     assert [one.votes for one in answers] == [3, 2, 1] and {one.correct for one in answers} == {None}
 
 
+@pytest.fixture(scope="module")
+def base():
+    torch.set_num_threads(1)
+    return logprobs.load_model("lab:base")
+
+
 class OneModel:
     """An engine in this process: the embedded base, sharpened or not."""
 
-    def __init__(self, temperature):
-        torch.set_num_threads(1)
+    def __init__(self, loaded, temperature):
+        self.model, self.tokenizer = loaded
         self.temperature = temperature
-        self.model, self.tokenizer = logprobs.load_model("lab:base")
 
     def generate(self, requests):
         drawn = []
@@ -86,22 +91,22 @@ class InThisProcess:
         return [verify(item.completion, item.problem, truncated=item.truncated) for item in items]
 
 
-def test_exploring_finds_solutions_that_the_focused_model_does_not(tmp_path):
+def test_exploring_finds_solutions_that_the_focused_model_does_not(tmp_path, base):
     """The focused model is the base, so sharp that it repeats itself."""
     settings = SamplingSettings("lab:base", PROBLEMS, n=1, max_tokens=24)
     modes = {}
-    for mode in ("focused", "exploratory", "split"):
+    for mode in ("focused", "exploratory"):
         (tmp_path / mode).mkdir()
         found = answer(
             settings,
             "lab:base",
-            split=shares(mode, 64),
+            split=shares(mode, 32),
             out=tmp_path / mode,
-            drawing={"tuned": nullcontext(OneModel(0.2)), "base": nullcontext(OneModel(1.0))},
+            drawing={"tuned": nullcontext(OneModel(base, 0.1)), "base": nullcontext(OneModel(base, 1.0))},
             pool=InThisProcess(),
         )
         modes[mode] = {(problem, one.key) for problem, answers in found.items() for one in answers if one.correct}
-        again = answer(settings, "lab:base", split=shares(mode, 64), out=tmp_path / mode, drawing={}, pool=None)
+        again = answer(settings, "lab:base", split=shares(mode, 32), out=tmp_path / mode, drawing={}, pool=None)
         assert again == found  # complete draws are kept
     assert len(modes["exploratory"]) > len(modes["focused"]) >= 1
     assert modes["exploratory"] - modes["focused"]
