@@ -92,6 +92,7 @@ CASES = {
         (r"\frac{\pi}{2}\text{ rad}", r"90^\circ", C),
         (r"90^\circ", r"\frac{\pi}{3}\text{ radians}", W),
         ("7", "7 big dogs", C),
+        ("5 apples", "5 apple", C),
         ("7", "7 sq. cm", C),
         ("7", "7 bags of rice", C),
         ("7", "7 ab", W),
