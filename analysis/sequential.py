@@ -9,9 +9,9 @@ Gain: H0 says that no problem's odds of a correct draw rose more than F-fold. Th
 rounds, one of the base with one of the tuned model, in order. A round says something where one of the two is correct:
 under H0 it is the tuned model's with chance F / (1 + F) at most, under odds psi with psi / (1 + psi). Bets are placed
 on problems that the base has not solved so far, so only support is at stake: a problem's stake L is the product of
-these likelihood ratios up to the base's first success. Nothing is bet on the first eighth of the draws that the word is
-about: what the base fails on in two draws is a matter of speed, in sixteen it begins to be one of reach. It is not
-known how many problems were gained, nor how strongly, so the wealth
+these likelihood ratios up to the base's first success. Nothing is bet on the first quarter of the draws that the word
+is about: what the base fails on in two draws is a matter of speed, in thirty-two it begins to be one of reach. It is
+not known how many problems were gained, nor how strongly, so the wealth
 
     W = mean over shares pi and odds psi of  prod over problems (1 - pi + pi L(psi))
 
@@ -38,7 +38,7 @@ from analysis.verdict import DEFAULT_RULES, Rules, upper_rate, word
 
 SHARES = np.array([0.01, 0.05, 0.15, 0.35, 0.7])  # of gained problems, that are bet on
 WITHIN = 128  # draws a problem that the word is about
-LATE = 8  # bets start after so small a part of them
+LATE = 4  # bets start after this part of them: a quarter
 RATIOS = np.array([3.0, 10.0, 100.0, np.inf])  # odds beyond F-fold, that are bet on
 
 

@@ -82,7 +82,7 @@ def test_the_plan_names_the_open_problems_and_what_further_draws_would_decide(tm
     p = np.r_[np.zeros(6), np.full(54, 0.6)]
     base = write(tmp_path / "b.jsonl", drawn(p, 24, seed=5))
     tuned = write(tmp_path / "t.jsonl", drawn(np.r_[np.full(3, 0.25), np.zeros(3), p[6:]], 24, seed=6))
-    assert main(["plan", "--base", base, "--tuned", tuned, "--out", str(tmp_path / "plan.json")]) == 0
+    assert main(["plan", "--base", base, "--tuned", tuned, "--within", "64", "--out", str(tmp_path / "plan.json")]) == 0
     found = json.loads((tmp_path / "plan.json").read_text())
     assert found["verdict"] == "inconclusive" and found["needed"] == 40 and found["evidence"]["gain"] > 1
     assert {row["problem_id"] for row in found["open_problems"][:3]} == {"p0", "p1", "p2"}
