@@ -206,8 +206,8 @@ class TraceSource:
 
 
 def without_success(group: Group) -> bool:
-    """Whether no sample of the group is correct."""
-    return not any(s.verdict.status is Status.CORRECT for s in group.samples)
+    """Whether no draw of the group is correct; what another strategy has put into it does not count."""
+    return not any(s.verdict.status is Status.CORRECT for s in group.samples if s.rollout.drawn)
 
 
 def drop_for_traces(requests: list[Request], replaced: dict[int, int]) -> list[Request]:

@@ -18,6 +18,7 @@ KL = ("algorithm.kl=k3", "algorithm.kl_coefficient=0.25")
 # How a strategy is switched on and off, and its settings, where its trial does not say it all.
 ON = {
     "pba": {"base": COUNTS, "k": 16, "reach": 0.2, "coefficient": 0.5},
+    "prefix_rl": {"rate": 0.3},
     "prorl": {"every": 1},
     "reinforce_pp": {"baseline": "group"},
     "soft_overlong": {"buffer": 1},
@@ -43,7 +44,8 @@ SETTINGS = {
     "prorl": (*KL, "learner.optimizer=adamw", "learner.learning_rate=0.1"),
     "reinforce_pp": ("algorithm.advantage=rloo",),
     "rlpr": ("algorithm.divide_by_std=null", "algorithm.advantage=rloo"),
-    "mode_partition": ("algorithm.group_size=16",),  # successes of several modes
+    "mode_partition": ("algorithm.group_size=16", "run.steps=4"),  # successes of several modes
+    "rlep": ("run.steps=4",),
     "ucpo": ("algorithm.group_size=16",),
     "kl in the loss": KL,
     "kl in the reward": (*KL, "algorithm.kl_place=reward"),

@@ -19,8 +19,8 @@ OLD = (
     "trace_injection", "diversity_bonus", "likelihood", "mixture_policy", "soft_overlong", "remax", "reinforce_pp",
     "rs_grpo", "simko", "prorl", "ppo", "flow_rl",
 )  # fmt: skip
-# One of each family: traces, prefixes, replays, bonuses, factors on advantages, mixtures, what makes advantages, balances,
-# anchors, and what the settings do.
+# One of each family: traces, prefixes, replays, bonuses, factors on advantages, mixtures, what makes advantages,
+# balances, anchors, and what the settings do.
 REPRESENTATIVES = (
     "trace_injection", "prefix_rl", "ex_grpo", "diversity_bonus", "f_grpo", "mixture_policy", "ppo", "flow_rl",
     "kl in the loss", "dynamic_sampling",
