@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from explore_rl.config.schema import Config
 from explore_rl.strategies import parameters
 from explore_rl.strategies.base import StepContext, Strategy
@@ -29,14 +31,14 @@ class FromTraces(Strategy):
         self,
         *,
         rate: float = 1.0,
-        traces: str | None = None,
+        traces: str | dict[str, Any] | None = None,
         which: str = "uniform",
         regions: list[str] | None = None,
         leave_out: list[str] | None = None,
     ):
         self.rate = parameters.share("rate", rate)
         self.source = TraceSource(
-            parameters.text("traces", traces),
+            traces,
             which=which,
             regions=parameters.labels("regions", regions),
             leave_out=parameters.labels("leave_out", leave_out),
