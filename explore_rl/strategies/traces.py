@@ -75,7 +75,7 @@ class TraceBudget:
             return set()
         order = np.random.default_rng(self.seed).permutation(len(ids))
         kept = order[: max(1, round(self.share_of_problems * len(ids)))]
-        return {ids[i] for i in kept.tolist()}
+        return {ids[int(i)] for i in kept}
 
 
 class TraceSource:
