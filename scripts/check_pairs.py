@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 import logging
 import sys
-import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "kits"))
@@ -26,13 +25,12 @@ def main() -> int:
         if refusal(one, other):
             refused += 1
             continue
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                check_pair(Path(folder), one, other)
-                held += 1
-            except (AssertionError, ValueError, RuntimeError) as error:
-                failed.append(f"{one}, {other}: {error}")
-                print(f"FAILED {failed[-1]}", flush=True)
+        try:
+            check_pair(one, other)
+            held += 1
+        except (AssertionError, ValueError, RuntimeError) as error:
+            failed.append(f"{one}, {other}: {error}")
+            print(f"FAILED {failed[-1]}", flush=True)
     print(f"{held} pairs hold, {refused} are refused, {len(failed)} fail")
     return 1 if failed else 0
 

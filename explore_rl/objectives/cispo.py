@@ -1,4 +1,4 @@
-"""CISPO, the loss of MiniMax-M1 (arXiv 2506.13585, eq. 4 and 5): `algorithm.loss: cispo`. See docs/methods/cispo.md."""
+"""CISPO, the loss of MiniMax-M1 (arXiv 2506.13585): `algorithm.loss: cispo`. See docs/methods/cispo.md."""
 
 from __future__ import annotations
 

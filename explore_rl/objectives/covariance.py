@@ -1,7 +1,7 @@
 """Clip-Cov and KL-Cov (arXiv 2505.22617): `algorithm.loss: clip_cov` and `kl_cov`. See docs/methods/covariance.md.
 
 Both hold back the tokens that lower the policy's entropy most: those whose log-probability and advantage are large
-together (eq. 10),
+together,
 
     cov_t = (logprob_t - mean logprob) (A_t - mean A),   means over all tokens of the mini-batch, on all ranks.
 """
@@ -31,7 +31,7 @@ def clip_cov(
     *,
     gathered: Tensor,
 ) -> Tensor:
-    """PPO's clipped surrogate, and nothing at all for a few tokens drawn from those of large covariance (eq. 11, 12).
+    """PPO's clipped surrogate, and nothing at all for a few tokens drawn from those of large covariance.
 
     logprob, old_logprob, advantage: [N].
     clip_low, clip_high: 1 and 1 hardly ever clip, as the paper has it.
@@ -63,7 +63,7 @@ def kl_cov(
     *,
     gathered: Tensor,
 ) -> Tensor:
-    """The unclipped surrogate, and a pull back for the tokens of the largest covariance (eq. 13, 14).
+    """The unclipped surrogate, and a pull back for the tokens of the largest covariance.
 
         loss = -A rho + [cov among the largest] coefficient |logprob - old_logprob|
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from functools import lru_cache
+from urllib.parse import parse_qsl
 
 from analysis.errors import InputError
 from explore_rl.config.schema import Config
 from explore_rl.lab.families import FAMILIES, numbers_of
+from explore_rl.lab.problems import SPLITS
 from explore_rl.problems.loading import load_problems
 from explore_rl.problems.overlap import words
 from explore_rl.types import Problem
@@ -48,7 +49,15 @@ def key_of(problem: Problem) -> tuple[str, ...]:
 def _keys(*specs: str | None) -> dict[tuple[str, ...], str]:
     found: dict[tuple[str, ...], str] = {}
     for spec in specs:
-        if spec:
-            whole = re.sub(r"size=\w+", "size=all", spec) if spec.startswith("lab:") else spec
-            found |= {key_of(problem): spec for problem in load_problems(whole)}
+        for part in _parts(spec) if spec else ():
+            found |= {key_of(problem): part for problem in load_problems(part)}
     return found
+
+
+def _parts(spec: str) -> list[str]:
+    """The spec itself; of laboratory problems every split of that family and level but the one to train on, whole."""
+    if not spec.startswith("lab:"):
+        return [spec]
+    name, _, query = spec.partition("?")
+    kept = [f"{key}={value}" for key, value in parse_qsl(query) if key not in ("split", "size")]
+    return [f"{name}?{'&'.join([*kept, f'split={split}', 'size=all'])}" for split in SPLITS if split != "train"]

@@ -11,8 +11,6 @@ from explore_rl.strategies.trace_options import FromTraces
 from explore_rl.strategies.traces import UsableTrace, chosen_groups, without_success
 from explore_rl.types import Group, Request
 
-PREFIX = "prefix"  # the source of such draws
-
 
 def beginning(tokens: np.ndarray, share: float) -> np.ndarray:
     """The first floor(share x T) tokens of a trace of T, its end token among them; never all of it. int32.
@@ -25,11 +23,18 @@ def beginning(tokens: np.ndarray, share: float) -> np.ndarray:
 
 
 def go_on(
-    group: Group, index: int, *, prefix: np.ndarray, context: StepContext, prompt_ids: np.ndarray | None = None
+    group: Group,
+    index: int,
+    *,
+    prefix: np.ndarray,
+    source: str,
+    context: StepContext,
+    prompt_ids: np.ndarray | None = None,
 ) -> Request:
     """A draw of the policy that begins with `prefix`.
 
     index: the group's place in the draw.
+    source: as records name it; each strategy has a name of its own, by which it knows its draws again.
     prompt_ids: another prompt than the problem's; None: that one.
     """
     rollout = context.config.rollout
@@ -39,7 +44,7 @@ def go_on(
         prompt_ids=context.encode_prompt(group.problem) if prompt_ids is None else prompt_ids,
         max_tokens=rollout.max_new_tokens,
         temperature=rollout.temperature,
-        source=PREFIX,
+        source=source,
         prefix_ids=prefix,
     )
 

@@ -8,6 +8,16 @@ from explore_rl.strategies.base import Strategy
 WHOLE_ADVANTAGE = ("rs_grpo", "ppo", "remax", "pass_at_k", "pkpo", "w_reinforce", "srft")
 
 
+def refuse_unseen_rewards(strategy: Strategy, others: list[Strategy]) -> None:
+    """Raises InputError if another changes rewards, where `strategy` looks at verdicts alone."""
+    for other in others:
+        if type(other).reward is not Strategy.reward and other.name != "prorl":  # which only notes scores there
+            raise InputError(
+                f"strategies: {strategy.name}: looks at verdicts alone, and would not see the rewards of {other.name};"
+                " leave one out"
+            )
+
+
 def refuse_rivals(strategy: Strategy, others: list[Strategy]) -> None:
     """Raises InputError if another strategy makes the advantages too."""
     for other in others:

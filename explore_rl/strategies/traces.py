@@ -74,7 +74,8 @@ class TraceBudget:
         if not ids:
             return set()
         order = np.random.default_rng(self.seed).permutation(len(ids))
-        return {ids[int(i)] for i in order[: max(1, round(self.share_of_problems * len(ids)))]}
+        kept = order[: max(1, round(self.share_of_problems * len(ids)))]
+        return {ids[int(i)] for i in kept}
 
 
 class TraceSource:
@@ -250,8 +251,8 @@ class TraceSource:
 
 
 def without_success(group: Group) -> bool:
-    """Whether no sample of the group is correct."""
-    return not any(s.verdict.status is Status.CORRECT for s in group.samples)
+    """Whether no draw of the group is correct; what another strategy has put into it does not count."""
+    return not any(s.verdict.status is Status.CORRECT for s in group.samples if s.rollout.drawn)
 
 
 def drop_for_traces(requests: list[Request], replaced: dict[int, int]) -> list[Request]:

@@ -203,7 +203,7 @@ def test_prefix_rft_learns_from_the_unsure_part_of_one_prefix(tmp_path):
     groups, outcome = groups_after(tmp_path, strategy)
     for group in groups:
         (hybrid,) = [s for s in group.samples if s.rollout.given.any()]
-        assert hybrid.rollout.given.sum() == 2 and hybrid.rollout.request.source == "prefix"
+        assert hybrid.rollout.given.sum() == 2 and hybrid.rollout.request.source == "hybrid"
         entropy = hybrid.columns["entropy"][:2]
         assert hybrid.columns["learn_given"].tolist() == [
             float(entropy[0] >= entropy[1]),

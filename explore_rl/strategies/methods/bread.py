@@ -16,6 +16,8 @@ from explore_rl.strategies.trace_options import FromTraces
 from explore_rl.strategies.traces import UsableTrace, without_success
 from explore_rl.types import Group, Request
 
+BRANCH = "branch"  # the source of its draws
+
 
 @dataclass
 class Branch:
@@ -54,7 +56,7 @@ class Bread(FromTraces):
             if without_success(groups[index]):
                 branch.share += (1 - branch.share) / 2
                 prefix = beginning(branch.trace.tokens, branch.share)
-                request = go_on(groups[index], index, prefix=prefix, context=context)
+                request = go_on(groups[index], index, prefix=prefix, source=BRANCH, context=context)
                 wanted += [request] * self.branches
         context.metrics["branched"] = context.metrics.get("branched", 0.0) + len(wanted)
         return requests + wanted

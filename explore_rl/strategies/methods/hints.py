@@ -15,14 +15,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-
 from explore_rl.strategies import parameters
 from explore_rl.strategies.base import StepContext, Trial
-from explore_rl.strategies.prefixes import PREFIX, beginning, go_on, traces_of_failed
+from explore_rl.strategies.prefixes import beginning, go_on, traces_of_failed
 from explore_rl.strategies.trace_options import FromTraces
 from explore_rl.strategies.traces import UsableTrace, without_success
 from explore_rl.types import Group, Problem, Request, Status
+
+HINT = "hint"  # the source of its draws
 
 
 class Hints(FromTraces):
@@ -79,12 +79,12 @@ class Hints(FromTraces):
 
     def _request(self, group: Group, index: int, *, tier: int, trace: UsableTrace, context: StepContext) -> Request:
         if self.place == "prefix":
-            return go_on(group, index, prefix=beginning(trace.tokens, self.tiers[tier]), context=context)
+            return go_on(group, index, prefix=beginning(trace.tokens, self.tiers[tier]), source=HINT, context=context)
         problem = group.problem
         shown = trace.trace.text[: int(self.tiers[tier] * len(trace.trace.text))]
         hinted = self.hinted.setdefault((problem.id, shown), self._with_hint(problem, shown))
-        nothing = np.zeros(0, dtype=np.int32)
-        return go_on(group, index, prefix=nothing, context=context, prompt_ids=context.encode_prompt(hinted))
+        prompt_ids = context.encode_prompt(hinted)
+        return go_on(group, index, prefix=prompt_ids[:0], source=HINT, context=context, prompt_ids=prompt_ids)
 
     def _with_hint(self, problem: Problem, hint: str) -> Problem:
         if isinstance(problem.prompt, str):
@@ -96,8 +96,8 @@ class Hints(FromTraces):
     def inject(self, groups: list[Group], context: StepContext) -> None:
         for index in context.kept.pop("hints", {}):
             group = groups[index]
-            hinted = [s for s in group.samples if s.rollout.request.source == PREFIX]
-            own = [s for s in group.samples if s.rollout.request.source != PREFIX]
+            hinted = [s for s in group.samples if s.rollout.request.source == HINT]
+            own = [s for s in group.samples if s.rollout.request.source != HINT]
             if self.use == "replace" and hinted:
                 group.samples = [*own[:1], *hinted]
             elif self.use == "swap":

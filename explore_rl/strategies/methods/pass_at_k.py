@@ -22,6 +22,7 @@ from explore_rl.objectives.advantages import EPSILON
 from explore_rl.strategies import parameters
 from explore_rl.strategies.base import Strategy, Trial
 from explore_rl.strategies.in_group import InPlace, counted, right
+from explore_rl.strategies.rivals import refuse_unseen_rewards
 from explore_rl.types import Problem, Sample
 
 
@@ -41,6 +42,7 @@ class PassAtK(InPlace):
 
     def check(self, config: Config, problems: list[Problem], others: list[Strategy]) -> None:
         super().check(config, problems, others)
+        refuse_unseen_rewards(self, others)
         if self.k > config.algorithm.group_size:
             raise InputError(
                 f"strategies: pass_at_k: k={self.k}: expected at most"

@@ -1,6 +1,6 @@
 """Prefix-RFT (arXiv 2507.01679): one draw of a group goes on from a demonstration, and learns from a part of that too.
 
-Acts at: plan (the group's last draw gets a prefix), advantage (which of the prefix's tokens are learnt from). The
+Acts at: plan (the group's first draw gets a prefix), advantage (which of the prefix's tokens are learnt from). The
 hybrid, prefix and continuation, stands in the group like any other sample. Its prefix has the same advantage, but only
 the `top` share of its tokens with the largest entropy gets a gradient. The length is L = floor(l T), l ~ U(low_t,
 high), and low_t falls along a cosine, so that prefixes get shorter:
@@ -17,10 +17,12 @@ import numpy as np
 
 from explore_rl.strategies import parameters
 from explore_rl.strategies.base import StepContext, Trial
-from explore_rl.strategies.prefixes import PREFIX, beginning
+from explore_rl.strategies.prefixes import beginning
 from explore_rl.strategies.trace_options import FromTraces
 from explore_rl.strategies.traces import chosen_groups
 from explore_rl.types import Group, Request
+
+HYBRID = "hybrid"  # the source of its draws
 
 
 class PrefixRft(FromTraces):
@@ -48,13 +50,13 @@ class PrefixRft(FromTraces):
         chosen = chosen_groups(groups, self.rate, context=context)
         wanted = {index: int(chosen[index]) for index in range(len(groups))}
         shares = context.rng.uniform(self._low(context), self.high, len(groups))
-        # The last draw of each group that the policy makes itself, at its own temperature.
-        last = {r.group: i for i, r in enumerate(requests) if r.source == "policy"}
+        # The first draw of each group that the policy makes itself: traces take the place of the last ones.
+        first = {r.group: i for i, r in reversed(list(enumerate(requests))) if r.source == "policy"}
         planned = list(requests)
         for index, picked in self.source.pick(groups, wanted, context=context).items():
-            for usable in picked if index in last else []:
+            for usable in picked if index in first else []:
                 prefix = beginning(usable.tokens, shares[index])
-                planned[last[index]] = replace(planned[last[index]], prefix_ids=prefix, source=PREFIX)
+                planned[first[index]] = replace(planned[first[index]], prefix_ids=prefix, source=HYBRID)
         return planned
 
     def _low(self, context: StepContext) -> float:
@@ -65,7 +67,7 @@ class PrefixRft(FromTraces):
         learnt = 0
         for sample in (s for g in groups for s in g.samples):
             given = sample.rollout.given
-            if sample.rollout.request.source == PREFIX and given.any() and "entropy" in sample.columns:
+            if sample.rollout.request.source == HYBRID and given.any() and "entropy" in sample.columns:
                 sample.columns["learn_given"] = forks(sample.columns["entropy"], given, top=self.top)
                 learnt += int(sample.columns["learn_given"].sum())
         context.metrics |= {"learnt_tokens": float(learnt), "low": self._low(context)}

@@ -14,10 +14,12 @@ from dataclasses import replace
 
 from explore_rl.strategies import parameters
 from explore_rl.strategies.base import StepContext, Trial
-from explore_rl.strategies.prefixes import PREFIX, beginning
+from explore_rl.strategies.prefixes import beginning
 from explore_rl.strategies.trace_options import FromTraces
 from explore_rl.strategies.traces import chosen_groups
 from explore_rl.types import Group, Request
+
+PREFIX = "prefix"  # the source of its draws
 
 
 class PrefixRL(FromTraces):

@@ -1,4 +1,4 @@
-"""ProRL's hard resets (arXiv 2505.24864, section 2.3): the KL's base becomes the present policy, the optimizer forgets.
+"""ProRL's hard resets (arXiv 2505.24864): the KL's base becomes the present policy, the optimizer forgets.
 
 Acts at: reward (it notes the scores of everything drawn), after_update. The rest of ProRL are settings: clip-higher,
 dynamic sampling, KL in the loss.

@@ -47,7 +47,7 @@ class Rlpr(Strategy):
         self.usual: float | None = None  # running mean of the groups' deviations
 
     def reward(self, groups: list[Group], context: StepContext) -> None:
-        drawn = [(g.problem, s) for g in groups for s in g.samples if s.reward is not None] if self.share else []
+        drawn = [(g.problem, s) for g in groups for s in g.samples if s.reward is not None and self.share]
         if not drawn:
             return
         reasonings = [self._reasoning(sample.rollout.text) for _, sample in drawn]
@@ -67,8 +67,7 @@ class Rlpr(Strategy):
 
     def _reasoning(self, text: str) -> str:
         """Up to and with the last marker; empty where there is none."""
-        before, marker, _ = text.rpartition(self.marker)
-        return before + marker
+        return "".join(text.rpartition(self.marker)[:2])
 
     def _sequence(self, problem: Problem, text: str, *, context: StepContext) -> tuple[np.ndarray, int, int]:
         """Prompt, `text` and reference as token ids, the prompt's length, and how many tokens are the reference's."""
@@ -83,7 +82,7 @@ class Rlpr(Strategy):
     def _filter(self, groups: list[Group], context: StepContext) -> None:
         rewards = [[s.reward for s in group.samples if s.reward is not None] or [0.0] for group in groups]
         spreads = np.array([np.std(of_group) for of_group in rewards])
-        limit = 0.0 if self.usual is None else self.filter * self.usual
+        limit = self.filter * (self.usual or 0.0)
         for group, spread in zip(groups, spreads, strict=True):
             for sample in group.samples if spread < limit else []:
                 sample.reward = None

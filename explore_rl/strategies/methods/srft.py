@@ -21,7 +21,7 @@ from explore_rl.strategies import parameters
 from explore_rl.strategies.base import StepContext, Strategy, Trial
 from explore_rl.strategies.builtin.group_advantage import POLICY_GRADIENT, against_group
 from explore_rl.strategies.in_group import right
-from explore_rl.strategies.rivals import refuse_rivals
+from explore_rl.strategies.rivals import refuse_rivals, refuse_unseen_rewards
 from explore_rl.strategies.trace_options import Injection
 from explore_rl.types import Group, Problem, Sample
 
@@ -56,6 +56,7 @@ class Srft(Injection):
     def check(self, config: Config, problems: list[Problem], others: list[Strategy]) -> None:
         super().check(config, problems, others)
         refuse_rivals(self, others)
+        refuse_unseen_rewards(self, others)
 
     def terms(self, config: Config) -> list[LossTerm]:
         shaped, likelihood = self.trace_terms()

@@ -14,9 +14,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from explore_rl.config.schema import Config
 from explore_rl.strategies import parameters
+from explore_rl.strategies.base import Strategy
 from explore_rl.strategies.in_group import InPlace, right
-from explore_rl.types import Sample
+from explore_rl.strategies.rivals import refuse_unseen_rewards
+from explore_rl.types import Problem, Sample
 
 
 class WReinforce(InPlace):
@@ -36,6 +39,10 @@ class WReinforce(InPlace):
         if not positive and not negative:
             raise ValueError("positive=0 and negative=0: nothing would be learnt; NSR is positive=0 alone")
         self.share = parameters.share("share", share)
+
+    def check(self, config: Config, problems: list[Problem], others: list[Strategy]) -> None:
+        super().check(config, problems, others)
+        refuse_unseen_rewards(self, others)
 
     def of_group(self, samples: list[Sample]) -> np.ndarray:
         return np.where(right(samples), self.positive, -self.negative)
