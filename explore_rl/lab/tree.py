@@ -101,15 +101,16 @@ def search_tree(
     temperature: what the probabilities are taken at.
     """
     correct = answers_of(problem)
+    prompt = str(problem.prompt)
     shown = dict.fromkeys(correct)
     for model, tokenizer in models.values():
         wanted = wrong + len(correct)  # the most probable may be correct ones
-        found = most_probable(model, tokenizer, prompt=problem.prompt, count=wanted, temperature=temperature)
+        found = most_probable(model, tokenizer, prompt=prompt, count=wanted, temperature=temperature)
         shown |= dict.fromkeys([text for text in found if text not in correct][:wrong])
     texts = list(shown)
     # [texts, M] lists of the probability of every beginning: of no token, of one, ... of all with the end token.
     steps = [
-        prefix_probabilities(model, tokenizer, prompt=problem.prompt, texts=texts, temperature=temperature)
+        prefix_probabilities(model, tokenizer, prompt=prompt, texts=texts, temperature=temperature)
         for model, tokenizer in models.values()
     ]
     known = {text: np.stack([of_model[row] for of_model in steps]) for row, text in enumerate(texts)}

@@ -74,7 +74,7 @@ class TraceBudget:
         if not ids:
             return set()
         order = np.random.default_rng(self.seed).permutation(len(ids))
-        return {ids[i] for i in order[: max(1, round(self.share_of_problems * len(ids)))]}
+        return {ids[int(i)] for i in order[: max(1, round(self.share_of_problems * len(ids)))]}
 
 
 class TraceSource:
