@@ -139,7 +139,7 @@ def choose(step: np.ndarray, group: np.ndarray, *, limits: Limits) -> np.ndarray
     step, group: int64 [N].
 
     >>> choose(np.repeat([0, 1], 6), np.repeat([0, 1, 2, 3], 3), limits=Limits(rows=6)).tolist()
-    [3, 4, 5, 9, 10, 11]
+    [3, 4, 5, 6, 7, 8]
     """
     if len(step) <= limits.rows:
         return np.arange(len(step))

@@ -101,7 +101,7 @@ def search_tree(
     temperature: what the probabilities are taken at.
     """
     correct = answers_of(problem)
-    prompt = str(problem.prompt)  # of the laboratory: never messages
+    prompt = str(problem.prompt)
     shown = dict.fromkeys(correct)
     for model, tokenizer in models.values():
         wanted = wrong + len(correct)  # the most probable may be correct ones

@@ -216,3 +216,20 @@ def test_problems_are_the_same_every_time_and_show_no_answer_but_in_training():
     assert not numbers["audit"] & (numbers["heldout"] | numbers["final"])
     five = load("lab:worked_evaluation?level=5&split=audit&size=2")
     assert [len(re.findall(r"\d+", one.prompt)) for one in five] == [5, 5]
+
+
+def test_division_is_out_of_reach_of_the_embedded_model_and_the_rare_region_is_rare():
+    import torch
+
+    from explore_rl.lab import exact, logprobs
+
+    torch.set_num_threads(1)
+    model, codes = logprobs.load_model("lab:worked")
+    for family in ("worked", "worked_evaluation"):
+        asked = load(f"lab:{family}?split=audit&size=12")
+        pairs, index = exact.sequences(asked, codes)
+        audit = exact.summarise(asked, index, logprobs=logprobs.completion_logprobs(model, pairs))
+        regions = audit.regions()
+        assert 0 < regions["division"]["correct_in_a_million_draws"] < 0.01
+        assert 0 < regions["product_of_sum"]["mass"] < regions["common"]["mass"] / 10
+        assert audit.pass_at_k([1])[1] > 0.05
