@@ -181,6 +181,11 @@ class VerifierConfig:
 @dataclass
 class RunConfig:
     steps: int = setting(100, "training steps", least=1)
+    ahead: int = setting(
+        0,
+        "1: the next batch is drawn and verified while this one is learnt, with weights one version old; 0: afterwards",
+        choices=(0, 1),
+    )
     output: str = setting(
         "runs/${name}-seed${seed}", "the run folder; ${name} and ${seed} stand for the settings above"
     )

@@ -7,7 +7,7 @@ population: of all groups drawn, or of those learnt from, which dynamic sampling
 from __future__ import annotations
 
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,28 +19,42 @@ from explore_rl.strategies.signal import has_signal
 from explore_rl.types import Group, Sample, Status
 
 STAGES = ("generate", "verify", "score", "train", "transfer", "parity", "other")
+ROUNDING_S = 1e-6
 
 
 class StageClock:
-    """Seconds of each stage; "other" is what is left of the step, so that they add up."""
+    """Seconds of each stage of a step; "other" is what is left of it.
+
+    At run.ahead=1 drawing goes on beside training: what both took at once is counted in each, and once more as
+    "overlapped", so that  stages + other - overlapped = step.
+    """
 
     def __init__(self) -> None:
         self.started = time.perf_counter()
-        self.seconds: defaultdict[str, float] = defaultdict(float)
+        self.spans: list[tuple[str, float, float]] = []  # stage, begin, end
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
-        """Counts the time of the block as the stage's."""
+        """Counts the time of the block as the stage's. Threads may count at once."""
         begin = time.perf_counter()
         try:
             yield
         finally:
-            self.seconds[stage] += time.perf_counter() - begin
+            self.spans.append((stage, begin, time.perf_counter()))
 
     def metrics(self) -> dict[str, float]:
         total = time.perf_counter() - self.started
-        known = {f"seconds/{stage}": self.seconds[stage] for stage in STAGES[:-1]}
-        return {**known, "seconds/other": total - sum(known.values()), "seconds/step": total}
+        known = dict.fromkeys((f"seconds/{stage}" for stage in STAGES[:-1]), 0.0)
+        busy = 0.0
+        reached = self.started
+        for stage, begin, end in sorted(self.spans, key=lambda span: span[1]):
+            known[f"seconds/{stage}"] += end - begin
+            busy += max(0.0, end - max(begin, reached))
+            reached = max(reached, end)
+        overlapped = sum(known.values()) - busy
+        if overlapped > ROUNDING_S:
+            known["seconds/overlapped"] = overlapped
+        return {**known, "seconds/other": total - busy, "seconds/step": total}
 
 
 def of_groups(kept: list[Group], dropped: list[Group], *, free: frozenset[str]) -> dict[str, float]:

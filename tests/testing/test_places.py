@@ -274,6 +274,7 @@ def test_without_any_signal_the_last_draw_stands_for_the_step(tmp_path):
     trainer = make_trainer(tmp_path, [AllTheSame()], config=digits_config(*DYNAMIC), table=table)
     trainer.start()
     batch = trainer.produce(0)
+    trainer.settle(batch)
     assert len(batch.drawn) == 5 and batch.groups is batch.drawn[-1]
     assert [id(g) for g in batch.dropped] == [id(g) for draw in batch.drawn[:-1] for g in draw]
 

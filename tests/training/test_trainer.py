@@ -178,8 +178,9 @@ WATCHED = ["run.evaluate_every=1", "run.evaluate_samples=2", "run.exact_every=1"
             "algorithm.dynamic_sampling_rounds=2",
         ],
         [MIXTURE.replace("share_base", "weight: none, share_base"), "algorithm.importance_cap=null"],
+        ["run.ahead=1", "strategies=[{name: diversity_bonus}, {name: trace_injection, which: least_likely}]"],
     ],
-    ids=["bonus and traces, watched", "several updates, dynamic sampling", "mixture"],
+    ids=["bonus and traces, watched", "several updates, dynamic sampling", "mixture", "ahead"],
 )
 def test_resumed_equals_uninterrupted(run, tmp_path, monkeypatch, settings):
     """Ended in step 3, after the checkpoint of step 2; what was written past it is dropped and done again."""
@@ -210,17 +211,17 @@ def test_resumed_equals_uninterrupted(run, tmp_path, monkeypatch, settings):
 
 
 def test_an_engine_that_dies_is_replaced_and_the_run_ends_as_if_it_had_not(plain, run, actors, tmp_path, monkeypatch):
-    from explore_rl.training.trainer import Trainer
+    from explore_rl.training.serving import Serving
 
-    real, killed = Trainer.generate, []
+    real, killed = Serving.generate, []
 
-    def kills_once(self, requests):
-        if self.next_step == 1 and not killed:
+    def kills_once(self, requests, step):
+        if step == 1 and not killed:
             killed.append(actors.engines.families["policy"][0].pid)
             os.kill(killed[0], signal.SIGKILL)
-        return real(self, requests)
+        return real(self, requests, step)
 
-    monkeypatch.setattr(Trainer, "generate", kills_once)
+    monkeypatch.setattr(Serving, "generate", kills_once)
     assert same(weights(plain), weights(run(small(tmp_path, "engine"))))
     assert killed
 
