@@ -27,7 +27,6 @@ from explore_rl.experiments.run_folder import RunFolder
 from explore_rl.learner.messages import UpdateReport
 from explore_rl.models import load_tokenizer
 from explore_rl.problems.templates import load_template
-from explore_rl.rollout.records import rollout_columns
 from explore_rl.rollout.seeds import hashed_seed
 from explore_rl.strategies.base import StepContext, Strategy, needs_of
 from explore_rl.strategies.together import terms_of
@@ -41,6 +40,7 @@ from explore_rl.training.evaluation import Evaluations, Means
 from explore_rl.training.learning import Learning
 from explore_rl.training.metrics import StageClock
 from explore_rl.training.parity import Parity
+from explore_rl.training.recorder import Recorder
 from explore_rl.training.serving import Serving
 from explore_rl.types import Group, Problem, Request, Sample, Verdict
 from explore_rl.verifiers.pool import Item
@@ -88,6 +88,7 @@ class Trainer:
         self.parity = Parity(actors)
         self.learning = Learning(actors.learner, beside=bool(config.run.ahead))
         self.serving = Serving(actors, self.parity, self.learning)
+        self.recorder = Recorder(folder)
         self.clock = StageClock()
         # What changes over the run. A checkpoint keeps all of it but the encoded prompts.
         self.prompts: dict[int, np.ndarray] = {}  # by identity: ids are unique within one file only
@@ -189,7 +190,7 @@ class Trainer:
 
     def record(self, batch: Batch, reports: list[UpdateReport]) -> dict[str, float]:
         """Every sample goes into the run folder. Returns figures of the batch, of its updates and of the time."""
-        self.folder.write_rollouts(batch.number, rollout_columns(batch.groups, batch.dropped, batch.number))
+        self.recorder.write(batch.number, batch.groups, batch.dropped)
         self.bad_steps = 0 if all(r.finite for r in reports) else self.bad_steps + 1
         metrics = metrics_of.of_groups(batch.groups, batch.dropped, free=self.free_terms)
         metrics |= metrics_of.of_updates(reports) | self.clock.metrics()
@@ -303,8 +304,16 @@ class Trainer:
         should_stop: asked after every step (Ctrl-C); the run then saves its state and returns.
         on_step: told the number and metrics of every step.
         """
-        settings = self.config.run
         begin = self.next_step
+        with self.recorder:
+            to_the_end = self.run_steps(should_stop, on_step)
+        # A finished run that is resumed without a step left has its final model already.
+        if to_the_end and (self.next_step > begin or not (self.folder.path / "final" / "config.json").exists()):
+            self.save_final()
+
+    def run_steps(self, should_stop: Callable[[], bool], on_step: Callable[[int, dict[str, float]], None]) -> bool:
+        """The steps that are left, until `should_stop`. Returns whether all were made."""
+        settings = self.config.run
         while self.next_step < settings.steps:
             metrics = self.step(self.next_step)
             # JSON knows no NaN and no infinity: what is not finite is null.
@@ -325,15 +334,13 @@ class Trainer:
             if stopping or is_due:
                 self.save()
             if stopping:
-                return
-
-        # A finished run that is resumed without a step left has its final model already.
-        if self.next_step > begin or not (self.folder.path / "final" / "config.json").exists():
-            self.save_final()
+                return False
+        return True
 
     # --- checkpoints --------------------------------------------------------------------------------------------------
 
     def save(self) -> None:
+        self.recorder.flush()
         aside = self.folder.begin_checkpoint(self.next_step)
         self.actors.learner.save_checkpoint(aside / "learner")
         state = {
