@@ -157,6 +157,12 @@ class AlgorithmConfig:
     importance_cap: float | None = setting(
         2.0, "truncated importance sampling between engine and trainer (per token); null: off", least=1.0
     )
+    old_logprob: str = setting(
+        "auto",
+        "log-probabilities before the update: read by the learner (score), the engine's (engine), or the update's own "
+        "(none); auto: none with one update a batch where nothing reads them beforehand, else score",
+        choices=("auto", "score", "engine", "none"),
+    )
     mask_truncated: bool = setting(False, "DAPO's overlong filter: truncated samples teach nothing")
 
 

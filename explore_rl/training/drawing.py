@@ -21,6 +21,7 @@ class Batch:
     groups: those that count.
     dropped: those that were drawn and left out.
     epoch: of the data, when the last draw took its problems.
+    idle: share of the rows whose gradient is 0, which were not computed.
     """
 
     number: int
@@ -29,6 +30,7 @@ class Batch:
     groups: list[Group] = field(default_factory=list)
     dropped: list[Group] = field(default_factory=list)
     epoch: float = 0.0
+    idle: float = 0.0
 
     def judge_last_draw(self) -> int:
         """The strategies say which groups of it count. Returns for how many problems more they ask."""

@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 from explore_rl.learner.messages import UpdateReport
+from explore_rl.objectives.readouts import Readout
 from explore_rl.objectives.terms import LossTerm
 from explore_rl.training.metrics import StageClock
 from explore_rl.types import Row
@@ -28,12 +29,19 @@ class Learning:
         self._threads: ThreadPoolExecutor | None = None
         self._running: Future[list[UpdateReport]] | None = None
 
-    def begin(self, minibatches: list[list[Row]], terms: list[LossTerm], *, clock: StageClock) -> None:
-        """Starts the updates of a batch. clock: counts their time as "train"."""
+    def begin(
+        self,
+        minibatches: list[list[Row]],
+        terms: list[LossTerm],
+        *,
+        readouts: tuple[Readout, ...] = (),
+        clock: StageClock,
+    ) -> None:
+        """Starts the updates of a batch, as `Learner.update`. clock: counts their time as "train"."""
 
         def work() -> list[UpdateReport]:
             with clock("train"):
-                return self.learner.update(minibatches, terms)
+                return self.learner.update(minibatches, terms, readouts)
 
         assert self._running is None, "one batch is learnt at a time"
         self._running = self._in_a_thread(work) if self.beside else _done(work)

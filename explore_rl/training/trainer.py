@@ -29,11 +29,12 @@ from explore_rl.models import load_tokenizer
 from explore_rl.problems.templates import load_template
 from explore_rl.rollout.seeds import hashed_seed
 from explore_rl.strategies.base import StepContext, Strategy, needs_of
+from explore_rl.strategies.old_logprob import choose_old_logprob, terms_for
 from explore_rl.strategies.together import terms_of
 from explore_rl.training import ahead, rows
 from explore_rl.training import metrics as metrics_of
 from explore_rl.training.actors import Actors
-from explore_rl.training.columns import fill_columns
+from explore_rl.training.columns import fill_columns, fill_from_update, own_readouts
 from explore_rl.training.data_order import DataOrder
 from explore_rl.training.drawing import Batch, base_reward, seeded
 from explore_rl.training.evaluation import Evaluations, Means
@@ -76,6 +77,9 @@ class Trainer:
         self.template = load_template(config.model.template)
         self.needs = needs_of(strategies, config)
         self.terms, self.free_terms = terms_of(strategies, config)
+        self.old_logprob, why = choose_old_logprob(strategies, self.terms, config)
+        log.info("old log-probabilities: %s (%s)", self.old_logprob, why)
+        self.learnt_terms = terms_for(self.old_logprob, self.terms, config)
         means = Means(
             tokenizer=self.tokenizer,
             encode_prompt=self.encode_prompt,
@@ -154,8 +158,10 @@ class Trainer:
         At run.ahead=1 the next batch is drawn meanwhile.
         """
         self.settle(batch)
-        minibatches = rows.make_minibatches(batch.groups, self.terms, self.config, step=batch.number)
-        self.learning.begin(minibatches, self.terms, clock=self.clock)
+        minibatches = rows.make_minibatches(batch.groups, self.learnt_terms, self.config, step=batch.number)
+        batch.idle = sum(m.idle for m in minibatches) / max(1, sum(m.idle + len(m.rows) for m in minibatches))
+        reads = own_readouts(self.config) if self.old_logprob == "none" else ()
+        self.learning.begin([m.rows for m in minibatches], self.learnt_terms, readouts=reads, clock=self.clock)
         if self.config.run.ahead and batch.number + 1 < self.config.run.steps:
             try:
                 self.drawn_ahead = self.produce(batch.number + 1)
@@ -163,6 +169,8 @@ class Trainer:
                 self.learning.wait()  # nobody finds the learner at work on what is given up
                 raise
         reports = self.learning.end()
+        if reads and reports[0].read:
+            fill_from_update(minibatches[0], reports[0])
         with self.clock("train"):
             for strategy, context in batch.acting:
                 strategy.after_update(batch.groups, context)
@@ -181,7 +189,13 @@ class Trainer:
         """Columns, rewards and advantages of the last draw. Returns for how many problems more the strategies ask."""
         groups = batch.drawn[-1]
         with self.clock("score"):
-            fill_columns(groups, self.needs.columns, learner=self.actors.learner, config=self.config)
+            fill_columns(
+                groups,
+                self.needs.columns,
+                learner=self.actors.learner,
+                config=self.config,
+                old_logprob=self.old_logprob,
+            )
         for strategy, context in batch.acting:
             strategy.reward(groups, context)
         for strategy, context in batch.acting:
@@ -197,6 +211,7 @@ class Trainer:
         tokens = sum(len(s.rollout.tokens) for g in batch.groups + batch.dropped for s in g.samples)
         metrics["tokens_per_second"] = tokens / metrics["seconds/step"]
         metrics["data/epoch"] = batch.epoch
+        metrics["update/rows_idle"] = batch.idle
         for strategy, context in batch.acting:
             metrics |= {f"{strategy.key}/{key}": value for key, value in context.metrics.items()}
         return metrics

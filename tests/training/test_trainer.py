@@ -102,10 +102,12 @@ def test_every_rollout_is_recorded_with_its_tokens_and_version(plain):
     for step in range(4):
         table = pq.read_table(plain / "rollouts" / f"step-{step:06d}.parquet").to_pydict()
         assert len(table["step"]) == 16 and set(table["step"]) == {step} and set(table["weight_version"]) == {step}
-        assert all(
-            len(t) == len(p) == len(o)
-            for t, p, o in zip(table["tokens"], table["logprobs"], table["old_logprobs"], strict=True)
-        )
+        assert all(len(t) == len(p) for t, p in zip(table["tokens"], table["logprobs"], strict=True))
+        for advantage, logprobs, old in zip(table["advantage"], table["logprobs"], table["old_logprobs"], strict=True):
+            if advantage:
+                assert old == pytest.approx(logprobs, abs=1e-4)
+            else:
+                assert old is None  # it pulls at nothing, and was not computed
         assert len(set(table["seed"])) == 16 and set(table["source"]) == {"policy"}
         for group in range(4):
             rewards = [r for r, g in zip(table["reward"], table["group"], strict=True) if g == group]

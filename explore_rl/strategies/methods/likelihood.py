@@ -29,6 +29,7 @@ class Likelihood(Strategy):
     """
 
     name = "likelihood"
+    reads_policy = False
 
     def __init__(
         self,

@@ -38,6 +38,7 @@ class TraceInjection(Strategy):
     """
 
     name = "trace_injection"
+    reads_policy = False
     acts_on_draws = True
 
     def __init__(
