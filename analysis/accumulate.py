@@ -108,14 +108,14 @@ class SampleRows:
         if source.adapter and source.adapter.one_draw_a_file:
             inside = np.zeros(rows, dtype=np.int64) if got["sample"] is None else np.asarray(got["sample"].fill_null(0))
             got["sample"] = pa.array(file * DRAWS_A_FILE + inside)
-        correct, evidence = self._verdicts(got, batch, source)
+        correct, evidence = self._verdicts(got, batch, source=source)
         for name, array in got.items():
             if array is not None and array.null_count < rows:
                 self.given[name] = self.given.get(name, 0) + rows
-        self._check_ranges(got, batch, source)
-        self._add_sums(code, correct, evidence, got)
-        self._add_answers(code, correct, evidence, got)
-        self._add_settings(got, batch, source)
+        self._check_ranges(got, batch, source=source)
+        self._add_sums(code, correct, evidence=evidence, got=got)
+        self._add_answers(code, correct, evidence=evidence, got=got)
+        self._add_settings(got, batch, source=source)
         for name, kind in (("sample", np.int32), ("seed", np.int64)):
             if (values := got[name]) is not None and not values.null_count:
                 drawn = np.asarray(values).astype(kind)
@@ -142,7 +142,9 @@ class SampleRows:
         ]
         return np.array([*known, -1], dtype=np.int32)[np.asarray(encoded.indices.fill_null(len(known)))]
 
-    def _verdicts(self, got: dict[str, pa.Array | None], batch: Batch, source: Source) -> tuple[np.ndarray, np.ndarray]:
+    def _verdicts(
+        self, got: dict[str, pa.Array | None], batch: Batch, *, source: Source
+    ) -> tuple[np.ndarray, np.ndarray]:
         """correct (False where it is no evidence) and evidence, bool [rows]."""
         rows = batch.table.num_rows
         correct = got["correct"]
@@ -180,7 +182,7 @@ class SampleRows:
             )
         return np.where(absent, said, value) & evidence, evidence
 
-    def _check_ranges(self, got: dict[str, pa.Array | None], batch: Batch, source: Source) -> None:
+    def _check_ranges(self, got: dict[str, pa.Array | None], batch: Batch, *, source: Source) -> None:
         for name, low, high, meaning in (
             ("sample", 0, np.inf, "an index from 0"),
             ("logprob", -np.inf, 1e-6, "at most 0"),
@@ -196,7 +198,7 @@ class SampleRows:
                     raise InputError(f"{source.at(batch.number(i))}: {name} is {values[i]:g}; it should be {meaning}")
 
     def _add_sums(
-        self, code: np.ndarray, correct: np.ndarray, evidence: np.ndarray, got: dict[str, pa.Array | None]
+        self, code: np.ndarray, correct: np.ndarray, *, evidence: np.ndarray, got: dict[str, pa.Array | None]
     ) -> None:
         size = len(self.problems.codes)
 
@@ -226,7 +228,7 @@ class SampleRows:
                 add(name, code[there], weights=values[there])
 
     def _add_answers(
-        self, code: np.ndarray, correct: np.ndarray, evidence: np.ndarray, got: dict[str, pa.Array | None]
+        self, code: np.ndarray, correct: np.ndarray, *, evidence: np.ndarray, got: dict[str, pa.Array | None]
     ) -> None:
         if got["answer"] is None and got["mode"] is None:
             return
@@ -242,7 +244,7 @@ class SampleRows:
         if len(self.answers) > 1 and sum(t.num_rows for t in self.answers[1:]) > MERGE_ANSWERS:
             self.answers = [_counted(self.answers)]
 
-    def _add_settings(self, got: dict[str, pa.Array | None], batch: Batch, source: Source) -> None:
+    def _add_settings(self, got: dict[str, pa.Array | None], batch: Batch, *, source: Source) -> None:
         for name in SETTINGS:
             if got[name] is not None and len(self.settings.setdefault(name, set())) <= MOST_SETTINGS:
                 self.settings[name] |= {
@@ -308,7 +310,7 @@ class SampleRows:
         has_answers = bool(self.answers) and not {"answer", "mode"} & set(partly)
         answers = self._answers(place) if has_answers else None
         correct = counted("correct").astype(np.int64)
-        if self.given.get("sample") != self.seen and (times := _times(n, correct, answers)) > 1:
+        if self.given.get("sample") != self.seen and (times := _times(n, correct, answers=answers)) > 1:
             warnings.append(
                 f"every row is there {times} times (or a multiple of that), and no column sample tells draws apart: "
                 "are rows doubled? They count as draws of their own"
@@ -325,7 +327,7 @@ class SampleRows:
             token_entropy=whole(mean("token_entropy"), "token_entropy"),
             num_tokens=whole(mean("num_tokens"), "num_tokens"),
             answers=answers,
-            draws=self._draws(place, n, keys, sources),
+            draws=self._draws(place, n, keys=keys, sources=sources),
             settings={
                 name: sorted(values) for name, values in self.settings.items() if 0 < len(values) <= MOST_SETTINGS
             },
@@ -343,7 +345,7 @@ class SampleRows:
         count = np.asarray(table["count"])[order]
         return AnswerCounts(problem[order], texts("answer"), texts("mode"), count, np.asarray(table["correct"])[order])
 
-    def _draws(self, place: np.ndarray, n: np.ndarray, keys: list[tuple[str, str]], sources: list[Source]) -> Draws:
+    def _draws(self, place: np.ndarray, n: np.ndarray, *, keys: list[tuple[str, str]], sources: list[Source]) -> Draws:
         code = place[self._joined("code")].astype(np.int32)
         sample = (
             self._joined("sample")
@@ -420,7 +422,7 @@ class SampleRows:
         return joined
 
 
-def _times(n: np.ndarray, correct: np.ndarray, answers: AnswerCounts | None) -> int:
+def _times(n: np.ndarray, correct: np.ndarray, *, answers: AnswerCounts | None) -> int:
     """How often every row is there (analysis.clusters.multiplicity)."""
     if answers is not None:
         return multiplicity(answers.problem, answers.count)

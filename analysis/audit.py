@@ -78,7 +78,7 @@ def audit(
     if base.problem_ids != tuned.problem_ids or base.benchmarks != tuned.benchmarks:
         raise InputError("base and tuned hold different problems; line them up with analysis.readers.align")
     check_trained(settings.trained_on, names)
-    bounds, refused = _bounds_of(scores, base, tuned)
+    bounds, refused = _bounds_of(scores, base, tuned=tuned)
 
     # verdicts of all benchmarks together, since Holm's correction needs them all
     labels = np.array(base.benchmarks)
@@ -169,7 +169,7 @@ def audit(
     )
 
 
-def _bounds_of(scores: Scores | None, base: ModelSamples, tuned: ModelSamples) -> tuple[Bounds, list[str]]:
+def _bounds_of(scores: Scores | None, base: ModelSamples, *, tuned: ModelSamples) -> tuple[Bounds, list[str]]:
     """Lower bounds that the scores give, and a line for each side that they say nothing of."""
     if scores is None:
         return UNSCORED, []

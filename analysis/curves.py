@@ -57,7 +57,7 @@ def curves(pair: Pair) -> dict[str, Any]:
         "pass_at_first_k": _first_k(pair),
         "curves": {"k": grid, **table},
         "crossing_k": _crossing(crossing),
-        "crossing_detail": _crossing_detail(crossing, grid, band),
+        "crossing_detail": _crossing_detail(crossing, grid, band=band),
         "delta_se": _delta_se(pair, 256) if pair.largest >= 256 else None,
         "delta_se_at_largest_k": _delta_se(pair, int(pair.k[-1])),
     }
@@ -67,7 +67,7 @@ def _crossing(crossing: Crossing) -> dict[str, Any] | None:
     return None if crossing.value is None else triple(crossing.value, crossing.low, crossing.high)
 
 
-def _crossing_detail(crossing: Crossing, grid: np.ndarray, band: tuple[np.ndarray, np.ndarray]) -> dict[str, Any]:
+def _crossing_detail(crossing: Crossing, grid: np.ndarray, *, band: tuple[np.ndarray, np.ndarray]) -> dict[str, Any]:
     """Share of replicates that cross, the interval whether or not the point crosses, and where each side is ahead
     beyond its simultaneous band."""
     tuned_ahead = grid[band[0] > 0]
@@ -87,7 +87,7 @@ def _fixed_problems(pair: Pair) -> dict[str, Any]:
     """The second, named interval: the problem set is what it is, only the draws are uncertain."""
 
     def of(n: np.ndarray, c: np.ndarray) -> Estimate:
-        interval = draws_only_interval(n, c, pair.k, confidence=pair.settings.confidence)
+        interval = draws_only_interval(n, c, k=pair.k, confidence=pair.settings.confidence)
         return Estimate(pass_at_k(n, c, pair.k).mean(axis=0), *interval)
 
     base = pair.of_base("fixed problems", lambda: of(*pair.b))
@@ -106,7 +106,7 @@ def _first_k(pair: Pair) -> dict[str, Any] | None:
     """
     if pair.base.draws is None or pair.tuned.draws is None:
         return None
-    solved = [first_k(draws.correct, draws.start, pair.k) for draws in (pair.base.draws, pair.tuned.draws)]
+    solved = [first_k(draws.correct, draws.start, k=pair.k) for draws in (pair.base.draws, pair.tuned.draws)]
     result: dict[str, Any] = {"base": {}, "tuned": {}, "difference": {}}
     for i, k in enumerate(pair.k):
         for side, values in zip(("base", "tuned"), solved, strict=True):
@@ -126,7 +126,7 @@ def token_budget(pair: Pair) -> dict[str, Any]:
     first = pair.base.num_tokens
     second = pair.tuned.num_tokens
     result: dict[str, Any] = {
-        "num_tokens": sides_of(pair, first, second),
+        "num_tokens": sides_of(pair, first, tuned=second),
         "pass_at_tokens": None,
         "crossing_tokens": None,
         "crossing_tokens_detail": None,
@@ -151,7 +151,7 @@ def token_budget(pair: Pair) -> dict[str, Any]:
     return result | {
         "pass_at_tokens": table,
         "crossing_tokens": _crossing(crossing),
-        "crossing_tokens_detail": _crossing_detail(crossing, table["tokens"], band),
+        "crossing_tokens_detail": _crossing_detail(crossing, table["tokens"], band=band),
     }
 
 

@@ -249,8 +249,8 @@ def over_all_problems(base: Cells, tuned: Cells, *, hit: tuple[np.ndarray, np.nd
     first_n = clusters[0].n
     second_n = clusters[1].n
     return Null(
-        _direction(as_base & ~as_tuned, chance=one_side_only(first_n, second_n, q)),
-        _direction(as_tuned & ~as_base, chance=one_side_only(second_n, first_n, q)),
+        _direction(as_base & ~as_tuned, chance=one_side_only(first_n, second_n, correct=q)),
+        _direction(as_tuned & ~as_base, chance=one_side_only(second_n, first_n, correct=q)),
     )
 
 

@@ -44,7 +44,7 @@ def draw_moments(n: int, c: np.ndarray, *, k: int, a: float, b: float) -> tuple[
 
 
 def draws_only_interval(
-    n: np.ndarray, c: np.ndarray, k: np.ndarray, *, confidence: float = 0.95
+    n: np.ndarray, c: np.ndarray, *, k: np.ndarray, confidence: float = 0.95
 ) -> tuple[np.ndarray, np.ndarray]:
     """Interval of mean pass@k with the problems held fixed: (low [K], high [K]). n, c: int [M]; k: int [K], each at
     most every n.

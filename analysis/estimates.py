@@ -36,13 +36,13 @@ def mean_of(
     return triple(np.nanmean(values), *pair.bootstrap.interval(pair.bootstrap.means(values, pseudo)))
 
 
-def total_of(pair: Pair, values: np.ndarray, pseudo: np.ndarray) -> dict[str, float]:
+def total_of(pair: Pair, values: np.ndarray, *, pseudo: np.ndarray) -> dict[str, float]:
     """Sum over these problems; its interval is what as many problems of the same population would give."""
     return {key: len(pair) * value for key, value in (mean_of(pair, values, pseudo=pseudo) or {}).items()}
 
 
 def sides_of(
-    pair: Pair, base: np.ndarray | None, tuned: np.ndarray | None, *, bounded: bool = False
+    pair: Pair, base: np.ndarray | None, *, tuned: np.ndarray | None, bounded: bool = False
 ) -> dict[str, Any] | None:
     """base, tuned, and their paired difference (tuned minus base), each [M] with NaN for nothing. bounded: values in
     [0, 1]; else they are not negative."""

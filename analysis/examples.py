@@ -36,7 +36,7 @@ def examples(
     for source in sources:
         if source.kind != "samples" or (not source.adapter and "completion" not in source.columns):
             continue
-        for batch, chosen in _batches_with(source, set(wanted), only, each):
+        for batch, chosen in _batches_with(source, set(wanted), only=only, each=each):
             for i, key, correct in chosen:
                 at = wanted[key]
                 text = batch.table["completion"][i].as_py() if "completion" in batch.table.column_names else None
@@ -56,7 +56,7 @@ def examples(
 
 
 def _batches_with(
-    source: Source, wanted: set[tuple[str, str]], only: str | None, each: int
+    source: Source, wanted: set[tuple[str, str]], *, only: str | None, each: int
 ) -> Iterator[tuple[Batch, list]]:
     """Batches that hold wanted rows, and which: (row in the batch, (benchmark, problem), correct)."""
     if source.format != "parquet" or source.adapter:

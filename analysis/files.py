@@ -295,7 +295,7 @@ def _json_rows(source: Source) -> Iterator[tuple[int, dict[str, Any]]]:
         whole = text.read()
         if whole.lstrip()[:1] == "[":
             try:
-                yield from ((i, _object(row, source, i)) for i, row in enumerate(json.loads(whole), 1))
+                yield from ((i, _object(row, source, number=i)) for i, row in enumerate(json.loads(whole), 1))
             except json.JSONDecodeError as error:
                 raise InputError(f"{source.at(error.lineno)}: not JSON ({error.msg}, column {error.colno})") from None
             return
@@ -304,14 +304,14 @@ def _json_rows(source: Source) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
         for number, line in enumerate(text, 1):
             if line.strip():
-                yield number, _object(json.loads(line), source, number)
+                yield number, _object(json.loads(line), source, number=number)
     except json.JSONDecodeError as error:
         raise InputError(f"{source.at(number)}: not JSON ({error.msg}, column {error.colno})") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{source.at(number + 1)}: not UTF-8 text ({error.reason})") from None
 
 
-def _object(row: Any, source: Source, number: int) -> dict[str, Any]:
+def _object(row: Any, source: Source, *, number: int) -> dict[str, Any]:
     if not isinstance(row, dict):
         raise InputError(f"{source.at(number)}: a JSON object is wanted, this is {type(row).__name__}")
     return row

@@ -45,7 +45,7 @@ def odds_ratio_bounds(base: Counts, tuned: Counts, *, confidence: float = 0.95) 
 
 def _bounds_of_one(n_one: float, c_one: float, n_other: float, c_other: float, *, tail: float) -> tuple[float, float]:
     c = c_one + c_other
-    weights = log_split(n_one, n_other, c)
+    weights = log_split(n_one, n_other, c=c)
     low = max(0.0, c - n_other)
     j = np.arange(low, low + len(weights))
     at = int(c_one - low)

@@ -19,7 +19,7 @@ def avg_at_n(n: ArrayLike, c: ArrayLike) -> np.ndarray:
     return np.asarray(c) / np.asarray(n)
 
 
-def cover_at(n: ArrayLike, c: ArrayLike, tau: ArrayLike) -> np.ndarray:
+def cover_at(n: ArrayLike, c: ArrayLike, *, tau: ArrayLike) -> np.ndarray:
     """Whether each problem's success rate c / n is at least tau; the mean over problems is Cover@tau. n, c: [M]; tau:
     [T]; returns float64 [M, T].
 

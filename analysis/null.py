@@ -92,25 +92,25 @@ class Null:
 
 
 def relabelling_probabilities(
-    n_base: np.ndarray, n_tuned: np.ndarray, correct: np.ndarray
+    n_base: np.ndarray, n_tuned: np.ndarray, *, correct: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """P(S_i), P(E_i) of each problem: with `correct` in all, C(n_b, c) / C(n_b + n_t, c) that all are the base's, and
     likewise n_t.
 
     All int [M]; returns two float64 [M], 0 where nothing was correct.
 
-    >>> s, e = relabelling_probabilities(np.array([2]), np.array([2]), np.array([1]))
+    >>> s, e = relabelling_probabilities(np.array([2]), np.array([2]), correct=np.array([1]))
     >>> s.tolist(), e.tolist()
     ([0.5], [0.5])
     """
-    return one_side_only(n_base, n_tuned, correct), one_side_only(n_tuned, n_base, correct)
+    return one_side_only(n_base, n_tuned, correct=correct), one_side_only(n_tuned, n_base, correct=correct)
 
 
 def one_side_only(
     n_one: ArrayLike,
     n_other: ArrayLike,
-    correct: ArrayLike,
     *,
+    correct: ArrayLike,
     odds: ArrayLike = 1.0,
     least_one: ArrayLike = 1,
     least_other: ArrayLike = 1,
@@ -125,7 +125,7 @@ def one_side_only(
     noncentral hypergeometric); asked is P(X >= least_one and c - X < least_other). It rises with odds, so a bound of
     the odds bounds it.
 
-    >>> round(float(one_side_only(4, 4, 2, odds=3.0)[()]), 4)
+    >>> round(float(one_side_only(4, 4, correct=2, odds=3.0)[()]), 4)
     0.5
     """
     one, other, c, psi, m, m_other = np.broadcast_arrays(n_one, n_other, correct, odds, least_one, least_other)
@@ -148,7 +148,7 @@ def _tail_of_split(n_one: float, n_other: float, c: float, odds: float, least_on
         return 0.0
     if enough <= low or np.isinf(odds):
         return 1.0
-    weights = log_split(n_one, n_other, c)
+    weights = log_split(n_one, n_other, c=c)
     if odds != 1:
         weights = weights + np.arange(low, high + 1) * np.log(odds)
     return share_of(weights, slice(int(enough - low), None))
@@ -164,7 +164,7 @@ def share_of(weights: np.ndarray, part: slice) -> float:
     return float(np.exp(top - largest) * np.exp(weights[part] - top).sum() / scaled.sum())
 
 
-def log_split(n_one: float, n_other: float, c: float) -> np.ndarray:
+def log_split(n_one: float, n_other: float, *, c: float) -> np.ndarray:
     """ln C(n_one, j) + ln C(n_other, c - j) for every possible j, from max(0, c - n_other) to min(c, n_one)."""
     first, second, correct = int(n_one), int(n_other), int(c)
     low = max(0, correct - second)
@@ -273,11 +273,11 @@ def exact_null(
 
     # what chance alone would do, given the correct draws of each problem
     def loss(odds: ArrayLike) -> Direction:
-        chance = one_side_only(n_base, n_tuned, c, odds=odds, least_one=least[0], least_other=least[1])
+        chance = one_side_only(n_base, n_tuned, correct=c, odds=odds, least_one=least[0], least_other=least[1])
         return direction(chance, lost)
 
     def gain(odds: ArrayLike) -> Direction:
-        chance = one_side_only(n_tuned, n_base, c, odds=odds, least_one=least[1], least_other=least[0])
+        chance = one_side_only(n_tuned, n_base, correct=c, odds=odds, least_one=least[1], least_other=least[0])
         return direction(chance, gained)
 
     shrunk = loss(odds_loss)

@@ -16,7 +16,7 @@ from analysis.errors import InputError
 FEW = 64  # up to so many factors the product is taken; beyond it, Stirling's series is exact to rounding
 
 
-def check_counts(n: ArrayLike, c: ArrayLike, k: ArrayLike = 1) -> None:
+def check_counts(n: ArrayLike, c: ArrayLike, *, k: ArrayLike = 1) -> None:
     """Raises InputError unless 0 <= c <= n and 1 <= k <= n everywhere."""
     n, c, k = np.broadcast_arrays(n, c, k)
     if not (np.isfinite(n).all() and np.isfinite(c).all() and np.isfinite(k).all()):
@@ -108,14 +108,14 @@ def pass_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> np.ndarray:
     if k.ndim:
         n = n[..., None]
         c = c[..., None]
-    check_counts(n, c, k)
+    check_counts(n, c, k=k)
     if k.ndim == 1 and n.size > 64:  # many problems share their counts
         unique_n, unique_c, where = unique_counts(n[..., 0], c[..., 0])
         return -np.expm1(log_miss(unique_n[:, None], unique_c[:, None], k))[where]
     return -np.expm1(log_miss(n, c, k))
 
 
-def first_k(correct: np.ndarray, start: np.ndarray, k: np.ndarray) -> np.ndarray:
+def first_k(correct: np.ndarray, start: np.ndarray, *, k: np.ndarray) -> np.ndarray:
     """Whether any of the first k of n draws of each problem is correct, as some published tables are made. Biased
     towards nothing, but noisy.
 
@@ -125,7 +125,7 @@ def first_k(correct: np.ndarray, start: np.ndarray, k: np.ndarray) -> np.ndarray
     """
     n = np.diff(start)
     k = np.atleast_1d(k)
-    check_counts(n[:, None], 0 * n[:, None], k)
+    check_counts(n[:, None], 0 * n[:, None], k=k)
     first = np.full(len(n), np.inf)
     hits = np.flatnonzero(correct)
     owner = np.searchsorted(start, hits, side="right") - 1
@@ -142,7 +142,7 @@ def pass_all_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> np.ndarray:
     if k.ndim:
         n = n[..., None]
         c = c[..., None]
-    check_counts(n, c, k)
+    check_counts(n, c, k=k)
     return np.exp(log_miss(n, n - c, k))
 
 
@@ -157,7 +157,7 @@ def g_pass_at_k(n: ArrayLike, c: ArrayLike, k: int, tau: float) -> np.ndarray:
         raise InputError(f"tau = {tau}; it must lie in [0, 1]")
     n = np.asarray(n)
     c = np.asarray(c)
-    check_counts(n, c, k)
+    check_counts(n, c, k=k)
     needed = max(1, int(np.ceil(tau * k - 1e-9)))  # 0.7 * 10 is 7.000000000000001 only in binary
     return stats.hypergeom.sf(needed - 1, n, c, k)
 
@@ -167,7 +167,7 @@ def mg_pass_at_k(n: ArrayLike, c: ArrayLike, k: int) -> np.ndarray:
     Source: arXiv 2412.13147, eq. 7."""
     n = np.asarray(n)
     c = np.asarray(c)
-    check_counts(n, c, k)
+    check_counts(n, c, k=k)
     needed = np.arange(int(np.ceil(k / 2)) + 1, k + 1)
     return 2 / k * stats.hypergeom.sf(needed - 1, n[..., None], c[..., None], k).sum(axis=-1)
 
@@ -183,6 +183,6 @@ def mixed_pass_at_k(base: Counts, tuned: Counts, *, k_base: np.ndarray, k_tuned:
         n = np.asarray(n)[:, None]
         c = np.asarray(c)[:, None]
         k = np.atleast_1d(k)
-        check_counts(n, c, np.maximum(k, 1))
+        check_counts(n, c, k=np.maximum(k, 1))
         total = total + log_miss(n, c, k)
     return -np.expm1(total)

@@ -23,7 +23,7 @@ def of_traces(logprob: np.ndarray, num_tokens: np.ndarray) -> np.ndarray:
         return np.where(num_tokens > 0, np.exp(-logprob / num_tokens), np.nan)
 
 
-def _problem_means(problem: np.ndarray, values: np.ndarray, problems: int) -> tuple[np.ndarray, int]:
+def _problem_means(problem: np.ndarray, values: np.ndarray, *, problems: int) -> tuple[np.ndarray, int]:
     known = ~np.isnan(values) & (problem >= 0)
     size = np.bincount(problem[known], minlength=problems)
     total = np.bincount(problem[known], weights=values[known], minlength=problems)
@@ -38,7 +38,7 @@ def of_draws(draws: Draws | None) -> tuple[np.ndarray, int] | None:
         return None
     problems = len(draws.start) - 1
     owner = np.repeat(np.arange(problems), np.diff(draws.start))
-    means, traces = _problem_means(owner, of_traces(draws.logprob, draws.num_tokens), problems)
+    means, traces = _problem_means(owner, of_traces(draws.logprob, draws.num_tokens), problems=problems)
     return (means, traces) if traces else None
 
 
@@ -58,5 +58,5 @@ def of_scores(scores: Scores, scored_by: ModelSamples) -> dict[tuple[str, float,
     result = {}
     for key in dict.fromkeys(k for k, own in zip(keys, mine, strict=True) if own):
         rows = mine & np.array([k == key for k in keys])
-        result[key] = _problem_means(problem[rows], values[rows], len(scored_by))
+        result[key] = _problem_means(problem[rows], values[rows], problems=len(scored_by))
     return result

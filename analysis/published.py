@@ -76,7 +76,7 @@ def metric_rows(block: dict[str, Any]) -> list[Row]:
 
 def _both(pair: Pair, metric: Callable[..., np.ndarray], *more: Any) -> Entry | None:
     """A metric of counts (n, c, ...) -> [M] on both sides."""
-    return sides_of(pair, metric(*pair.b, *more), metric(*pair.t, *more), bounded=True)
+    return sides_of(pair, metric(*pair.b, *more), tuned=metric(*pair.t, *more), bounded=True)
 
 
 def _pass_all(pair: Pair) -> Entry:
@@ -99,7 +99,7 @@ def _mg_pass(pair: Pair) -> Entry | None:
 
 
 def _cover(pair: Pair) -> Entry:
-    return {str(tau): _both(pair, lambda n, c, tau=tau: cover_at(n, c, tau)[:, 0]) for tau in COVER_TAUS}
+    return {str(tau): _both(pair, lambda n, c, tau=tau: cover_at(n, c, tau=tau)[:, 0]) for tau in COVER_TAUS}
 
 
 def _bayes(pair: Pair) -> Entry:
@@ -118,7 +118,7 @@ def _cot(pair: Pair) -> Entry | None:
         if samples.cot_correct is None:
             return None
         sides.append(pass_at_k(samples.n, samples.cot_correct, pair.k))
-    return {str(k): sides_of(pair, sides[0][:, i], sides[1][:, i], bounded=True) for i, k in enumerate(pair.k)}
+    return {str(k): sides_of(pair, sides[0][:, i], tuned=sides[1][:, i], bounded=True) for i, k in enumerate(pair.k)}
 
 
 def _majority(pair: Pair) -> Entry | None:
@@ -135,7 +135,7 @@ def _majority(pair: Pair) -> Entry | None:
         answers = pair.base.answers
         found = (pair.of_base("maj@k", lambda: of(answers)), of(pair.tuned.answers))
     pair.votes = (k, *found)
-    return {str(step): sides_of(pair, found[0][:, i], found[1][:, i], bounded=True) for i, step in enumerate(k)}
+    return {str(step): sides_of(pair, found[0][:, i], tuned=found[1][:, i], bounded=True) for i, step in enumerate(k)}
 
 
 def _votes_of_parts(pair: Pair, k: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:

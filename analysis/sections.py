@@ -66,7 +66,7 @@ def support(pair: Pair) -> dict[str, Any]:
 
 def _support_at(pair: Pair, other: Counts, *, k: int, whole: bool) -> dict[str, Any]:
     """Counts, metrics and intervals of the base against another side, (n, c), at k draws each."""
-    counts = support_counts(pair.b, other, k)
+    counts = support_counts(pair.b, other, k=k)
     named = {name: round(getattr(counts, name)) if whole else getattr(counts, name) for name in CATEGORIES}
     return {**named, **metrics(counts), "intervals": _support_intervals(pair, other, counts=counts, k=k)}
 
@@ -101,7 +101,7 @@ def _support_intervals(pair: Pair, other: Counts, *, counts: SupportCounts, k: i
             "method": "Clopper-Pearson",
             "wilson": [w_low, w_high],
         }
-    rows = pair.bootstrap.problems @ memberships(pair.b, other, k) + pair.bootstrap.pseudo @ PSEUDO_SUPPORT
+    rows = pair.bootstrap.problems @ memberships(pair.b, other, k=k) + pair.bootstrap.pseudo @ PSEUDO_SUPPORT
     return result | ratio_intervals(pair, counts, rows=rows, names=("sds", "nscr"))
 
 
@@ -170,19 +170,19 @@ def entropies(pair: Pair) -> dict[str, Any] | None:
     """Token entropy; entropy of answers (plug-in as published, and bias-corrected), their number, and the same for
     modes; in nats, means over problems.
     """
-    result = {"unit": "nats", "token": sides_of(pair, pair.base.token_entropy, pair.tuned.token_entropy)}
+    result = {"unit": "nats", "token": sides_of(pair, pair.base.token_entropy, tuned=pair.tuned.token_entropy)}
     for by in ("answer", "mode"):
         counted = (
-            pair.of_base(f"{by}s", lambda by=by: _answer_statistics(pair.base.answers, by, len(pair))),
-            _answer_statistics(pair.tuned.answers, by, len(pair)),
+            pair.of_base(f"{by}s", lambda by=by: _answer_statistics(pair.base.answers, by, problems=len(pair))),
+            _answer_statistics(pair.tuned.answers, by, problems=len(pair)),
         )
         for name in ("", "_corrected", "_distinct"):
             first, second = (None if c is None else c[name] for c in counted)
-            result[by + name] = sides_of(pair, first, second)
+            result[by + name] = sides_of(pair, first, tuned=second)
     return result if any(value is not None for key, value in result.items() if key != "unit") else None
 
 
-def _answer_statistics(answers: AnswerCounts | None, by: str, problems: int) -> dict[str, np.ndarray] | None:
+def _answer_statistics(answers: AnswerCounts | None, by: str, *, problems: int) -> dict[str, np.ndarray] | None:
     if answers is None or (by == "mode" and all(mode is None for mode in answers.mode)):
         return None
     problem, count = entropy_of.merged_counts(answers, by)
@@ -234,7 +234,7 @@ def halves(pair: Pair) -> dict[str, Any] | None:
         return None
     each = split_halves(pair.b, pair.t)
     pseudo = {"corrected_gain": PSEUDO_DIFFERENCE, "corrected_loss": -PSEUDO_DIFFERENCE}
-    found = {name: total_of(pair, values, pseudo.get(name, PSEUDO_TUNED)) for name, values in each.items()}
+    found = {name: total_of(pair, values, pseudo=pseudo.get(name, PSEUDO_TUNED)) for name, values in each.items()}
     draws_a_half = {"base": int(pair.base.n.min() // 2), "tuned": int(pair.tuned.n.min() // 2)}
     return {"draws_per_half": draws_a_half, **{name: x["value"] for name, x in found.items()}, "intervals": found}
 
@@ -254,15 +254,15 @@ def flips(pair: Pair) -> list[dict[str, Any]]:
         second = pair.tuned.answers
         if first is not None and second is not None:
             never, nearly = (first, second) if pair.base.correct[i] == 0 else (second, first)
-            wrong = _most_frequent(never, i, False)
-            right = _most_frequent(nearly, i, True)
+            wrong = _most_frequent(never, i, correct=False)
+            right = _most_frequent(nearly, i, correct=True)
             row |= {"usual_wrong_answer": wrong, "usual_right_answer": right}
             row["same_but_for_format"] = None if wrong is None or right is None else _bare(wrong) == _bare(right)
         rows.append(row)
     return rows
 
 
-def _most_frequent(answers: AnswerCounts, problem: int, correct: bool) -> str | None:
+def _most_frequent(answers: AnswerCounts, problem: int, *, correct: bool) -> str | None:
     rows = np.flatnonzero((answers.problem == problem) & (answers.correct == correct))
     rows = [row for row in rows if answers.answer[row] is not None]
     return str(answers.answer[max(rows, key=lambda row: answers.count[row])]) if rows else None

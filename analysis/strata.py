@@ -43,7 +43,7 @@ def by_base_success(base: Counts, tuned: Counts) -> tuple[int, dict[str, np.ndar
     rate = a / half_each[kind]
     left = n_each[kind] - half_each[kind]
     each = (
-        _chance_of_half(a, n_each[kind], c_each[kind], half_each[kind]),
+        _chance_of_half(a, n_each[kind], c=c_each[kind], half=half_each[kind]),
         np.select([rate == 0, rate < 0.1, rate <= 0.6], [0, 1, 2], 3),
         np.exp(log_miss(left, c_each[kind] - a, k)),
         np.exp(log_miss(left, c_each[kind] - a, 2 * k)),
@@ -69,7 +69,7 @@ def by_base_success(base: Counts, tuned: Counts) -> tuple[int, dict[str, np.ndar
     return k, found
 
 
-def _chance_of_half(a: np.ndarray, n: np.ndarray, c: np.ndarray, half: np.ndarray) -> np.ndarray:
+def _chance_of_half(a: np.ndarray, n: np.ndarray, *, c: np.ndarray, half: np.ndarray) -> np.ndarray:
     """P(a of the c correct draws are among `half` of all n), hypergeometric. From a table: scipy's own is slow."""
     of = special.gammaln(np.arange(int(n.max()) + 1) + 1.0)  # log factorials
 
@@ -88,7 +88,7 @@ def strata(pair: Pair) -> dict[str, Any] | None:
     for i, name in enumerate(STRATA):
         row: dict[str, Any] = {"stratum": name, "problems": found["problems"][:, i].sum()}
         for key in ("exits", "entries", "chance"):
-            row[key] = total_of(pair, found[key][:, i], PSEUDO_TUNED)
+            row[key] = total_of(pair, found[key][:, i], pseudo=PSEUDO_TUNED)
         net = found["entries"][:, i] - found["exits"][:, i]
-        rows.append(row | {"net": total_of(pair, net, PSEUDO_DIFFERENCE)})
+        rows.append(row | {"net": total_of(pair, net, pseudo=PSEUDO_DIFFERENCE)})
     return {"k": k, "rows": rows}

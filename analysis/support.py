@@ -53,7 +53,7 @@ class SupportCounts:
         return (self.expanded - self.shrunk) / found if found else None
 
 
-def memberships(base: Counts, tuned: Counts, k: int) -> np.ndarray:
+def memberships(base: Counts, tuned: Counts, *, k: int) -> np.ndarray:
     """Chance of each problem to be P, S, E, O when k draws are taken from each side: float64 [M, 4], rows sum to 1.
 
     base, tuned: (n, c), int [M] each. At k = n it is 0 or 1: "at least one of the k draws was correct", the published
@@ -64,13 +64,13 @@ def memberships(base: Counts, tuned: Counts, k: int) -> np.ndarray:
     return np.stack([b * t, b * (1 - t), (1 - b) * t, (1 - b) * (1 - t)], axis=1)
 
 
-def support_counts(base: Counts, tuned: Counts, k: int) -> SupportCounts:
+def support_counts(base: Counts, tuned: Counts, *, k: int) -> SupportCounts:
     """P, S, E, O over all problems at k draws a side; arguments as `memberships`."""
-    preserved, shrunk, expanded, out = memberships(base, tuned, k).sum(axis=0).tolist()
+    preserved, shrunk, expanded, out = memberships(base, tuned, k=k).sum(axis=0).tolist()
     return SupportCounts(preserved, shrunk, expanded, out)
 
 
-def from_sets(base: set, tuned: set, total: int) -> SupportCounts:
+def from_sets(base: set, tuned: set, *, total: int) -> SupportCounts:
     """P, S, E, O from the sets of solved things of either side, of `total` in all."""
     out = total - len(base | tuned)
     if out < 0:
@@ -124,8 +124,8 @@ def split_halves(base: Counts, tuned: Counts) -> dict[str, np.ndarray]:
     n_t, c_t = (np.asarray(x) for x in tuned)
     h_b = n_b // 2
     h_t = n_t // 2
-    check_counts(n_b, c_b, h_b)
-    check_counts(n_t, c_t, h_t)
+    check_counts(n_b, c_b, k=h_b)
+    check_counts(n_t, c_t, k=h_t)
     solve_b = -np.expm1(log_miss(n_b, c_b, h_b))
     solve_t = -np.expm1(log_miss(n_t, c_t, h_t))
     never_b = np.exp(log_miss(n_b, c_b, 2 * h_b))

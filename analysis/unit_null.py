@@ -23,14 +23,14 @@ from analysis.null import CLEAR, Direction, Null, Tier, one_side_only, tails
 NEVER = 1e-12  # a unit with a smaller chance to be on one side only is not followed
 
 
-def unit_null(problem: np.ndarray, base: Counts, tuned: Counts) -> Null:
+def unit_null(problem: np.ndarray, base: Counts, *, tuned: Counts) -> Null:
     """Expected and observed S (units drawn from the base only) and E (from the tuned model only), over all draws.
 
     problem: int [A], of each unit, ascending.
     base, tuned: draws of the unit's problem and of the unit itself, [A] each.
 
     >>> two = np.array([2, 2])
-    >>> null = unit_null(np.array([0, 0]), Counts(two, np.array([2, 0])), Counts(two, np.array([0, 2])))
+    >>> null = unit_null(np.array([0, 0]), Counts(two, np.array([2, 0])), tuned=Counts(two, np.array([0, 2])))
     >>> round(null.shrunk.all.expected, 4), round(null.shrunk.all.p, 4)
     (0.3333, 0.3333)
     """
@@ -42,7 +42,7 @@ def unit_null(problem: np.ndarray, base: Counts, tuned: Counts) -> Null:
 
 def _direction(problem: np.ndarray, *, one: Counts, other: Counts) -> Direction:
     c = one.correct + other.correct
-    chance = one_side_only(one.n, other.n, c)
+    chance = one_side_only(one.n, other.n, correct=c)
     happened = (one.correct > 0) & (other.correct == 0)
     tiers = []
     for followed in (np.ones(len(c), dtype=bool), chance <= CLEAR):

@@ -48,7 +48,7 @@ def units(pair: Pair, by: str, *, eps: float | None, independent: bool = True) -
     # at a common k, expected over which k of the draws are taken
     k = int(pair.k[-1])
     each = np.zeros((len(pair), 3))
-    np.add.at(each, problem, memberships(base, tuned, k)[:, :3] if table else np.zeros((0, 3)))
+    np.add.at(each, problem, memberships(base, tuned, k=k)[:, :3] if table else np.zeros((0, 3)))
     preserved, shrunk, expanded = each.sum(axis=0).tolist()
     counts = SupportCounts(preserved, shrunk, expanded, float("nan"))
     return {
@@ -56,7 +56,7 @@ def units(pair: Pair, by: str, *, eps: float | None, independent: bool = True) -
         "correct_answers_seen": len(table),
         **{name: getattr(counts, name) for name in CATEGORIES},
         **metrics(counts),
-        "intervals": _intervals(pair, counts, each),
+        "intervals": _intervals(pair, counts, each=each),
         "certified": _certified(pair, by, table=table, sides=(base, tuned), eps=eps),
         **(
             _against_null(pair, problem, base=base, tuned=tuned)
@@ -68,7 +68,7 @@ def units(pair: Pair, by: str, *, eps: float | None, independent: bool = True) -
 
 def _against_null(pair: Pair, problem: np.ndarray, *, base: Counts, tuned: Counts) -> dict[str, Any]:
     """The null over all draws, and upper bounds of the shares of units lost and gained beyond it."""
-    null = unit_null(problem, base, tuned)
+    null = unit_null(problem, base, tuned=tuned)
     return {
         "null": null.document(),
         "p_gain": null.expanded.p,
@@ -85,7 +85,7 @@ def _upper(pair: Pair, problem: np.ndarray, *, one: Counts, other: Counts) -> fl
     one problem belong together; not below what no change at all in as many problems would give."""
     if not len(problem):
         return None
-    chance = one_side_only(one.n, other.n, one.correct + other.correct)
+    chance = one_side_only(one.n, other.n, correct=one.correct + other.correct)
     happened = (one.correct > 0) & (other.correct == 0)
     beyond = np.bincount(problem, weights=happened - chance, minlength=len(pair))
     size = np.bincount(problem, minlength=len(pair)).astype(float)
@@ -103,12 +103,12 @@ def judge_units(blocks: dict[str, dict[str, Any] | None], *, rules: Rules, poole
         key: holm(np.array([(blocks[name] or {})[key] for name in names])).tolist() for key in ("p_gain", "p_loss")
     }
     for i, name in enumerate(names):
-        _judge(blocks[name] or {}, adjusted["p_gain"][i], adjusted["p_loss"][i], rules=rules)
+        _judge(blocks[name] or {}, adjusted["p_gain"][i], p_loss=adjusted["p_loss"][i], rules=rules)
     if (block := blocks.get(pooled)) and block["null"] and block["verdict"] is None:
-        _judge(block, block["p_gain"], block["p_loss"], rules=rules)
+        _judge(block, block["p_gain"], p_loss=block["p_loss"], rules=rules)
 
 
-def _judge(block: dict[str, Any], p_gain: float, p_loss: float, *, rules: Rules) -> None:
+def _judge(block: dict[str, Any], p_gain: float, *, p_loss: float, rules: Rules) -> None:
     verdict = word(p_gain, p_loss, level=rules.level)
     upper = [1.0 if block[key] is None else block[key] for key in ("upper_gain", "upper_loss")]
     if verdict == "inconclusive" and max(upper) < rules.margin:
@@ -151,10 +151,10 @@ def _named_bounds(
     return None if found is None else np.array([found.get(key, 0.0) for key in keys])
 
 
-def _intervals(pair: Pair, counts: SupportCounts, each: np.ndarray) -> dict[str, Any]:
+def _intervals(pair: Pair, counts: SupportCounts, *, each: np.ndarray) -> dict[str, Any]:
     """Bootstrap over problems, since the answers of one problem belong together. each: [M, 3], its P, S and E."""
     totals = {
-        name: {**total_of(pair, each[:, i], PSEUDO_SUPPORT[:, i]), "method": "bootstrap over problems"}
+        name: {**total_of(pair, each[:, i], pseudo=PSEUDO_SUPPORT[:, i]), "method": "bootstrap over problems"}
         for i, name in enumerate(CATEGORIES[:3])
     }
     rows = pair.bootstrap.problems @ each + pair.bootstrap.pseudo @ PSEUDO_SUPPORT[:, :3]

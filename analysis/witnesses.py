@@ -20,7 +20,7 @@ from analysis.scored import problem_index, rows_of
 COLLAPSED = -10.0  # nats; a trace that is e^10 times rarer is as good as gone
 
 
-def deltas(scores: Scores, base: ModelSamples, tuned: ModelSamples) -> tuple[np.ndarray, np.ndarray]:
+def deltas(scores: Scores, base: ModelSamples, *, tuned: ModelSamples) -> tuple[np.ndarray, np.ndarray]:
     """Problem (int64 [W]) and delta (float64 [W], nats) of each correct trace of the base that both models scored.
 
     Rows are paired by problem, token sequence (or sample, where there is none), temperature and top-p. Where the scores
@@ -56,7 +56,7 @@ def witnesses(pair: Pair) -> dict[str, Any] | None:
     """The bank of one benchmark, means over a problem's traces and then over problems; None without such scores."""
     if pair.scores is None:
         return None
-    problem, delta = deltas(pair.scores, pair.base, pair.tuned)
+    problem, delta = deltas(pair.scores, pair.base, tuned=pair.tuned)
     if not len(delta):
         return None
     alpha = pair.settings.alpha

@@ -26,7 +26,7 @@ PROMPTS, GROUP, MAX_TOKENS = 16, 16, 24
 CLIP = {"clip_low": 0.2, "clip_high": 0.2}
 
 
-def token_logprobs(model, prompt, completion):
+def token_logprobs(model, prompt, *, completion):
     """log pi of every completion token given what stands before it: float32 [T], with its gradient."""
     logits = model(torch.tensor([prompt + completion]), use_cache=False).logits[0, len(prompt) - 1 : -1]
     targets = torch.tensor(completion)
@@ -57,7 +57,7 @@ def step(model, tokenizer, optimizer, batch, *, generator, verifier):
 
     # 4. Weigh every token by one over all tokens of the step, as the loss is their mean.
     lengths = np.array([len(tokens) for _, _, drawn in groups for tokens in drawn])
-    weights = row_weights(lengths, "token", MAX_TOKENS).reshape(len(groups), GROUP)
+    weights = row_weights(lengths, "token", max_new_tokens=MAX_TOKENS).reshape(len(groups), GROUP)
 
     # 5. The clipped policy gradient. The old policy is the one that drew: the ratio is 1, and its gradient is not 0.
     optimizer.zero_grad()
@@ -65,7 +65,7 @@ def step(model, tokenizer, optimizer, batch, *, generator, verifier):
         for j, tokens in enumerate(drawn):
             if worth[i, j] == 0:
                 continue  # cannot pull
-            logprob = token_logprobs(model, prompt, tokens)
+            logprob = token_logprobs(model, prompt, completion=tokens)
             advantage = torch.full_like(logprob, worth[i, j])
             (weights[i, j] * losses.ppo_clip(logprob, logprob.detach(), advantage, **CLIP)).sum().backward()
 
@@ -75,10 +75,10 @@ def step(model, tokenizer, optimizer, batch, *, generator, verifier):
     return rewards.mean()
 
 
-def exact_pass_at(model, tokenizer, audited, ks):
+def exact_pass_at(model, tokenizer, *, audited, ks):
     """pass@k, by adding up the probabilities of all correct answers: no sampling, no error bars."""
     pairs, index = exact.sequences(audited, tokenizer)
-    audit = exact.summarise(audited, index, logprobs.completion_logprobs(model, pairs))
+    audit = exact.summarise(audited, index, logprobs=logprobs.completion_logprobs(model, pairs))
     return ", ".join(f"@{k} {value:.3f}" for k, value in audit.pass_at_k(ks).items())
 
 
@@ -96,13 +96,13 @@ def main() -> None:
     audited = problems.load("lab:countdown?level=3&split=heldout&size=100")
     verifier = make_verifier("countdown", {})
 
-    print("exact pass@k before:", exact_pass_at(model, tokenizer, audited, [1, 16, 1024]))
+    print("exact pass@k before:", exact_pass_at(model, tokenizer, audited=audited, ks=[1, 16, 1024]))
     order = np.random.default_rng(args.seed)
     for number in range(args.steps):
         batch = [training[i] for i in order.permutation(len(training))[:PROMPTS]]
         share = step(model, tokenizer, optimizer, batch, generator=generator, verifier=verifier)
         print(f"step {number}: {share:.3f} of {PROMPTS * GROUP} draws correct")
-    print("exact pass@k after: ", exact_pass_at(model, tokenizer, audited, [1, 16, 1024]))
+    print("exact pass@k after: ", exact_pass_at(model, tokenizer, audited=audited, ks=[1, 16, 1024]))
 
 
 if __name__ == "__main__":

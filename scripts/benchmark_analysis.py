@@ -27,7 +27,7 @@ from tqdm import tqdm
 BENCHMARKS = {"aime24": 30, "aime25": 30, "amc23": 40, "math500": 500, "minerva": 272, "olympiad": 675}
 
 
-def make(path: Path, model: str, problems: int, samples: int, shift: float, seed: int) -> None:
+def make(path: Path, model: str, *, problems: int, samples: int, shift: float, seed: int) -> None:
     """One row group a 64 problems: probabilities from Beta(0.4, 0.6) to the power `shift`, up to 60 distinct wrong
     answers a problem."""
     rng = np.random.default_rng(seed)
@@ -89,7 +89,7 @@ def main() -> int:
     files = [args.folder / f"{side}_{args.problems}x{args.samples}.parquet" for side in ("base", "tuned")]
     for path, shift, seed in zip(files, (1.0, 0.7), (1, 2), strict=True):
         if not path.exists():
-            make(path, path.stem.split("_")[0], args.problems, args.samples, shift, seed)
+            make(path, path.stem.split("_")[0], problems=args.problems, samples=args.samples, shift=shift, seed=seed)
     if args.read_only:
         code = "import sys; from analysis.readers import align, load; align(load([sys.argv[1]]), load([sys.argv[2]]))"
         command = [sys.executable, "-c", code, *map(str, files)]

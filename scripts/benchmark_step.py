@@ -145,7 +145,7 @@ def trl(folder: Path, new_tokens: int, args: argparse.Namespace) -> dict:
     return {"step": float(np.median(times[WARM_UP:])), "length": float(np.mean(lengths[WARM_UP:]))}
 
 
-def in_own_process(side: str, folder: Path, new_tokens: int, args: argparse.Namespace) -> dict:
+def in_own_process(side: str, folder: Path, *, new_tokens: int, args: argparse.Namespace) -> dict:
     command = [sys.executable, __file__, "--side", side, "--folder", str(folder), "--new-tokens", str(new_tokens)]
     for name in ("steps", "samples", "group", "threads"):
         command += [f"--{name}", str(getattr(args, name))]
@@ -174,7 +174,7 @@ def main() -> None:
         folder = Path(temporary)
         make_model(folder, args.threads)
         for new_tokens in args.new_tokens:
-            found = {side: in_own_process(side, folder, new_tokens, args) for side in ("ours", "trl")}
+            found = {side: in_own_process(side, folder, new_tokens=new_tokens, args=args) for side in ("ours", "trl")}
             print(
                 f"\n{new_tokens} new tokens, {args.samples} samples a step"
                 f" in groups of {args.group}, {args.threads} threads"

@@ -34,7 +34,7 @@ SIZES = {  # hidden, intermediate, layers, heads, key-value heads, vocabulary
 }
 
 
-def random_model(size: str, tied: bool, folder: Path) -> None:
+def random_model(size: str, tied: bool, *, folder: Path) -> None:
     tokenizer = load_tokenizer("lab:base")
     hidden, intermediate, layers, heads, key_value_heads, vocabulary = SIZES[size]
     config = Qwen2Config(
@@ -84,7 +84,7 @@ def main() -> None:
     args = parser.parse_args()
 
     with tempfile.TemporaryDirectory() as folder:
-        random_model(args.size, not args.untied, Path(folder))
+        random_model(args.size, not args.untied, folder=Path(folder))
         settings = [f"model.path={folder}", f"learner.zero_stage={args.zero_stage}", "rollout.kv_cache_gib=0.25"]
         config = load_config(None, settings + ["devices.stall_timeout_s=300"])
         layout = placement.start(config, 0)

@@ -44,7 +44,7 @@ def sharpened(p: np.ndarray, power: float = 2.0) -> np.ndarray:
 
 
 def planted(
-    p: np.ndarray, rng: np.random.Generator, gained: float = 0.0, lost: float = 0.0, at: float = 0.05
+    p: np.ndarray, rng: np.random.Generator, *, gained: float = 0.0, lost: float = 0.0, at: float = 0.05
 ) -> tuple[np.ndarray, np.ndarray]:
     """(base, tuned): shares of the problems go from 0 to `at`, and from `at` to 0; the rest stay as they are."""
     order = rng.permutation(len(p))
@@ -60,7 +60,7 @@ def planted(
     return base, tuned
 
 
-def discovering(p: np.ndarray, rng: np.random.Generator, share: float = 0.02, at: float = 0.1) -> tuple:
+def discovering(p: np.ndarray, rng: np.random.Generator, *, share: float = 0.02, at: float = 0.1) -> tuple:
     """(base, tuned): `share` of the problems go from 0 to `at` and the rest is sharpened (odds to 1.3 about .2): a loss
     at the edge beside a true gain."""
     base, tuned = planted(p, rng, gained=share, at=at)
@@ -78,9 +78,9 @@ SPEED_UPS = {  # what changes the odds -> (factors, the fold that must not be re
     "log-odds shaken by sd .5, at F = 4": (lambda rng, size: np.exp(rng.normal(0, 0.5, size)), 4.0),
 }
 HIDDEN = {  # true gains beside losses at the edge
-    "2 % from 0 to .1, rest sharpened": lambda p, rng: discovering(p, rng, 0.02, 0.1),
-    "2 % from 0 to .5, rest sharpened": lambda p, rng: discovering(p, rng, 0.02, 0.5),
-    "5 % from 0 to .02, rest sharpened": lambda p, rng: discovering(p, rng, 0.05, 0.02),
+    "2 % from 0 to .1, rest sharpened": lambda p, rng: discovering(p, rng, share=0.02, at=0.1),
+    "2 % from 0 to .5, rest sharpened": lambda p, rng: discovering(p, rng, share=0.02, at=0.5),
+    "5 % from 0 to .02, rest sharpened": lambda p, rng: discovering(p, rng, share=0.05, at=0.02),
 }
 
 # (base, tuned) for which the share of each verdict is stated
@@ -155,7 +155,7 @@ def coverage(
                 -np.expm1(ks * np.log1p(-np.minimum(x, 1 - 1e-15))[:, None]).mean(axis=0) for x in (p, sharpened(p))
             )
             before, after = (
-                Estimate(table[x][:, ks - 1].mean(axis=0), *draws_only_interval(counts, x, ks)) for x in (c, other)
+                Estimate(table[x][:, ks - 1].mean(axis=0), *draws_only_interval(counts, x, k=ks)) for x in (c, other)
             )
             hits["fixed"] += (before.low <= one) & (one <= before.high)
             low, high = difference_interval(before, after)
@@ -355,7 +355,7 @@ def run_differences(
     target: bool = True,
 ) -> list[Line]:
     """Methods of one law with `runs` runs each: how often the interval of a difference excludes 0."""
-    found = excluded_zeros(SHAPES[shape], boards, rng, runs=runs, sds=sds)
+    found = excluded_zeros(SHAPES[shape], boards, rng=rng, runs=runs, sds=sds)
     spread = f"seed sd {sds[0]:g}" if len(set(sds)) == 1 else f"seed sd {sds[0]:g}, one of {sds[-1]:g}"
     return [
         Line(
@@ -382,7 +382,7 @@ def method_boards(
     """Boards of methods that are the base itself (but for the first, where a scenario is given): any false word."""
     change = None if scenario is None else SCENARIOS[scenario]
     found = false_boards(
-        SHAPES[shape], boards, rng, methods=methods, runs=runs, sd=sd, problems=problems, change=change
+        SHAPES[shape], boards, rng=rng, methods=methods, runs=runs, sd=sd, problems=problems, change=change
     )
     beside = f"; the first: {scenario}" if scenario else ""
     row = f"{shape}; {problems} problems; {methods} methods, {runs} runs, seed sd {sd:g}{beside}"

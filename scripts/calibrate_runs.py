@@ -23,7 +23,7 @@ Shape = Callable[[np.random.Generator, int], np.ndarray]
 CHANGED = ("expanded", "shrank", "traded")
 
 
-def shaken(p: np.ndarray, sd: float, rng: np.random.Generator) -> np.ndarray:
+def shaken(p: np.ndarray, sd: float, *, rng: np.random.Generator) -> np.ndarray:
     """The success probabilities [M] of one run: the log-odds of all problems moved by one draw of N(0, sd^2)."""
     return special.expit(special.logit(p) + rng.normal(0, sd)) if sd else p
 
@@ -31,8 +31,8 @@ def shaken(p: np.ndarray, sd: float, rng: np.random.Generator) -> np.ndarray:
 def excluded_zeros(
     shape: Shape,
     boards: int,
-    rng: np.random.Generator,
     *,
+    rng: np.random.Generator,
     runs: int,
     sds: Sequence[float],
     problems: int = 200,
@@ -51,7 +51,7 @@ def excluded_zeros(
             bootstrap = Bootstrap.draw(problems, settings.replicates, rng=rng)
         p = shape(rng, problems)
         board = {
-            str(name): [Counts(draws, rng.binomial(n, shaken(p, sd, rng))) for _ in range(runs)]
+            str(name): [Counts(draws, rng.binomial(n, shaken(p, sd, rng=rng))) for _ in range(runs)]
             for name, sd in enumerate(sds)
         }
         base = Counts(draws, rng.binomial(n, p))
@@ -66,8 +66,8 @@ def excluded_zeros(
 def false_boards(
     shape: Shape,
     boards: int,
-    rng: np.random.Generator,
     *,
+    rng: np.random.Generator,
     methods: int,
     runs: int,
     sd: float,
@@ -91,7 +91,7 @@ def false_boards(
         alone = False
         for i in range(methods):
             law = base if i else first
-            nulls = [exact_null(b, Counts(draws, rng.binomial(n, shaken(law, sd, rng)))) for _ in range(runs)]
+            nulls = [exact_null(b, Counts(draws, rng.binomial(n, shaken(law, sd, rng=rng)))) for _ in range(runs)]
             alone |= (i > 0 or change is None) and any(
                 min(null.expanded.p, null.shrunk.p) <= rules.level for null in nulls
             )

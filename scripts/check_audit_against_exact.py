@@ -27,7 +27,7 @@ from explore_rl.models import resolve_model
 NAMES = ("preserved", "shrunk", "expanded", "out")
 
 
-def exact_categories(base: np.ndarray, tuned: np.ndarray, eps: float) -> list[str]:
+def exact_categories(base: np.ndarray, tuned: np.ndarray, *, eps: float) -> list[str]:
     return [
         NAMES[{(True, True): 0, (True, False): 1, (False, True): 2, (False, False): 3}[(b, t)]]
         for b, t in zip(base > eps, tuned > eps, strict=True)
@@ -44,7 +44,10 @@ def main() -> None:
     base, tuned, _ = readers.align(base, tuned)
     known = {p.id: p for p in problems.load(args.problems)}
     asked = [known[i] for i in base.problem_ids]
-    truth = [audit_of(resolve_model(m), asked, args.temperature).success for m in (args.base_model, args.tuned_model)]
+    truth = [
+        audit_of(resolve_model(m), asked, temperature=args.temperature).success
+        for m in (args.base_model, args.tuned_model)
+    ]
     n = int(base.n.min())
     expected = [1 - (1 - p) ** n for p in truth]
     print(f"{len(asked)} problems, {n} draws a side")
@@ -68,7 +71,7 @@ def main() -> None:
     )
     eps = default_eps(n, len(asked))
     found = certify(Counts(base.n, base.correct), Counts(tuned.n, tuned.correct), eps=eps)
-    exact = np.array(exact_categories(truth[0], truth[1], eps))
+    exact = np.array(exact_categories(truth[0], truth[1], eps=eps))
     print(f"  certified at eps = {eps:.4f}:")
     for name in NAMES:
         members = found.category == NAMES.index(name)

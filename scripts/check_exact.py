@@ -22,9 +22,9 @@ def main() -> int:
     asked = problems.load(args.problems)
     pairs, index = exact.sequences(asked, tokenizer)
     found = logprobs.completion_logprobs(model, pairs, top_p=args.top_p)
-    audit = exact.summarise(asked, index, found, settings={"top_p": args.top_p})
+    audit = exact.summarise(asked, index, logprobs=found, settings={"top_p": args.top_p})
     drawn = sampling.draw_all(
-        model, tokenizer, asked, draws=args.draws, top_p=args.top_p, seed=args.seed, progress=True
+        model, tokenizer, problems=asked, draws=args.draws, top_p=args.top_p, seed=args.seed, progress=True
     )
     found = sampling.check(drawn, audit, tokenizer=tokenizer, problems=asked)
     print(

@@ -52,13 +52,13 @@ def main() -> None:
     args = parser.parse_args()
     logging.disable(logging.WARNING)
     cases, pairs = module("math_cases"), module("math_pairs")
-    table("cases of public reports", list(of_cases(cases)), args.show)
+    table("cases of public reports", list(of_cases(cases)), show=args.show)
     if args.benchmarks:
-        table("references", list(of_references(args.benchmarks)), args.show)
-        table("near misses", list(of_near_misses(args.benchmarks)), args.show)
+        table("references", list(of_references(args.benchmarks)), show=args.show)
+        table("near misses", list(of_near_misses(args.benchmarks)), show=args.show)
     if args.math_verify_tests:
-        table("Math-Verify's tests", list(of_math_verify(args.math_verify_tests)), args.show)
-    table("random pairs", list(of_pairs(pairs, args.pairs)), args.show)
+        table("Math-Verify's tests", list(of_math_verify(args.math_verify_tests)), show=args.show)
+    table("random pairs", list(of_pairs(pairs, args.pairs)), show=args.show)
     if args.values:
         unequal(pairs, args.values)
 
@@ -155,7 +155,7 @@ def theirs(item: Item) -> bool:
     return math_verify.verify(math_verify.parse(answer), math_verify.parse(item.completion))
 
 
-def table(name: str, items: list[Item], show: int) -> None:
+def table(name: str, items: list[Item], *, show: int) -> None:
     """A line a kind: how often each is right; then the disagreements."""
     print(f"\n## {name}: {len(items)} answers\n")
     print(
@@ -170,7 +170,7 @@ def table(name: str, items: list[Item], show: int) -> None:
         print(f"| {kind} | {len(of_kind)} | {right[0]} | {right[1]} | {accepted[0]} | {accepted[1]} |")
     shown: Counter[str] = Counter()
     for item, we, they in found:
-        what = classify(item, we, they)
+        what = classify(item, we, they=they)
         if not what:
             continue
         shown[what] += 1
@@ -179,7 +179,7 @@ def table(name: str, items: list[Item], show: int) -> None:
     print(f"  {dict(shown)}")
 
 
-def classify(item: Item, we: bool, they: bool) -> str:
+def classify(item: Item, we: bool, *, they: bool) -> str:
     if we == item.right and they == item.right:
         return ""
     if we == they:

@@ -146,14 +146,14 @@ def differences(recorded: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """What differs by more than is allowed, a line each; the first step alone where processor or versions differ."""
     if recorded["machine"] != now["machine"]:
         return _first_step_elsewhere(recorded, now)
-    found = _gradient(recorded["first_gradient"], now["first_gradient"], GRADIENT)
+    found = _gradient(recorded["first_gradient"], now["first_gradient"], tolerance=GRADIENT)
     for number, (old, new) in enumerate(zip(recorded["steps"], now["steps"], strict=True)):
         if old["completions"] != new["completions"]:
             found.append(f"step {number}: {_changed(old, new)} of {len(old['completions'])} completions differ")
-        found += _numbers(f"step {number}", old["metrics"], new["metrics"])
+        found += _numbers(f"step {number}", old["metrics"], new=new["metrics"])
     for name, old_lines in recorded["after"].items():
         for old, new in zip(old_lines, now["after"][name], strict=True):
-            found += _numbers(f"{name} after step {old['step']}", old, new)
+            found += _numbers(f"{name} after step {old['step']}", old, new=new)
     return found
 
 
@@ -163,7 +163,9 @@ def _first_step_elsewhere(recorded: dict[str, Any], now: dict[str, Any]) -> list
     if changed > ELSEWHERE["completions"] * len(old["completions"]):
         return [f"step 0: {changed} of {len(old['completions'])} completions differ, more than rounding explains"]
     # One completion that differs is another term of the gradient; without any it has to agree but for rounding.
-    return [] if changed else _gradient(recorded["first_gradient"], now["first_gradient"], ELSEWHERE["gradient"])
+    return (
+        [] if changed else _gradient(recorded["first_gradient"], now["first_gradient"], tolerance=ELSEWHERE["gradient"])
+    )
 
 
 def _changed(old: dict[str, Any], new: dict[str, Any]) -> int:
@@ -171,7 +173,7 @@ def _changed(old: dict[str, Any], new: dict[str, Any]) -> int:
     return longest - sum(a == b for a, b in zip(old["completions"], new["completions"], strict=False))
 
 
-def _gradient(old: dict[str, Any], new: dict[str, Any], tolerance: float) -> list[str]:
+def _gradient(old: dict[str, Any], new: dict[str, Any], *, tolerance: float) -> list[str]:
     found = []
     for key in ("norm", "norm_taken"):
         if abs(old[key] - new[key]) > tolerance * old[key]:
@@ -183,17 +185,17 @@ def _gradient(old: dict[str, Any], new: dict[str, Any], tolerance: float) -> lis
     return found
 
 
-def _numbers(where: str, old: Any, new: Any) -> list[str]:
+def _numbers(where: str, old: Any, *, new: Any) -> list[str]:
     """Differences between two nests of numbers, relative to the larger side; a key of one side only counts as one."""
     if isinstance(old, dict) and isinstance(new, dict):
         found = [f"{where}: {key} is there on one side only" for key in sorted(old.keys() ^ new.keys())]
         for key in sorted(old.keys() & new.keys()):
-            found += _numbers(f"{where}: {key}", old[key], new[key])
+            found += _numbers(f"{where}: {key}", old[key], new=new[key])
         return found
     if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         found = []
         for i, (a, b) in enumerate(zip(old, new, strict=True)):
-            found += _numbers(f"{where}[{i}]", a, b)
+            found += _numbers(f"{where}[{i}]", a, new=b)
         return found
     if isinstance(old, float | int) and isinstance(new, float | int):
         # Differences of log-probabilities are rounding themselves, some 1e-7: an absolute 1e-6 is all one can ask.

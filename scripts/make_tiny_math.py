@@ -66,7 +66,7 @@ def make_tokenizer(texts: list[str], vocabulary: int) -> PreTrainedTokenizerFast
     )
 
 
-def make(out: Path, problems: int = 64, seed: int = 0, vocabulary: int = 512) -> None:
+def make(out: Path, problems: int = 64, *, seed: int = 0, vocabulary: int = 512) -> None:
     """Writes out/model, out/train.jsonl and out/heldout.jsonl."""
     train, heldout = make_problems(problems, seed), make_problems(max(8, problems // 4), seed + 1)
     texts = [p["prompt"][0]["content"] for p in train] + [p["traces"][0]["text"] for p in train]
@@ -97,5 +97,5 @@ if __name__ == "__main__":
     parser.add_argument("--problems", type=int, default=64)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    make(args.out, args.problems, args.seed)
+    make(args.out, args.problems, seed=args.seed)
     print(f"model {args.out / 'model'}, problems {args.out / 'train.jsonl'} and {args.out / 'heldout.jsonl'}")

@@ -25,7 +25,7 @@ from explore_rl.models import load_tokenizer
 GIB = 2**30
 
 
-def random_model(folder: Path, vocabulary: int, tokens: int) -> None:
+def random_model(folder: Path, vocabulary: int, *, tokens: int) -> None:
     tokenizer = load_tokenizer("lab:base")
     config = Qwen2Config(
         vocab_size=vocabulary,
@@ -66,7 +66,7 @@ def main() -> None:
     args = parser.parse_args()
 
     with tempfile.TemporaryDirectory() as name:
-        random_model(Path(name), args.vocabulary, args.tokens)
+        random_model(Path(name), args.vocabulary, tokens=args.tokens)
         drawn = np.random.default_rng(0).integers(0, args.vocabulary, args.tokens).tolist()
         text = Text("p", tuple(drawn[:16]), tuple(drawn[16:]), args.temperature, args.top_p, {})
         settings = ScoringSettings(name, "", dtype=args.dtype)

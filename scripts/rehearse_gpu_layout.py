@@ -155,7 +155,7 @@ def install() -> None:
     packed_tensor.torch = TorchWithSharedBuffers()
     # Of CUDA's handle vLLM looks at the device alone, its seventh part.
     packed_tensor.reduce_tensor = lambda buffer: (None, (buffer.path, len(buffer), "r+", 0, 0, 0, 0))
-    reductions.rebuild_cuda_tensor = lambda path, size, mode, *_: _mapped(path, size, mode)
+    reductions.rebuild_cuda_tensor = lambda path, size, mode, *_: _mapped(path, size, mode=mode)
 
 
 def _install_on_rank(rank) -> None:
@@ -186,7 +186,7 @@ class Broadcasts:
     def __init__(self, group, device):
         self.group = group
 
-    def broadcast(self, tensor, src, stream=None):
+    def broadcast(self, tensor, src, *, stream=None):
         tensor.copy_(self.group.broadcast(tensor, src))
 
     def destroy(self):
@@ -205,12 +205,12 @@ class TorchWithSharedBuffers:
         if str(device) != "cuda":
             return torch.empty(*size, device=device, **options)
         path = f"{SHARED}-{os.getpid()}-{next(self.files)}"
-        tensor = _mapped(path, size[0], "w+")
+        tensor = _mapped(path, size[0], mode="w+")
         tensor.path = path
         return tensor
 
 
-def _mapped(path, size, mode):
+def _mapped(path, size, *, mode):
     return torch.from_numpy(np.memmap(path, np.uint8, mode, shape=(size,)))
 
 

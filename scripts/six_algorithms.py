@@ -99,8 +99,8 @@ def read(folder: Path) -> Found:
         config = load_config(path / "config.yaml")
         if not asked:
             asked = problems.load(config.run.exact_problems)
-            base = audit_of(resolve_model(config.model.path), asked, config.rollout.temperature).success
-        audit = board.final_audit(path, asked, config.rollout.temperature)
+            base = audit_of(resolve_model(config.model.path), asked, temperature=config.rollout.temperature).success
+        audit = board.final_audit(path, asked, temperature=config.rollout.temperature)
         records = RunFolder(path).records("exact.jsonl")
         curve = {r["step"]: {int(k): value for k, value in r["pass_at_k"].items()} for r in records}
         found.append(Run(config.name, config.seed, audit.success, board.draws(path), curve))

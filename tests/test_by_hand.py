@@ -49,7 +49,9 @@ def test_a_step_makes_correct_draws_likelier_than_wrong_ones(by_hand, embedded, 
             right = [verifier(text, problem).status is by_hand.Status.CORRECT for text in texts]
             worth += by_hand.advantages.grpo(np.array(right, dtype=float)).tolist()
             with torch.no_grad():
-                sums = [by_hand.token_logprobs(model, prompt, list(tokens)).sum().item() for tokens in of_group]
+                sums = [
+                    by_hand.token_logprobs(model, prompt, completion=list(tokens)).sum().item() for tokens in of_group
+                ]
             logprobs += sums
         return np.array(logprobs), np.array(worth)
 

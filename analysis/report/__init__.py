@@ -41,7 +41,7 @@ def write(
     """
     out = Path(out_dir)
     out.mkdir(parents=True, exist_ok=True)
-    page = audit_page(document, base, tuned)
+    page = audit_page(document, base, tuned=tuned)
     names = page["names"]
     heading = f"{names['base']} → {names['tuned']}: did the support change?"
     if with_json:

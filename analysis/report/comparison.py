@@ -32,13 +32,13 @@ def comparison_page(document: dict) -> dict[str, Any]:
     for name in shown:
         document = document | {"methods": best_first(document["methods"], name)}
         sections = exact_sections(exact, colours) if exact and name == "all" else []
-        sections += sampled_sections(document, name, colours)
+        sections += sampled_sections(document, name, colours=colours)
         pages.append(
             {
                 "label": "all benchmarks" if name == "all" else name,
                 "benchmark": None,
                 "verdict": None,
-                "tiles": method_tiles(document, name, colours),
+                "tiles": method_tiles(document, name, colours=colours),
                 "sections": sections,
             }
         )
@@ -63,7 +63,7 @@ def best_first(methods: dict[str, dict], benchmark: str) -> dict[str, dict]:
     return {name: methods[name] for name in sorted(methods, key=gain, reverse=True)}
 
 
-def sampled_sections(document: dict, benchmark: str, colours: dict[str, str]) -> list[dict]:
+def sampled_sections(document: dict, benchmark: str, *, colours: dict[str, str]) -> list[dict]:
     audits = {name: [one["benchmarks"][benchmark] for one in document["audits"][name]] for name in document["methods"]}
     out = method_sections(document, benchmark)
     lead = (

@@ -106,7 +106,7 @@ def crossing_words(crossing: dict | None, unit: str = "k") -> str:
     return f"cross at {unit} = {crossing['value']:,.0f} ({crossing['low']:,.0f} to {high})"
 
 
-def pass_at_k(block: dict, names: tuple[str, str], level: str) -> dict[str, Any]:
+def pass_at_k(block: dict, names: tuple[str, str], *, level: str) -> dict[str, Any]:
     curves = block["curves"]
     k = curves["k"]
     data = [

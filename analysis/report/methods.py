@@ -16,7 +16,7 @@ PAIRS_LEAD = (
 )
 
 
-def method_tiles(document: dict, benchmark: str, colours: dict[str, str]) -> list[dict]:
+def method_tiles(document: dict, benchmark: str, *, colours: dict[str, str]) -> list[dict]:
     """A tile a method: its word, and what its runs say alone."""
     out = []
     for name, method in document["methods"].items():
@@ -26,7 +26,7 @@ def method_tiles(document: dict, benchmark: str, colours: dict[str, str]) -> lis
         note = f"{len(rows)} runs, alone: {counted}" if len(rows) > 1 else f"1 run, alone: {counted}"
         note += f"; S {spread([r['shrunk'] for r in rows])}, E {spread([r['expanded'] for r in rows])}"
         word = method["verdict"][benchmark]["verdict"].capitalize()
-        out.append(tile(name, word, note, colour=colours[name]))
+        out.append(tile(name, word, note=note, colour=colours[name]))
     return out
 
 

@@ -13,7 +13,7 @@ from analysis.tables import blocks
 from analysis.verdict import meaning
 
 
-def audit_page(document: dict, base: ModelSamples | None, tuned: ModelSamples | None) -> dict[str, Any]:
+def audit_page(document: dict, base: ModelSamples | None, *, tuned: ModelSamples | None) -> dict[str, Any]:
     """The page's data. base, tuned: the aligned samples, for completions to read; None leaves them out."""
     models = document.get("models") or {}
     names = tuple(str((models.get(side) or {}).get("name") or side) for side in ("base", "tuned"))
@@ -111,36 +111,36 @@ def tiles(block: dict) -> list[dict[str, str | None]]:
     total = " + ".join(f"{draws[side]['total']:,}" for side in ("base", "tuned") if side in draws)
     crossing = block.get("crossing_k")
     out = [
-        tile("problems", f"{block['problems']:,}", f"{total} samples" if total else ""),
-        tile("preserved", number(s["preserved"]), "solved by both", colour="--preserved"),
-        tile("shrunk", number(s["shrunk"]), beside_chance(s, n, "shrunk"), colour="--shrunk"),
-        tile("expanded", number(s["expanded"]), beside_chance(s, n, "expanded"), colour="--expanded"),
-        tile("out", number(s["out"]), "solved by neither", colour="--out"),
+        tile("problems", f"{block['problems']:,}", note=f"{total} samples" if total else ""),
+        tile("preserved", number(s["preserved"]), note="solved by both", colour="--preserved"),
+        tile("shrunk", number(s["shrunk"]), note=beside_chance(s, n, key="shrunk"), colour="--shrunk"),
+        tile("expanded", number(s["expanded"]), note=beside_chance(s, n, key="expanded"), colour="--expanded"),
+        tile("out", number(s["out"]), note="solved by neither", colour="--out"),
     ]
     for k in dict.fromkeys((first, last)):
         out.append(
             tile(
                 f"pass@{int(k):,}",
                 f"{p['base'][k]['value']:.1%} → {p['tuned'][k]['value']:.1%}",
-                f"difference {interval(p['difference'][k], sign=True)}",
+                note=f"difference {interval(p['difference'][k], sign=True)}",
             )
         )
     words = f"none up to k = {int(last):,}"
     if crossing:
         end = f"beyond {last}" if crossing["high"] is None else f"{crossing['high']:,.0f}"
         words = f"{crossing['low']:,.0f} to {end}"
-    out.append(tile("curves cross at k", f"{crossing['value']:,.0f}" if crossing else "–", words))
+    out.append(tile("curves cross at k", f"{crossing['value']:,.0f}" if crossing else "–", note=words))
     return out
 
 
-def beside_chance(support: dict, null: dict, key: str) -> str:
+def beside_chance(support: dict, null: dict, *, key: str) -> str:
     """What chance alone shows. The null is of all draws; where the count beside it is at a smaller k, the count over
     all draws is said too, so that like stands beside like."""
     chance = f"chance alone: {null['expected_' + key]:.3g}"
     return chance if support["whole_numbers"] else f"over all draws: {null['observed_' + key]}; {chance}"
 
 
-def tile(label: str, value: str, note: str, *, colour: str | None = None) -> dict[str, str | None]:
+def tile(label: str, value: str, *, note: str, colour: str | None = None) -> dict[str, str | None]:
     return {"label": label, "value": value, "note": note, "colour": colour}
 
 

@@ -36,7 +36,9 @@ def sections(
     lead += f" ({share(detail['share'])} of bootstrap replicates cross). " if "share" in detail else ". "
     if detail:
         lead += f"Beyond the band that holds at all k at once, {' and '.join(ahead) or 'neither side is ahead'}."
-    parts = [curves.pass_at_k(block, names, level), curves.difference(block, level)] if block.get("curves") else []
+    parts = (
+        [curves.pass_at_k(block, names, level=level), curves.difference(block, level)] if block.get("curves") else []
+    )
     out.append(
         section(
             "curves",

@@ -164,7 +164,7 @@ def _exact(args: argparse.Namespace) -> int:
     comparisons = {}
     if base:
         for model, tuned in audits.items():
-            comparisons[model] = exact.compare(base, tuned, eps)
+            comparisons[model] = exact.compare(base, tuned, eps_ladder=eps)
             print(f"\n{model} against {args.base}: exact support\n{support_table(comparisons[model])}")
 
     # One model alone is kept as an audit, which can be given as a model again.

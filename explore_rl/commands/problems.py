@@ -113,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
     template = load_template(args.template, args.end)
     tokenizer, model_config = _tokenizer(args)
     notes: dict[str, selection.Dropped] = {}
-    stream = _chosen(args, template, tokenizer, notes)
+    stream = _chosen(args, template, tokenizer=tokenizer, notes=notes)
     if args.verify_traces:
         stream = _verified(stream, args.keep_wrong_traces)
     if args.against:
@@ -130,9 +130,9 @@ def run(args: argparse.Namespace) -> int:
     if not summary.count:
         raise InputError(f"{args.file}: no problem is left after the filters")
     if tokenizer is not None:
-        _report_fit(args, tokenizer, template, model_config, summary)
+        _report_fit(args, tokenizer, template=template, model_config=model_config, summary=summary)
     for problem in first:
-        _show(problem, template, tokenizer)
+        _show(problem, template, tokenizer=tokenizer)
     for path, write in ((args.write_jsonl, write_jsonl), (args.write_verl, _verl_writer(args))):
         if path:
             print(f"wrote {write(path, stream())} problems to {path}")
@@ -147,7 +147,7 @@ def _verl_writer(args: argparse.Namespace) -> Callable[[str, Iterable[Problem]],
 
 
 def _chosen(
-    args: argparse.Namespace, template: Template, tokenizer: Any, notes: dict[str, selection.Dropped]
+    args: argparse.Namespace, template: Template, *, tokenizer: Any, notes: dict[str, selection.Dropped]
 ) -> Stream:
     if tokenizer is None and (args.max_prompt_tokens is not None or args.min_prompt_tokens):
         raise InputError("--max-prompt-tokens and --min-prompt-tokens count tokens: give --model or --tokenizer")
@@ -168,21 +168,28 @@ def _chosen(
             duplicates=duplicates,
         )
         if traces is not None:
-            problems = attach_traces(problems, traces, args.traces, some_problems=args.limit is not None)
+            problems = attach_traces(problems, traces, path=args.traces, some_problems=args.limit is not None)
         if part is not None:
-            problems = (p for p in problems if part[0] <= selection.place(p, args.seed, "split") < part[1])
+            problems = (p for p in problems if part[0] <= selection.place(p, args.seed, purpose="split") < part[1])
         if counts is not None:
             notes["success"] = selection.Dropped()
             low, high = args.success_range
-            problems = selection.filter_by_success(problems, counts, low, high, args.unmeasured, notes["success"])
+            problems = selection.filter_by_success(
+                problems, counts, low=low, high=high, unmeasured=args.unmeasured, dropped=notes["success"]
+            )
         if args.max_prompt_tokens is not None or args.min_prompt_tokens:
             notes["length"] = selection.Dropped()
             at_most = args.max_prompt_tokens if args.max_prompt_tokens is not None else 1 << 60
             problems = selection.filter_by_length(
-                problems, template, tokenizer, at_most, args.min_prompt_tokens, notes["length"]
+                problems,
+                template,
+                tokenizer=tokenizer,
+                at_most=at_most,
+                at_least=args.min_prompt_tokens,
+                dropped=notes["length"],
             )
         if args.subset is not None:
-            problems = selection.subset(problems, args.subset, args.seed)
+            problems = selection.subset(problems, args.subset, seed=args.seed)
         return selection.shuffle(problems, args.seed) if args.shuffle else problems
 
     return stream
@@ -209,7 +216,7 @@ def _verified(stream: Stream, keep_wrong: bool) -> Stream:
             waiting = list(items)
             return tqdm(pool.verify(waiting), total=len(waiting), desc="traces", delay=2, disable=None)
 
-        kept, report = verify_traces(stream(), verify, keep_wrong)
+        kept, report = verify_traces(stream(), verify, keep_wrong=keep_wrong)
     print("\n".join(report.lines(show=20)))
     return lambda: kept
 
@@ -217,7 +224,7 @@ def _verified(stream: Stream, keep_wrong: bool) -> Stream:
 def _against(stream: Stream, args: argparse.Namespace) -> Stream:
     audit = [problem for path in args.against for problem in load(path)]
     train = tqdm(stream(), desc="overlap", unit=" problems", delay=2, disable=None, leave=False)
-    found = find_overlap(train, audit, args.ngram, args.threshold)
+    found = find_overlap(train, audit, n=args.ngram, threshold=args.threshold)
     print("\n".join(found.lines(show=10)))
     leave_out = found.train_ids() if args.drop_overlap else set()
     return lambda: (problem for problem in stream() if problem.id not in leave_out)
@@ -304,15 +311,15 @@ def _tokenizer(args: argparse.Namespace) -> tuple[Any, Any]:
 
 
 def _report_fit(
-    args: argparse.Namespace, tokenizer: Any, template: Template, model_config: Any, summary: Summary
+    args: argparse.Namespace, tokenizer: Any, *, template: Template, model_config: Any, summary: Summary
 ) -> None:
     end, digest = template.end_token(tokenizer), template_hash(template, tokenizer)
     print(f"  {'template':10} {template.name}, hash {digest}; completions end with {end!r}")
-    for line in check(tokenizer, template, model_config, max_prompt_tokens=max(summary.lengths)):
+    for line in check(tokenizer, template, model_config=model_config, max_prompt_tokens=max(summary.lengths)):
         print(f"  note: {line}")
 
 
-def _show(problem: Problem, template: Template, tokenizer: Any) -> None:
+def _show(problem: Problem, template: Template, *, tokenizer: Any) -> None:
     answer = str(problem.answer)
     print(
         f"\n--- {problem.id}  verifier {problem.verifier}, answer "

@@ -104,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
         with VerifierPool(
             settings.verifier_options, time_limit_s=limits.time_limit_s, memory_limit_mb=limits.memory_limit_mb
         ) as pool:
-            counts = sample(settings, args.out, drawing, pool)
+            counts = sample(settings, args.out, drawing=drawing, pool=pool)
 
         # Verdicts of the whole file, what earlier commands drew included.
         total = sum(counts.values())

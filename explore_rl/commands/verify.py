@@ -96,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
     if args.judged:
         if args.file or args.audit is not None:
             raise InputError("--judged: reads a judged sheet alone; leave out FILE and --audit")
-        audit_files.report(args.judged, args.verifier, args.out)
+        audit_files.report(args.judged, args.verifier, out=args.out)
         return 0
     if not args.file or not args.problems:
         raise InputError(
@@ -104,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
         )
     if args.audit is not None:
         problems = {problem.id: problem for problem in load_problems(args.problems, format=args.format)}
-        audit_files.write_sheet(args.file, problems, args.audit, args.seed, args.out)
+        audit_files.write_sheet(args.file, problems, count=args.audit, seed=args.seed, out=args.out)
         return 0
     if args.workers is not None and args.workers < 1:
         raise InputError(f"--workers {args.workers}: expected at least 1")
@@ -121,8 +121,8 @@ def run(args: argparse.Namespace) -> int:
     changes: Counter[tuple[str, str]] = Counter()
     graded: list[dict[str, Any]] = []
     thought: Counter[str] = Counter()  # verdicts on the reasoning
-    with VerifierPool(options, args.workers, args.time_limit, args.memory_limit) as pool:
-        verdicts = pool.verify(_items(args, problems, waiting))
+    with VerifierPool(options, args.workers, time_limit_s=args.time_limit, memory_limit_mb=args.memory_limit) as pool:
+        verdicts = pool.verify(_items(args, problems, waiting=waiting))
         with tqdm(total=_count(args.file), unit="completion", desc="verify") as bar:
             for verdict in verdicts:
                 row = waiting.popleft()
@@ -143,11 +143,11 @@ def run(args: argparse.Namespace) -> int:
             + ", ".join(f"{s.value} {thought[s.value]}" for s in Status)
         )
         return 0
-    _report(args.out, graded, changes)
+    _report(args.out, graded, changes=changes)
     return 0
 
 
-def _items(args: argparse.Namespace, problems: dict[str, Problem], waiting: deque[Row]) -> Iterator[Item]:
+def _items(args: argparse.Namespace, problems: dict[str, Problem], *, waiting: deque[Row]) -> Iterator[Item]:
     for row in read_rows(args.file):
         if row.values.get("problem_id") is None:
             raise row.error("problem_id", "missing; expected the id of one of the problems")
@@ -156,7 +156,7 @@ def _items(args: argparse.Namespace, problems: dict[str, Problem], waiting: dequ
             raise row.error(
                 "problem_id", f"{row.values['problem_id']!r} is none of the {len(problems)} problems of {args.problems}"
             )
-        completion = row.need("completion", str, "the text of the completion")
+        completion = row.need("completion", str, what="the text of the completion")
         row.values["problem_id"] = str(row.values["problem_id"])
         waiting.append(row)
         yield Item(problem, completion, row.values.get("finish_reason") == "length", args.verifier)
@@ -204,7 +204,7 @@ def _count(file: str) -> int | None:
     return pq.read_metadata(path).num_rows if path.is_file() and path.suffix == ".parquet" else None
 
 
-def _report(out: Path, graded: list[dict[str, Any]], changes: Counter[tuple[str, str]]) -> None:
+def _report(out: Path, graded: list[dict[str, Any]], *, changes: Counter[tuple[str, str]]) -> None:
     counts = Counter(row["verdict"] for row in graded)
     shares = ", ".join(f"{status.value} {counts[status]} ({counts[status] / len(graded):.1%})" for status in Status)
     print(f"{out}: {len(graded)} completions: {shares}")

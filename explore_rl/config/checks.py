@@ -130,7 +130,7 @@ def _ahead(config: Config) -> Findings:
 # --- without effect ---------------------------------------------------------------------------------------------------
 
 
-def warnings(config: Config, device: str, draws_from_base: bool) -> list[str]:
+def warnings(config: Config, device: str, *, draws_from_base: bool) -> list[str]:
     """Settings that cannot act under this config, one line each: what a user may take for a change and is none.
 
     device: "cpu" or "cuda", where the run will be.
@@ -140,8 +140,8 @@ def warnings(config: Config, device: str, draws_from_base: bool) -> list[str]:
     changed = {key for key, known in settings.items() if value_of(config, key) != known.default}
     silent = itertools.chain(
         _without_updates(config, changed),
-        _of_the_other_device(config, changed, device),
-        _without_use(config, changed, draws_from_base),
+        _of_the_other_device(config, changed, device=device),
+        _without_use(config, changed, draws_from_base=draws_from_base),
     )
     lines = [f"{key}={value_of(config, key)!r} has no effect: {why}" for key, why in silent]
     updates = config.run.steps * config.algorithm.minibatches * config.algorithm.epochs
@@ -168,7 +168,7 @@ def _without_updates(config: Config, changed: set[str]) -> Findings:
             yield key, "algorithm.clip=false clips nothing"
 
 
-def _of_the_other_device(config: Config, changed: set[str], device: str) -> Findings:
+def _of_the_other_device(config: Config, changed: set[str], *, device: str) -> Findings:
     names = {"cuda": "GPUs", "cpu": "the CPU"}
     for key, known in all_settings().items():
         if key == "learner.threads" and config.learner.offload_optimizer:
@@ -177,7 +177,7 @@ def _of_the_other_device(config: Config, changed: set[str], device: str) -> Find
             yield key, f"it is for {names[known.device]}, and the run is on {names[device]}"
 
 
-def _without_use(config: Config, changed: set[str], draws_from_base: bool) -> Findings:
+def _without_use(config: Config, changed: set[str], *, draws_from_base: bool) -> Findings:
     if "rollout.base_actors" in changed and not draws_from_base:
         yield "rollout.base_actors", "no strategy draws from the frozen base"
     if "run.evaluate_samples" in changed and not config.run.evaluate_every:

@@ -39,7 +39,7 @@ def load_config(recipe: str | Path | None, overrides: Sequence[str] = ()) -> Con
         for where, layer in layers:
             if not isinstance(layer, DictConfig):
                 raise InputError(f"{where}: expected a mapping of settings at the top level, got a list")
-            _refuse_unknown(layer, Config, where)
+            _refuse_unknown(layer, Config, where=where)
             if missing := OmegaConf.missing_keys(layer):
                 raise InputError(f"{where}: {min(missing)}: ??? stands for a value yet to be given; give one")
             merged = OmegaConf.merge(merged, layer)
@@ -86,7 +86,7 @@ def _one_line(error: object) -> str:
     )
 
 
-def _refuse_unknown(layer: DictConfig, schema: type, where: str, prefix: str = "") -> None:
+def _refuse_unknown(layer: DictConfig, schema: type, *, where: str, prefix: str = "") -> None:
     known = {f.name: f for f in fields(schema)}
     for key in layer:
         if key not in known:
@@ -105,4 +105,4 @@ def _refuse_unknown(layer: DictConfig, schema: type, where: str, prefix: str = "
         if isinstance(section, type) and is_dataclass(section):
             if not isinstance(value, DictConfig):
                 raise InputError(f"{where}: {prefix}{key} is a section: expected a mapping, got {value}")
-            _refuse_unknown(value, section, where, f"{prefix}{key}.")
+            _refuse_unknown(value, section, where=where, prefix=f"{prefix}{key}.")

@@ -63,15 +63,17 @@ def build(folders: Sequence[Path], controls_of: str = "grpo") -> dict[str, Any]:
     temperature = first.rollout.temperature
 
     # The base and its controls, then the runs and theirs.
-    base = audit_of(base_path, asked, temperature)
+    base = audit_of(base_path, asked, temperature=temperature)
     entries = [Entry("base", None, base)]
-    entries += [Entry(f"base at T={hot:g}", None, audit_of(base_path, asked, hot)) for hot in HOT]
+    entries += [Entry(f"base at T={hot:g}", None, audit_of(base_path, asked, temperature=hot)) for hot in HOT]
     for folder, config in configs.items():
         drawn = draws(folder)
-        entries.append(Entry(config.name, config.seed, final_audit(folder, asked, temperature), draws=drawn))
+        entries.append(
+            Entry(config.name, config.seed, final_audit(folder, asked, temperature=temperature), draws=drawn)
+        )
         if config.name == controls_of:
             for hot in HOT:
-                audit = audit_of(folder / "final", asked, hot)
+                audit = audit_of(folder / "final", asked, temperature=hot)
                 entries.append(Entry(f"{config.name} at T={hot:g}", config.seed, audit, draws=drawn))
 
     # The base given the draws that training cost stands below the base.
@@ -99,12 +101,12 @@ def build(folders: Sequence[Path], controls_of: str = "grpo") -> dict[str, Any]:
     }
 
 
-def final_audit(folder: Path, asked: list[Problem], temperature: float) -> exact.ExactAudit:
+def final_audit(folder: Path, asked: list[Problem], *, temperature: float) -> exact.ExactAudit:
     """The exact audit of a run's final model, made once and kept in its folder."""
     kept = folder / "exact_final.json"
     if not kept.exists():
-        audit_of(folder / "final", asked, temperature).save(kept)
-    return audit_of(kept, asked, temperature)
+        audit_of(folder / "final", asked, temperature=temperature).save(kept)
+    return audit_of(kept, asked, temperature=temperature)
 
 
 def matched_draws(folder: Path, audit_problems: int) -> float:
@@ -263,16 +265,16 @@ def draw(board: dict[str, Any], target: Path) -> None:
     rows = [r for r in board["rows"] if " at T=" not in r["method"] and "matched" not in r["method"]]
     colours = {row["method"]: "black" if row["method"] == "base" else f"C{i - 1}" for i, row in enumerate(rows)}
     figure, (curves, support, mass) = plt.subplots(1, 3, figsize=(15, 4.6), layout="constrained")
-    _draw_passes(curves, board["runs"], colours)
+    _draw_passes(curves, board["runs"], colours=colours)
     _draw_support(support, [row for row in rows if row["method"] != "base"], eps=board["settings"]["eps"])
-    _draw_mass(mass, board["training"], colours)
+    _draw_mass(mass, board["training"], colours=colours)
     for axis in (curves, support, mass):
         axis.grid(alpha=0.3)
     figure.savefig(target, dpi=110)
     plt.close(figure)
 
 
-def _draw_passes(axis: Any, runs: list[dict[str, Any]], colours: dict[str, str]) -> None:
+def _draw_passes(axis: Any, runs: list[dict[str, Any]], *, colours: dict[str, str]) -> None:
     for name, colour in colours.items():
         curves = [run["pass_at_k"] for run in runs if run["method"] == name]
         keys = sorted(curves[0], key=int)
@@ -301,7 +303,7 @@ def _draw_support(axis: Any, rows: list[dict[str, Any]], *, eps: float) -> None:
     axis.tick_params(axis="y", labelsize=8)
 
 
-def _draw_mass(axis: Any, trainings: list[dict[str, Any]], colours: dict[str, str]) -> None:
+def _draw_mass(axis: Any, trainings: list[dict[str, Any]], *, colours: dict[str, str]) -> None:
     for training in trainings:
         steps = [record["step"] for record in training["steps"]]
         masses = [max(record["regions"]["division"], 1e-15) for record in training["steps"]]

@@ -132,7 +132,7 @@ class Comparison:
     def _sample(
         self, settings: SamplingSettings, out: Path, drawing: AbstractContextManager[Engines], pool: VerifierPool
     ) -> None:
-        counts = sample(settings, out, drawing, pool)
+        counts = sample(settings, out, drawing=drawing, pool=pool)
         log.info("%s: %s", out, ", ".join(f"{name} {count}" for name, count in sorted(counts.items())))
 
     def write(self, folders: Sequence[Path]) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def check(config: Config, resume: bool = False) -> Inputs:
     # Settings without effect under this config are told, not refused.
     chosen = strategies.of(config)
     device = placement.resolve(config) if config.devices.device == "auto" else config.devices.device
-    for line in warnings(config, device, needs_of(chosen, config).base_engine):
+    for line in warnings(config, device, draws_from_base=needs_of(chosen, config).base_engine):
         log.warning("%s", line)
 
     # The model and its tokenizer, the problems, and whether they fit each other.
@@ -85,10 +85,12 @@ def check(config: Config, resume: bool = False) -> Inputs:
         raise InputError(f"{config.problems.train}: holds no problems")
     template = load_template(config.model.template)
     model_config = load_model_config(config.model.path)
-    for line in check_template(tokenizer, template, model_config, max_tokens=config.rollout.max_new_tokens):
+    for line in check_template(
+        tokenizer, template, model_config=model_config, max_tokens=config.rollout.max_new_tokens
+    ):
         log.warning("%s", line)
-    check_lengths(training + heldout, template, tokenizer, config.model.max_prompt_tokens)
-    together.check(chosen, config, training)
+    check_lengths(training + heldout, template, tokenizer=tokenizer, max_prompt_tokens=config.model.max_prompt_tokens)
+    together.check(chosen, config, problems=training)
     if config.run.exact_every:
         problems.load_problems(config.run.exact_problems)  # read for the check alone
 
@@ -266,10 +268,10 @@ def refuse_other_settings(config: Config, folder: RunFolder) -> None:
             raise InputError(
                 f"--resume: {section}.{key} was {before[key]!r} and is now {now[key]!r}; a run goes on as it began"
             )
-    refuse_another_schedule(load_config(folder.path / "config.yaml"), config, folder)
+    refuse_another_schedule(load_config(folder.path / "config.yaml"), config, folder=folder)
 
 
-def refuse_another_schedule(began: Config, now: Config, folder: RunFolder) -> None:
+def refuse_another_schedule(began: Config, now: Config, *, folder: RunFolder) -> None:
     """A schedule that falls over run.steps cannot be given another end on the way: the learning rate would jump.
 
     Raises InputError.

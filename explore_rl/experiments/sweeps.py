@@ -170,7 +170,7 @@ def check_runs(configs: list[Config]) -> list[Needs]:
             key = (settings.train, settings.format, settings.limit)
             if key not in loaded:
                 loaded[key] = load_problems(settings.train, format=settings.format, limit=settings.limit)
-            together.check(chosen, config, loaded[key])
+            together.check(chosen, config, problems=loaded[key])
         except InputError as error:
             raise InputError(f"{config.name}, seed {config.seed}: {error}") from None
         needs.append(needs_of(chosen, config))

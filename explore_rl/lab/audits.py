@@ -10,7 +10,7 @@ from explore_rl.types import Problem
 
 
 def audit_of(
-    model: str | Path, asked: list[Problem], temperature: float = 1.0, top_p: float = 1.0, progress: bool = False
+    model: str | Path, asked: list[Problem], *, temperature: float = 1.0, top_p: float = 1.0, progress: bool = False
 ) -> exact.ExactAudit:
     """The exact audit of a model.
 
@@ -36,4 +36,4 @@ def audit_of(
     loaded, tokenizer = logprobs.load_model(model)
     pairs, index = exact.sequences(asked, tokenizer)
     scored = logprobs.completion_logprobs(loaded, pairs, temperature=temperature, top_p=top_p, progress=progress)
-    return exact.summarise(asked, index, scored, settings=settings | {"model": str(model)})
+    return exact.summarise(asked, index, logprobs=scored, settings=settings | {"model": str(model)})

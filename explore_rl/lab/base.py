@@ -62,7 +62,7 @@ def documents(recipe: Recipe) -> Iterator[tuple[str, str]]:
         # An expression whose value is a target of its level, and few of the rare region.
         level = countdown.LEVELS[rng.choices(levels, weights)[0]]
         numbers = [rng.randint(1, level.max_number) for _ in range(level.count)]
-        writing, value = countdown.random_expression(numbers, recipe.operator_weights, rng)
+        writing, value = countdown.random_expression(numbers, recipe.operator_weights, rng=rng)
         if value is None or value > level.max_target:
             continue
         if countdown.region(writing) == "product_of_sum" and rng.random() >= recipe.product_of_sum:
@@ -152,7 +152,7 @@ def pretrain(recipe: Recipe) -> tuple[Qwen2ForCausalLM, PreTrainedTokenizerFast]
     return model.eval(), codes
 
 
-def save(model: Qwen2ForCausalLM, codes: Any, folder: Path, texts: dict[str, str]) -> None:
+def save(model: Qwen2ForCausalLM, codes: Any, *, folder: Path, texts: dict[str, str]) -> None:
     """An ordinary Hugging Face checkpoint, float32, written aside and renamed: complete or not there.
 
     model, codes: the model and its tokenizer.

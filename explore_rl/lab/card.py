@@ -27,7 +27,7 @@ def write(recipe: Recipe, model: PreTrainedModel, tokenizer: PreTrainedTokenizer
     for name in MEASURED:
         asked = problems.load(name)
         pairs, index = exact.sequences(asked, tokenizer)
-        audit = exact.summarise(asked, index, logprobs.completion_logprobs(model, pairs))
+        audit = exact.summarise(asked, index, logprobs=logprobs.completion_logprobs(model, pairs))
         short = name.partition("?")[2].replace("&", ", ")
         passes.append(f"| {short} | " + " | ".join(f"{value:.4f}" for value in audit.pass_at_k(KS).values()) + " |")
         for region, figures in audit.regions().items():

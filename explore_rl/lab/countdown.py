@@ -296,7 +296,7 @@ def _combine(kind: str, parts: list[tuple[str, Node]]) -> Node:
             part = f"({node.mode})" if kind == PRODUCT and node.kind == SUM else node.mode
             (minus if against else plus).append(part)
         if position and value is not None:
-            value = _apply(operator, value, node.value)
+            value = _apply(operator, value, right=node.value)
     return Node(kind, value, tuple(sorted(plus, key=_short_first)), tuple(sorted(minus, key=_short_first)))
 
 
@@ -304,7 +304,7 @@ def _short_first(part: str) -> tuple[int, str]:
     return len(part), part
 
 
-def _apply(operator: str, left: Fraction, right: Fraction | None) -> Fraction | None:
+def _apply(operator: str, left: Fraction, *, right: Fraction | None) -> Fraction | None:
     """`left operator right`; None for a division by zero, here or in `right`."""
     if right is None or (operator == "/" and right == 0):
         return None
@@ -322,7 +322,7 @@ def _apply(operator: str, left: Fraction, right: Fraction | None) -> Fraction | 
 
 
 def random_expression(
-    numbers: Sequence[int], operators: dict[str, float], rng: random.Random
+    numbers: Sequence[int], operators: dict[str, float], *, rng: random.Random
 ) -> tuple[str, int | None]:
     """One random expression over the numbers in minimal writing, and its value (None unless whole and positive).
 
@@ -333,11 +333,11 @@ def random_expression(
     shuffled = list(numbers)
     rng.shuffle(shuffled)
     cumulative = dict(zip(operators, itertools.accumulate(operators.values()), strict=True))
-    _, value, writing = _random_tree(shuffled, cumulative, rng)
+    _, value, writing = _random_tree(shuffled, cumulative, rng=rng)
     return writing, value if value > 0 else None
 
 
-def _random_tree(numbers: list[int], operators: dict[str, float], rng: random.Random) -> tuple[str, int, str]:
+def _random_tree(numbers: list[int], operators: dict[str, float], *, rng: random.Random) -> tuple[str, int, str]:
     """A random expression over the numbers in this order: (kind, value, minimal writing).
 
     operators: cumulative weight of each.
@@ -345,8 +345,8 @@ def _random_tree(numbers: list[int], operators: dict[str, float], rng: random.Ra
     if len(numbers) == 1:
         return NUMBER, numbers[0], str(numbers[0])
     cut = rng.randrange(1, len(numbers))
-    left_kind, left_value, left = _random_tree(numbers[:cut], operators, rng)
-    right_kind, right_value, right = _random_tree(numbers[cut:], operators, rng)
+    left_kind, left_value, left = _random_tree(numbers[:cut], operators, rng=rng)
+    right_kind, right_value, right = _random_tree(numbers[cut:], operators, rng=rng)
     operator = rng.choices(tuple(operators), cum_weights=list(operators.values()))[0]
     if operator == "+":
         return SUM, left_value + right_value, f"{left}+{right}"

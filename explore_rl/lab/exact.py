@@ -224,11 +224,7 @@ def write_json(path: Path, data: Any) -> None:
 
 
 def summarise(
-    problems: Sequence[Problem],
-    index: Index,
-    logprobs: ArrayLike,
-    *,
-    settings: dict[str, Any] | None = None,
+    problems: Sequence[Problem], index: Index, *, logprobs: ArrayLike, settings: dict[str, Any] | None = None
 ) -> ExactAudit:
     """The audit of scored sequences.
 
@@ -252,7 +248,7 @@ def summarise(
     return ExactAudit(tuple(problem.id for problem in problems), index, scored, dict(settings or {}))
 
 
-def compare(base: ExactAudit, tuned: ExactAudit, eps_ladder: Sequence[float] = EPS_LADDER) -> dict[str, Any]:
+def compare(base: ExactAudit, tuned: ExactAudit, *, eps_ladder: Sequence[float] = EPS_LADDER) -> dict[str, Any]:
     """What tuning did to the support, exactly, at each threshold.
 
     Returns {"eps": [...], "pass_at_k": {"base", "tuned"}, "regions": {"base", "tuned"},

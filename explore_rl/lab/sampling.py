@@ -69,8 +69,8 @@ def draw(
 def draw_all(
     model: PreTrainedModel,
     tokenizer: Any,
-    problems: Sequence[Problem],
     *,
+    problems: Sequence[Problem],
     draws: int,
     top_p: float = 1.0,
     seed: int = 0,

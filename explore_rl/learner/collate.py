@@ -28,7 +28,9 @@ class Sequence:
         return len(self.tokens)
 
 
-def collate(sequences: list[Sequence], batch: MicroBatch, device: torch.device) -> tuple[Tokens, list[int], list[int]]:
+def collate(
+    sequences: list[Sequence], batch: MicroBatch, *, device: torch.device
+) -> tuple[Tokens, list[int], list[int]]:
     """The tensors of a micro-batch.
 
     One token is read all the same in a micro-batch that is empty (a rank that has to keep step) or asks for none.

@@ -86,8 +86,8 @@ class _ChunkedReadouts(torch.autograd.Function):
                 for readout, gradient, values in zip(ctx.readouts, gradients, outputs, strict=True)
                 if gradient is not None
             ]
-            d_logits = _by_logits(log_p, targets[rows], own)
-            d_hidden[rows] = _project_back(d_logits, hidden[rows], weight, d_weight)
+            d_logits = _by_logits(log_p, targets[rows], own=own)
+            d_hidden[rows] = _project_back(d_logits, hidden[rows], weight=weight, d_weight=d_weight)
             ctx.tick()
         return d_hidden, d_weight.to(weight.dtype), None, None, None
 
@@ -99,7 +99,7 @@ class _Read:
         self.readout, self.gradient, self.values = readout, gradient, values
 
 
-def _by_logits(log_p: Tensor, targets: Tensor, own: list[_Read]) -> Tensor:
+def _by_logits(log_p: Tensor, targets: Tensor, *, own: list[_Read]) -> Tensor:
     """The gradient by the logits, [n, V]."""
     parts: list[Tensor] = []
     with_formula: dict[float, list[_Read]] = defaultdict(list)  # by temperature
@@ -110,15 +110,15 @@ def _by_logits(log_p: Tensor, targets: Tensor, own: list[_Read]) -> Tensor:
         else:
             others.append(read)
     for temperature, reads in with_formula.items():
-        parts.append(_by_formula(at_temperature(log_p, temperature), targets, reads, temperature=temperature))
+        parts.append(_by_formula(at_temperature(log_p, temperature), targets, reads=reads, temperature=temperature))
     if others:
-        by_log_p = _by_autograd(log_p, targets, others)
+        by_log_p = _by_autograd(log_p, targets, reads=others)
         if by_log_p is not None:
             parts.append(by_log_p - log_p.exp() * by_log_p.sum(1, keepdim=True))
     return sum(parts[1:], start=parts[0]) if parts else torch.zeros_like(log_p)
 
 
-def _by_formula(log_q: Tensor, targets: Tensor, reads: list[_Read], *, temperature: float) -> Tensor:
+def _by_formula(log_q: Tensor, targets: Tensor, *, reads: list[_Read], temperature: float) -> Tensor:
     """The part of log-probability and entropy at one temperature, whose distribution is log_q."""
     q = log_q.exp()
     total: Tensor | None = None
@@ -134,7 +134,7 @@ def _by_formula(log_q: Tensor, targets: Tensor, reads: list[_Read], *, temperatu
     return total if temperature == 1.0 else total.div_(temperature)
 
 
-def _by_autograd(log_p: Tensor, targets: Tensor, reads: list[_Read]) -> Tensor | None:
+def _by_autograd(log_p: Tensor, targets: Tensor, *, reads: list[_Read]) -> Tensor | None:
     """The gradient by log p of readouts without a formula; None if none of them has any."""
     with torch.enable_grad():
         leaf = log_p.detach().requires_grad_()
@@ -173,7 +173,7 @@ def _logits(hidden: Tensor, weight: Tensor) -> Tensor:
     return logits
 
 
-def _project_back(d_logits: Tensor, hidden: Tensor, weight: Tensor, d_weight: Tensor) -> Tensor:
+def _project_back(d_logits: Tensor, hidden: Tensor, *, weight: Tensor, d_weight: Tensor) -> Tensor:
     """The gradient by `hidden`; that by the weight is added to `d_weight`, which is not rounded on the way."""
     if not _is_half(hidden):
         d_weight.addmm_(d_logits.T, hidden)

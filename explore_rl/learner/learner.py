@@ -153,7 +153,7 @@ class Learner:
         from explore_rl.learner.collate import Sequence
 
         readouts = tuple(readouts)
-        check_readouts(readouts, model, self.needs)
+        check_readouts(readouts, model, needs=self.needs)
         if not sequences:
             return []
         items = [Sequence(np.asarray(tokens, dtype=np.int32), prompt) for tokens, prompt in sequences]
@@ -171,7 +171,7 @@ class Learner:
         return in_order
 
     def update(
-        self, minibatches: list[list[Row]], terms: list[LossTerm], readouts: tuple[Readout, ...] = ()
+        self, minibatches: list[list[Row]], terms: list[LossTerm], *, readouts: tuple[Readout, ...] = ()
     ) -> list[UpdateReport]:
         """One optimizer step for each mini-batch, in order, of each model that its rows feed a term of.
 
@@ -193,12 +193,14 @@ class Learner:
         if readouts:
             for number, (rows, parts) in enumerate(zip(minibatches, by_minibatch, strict=True)):
                 own = [answer[number].read for answer in answers]
-                reports[number].read = _read_by_row(rows, parts, own, {t.name for t in terms if t.model == "policy"})
+                reports[number].read = _read_by_row(
+                    rows, parts, read=own, terms={t.name for t in terms if t.model == "policy"}
+                )
         return reports
 
     def refresh_base(self) -> None:
         """The frozen base model becomes the policy as it is now."""
-        check_readouts((), "base", self.needs)
+        check_readouts((), "base", needs=self.needs)
         self._all("refresh_base", [()] * len(self.actors), doing="refresh the base model")
 
     def reset_optimizer(self) -> None:
@@ -351,7 +353,7 @@ class Learner:
 
 
 def _read_by_row(
-    rows: list[Row], parts: list[list[Part]], read: list[list[Any]], terms: set[str]
+    rows: list[Row], parts: list[list[Part]], *, read: list[list[Any]], terms: set[str]
 ) -> list[tuple[np.ndarray, ...] | None]:
     """What the ranks read of the policy, in the order of the rows.
 

@@ -81,7 +81,7 @@ def loss_of(terms: Iterable[LossTerm], outputs: Outputs, *, whole: Whole, sums: 
     total = outputs.values[outputs.first].new_zeros(())
     for term, feeding in _fed(terms, outputs):
         keywords = {**term.params, **whole.get(term.name, {})}
-        per_token = _per_token(term, "function", term.function(*feeding.inputs, **keywords), feeding)
+        per_token = _per_token(term, "function", values=term.function(*feeding.inputs, **keywords), feeding=feeding)
         part = (feeding.weight(term.name) * per_token).sum()
         total = total + part
         # What is reported of it.
@@ -112,7 +112,7 @@ def add_parts(terms: Iterable[LossTerm], outputs: Outputs, parts: Parts) -> None
         if term.gathered is not None:
             numbers = term.gathered(*feeding.inputs, **term.params)
             for column in numbers.unbind(1) if numbers.dim() == 2 else [numbers]:
-                _per_token(term, "gathered", column, feeding)
+                _per_token(term, "gathered", values=column, feeding=feeding)
             before = [own["gathered"]] if "gathered" in own else []
             own["gathered"] = np.concatenate([*before, numbers.double().cpu().numpy()])
 
@@ -140,10 +140,10 @@ def _fed(terms: Iterable[LossTerm], outputs: Outputs) -> Iterator[tuple[LossTerm
     for term in sorted(terms, key=lambda term: term.name):
         feeding = [i for i, row in enumerate(outputs.rows) if term.name in row.terms and outputs.counts[i]]
         if feeding:
-            yield term, _feeding(term, outputs, feeding)
+            yield term, _feeding(term, outputs, feeding=feeding)
 
 
-def _feeding(term: LossTerm, outputs: Outputs, feeding: list[int]) -> _Feeding:
+def _feeding(term: LossTerm, outputs: Outputs, *, feeding: list[int]) -> _Feeding:
     """What the rows `feeding` give the term to read."""
     first = outputs.values[outputs.first]
     at = torch.from_numpy(np.concatenate([outputs.places[i] for i in feeding])).to(first.device)
@@ -168,7 +168,7 @@ def _joined(arrays: Iterable[np.ndarray], like: Tensor) -> Tensor:
     return torch.from_numpy(np.concatenate(list(arrays))).to(like)
 
 
-def _per_token(term: LossTerm, what: str, values: Any, feeding: _Feeding) -> Tensor:
+def _per_token(term: LossTerm, what: str, *, values: Any, feeding: _Feeding) -> Tensor:
     """`values`. Raises ValueError unless they are a number for each token."""
     if values.shape != feeding.inputs[0].shape:
         tokens = len(feeding.inputs[0])

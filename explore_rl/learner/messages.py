@@ -79,7 +79,7 @@ class UpdateReport:
 # --- what is refused --------------------------------------------------------------------------------------------------
 
 
-def check_readouts(readouts: tuple[Readout, ...], model: str, needs: LearnerNeeds) -> None:
+def check_readouts(readouts: tuple[Readout, ...], model: str, *, needs: LearnerNeeds) -> None:
     """Raises ValueError for readouts that `model` cannot give."""
     if not needs.has(model):
         raise ValueError(
@@ -99,7 +99,7 @@ def check_terms(terms: list[LossTerm], needs: LearnerNeeds) -> None:
     for term in terms:
         if term.model not in TRAINED:
             raise ValueError(f'loss term {term.name!r}: model="{term.model}": expected {" or ".join(TRAINED)}')
-        check_readouts(tuple(term.readouts), term.model, needs)
+        check_readouts(tuple(term.readouts), term.model, needs=needs)
         for readout in term.readouts:
             if not readout.per_token:
                 raise ValueError(f"loss term {term.name!r}: {readout.name} is no number a token")

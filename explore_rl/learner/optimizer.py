@@ -12,7 +12,7 @@ from explore_rl.config.schema import Config, LearnerConfig
 
 
 def make_optimizer(
-    config: LearnerConfig, parameters: Iterable[torch.nn.Parameter], peak: float | None = None
+    config: LearnerConfig, parameters: Iterable[torch.nn.Parameter], *, peak: float | None = None
 ) -> torch.optim.Optimizer:
     """AdamW, or plain SGD. PyTorch's own: a resumed run continues bit for bit, which DeepSpeed's CPU Adam does not.
 
@@ -25,7 +25,7 @@ def make_optimizer(
     return torch.optim.AdamW(parameters, lr=peak, betas=(first, second), weight_decay=config.weight_decay)
 
 
-def learning_rate(config: Config, step: int, peak: float | None = None) -> float:
+def learning_rate(config: Config, step: int, *, peak: float | None = None) -> float:
     """The learning rate of optimizer step `step`, counted from 0.
 
     Linear warm-up; then constant, or down to min_learning_rate by a cosine or a straight line. The schedule ends at
@@ -45,7 +45,7 @@ def learning_rate(config: Config, step: int, peak: float | None = None) -> float
     return learner.min_learning_rate + (peak - learner.min_learning_rate) * left
 
 
-def deepspeed_settings(config: Config, kind: str, model: torch.nn.Module) -> dict[str, Any]:
+def deepspeed_settings(config: Config, kind: str, *, model: torch.nn.Module) -> dict[str, Any]:
     """DeepSpeed's config. Rows carry their weights, so nothing is divided by batch sizes or accumulation steps here."""
     learner = config.learner
     numbers = sum(getattr(p, "ds_numel", p.numel()) for p in model.parameters())

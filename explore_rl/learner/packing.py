@@ -169,7 +169,7 @@ def plan(
         lines.sort(key=lambda line: -_width(line, lengths))
         make = partial(_cut, lines, lengths)
         widths = [_width(line, lengths) for line in lines]
-    drafts = _even(make, widths, budget, ranks=ranks)
+    drafts = _even(make, widths, budget=budget, ranks=ranks)
     # Halve the widest until all ranks get the same number, so that no rank waits for another.
     while len(drafts) % ranks:
         widest = max(range(len(drafts)), key=lambda i: (drafts[i].num_bundles > 1, drafts[i].area))
@@ -179,7 +179,7 @@ def plan(
     return [[draft.lines for draft in drafts[rank::ranks]] for rank in range(ranks)]
 
 
-def _even(make: Callable[[int], list[Draft]], widths: list[int], budget: int, *, ranks: int) -> list[Draft]:
+def _even(make: Callable[[int], list[Draft]], widths: list[int], *, budget: int, ranks: int) -> list[Draft]:
     """As many micro-batches as the budget needs, up to a multiple of the ranks, and of even size.
 
     They come out even because none is larger than that number makes necessary.

@@ -118,7 +118,7 @@ class LearnerRank:
         self.frozen = self._load().eval().requires_grad_(False)
         if self.config.learner.zero_stage == 3:  # its shards are made whole layer by layer too
             self.frozen, *_ = deepspeed.initialize(
-                model=self.frozen, config=deepspeed_settings(self.config, self.kind, self.frozen)
+                model=self.frozen, config=deepspeed_settings(self.config, self.kind, model=self.frozen)
             )
 
     def _load(self, **kind: Any) -> Policy:
@@ -177,7 +177,7 @@ class LearnerRank:
         forward.eval()
         answers: list[Any] = [None] * len(shard.items)
         for batch in shard.micro_batches:
-            tokens, order, counts = collate(shard.items, batch, self.device)
+            tokens, order, counts = collate(shard.items, batch, device=self.device)
             values = [value.float().cpu().numpy() for value in forward(tokens, readouts)]
             ends = np.cumsum(counts)
             for place, (i, begin, end) in enumerate(zip(order, ends - counts, ends, strict=True)):
@@ -200,11 +200,11 @@ class LearnerRank:
         The reports are the same on every rank, but for what was read of its own rows.
         """
         by_name = {term.name: term for term in terms}
-        reports = [self._update(parts, by_name, readouts) for parts in minibatches]
+        reports = [self._update(parts, by_name, readouts=readouts) for parts in minibatches]
         device.release_unused_memory(self.config, self.kind)
         return reports
 
-    def _update(self, parts: list[Part], terms: dict[str, LossTerm], readouts: tuple[Readout, ...]) -> UpdateReport:
+    def _update(self, parts: list[Part], terms: dict[str, LossTerm], *, readouts: tuple[Readout, ...]) -> UpdateReport:
         sums: Any = Counter()
         read: list[Any] = []
         norms: dict[str, float] = {}
@@ -214,7 +214,7 @@ class LearnerRank:
             trained.begin()
             of_rows: list[Any] = [None] * len(part.shard.items) if readouts and part.model == "policy" else []
             finite = self._accumulate(
-                trained, part, [terms[name] for name in part.terms], sums=sums, readouts=readouts, read=of_rows
+                trained, part, terms=[terms[name] for name in part.terms], sums=sums, readouts=readouts, read=of_rows
             )
             read += of_rows
             norms[part.model] = trained.end(finite, self)
@@ -231,8 +231,8 @@ class LearnerRank:
         self,
         trained: Trained,
         part: Part,
-        terms: list[LossTerm],
         *,
+        terms: list[LossTerm],
         sums: dict[str, float],
         readouts: tuple[Readout, ...] = (),
         read: list[Any] | None = None,
@@ -245,7 +245,7 @@ class LearnerRank:
         read: where it goes, by row of the part; empty or None: nothing is read.
         """
         whole = self._whole(trained, part, terms) if wants_whole(terms) else {}
-        for outputs in self._outputs(trained, part, terms, readouts if read else ()):
+        for outputs in self._outputs(trained, part, terms=terms, besides=readouts if read else ()):
             if read:
                 for i, values in outputs.read:
                     read[i] = values
@@ -267,14 +267,14 @@ class LearnerRank:
         wanting = [term for term in terms if wants_whole([term])]
         own: dict[str, Any] = {}
         trained.engine.eval()
-        for outputs in self._outputs(trained, part, wanting):
+        for outputs in self._outputs(trained, part, terms=wanting):
             add_parts(wanting, outputs, own)
             self.progress += 1
         trained.engine.train()
         return joined_parts(self._from_all(own), torch.empty(0, device=self.device))
 
     def _outputs(
-        self, trained: Trained, part: Part, terms: list[LossTerm], besides: tuple[Readout, ...] = ()
+        self, trained: Trained, part: Part, *, terms: list[LossTerm], besides: tuple[Readout, ...] = ()
     ) -> Iterator[Outputs]:
         """The forward passes of all micro-batches, with what the terms read, and what else is read."""
         first = first_readout(part.model, self.config.rollout.temperature)
@@ -283,9 +283,9 @@ class LearnerRank:
         items = part.shard.items
         sequences = [Sequence(row.tokens, row.prompt_length, row.mask != 0) for row in items]
         for batch in part.shard.micro_batches:
-            tokens, order, counts = collate(sequences, batch, self.device)
+            tokens, order, counts = collate(sequences, batch, device=self.device)
             values = dict(zip(readouts, trained.engine(tokens, readouts), strict=True))
-            read = _by_row(order, counts, [values[readout] for readout in besides])
+            read = _by_row(order, counts, values=[values[readout] for readout in besides])
             yield Outputs([items[i] for i in order], counts, first, {r: values[r] for r in own}, read)
 
     def refresh_base(self) -> None:
@@ -351,7 +351,7 @@ class LearnerRank:
         self.progress += 1
 
 
-def _by_row(order: list[int], counts: list[int], values: list[torch.Tensor]) -> list[tuple[int, tuple]]:
+def _by_row(order: list[int], counts: list[int], *, values: list[torch.Tensor]) -> list[tuple[int, tuple]]:
     """(row's number, its values) of a micro-batch. values: [sum(counts)] each, in the order of the rows."""
     if not values:
         return []

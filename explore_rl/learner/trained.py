@@ -34,8 +34,8 @@ class Trained:
         self.engine: Any
         self.engine, *_ = deepspeed.initialize(
             model=model,
-            optimizer=make_optimizer(config.learner, model.parameters(), peak),
-            config=deepspeed_settings(config, kind, model),
+            optimizer=make_optimizer(config.learner, model.parameters(), peak=peak),
+            config=deepspeed_settings(config, kind, model=model),
         )
         # Stage 0 reduces here and not in step(), so that the gradient's norm is known before the step is made.
         self.engine.enable_backward_allreduce = config.learner.zero_stage > 0
@@ -48,7 +48,7 @@ class Trained:
 
     def begin(self) -> float:
         """Before the micro-batches of a step. Returns the step's learning rate."""
-        rate = learning_rate(self.config, self.steps_taken, self.peak)
+        rate = learning_rate(self.config, self.steps_taken, peak=self.peak)
         for group in self.engine.optimizer.param_groups:
             group["lr"] = rate
         self.engine.train()

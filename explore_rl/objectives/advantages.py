@@ -28,7 +28,7 @@ def grpo(rewards: np.ndarray, counts: np.ndarray | None = None, *, divide_by_std
     """
     rewards, counts = _arrays(rewards, counts)
     mean = rewards[counts].mean() if counts.any() else 0.0
-    return _scaled(rewards - mean, rewards[counts], divide_by_std)
+    return _scaled(rewards - mean, rewards[counts], divide_by_std=divide_by_std)
 
 
 def dr_grpo(rewards: np.ndarray, counts: np.ndarray | None = None, *, divide_by_std: bool = False) -> np.ndarray:
@@ -53,14 +53,14 @@ def rloo(rewards: np.ndarray, counts: np.ndarray | None = None, *, divide_by_std
     others = counts.sum() - counts  # how many samples count besides the sample itself
     total = rewards[counts].sum() - np.where(counts, rewards, 0.0)
     baseline = np.divide(total, others, out=np.zeros_like(rewards), where=others > 0)
-    return _scaled(rewards - baseline, rewards[counts], divide_by_std)
+    return _scaled(rewards - baseline, rewards[counts], divide_by_std=divide_by_std)
 
 
 ADVANTAGES = {"grpo": grpo, "dr_grpo": dr_grpo, "rloo": rloo}
 
 
 def group_advantages(
-    name: str, rewards: np.ndarray, counts: np.ndarray | None = None, *, divide_by_std: bool | None = None
+    name: str, rewards: np.ndarray, *, counts: np.ndarray | None = None, divide_by_std: bool | None = None
 ) -> np.ndarray:
     """The advantage called `name`. divide_by_std: None does what the method's paper does.
 
@@ -79,7 +79,7 @@ def _arrays(rewards: np.ndarray, counts: np.ndarray | None) -> tuple[np.ndarray,
     return rewards, counts
 
 
-def _scaled(centred: np.ndarray, counted: np.ndarray, divide_by_std: bool) -> np.ndarray:
+def _scaled(centred: np.ndarray, counted: np.ndarray, *, divide_by_std: bool) -> np.ndarray:
     """`centred` rewards over the spread of the rewards that count."""
     std = counted.std(ddof=1) if len(counted) > 1 else 0.0
     # Divided by a spread of rounding size, a sample outside the statistics would be worth a million.

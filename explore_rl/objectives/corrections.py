@@ -11,7 +11,7 @@ from scipy.special import logsumexp
 MAX_LOG_RATIO = 20.0
 
 
-def truncated_importance(old_logprob: np.ndarray, rollout_logprob: np.ndarray, cap: float) -> np.ndarray:
+def truncated_importance(old_logprob: np.ndarray, rollout_logprob: np.ndarray, *, cap: float) -> np.ndarray:
     """min(pi_old / pi_rollout, cap) per token: corrects for the trainer's and the engine's different arithmetic.
 
     Both compute with the same weights. Truncated importance sampling (https://fengyao.notion.site/off-policy-rl).
@@ -24,7 +24,7 @@ def truncated_importance(old_logprob: np.ndarray, rollout_logprob: np.ndarray, c
     return np.minimum(np.exp(np.clip(gap, -MAX_LOG_RATIO, MAX_LOG_RATIO)), cap)
 
 
-def mixture_weight(logprob: np.ndarray, component_logprobs: np.ndarray, shares: np.ndarray) -> np.ndarray:
+def mixture_weight(logprob: np.ndarray, component_logprobs: np.ndarray, *, shares: np.ndarray) -> np.ndarray:
     """w(y) = pi(y) / sum_j share_j q_j(y), the balance heuristic (Veach and Guibas 1995, section 3.3).
 
     One weight a sequence, in float64. With the policy itself among the components, w <= 1 / share_policy.
@@ -38,7 +38,7 @@ def mixture_weight(logprob: np.ndarray, component_logprobs: np.ndarray, shares: 
     Half from the policy, half from a component that gives y twice the probability: w = p / (p / 2 + 2 p / 2) = 2/3.
 
     >>> policy, other = np.log([0.1]), np.log([0.2])
-    >>> mixture_weight(policy, np.stack([policy, other]), np.array([0.5, 0.5])).round(6).tolist()
+    >>> mixture_weight(policy, np.stack([policy, other]), shares=np.array([0.5, 0.5])).round(6).tolist()
     [0.666667]
     """
     components = np.asarray(component_logprobs, dtype=np.float64)

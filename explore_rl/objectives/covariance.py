@@ -50,8 +50,8 @@ def clip_cov(
     """
     ratio = ratio_of(logprob - old_logprob)
     bounds = {"clip_low": clip_low, "clip_high": clip_high, "cov_low": cov_low, "cov_high": cov_high}
-    taken = drawn(logprob, old_logprob, advantage, **bounds, share=share, gathered=gathered)
-    return torch.where(taken, 0.0, clipped(ratio, advantage, clip_low, clip_high))
+    taken = drawn(logprob, old_logprob, advantage=advantage, **bounds, share=share, gathered=gathered)
+    return torch.where(taken, 0.0, clipped(ratio, advantage, clip_low=clip_low, clip_high=clip_high))
 
 
 def kl_cov(
@@ -81,7 +81,7 @@ def kl_cov(
     [-1.3069, 0.0, 0.0]
     """
     drift = (logprob - old_logprob).abs()
-    held = (covariance(logprob, advantage, gathered) >= least_of_top(gathered, share)) & (drift > ROUNDING)
+    held = (covariance(logprob, advantage, gathered=gathered) >= least_of_top(gathered, share)) & (drift > ROUNDING)
     return -advantage * ratio_of(logprob - old_logprob) + torch.where(held, coefficient * drift, 0.0)
 
 
@@ -99,12 +99,12 @@ def clip_cov_metrics(
 ) -> dict[str, Tensor]:
     """Per token: whether it was left out, its covariance, whether clipping holds it, the ratio and k3."""
     bounds = {"clip_low": clip_low, "clip_high": clip_high, "cov_low": cov_low, "cov_high": cov_high}
-    taken = drawn(logprob, old_logprob, advantage, **bounds, share=share, gathered=gathered)
+    taken = drawn(logprob, old_logprob, advantage=advantage, **bounds, share=share, gathered=gathered)
     moved = moved_figures(logprob, old_logprob)
     return {
         "left_out": taken.float(),
-        "covariance": covariance(logprob, advantage, gathered),
-        **clipped_figures(moved["ratio"], advantage, clip_low, clip_high),
+        "covariance": covariance(logprob, advantage, gathered=gathered),
+        **clipped_figures(moved["ratio"], advantage, clip_low=clip_low, clip_high=clip_high),
         **moved,
     }
 
@@ -119,7 +119,7 @@ def kl_cov_metrics(
     gathered: Tensor,
 ) -> dict[str, Tensor]:
     """Per token: whether it is among the largest, its covariance, the ratio and k3."""
-    cov = covariance(logprob, advantage, gathered)
+    cov = covariance(logprob, advantage, gathered=gathered)
     largest = (cov >= least_of_top(gathered, share)).float()
     return {"pulled_back": largest, "covariance": cov, **moved_figures(logprob, old_logprob)}
 
@@ -134,11 +134,11 @@ def of_tokens(
 ) -> Tensor:
     """What both have to know of every token, [N, 3]: log-probability, advantage, and 1 where clipping holds it."""
     ratio = ratio_of(logprob - old_logprob)
-    held = clipped_figures(ratio, advantage, clip_low, clip_high)["clip_fraction"]
+    held = clipped_figures(ratio, advantage, clip_low=clip_low, clip_high=clip_high)["clip_fraction"]
     return torch.stack([logprob, advantage, held.to(logprob.dtype)], dim=1)
 
 
-def covariance(logprob: Tensor, advantage: Tensor, gathered: Tensor) -> Tensor:
+def covariance(logprob: Tensor, advantage: Tensor, *, gathered: Tensor) -> Tensor:
     """cov of tokens, [N], float64 and without gradient. gathered: of all tokens of the mini-batch."""
     means = gathered.double().mean(0)
     return (logprob.detach().double() - means[0]) * (advantage.double() - means[1])
@@ -146,7 +146,7 @@ def covariance(logprob: Tensor, advantage: Tensor, gathered: Tensor) -> Tensor:
 
 def least_of_top(gathered: Tensor, share: float) -> Tensor:
     """From which covariance on a token is among the top `share`: half-way to the next, so that rounding moves none."""
-    every = covariance(gathered[:, 0], gathered[:, 1], gathered)
+    every = covariance(gathered[:, 0], gathered[:, 1], gathered=gathered)
     count = max(1, int(share * len(every)))
     largest = every.topk(min(count + 1, len(every))).values
     return largest[-2:].mean() if count < len(every) else largest[-1]
@@ -155,8 +155,8 @@ def least_of_top(gathered: Tensor, share: float) -> Tensor:
 def drawn(
     logprob: Tensor,
     old_logprob: Tensor,
-    advantage: Tensor,
     *,
+    advantage: Tensor,
     clip_low: float,
     clip_high: float,
     cov_low: float,
@@ -170,7 +170,7 @@ def drawn(
     """
 
     def eligible(tokens: Tensor) -> Tensor:
-        cov = covariance(tokens[:, 0], tokens[:, 1], gathered)
+        cov = covariance(tokens[:, 0], tokens[:, 1], gathered=gathered)
         return (cov > cov_low) & (cov < cov_high) & (tokens[:, 2] == 0)
 
     wanted = max(1, int(share * len(gathered))) if share else 0

@@ -44,12 +44,12 @@ def k3(logprob: Tensor, reference_logprob: Tensor) -> Tensor:
     return torch.exp((-d).clamp(max=MAX_LOG_RATIO)) + d - 1
 
 
-def in_reward(name: str, logprob: np.ndarray, reference_logprob: np.ndarray) -> float:
+def in_reward(name: str, logprob: np.ndarray, *, reference_logprob: np.ndarray) -> float:
     """The estimate of a whole sequence, to be subtracted from its reward: the sum of k1, k2 or k3 over its tokens.
 
     name: "k1", "k2" or "k3". [T], [T] -> number, computed in float64.
 
-    >>> round(in_reward("k1", np.log([0.5, 0.5]), np.log([0.25, 0.5])), 4)
+    >>> round(in_reward("k1", np.log([0.5, 0.5]), reference_logprob=np.log([0.25, 0.5])), 4)
     0.6931
     """
     estimator = {"k1": k1, "k2": k2, "k3": k3}[name]

@@ -73,11 +73,11 @@ class FirstUpdate:
         whole = [now if column == OLD else next(columns) for column in self.columns]
         if self.cap is not None:
             place = self.columns.index(ADVANTAGE)
-            whole[place] = whole[place] * correction(now, next(columns), self.cap)
+            whole[place] = whole[place] * correction(now, next(columns), cap=self.cap)
         return self.function(logprob, *whole, **params)
 
 
-def correction(now: Tensor, engine: Tensor, cap: float) -> Tensor:
+def correction(now: Tensor, engine: Tensor, *, cap: float) -> Tensor:
     """min(pi / pi_engine, cap) of each token; 1 where `engine` is +inf. [N], [N] -> [N]."""
     ratio = torch.exp((now - engine).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)).clamp(max=cap)
     return torch.where(torch.isposinf(engine), torch.ones_like(ratio), ratio)

@@ -35,10 +35,12 @@ def gspo(
     >>> [round(x, 5) for x in gspo(new, old, torch.ones(3), torch.tensor([0, 0, 1]), 0.2, 0.2).tolist()]
     [-1.1, -1.1, -1.0]
     """
-    return clipped(sequence_ratio(logprob, old_logprob, sequence), advantage, clip_low, clip_high)
+    return clipped(
+        sequence_ratio(logprob, old_logprob, sequence=sequence), advantage, clip_low=clip_low, clip_high=clip_high
+    )
 
 
-def sequence_ratio(logprob: Tensor, old_logprob: Tensor, sequence: Tensor) -> Tensor:
+def sequence_ratio(logprob: Tensor, old_logprob: Tensor, *, sequence: Tensor) -> Tensor:
     """s_t of `gspo`, [N]: the same number for each token of a sequence, with the gradient of that token alone."""
     mean = torch.segment_reduce((logprob - old_logprob).detach(), "mean", lengths=sequence.bincount())
     return ratio_of(mean[sequence] + (logprob - logprob.detach()))
@@ -53,8 +55,8 @@ def gspo_metrics(
     clip_high: float = 4e-4,
 ) -> dict[str, Tensor]:
     """Per token: whether its sequence is clipped (above, below, either), s, and the token's own ratio and k3."""
-    ratio = sequence_ratio(logprob, old_logprob, sequence)
-    figures = clipped_figures(ratio, advantage, clip_low, clip_high)
+    ratio = sequence_ratio(logprob, old_logprob, sequence=sequence)
+    figures = clipped_figures(ratio, advantage, clip_low=clip_low, clip_high=clip_high)
     return {**figures, "sequence_ratio": ratio, **moved_figures(logprob, old_logprob)}
 
 

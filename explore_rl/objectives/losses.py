@@ -26,12 +26,12 @@ def ratio_of(log_ratio: Tensor) -> Tensor:
     return torch.exp(log_ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO))
 
 
-def clipped(ratio: Tensor, advantage: Tensor, clip_low: float, clip_high: float) -> Tensor:
+def clipped(ratio: Tensor, advantage: Tensor, *, clip_low: float, clip_high: float) -> Tensor:
     """max(-A ratio, -A clip(ratio, 1 - clip_low, 1 + clip_high)), whatever the ratio is of. [N], [N] -> [N]."""
     return torch.maximum(-advantage * ratio, -advantage * ratio.clamp(1 - clip_low, 1 + clip_high))
 
 
-def clipped_figures(ratio: Tensor, advantage: Tensor, clip_low: float, clip_high: float) -> dict[str, Tensor]:
+def clipped_figures(ratio: Tensor, advantage: Tensor, *, clip_low: float, clip_high: float) -> dict[str, Tensor]:
     """Per token: whether `clipped` takes the gradient away (above, below, either). [N] each."""
     high = ((advantage > 0) & (ratio > 1 + clip_high)).float()
     low = ((advantage < 0) & (ratio < 1 - clip_low)).float()
@@ -80,7 +80,7 @@ def ppo_clip(
     >>> [round(x, 5) for x in loss.tolist()], [round(x, 5) for x in new.grad.tolist()]
     ([2.0, 3.0], [2.0, 0.0])
     """
-    loss = clipped(ratio_of(logprob - old_logprob), advantage, clip_low, clip_high)
+    loss = clipped(ratio_of(logprob - old_logprob), advantage, clip_low=clip_low, clip_high=clip_high)
     if dual_clip is None:
         return loss
     return torch.where(advantage < 0, torch.minimum(loss, -dual_clip * advantage), loss)
@@ -107,7 +107,7 @@ def ppo_clip_metrics(
     ([1.0, 1.0], [0.0, 1.0])
     """
     moved = moved_figures(logprob, old_logprob)
-    metrics = {**clipped_figures(moved["ratio"], advantage, clip_low, clip_high), **moved}
+    metrics = {**clipped_figures(moved["ratio"], advantage, clip_low=clip_low, clip_high=clip_high), **moved}
     if dual_clip is not None:
         dual = ((advantage < 0) & (moved["ratio"] > dual_clip)).float()
         metrics |= {"clip_fraction": metrics["clip_fraction"] + dual, "clip_fraction_dual": dual}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 
-def row_weights(lengths: np.ndarray, aggregation: str, max_new_tokens: int) -> np.ndarray:
+def row_weights(lengths: np.ndarray, aggregation: str, *, max_new_tokens: int) -> np.ndarray:
     """Weight of every token of each row, [n] float64; 0 for empty rows.
 
     lengths: unmasked completion tokens of each row, [n].
@@ -18,13 +18,13 @@ def row_weights(lengths: np.ndarray, aggregation: str, max_new_tokens: int) -> n
     to be in that divisor.
 
     >>> lengths = np.array([1, 3])
-    >>> row_weights(lengths, "token", 8).tolist()
+    >>> row_weights(lengths, "token", max_new_tokens=8).tolist()
     [0.25, 0.25]
-    >>> row_weights(lengths, "sequence", 8).round(4).tolist()
+    >>> row_weights(lengths, "sequence", max_new_tokens=8).round(4).tolist()
     [0.5, 0.1667]
-    >>> row_weights(lengths, "constant", 8).tolist()
+    >>> row_weights(lengths, "constant", max_new_tokens=8).tolist()
     [0.0625, 0.0625]
-    >>> row_weights(np.array([1, 0]), "constant", 8).tolist()
+    >>> row_weights(np.array([1, 0]), "constant", max_new_tokens=8).tolist()
     [0.0625, 0.0]
     """
     lengths = np.asarray(lengths, dtype=np.float64)

@@ -86,11 +86,11 @@ def own(row: Row, options: Options) -> Problem:
         if near:
             raise row.error(key, f"unknown; did you mean {near[0]!r}? (keys of your own go into metadata)")
     verifier = options.verifier or row.text("verifier")
-    metadata = parsed(row, "metadata", dict, "an object") or {}
+    metadata = parsed(row, "metadata", kind=dict, what="an object") or {}
     return Problem(
         id=identity_of(row, "id"),
         prompt=prompt_of(row, "prompt"),
-        answer=checked_answer(row, "answer", row.values.get("answer"), verifier),
+        answer=checked_answer(row, "answer", answer=row.values.get("answer"), verifier=verifier),
         verifier=verifier,
         traces=traces_of(row, "traces"),
         benchmark=options.benchmark or row.optional_text("benchmark"),
@@ -102,16 +102,18 @@ def verl(row: Row, options: Options) -> Problem:
     """verl: data_source, prompt (messages), ability, reward_model {style, ground_truth}, extra_info {split, index};
     LUFFY adds target."""
     source = row.text("data_source")
-    reward = parsed(row, "reward_model", dict, "an object with ground_truth")
+    reward = parsed(row, "reward_model", kind=dict, what="an object with ground_truth")
     if reward is None or reward.get("ground_truth") is None:
         raise row.error("reward_model", f"expected an object with ground_truth, got {describe(reward)}")
-    extra = parsed(row, "extra_info", dict, "an object") or {}
-    verifier = options.verifier or extra.get("verifier") or _verifier_of_source(row, source, row.values.get("ability"))
+    extra = parsed(row, "extra_info", kind=dict, what="an object") or {}
+    verifier = (
+        options.verifier or extra.get("verifier") or _verifier_of_source(row, source, ability=row.values.get("ability"))
+    )
     truth = reward["ground_truth"]
     if verifier == "text" and isinstance(truth, dict) and isinstance(truth.get("target"), (str, list)):
         truth = truth["target"]  # Search-R1's form
     if extra.get("answer_json") is not None:  # what `writing` wrote comes back as it was
-        truth = json_of(row, "extra_info", extra["answer_json"])
+        truth = json_of(row, "extra_info", text=extra["answer_json"])
     index = extra.get("index")
     known = isinstance(index, (int, str)) and not isinstance(index, bool) and index not in ("", -1)
     identity = extra.get("id") or (
@@ -120,7 +122,7 @@ def verl(row: Row, options: Options) -> Problem:
     return Problem(
         id=str(identity),
         prompt=prompt_of(row, "prompt"),
-        answer=checked_answer(row, "reward_model", truth, verifier),
+        answer=checked_answer(row, "reward_model", answer=truth, verifier=verifier),
         verifier=verifier,
         traces=_verl_traces(row, extra),
         benchmark=options.benchmark or (extra.get("benchmark") if "traces_json" in extra else source),
@@ -130,7 +132,7 @@ def verl(row: Row, options: Options) -> Problem:
 
 def _verl_metadata(row: Row, extra: dict[str, Any]) -> dict[str, Any]:
     if extra.get("metadata_json") is not None:
-        written = json_of(row, "extra_info", extra["metadata_json"])
+        written = json_of(row, "extra_info", text=extra["metadata_json"])
         if not isinstance(written, dict):
             raise row.error("extra_info", f"metadata_json: expected an object, got {describe(written)}")
         return written
@@ -141,12 +143,12 @@ def _verl_traces(row: Row, extra: dict[str, Any]) -> tuple[Trace, ...]:
     """LUFFY's `target` ([{role, content}]) and `target_lst` (a list of such); its probabilities become one
     log-probability."""
     if extra.get("traces_json") is not None:
-        return traces_from(row, "extra_info", json_of(row, "extra_info", extra["traces_json"]))
+        return traces_from(row, "extra_info", value=json_of(row, "extra_info", text=extra["traces_json"]))
     targets = row.values.get("target_lst") or ([row.values["target"]] if row.values.get("target") else [])
     if not isinstance(targets, list):
         raise row.error("target_lst", f"expected a list of targets, got {describe(targets)}")
     source = row.optional_text("target_source") or "target"
-    traces = [Trace(last_message(row, "target", target), source) for target in targets]
+    traces = [Trace(last_message(row, "target", value=target), source) for target in targets]
     probabilities = row.values.get("target_ds_qwen_7b_probs")
     if probabilities and len(traces) == 1:
         if not isinstance(probabilities, list) or not all(isinstance(p, float) and 0 < p <= 1 for p in probabilities):
@@ -168,7 +170,7 @@ def open_instruct(row: Row, options: Options) -> Problem:
     if verifier is None:
         known = ", ".join(OPEN_INSTRUCT_VERIFIERS)
         raise row.error("dataset", f"no verifier stands for {dataset!r}; known: {known}; name one with verifier=")
-    messages = messages_of(row, "messages", row.values.get("messages"))
+    messages = messages_of(row, "messages", value=row.values.get("messages"))
     traces = ()
     if messages[-1]["role"] == "assistant":
         traces = (Trace(messages[-1]["content"], f"{dataset}: assistant"),)
@@ -180,7 +182,7 @@ def open_instruct(row: Row, options: Options) -> Problem:
     return Problem(
         id=identity_of(row, "id", "custom_id"),
         prompt=messages,
-        answer=checked_answer(row, "ground_truth", truth, verifier),
+        answer=checked_answer(row, "ground_truth", answer=truth, verifier=verifier),
         verifier=verifier,
         traces=traces,
         benchmark=options.benchmark or dataset,
@@ -206,13 +208,14 @@ def trl(row: Row, options: Options) -> Problem:
         completion = row.values["completion"]
         traces += (
             Trace(
-                completion if isinstance(completion, str) else last_message(row, "completion", completion), "completion"
+                completion if isinstance(completion, str) else last_message(row, "completion", value=completion),
+                "completion",
             ),
         )
     return Problem(
         id=identity_of(row, "id", "unique_id", "problem_id"),
         prompt=prompt_of(row, "prompt"),
-        answer=None if key is None else checked_answer(row, key, answer, verifier),
+        answer=None if key is None else checked_answer(row, key, answer=answer, verifier=verifier),
         verifier=verifier,
         traces=traces,
         benchmark=options.benchmark or row.optional_text("benchmark"),
@@ -229,7 +232,7 @@ def openrlhf(row: Row, options: Options) -> Problem:
     return Problem(
         id=identity_of(row, "id"),
         prompt=prompt_of(row, row.first("input", "context_messages") or "input"),
-        answer=checked_answer(row, label, row.values[label], verifier),
+        answer=checked_answer(row, label, answer=row.values[label], verifier=verifier),
         verifier=verifier,
         benchmark=options.benchmark or row.optional_text("datasource"),
         metadata=rest_of(row, "input", "context_messages", label),
@@ -263,7 +266,7 @@ def competition(row: Row, options: Options) -> Problem:
     solution = row.optional_text(solution_key) if solution_key else None
     verifier = options.verifier or "math"
     if key is not None:
-        answer = checked_answer(row, key, row.values[key], verifier)
+        answer = checked_answer(row, key, answer=row.values[key], verifier=verifier)
     elif solution is None:
         raise row.error("answer", "missing, and there is no 'solution' to find it in")
     elif not (boxed := last_boxed(solution)):
@@ -276,7 +279,7 @@ def competition(row: Row, options: Options) -> Problem:
         prompt=row.text("problem", "question", "Problem", "Question"),
         answer=answer,
         verifier=verifier,
-        traces=() if solution is None else (solution_trace(solution, answer, benchmark or "reference"),),
+        traces=() if solution is None else (solution_trace(solution, answer, source=benchmark or "reference"),),
         benchmark=benchmark,
         metadata=rest_of(
             row,
@@ -296,7 +299,7 @@ def competition(row: Row, options: Options) -> Problem:
 def olympiadbench(row: Row, options: Options) -> Problem:
     """OlympiadBench (He et al., 2024): final_answer is a list, `error` an absolute tolerance (metadata["tolerance"]),
     `unit` a unit."""
-    answers = math_answer(row, "final_answer", row.values.get("final_answer"))
+    answers = math_answer(row, "final_answer", answer=row.values.get("final_answer"))
     answers = [without_dollars(text) for text in ([answers] if isinstance(answers, str) else answers)]
     answer = answers[0] if len(answers) == 1 else answers
     context = row.optional_text("context")
@@ -311,7 +314,7 @@ def olympiadbench(row: Row, options: Options) -> Problem:
         prompt=f"{context}\n\n{row.text('question')}" if context else row.text("question"),
         answer=answer,
         verifier=options.verifier or "math",
-        traces=tuple(solution_trace(text, answer, benchmark) for text in solutions if text.strip()),
+        traces=tuple(solution_trace(text, answer, source=benchmark) for text in solutions if text.strip()),
         benchmark=benchmark,
         metadata=metadata | ({} if tolerance is None else {"tolerance": tolerance}),
     )
@@ -335,7 +338,7 @@ def reasoning_gym(row: Row, options: Options) -> Problem:
     """Reasoning Gym's entries: question, answer (null for tasks whose scorer needs none), metadata with
     source_dataset."""
     answer = row.values.get("answer")
-    metadata = parsed(row, "metadata", dict, "an object with source_dataset") or {}
+    metadata = parsed(row, "metadata", kind=dict, what="an object with source_dataset") or {}
     task = metadata.get("source_dataset")
     if not isinstance(task, str) or not task:
         raise row.error("metadata", "has no source_dataset, the name of the Reasoning Gym task")
@@ -417,7 +420,7 @@ OPEN_INSTRUCT_VERIFIERS = {
 # --- what the forms leave to be guessed -------------------------------------------------------------------------------
 
 
-def _verifier_of_source(row: Row, source: str, ability: Any) -> str:
+def _verifier_of_source(row: Row, source: str, *, ability: Any) -> str:
     for known, verifier in VERL_SOURCES.items():
         if source.lower().startswith(known.lower()):
             return verifier

@@ -39,7 +39,7 @@ def variables(text: str) -> frozenset[str]:
     return frozenset(meta.find_undeclared_variables(environment.parse(text)))
 
 
-def render(text: str, messages: list[dict[str, str]], tokenizer: Any, given: dict[str, Any]) -> str:
+def render(text: str, messages: list[dict[str, str]], *, tokenizer: Any, given: dict[str, Any]) -> str:
     """The prompt up to where the assistant begins. given: further variables. Raises jinja2.TemplateError, TypeError or
     ValueError."""
     from transformers.utils.chat_template_utils import render_jinja_template

@@ -56,7 +56,7 @@ def livecodebench(row: Row, options: Options) -> Problem:
     if isinstance(starter, str) and starter.strip():
         prompt = f"{prompt}\n\nBegin with:\n```python\n{starter}\n```"
     metadata = rest_of(row, "question_content", "public_test_cases", "private_test_cases", "metadata")
-    metadata |= parsed(row, "metadata", dict, "an object") or {}
+    metadata |= parsed(row, "metadata", kind=dict, what="an object") or {}
     # the benchmark judges by both columns together
     public, private = (row.values.get(key) or None for key in ("public_test_cases", "private_test_cases"))
     key = "private_test_cases" if private else "public_test_cases"
@@ -64,7 +64,7 @@ def livecodebench(row: Row, options: Options) -> Problem:
     return Problem(
         id=identity_of(row, "question_id", "id", prefix="livecodebench"),
         prompt=prompt,
-        answer=checked_answer(row, key, tests, "code"),
+        answer=checked_answer(row, key, answer=tests, verifier="code"),
         verifier=options.verifier or "code",
         benchmark=options.benchmark or benchmark_of(row, "livecodebench"),
         metadata=metadata,

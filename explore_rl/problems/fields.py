@@ -34,7 +34,7 @@ def needs_no_answer(verifier: str) -> bool:
     return verifier in ("format", "gym", "combine") or ":" in verifier
 
 
-def solution_trace(solution: str, answer: Any, source: str) -> Trace:
+def solution_trace(solution: str, answer: Any, *, source: str) -> Trace:
     r"""A worked solution as the policy would write it: one that does not box its answer gets a last line that does (its
     source says so)."""
     if "\\boxed" in solution and last_boxed(solution):
@@ -50,13 +50,13 @@ def prompt_of(row: Row, key: str) -> str | list[dict[str, str]]:
     """Text, or chat messages, as the row has it. A list of messages that a file holds as JSON text is read as one."""
     value = row.values.get(key)
     if isinstance(value, list):
-        return messages_of(row, key, value)
+        return messages_of(row, key, value=value)
     if value is not None and not isinstance(value, str):
         raise row.error(key, f"expected text or a list of messages, got {describe(value)}")
     return row.text(key)
 
 
-def messages_of(row: Row, key: str, value: Any) -> list[dict[str, str]]:
+def messages_of(row: Row, key: str, *, value: Any) -> list[dict[str, str]]:
     if not isinstance(value, list) or not value:
         raise row.error(key, f"expected a list of messages [{{role, content}}], got {describe(value)}")
     messages = []
@@ -75,27 +75,27 @@ def messages_of(row: Row, key: str, value: Any) -> list[dict[str, str]]:
     return messages
 
 
-def last_message(row: Row, key: str, value: Any) -> str:
+def last_message(row: Row, key: str, *, value: Any) -> str:
     if isinstance(value, str) and value.strip():
         return value
-    content = messages_of(row, key, value)[-1]["content"]
+    content = messages_of(row, key, value=value)[-1]["content"]
     if not content.strip():
         raise row.error(key, "the last message is empty")
     return content
 
 
 def traces_of(row: Row, key: str) -> tuple[Trace, ...]:
-    value = parsed(row, key, list, "a list of traces [{text, source}]")
-    return () if value is None else traces_from(row, key, value)
+    value = parsed(row, key, kind=list, what="a list of traces [{text, source}]")
+    return () if value is None else traces_from(row, key, value=value)
 
 
-def traces_from(row: Row, key: str, value: Any) -> tuple[Trace, ...]:
+def traces_from(row: Row, key: str, *, value: Any) -> tuple[Trace, ...]:
     if not isinstance(value, list):
         raise row.error(key, f"expected a list of traces [{{text, source}}], got {describe(value)}")
-    return tuple(trace_from(row, key, entry, i) for i, entry in enumerate(value))
+    return tuple(trace_from(row, key, entry=entry, i=i) for i, entry in enumerate(value))
 
 
-def trace_from(row: Row, key: str, entry: Any, i: int) -> Trace:
+def trace_from(row: Row, key: str, *, entry: Any, i: int) -> Trace:
     """One trace {text, source, logprob?, region?} of a row. Raises InputError."""
     if not isinstance(entry, dict):
         raise row.error(key, f"trace {i}: expected an object with text and source, got {describe(entry)}")
@@ -134,13 +134,13 @@ def row_id(row: Row) -> str:
     return f"{row.name}-{row.number - 1}"
 
 
-def checked_answer(row: Row, key: str, answer: Any, verifier: str) -> Any:
+def checked_answer(row: Row, key: str, *, answer: Any, verifier: str) -> Any:
     """The reference, once it is clear that there is one where one is needed: for math as text or texts, for the others
     as it is."""
     if answer is None and needs_no_answer(verifier):
         return None
     if verifier == "math":
-        return math_answer(row, key, answer)
+        return math_answer(row, key, answer=answer)
     empty = answer is None or (isinstance(answer, (str, list, dict)) and not answer)
     if empty or (isinstance(answer, float) and not math.isfinite(answer)):
         raise row.error(key, f"missing; expected the reference answer, got {describe(answer)}")
@@ -149,14 +149,14 @@ def checked_answer(row: Row, key: str, answer: Any, verifier: str) -> Any:
     return answer
 
 
-def math_answer(row: Row, key: str, answer: Any) -> str | list[str]:
+def math_answer(row: Row, key: str, *, answer: Any) -> str | list[str]:
     """Text, a number (27.0 reads 27), or a list of such: several answers, all of them asked for."""
     if isinstance(answer, list) and answer:
-        return [math_text(row, key, part) for part in answer]
-    return math_text(row, key, answer)
+        return [math_text(row, key, answer=part) for part in answer]
+    return math_text(row, key, answer=answer)
 
 
-def math_text(row: Row, key: str, answer: Any) -> str:
+def math_text(row: Row, key: str, *, answer: Any) -> str:
     if isinstance(answer, str) and answer.strip():
         return answer.strip()
     if isinstance(answer, int) and not isinstance(answer, bool):
@@ -188,17 +188,17 @@ def with_options(problem: Problem) -> Problem:
 
 
 def texts_of(row: Row, key: str) -> list[str]:
-    value = parsed(row, key, list, "a list of texts")
+    value = parsed(row, key, kind=list, what="a list of texts")
     if not value or not all(isinstance(text, str) and text.strip() for text in value):
         raise row.error(key, f"expected a list of texts, got {describe(value)}")
     return value
 
 
-def parsed(row: Row, key: str, kind: type, what: str) -> Any:
+def parsed(row: Row, key: str, *, kind: type, what: str) -> Any:
     """The value under key, of this kind or as JSON text of it (flat files hold it so); None if absent."""
     value = row.values.get(key)
     if isinstance(value, str) and value.strip():
-        value = json_of(row, key, value)
+        value = json_of(row, key, text=value)
     if value is None or value == "":
         return None
     if not isinstance(value, kind):
@@ -206,7 +206,7 @@ def parsed(row: Row, key: str, kind: type, what: str) -> Any:
     return value
 
 
-def json_of(row: Row, key: str, text: Any) -> Any:
+def json_of(row: Row, key: str, *, text: Any) -> Any:
     try:
         return json.loads(text)
     except (TypeError, ValueError, RecursionError):

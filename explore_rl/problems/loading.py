@@ -57,9 +57,9 @@ def load(
     spec = str(path_or_spec)
     scheme, colon, _ = spec.partition(":")
     if colon and scheme in SCHEMES and not Path(spec).exists():
-        problems = _from_scheme(scheme, spec, format)
+        problems = _from_scheme(scheme, spec, format=format)
     else:
-        problems = _from_files(path_or_spec, format, Options(verifier, benchmark), duplicates)
+        problems = _from_files(path_or_spec, format, options=Options(verifier, benchmark), duplicates=duplicates)
     return itertools.islice(problems, limit)
 
 
@@ -68,7 +68,7 @@ def load_problems(path_or_spec: str | Path, **options) -> list[Problem]:
     return list(load(path_or_spec, **options))
 
 
-def _from_scheme(scheme: str, spec: str, format: str | None) -> Iterator[Problem]:
+def _from_scheme(scheme: str, spec: str, *, format: str | None) -> Iterator[Problem]:
     if format is not None:
         raise InputError(f"{spec}: format={format!r} has no meaning for {scheme}: problems")
     loader = SCHEMES[scheme]
@@ -78,7 +78,7 @@ def _from_scheme(scheme: str, spec: str, format: str | None) -> Iterator[Problem
     yield from loader(spec)
 
 
-def _from_files(path: str | Path, format: str | None, options: Options, duplicates: str) -> Iterator[Problem]:
+def _from_files(path: str | Path, format: str | None, *, options: Options, duplicates: str) -> Iterator[Problem]:
     seen: dict[str, str] = {}  # id -> where it first stood
     verifiers: set[str] = set()
     adapter, adapter_path, unanswered = None, None, 0

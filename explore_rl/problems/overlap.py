@@ -78,7 +78,7 @@ def words(problem: Problem) -> list[str]:
 
 
 def find_overlap(
-    train: Iterable[Problem], audit: Iterable[Problem], n: int = 8, threshold: float = 0.7, common: float = 0.05
+    train: Iterable[Problem], audit: Iterable[Problem], *, n: int = 8, threshold: float = 0.7, common: float = 0.05
 ) -> Overlap:
     """Pairs of a training and an audit problem that are the same, exactly or nearly.
 

@@ -67,7 +67,7 @@ class Row:
         value = self.values.get(key)
         return None if value is None or (isinstance(value, str) and not value.strip()) else self.text(key)
 
-    def need(self, key: str, kind: type, what: str) -> Any:
+    def need(self, key: str, kind: type, *, what: str) -> Any:
         """The value under key, of the kind asked for; `what` says in words what is expected."""
         value = self.values.get(key)
         if value is None:
@@ -131,11 +131,11 @@ def _read_file(file: Path, name: str) -> Iterator[Row]:
         raise InputError(f"{file}: unknown kind of file {suffix or '(no suffix)'!r}; known: {known}")
     try:
         if suffix == ".parquet":
-            yield from _table_rows(file, name, _parquet_batches(file))
+            yield from _table_rows(file, name, batches=_parquet_batches(file))
         elif suffix == ".arrow":
-            yield from _table_rows(file, name, _arrow_batches(file))
+            yield from _table_rows(file, name, batches=_arrow_batches(file))
         elif suffix in (".csv", ".tsv"):
-            yield from _csv_rows(file, name, "\t" if suffix == ".tsv" else ",")
+            yield from _csv_rows(file, name, delimiter="\t" if suffix == ".tsv" else ",")
         elif suffix == ".json" and not _first_line_is_object(file):
             yield from _json_document(file, name)
         else:
@@ -203,7 +203,7 @@ def _object(value: Any, place: str) -> dict[str, Any]:
     return value
 
 
-def _csv_rows(file: Path, name: str, delimiter: str) -> Iterator[Row]:
+def _csv_rows(file: Path, name: str, *, delimiter: str) -> Iterator[Row]:
     with io.TextIOWrapper(_open(file), encoding="utf-8-sig", newline="") as stream:
         reader = csv.DictReader(stream, delimiter=delimiter, strict=True)
         try:
@@ -245,7 +245,7 @@ def _arrow_batches(file: Path) -> Iterator[Any]:
                 yield batch.slice(start, BATCH_ROWS)
 
 
-def _table_rows(file: Path, name: str, batches: Iterator[Any]) -> Iterator[Row]:
+def _table_rows(file: Path, name: str, *, batches: Iterator[Any]) -> Iterator[Row]:
     import pyarrow as pa
 
     number = 0

@@ -14,13 +14,13 @@ from explore_rl.problems.templates import Template
 from explore_rl.types import Problem
 
 
-def place(problem: Problem, seed: int, purpose: str = "") -> float:
+def place(problem: Problem, seed: int, *, purpose: str = "") -> float:
     """A number in [0, 1), uniform over problems, fixed by (purpose, seed, benchmark, id)."""
     key = repr((purpose, int(seed), problem.benchmark, problem.id)).encode()
     return int.from_bytes(hashlib.blake2b(key, digest_size=8).digest()[:6], "big") / 2**48
 
 
-def split(problems: Iterable[Problem], shares: Mapping[str, float], seed: int = 0) -> dict[str, list[Problem]]:
+def split(problems: Iterable[Problem], shares: Mapping[str, float], *, seed: int = 0) -> dict[str, list[Problem]]:
     """Deals problems out to named parts. shares: name -> share, adding up to at most 1 (what is left over is in no
     part).
 
@@ -31,15 +31,15 @@ def split(problems: Iterable[Problem], shares: Mapping[str, float], seed: int = 
         raise InputError(f"split {dict(shares)!r}: expected shares above 0 that add up to at most 1")
     parts: dict[str, list[Problem]] = {name: [] for name in shares}
     for problem in problems:
-        name = part_of(problem, shares, seed)
+        name = part_of(problem, shares, seed=seed)
         if name is not None:
             parts[name].append(problem)
     return parts
 
 
-def part_of(problem: Problem, shares: Mapping[str, float], seed: int = 0) -> str | None:
+def part_of(problem: Problem, shares: Mapping[str, float], *, seed: int = 0) -> str | None:
     """The part a problem belongs to (None: to none). For files that are streamed."""
-    where, end = place(problem, seed, "split"), 0.0
+    where, end = place(problem, seed, purpose="split"), 0.0
     for name, share in shares.items():
         end += share
         if where < end:
@@ -47,12 +47,12 @@ def part_of(problem: Problem, shares: Mapping[str, float], seed: int = 0) -> str
     return None
 
 
-def subset(problems: Iterable[Problem], size: int, seed: int = 0) -> list[Problem]:
+def subset(problems: Iterable[Problem], size: int, *, seed: int = 0) -> list[Problem]:
     """`size` problems at random, in the order of the file. A smaller subset of the same seed is part of a larger
     one."""
     if size < 1:
         raise InputError(f"subset of {size}: expected at least 1 problem")
-    placed = ((place(problem, seed, "subset"), i, problem) for i, problem in enumerate(problems))
+    placed = ((place(problem, seed, purpose="subset"), i, problem) for i, problem in enumerate(problems))
     drawn = heapq.nsmallest(size, placed, key=lambda entry: entry[:2])  # holds no more than these
     if len(drawn) < size:
         raise InputError(f"subset of {size}: there are only {len(drawn)} problems")
@@ -61,7 +61,7 @@ def subset(problems: Iterable[Problem], size: int, seed: int = 0) -> list[Proble
 
 def shuffle(problems: Iterable[Problem], seed: int = 0) -> list[Problem]:
     """All problems in an order that the seed fixes, whatever the order of the file."""
-    return sorted(problems, key=lambda problem: (place(problem, seed, "shuffle"), problem.id))
+    return sorted(problems, key=lambda problem: (place(problem, seed, purpose="shuffle"), problem.id))
 
 
 # --- filters ----------------------------------------------------------------------------------------------------------
@@ -92,6 +92,7 @@ class Dropped:
 def filter_by_length(
     problems: Iterable[Problem],
     template: Template,
+    *,
     tokenizer: Any,
     at_most: int,
     at_least: int = 0,
@@ -113,6 +114,7 @@ def filter_by_length(
 def filter_by_success(
     problems: Iterable[Problem],
     counts: Mapping[tuple[str, str], tuple[int, int]],
+    *,
     low: float = 0.0,
     high: float = 1.0,
     unmeasured: str = "error",

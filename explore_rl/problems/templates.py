@@ -70,10 +70,10 @@ class Template:
         do not fit."""
         prompt, whose = (problem, "prompt") if isinstance(problem, str) else (problem.prompt, f"problem {problem.id!r}")
         if self.is_chat:
-            return _apply_chat(tokenizer, _as_messages(prompt, whose), whose, options=self.options)
+            return _apply_chat(tokenizer, _as_messages(prompt, whose), whose=whose, options=self.options)
         if self.is_jinja:
-            return _apply_jinja(self, prompt, tokenizer, whose)
-        return self.text.replace("{prompt}", _as_text(prompt, whose, self))
+            return _apply_jinja(self, prompt, tokenizer=tokenizer, whose=whose)
+        return self.text.replace("{prompt}", _as_text(prompt, whose, template=self))
 
     def encode(self, problem: Problem | str, tokenizer: Any) -> list[int]:
         """Token ids of the prompt: the begin token once, if the tokenizer or the template puts one, and no end token
@@ -131,7 +131,7 @@ class Template:
             raise InputError(
                 f"a completion holds the end token {self.end_token(tokenizer)!r} before its end: {text[:60]!r}"
             )
-        _refuse_lossy(text, ids, tokenizer, "a completion")
+        _refuse_lossy(text, ids, tokenizer=tokenizer, what="a completion")
         return [*ids, end]
 
 
@@ -205,7 +205,7 @@ def _probes(template: Template, tokenizer: Any) -> list[str]:
     return found
 
 
-def encode_completion(text: str, tokenizer: Any, template: Template = NAMED["none"]) -> list[int]:
+def encode_completion(text: str, tokenizer: Any, *, template: Template = NAMED["none"]) -> list[int]:
     """`template.encode_completion`; without a template the tokenizer's own end token ends the completion."""
     return template.encode_completion(text, tokenizer)
 
@@ -216,8 +216,8 @@ def encode_completion(text: str, tokenizer: Any, template: Template = NAMED["non
 def check(
     tokenizer: Any,
     template: Template,
-    model_config: Any = None,
     *,
+    model_config: Any = None,
     max_prompt_tokens: int | None = None,
     max_tokens: int = 0,
 ) -> list[str]:
@@ -257,7 +257,13 @@ def check(
                 f"the chat template writes no begin token ({tokenizer.bos_token!r}), which the tokenizer puts "
                 f"before other texts: prompts have none"
             )
-        bare = _apply_chat(tokenizer, _as_messages(sample.prompt, "check"), "check", False, template.options)
+        bare = _apply_chat(
+            tokenizer,
+            _as_messages(sample.prompt, "check"),
+            whose="check",
+            add_generation_prompt=False,
+            options=template.options,
+        )
         if rendered == bare:
             warnings.append("the chat template adds no generation prompt: the model is not told that its turn begins")
         if "<think>" in rendered[-20:]:
@@ -267,7 +273,14 @@ def check(
             f"the tokenizer has a chat template, which template {template.name!r} does not use (right for base models)"
         )
     if model_config is not None:
-        warnings += _check_model(tokenizer, end, end_id, max(ids), model_config, (max_prompt_tokens or 0) + max_tokens)
+        warnings += _check_model(
+            tokenizer,
+            end,
+            end_id=end_id,
+            largest=max(ids),
+            model_config=model_config,
+            length=(max_prompt_tokens or 0) + max_tokens,
+        )
     return warnings
 
 
@@ -291,7 +304,7 @@ def _puts_begin(tokenizer: Any) -> bool:
     return tokenizer.bos_token_id in list(tokenizer("a")["input_ids"])
 
 
-def _check_model(tokenizer: Any, end: str, end_id: int, largest: int, model_config: Any, length: int) -> list[str]:
+def _check_model(tokenizer: Any, end: str, *, end_id: int, largest: int, model_config: Any, length: int) -> list[str]:
     config = model_config.get_text_config() if hasattr(model_config, "get_text_config") else model_config
     vocabulary, positions = getattr(config, "vocab_size", None), getattr(config, "max_position_embeddings", None)
     largest = max(end_id, largest)
@@ -317,7 +330,7 @@ def _check_model(tokenizer: Any, end: str, end_id: int, largest: int, model_conf
     return warnings
 
 
-def check_lengths(problems: Iterable[Problem], template: Template, tokenizer: Any, max_prompt_tokens: int) -> int:
+def check_lengths(problems: Iterable[Problem], template: Template, *, tokenizer: Any, max_prompt_tokens: int) -> int:
     """Tokens of the longest prompt. Raises InputError where prompts are over the limit (they are never cut), or hold
     what is no token."""
     longest, whose, over = 0, None, 0
@@ -327,8 +340,8 @@ def check_lengths(problems: Iterable[Problem], template: Template, tokenizer: An
         _refuse_lossy(
             text,
             tokenizer(text, add_special_tokens=False)["input_ids"],
-            tokenizer,
-            f"problem {problem.id!r}: the prompt",
+            tokenizer=tokenizer,
+            what=f"problem {problem.id!r}: the prompt",
         )
         length = len(ids)
         over += length > max_prompt_tokens
@@ -383,7 +396,7 @@ def _as_messages(prompt: str | list[dict[str, str]], whose: str) -> list[dict[st
     return messages
 
 
-def _as_text(prompt: str | list[dict[str, str]], whose: str, template: Template) -> str:
+def _as_text(prompt: str | list[dict[str, str]], whose: str, *, template: Template) -> str:
     if isinstance(prompt, str):
         return prompt
     system = [message["content"] for message in prompt if message["role"] in ("system", "developer")]
@@ -398,6 +411,7 @@ def _as_text(prompt: str | list[dict[str, str]], whose: str, template: Template)
 def _apply_chat(
     tokenizer: Any,
     messages: list[dict[str, str]],
+    *,
     whose: str,
     add_generation_prompt: bool = True,
     options: tuple[tuple[str, Any], ...] = (),
@@ -417,13 +431,13 @@ def _apply_chat(
         raise InputError(f"{whose}: the chat template does not take it: {' '.join(str(error).split())}") from None
 
 
-def _apply_jinja(template: Template, prompt: str | list[dict[str, str]], tokenizer: Any, whose: str) -> str:
+def _apply_jinja(template: Template, prompt: str | list[dict[str, str]], *, tokenizer: Any, whose: str) -> str:
     messages = _as_messages(prompt, whose)
     given = dict(template.options)
     if "prompt" in chat_jinja.variables(template.text):
-        given["prompt"] = _as_text(prompt, whose, template)
+        given["prompt"] = _as_text(prompt, whose, template=template)
     try:
-        return chat_jinja.render(template.text, messages, tokenizer, given)
+        return chat_jinja.render(template.text, messages, tokenizer=tokenizer, given=given)
     except (TemplateError, TypeError, ValueError) as error:
         raise InputError(f"{whose}: template {template.name!r}: {' '.join(str(error).split())}") from None
 
@@ -446,7 +460,7 @@ def _chat_end(tokenizer: Any, chat_template: str) -> str | None:
     it."""
     mark = "a reply that ends here"
     messages = [{"role": "user", "content": "a question"}, {"role": "assistant", "content": mark}]
-    rendered = _apply_chat(tokenizer, messages, "a conversation", add_generation_prompt=False)
+    rendered = _apply_chat(tokenizer, messages, whose="a conversation", add_generation_prompt=False)
     return _first_special(rendered.partition(mark)[2], tokenizer)
 
 
@@ -459,7 +473,7 @@ def _turn_end(template: Template, tokenizer: Any) -> str | None:
     )
 
 
-def _refuse_lossy(text: str, ids: list[int], tokenizer: Any, what: str) -> None:
+def _refuse_lossy(text: str, ids: list[int], *, tokenizer: Any, what: str) -> None:
     """Raises InputError where the tokens do not stand for the text: some tokenizers drop what they do not know without
     a word."""
     back = tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)

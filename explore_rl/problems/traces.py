@@ -24,7 +24,7 @@ def load_traces(path: str | Path) -> dict[str, list[Trace]]:
             raise row.error("problem_id", "expected the id of the problem that the trace solves")
         if isinstance(row.values.get("logprob"), str):  # CSV knows texts only
             row = replace(row, values=row.values | {"logprob": _number(row.values["logprob"])})
-        traces.setdefault(str(problem), []).append(trace_from(row, "trace", row.values, 0))
+        traces.setdefault(str(problem), []).append(trace_from(row, "trace", entry=row.values, i=0))
     if not traces:
         raise InputError(f"{path}: holds no trace")
     return traces
@@ -38,7 +38,7 @@ def _number(text: str) -> float | str:
 
 
 def attach_traces(
-    problems: Iterable[Problem], traces: dict[str, list[Trace]], path: str = "traces", some_problems: bool = False
+    problems: Iterable[Problem], traces: dict[str, list[Trace]], *, path: str = "traces", some_problems: bool = False
 ) -> Iterator[Problem]:
     """Problems with these traces behind their own, doubles left out.
 
@@ -95,7 +95,7 @@ class TraceReport:
 
 
 def verify_traces(
-    problems: Iterable[Problem], verify: Callable[[Iterable], Iterable[Verdict]], keep_wrong: bool = False
+    problems: Iterable[Problem], verify: Callable[[Iterable], Iterable[Verdict]], *, keep_wrong: bool = False
 ) -> tuple[list[Problem], TraceReport]:
     """Every trace through its problem's verifier. Returns all problems with their correct traces (keep_wrong: with
     all), and the report.

@@ -55,14 +55,15 @@ def write_verl(
     numbered, count = iter(enumerate(problems)), 0
     with _aside(Path(path)) as aside, pq.ParquetWriter(aside, schema) as writer:
         while rows := [
-            _verl_row(problem, index, split, data_source) for index, problem in itertools.islice(numbered, ROWS_AT_ONCE)
+            _verl_row(problem, index, split=split, data_source=data_source)
+            for index, problem in itertools.islice(numbered, ROWS_AT_ONCE)
         ]:
             writer.write_table(pa.Table.from_pylist(rows, schema=schema))
             count += len(rows)
     return count
 
 
-def _verl_row(problem: Problem, index: int, split: str, data_source: str | None) -> dict[str, Any]:
+def _verl_row(problem: Problem, index: int, *, split: str, data_source: str | None) -> dict[str, Any]:
     is_text = isinstance(problem.answer, str)
     return {
         "data_source": data_source or problem.benchmark or problem.verifier,

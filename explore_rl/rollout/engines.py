@@ -169,21 +169,21 @@ class Engines:
         shares: list[tuple[Engine, list[int]]] = []
         for family, engines in self.families.items():
             members = [i for i, r in enumerate(requests) if r.engine == family]
-            dealt = split(requests, members, len(engines))
+            dealt = split(requests, members, engines=len(engines))
             shares += [(engine, share) for engine, share in zip(engines, dealt, strict=True) if share]
         refs = [engine.handle.generate.remote([requests[i] for i in share]) for engine, share in shares]
         try:
             answers = self._gather([engine for engine, _ in shares], refs, doing=f"draw {len(requests)} completions")
         except ActorFault as fault:
             answers = [_whatever_came(ref) for ref in refs]
-            raise DrawFault(fault, self._checked(requests, shares, answers)) from fault
+            raise DrawFault(fault, self._checked(requests, shares, answers=answers)) from fault
         self.sleep()
         # Back into the order of the requests.
-        rollouts = self._checked(requests, shares, answers)
+        rollouts = self._checked(requests, shares, answers=answers)
         return [rollouts[i] for i in range(len(requests))]
 
     def _checked(
-        self, requests: list[Request], shares: list[tuple[Engine, list[int]]], answers: list[list[Any]]
+        self, requests: list[Request], shares: list[tuple[Engine, list[int]]], *, answers: list[list[Any]]
     ) -> dict[int, Rollout]:
         """As `_by_request`. Raises BadAnswer for what cannot be learnt from.
 
@@ -340,7 +340,7 @@ class Engines:
             _end(engine)
 
 
-def split(requests: list[Request], members: list[int], engines: int) -> list[list[int]]:
+def split(requests: list[Request], members: list[int], *, engines: int) -> list[list[int]]:
     """Deals requests out to `engines` shares of about the same cost, deterministically. Returns indices of requests.
 
     Neighbours with the same prompt stay together in pieces of PIECE. The longest pieces are dealt first, each to the

@@ -39,7 +39,7 @@ SCHEMA = pa.schema(
 PER_TOKEN = ("prompt_tokens", "tokens", "logprobs", "old_logprobs")
 
 
-def columns_of(groups: list[Group], dropped: list[Group], step: int) -> dict[str, list[Any]]:
+def columns_of(groups: list[Group], dropped: list[Group], *, step: int) -> dict[str, list[Any]]:
     """One row a sample, as lists: what was drawn, by whom, what it was worth.
 
     Nothing is done a token: arrays stand there as they are, and `table_of` may work them up later, in another thread.

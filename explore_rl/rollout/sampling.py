@@ -123,6 +123,7 @@ def engine_config(
 @contextmanager
 def engines(
     settings: SamplingSettings,
+    *,
     actors: int = 1,
     tensor_parallel: int = 1,
     device: str = "auto",
@@ -200,7 +201,7 @@ class _Draws:
 
 
 def sample(
-    settings: SamplingSettings, out: Path, drawing: AbstractContextManager[Engines], pool: VerifierPool
+    settings: SamplingSettings, out: Path, *, drawing: AbstractContextManager[Engines], pool: VerifierPool
 ) -> dict[str, int]:
     """Draws what is missing of `settings` into `out` (Parquet). Returns counts by verdict.
 
@@ -216,7 +217,7 @@ def sample(
     tokenizer = load_tokenizer(settings.model)
     template = load_template(settings.template)
     problems = load_problems(settings.problems, format=settings.format, limit=settings.limit)
-    check_lengths(problems, template, tokenizer, max_prompt_tokens=1 << 30)
+    check_lengths(problems, template, tokenizer=tokenizer, max_prompt_tokens=1 << 30)
     draws = _Draws(
         settings,
         problems,

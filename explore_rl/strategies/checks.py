@@ -109,9 +109,9 @@ def check_strategy(
             said = f"say which arguments switch it off: off={{...}}; none of {', '.join(SWITCHES)} is one of its own"
             findings.append(Finding("inert", None, said))
         else:
-            findings.append(_inert(plain, run_steps(folder / "off", [kind(**off)], config=config), off))
+            findings.append(_inert(plain, run_steps(folder / "off", [kind(**off)], config=config), options=off))
         findings.append(_repeatable(whole, again))
-        findings.append(_resumes(whole, resumed, config))
+        findings.append(_resumes(whole, resumed, config=config))
     return Report(kind.name, tuple(findings))
 
 
@@ -130,7 +130,7 @@ def _active(plain: Outcome, whole: Outcome) -> Finding:
     return Finding("active", True, f"from step {first} on its gradient is another (by {gaps[first]:.1e} at most there)")
 
 
-def _inert(plain: Outcome, off: Outcome, options: dict[str, Any]) -> Finding:
+def _inert(plain: Outcome, off: Outcome, *, options: dict[str, Any]) -> Finding:
     with_options = ", ".join(f"{name}={value!r}" for name, value in options.items())
     for step, (mine, theirs) in enumerate(zip(off.updates, plain.updates, strict=True)):
         gap = _gap(mine.gradient, theirs.gradient)
@@ -147,7 +147,7 @@ def _repeatable(whole: Outcome, again: Outcome) -> Finding:
     return Finding("repeatable", False, f"the same run gave another step {step}; draw random numbers from context.rng")
 
 
-def _resumes(whole: Outcome, resumed: Outcome, config: Config) -> Finding:
+def _resumes(whole: Outcome, resumed: Outcome, *, config: Config) -> Finding:
     parts = f"steps 0-{STOP} and {STOP}-{config.run.steps}"
     step = _first_other_step(whole, resumed)
     if step is None:

@@ -20,10 +20,10 @@ from explore_rl.types import Rollout
 READS = ("reward", "advantage", "keep", "after_update")  # places that may look at columns
 
 
-def choose_old_logprob(strategies: list[Strategy], terms: list[LossTerm], config: Config) -> tuple[str, str]:
+def choose_old_logprob(strategies: list[Strategy], terms: list[LossTerm], *, config: Config) -> tuple[str, str]:
     """score, engine or none, and why in a few words. Raises InputError where the config asks for what is not exact."""
     asked = config.algorithm.old_logprob
-    obstacle = _obstacle(strategies, terms, config)
+    obstacle = _obstacle(strategies, terms, config=config)
     if asked == "none" and obstacle:
         raise InputError(f"algorithm.old_logprob=none: {obstacle}; use score, or auto")
     reader = next((s for s in strategies if reads_policy(s)), None)
@@ -36,7 +36,7 @@ def choose_old_logprob(strategies: list[Strategy], terms: list[LossTerm], config
     return ("score", obstacle) if obstacle else ("none", "one update a batch, and nothing reads the column beforehand")
 
 
-def _obstacle(strategies: list[Strategy], terms: list[LossTerm], config: Config) -> str:
+def _obstacle(strategies: list[Strategy], terms: list[LossTerm], *, config: Config) -> str:
     """Why the update's own log-probabilities will not do; empty if they do."""
     updates = config.algorithm.minibatches * config.algorithm.epochs
     if updates > 1:
@@ -69,7 +69,7 @@ def reads_policy(strategy: Strategy) -> bool:
     return False
 
 
-def terms_for(mode: str, terms: list[LossTerm], config: Config) -> list[LossTerm]:
+def terms_for(mode: str, terms: list[LossTerm], *, config: Config) -> list[LossTerm]:
     """The terms as the learner gets them."""
     if mode != "none":
         return terms

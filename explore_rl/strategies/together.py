@@ -43,7 +43,7 @@ def terms_of(strategies: list[Strategy], config: Config) -> tuple[list[LossTerm]
     return terms, free_terms(term for strategy, own in by_strategy if not strategy.regulariser for term in own)
 
 
-def check(strategies: list[Strategy], config: Config, problems: list[Problem]) -> None:
+def check(strategies: list[Strategy], config: Config, *, problems: list[Problem]) -> None:
     """Refuses what one strategy, or several together, cannot mean. Raises InputError.
 
     strategies: as `assemble` gives them.
@@ -54,7 +54,7 @@ def check(strategies: list[Strategy], config: Config, problems: list[Problem]) -
         _check_needs(strategy, strategy.needs(config))
     _check_columns(strategies, config)
     _check_terms(strategies, config)
-    choose_old_logprob(strategies, terms_of(strategies, config)[0], config)
+    choose_old_logprob(strategies, terms_of(strategies, config)[0], config=config)
     for strategy in strategies:
         strategy.check(config, problems, [other for other in strategies if other is not strategy])
 

@@ -96,7 +96,7 @@ class TraceSource:
         fitting: list[tuple[Problem, Trace, np.ndarray]] = []
         for problem in fresh:
             for trace in self.of(problem):
-                tokens = self._encode(problem, trace, context)
+                tokens = self._encode(problem, trace, context=context)
                 if tokens is None:
                     continue
                 if len(tokens) > context.config.rollout.max_new_tokens:
@@ -126,7 +126,7 @@ class TraceSource:
                 )
         self.asked_again = self.asked_again - {p.id for p in fresh} | without_evidence
 
-    def _encode(self, problem: Problem, trace: Trace, context: StepContext) -> np.ndarray | None:
+    def _encode(self, problem: Problem, trace: Trace, *, context: StepContext) -> np.ndarray | None:
         try:
             return context.encode_completion(trace.text)
         except InputError as error:
@@ -214,12 +214,12 @@ def drop_for_traces(requests: list[Request], replaced: dict[int, int]) -> list[R
     return kept[::-1]
 
 
-def chosen_groups(groups: list[Group], rate: float, context: StepContext) -> list[bool]:
+def chosen_groups(groups: list[Group], rate: float, *, context: StepContext) -> list[bool]:
     """Which groups get a trace: each with probability `rate`, the same draw for the same step after a resume."""
     return list(context.rng.random(len(groups)) < rate)
 
 
-def check_budget(name: str, per_group: int, config: Config) -> None:
+def check_budget(name: str, per_group: int, *, config: Config) -> None:
     """Refuses so many traces a group that nothing would be drawn. Raises InputError."""
     group_size = config.algorithm.group_size
     if not 1 <= per_group < group_size:

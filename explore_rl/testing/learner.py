@@ -85,7 +85,7 @@ class TableLearner:
         self.optimizers = {"policy": make_optimizer(config.learner, self._parameters("policy"))}
         if needs.critic:
             peak = config.learner.critic_learning_rate
-            self.optimizers["critic"] = make_optimizer(config.learner, self._parameters("critic"), peak)
+            self.optimizers["critic"] = make_optimizer(config.learner, self._parameters("critic"), peak=peak)
         self.steps = dict.fromkeys(self.optimizers, 0)
         self.history: list[Update] = []
 
@@ -108,10 +108,16 @@ class TableLearner:
     ) -> list[tuple[np.ndarray, ...]]:
         """Of (token ids [L], prompt length) each, as `Learner.read`."""
         readouts = tuple(readouts)
-        check_readouts(readouts, model, self.needs)
+        check_readouts(readouts, model, needs=self.needs)
+        return self._answers(sequences, readouts, model=model)
+
+    @torch.no_grad()
+    def _answers(
+        self, sequences: list[tuple[np.ndarray, int]], readouts: tuple[Readout, ...], *, model: str
+    ) -> list[tuple[np.ndarray, ...]]:
         found = []
         for tokens, prompt_length in sequences:
-            at, completion = _places(self.policy, tokens, prompt_length)
+            at, completion = _places(self.policy, tokens, prompt_length=prompt_length)
             sequence = torch.zeros(len(at), dtype=torch.int64)
             values = [self._value(model, r, at, targets=completion, sequence=sequence) for r in readouts]
             found.append(
@@ -133,7 +139,7 @@ class TableLearner:
         return readout.of(torch.log_softmax(logits[at], dim=1), targets)
 
     def update(
-        self, minibatches: list[list[Row]], terms: list[LossTerm], readouts: tuple[Readout, ...] = ()
+        self, minibatches: list[list[Row]], terms: list[LossTerm], *, readouts: tuple[Readout, ...] = ()
     ) -> list[UpdateReport]:
         """One optimizer step for each mini-batch, of each model that is fed; none where it is not finite.
 
@@ -144,9 +150,9 @@ class TableLearner:
         for rows in minibatches:
             for row in rows:
                 check_row(row, by_name)
-        return [self._update(rows, by_name, readouts) for rows in minibatches]
+        return [self._update(rows, by_name, readouts=readouts) for rows in minibatches]
 
-    def _update(self, rows: list[Row], terms: dict[str, LossTerm], readouts: tuple[Readout, ...]) -> UpdateReport:
+    def _update(self, rows: list[Row], terms: dict[str, LossTerm], *, readouts: tuple[Readout, ...]) -> UpdateReport:
         rate = learning_rate(self.config, self.steps_taken)
         gradient = np.zeros_like(self.policy.logits)
         sums: dict[str, float] = defaultdict(float)
@@ -163,7 +169,7 @@ class TableLearner:
             if model == "policy" and readouts:
                 own_read = {id(row): values for row, values in zip(feeding, self._read(feeding, readouts), strict=True)}
                 read = [own_read.get(id(row)) for row in rows]
-            loss = self._loss(outputs, own, sums)
+            loss = self._loss(outputs, own, sums=sums)
             losses[model] = loss.item()
             norms[model] = self._step(model, loss)
             if model == "policy":
@@ -189,7 +195,7 @@ class TableLearner:
         """What the unmasked tokens of all rows give, one after the other."""
         first = first_readout(model, self.config.rollout.temperature)
         kept = [torch.from_numpy(row.mask != 0) for row in rows]
-        places = [_places(self.policy, row.tokens, row.prompt_length) for row in rows]
+        places = [_places(self.policy, row.tokens, prompt_length=row.prompt_length) for row in rows]
         at = torch.cat([at[keep] for (at, _), keep in zip(places, kept, strict=True)])
         targets = torch.cat([ids[keep] for (_, ids), keep in zip(places, kept, strict=True)])
         counts = [int(keep.sum()) for keep in kept]
@@ -201,10 +207,10 @@ class TableLearner:
 
     def _read(self, rows: list[Row], readouts: tuple[Readout, ...]) -> list[tuple[np.ndarray, ...]]:
         """What the policy says now of the rows' unmasked tokens."""
-        read = self.read([(row.tokens, row.prompt_length) for row in rows], readouts)
+        read = self._answers([(row.tokens, row.prompt_length) for row in rows], readouts, model="policy")
         return [tuple(value[row.mask != 0] for value in values) for row, values in zip(rows, read, strict=True)]
 
-    def _loss(self, outputs: Outputs, terms: list[LossTerm], sums: dict[str, float]) -> Tensor:
+    def _loss(self, outputs: Outputs, terms: list[LossTerm], *, sums: dict[str, float]) -> Tensor:
         first = outputs.values[outputs.first]
         parts: Parts = {}
         if wants_whole(terms):
@@ -230,7 +236,7 @@ class TableLearner:
             gradient *= min(1.0, limit / (norm + 1e-6)) if limit else 1.0
         peak = self.config.learner.critic_learning_rate if model == "critic" else None
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(self.config, self.steps[model], peak)
+            group["lr"] = learning_rate(self.config, self.steps[model], peak=peak)
         optimizer.step()
         self.steps[model] += 1
         for gradient, before in zip(gradients, unclipped, strict=True):
@@ -239,7 +245,7 @@ class TableLearner:
 
     def refresh_base(self) -> None:
         """As `Learner.refresh_base`."""
-        check_readouts((), "base", self.needs)
+        check_readouts((), "base", needs=self.needs)
         self.base = self.policy.copy()
         self.base_refreshed = True
 
@@ -294,7 +300,7 @@ class TableLearner:
         """There is nothing to end."""
 
 
-def _places(table: LogitTable, tokens: np.ndarray, prompt_length: int) -> tuple[Tensor, Tensor]:
+def _places(table: LogitTable, tokens: np.ndarray, *, prompt_length: int) -> tuple[Tensor, Tensor]:
     """The table's row of every completion token, and the token; int64 [T] each."""
     ids = tuple(int(token) for token in tokens)
     completion = ids[prompt_length:]

@@ -75,7 +75,7 @@ def make_trainer(
     problems = problems or digit_problems()
     table = table or digit_table(problems, config=config)
     every = together.assemble(list(strategies), config)
-    together.check(every, config, problems)
+    together.check(every, config, problems=problems)
     needs = needs_of(every, config)
     path = Path(folder)
     run_folder = RunFolder.open(path) if (path / "config.yaml").exists() else RunFolder.create(path, "{}\n", {})

@@ -21,7 +21,7 @@ from explore_rl.types import Problem
 FILE = "ahead.pkl"
 
 
-def save(folder: Path, batch: Batch, problems: list[Problem]) -> None:
+def save(folder: Path, batch: Batch, *, problems: list[Problem]) -> None:
     """Writes a batch that was drawn and not judged yet. Raises RunStopped for what a strategy keeps unsavably.
 
     problems: those of the run.

@@ -56,7 +56,7 @@ def without(groups: list[Group], taken: list[Group]) -> list[Group]:
     return [group for group in groups if id(group) not in ids]
 
 
-def seeded(requests: list[Request], seed: int, number: int, *, attempt: int = 0, plan_round: int = 0) -> list[Request]:
+def seeded(requests: list[Request], seed: int, *, number: int, attempt: int = 0, plan_round: int = 0) -> list[Request]:
     """The requests, each with a seed of its own: a hash of everything that tells it from every other of the run.
 
     seed: the run's.

@@ -144,7 +144,7 @@ class ExactAudits:
         sequences = [(np.array(prompt + answer, dtype=np.int32), len(prompt)) for prompt, answer in self.pairs]
         read = self.means.read(sequences, (logprob(self.config.rollout.temperature),))
         logprobs = [values.sum(dtype=np.float64) for (values,) in read]
-        now = self.lab.summarise(self.problems, self.index, logprobs)
+        now = self.lab.summarise(self.problems, self.index, logprobs=logprobs)
 
         # Before the first step the learner still is the base model.
         if self.base is None:

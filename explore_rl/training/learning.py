@@ -41,7 +41,7 @@ class Learning:
 
         def work() -> list[UpdateReport]:
             with clock("train"):
-                return self.learner.update(minibatches, terms, readouts)
+                return self.learner.update(minibatches, terms, readouts=readouts)
 
         assert self._running is None, "one batch is learnt at a time"
         self._running = self._in_a_thread(work) if self.beside else _done(work)

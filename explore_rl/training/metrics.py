@@ -139,7 +139,11 @@ def _of_columns(samples: list[Sample]) -> dict[str, float]:
 
     # Engine against learner: the same weights in another arithmetic.
     scored = [s for s in samples if "old_logprob" in s.columns]
-    gaps = [_drawn(s, s.columns["old_logprob"] - s.rollout.logprobs) for s in scored if s.rollout.logprobs is not None]
+    # Where the engine's own stand for the old ones, they say nothing of a distance.
+    compared = [s for s in scored if s.columns["old_logprob"] is not s.rollout.logprobs]
+    gaps = [
+        _drawn(s, s.columns["old_logprob"] - s.rollout.logprobs) for s in compared if s.rollout.logprobs is not None
+    ]
     if gaps:
         gap = np.concatenate(gaps)
         if len(gap):

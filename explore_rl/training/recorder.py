@@ -22,12 +22,12 @@ class Recorder:
         self._thread: ThreadPoolExecutor | None = None
         self._writing: Future[None] | None = None
 
-    def write(self, step: int, groups: list[Group], dropped: list[Group]) -> None:
+    def write(self, groups: list[Group], dropped: list[Group], *, step: int) -> None:
         """Has the samples of a step written. What strategies change in them afterwards does not count.
 
-        groups, dropped: as `columns_of` takes them.
+        groups, dropped, step: as `columns_of` takes them.
         """
-        columns = columns_of(groups, dropped, step)
+        columns = columns_of(groups, dropped, step=step)
         self.flush()
         self._thread = self._thread or ThreadPoolExecutor(1, "records")
         self._writing = self._thread.submit(self._write, step, columns)

@@ -34,7 +34,7 @@ class Minibatch:
     idle: int
 
 
-def make_minibatches(groups: list[Group], terms: list[LossTerm], config: Config, *, step: int) -> list[Minibatch]:
+def make_minibatches(groups: list[Group], terms: list[LossTerm], *, config: Config, step: int) -> list[Minibatch]:
     """The optimizer steps of a batch.
 
     Whole groups are dealt out once globally from a seed, again in each epoch.
@@ -48,7 +48,7 @@ def make_minibatches(groups: list[Group], terms: list[LossTerm], config: Config,
             order = rng.permutation(len(groups))
         for part in np.array_split(order, algorithm.minibatches):
             samples = [s for i in sorted(part) for s in groups[i].samples if s.reward is not None and s.terms]
-            batches.append(without_idle(make_rows(samples, terms, config), terms))
+            batches.append(without_idle(make_rows(samples, terms, config=config), terms))
     return batches
 
 
@@ -67,7 +67,7 @@ def _pulls(row: Row, terms: dict[str, LossTerm]) -> bool:
     return any(not term.vanishes for term in weighed) or bool(weighed and row.columns["advantage"].any())
 
 
-def make_rows(samples: list[Sample], terms: list[LossTerm], config: Config) -> list[tuple[Sample, Row]]:
+def make_rows(samples: list[Sample], terms: list[LossTerm], *, config: Config) -> list[tuple[Sample, Row]]:
     """One row a sample, its terms weighted by coefficient / normaliser of all `samples`.
 
     A sample without an unmasked token gets no row.
@@ -82,7 +82,9 @@ def make_rows(samples: list[Sample], terms: list[LossTerm], config: Config) -> l
     for normaliser in set(normaliser_of.values()):
         feeds = np.array([any(normaliser_of[name] == normaliser for name in s.terms) for s in samples], dtype=bool)
         weights[normaliser] = np.zeros(len(samples))
-        weights[normaliser][feeds] = row_weights(lengths[feeds], algorithm.aggregation, config.rollout.max_new_tokens)
+        weights[normaliser][feeds] = row_weights(
+            lengths[feeds], algorithm.aggregation, max_new_tokens=config.rollout.max_new_tokens
+        )
 
     wanted = {column for term in terms for column in term.row_columns}
     rows = []

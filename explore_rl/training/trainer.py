@@ -77,9 +77,9 @@ class Trainer:
         self.template = load_template(config.model.template)
         self.needs = needs_of(strategies, config)
         self.terms, self.free_terms = terms_of(strategies, config)
-        self.old_logprob, why = choose_old_logprob(strategies, self.terms, config)
+        self.old_logprob, why = choose_old_logprob(strategies, self.terms, config=config)
         log.info("old log-probabilities: %s (%s)", self.old_logprob, why)
-        self.learnt_terms = terms_for(self.old_logprob, self.terms, config)
+        self.learnt_terms = terms_for(self.old_logprob, self.terms, config=config)
         means = Means(
             tokenizer=self.tokenizer,
             encode_prompt=self.encode_prompt,
@@ -133,7 +133,7 @@ class Trainer:
             if not requests:
                 break
             attempt = len(batch.drawn)  # how often the step was drawn before
-            requests = seeded(requests, self.config.seed, batch.number, attempt=attempt, plan_round=plan_round)
+            requests = seeded(requests, self.config.seed, number=batch.number, attempt=attempt, plan_round=plan_round)
             with self.clock("generate"):
                 rollouts = self.serving.generate(requests, batch.number)
             with self.clock("verify"):
@@ -158,7 +158,7 @@ class Trainer:
         At run.ahead=1 the next batch is drawn meanwhile.
         """
         self.settle(batch)
-        minibatches = rows.make_minibatches(batch.groups, self.learnt_terms, self.config, step=batch.number)
+        minibatches = rows.make_minibatches(batch.groups, self.learnt_terms, config=self.config, step=batch.number)
         batch.idle = sum(m.idle for m in minibatches) / max(1, sum(m.idle + len(m.rows) for m in minibatches))
         reads = own_readouts(self.config) if self.old_logprob == "none" else ()
         self.learning.begin([m.rows for m in minibatches], self.learnt_terms, readouts=reads, clock=self.clock)
@@ -204,7 +204,7 @@ class Trainer:
 
     def record(self, batch: Batch, reports: list[UpdateReport]) -> dict[str, float]:
         """Every sample goes into the run folder. Returns figures of the batch, of its updates and of the time."""
-        self.recorder.write(batch.number, batch.groups, batch.dropped)
+        self.recorder.write(batch.groups, batch.dropped, step=batch.number)
         self.bad_steps = 0 if all(r.finite for r in reports) else self.bad_steps + 1
         metrics = metrics_of.of_groups(batch.groups, batch.dropped, free=self.free_terms)
         metrics |= metrics_of.of_updates(reports) | self.clock.metrics()
@@ -296,7 +296,7 @@ class Trainer:
         self.serving.version = self.learning.version
         self.actors.weights.send(self.serving.version)
         drafts = [self.draft(problem, index)[:4] for index, problem in enumerate(self.data.problems[:8])]
-        requests = seeded([request for draft in drafts for request in draft], self.config.seed, -1)
+        requests = seeded([request for draft in drafts for request in draft], self.config.seed, number=-1)
         drawn = self.serving.generate(requests, self.next_step)
         self.actors.check_parity(drawn)
         if not self.parity.sequences:
@@ -369,7 +369,7 @@ class Trainer:
         }
         (aside / "state.json").write_text(json.dumps(state))
         if self.drawn_ahead is not None:
-            ahead.save(aside, self.drawn_ahead, self.data.problems)
+            ahead.save(aside, self.drawn_ahead, problems=self.data.problems)
         self.folder.complete_checkpoint(self.next_step, aside, keep=self.config.run.keep_checkpoints)
 
     def resume(self) -> int:

@@ -139,17 +139,17 @@ def strata_of(rows: Iterable[dict[str, Any]], place: str) -> list[Stratum]:
 def rates(strata: list[Stratum], level: float = 0.95) -> Rates:
     """P(accepted | wrong) and P(rejected | right), each with a two-sided bound of this level."""
     own_level = 1 - (1 - level) / max(1, len(strata))
-    wrong = [(s, *_share(s.wrong, s, own_level)) for s in strata]
-    right = [(s, *_share(s.judged - s.wrong, s, own_level)) for s in strata]
+    wrong = [(s, *_share(s.wrong, s, level=own_level)) for s in strata]
+    right = [(s, *_share(s.judged - s.wrong, s, level=own_level)) for s in strata]
     return Rates(_ratio(wrong, accepted=True), _ratio(right, accepted=False))
 
 
-def _share(count: int, stratum: Stratum, level: float) -> tuple[float, float, float]:
+def _share(count: int, stratum: Stratum, *, level: float) -> tuple[float, float, float]:
     """The share of a stratum and its bounds; a stratum of which everything was judged is known."""
     rate = count / stratum.judged
     if stratum.judged >= stratum.size:
         return rate, rate, rate
-    return rate, *clopper_pearson(count, stratum.judged, level)
+    return rate, *clopper_pearson(count, stratum.judged, level=level)
 
 
 def _ratio(parts: list[tuple[Stratum, float, float, float]], *, accepted: bool) -> Rate:
@@ -169,9 +169,9 @@ def _ratio(parts: list[tuple[Stratum, float, float, float]], *, accepted: bool) 
     )
 
 
-def clopper_pearson(count: int, n: int, level: float) -> tuple[float, float]:
+def clopper_pearson(count: int, n: int, *, level: float) -> tuple[float, float]:
     """
-    >>> [round(bound, 4) for bound in clopper_pearson(0, 10, 0.95)]
+    >>> [round(bound, 4) for bound in clopper_pearson(0, 10, level=0.95)]
     [0.0, 0.3085]
     """
     half = (1 - level) / 2
@@ -180,7 +180,7 @@ def clopper_pearson(count: int, n: int, level: float) -> tuple[float, float]:
     return low, high
 
 
-def more_needed(strata: list[Stratum], target: float, level: float = 0.95) -> int | None:
+def more_needed(strata: list[Stratum], target: float, *, level: float = 0.95) -> int | None:
     """How many more judgements would bring the bound of P(accepted | wrong) to the target, if they came out as those
     before; None if none would."""
     total = sum(stratum.judged for stratum in strata)
@@ -206,7 +206,7 @@ def _scaled(strata: list[Stratum], factor: float) -> list[Stratum]:
     return scaled
 
 
-def effective(rate: Rate, level: float = 0.95, most: int = 10**6) -> tuple[int, int]:
+def effective(rate: Rate, level: float = 0.95, *, most: int = 10**6) -> tuple[int, int]:
     """(errors, judged): the plain sample whose rate is this one's or more and whose upper bound is this one's or more,
     as nearly as counts can.
 
@@ -218,7 +218,7 @@ def effective(rate: Rate, level: float = 0.95, most: int = 10**6) -> tuple[int, 
     low, high = 1, most
     while low < high:
         n = (low + high + 1) // 2
-        if clopper_pearson(math.ceil(rate.rate * n - 1e-9), n, level)[1] >= rate.high - 5e-5:
+        if clopper_pearson(math.ceil(rate.rate * n - 1e-9), n, level=level)[1] >= rate.high - 5e-5:
             low = n
         else:
             high = n - 1

@@ -26,7 +26,7 @@ DRAWN = (
 )
 
 
-def write_sheet(file: str, problems: dict[str, Problem], count: int, seed: int, out: Path) -> None:
+def write_sheet(file: str, problems: dict[str, Problem], *, count: int, seed: int, out: Path) -> None:
     """Draws `count` verdicts of a graded file. Raises InputError for rows without verdict or completion."""
     if count < 1:
         raise InputError(f"--audit {count}: expected at least 1")
@@ -41,7 +41,9 @@ def write_sheet(file: str, problems: dict[str, Problem], count: int, seed: int, 
     for place, row in enumerate(read_rows(file)):
         if place in drawn:
             name, size = drawn[place]
-            sheet.append((order[place], _sheet_row(row, problems, name, size, statistics.median(draws.values()))))
+            sheet.append(
+                (order[place], _sheet_row(row, problems, name=name, size=size, draws=statistics.median(draws.values())))
+            )
     lines = [json.dumps(row, ensure_ascii=False) for _, row in sorted(sheet, key=lambda entry: entry[0])]
     _write(out, "\n".join(lines) + "\n")
     counts = Counter(name for name, _ in drawn.values())
@@ -50,7 +52,7 @@ def write_sheet(file: str, problems: dict[str, Problem], count: int, seed: int, 
     print(f"  {INSTRUCTION}; then explore-rl verify --judged {out} --out rates.json")
 
 
-def _sheet_row(row: Any, problems: dict[str, Problem], name: str, size: int, draws: float) -> dict[str, Any]:
+def _sheet_row(row: Any, problems: dict[str, Problem], *, name: str, size: int, draws: float) -> dict[str, Any]:
     problem = problems.get(_problem_id(row))
     if problem is None:
         raise row.error("problem_id", f"{row.values['problem_id']!r} is none of the problems")
@@ -58,7 +60,7 @@ def _sheet_row(row: Any, problems: dict[str, Problem], name: str, size: int, dra
         "problem_id": problem.id,
         "prompt": problem.prompt,
         "reference": problem.answer,
-        "completion": row.need("completion", str, "the text of the completion"),
+        "completion": row.need("completion", str, what="the text of the completion"),
         "judged_correct": None,
         "answer": row.values.get("answer"),
         "row": row.number,
@@ -87,7 +89,7 @@ def _verdict(row: Any) -> str:
     raise row.error("verdict", "missing, and so is 'correct'; grade the file first (explore-rl verify FILE --out ...)")
 
 
-def report(sheet: str, verifier: str | None, out: Path, level: float = 0.95) -> None:
+def report(sheet: str, verifier: str | None, *, out: Path, level: float = 0.95) -> None:
     """What a judged sheet says, printed and written. Raises InputError where a row is not judged."""
     rows = [row.values for row in read_rows(sheet)]
     strata = audit.strata_of(rows, sheet)
@@ -100,7 +102,7 @@ def report(sheet: str, verifier: str | None, out: Path, level: float = 0.95) -> 
     print(f"P(accepted | wrong) {accepted.rate:.3%}, between {accepted.low:.3%} and {accepted.high:.3%} at {level:.0%}")
     print(f"P(rejected | right) {rejected.rate:.3%}, between {rejected.low:.3%} and {rejected.high:.3%} at {level:.0%}")
     target = 1 / draws
-    print(_protection(strata, accepted, draws, target, level))
+    print(_protection(strata, accepted, draws=draws, target=target, level=level))
     false_accepts, judged_wrong = audit.effective(accepted, level)
     false_rejects, judged_correct = audit.effective(rejected, level)
     written = {
@@ -118,13 +120,13 @@ def report(sheet: str, verifier: str | None, out: Path, level: float = 0.95) -> 
     _write(out, json.dumps(written, indent=1) + "\n")
 
 
-def _protection(strata: list[audit.Stratum], accepted: audit.Rate, draws: float, target: float, level: float) -> str:
+def _protection(strata: list[audit.Stratum], accepted: audit.Rate, *, draws: float, target: float, level: float) -> str:
     """Whether a single correct draw can be trusted: fewer than one false accept is to be expected in the draws of a
     problem."""
     expected = f"up to {accepted.high * draws:.2g} false accepts in {draws:g} draws of a problem"
     if accepted.high <= target:
         return f"{expected}: fewer than one, so it protects a support verdict"
-    more = audit.more_needed(strata, target, level)
+    more = audit.more_needed(strata, target, level=level)
     if more is None:
         return f"{expected}: too many to protect a support verdict, and no number of judgements like these would do"
     enough = f"about {more} more judgements would do if they came out like these"

@@ -114,7 +114,7 @@ def make_verifier(name: str, options: Mapping[str, Any] | None = None) -> Verifi
     limits = options.pop("limits", None)
     where = f"verifier {name!r}"
     factory, arguments = _factory(kind, where)
-    _check_options(factory, arguments, options, where)
+    _check_options(factory, arguments, options=options, where=where)
     try:
         verifier = factory(*arguments, **options)
     except TypeError as error:
@@ -147,7 +147,7 @@ def _factory(kind: str, where: str) -> tuple[Any, tuple[str, ...]]:
     return getattr(importlib.import_module(module), attribute), arguments
 
 
-def _check_options(factory: Any, arguments: tuple[str, ...], options: Mapping[str, Any], where: str) -> None:
+def _check_options(factory: Any, arguments: tuple[str, ...], *, options: Mapping[str, Any], where: str) -> None:
     parameters = list(inspect.signature(factory).parameters.values())[len(arguments) :]
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return

@@ -191,10 +191,10 @@ def _letter_first(text: str, options: dict[str, str | None]) -> str | None:
         return None
     if any(_begins(rest, other) for name, other in options.items() if name != letter and other is not None):
         return None
-    return None if _second_letter(rest, match["mark"] or "", options) else letter
+    return None if _second_letter(rest, match["mark"] or "", options=options) else letter
 
 
-def _second_letter(rest: str, mark: str, options: dict[str, str | None]) -> bool:
+def _second_letter(rest: str, mark: str, *, options: dict[str, str | None]) -> bool:
     """ "B or C", "B, C", "B/C" name two options; in "(B) A cell wall" and "B. I and II" the text of one begins with a
     letter."""
     letters = "".join(options)

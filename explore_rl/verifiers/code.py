@@ -147,7 +147,7 @@ class CodeVerifier:
                 program.define()
             except (ProgramRaised, ProgramEnded) as error:
                 return wrong(code, reason=str(error))
-            outcome = code_tests.run_asserts(tests, program.call, self.partial)
+            outcome = code_tests.run_asserts(tests, program.call, partial=self.partial)
         if outcome.fault:
             return failed(f"the tests cannot run: {outcome.fault}")
         if not outcome.failure:
@@ -163,7 +163,7 @@ class CodeVerifier:
                 raise Starved(
                     f"{number - 1} of {len(tests.cases)} cases took more than {self.total_time_s:g} s together"
                 )
-            problem = self._one_case(code, tests, given, expected)
+            problem = self._one_case(code, tests, given=given, expected=expected)
             held += not problem
             failure = failure or (
                 f"case {number} of {len(tests.cases)}: {problem}" if problem and len(tests.cases) > 1 else problem
@@ -176,19 +176,21 @@ class CodeVerifier:
             return correct(code)
         return wrong(code, score=held / len(tests.cases) if self.partial else 0.0, reason=failure)
 
-    def _one_case(self, code: str, tests: Cases, given: Any, expected: Any) -> str:
+    def _one_case(self, code: str, tests: Cases, *, given: Any, expected: Any) -> str:
         """Why this case does not hold; empty if it does."""
         try:
             interpreter = self._interpreter(code, cases=True)
             if tests.function is None:
-                done = run_script(code, given, self.program_limits, self.held_by, interpreter)
+                done = run_script(
+                    code, given, limits=self.program_limits, held_by=self.held_by, interpreter=interpreter
+                )
                 if done.exit_code:
                     return _last_line(done.stderr) or f"exit code {done.exit_code}"
-                return code_tests.compare_output(done.stdout, expected, self.float_tolerance)
+                return code_tests.compare_output(done.stdout, expected, tolerance=self.float_tolerance)
             with Program(code, "calls", self.program_limits, self.held_by, interpreter) as program:
                 program.define()
                 return code_tests.compare_result(
-                    program.call(tests.function, tuple(given)), expected, self.float_tolerance
+                    program.call(tests.function, tuple(given)), expected, tolerance=self.float_tolerance
                 )
         except NotPlainResult as error:
             return f"returned a {error}, which is not plain data"

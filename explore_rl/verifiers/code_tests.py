@@ -256,7 +256,7 @@ class _Calls:
         raise error
 
 
-def run_asserts(tests: Asserts, call: Callable, partial: bool) -> Outcome:
+def run_asserts(tests: Asserts, call: Callable, *, partial: bool) -> Outcome:
     """Runs the tests here; `call(name, args, kwargs)` gives what the program's function gives.
 
     partial: go on after a failure, to count the asserts that hold. Raises Starved and SandboxFault of `call`.
@@ -275,7 +275,7 @@ def run_asserts(tests: Asserts, call: Callable, partial: bool) -> Outcome:
             counts["passed"] += 1
         else:
             counts["failed"] += 1
-            first = first or _reason(error, tests.source, calls)
+            first = first or _reason(error, tests.source, calls=calls)
 
     names: dict[str, Any] = {"__name__": "tests", "__count__": count}
     outcome = Outcome()
@@ -284,7 +284,7 @@ def run_asserts(tests: Asserts, call: Callable, partial: bool) -> Outcome:
             # helpers come from the stub itself, so that the tests never depend on the program's own version of them
             exec(compile(tests.stub_program, "<stub>", "exec", dont_inherit=True), names)
             exec(compile(tests.setup, "<setup>", "exec", dont_inherit=True), names)
-            for name in _program_names(tree, names, tests.entry_point):
+            for name in _program_names(tree, names, entry_point=tests.entry_point):
                 names[name] = calls.stand_in(name)
             if partial:
                 tree = ast.fix_missing_locations(_Counting().visit(tree))
@@ -311,7 +311,7 @@ def run_asserts(tests: Asserts, call: Callable, partial: bool) -> Outcome:
     return outcome
 
 
-def _reason(error: Exception, source: str, calls: _Calls) -> str:
+def _reason(error: Exception, source: str, *, calls: _Calls) -> str:
     if isinstance(error, _Raised):
         return str(error)
     lines = [
@@ -324,7 +324,7 @@ def _reason(error: Exception, source: str, calls: _Calls) -> str:
     return "; ".join(filter(None, [calls.first_failure, f"failed: {where}" if where else "", what]))
 
 
-def _program_names(tree: ast.AST, names: dict[str, Any], entry_point: str | None) -> set[str]:
+def _program_names(tree: ast.AST, names: dict[str, Any], *, entry_point: str | None) -> set[str]:
     """Names that the tests use and nothing of theirs defines: the program's. Standard modules that they only name are
     imported."""
     used, bound, modules, called = set(), set(names), set(), set()
@@ -370,7 +370,7 @@ class _Counting(ast.NodeTransformer):
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")
 
 
-def compare_output(printed: str, expected: str, tolerance: float = 0.0) -> str:
+def compare_output(printed: str, expected: str, *, tolerance: float = 0.0) -> str:
     """Why the outputs differ; empty if they agree: the same lines but for space at the ends, where numbers may be
     written differently.
 
@@ -379,30 +379,30 @@ def compare_output(printed: str, expected: str, tolerance: float = 0.0) -> str:
     """
     got, want = ([line.strip() for line in text.strip().splitlines()] for text in (printed, expected))
     for number, (a, b) in enumerate(zip(got, want, strict=False), start=1):
-        if a != b and not _same_tokens(a.split(), b.split(), tolerance):
+        if a != b and not _same_tokens(a.split(), b.split(), tolerance=tolerance):
             return f"line {number}: expected {b[:60]!r}, got {a[:60]!r}"
     return "" if len(got) == len(want) else f"{len(got)} lines, expected {len(want)}"
 
 
-def _same_tokens(got: list[str], want: list[str], tolerance: float) -> bool:
+def _same_tokens(got: list[str], want: list[str], *, tolerance: float) -> bool:
     return len(got) == len(want) and all(
-        a == b or _same_number(a, b, tolerance) for a, b in zip(got, want, strict=False)
+        a == b or _same_number(a, b, tolerance=tolerance) for a, b in zip(got, want, strict=False)
     )
 
 
-def _same_number(a: str, b: str, tolerance: float) -> bool:
+def _same_number(a: str, b: str, *, tolerance: float) -> bool:
     if not (NUMBER.fullmatch(a) and NUMBER.fullmatch(b)):
         return False
     return Decimal(a) == Decimal(b) or (tolerance > 0 and abs(float(a) - float(b)) <= tolerance)
 
 
-def compare_result(got: Any, expected: Any, tolerance: float = 0.0) -> str:
+def compare_result(got: Any, expected: Any, *, tolerance: float = 0.0) -> str:
     """Why a function's result differs from the expected JSON value; empty if it does not. Tuples count as lists.
 
     >>> compare_result((1, 2), [1, 2]), compare_result([1], [2])
     ('', 'expected [2], got [1]')
     """
-    if _same_value(_as_json(got), _as_json(expected), tolerance):
+    if _same_value(_as_json(got), _as_json(expected), tolerance=tolerance):
         return ""
     return f"expected {_short(expected)}, got {_short(got)}"
 
@@ -415,11 +415,11 @@ def _as_json(value: Any) -> Any:
     return value
 
 
-def _same_value(a: Any, b: Any, tolerance: float) -> bool:
+def _same_value(a: Any, b: Any, *, tolerance: float) -> bool:
     if isinstance(a, list) and isinstance(b, list):
-        return len(a) == len(b) and all(_same_value(x, y, tolerance) for x, y in zip(a, b, strict=False))
+        return len(a) == len(b) and all(_same_value(x, y, tolerance=tolerance) for x, y in zip(a, b, strict=False))
     if isinstance(a, dict) and isinstance(b, dict):
-        return a.keys() == b.keys() and all(_same_value(a[key], b[key], tolerance) for key in a)
+        return a.keys() == b.keys() and all(_same_value(a[key], b[key], tolerance=tolerance) for key in a)
     if isinstance(a, (int, float)) and isinstance(b, (int, float)) and tolerance > 0:
         return a == b or math.isclose(a, b, rel_tol=0.0, abs_tol=tolerance)
     return a == b

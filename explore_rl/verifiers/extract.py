@@ -196,8 +196,8 @@ def last_boxed(text: str) -> str | None:
     parts, labels = [content], []
     while openings and len(parts) < MAX_PARTS:
         before, brace = openings.pop()
-        content = _content(text, brace, start)
-        joined = _between(text[brace + _length(text, brace, start) : start]) if content else None
+        content = _content(text, brace, stop=start)
+        joined = _between(text[brace + _length(text, brace, stop=start) : start]) if content else None
         if not content or joined is None:
             break
         parts.insert(0, content)
@@ -219,12 +219,12 @@ def _between(text: str) -> re.Match[str] | None:
     return _SEPARATED.fullmatch(bare) or _BETWEEN_BOXES.fullmatch(bare)
 
 
-def _content(text: str, brace: int, stop: int | None = None) -> str | None:
-    length = _length(text, brace, stop)
+def _content(text: str, brace: int, *, stop: int | None = None) -> str | None:
+    length = _length(text, brace, stop=stop)
     return text[brace : brace + length].strip().removeprefix("{").removesuffix("}").strip() if length else None
 
 
-def _length(text: str, brace: int, stop: int | None = None) -> int:
+def _length(text: str, brace: int, *, stop: int | None = None) -> int:
     r"""Of a braced group, or of the one token that stands for it (\boxed 5); 0 if it does not end before `stop`."""
     stop = len(text) if stop is None else stop
     if text[brace] != "{":

@@ -98,7 +98,7 @@ def _refused(task: str, answer: str) -> str:
     return ""
 
 
-def gym_problems(task: str, size: int, seed: int = 0, **params: Any) -> Iterator[Problem]:
+def gym_problems(task: str, size: int, *, seed: int = 0, **params: Any) -> Iterator[Problem]:
     """Problems of a Reasoning Gym task. params: of the task's own configuration (its difficulty).
 
     The entry's metadata is kept, so that the task's scorer can judge with it. Raises InputError for an unknown task or
@@ -134,7 +134,7 @@ def load(spec: str) -> Iterator[Problem]:
     seed = params.pop("seed", 0)
     if isinstance(seed, bool) or not isinstance(seed, int):
         raise InputError(f"{spec}: seed must be a whole number, got {seed!r}")
-    return gym_problems(task, params.pop("size", 100), seed, **params)
+    return gym_problems(task, params.pop("size", 100), seed=seed, **params)
 
 
 def _dataset(task: str, **params: Any) -> Any:

@@ -172,7 +172,7 @@ class JudgeVerifier:
         trouble: NoReply | None = None
         for vote in range(self.votes):
             try:
-                scores.append(self._vote(text, vote, end))
+                scores.append(self._vote(text, vote, end=end))
             except NoReply as error:
                 trouble = trouble or error
                 if not error.again or time.monotonic() >= end:
@@ -225,7 +225,7 @@ class JudgeVerifier:
         }
         return re.sub(r"\{(\w+)\}", lambda match: parts[match[1]], TEMPLATE)
 
-    def _vote(self, text: str, vote: int, end: float) -> float:
+    def _vote(self, text: str, vote: int, *, end: float) -> float:
         """The score of one vote, from the cache or the endpoint. Raises NoReply."""
         body = {
             "model": self.model,

@@ -57,7 +57,7 @@ class MathVerifier:
         except Unbalanced as error:
             return no_answer(f"the answer breaks off: {error}")
         tolerance = self._tolerance(problem)
-        if same(gold, given, tolerance) or _as_list(gold, answer, problem, tolerance):
+        if same(gold, given, tolerance=tolerance) or _as_list(gold, answer, problem=problem, tolerance=tolerance):
             return correct(answer, mode=key(gold))
         return wrong(answer, mode=key(given), reason=f"is not {problem.answer}"[:200])
 
@@ -113,7 +113,7 @@ def _read(answer: str | tuple[str, ...]) -> tuple[Value, frozenset[str]]:
     return Listing(parts=tuple(part for several in parts for part in several)), writings
 
 
-def _as_list(gold: Value, answer: str, problem: Problem, tolerance: Tolerance) -> bool:
+def _as_list(gold: Value, answer: str, *, problem: Problem, tolerance: Tolerance) -> bool:
     """ "160,250,300" reads as one number and as three; an answer that spaces them means three."""
     if (
         not isinstance(gold, Number)
@@ -123,4 +123,4 @@ def _as_list(gold: Value, answer: str, problem: Problem, tolerance: Tolerance) -
     ):
         return False
     one, other = (parse(text.replace(",", ", ")) for text in (problem.answer, answer))
-    return isinstance(one, Listing) and isinstance(other, Listing) and same(one, other, tolerance)
+    return isinstance(one, Listing) and isinstance(other, Listing) and same(one, other, tolerance=tolerance)

@@ -1,7 +1,7 @@
 r"""Whether two answers are the same: one rule for each type, and across types only the rules that ACROSS writes down.
 
     >>> from explore_rl.verifiers.math_forms import parse
-    >>> def met(gold, given): return same(parse(gold), parse(given), Tolerance())
+    >>> def met(gold, given): return same(parse(gold), parse(given), tolerance=Tolerance())
     >>> met("(1,2)", "x=1, y=2"), met("[1,3]", r"\{1,3\}"), met("5 m", "500 cm"), met("x>2", r"(2,\infty)")
     (True, False, True, True)
 
@@ -67,7 +67,7 @@ from explore_rl.verifiers.math_values import (
 )
 
 
-def same(gold: Value, given: Value, tolerance: Tolerance) -> bool:
+def same(gold: Value, given: Value, *, tolerance: Tolerance) -> bool:
     """Whether `given` answers what `gold` answers. Not symmetric: what the reference states (a label, a unit, a
     tolerance) counts."""
     if type(gold) is type(given):
@@ -86,7 +86,7 @@ def _rules(gold: type, given: type) -> tuple[Rule, ...]:
 def _same_listings(gold: Listing, given: Listing, tolerance: Tolerance) -> bool:
     golds, givens = gold.parts, given.parts
     if _told_apart(golds, givens) or _told_apart(givens, golds):
-        return _in_order(golds, givens, tolerance)
+        return _in_order(golds, givens, tolerance=tolerance)
     if len(golds) == len(givens):
         if _matched(golds, givens, tolerance):
             return True
@@ -112,7 +112,7 @@ def _intervals(listing: Listing) -> bool:
 def _matched(golds: tuple[Value, ...], givens: tuple[Value, ...], tolerance: Tolerance) -> bool:
     left = list(givens)
     for index, gold in enumerate(golds):
-        match = next((i for i, given in enumerate(left) if same(gold, given, tolerance.part(index))), None)
+        match = next((i for i, given in enumerate(left) if same(gold, given, tolerance=tolerance.part(index))), None)
         if match is None:
             return False
         left.pop(match)
@@ -123,26 +123,29 @@ def _distinct(parts: tuple[Value, ...]) -> tuple[Value, ...]:
     return tuple({key(part): part for part in parts}.values())
 
 
-def _in_order(golds: tuple[Value, ...], givens: tuple[Value, ...], tolerance: Tolerance) -> bool:
+def _in_order(golds: tuple[Value, ...], givens: tuple[Value, ...], *, tolerance: Tolerance) -> bool:
     if len(golds) != len(givens):
         return False
-    return all(same(gold, given, tolerance.part(i)) for i, (gold, given) in enumerate(zip(golds, givens, strict=True)))
+    return all(
+        same(gold, given, tolerance=tolerance.part(i))
+        for i, (gold, given) in enumerate(zip(golds, givens, strict=True))
+    )
 
 
 def _same_phrases(gold: Phrase, given: Phrase, tolerance: Tolerance) -> bool:
-    return gold.words == given.words and _in_order(gold.parts, given.parts, tolerance)
+    return gold.words == given.words and _in_order(gold.parts, given.parts, tolerance=tolerance)
 
 
 def _one_of_a_list(gold: Value, given: Value, tolerance: Tolerance) -> bool:
     """A list of one value, or of one value twice, is that value."""
     golds, givens = (_distinct(value.parts) if isinstance(value, Listing) else (value,) for value in (gold, given))
-    return len(golds) == len(givens) == 1 and same(golds[0], givens[0], tolerance)
+    return len(golds) == len(givens) == 1 and same(golds[0], givens[0], tolerance=tolerance)
 
 
 def _same_sequences(gold: Sequence, given: Sequence, tolerance: Tolerance) -> bool:
     if len(gold.parts) == 2 and gold.brackets != given.brackets:  # an interval's ends
         return False
-    return _in_order(gold.parts, given.parts, tolerance)
+    return _in_order(gold.parts, given.parts, tolerance=tolerance)
 
 
 def _sequence_for_listing(gold: Listing | Sequence, given: Listing | Sequence, tolerance: Tolerance) -> bool:
@@ -151,21 +154,21 @@ def _sequence_for_listing(gold: Listing | Sequence, given: Listing | Sequence, t
 
     A set in braces has no order, so neither answers the other.
     """
-    listing, sequence = one_of(Listing, gold, given), one_of(Sequence, gold, given)
+    listing, sequence = one_of(Listing, gold, given=given), one_of(Sequence, gold, given=given)
     if len(sequence.parts) < 3 or sequence.brackets not in ("()", "[]") or listing.braces:
         return False
     if listing is gold:
         return not any(isinstance(part, Sequence) for part in listing.parts) and _matched(
             listing.parts, sequence.parts, tolerance
         )
-    return _in_order(sequence.parts, listing.parts, tolerance)
+    return _in_order(sequence.parts, listing.parts, tolerance=tolerance)
 
 
 def _same_assignments(gold: Assignments, given: Assignments, tolerance: Tolerance) -> bool:
     theirs = dict(given.pairs)
     if len(theirs) != len(gold.pairs) or any(name not in theirs for name, _ in gold.pairs):
         return False
-    return all(same(value, theirs[name], tolerance.part(i)) for i, (name, value) in enumerate(gold.pairs))
+    return all(same(value, theirs[name], tolerance=tolerance.part(i)) for i, (name, value) in enumerate(gold.pairs))
 
 
 _Several = Assignments | Sequence | Listing | Matrix
@@ -174,7 +177,7 @@ _Several = Assignments | Sequence | Listing | Matrix
 def _assignments_for_values(gold: _Several, given: _Several, tolerance: Tolerance) -> bool:
     """Values without labels answer values with labels in the order of the labels, if they have an order."""
     golds, givens = (_ordered(value) for value in (gold, given))
-    return golds is not None and givens is not None and _in_order(golds, givens, tolerance)
+    return golds is not None and givens is not None and _in_order(golds, givens, tolerance=tolerance)
 
 
 def _ordered(value: _Several) -> tuple[Value, ...] | None:
@@ -194,7 +197,7 @@ def _ordered(value: _Several) -> tuple[Value, ...] | None:
 def _same_labelled(gold: Labelled, given: Labelled, tolerance: Tolerance) -> bool:
     if gold.label and given.label and gold.label != given.label and not (gold.worded or given.worded):
         if (gold.label, given.variable) == ("y", "x") or (given.label, gold.variable) == ("y", "x"):  # y is f(x)
-            return not (gold.variable and given.variable) and same(gold.value, given.value, tolerance)
+            return not (gold.variable and given.variable) and same(gold.value, given.value, tolerance=tolerance)
         return _as_equations(gold, given, tolerance)
     one, other = gold.value, given.value
     if (
@@ -203,8 +206,8 @@ def _same_labelled(gold: Labelled, given: Labelled, tolerance: Tolerance) -> boo
         and gold.variable != given.variable
         and "," not in gold.variable + given.variable
     ):
-        return same(one, _renamed(other, given.variable, gold.variable), tolerance)
-    return same(one, other, tolerance)
+        return same(one, _renamed(other, given.variable, new=gold.variable), tolerance=tolerance)
+    return same(one, other, tolerance=tolerance)
 
 
 @dataclass(frozen=True)
@@ -216,21 +219,21 @@ class _Renamed(Value):
     new: str = ""
 
 
-def _renamed(value: Value, old: str, new: str) -> Value:
+def _renamed(value: Value, old: str, *, new: str) -> Value:
     if isinstance(value, Listing):
-        return replace(value, parts=tuple(_renamed(part, old, new) for part in value.parts))
+        return replace(value, parts=tuple(_renamed(part, old, new=new) for part in value.parts))
     return _Renamed(value.text, value, old, new) if isinstance(value, (Expression, Quantity)) else value
 
 
 def _same_renamed(gold: Value, given: _Renamed, tolerance: Tolerance) -> bool:
-    how = comparison(gold, given.value, tolerance)
+    how = comparison(gold, given.value, tolerance=tolerance)
     how = replace(how, renamed=((given.old, given.new),))
-    return same_expressions(expression_of(gold), to_sympy(given.text), how)
+    return same_expressions(expression_of(gold), to_sympy(given.text), how=how)
 
 
 def _label_left_out(gold: Value, given: Value, tolerance: Tolerance) -> bool:
     one, other = (value.value if isinstance(value, Labelled) else value for value in (gold, given))
-    return same(one, other, tolerance)
+    return same(one, other, tolerance=tolerance)
 
 
 def _as_equations(gold: Labelled | Relation, given: Labelled | Relation, tolerance: Tolerance) -> bool:
@@ -274,19 +277,19 @@ def _chain(gold: Value, given: Value, tolerance: Tolerance) -> bool:
     """One value written several times: the last writing is the answer, and the one before a rounding is too. All must
     agree."""
     if isinstance(gold, Chain):
-        return any(same(side, given, tolerance) for side in gold.sides)
+        return any(same(side, given, tolerance=tolerance) for side in gold.sides)
     assert isinstance(given, Chain)  # ACROSS: one side is
     rounded = r"\approx" in given.text
     answers = given.sides if rounded else given.sides[-1:]
-    if not any(same(gold, side, tolerance) for side in answers):
+    if not any(same(gold, side, tolerance=tolerance) for side in answers):
         return False
     near = replace(tolerance, relative=Fraction(2, 100)) if rounded else tolerance
-    return all(same(gold, side, near) or _near(gold, side, near) for side in given.sides)
+    return all(same(gold, side, tolerance=near) or _near(gold, side, tolerance=near) for side in given.sides)
 
 
-def _near(gold: Value, side: Value, tolerance: Tolerance) -> bool:
+def _near(gold: Value, side: Value, *, tolerance: Tolerance) -> bool:
     how = Comparison(float(tolerance.relative))
-    return same_expressions(_constant(gold), _constant(side), how)
+    return same_expressions(_constant(gold), _constant(side), how=how)
 
 
 def _constant(value: Value):
@@ -307,24 +310,24 @@ def _same_real_sets(gold: Value, given: Value, tolerance: Tolerance) -> bool:
         return False
     left = list(other.pieces)
     for piece in one.pieces:
-        match = next((their for their in left if _same_pieces(piece, their, tolerance)), None)
+        match = next((their for their in left if _same_pieces(piece, their, tolerance=tolerance)), None)
         if match is None:
             return False
         left.remove(match)
     return True
 
 
-def _same_pieces(gold: Piece, given: Piece, tolerance: Tolerance) -> bool:
+def _same_pieces(gold: Piece, given: Piece, *, tolerance: Tolerance) -> bool:
     return (
         gold.brackets == given.brackets
-        and same(gold.left, given.left, tolerance)
-        and same(gold.right, given.right, tolerance)
+        and same(gold.left, given.left, tolerance=tolerance)
+        and same(gold.right, given.right, tolerance=tolerance)
     )
 
 
 def _solved_for_label(gold: Value, given: Value, tolerance: Tolerance) -> bool:
     """x < 1 and -x > -1: the same set, of the same letter."""
-    labelled, relation = one_of(Labelled, gold, given), one_of(Relation, gold, given)
+    labelled, relation = one_of(Labelled, gold, given=given), one_of(Relation, gold, given=given)
     letters = {letter for side in relation.sides for letter in re.findall(r"(?<![\\A-Za-z])[A-Za-z]", side.text)}
     return letters == {labelled.label} and _same_real_sets(gold, given, tolerance)
 
@@ -333,8 +336,8 @@ def _same_matrices(gold: Matrix, given: Matrix, tolerance: Tolerance) -> bool:
     shapes = [[len(row) for row in matrix.rows] for matrix in (gold, given)]
     if shapes[0] != shapes[1]:
         one, other = _vector(gold), _vector(given)
-        return one is not None and other is not None and _in_order(one.parts, other.parts, tolerance)
-    return all(_in_order(one, other, tolerance) for one, other in zip(gold.rows, given.rows, strict=True))
+        return one is not None and other is not None and _in_order(one.parts, other.parts, tolerance=tolerance)
+    return all(_in_order(one, other, tolerance=tolerance) for one, other in zip(gold.rows, given.rows, strict=True))
 
 
 def _vector(matrix: Matrix) -> Sequence | None:
@@ -345,13 +348,13 @@ def _vector(matrix: Matrix) -> Sequence | None:
 
 def _vector_for_sequence(gold: Sequence | Matrix, given: Sequence | Matrix, tolerance: Tolerance) -> bool:
     """A pair in square brackets is an interval, and so is a half-open one of any length."""
-    sequence = one_of(Sequence, gold, given)
+    sequence = one_of(Sequence, gold, given=given)
     if sequence.brackets not in ("()", "[]") or (sequence.brackets == "[]" and len(sequence.parts) == 2):
         return False
     one, other = (_vector(value) if isinstance(value, Matrix) else value for value in (gold, given))
     if one is None or other is None:
         return False
-    return _in_order(one.parts, other.parts, tolerance)
+    return _in_order(one.parts, other.parts, tolerance=tolerance)
 
 
 def _worked_out_matrix(gold: Value, given: Value, tolerance: Tolerance) -> bool:

@@ -66,27 +66,27 @@ def expression_of(value: Value) -> Any:
     return to_sympy(value.text)
 
 
-def same_expressions(one: Any, other: Any, how: Comparison) -> bool:
+def same_expressions(one: Any, other: Any, *, how: Comparison) -> bool:
     if one is None or other is None or not isinstance(one, sympy.Expr) or not isinstance(other, sympy.Expr):
         return _math_verify_says(one, other)
-    if _same_values(one, other, how):
+    if _same_values(one, other, how=how):
         return True
     symbols: set[Any] = one.free_symbols | other.free_symbols  # sympy declares them without their name
     imaginary = {symbol: sympy.I for symbol in symbols if symbol.name == "i"}
-    return bool(imaginary) and _same_values(_replaced(one, imaginary), _replaced(other, imaginary), how)
+    return bool(imaginary) and _same_values(_replaced(one, imaginary), _replaced(other, imaginary), how=how)
 
 
 def _replaced(expression: sympy.Expr, values: dict) -> sympy.Expr:
     return cast(sympy.Expr, expression.xreplace(values))  # sympy declares a Basic
 
 
-def _same_values(one: sympy.Expr, other: sympy.Expr, how: Comparison) -> bool:
+def _same_values(one: sympy.Expr, other: sympy.Expr, *, how: Comparison) -> bool:
     names = _opaque(one) | _opaque(other) | one.free_symbols | other.free_symbols
     if not names:
         one, other = _exact(one), _exact(other)
         if isinstance(one, sympy.Rational) and isinstance(other, sympy.Rational) and how.relative <= float(EQUAL):
             return abs(one - other) <= how.absolute
-        verdict = _close_values(_value(one, {}), _value(other, {}), how)
+        verdict = _close_values(_value(one, {}), _value(other, {}), how=how)
         return _math_verify_says(one, other) if verdict is None else verdict
     whole, theirs, renamed = one.has(*_WHOLE) or other.has(*_WHOLE), other.atoms(), dict(how.renamed)
     seen = 0
@@ -101,7 +101,7 @@ def _same_values(one: sympy.Expr, other: sympy.Expr, how: Comparison) -> bool:
         left, right = _value(one, values), _value(other, values)
         if signs and (_complex(left) or _complex(right)):  # log n^2 and 2 log n: the same where both are real
             continue
-        verdict = _close_values(left, right, how)
+        verdict = _close_values(left, right, how=how)
         if verdict is False:
             return False
         seen += verdict is True
@@ -145,7 +145,7 @@ def _complex(value: Any) -> bool:
     return value is None or value.is_real is not True
 
 
-def _close_values(one: Any, other: Any, how: Comparison) -> bool | None:
+def _close_values(one: Any, other: Any, *, how: Comparison) -> bool | None:
     if one is None or other is None:
         return None
     difference = sympy.Abs(sympy.N(one - other, DIGITS))
@@ -184,7 +184,7 @@ def _same_quotient(one: sympy.Expr, other: sympy.Expr) -> bool:
             return False
         if ratio is None:
             ratio = left / right
-        elif not _close_values(ratio, left / right, Comparison()):
+        elif not _close_values(ratio, left / right, how=Comparison()):
             return False
     return ratio is not None and bool(names)
 

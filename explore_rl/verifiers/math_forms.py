@@ -176,7 +176,7 @@ def _conditions(text: str, deep: int) -> Value | None:
     parts = _CONDITIONS.sub("\x00", text).split("\x00")
     if len(set(words)) != 1 or any(not _INEQUALITY.search(part) for part in parts):
         return None
-    return _operation(text, words[0], [read(part.strip(" ,"), deep + 1) for part in parts])
+    return _operation(text, words[0], parts=[read(part.strip(" ,"), deep + 1) for part in parts])
 
 
 def _set_operation(text: str, deep: int) -> Value | None:
@@ -184,11 +184,11 @@ def _set_operation(text: str, deep: int) -> Value | None:
     for operator, word in ((r"\\setminus(?![a-z])", "without"), (r"\\cup(?![a-z])", "or"), (r"\\cap(?![a-z])", "and")):
         parts = _split(text, operator)
         if len(parts) > 1:
-            return _operation(text, word, [read(part, deep + 1) for part in parts])
+            return _operation(text, word, parts=[read(part, deep + 1) for part in parts])
     return None
 
 
-def _operation(text: str, word: str, parts: list[Value]) -> Value:
+def _operation(text: str, word: str, *, parts: list[Value]) -> Value:
     """With the label of the parts, where they have one and the same."""
     labels = {part.label for part in parts if isinstance(part, Labelled)}
     bare = tuple(part.value if isinstance(part, Labelled) else part for part in parts)
@@ -221,7 +221,7 @@ def _together(text: str, parts: list[Value]) -> Value:
     names = [part.label for part in labelled]
     if len(set(names)) == 1:
         if any(isinstance(part.value, (RealSet, SetOperation)) for part in labelled):
-            return _operation(text, "and" if any(r"\neq" in part.text for part in labelled) else "or", parts)
+            return _operation(text, "and" if any(r"\neq" in part.text for part in labelled) else "or", parts=parts)
         return replace(labelled[0], text=text, value=Listing(text, _flat([part.value for part in labelled])))
     size = len(set(names))
     if len(names) % size or any(set(names[i : i + size]) != set(names) for i in range(0, len(names), size)):
@@ -273,11 +273,11 @@ def _relation(text: str, deep: int) -> Value | None:
         sides, operators = sides[::-1], [_FLIPPED[operator] for operator in operators[::-1]]
     labels = [_label(side) for side in sides]
     if set(operators) <= {"=", r"\approx"}:
-        return _equation(text, sides, labels, deep)
+        return _equation(text, sides, labels=labels, deep=deep)
     if operators == [r"\in"] and labels[0]:
-        return _with_label(text, labels[0], read(sides[1], deep + 1))
+        return _with_label(text, labels[0], value=read(sides[1], deep + 1))
     letters = [None if label and label.re is _LABEL and label["value"] else label for label in labels]
-    if (bounded := _bounded(text, sides, operators, letters, deep)) is not None:
+    if (bounded := _bounded(text, sides, operators=operators, labels=letters, deep=deep)) is not None:
         return bounded
     if r"\in" in operators or r"\approx" in operators:
         return None
@@ -299,12 +299,12 @@ def _sides(text: str) -> tuple[list[str], list[str]]:
     return [*sides, text[start:].strip()], operators
 
 
-def _equation(text: str, sides: list[str], labels: list[re.Match[str] | None], deep: int) -> Value:
+def _equation(text: str, sides: list[str], *, labels: list[re.Match[str] | None], deep: int) -> Value:
     if not labels[0] and len(sides) == 2 and labels[1]:
         sides, labels = sides[::-1], labels[::-1]
     if labels[0] and not _is_word_and_chain(sides):
         rest = [read(side, deep + 1) for side in sides[1:]]
-        return _with_label(text, labels[0], rest[0] if len(rest) == 1 else Chain(text, tuple(rest)))
+        return _with_label(text, labels[0], value=rest[0] if len(rest) == 1 else Chain(text, tuple(rest)))
     # \frac{NO}{BO} = 3, |AB| = 5, AB : CD = 1 : 2: names of segments, areas and volumes, and their value
     if len(sides) == 2 and _GEOMETRIC.fullmatch(sides[0]) and not re.search("[A-Za-z]", _plain_letters(sides[1])):
         return Labelled(text, compact(sides[0]), "", read(sides[1], deep + 1))
@@ -334,12 +334,12 @@ def _plain_letters(side: str) -> str:
     return re.sub(r"\\[A-Za-z]+", " ", _WORDY.sub(" ", side))
 
 
-def _bounded(text: str, sides: list[str], operators: list[str], labels: list, deep: int) -> Value | None:
+def _bounded(text: str, sides: list[str], *, operators: list[str], labels: list, deep: int) -> Value | None:
     """An inequality for one label as the set that it describes."""
     if len(operators) == 2 and labels[1] and set(operators) <= {"<", r"\leq"}:
         brackets = ("(" if operators[0] == "<" else "[") + (")" if operators[1] == "<" else "]")
         piece = Piece(read(sides[0], deep + 1), read(sides[2], deep + 1), brackets)
-        return _with_label(text, labels[1], RealSet(text, (piece,)))
+        return _with_label(text, labels[1], value=RealSet(text, (piece,)))
     if len(operators) != 1 or operators[0] not in ("<", r"\leq", r"\neq") or not (labels[0] or labels[1]):
         return None
     at = 0 if labels[0] and not (labels[1] and not _label_is_letter(sides[0])) else 1
@@ -350,7 +350,7 @@ def _bounded(text: str, sides: list[str], operators: list[str], labels: list, de
         pieces = (Piece(_MINUS_INFINITY, bound, "()" if operators[0] == "<" else "(]"),)
     else:
         pieces = (Piece(bound, _INFINITY, "()" if operators[0] == "<" else "[)"),)
-    return _with_label(text, labels[at], RealSet(text, pieces))
+    return _with_label(text, labels[at], value=RealSet(text, pieces))
 
 
 def _label_is_letter(side: str) -> bool:
@@ -363,7 +363,7 @@ def _label(side: str) -> re.Match[str] | None:
     return _WORD_LABEL.fullmatch(side) if re.search("[a-z]{2}", side) else None
 
 
-def _with_label(text: str, label: re.Match[str], value: Value) -> Value:
+def _with_label(text: str, label: re.Match[str], *, value: Value) -> Value:
     if label.re is _WORD_LABEL:
         return Labelled(text, (label[1] or label[2]).strip().lower(), "", value, worded=True)
     if label["tuple"]:
@@ -399,7 +399,7 @@ def _group(text: str, deep: int) -> Value | None:
     """(a, b), [a, b), {a, b}, {x | x > 1}, <a, b>, a matrix; None for an expression, also one in brackets."""
     if matrix := _MATRIX.fullmatch(_BRACKETED_ARRAY.sub(r"\1", text)):
         if r"\begin" not in matrix[2]:
-            return _matrix(text, matrix[2], deep)
+            return _matrix(text, matrix[2], deep=deep)
     opening, closing = _bracket(text, True), _bracket(text, False)
     closes = opening and closing and _closes_at_end(text.replace(r"\langle", "(").replace(r"\rangle", ")"))
     if not closes:
@@ -422,7 +422,7 @@ def _group(text: str, deep: int) -> Value | None:
     return Sequence(text, tuple(read(part, deep + 1) for part in parts[:MAX_PARTS]), brackets)
 
 
-def _matrix(text: str, body: str, deep: int) -> Matrix:
+def _matrix(text: str, body: str, *, deep: int) -> Matrix:
     rows = [row.split("&") for row in body.replace(r"\hline", "").split("\\\\") if row.strip()]
     return Matrix(text, tuple(tuple(read(cell, deep + 1) for cell in row) for row in rows))
 

@@ -87,9 +87,9 @@ def _value(text: str) -> tuple[Fraction | None, bool]:
         digits = f"{match[1]}{match[2].replace(',', '') or '0'}.{match[3] or '0'}"
         return Fraction(digits), bool(match[3] and match[3].strip("0"))
     if match := _REPEATING.fullmatch(text):
-        return _repeating(match[1], match[2], match[3], match[4] or match[5]), False
+        return _repeating(match[1], match[2], fixed=match[3], period=match[4] or match[5]), False
     if match := _ENDLESS.fullmatch(text):
-        return _repeating(match[1], match[2], match[3], match[4]), False
+        return _repeating(match[1], match[2], fixed=match[3], period=match[4]), False
     return None, False
 
 
@@ -103,7 +103,7 @@ def _fraction(match: re.Match[str]) -> Fraction | None:
     return _signed(match[1], whole + Fraction(top, bottom))
 
 
-def _repeating(sign: str, whole: str, fixed: str, period: str) -> Fraction:
+def _repeating(sign: str, whole: str, *, fixed: str, period: str) -> Fraction:
     shift = Fraction(1, 10 ** len(fixed))
     tail = Fraction(int(period), 10 ** len(period) - 1) * shift
     return _signed(sign, int(whole or 0) + int(fixed or 0) * shift + tail)

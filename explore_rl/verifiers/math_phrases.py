@@ -59,11 +59,11 @@ def read_joined(text: str) -> Value | str | None:
         return None
     low = " ".join(bare.lower().split())
     if match := _RATIO.fullmatch(low):
-        return _terms(text, "ratio", re.split(r" to | ?: ?", match[1]))
+        return _terms(text, "ratio", written=re.split(r" to | ?: ?", match[1]))
     if match := _REMAINDER.fullmatch(low):
-        return _terms(text, "remainder", match.groups())
+        return _terms(text, "remainder", written=match.groups())
     if match := _SHARE.fullmatch(low):
-        return _terms(text, "share", match.groups())
+        return _terms(text, "share", written=match.groups())
     numbers = list(_NUMBER.finditer(bare))
     ends = [number.start() for number in numbers[1:]] + [len(bare)]
     between = [bare[number.end() : end].strip() for number, end in zip(numbers, ends, strict=True)]
@@ -71,10 +71,12 @@ def read_joined(text: str) -> Value | str | None:
         return None
     if bare[: numbers[0].start()] == "" and between[-1] == "" and len(numbers) > 1:
         return _calculation([number.group() for number in numbers], between[:-1])
-    return _pieces(text, bare[: numbers[0].start()].strip(), [number.group() for number in numbers], between)
+    return _pieces(
+        text, bare[: numbers[0].start()].strip(), numbers=[number.group() for number in numbers], between=between
+    )
 
 
-def _terms(text: str, kind: str, written: tuple[str, ...] | list[str]) -> Terms | None:
+def _terms(text: str, kind: str, *, written: tuple[str, ...] | list[str]) -> Terms | None:
     numbers = [read_number(number) for number in written]
     known = tuple(number.value for number in numbers if isinstance(number, Number))
     return Terms(text, kind, known) if len(known) == len(written) else None
@@ -93,7 +95,7 @@ def _calculation(numbers: list[str], words: list[str]) -> str | None:
 # --- numbers each with a unit or a word ------------------------------------------------------------------------------
 
 
-def _pieces(text: str, first: str, numbers: list[str], between: list[str]) -> Value | None:
+def _pieces(text: str, first: str, *, numbers: list[str], between: list[str]) -> Value | None:
     """2 hours 30 minutes (a sum); 3 boys 2 girls (a list)."""
     money = [first, *("" for _ in between[1:])]
     units, joints = [], []
@@ -119,7 +121,7 @@ def _pieces(text: str, first: str, numbers: list[str], between: list[str]) -> Va
     read = [read_unit(unit) for unit in units]
     if len(known) == 1:
         return Quantity(text, known[0], read[0])
-    if (sizes := _descending(known, read, joints)) is not None:
+    if (sizes := _descending(known, read, joints=joints)) is not None:
         ratios = tuple(sizes[0] / size for size in sizes)
         sign = -1 if known[0].value < 0 else 1
         total = sign * sum(abs(value.value) / ratio for value, ratio in zip(known, ratios, strict=True))
@@ -145,7 +147,7 @@ def _written_out(units: list[str]) -> list[str]:
     return units
 
 
-def _descending(values: list[Number], units: list[Unit], joints: list[bool]) -> list[Fraction] | None:
+def _descending(values: list[Number], units: list[Unit], *, joints: list[bool]) -> list[Fraction] | None:
     """The sizes of the units of one sum; None unless they measure the same, from large to small.
 
     Joined by "and" or a comma, each must be less than one of the unit before it: else they may be two answers.

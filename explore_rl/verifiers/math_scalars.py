@@ -48,10 +48,12 @@ class Tolerance:
 
 def same_numbers(gold: Number, given: Number, tolerance: Tolerance) -> bool:
     if gold.percent == given.percent:
-        return _close(gold, given, 1, 1, tolerance)
+        return _close(gold, given, gold_factor=1, given_factor=1, tolerance=tolerance)
     # "50 %", "50" and "0.5" all answer a question for a percentage; which is asked for, only the reference could tell,
     # and often does not.
-    return _close(gold, given, 1, 1, tolerance) or _close(gold, given, _share(gold), _share(given), tolerance)
+    return _close(gold, given, gold_factor=1, given_factor=1, tolerance=tolerance) or _close(
+        gold, given, gold_factor=_share(gold), given_factor=_share(given), tolerance=tolerance
+    )
 
 
 def _share(number: Number) -> Fraction:
@@ -59,7 +61,7 @@ def _share(number: Number) -> Fraction:
 
 
 def _close(
-    gold: Number, given: Number, gold_factor: Fraction | int, given_factor: Fraction | int, tolerance: Tolerance
+    gold: Number, given: Number, *, gold_factor: Fraction | int, given_factor: Fraction | int, tolerance: Tolerance
 ) -> bool:
     wanted, got = gold.value * gold_factor, given.value * given_factor
     difference = abs(wanted - got)
@@ -71,7 +73,7 @@ def _close(
     return difference <= (0 if exact else tolerance.relative * abs(wanted))
 
 
-def same_amounts(gold: Value, given: Value, tolerance: Tolerance) -> bool:
+def same_amounts(gold: Value, given: Value, *, tolerance: Tolerance) -> bool:
     """Of numbers and expressions alone."""
     if isinstance(gold, Number) and isinstance(given, Number):
         return same_numbers(gold, given, tolerance)
@@ -84,29 +86,29 @@ def same_quantities(gold: Quantity, given: Quantity, tolerance: Tolerance) -> bo
     ratio = math_units.ratio(given.unit, gold.unit)
     assert ratio is not None  # they would clash
     if ratio == 1:
-        return same_amounts(gold.amount, given.amount, tolerance)
+        return same_amounts(gold.amount, given.amount, tolerance=tolerance)
     amount = given.amount
     if isinstance(amount, Number):
         scaled = replace(
             amount, value=amount.value * ratio, decimal=amount.decimal or gold.unit.size != given.unit.size
         )
-        return same_amounts(gold.amount, scaled, tolerance)
+        return same_amounts(gold.amount, scaled, tolerance=tolerance)
     parsed = expression_of(amount)
     if not isinstance(parsed, sympy.Expr):
         return False
     return same_amounts(
-        gold.amount, Expression(parsed=parsed * sympy.Rational(ratio.numerator, ratio.denominator)), tolerance
+        gold.amount, Expression(parsed=parsed * sympy.Rational(ratio.numerator, ratio.denominator)), tolerance=tolerance
     )
 
 
 def quantity_for_value(gold: Value, given: Value, tolerance: Tolerance) -> bool:
     """A unit may be left out; the words that are part of a value may not. `5 m` may be five times m where the other
     holds letters."""
-    quantity = one_of(Quantity, gold, given)
+    quantity = one_of(Quantity, gold, given=given)
     other = given if quantity is gold else gold
     if quantity.compound:  # 2 hours 30 minutes may be 2.5 or 150, but not the other way round
         return quantity is given and any(
-            same_amounts(gold, _scaled(quantity.amount, ratio), tolerance) for ratio in quantity.compound
+            same_amounts(gold, _scaled(quantity.amount, ratio), tolerance=tolerance) for ratio in quantity.compound
         )
     if isinstance(other, Number) and other.percent and not getattr(quantity.amount, "percent", False):
         if quantity.unit.dimensions or math_units.counted_words(quantity.unit):  # 5 % are no 5 people
@@ -119,11 +121,13 @@ def quantity_for_value(gold: Value, given: Value, tolerance: Tolerance) -> bool:
             return False
     if quantity is gold:
         return (
-            not quantity.unit.binding and quantity.unit.factor == 1 and same_amounts(quantity.amount, given, tolerance)
+            not quantity.unit.binding
+            and quantity.unit.factor == 1
+            and same_amounts(quantity.amount, given, tolerance=tolerance)
         )
     if quantity.unit.factor != 1 or math_units.changes(quantity.unit):
         return False
-    return same_amounts(gold, quantity.amount, tolerance)
+    return same_amounts(gold, quantity.amount, tolerance=tolerance)
 
 
 def _scaled(amount: Value, ratio: Fraction) -> Value:
@@ -136,7 +140,7 @@ def same_clocks(gold: Clock, given: Clock, tolerance: Tolerance) -> bool:
 
 def clock_for_text(gold: Value, given: Value, tolerance: Tolerance) -> bool:
     """18:00 is 6 PM; 6:00 may be either, and is neither's answer."""
-    clock = one_of(Clock, gold, given)
+    clock = one_of(Clock, gold, given=given)
     other = given if clock is gold else gold
     match = re.fullmatch(r"(\d{1,2}):(\d\d)", compact(other.text))
     if match is None:
@@ -174,7 +178,7 @@ def same_terms(gold: Terms, given: Terms, tolerance: Tolerance) -> bool:
 
 def terms_for_value(gold: Value, given: Value, tolerance: Tolerance) -> bool:
     """3 to 1 is 3:1 and not 3; 3 out of 5 is 3/5."""
-    terms = one_of(Terms, gold, given)
+    terms = one_of(Terms, gold, given=given)
     other = given if terms is gold else gold
     if terms.kind == "ratio":
         match = re.fullmatch(r"(\d+(?:\.\d+)?):(\d+(?:\.\d+)?)", compact(other.text))
@@ -190,11 +194,11 @@ def same_plain(gold: Value, given: Value, tolerance: Tolerance) -> bool:
     if plain(gold.text) == plain(given.text) != "":
         return getattr(gold, "percent", False) == getattr(given, "percent", False)
     if r"\begin" in gold.text and r"\begin" in given.text:
-        return _same_cells(matrix_of(gold), matrix_of(given), tolerance)
-    return same_expressions(expression_of(gold), expression_of(given), comparison(gold, given, tolerance))
+        return _same_cells(matrix_of(gold), matrix_of(given), tolerance=tolerance)
+    return same_expressions(expression_of(gold), expression_of(given), how=comparison(gold, given, tolerance=tolerance))
 
 
-def comparison(gold: Value, given: Value, tolerance: Tolerance) -> Comparison:
+def comparison(gold: Value, given: Value, *, tolerance: Tolerance) -> Comparison:
     decimal = any(getattr(value, "decimal", False) or _has_decimals(value) for value in (gold, given))
     return Comparison(float(tolerance.relative) if decimal else float(EQUAL), float(tolerance.margin))
 
@@ -207,7 +211,7 @@ def plain(text: str) -> str:
     return re.sub(rf"[{{}}{MONEY}]|\\cdot", "", compact(text))
 
 
-def _same_cells(gold: Matrix | None, given: Matrix | None, tolerance: Tolerance) -> bool:
+def _same_cells(gold: Matrix | None, given: Matrix | None, *, tolerance: Tolerance) -> bool:
     """Of two sums or products of matrices, worked out."""
     if gold is None or given is None or [len(row) for row in gold.rows] != [len(row) for row in given.rows]:
         return False

@@ -125,11 +125,11 @@ def _solved(relation: Relation) -> sympy.Set | None:
     parts = []
     for place, operator in enumerate(relation.operators):
         left, right = (to_sympy(side.text) for side in relation.sides[place : place + 2])
-        parts.append(_solution(operator, left, right))
+        parts.append(_solution(operator, left, right=right))
     return None if None in parts else sympy.Intersection(*parts)
 
 
-def _solution(operator: str, left: Any, right: Any) -> sympy.Set | None:
+def _solution(operator: str, left: Any, *, right: Any) -> sympy.Set | None:
     if operator not in _OPERATORS or not isinstance(left, sympy.Expr) or not isinstance(right, sympy.Expr):
         return None
     symbols = left.free_symbols | right.free_symbols

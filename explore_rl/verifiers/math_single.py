@@ -124,15 +124,21 @@ def _words(text: str, bare: str) -> Words | None:
 def _quantity(text: str) -> Value | None:
     if (match := _MONEY_FIRST.fullmatch(text)) and (short := _SHORT_MAGNITUDE.fullmatch(match["rest"].strip())):
         word = {"k": "thousand", "K": "thousand", "M": "million", "B": "billion"}[short["letter"]]
-        return _made(text, match["sign"] + short["amount"], f"{match['money']} {word}", plain=False)
+        return _made(text, match["sign"] + short["amount"], unit=f"{match['money']} {word}", plain=False)
     if match:
         rest = match["rest"].strip()
         inner = _quantity(match["sign"] + rest) if not re.match(f"[{MONEY}]", rest) else _quantity(rest)
         unit = match["money"].rstrip(".").replace("Rs", "rupee")
         if isinstance(inner, Quantity):
-            return _made(text, inner.amount.text, f"{unit} {_unit_text(inner.text, inner.amount.text)}", plain=False)
+            return _made(
+                text, inner.amount.text, unit=f"{unit} {_unit_text(inner.text, inner.amount.text)}", plain=False
+            )
         return _made(
-            text, inner.text if isinstance(inner, Number) else match["sign"] + rest, unit, plain=False, amount=inner
+            text,
+            inner.text if isinstance(inner, Number) else match["sign"] + rest,
+            unit=unit,
+            plain=False,
+            amount=inner,
         )
     degrees = r"\circ" in text and not _TRIGONOMETRY.search(text)
     if (match := _TYPESET.search(text)) and match.start() and text[match.start() - 1] not in "_^{\\":
@@ -140,11 +146,11 @@ def _quantity(text: str) -> Value | None:
         if unit.strip(" ./") and (degrees or r"\circ" not in unit or _GROUP_RE.search(unit)):
             body = text[: match.start()].strip()
             if r"\circ" not in body or _TRIGONOMETRY.search(body):
-                return _made(text, body, unit, plain=False)
-    if (match := _PLAIN.fullmatch(text)) and _is_plain_unit(match["body"], match["blank"], match["unit"]):
+                return _made(text, body, unit=unit, plain=False)
+    if (match := _PLAIN.fullmatch(text)) and _is_plain_unit(match["body"], match["blank"], unit=match["unit"]):
         body, circle = re.subn(rf"\s*{_CIRCLE}\s*$", "", match["body"])
         unit = ("° " if circle else "") + match["unit"]
-        return _made(text, body, unit, plain=not circle)
+        return _made(text, body, unit=unit, plain=not circle)
     if degrees:
         return Quantity(text, Expression(re.sub(rf"\s*{_CIRCLE}", "", text)), read_unit("degrees"))
     return None
@@ -153,7 +159,7 @@ def _quantity(text: str) -> Value | None:
 _GROUP_RE = re.compile(_GROUP)
 
 
-def _is_plain_unit(body: str, blank: str, unit: str) -> bool:
+def _is_plain_unit(body: str, blank: str, *, unit: str) -> bool:
     """Whether plain words behind a body are a unit: the body must be a number, and without a blank only known units of
     some length are."""
     if re.search(r"[A-DF-Za-df-z]|(?<!\d)[eE]", re.sub(rf"{_CIRCLE}|\\[A-Za-z]+", "", body)):
@@ -174,7 +180,7 @@ def _unit_text(whole: str, amount: str) -> str:
     return whole.partition(amount)[2] if amount in whole else whole
 
 
-def _made(text: str, body: str, unit: str, *, plain: bool, amount: Value | None = None) -> Value | None:
+def _made(text: str, body: str, *, unit: str, plain: bool, amount: Value | None = None) -> Value | None:
     """The amount with its unit; a magnitude is multiplied in, and an amount without anything left behind it stands
     alone."""
     if not body:

@@ -167,7 +167,7 @@ def read_unit(text: str) -> Unit:
             factor /= PARTS[low]
         elif low == "second" and (behind in ORDERED or behind.removesuffix("s") in ORDERED):
             words.add("ordinal-second")
-        elif not behind and place and token in _COMPASS and _is_place(dimensions, tokens[place - 1], token):
+        elif not behind and place and token in _COMPASS and _is_place(dimensions, tokens[place - 1], token=token):
             words.add(_COMPASS[token])
         else:
             found = None if low in EMPTY and token != "A" else _currency_or_unit(token, low)
@@ -190,7 +190,7 @@ def read_unit(text: str) -> Unit:
     return Unit(kept, size, factor, frozenset(words))
 
 
-def _is_place(dimensions: dict[str, int], before: str, token: str) -> bool:
+def _is_place(dimensions: dict[str, int], before: str, *, token: str) -> bool:
     """30 km E, 40° N: a compass point; 5 m N may be newtons."""
     return dimensions in ({LENGTH: 1}, {ANGLE: 1}) and before not in "*·./()" and not (token == "N" and before == "m")
 

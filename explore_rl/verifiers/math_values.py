@@ -166,7 +166,7 @@ class SetOperation(Value):
 _Kind = TypeVar("_Kind", bound=Value)
 
 
-def one_of(kind: type[_Kind], gold: Value, given: Value) -> _Kind:
+def one_of(kind: type[_Kind], gold: Value, *, given: Value) -> _Kind:
     """The side that is of this kind, for a rule that holds whichever side is the reference; the reference if both
     are."""
     if isinstance(gold, kind):

@@ -74,9 +74,9 @@ class PluginVerifier:
 
     def __call__(self, completion: str, problem: Problem, *, truncated: bool = False) -> Verdict:
         given = (
-            self._trl(completion, problem, truncated)
+            self._trl(completion, problem, truncated=truncated)
             if self.form == "trl"
-            else self._verl(completion, problem, truncated)
+            else self._verl(completion, problem, truncated=truncated)
         )
         if self.accepts is not None:
             given = {name: value for name, value in given.items() if name in self.accepts}
@@ -133,7 +133,7 @@ class PluginVerifier:
             "are taken by **kwargs"
         )
 
-    def _trl(self, completion: str, problem: Problem, truncated: bool) -> dict[str, Any]:
+    def _trl(self, completion: str, problem: Problem, *, truncated: bool) -> dict[str, Any]:
         chat = not isinstance(problem.prompt, str)
         columns = {name: [value] for name, value in problem.metadata.items()}
         for name in ANSWERS if self.accepts else ANSWERS[:1]:
@@ -147,7 +147,7 @@ class PluginVerifier:
             "log_metric": _ignore,
         }
 
-    def _verl(self, completion: str, problem: Problem, truncated: bool) -> dict[str, Any]:
+    def _verl(self, completion: str, problem: Problem, *, truncated: bool) -> dict[str, Any]:
         extra = problem.metadata.get("extra_info")
         return {
             "data_source": problem.metadata.get("data_source") or problem.benchmark or "",

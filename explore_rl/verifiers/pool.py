@@ -111,6 +111,7 @@ class VerifierPool:
         self,
         options: Mapping[str, Mapping[str, Any]] | None = None,
         workers: int | None = None,
+        *,
         time_limit_s: float = 10.0,
         memory_limit_mb: int = 1024,
         cpu_limit_s: float | None = None,

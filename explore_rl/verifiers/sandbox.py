@@ -418,7 +418,7 @@ class Finished:
 
 
 def run_script(
-    text: str, stdin: str, limits: SandboxLimits, held_by: Isolation, interpreter: Interpreter = DEFAULT
+    text: str, stdin: str, *, limits: SandboxLimits, held_by: Isolation, interpreter: Interpreter = DEFAULT
 ) -> Finished:
     """Runs the program as a main program on this standard input.
 

@@ -167,7 +167,7 @@ def syscall(what: str, number: int, *args: Any) -> int:
     return must(LIBC.syscall(ctypes.c_long(number), *wide), what)
 
 
-def mount(source: str, target: str, kind: str | None, flags: int, options: str = "") -> None:
+def mount(source: str, target: str, *, kind: str | None, flags: int, options: str = "") -> None:
     kind_bytes = kind.encode() if kind else None
     must(
         LIBC.mount(source.encode(), target.encode(), kind_bytes, ctypes.c_ulong(flags), options.encode() or None),
@@ -196,7 +196,7 @@ def enter_namespaces() -> None:
 def private_root(readable: list[str], scratch_mb: int) -> None:
     """A root of our own: the Python installation and system libraries, read-only, a few devices, and /tmp of bounded
     size."""
-    mount("none", "/", None, MS_REC | MS_PRIVATE)
+    mount("none", "/", kind=None, flags=MS_REC | MS_PRIVATE)
     free = [
         d
         for d in ("/mnt", "/media", "/srv", "/opt", "/tmp")
@@ -208,10 +208,10 @@ def private_root(readable: list[str], scratch_mb: int) -> None:
             "Python itself"
         )
     root = free[0]
-    mount("tmpfs", root, "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,mode=755")
+    mount("tmpfs", root, kind="tmpfs", flags=MS_NOSUID | MS_NODEV, options="size=1m,mode=755")
     for path in readable:
         os.makedirs(root + path, exist_ok=True)
-        mount(path, root + path, None, MS_BIND | MS_REC)
+        mount(path, root + path, kind=None, flags=MS_BIND | MS_REC)
         attributes = struct.pack("=QQQQ", MS_RDONLY | MS_NOSUID | MS_NODEV, 0, 0, 0)  # struct mount_attr
         syscall(
             "mount_setattr",
@@ -225,10 +225,16 @@ def private_root(readable: list[str], scratch_mb: int) -> None:
     os.mkdir(root + "/dev")
     for device in ("null", "zero", "random", "urandom"):
         os.close(os.open(f"{root}/dev/{device}", os.O_CREAT | os.O_WRONLY))
-        mount(f"/dev/{device}", f"{root}/dev/{device}", None, MS_BIND)
+        mount(f"/dev/{device}", f"{root}/dev/{device}", kind=None, flags=MS_BIND)
     os.mkdir(root + "/tmp")
-    mount("tmpfs", root + "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, f"size={scratch_mb}m,nr_inodes=1024,mode=1777")
-    mount("none", root, None, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV)
+    mount(
+        "tmpfs",
+        root + "/tmp",
+        kind="tmpfs",
+        flags=MS_NOSUID | MS_NODEV,
+        options=f"size={scratch_mb}m,nr_inodes=1024,mode=1777",
+    )
+    mount("none", root, kind=None, flags=MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV)
     os.chdir(root)
     here = ctypes.c_char_p(b".")
     syscall("pivot_root", SYS_PIVOT_ROOT[platform.machine()], here, here)
@@ -273,7 +279,7 @@ def load_filter(bpf: bytes) -> None:
     must(LIBC.prctl(PR_SET_SECCOMP, 2, program, 0, 0), "prctl(SECCOMP)")
 
 
-def limit(kind: int, soft: int, hard: int | None = None) -> None:
+def limit(kind: int, soft: int, *, hard: int | None = None) -> None:
     ceiling = resource.getrlimit(kind)[1]
     hard = soft if hard is None else hard
     if ceiling != resource.RLIM_INFINITY:
@@ -282,7 +288,7 @@ def limit(kind: int, soft: int, hard: int | None = None) -> None:
 
 
 def set_limits(setup: dict) -> None:
-    limit(resource.RLIMIT_CPU, setup["cpu_s"], setup["cpu_s"] + 1)
+    limit(resource.RLIMIT_CPU, setup["cpu_s"], hard=setup["cpu_s"] + 1)
     limit(resource.RLIMIT_AS, setup["memory_mb"] << 20)
     limit(resource.RLIMIT_NOFILE, setup["files"])
     limit(resource.RLIMIT_FSIZE, setup["scratch_mb"] << 20 if setup["namespaces"] else 0)
@@ -394,7 +400,7 @@ def program(setup: dict, parent: int, read_fd: int, write_fd: int) -> int:
     sys.path.extend(setup["path"])
     furnish(setup["interpreter"])
     if setup["mode"] == "calls":
-        return serve(setup["text"], setup["interpreter"]["prelude"], read_fd, write_fd)
+        return serve(setup["text"], setup["interpreter"]["prelude"], read_fd=read_fd, write_fd=write_fd)
     os.close(read_fd)
     os.close(write_fd)
     if setup["mode"] == "script":
@@ -445,7 +451,7 @@ def module(name: str) -> types.ModuleType:
 # --- answering calls -------------------------------------------------------------------------------------------------
 
 
-def serve(text: str, prelude: str, read_fd: int, write_fd: int) -> int:
+def serve(text: str, prelude: str, *, read_fd: int, write_fd: int) -> int:
     """Defines the program, then answers calls of what it defines, one at a time, until nobody asks any more."""
     names = module("program").__dict__
     try:

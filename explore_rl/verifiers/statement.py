@@ -71,7 +71,7 @@ def statement(rest: str, of: str) -> str:
         rest = rest[lead.end() :]
     for opening, closing in DELIMITERS:
         if rest.startswith(opening):
-            if (formula := _formula(rest, opening, closing, of)) is not None:
+            if (formula := _formula(rest, opening, closing=closing, of=of)) is not None:
                 return formula
             break
     said = rest[: sentence_end(rest)]
@@ -98,7 +98,7 @@ def sentence_end(text: str) -> int:
     return len(text)
 
 
-def _formula(rest: str, opening: str, closing: str, of: str) -> str | None:
+def _formula(rest: str, opening: str, *, closing: str, of: str) -> str | None:
     """The formula at the start, with a unit behind it; None if the statement says more than that."""
     end = rest.find(closing, len(opening))
     if end < 0:

@@ -151,7 +151,7 @@ def serve(connection: Connection, mark: Mark) -> None:
                     limit_resources(limits)
                     in_force = limits
                 mark.begin()
-                verdict, out_of_memory = _judge(name, verifiers[name], (completion, problem, truncated))
+                verdict, out_of_memory = _judge(name, verifiers[name], item=(completion, problem, truncated))
                 verdicts.append(verdict)
                 if out_of_memory:
                     flush()
@@ -165,7 +165,7 @@ def serve(connection: Connection, mark: Mark) -> None:
         connection.send(("broken", str(error)))
 
 
-def _judge(name: str, verifier: Verifier, item: tuple[str, bytes, bool]) -> tuple[Verdict, bool]:
+def _judge(name: str, verifier: Verifier, *, item: tuple[str, bytes, bool]) -> tuple[Verdict, bool]:
     """The verdict, and whether memory ran out."""
     completion, problem, truncated = item
     try:

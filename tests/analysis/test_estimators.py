@@ -115,7 +115,7 @@ def test_unique_counts_put_together_again(pairs):
 
 def test_first_k_of_n_reads_draws_in_order():
     correct, start = np.array([0, 0, 1, 0, 1, 0, 0, 0, 0]), np.array([0, 3, 6, 9])
-    assert first_k(correct, start, [1, 2, 3]).tolist() == [[0, 0, 1], [0, 1, 1], [0, 0, 0]]
+    assert first_k(correct, start, k=[1, 2, 3]).tolist() == [[0, 0, 1], [0, 1, 1], [0, 0, 0]]
 
 
 def test_mixed_pass_at_k_over_all_pairs_of_subsets():
@@ -137,7 +137,7 @@ def test_cover_gives_pass_at_k_back():
     tau = np.linspace(0, 1, 20_001)[1:]
     for k in (1, 4, 32):
         integral = integrate.trapezoid(
-            k * (1 - tau) ** (k - 1) * cover_at(n, (p * 1000).round().astype(int), tau).mean(axis=0), tau
+            k * (1 - tau) ** (k - 1) * cover_at(n, (p * 1000).round().astype(int), tau=tau).mean(axis=0), tau
         )
         assert integral == pytest.approx(np.mean(1 - (1 - p) ** k), abs=2e-3)
 
@@ -204,7 +204,7 @@ def test_sum_of_bernoullis_is_binomial_where_all_are_alike_and_exact_far_out():
 
 def test_support_at_k_below_n_over_all_subsets():
     base, tuned, k = (6, 2), (5, 1), 3
-    found = memberships((np.array([6]), np.array([2])), (np.array([5]), np.array([1])), k)[0]
+    found = memberships((np.array([6]), np.array([2])), (np.array([5]), np.array([1])), k=k)[0]
     cells = np.zeros(4)
     for a in combinations(draws(*base), k):
         for b in combinations(draws(*tuned), k):
@@ -285,16 +285,16 @@ def test_variance_of_the_draws_by_writing_out_every_count():
 def test_draws_only_interval_at_the_edge_is_the_exact_one_and_never_a_point():
     n = np.full(400, 8)
     k = np.array([1, 8])
-    low, high = draws_only_interval(n, np.zeros(400, dtype=int), k)
+    low, high = draws_only_interval(n, np.zeros(400, dtype=int), k=k)
     rate = 1 - 0.025 ** (1 / 3200)  # no success in 3,200 draws
     assert low.tolist() == [0, 0] and high == pytest.approx(1 - (1 - rate) ** k)
-    low, high = draws_only_interval(n, np.full(400, 8), k)
+    low, high = draws_only_interval(n, np.full(400, 8), k=k)
     assert high.tolist() == [1, 1] and low[0] == pytest.approx(1 - rate) and low[1] < 1
     low, high = draws_only_interval(
-        np.array([8]), np.array([3]), k
+        np.array([8]), np.array([3]), k=k
     )  # one problem, solved: pass@8 is estimated as 1, and may be far from it
     assert low[0] < 0.375 < high[0] and low[1] < 0.9 and high[1] == 1
-    mixed = draws_only_interval(np.array([8, 16]), np.array([3, 5]), np.array([1]))
+    mixed = draws_only_interval(np.array([8, 16]), np.array([3, 5]), k=np.array([1]))
     assert mixed[0][0] < (3 / 8 + 5 / 16) / 2 < mixed[1][0]
 
 

@@ -33,7 +33,7 @@ def test_chance_of_one_side_only_is_fishers_noncentral_hypergeometric(odds, leas
         x = np.arange(0, min(c, n_one) + 1)
         pmf = stats.nchypergeom_fisher(n_one + n_other, n_one, c, odds).pmf(x) if c else np.ones(1)
         expected = pmf[(x >= least[0]) & (c - x < least[1])].sum()
-        found = one_side_only(n_one, n_other, c, odds=odds, least_one=least[0], least_other=least[1])
+        found = one_side_only(n_one, n_other, correct=c, odds=odds, least_one=least[0], least_other=least[1])
         assert float(found) == pytest.approx(expected, rel=1e-9, abs=1e-15)
 
 
@@ -170,5 +170,5 @@ def test_lost_problems_are_the_gained_ones_of_the_swapped_pair():
 def test_relabelling_by_hand():
     # 2 + 3 draws, 2 of them correct: choose which two
     pairs = list(combinations(range(5), 2))
-    assert float(one_side_only(2, 3, 2)) == pytest.approx(sum(max(pair) < 2 for pair in pairs) / len(pairs))
-    assert float(one_side_only(3, 2, 2)) == pytest.approx(sum(min(pair) >= 2 for pair in pairs) / len(pairs))
+    assert float(one_side_only(2, 3, correct=2)) == pytest.approx(sum(max(pair) < 2 for pair in pairs) / len(pairs))
+    assert float(one_side_only(3, 2, correct=2)) == pytest.approx(sum(min(pair) >= 2 for pair in pairs) / len(pairs))

@@ -48,7 +48,7 @@ def test_metrics_of_the_leash_tables_follow_from_their_counts(row):
             [1, 0, 1, 0], [int(counts.preserved), int(counts.shrunk), int(counts.expanded), int(counts.out)]
         )
         n = np.full(int(total), 8192)
-        assert support_counts((n, solved_b), (n, solved_t), 8192) == counts
+        assert support_counts((n, solved_b), (n, solved_t), k=8192) == counts
         assert printed(row["base_percent"], 100 * solved_b.mean() - 1e-7) and printed(
             row["tuned_percent"], 100 * solved_t.mean() - 1e-7
         )
@@ -56,7 +56,7 @@ def test_metrics_of_the_leash_tables_follow_from_their_counts(row):
 
 def test_aime24_index_lists_give_the_coverage_table():
     lists = YUE["aime24"]
-    counts = from_sets(set(lists["base"]), set(lists["tuned"]), lists["problems"])
+    counts = from_sets(set(lists["base"]), set(lists["tuned"]), total=lists["problems"])
     assert (counts.preserved, counts.shrunk, counts.expanded, counts.out) == (19, 4, 0, 7)
     for name, key in (("preserved", "both"), ("shrunk", "base_only"), ("expanded", "tuned_only"), ("out", "neither")):
         assert getattr(counts, name) / 30 * 100 == pytest.approx(lists["percent"][key], abs=0.051)
@@ -75,7 +75,7 @@ def test_math500_row_of_the_coverage_table():
     )
     base, tuned = np.arange(500) < both + base_only, (np.arange(500) < both) | (np.arange(500) >= 500 - tuned_only)
     n = np.full(500, 128)
-    counts = support_counts((n, base.astype(int)), (n, tuned.astype(int)), 128)
+    counts = support_counts((n, base.astype(int)), (n, tuned.astype(int)), k=128)
     assert (counts.preserved, counts.shrunk, counts.expanded, counts.out) == (
         462,
         18,
@@ -209,7 +209,7 @@ def test_floor_of_shrinkage_between_identical_models():
         rng = np.random.default_rng(0)
         both = rng.binomial(k, p, size=(2, 200_000)).sum(axis=0)
         counts, weights = np.unique(both, return_counts=True)
-        shrunk, _ = relabelling_probabilities(np.full(len(counts), k), np.full(len(counts), k), counts)
+        shrunk, _ = relabelling_probabilities(np.full(len(counts), k), np.full(len(counts), k), correct=counts)
         assert (shrunk @ weights) / weights.sum() == pytest.approx(share, abs=0.002)
 
 

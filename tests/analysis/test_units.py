@@ -26,7 +26,7 @@ def test_the_null_of_one_problem_is_the_share_of_relabellings(units, one, other)
     share = count / count.sum()
     base = np.array(units)  # all of them on the base's side
     full = [np.full(len(units), n) for n in (one, other)]
-    null = unit_null(np.zeros(len(units), dtype=int), Counts(full[0], base), Counts(full[1], 0 * base))
+    null = unit_null(np.zeros(len(units), dtype=int), Counts(full[0], base), tuned=Counts(full[1], 0 * base))
     assert null.shrunk.all.expected == pytest.approx(share @ np.arange(len(share)))
     assert null.shrunk.all.p == pytest.approx(share[len(units)], abs=1e-12)
     assert null.shrunk.all.observed == len(units) and null.expanded.all.observed == 0
@@ -34,8 +34,8 @@ def test_the_null_of_one_problem_is_the_share_of_relabellings(units, one, other)
 
 def test_problems_are_independent_and_convolve():
     four = np.full(4, 2)
-    null = unit_null(np.array([0, 0, 1, 1]), Counts(four, np.ones(4, int)), Counts(four, np.zeros(4, int)))
-    one = unit_null(np.array([0, 0]), Counts(four[:2], np.ones(2, int)), Counts(four[:2], np.zeros(2, int)))
+    null = unit_null(np.array([0, 0, 1, 1]), Counts(four, np.ones(4, int)), tuned=Counts(four, np.zeros(4, int)))
+    one = unit_null(np.array([0, 0]), Counts(four[:2], np.ones(2, int)), tuned=Counts(four[:2], np.zeros(2, int)))
     assert null.shrunk.all.p == pytest.approx(one.shrunk.all.p**2)
 
 

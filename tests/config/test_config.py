@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 def warned(config):
     """What `train` would warn about."""
     here = placement.resolve(config) if config.devices.device == "auto" else config.devices.device
-    return warnings(config, here, needs_of(strategies.of(config), config).base_engine)
+    return warnings(config, here, draws_from_base=needs_of(strategies.of(config), config).base_engine)
 
 
 @pytest.mark.parametrize(

@@ -140,7 +140,9 @@ def is_paid_by_every_member(outcome, groups, names):
     for sample in samples_of(groups):
         paid = 0.0
         if "kl in the reward" in names:
-            paid += 0.25 * divergences.in_reward("k3", sample.columns["old_logprob"], sample.columns["base_logprob"])
+            paid += 0.25 * divergences.in_reward(
+                "k3", sample.columns["old_logprob"], reference_logprob=sample.columns["base_logprob"]
+            )
         if "soft_overlong" in names:
             paid += 0.5 * (len(sample.rollout.tokens) - 2)  # of 3; the last is the buffer
         assert sample.verdict.score - sample.reward == pytest.approx(paid, abs=1e-9)
@@ -281,7 +283,7 @@ def normalisers_hold(outcome, groups):
     rows = dict(zip(map(id, learnt_from(groups)), outcome.updates[0].rows, strict=True))
     for normaliser in set(normaliser_of.values()):
         feeding = [s for s in counted if any(normaliser_of[name] == normaliser for name in s.terms)]
-        tokens = sum(len(s.rollout.tokens) for s in feeding if id(s) in rows)
+        tokens = sum(len(s.rollout.tokens) for s in feeding if s.columns.get("mask", np.ones(1)).any())
         divisor = {"token": tokens, "constant": len(feeding) * config.rollout.max_new_tokens}
         for sample in feeding:
             for name, coefficient in sample.terms.items() if id(sample) in rows else ():

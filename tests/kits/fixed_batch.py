@@ -35,7 +35,7 @@ def group(*samples):
 def gradient_of_groups(groups, strategies, *, config, table, base=None):
     """By the table's logits. base: the frozen model, where it is another."""
     every = together.assemble(strategies, config)
-    together.check(every, config, [])
+    together.check(every, config, problems=[])
     needs = needs_of(every, config)
     terms, free = together.terms_of(every, config)
     learner = TableLearner(config, base or table, models_of(needs))
@@ -53,7 +53,7 @@ def gradient_of_groups(groups, strategies, *, config, table, base=None):
         strategy.advantage(groups, context)
     for strategy, context in acting:
         strategy.keep(groups, context)
-    learner.update([minibatch.rows for minibatch in make_minibatches(groups, terms, config, step=0)], terms)
+    learner.update([minibatch.rows for minibatch in make_minibatches(groups, terms, config=config, step=0)], terms)
     return learner.history[0].gradient
 
 

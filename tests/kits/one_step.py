@@ -48,7 +48,7 @@ class OneStep:
         table = LogitTable.by_position([(0,)], positions=len(self.probabilities), vocabulary=len(self.probabilities[0]))
         table.logits[:] = np.log(self.probabilities)
         self.every = together.assemble([self.strategy], self.config)
-        together.check(self.every, self.config, [])
+        together.check(self.every, self.config, problems=[])
         self.needs = needs_of(self.every, self.config)
         self.learner = TableLearner(self.config, table, models_of(self.needs))
 
@@ -73,7 +73,7 @@ class OneStep:
             strategy.advantage(groups, context)
         for strategy, context in acting:
             groups, _ = strategy.keep(groups, context)
-        minibatches = make_minibatches(groups, terms, self.config, step=self.number)
+        minibatches = make_minibatches(groups, terms, config=self.config, step=self.number)
         self.learner.update([minibatch.rows for minibatch in minibatches], terms)
         for strategy, context in acting:
             strategy.after_update(groups, context)

@@ -268,7 +268,7 @@ def test_random_expressions_are_in_minimal_writing_and_have_the_value_that_is_to
     rng = random.Random(5)
     for _ in range(3000):
         numbers = [rng.randint(1, 12) for _ in range(rng.choice((3, 4)))]
-        writing, value = countdown.random_expression(numbers, {"+": 1.0, "-": 0.5, "*": 0.5}, rng)
+        writing, value = countdown.random_expression(numbers, {"+": 1.0, "-": 0.5, "*": 0.5}, rng=rng)
         parsed = countdown.parse(writing)
         assert parsed.numbers == tuple(sorted(numbers)) and "/" not in writing
         assert value == (int(parsed.value) if parsed.value > 0 else None)

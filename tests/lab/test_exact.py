@@ -114,7 +114,9 @@ def audit_with(probabilities):
     ]
     _, index = exact.sequences(asked, tokenizer.build())
     with np.errstate(divide="ignore"):
-        return exact.summarise(asked, index, np.log([probabilities.get(answer, 0.0) for answer in index.answers]))
+        return exact.summarise(
+            asked, index, logprobs=np.log([probabilities.get(answer, 0.0) for answer in index.answers])
+        )
 
 
 def test_summary_by_hand():
@@ -135,7 +137,7 @@ def test_comparison_by_hand():
     """One mode kept, one lost, one gained; commuting alone is no loss by mode, and is one by writing."""
     before = audit_with({"2*3*4": 0.5, "6/(1*2)": 0.2, "6/2*1": 0.001})
     after = audit_with({"4*3*2": 0.9, "6/(1*2)": 0.001, "6/2*1": 0.3})
-    row = exact.compare(before, after, [0.01])["support"]
+    row = exact.compare(before, after, eps_ladder=[0.01])["support"]
     keys = ("preserved", "shrunk", "expanded")
     assert [row["mode"][0][key] for key in keys] == [1, 1, 1]
     assert [row["problem"][0][key] for key in keys] == [2, 0, 0]
@@ -146,7 +148,7 @@ def test_comparison_by_hand():
 
 def test_support_is_strictly_above_eps_and_rates_without_denominator_are_none():
     audit = audit_with({"2*3*4": 0.25})
-    rows = exact.compare(audit, audit, [0.25, 0.2499])["support"]["problem"]
+    rows = exact.compare(audit, audit, eps_ladder=[0.25, 0.2499])["support"]["problem"]
     assert [row["preserved"] for row in rows] == [0, 1]
     assert rows[0]["srr"] is None and rows[0]["sds"] is None and rows[1]["srr"] == 1
 
@@ -169,7 +171,7 @@ def test_summary_refuses_what_cannot_be():
         (np.zeros(len(audit.logprobs)), "together"),
     ]:
         with pytest.raises(ValueError, match=message):
-            exact.summarise(asked, audit.index, wrong)
+            exact.summarise(asked, audit.index, logprobs=wrong)
 
 
 def test_audits_survive_the_disk_and_files_of_another_kind_are_refused(tmp_path):
@@ -197,7 +199,7 @@ def test_the_mode_of_all_writings_lies_in_one_region():
 def test_division_is_out_of_reach_of_the_embedded_model_and_the_rare_region_is_rare(embedded):
     asked = problems.load("lab:countdown?level=3&split=train")
     pairs, index = exact.sequences(asked, embedded[1])
-    audit = exact.summarise(asked, index, logprobs.completion_logprobs(embedded[0], pairs))
+    audit = exact.summarise(asked, index, logprobs=logprobs.completion_logprobs(embedded[0], pairs))
     regions = audit.regions()
     assert 0 < regions["division"]["correct_in_a_million_draws"] < 0.01
     assert 0 < regions["product_of_sum"]["mass"] < regions["common"]["mass"] / 20
@@ -211,12 +213,14 @@ def test_exact_probabilities_fit_draws(embedded):
     asked = problems.load("lab:countdown?level=3&split=audit&size=20")
     pairs, index = exact.sequences(asked, codes)
     for top_p, draws in ((1.0, 30_000), (0.8, 10_000)):
-        audit = exact.summarise(asked, index, logprobs.completion_logprobs(model, pairs, top_p=top_p))
-        drawn = sampling.draw_all(model, codes, asked, draws=draws, top_p=top_p, seed=7)
+        audit = exact.summarise(asked, index, logprobs=logprobs.completion_logprobs(model, pairs, top_p=top_p))
+        drawn = sampling.draw_all(model, codes, problems=asked, draws=draws, top_p=top_p, seed=7)
         found = sampling.check(drawn, audit, tokenizer=codes, problems=asked)
         assert found.draws == draws and found.correct > 500 and found.unlisted == [] and found.odd == 0
         assert found.p_value > 1e-3
-        off = exact.summarise(asked, index, audit.logprobs + math.log(0.9))  # the test has power: 10 % off does not fit
+        off = exact.summarise(
+            asked, index, logprobs=audit.logprobs + math.log(0.9)
+        )  # the test has power: 10 % off does not fit
         assert sampling.check(drawn, off, tokenizer=codes, problems=asked).p_value < 1e-3
 
 

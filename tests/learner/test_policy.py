@@ -55,7 +55,7 @@ def scores_in_batches(policy, items, budget, packing, single_line=False, hidden_
     plans = plan(lengths, budget, ranks=1, packing=packing, single_line=single_line)
     [shard] = shards(list(range(len(items))), together, plans=plans, lengths=lengths)
     for batch in shard.micro_batches:
-        tokens, order, counts = collate([items[i] for i in shard.items], batch, CPU)
+        tokens, order, counts = collate([items[i] for i in shard.items], batch, device=CPU)
         logprobs, entropies = policy(tokens, (logprob(0.5), entropy(0.5)))
         for i, l, e in zip(order, logprobs.split(counts), entropies.split(counts), strict=True):
             found[shard.items[i]] = (l, e)
@@ -206,14 +206,14 @@ def test_a_large_vocabulary_never_meets_all_tokens(monkeypatch):
 
 def test_masked_tokens_are_not_scored():
     item = Sequence(np.arange(6, dtype=np.int32), 2, keep=np.array([False, True, False, True]))
-    tokens, order, counts = collate([item], [[[0]]], CPU)
+    tokens, order, counts = collate([item], [[[0]]], device=CPU)
     assert (order, counts) == ([0], [2])
     assert tokens.at.tolist() == [2, 4] and tokens.targets.tolist() == [3, 5]
 
 
 def test_padding_and_neighbours_in_a_line():
     items = [Sequence(np.array(tokens, np.int32), 1) for tokens in ([1, 2, 3], [4, 5], [6, 7])]
-    tokens, _, _ = collate(items, [[[0], [1]], [[2]]], CPU)
+    tokens, _, _ = collate(items, [[[0], [1]], [[2]]], device=CPU)
     assert tokens.input_ids.tolist() == [[1, 2, 3, 4, 5], [6, 7, 0, 0, 0]]
     assert tokens.position_ids.tolist() == [[0, 1, 2, 0, 1], [0, 1, 2, 3, 4]]
     assert tokens.at.tolist() == [0, 1, 3, 5] and tokens.targets.tolist() == [2, 3, 5, 7]
@@ -221,7 +221,7 @@ def test_padding_and_neighbours_in_a_line():
 
 def test_a_shared_prompt_stands_once():
     items = [Sequence(np.array(tokens, np.int32), 2) for tokens in ([1, 2, 3, 4], [1, 2, 5])]
-    tokens, order, counts = collate(items, [[[0, 1]]], CPU)
+    tokens, order, counts = collate(items, [[[0, 1]]], device=CPU)
     assert (order, counts) == ([0, 1], [2, 1])
     assert tokens.input_ids.tolist() == [[1, 2, 3, 4, 5]] and tokens.position_ids.tolist() == [[0, 1, 2, 3, 2]]
     assert tokens.at.tolist() == [1, 2, 1] and tokens.targets.tolist() == [3, 4, 5]

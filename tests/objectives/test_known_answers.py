@@ -63,9 +63,11 @@ def test_k3_of_far_apart_models_stays_finite():
 
 def test_divergence_in_the_reward_is_that_of_the_sequence():
     logprob, reference = np.log([0.5, 0.25]), np.log([0.25, 0.5])
-    assert divergences.in_reward("k1", logprob, reference) == pytest.approx(0.0)
-    assert divergences.in_reward("k2", logprob, reference) == pytest.approx(np.log(2) ** 2)
-    assert divergences.in_reward("k3", logprob, reference) == pytest.approx((0.5 + np.log(2) - 1) + (2 - np.log(2) - 1))
+    assert divergences.in_reward("k1", logprob, reference_logprob=reference) == pytest.approx(0.0)
+    assert divergences.in_reward("k2", logprob, reference_logprob=reference) == pytest.approx(np.log(2) ** 2)
+    assert divergences.in_reward("k3", logprob, reference_logprob=reference) == pytest.approx(
+        (0.5 + np.log(2) - 1) + (2 - np.log(2) - 1)
+    )
 
 
 # --- losses -----------------------------------------------------------------------------------------------------------
@@ -160,8 +162,8 @@ def test_samples_outside_the_baseline_are_measured_against_it():
 
 @pytest.mark.parametrize("name", ["grpo", "dr_grpo", "rloo"])
 def test_no_baseline_at_all_and_a_baseline_of_one(name):
-    assert advantages.group_advantages(name, np.array([1.0, 0.0]), np.array([False, False])).tolist() == [1, 0]
-    one = advantages.group_advantages(name, np.array([1.0, 0.5]), np.array([False, True]))
+    assert advantages.group_advantages(name, np.array([1.0, 0.0]), counts=np.array([False, False])).tolist() == [1, 0]
+    one = advantages.group_advantages(name, np.array([1.0, 0.5]), counts=np.array([False, True]))
     assert np.isfinite(one).all() and one[0] == 0.5
 
 
@@ -175,7 +177,7 @@ def test_a_spread_of_rounding_size_is_no_spread():
 
 def test_truncated_importance_keeps_given_tokens_apart():
     found = corrections.truncated_importance(
-        np.log([0.5, 0.5, 0.1]), np.array([np.log(0.25), np.nan, np.log(0.2)]), 1.5
+        np.log([0.5, 0.5, 0.1]), np.array([np.log(0.25), np.nan, np.log(0.2)]), cap=1.5
     )
     assert found[0] == 1.5 and np.isnan(found[1]) and found[2] == pytest.approx(0.5)
 
@@ -188,7 +190,7 @@ def test_mixture_weight_is_unbiased_by_enumeration():
     rng = np.random.default_rng(0)
     policy, other = (np.log(rng.dirichlet(np.ones(9))) for _ in range(2))
     shares, f = np.array([0.25, 0.75]), rng.normal(size=9)
-    weight = corrections.mixture_weight(policy, np.stack([policy, other]), shares)
+    weight = corrections.mixture_weight(policy, np.stack([policy, other]), shares=shares)
     drawn = shares[0] * np.exp(policy) + shares[1] * np.exp(other)
     assert (drawn * weight * f).sum() == pytest.approx((np.exp(policy) * f).sum(), abs=1e-14)
     assert weight.max() <= 4 and (drawn * weight).sum() == pytest.approx(1)
@@ -196,7 +198,7 @@ def test_mixture_weight_is_unbiased_by_enumeration():
 
 def test_mixture_weight_of_long_sequences_does_not_underflow():
     policy, other = np.array([-5000.0, -5000.0]), np.array([-4990.0, -6000.0])
-    found = corrections.mixture_weight(policy, np.stack([policy, other]), np.array([0.5, 0.5]))
+    found = corrections.mixture_weight(policy, np.stack([policy, other]), shares=np.array([0.5, 0.5]))
     np.testing.assert_allclose(found, [2 / (1 + np.exp(10.0)), 2.0])
 
 
@@ -213,11 +215,11 @@ def test_weights_reproduce_the_aggregations(aggregation):
         "sequence": np.mean([x.mean() for x in filled]),
         "constant": sum(x.sum() for x in filled) / (4 * limit),  # which row is empty follows lengths
     }[aggregation]
-    weights = row_weights(lengths, aggregation, limit)
+    weights = row_weights(lengths, aggregation, max_new_tokens=limit)
     assert weights[1] == 0
     assert sum(w * x.sum() for w, x in zip(weights, losses_of_tokens, strict=True)) == pytest.approx(expected)
 
 
 def test_nothing_to_learn_from_is_no_division_by_zero():
-    assert row_weights(np.array([0, 0]), "token", 8).tolist() == [0, 0]
-    assert row_weights(np.array([]), "sequence", 8).tolist() == []
+    assert row_weights(np.array([0, 0]), "token", max_new_tokens=8).tolist() == [0, 0]
+    assert row_weights(np.array([]), "sequence", max_new_tokens=8).tolist() == []

@@ -65,9 +65,13 @@ def test_filter_by_length_counts_what_the_model_sees(qwen):
     problems = [problem("short", "1 + 1?"), problem("long", "1 + 1? " * 40)]
     bound = len(template.encode(problems[0], qwen))
     dropped = selection.Dropped()
-    assert ids(selection.filter_by_length(problems, template, qwen, bound, dropped=dropped)) == ["short"]
+    assert ids(selection.filter_by_length(problems, template, tokenizer=qwen, at_most=bound, dropped=dropped)) == [
+        "short"
+    ]
     assert dropped.kept == 1 and dropped.lines() == [f"1 left out: prompt longer than {bound} tokens (long)"]
-    assert ids(selection.filter_by_length(problems, template, qwen, 10_000, at_least=bound + 1)) == ["long"]
+    assert ids(selection.filter_by_length(problems, template, tokenizer=qwen, at_most=10_000, at_least=bound + 1)) == [
+        "long"
+    ]
 
 
 def test_filter_by_success_from_a_file_of_samples(tmp_path):
@@ -86,7 +90,7 @@ def test_filter_by_success_from_a_file_of_samples(tmp_path):
     problems = [problem(name, benchmark="b") for name in ("easy", "hard", "never", "other")]
 
     def kept(*bounds, unmeasured="drop"):
-        return ids(selection.filter_by_success(problems, counts, *bounds, unmeasured))
+        return ids(selection.filter_by_success(problems, counts, low=bounds[0], high=bounds[1], unmeasured=unmeasured))
 
     assert kept(0, 0.25) == ["hard", "never"] and kept(0.01, 0.99) == ["hard"] and kept(1, 1) == ["easy"]
     assert kept(0, 0, unmeasured="keep") == ["never", "other"]
@@ -98,7 +102,7 @@ def test_filter_by_success_from_a_file_of_samples(tmp_path):
 
 def test_rates_of_another_benchmark_do_not_count():
     counts = {("b", "1"): (0, 4)}
-    assert ids(selection.filter_by_success([problem(1, benchmark="c")], counts, 0, 0, "drop")) == []
+    assert ids(selection.filter_by_success([problem(1, benchmark="c")], counts, low=0, high=0, unmeasured="drop")) == []
 
 
 # --- overlap ----------------------------------------------------------------------------------------------------------

@@ -123,7 +123,7 @@ def test_characters_that_the_tokenizer_lacks_are_refused():
     with pytest.raises(InputError, match="a completion has what the tokenizer cannot write, at 'x"):
         encode_completion("1+x", build())
     with pytest.raises(InputError, match="problem 'q': the prompt has what the tokenizer cannot write, at 'What"):
-        check_lengths([QUESTION], load_template("none"), build(), 100)
+        check_lengths([QUESTION], load_template("none"), tokenizer=build(), max_prompt_tokens=100)
 
 
 def test_templates_of_ones_own(tmp_path, qwen):
@@ -191,12 +191,12 @@ CHATML_WITH_SYSTEM = "<|im_start|>system\nHi<|im_end|>\n{% for m in messages %}{
 def test_check_is_silent_where_all_fits(make_tokenizer):
     tokenizer = make_tokenizer["qwen"](eos="<|im_end|>")
     config = Qwen2Config(vocab_size=len(tokenizer), eos_token_id=tokenizer.eos_token_id, max_position_embeddings=64)
-    assert check(tokenizer, load_template("chat"), config, max_prompt_tokens=40, max_tokens=24) == []
+    assert check(tokenizer, load_template("chat"), model_config=config, max_prompt_tokens=40, max_tokens=24) == []
 
 
 def test_check_tells_of_end_tokens_that_differ(qwen):
     config = Qwen2Config(vocab_size=len(qwen), eos_token_id=qwen.eos_token_id)
-    turn, stops = check(qwen, load_template("chat"), config)
+    turn, stops = check(qwen, load_template("chat"), model_config=config)
     assert "'chat' ends turns with '<|im_end|>', the tokenizer's end token is '<|endoftext|>'" in turn
     assert f"not with '<|im_end|>' ({qwen.convert_tokens_to_ids('<|im_end|>')})" in stops
 
@@ -228,12 +228,12 @@ def test_check_refuses_what_cannot_work(qwen, llama, make_tokenizer):
     with pytest.raises(InputError, match=r"ends turns with '<\|im_end\|>', which is no token of this tokenizer"):
         check(llama, load_template("qwen-boxed"))
     with pytest.raises(InputError, match="do not belong together"):
-        check(llama, load_template("plain"), LlamaConfig(vocab_size=10))
+        check(llama, load_template("plain"), model_config=LlamaConfig(vocab_size=10))
     with pytest.raises(InputError, match="may take 65 tokens, the model has 64 positions"):
         check(
             llama,
             load_template("plain"),
-            LlamaConfig(vocab_size=1000, max_position_embeddings=64),
+            model_config=LlamaConfig(vocab_size=1000, max_position_embeddings=64),
             max_prompt_tokens=60,
             max_tokens=5,
         )
@@ -251,12 +251,12 @@ def test_prompts_over_the_limit_are_counted_and_named(qwen):
     long = Problem(id="long", prompt="What is 1 + 1? " * 50, answer="2", verifier="math")
     template = load_template("none")
     length = len(template.encode(long, qwen))
-    assert check_lengths([QUESTION, long], template, qwen, length) == length
+    assert check_lengths([QUESTION, long], template, tokenizer=qwen, max_prompt_tokens=length) == length
     with pytest.raises(
         InputError,
         match=rf"1 prompts are longer than {length - 1} tokens \(the longest, problem 'long', has {length}\)",
     ):
-        check_lengths([QUESTION, long], template, qwen, length - 1)
+        check_lengths([QUESTION, long], template, tokenizer=qwen, max_prompt_tokens=length - 1)
 
 
 def test_a_tokenizer_whose_begin_token_has_two_names(make_tokenizer):
@@ -264,5 +264,5 @@ def test_a_tokenizer_whose_begin_token_has_two_names(make_tokenizer):
     tokenizer = make_tokenizer["llama"]()
     tokenizer.bos_token = "</s>"
     ids = load_template("none").encode(QUESTION, tokenizer)
-    assert check_lengths([QUESTION], load_template("none"), tokenizer, 100) == len(ids)
+    assert check_lengths([QUESTION], load_template("none"), tokenizer=tokenizer, max_prompt_tokens=100) == len(ids)
     assert ids[0] == tokenizer.convert_tokens_to_ids("<s>") and ids.count(ids[0]) == 1

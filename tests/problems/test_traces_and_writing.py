@@ -97,7 +97,7 @@ def test_traces_from_a_file_of_their_own(tmp_path):
         {"problem_id": "a", "text": "2!", "source": "late", "logprob": -1, "region": "easy"},
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    attached = list(attach_traces(PROBLEMS, load_traces(path), str(path)))
+    attached = list(attach_traces(PROBLEMS, load_traces(path), path=str(path)))
     assert [t.source for t in attached[0].traces] == ["teacher", "student", "late"]  # the same text is not there twice
     assert attached[0].traces[2] == Trace("2!", "late", -1.0, "easy") and attached[1:] == PROBLEMS[1:]
     (tmp_path / "t.csv").write_text("problem_id,text,source,logprob\na,2!,late,-1.5\n")
@@ -116,7 +116,7 @@ def test_traces_from_a_file_of_their_own(tmp_path):
 def test_traces_that_cannot_be_used(tmp_path, row, says):
     (tmp_path / "t.jsonl").write_text(json.dumps(row) + "\n")
     with pytest.raises(InputError, match=says):
-        list(attach_traces(PROBLEMS, load_traces(tmp_path / "t.jsonl"), "t.jsonl"))
+        list(attach_traces(PROBLEMS, load_traces(tmp_path / "t.jsonl"), path="t.jsonl"))
 
 
 def test_json_lines_come_back_as_they_were(tmp_path):

@@ -55,27 +55,27 @@ def test_a_killed_sampling_goes_on_with_no_sample_lost_or_doubled(engines, actor
     from explore_rl.rollout.sampling import sample
 
     whole, broken = tmp_path / "whole.parquet", tmp_path / "broken.parquet"
-    counts = sample(settings(), whole, alive(engines), actors.verifiers)
+    counts = sample(settings(), whole, drawing=alive(engines), pool=actors.verifiers)
     assert sum(counts.values()) == 120 and counts["correct"] > 0
     with pytest.raises(KeyboardInterrupt):
-        sample(settings(), broken, dies_after(engines, 2), actors.verifiers)
+        sample(settings(), broken, drawing=dies_after(engines, 2), pool=actors.verifiers)
     assert not broken.exists()
     with pytest.raises(InputError, match="made with another seed"):
-        sample(settings(seed=1), broken, alive(engines), actors.verifiers)
-    sample(settings(), broken, alive(engines), actors.verifiers)
+        sample(settings(seed=1), broken, drawing=alive(engines), pool=actors.verifiers)
+    sample(settings(), broken, drawing=alive(engines), pool=actors.verifiers)
     a, b = pq.read_table(whole).to_pydict(), pq.read_table(broken).to_pydict()
     assert a == b
     assert len({(p, s) for p, s in zip(b["problem_id"], b["sample"], strict=True)}) == 120
     assert not broken.with_name("broken.parquet.parts").exists()
     with pytest.raises(InputError, match="is there already"):
-        sample(settings(), whole, alive(engines), actors.verifiers)
+        sample(settings(), whole, drawing=alive(engines), pool=actors.verifiers)
 
 
 def test_another_seed_draws_others(engines, actors, tmp_path):
     from explore_rl.rollout.sampling import sample
 
     for seed in (0, 1):
-        sample(settings(seed=seed), tmp_path / f"{seed}.parquet", alive(engines), actors.verifiers)
+        sample(settings(seed=seed), tmp_path / f"{seed}.parquet", drawing=alive(engines), pool=actors.verifiers)
     a, b = (pq.read_table(tmp_path / f"{seed}.parquet")["completion"].to_pylist() for seed in (0, 1))
     assert np.mean([x == y for x, y in zip(a, b, strict=True)]) < 0.9
 
@@ -89,7 +89,7 @@ def test_scores_at_the_samples_own_settings_are_the_engines_log_probabilities(
     from explore_rl.rollout.sampling import sample
 
     drawn = tmp_path / "drawn.parquet"
-    sample(settings(temperature=temperature, top_p=top_p, n=8), drawn, alive(engines), actors.verifiers)
+    sample(settings(temperature=temperature, top_p=top_p, n=8), drawn, drawing=alive(engines), pool=actors.verifiers)
 
     def scored(at):
         actors.learner.reset(actors.config, LearnerNeeds(policy=False, base=True))
@@ -112,6 +112,6 @@ def test_the_audit_reads_what_sampling_wrote(engines, actors, tmp_path):
     from analysis import readers
     from explore_rl.rollout.sampling import sample
 
-    sample(settings(), tmp_path / "s.parquet", alive(engines), actors.verifiers)
+    sample(settings(), tmp_path / "s.parquet", drawing=alive(engines), pool=actors.verifiers)
     samples = readers.load([str(tmp_path / "s.parquet")])
     assert samples.n.tolist() == [20] * 6 and samples.settings["max_tokens"] == [24]

@@ -74,18 +74,18 @@ def expected_gradient(
         planned = [{"policy": 1.0}] * fixed + [chances] * (drawn - fixed)
         of_draws = [Sample(Rollout(replace(request, share=s), [1], "", "stop", np.zeros(1)), None) for s in planned]
         shares = mixture.shares_of(Group(None, of_draws))
-    weight = mixture_weight(q["policy"], np.stack(list(q.values())), np.array(shares)) ** exponent
+    weight = mixture_weight(q["policy"], np.stack(list(q.values())), shares=np.array(shares)) ** exponent
     in_baseline = {name: mixture.drawn_by(name, request).in_baseline for name in chances}
     own = [("policy", y, np.exp(q["policy"][y])) for y in range(len(SEQUENCES))]
     draws = [(name, y, chance * np.exp(q[name][y])) for name, chance in chances.items() for y in range(len(SEQUENCES))]
 
     @cache
     def advantages(rewards, counts):
-        return group_advantages(advantage, np.array(rewards), np.array(counts))
+        return group_advantages(advantage, np.array(rewards), counts=np.array(counts))
 
     @cache
     def divided(lengths):
-        return row_weights(np.array(lengths), aggregation, MAX_NEW_TOKENS)
+        return row_weights(np.array(lengths), aggregation, max_new_tokens=MAX_NEW_TOKENS)
 
     expected = np.zeros(len(SEQUENCES))  # what multiplies grad log pi of each sequence
     for group in itertools.product(*[own] * fixed, *[draws] * (drawn - fixed)):
@@ -176,7 +176,7 @@ def test_weights_are_the_balance_heuristic_of_whole_sequences_and_bounded(proble
 
 
 def test_no_overflow_for_long_sequences_of_tiny_probability():
-    weight = mixture_weight(np.array([-5000.0]), np.array([[-5000.0], [-9000.0]]), np.array([0.5, 0.5]))
+    weight = mixture_weight(np.array([-5000.0]), np.array([[-5000.0], [-9000.0]]), shares=np.array([0.5, 0.5]))
     assert weight == pytest.approx([2.0])
 
 

@@ -27,7 +27,7 @@ class Wants(Strategy):
 
 def check(*strategies, settings=()):
     config = load_config(None, list(settings))
-    together.check(together.assemble(list(strategies), config), config, [])
+    together.check(together.assemble(list(strategies), config), config, problems=[])
 
 
 def column(name="base_logprob", model="base", readout=None):

@@ -34,11 +34,11 @@ def test_the_writer_does_not_hold_up_the_step_and_sees_what_was_when_it_was_call
     monkeypatch.setattr(folder, "write_rollouts", waits)
     kept = group()
     with Recorder(folder) as recorder:
-        recorder.write(0, [kept], [])
+        recorder.write([kept], [], step=0)
         kept.samples[0].reward = 5.0  # as a strategy that replays it may do in the next step
         assert not list((folder.path / "rollouts").iterdir())
         go.set()
-        recorder.write(1, [group()], [group()])
+        recorder.write([group()], [group()], step=1)
         recorder.flush()
         assert [len(pq.read_table(path)) for path in sorted((folder.path / "rollouts").iterdir())] == [1, 2]
     assert pq.read_table(folder.path / "rollouts" / "step-000000.parquet")["reward"].to_pylist() == [1.0]
@@ -52,8 +52,8 @@ def test_what_could_not_be_written_is_raised_by_the_next_call(folder, monkeypatc
     monkeypatch.setattr(folder, "write_rollouts", full)
     with pytest.raises(OSError, match="No space left"):
         with Recorder(folder) as recorder:
-            recorder.write(0, [group()], [])
+            recorder.write([group()], [], step=0)
             if then == "flush":
                 recorder.flush()
             elif then == "write":
-                recorder.write(1, [group()], [])
+                recorder.write([group()], [], step=1)

@@ -26,7 +26,7 @@ def sample(length, advantage=1.0, source="policy", gap=0.0, truncated=False, pre
 
 def rows_of(samples, *overrides):
     config = load_config(None, list(overrides))
-    made = rows.make_rows(valued(samples, config), terms_of(builtin.around([], config), config)[0], config)
+    made = rows.make_rows(valued(samples, config), terms_of(builtin.around([], config), config)[0], config=config)
     return [row for _, row in made]
 
 
@@ -87,7 +87,7 @@ def test_a_sample_that_left_its_group_makes_no_row_and_no_weight():
     left = sample(8)
     left.reward = None
     terms = terms_of(builtin.around([], config), config)[0]
-    (minibatch,) = rows.make_minibatches([Group(PROBLEM, [sample(4), left])], terms, config, step=0)
+    (minibatch,) = rows.make_minibatches([Group(PROBLEM, [sample(4), left])], terms, config=config, step=0)
     found = minibatch.rows
     assert len(found) == 1 and found[0].terms["policy_gradient"] == pytest.approx(1 / 4)
 
@@ -98,7 +98,7 @@ def test_minibatches_are_whole_groups_dealt_out_from_the_seed():
     groups = [Group(PROBLEM, [sample(2 + g, advantage=g + 1.0) for _ in range(3)]) for g in range(4)]
     dealt = []
     for step in (0, 0, 1):
-        minibatches = rows.make_minibatches(groups, terms, config, step=step)
+        minibatches = rows.make_minibatches(groups, terms, config=config, step=step)
         dealt.append([[row.columns["advantage"][0] for row in minibatch.rows] for minibatch in minibatches])
     assert dealt[0] == dealt[1] and dealt[0] != dealt[2]
     for epoch in (dealt[0][:2], dealt[0][2:]):
@@ -109,7 +109,7 @@ def test_minibatches_are_whole_groups_dealt_out_from_the_seed():
 def minibatch_of(samples, *overrides):
     config = load_config(None, ["algorithm.prompts_per_step=1", *overrides])
     terms = terms_of(builtin.around([], config), config)[0]
-    (found,) = rows.make_minibatches([Group(PROBLEM, valued(samples, config))], terms, config, step=0)
+    (found,) = rows.make_minibatches([Group(PROBLEM, valued(samples, config))], terms, config=config, step=0)
     return found
 
 

@@ -67,7 +67,7 @@ def test_effective_counts_say_as_much_as_the_sample():
     for rate in (Rate(0.0, 0.0, 0.02), Rate(0.013, 0.004, 0.05), Rate(0.4, 0.2, 0.7)):
         errors, judged = audit.effective(rate)
         assert errors / judged >= rate.rate - 1e-9
-        assert audit.clopper_pearson(errors, judged, 0.95)[1] >= rate.high - 1e-4
+        assert audit.clopper_pearson(errors, judged, level=0.95)[1] >= rate.high - 1e-4
 
 
 PROBLEMS = [{"id": name, "prompt": f"{name}?", "answer": "2", "verifier": "math"} for name in ("a", "b")]
@@ -101,7 +101,7 @@ def test_from_graded_samples_to_rates(tmp_path, capsys):
     assert "P(accepted | wrong) 0.000%" in printed and "false accepts in 20 draws of a problem" in printed
     written = json.loads(out.read_text())
     assert written["false_accepts"] == 0 and written["false_rejects"] == 0 and written["verifier"] == "math"
-    high = audit.clopper_pearson(0, written["judged_wrong"], 0.95)[1]
+    high = audit.clopper_pearson(0, written["judged_wrong"], level=0.95)[1]
     assert high >= written["p_accepted_if_wrong"]["high"] - 1e-4
     for arguments in (
         ["--judged", str(sheet), "--audit", "3", "--out", "x.json"],

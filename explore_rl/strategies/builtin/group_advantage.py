@@ -53,7 +53,7 @@ def against_group(group: Group, config: Config) -> list[tuple[Sample, float]]:
     rewards = np.array([s.reward for s in rewarded])
     algorithm = config.algorithm
     values = advantages.group_advantages(
-        algorithm.advantage, rewards, in_baseline, divide_by_std=algorithm.divide_by_std
+        algorithm.advantage, rewards, counts=in_baseline, divide_by_std=algorithm.divide_by_std
     )
     return [(sample, float(value)) for sample, value in zip(rewarded, values, strict=True)]
 

@@ -50,7 +50,9 @@ class KLInReward(Strategy):
         algorithm = context.config.algorithm
         for sample in (s for g in groups for s in g.samples):
             if sample.reward is not None and "base_logprob" in sample.columns:
-                kl = divergences.in_reward(algorithm.kl, sample.columns["old_logprob"], sample.columns["base_logprob"])
+                kl = divergences.in_reward(
+                    algorithm.kl, sample.columns["old_logprob"], reference_logprob=sample.columns["base_logprob"]
+                )
                 sample.reward -= algorithm.kl_coefficient * kl
 
 

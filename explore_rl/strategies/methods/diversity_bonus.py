@@ -41,7 +41,7 @@ class DiversityBonus(Strategy):
 
     def __init__(self, *, coefficient: float = 0.2, kind: str = "ucb_constant", b0: float | None = None):
         self.coefficient = parameters.number("coefficient", coefficient)
-        self.kind = parameters.choice("kind", kind, KINDS)
+        self.kind = parameters.choice("kind", kind, choices=KINDS)
         if kind != "ucb_constant" and b0 is not None:
             raise ValueError(f"b0={b0!r} has no effect with kind={kind}")
         self.b0 = parameters.share("b0", 0.5 if b0 is None else b0)

@@ -48,7 +48,7 @@ class Likelihood(Strategy):
         self.only = parameters.flag("only", only)
         self.per_group = parameters.whole("per_group", per_group, least=1)
         self.rate = parameters.share("rate", rate)
-        self.when = parameters.choice("when", when, WHEN)
+        self.when = parameters.choice("when", when, choices=WHEN)
         if only and when != "always":
             raise ValueError("only=true draws nothing, so when=no_success has nothing to look at; use when=always")
         self.source = TraceSource(
@@ -82,7 +82,7 @@ class Likelihood(Strategy):
 
     def inject(self, groups: list[Group], context: StepContext) -> None:
         self.source.prepare([g.problem for g in groups], context)
-        chosen = chosen_groups(groups, self.rate, context)
+        chosen = chosen_groups(groups, self.rate, context=context)
         injected = 0
         wanted = {
             index: self.per_group

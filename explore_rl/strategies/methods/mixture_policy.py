@@ -89,7 +89,7 @@ class MixturePolicy(Strategy):
         # Settings without effect are refused, since a user takes them for a change.
         if hot_temperature is not None and not shares["hot"]:
             raise ValueError(f"hot_temperature={hot_temperature!r} has no effect with share_hot=0")
-        self.weight = parameters.choice("weight", weight, WEIGHTS)
+        self.weight = parameters.choice("weight", weight, choices=WEIGHTS)
         if power is not None and weight != "power":
             raise ValueError(f"power={power!r} has no effect with weight={weight}; for w^lambda use weight=power")
 
@@ -239,7 +239,7 @@ class MixturePolicy(Strategy):
         totals = {}
         for name in self.shares:
             totals[name] = np.array([s.columns[columns[name]].sum(dtype=np.float64) for s in samples])
-        exact = mixture_weight(totals["policy"], np.stack(list(totals.values())), np.array(shares).T)
+        exact = mixture_weight(totals["policy"], np.stack(list(totals.values())), shares=np.array(shares).T)
         used = exact**self.exponent
         for sample, weight in zip(samples, used, strict=True):
             sample.weight = float(weight)

@@ -57,8 +57,8 @@ class TraceInjection(Strategy):
     ):
         self.per_group = parameters.whole("per_group", per_group, least=1)
         self.rate = parameters.share("rate", rate)
-        self.when = parameters.choice("when", when, WHEN)
-        self.statistics = parameters.choice("statistics", statistics, ("all", "on_policy"))
+        self.when = parameters.choice("when", when, choices=WHEN)
+        self.statistics = parameters.choice("statistics", statistics, choices=("all", "on_policy"))
         self.gamma = parameters.number("gamma", gamma, above=0)
         # f(p) < 1, so a cap of 1 or more would never bind.
         self.clip = None if clip is None else parameters.number("clip", clip, above=0, below=1)
@@ -74,7 +74,7 @@ class TraceInjection(Strategy):
         )
 
     def check(self, config: Config, problems: list[Problem], others: list[Strategy]) -> None:
-        check_budget(self.name, self.per_group, config)
+        check_budget(self.name, self.per_group, config=config)
         self.source.check(self.name, problems)
 
     def terms(self, config: Config) -> list[LossTerm]:
@@ -91,7 +91,7 @@ class TraceInjection(Strategy):
         if round > 0 or self.when != "always":
             return requests
         self.source.prepare([g.problem for g in groups], context)
-        chosen = chosen_groups(groups, self.rate, context)
+        chosen = chosen_groups(groups, self.rate, context=context)
         room = {}
         for index, group in enumerate(groups):
             usable = len(self.source.usable[group.problem.id])
@@ -103,7 +103,7 @@ class TraceInjection(Strategy):
         # Only now is it known which groups failed; with "always" `plan` has made room before the draws.
         if self.when == "no_success":
             self.source.prepare([g.problem for g in groups], context)
-            chosen = chosen_groups(groups, self.rate, context)
+            chosen = chosen_groups(groups, self.rate, context=context)
             room = {i: self.per_group if chosen[i] and without_success(g) else 0 for i, g in enumerate(groups)}
         else:
             room = context.kept["room"]
