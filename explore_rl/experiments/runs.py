@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import hashlib
 import json
 import logging
@@ -174,6 +175,7 @@ def _run_with(actors: Actors, config: Config, *, inputs: Inputs, folder: RunFold
 
     # Whatever ends the steps, the tracker is closed; a full disk becomes a stop that says how to go on.
     with (
+        old_objects_left_alone(),
         interruptible() as asked_to_stop,
         tqdm(total=config.run.steps, initial=begin, desc=config.name, unit="step", dynamic_ncols=True) as progress,
     ):
@@ -320,6 +322,21 @@ def own_or_given(actors: Actors | None, config: Config, *, needs: Needs) -> Iter
     else:
         actors.reset(config, models_of(needs))
         yield actors
+
+
+@contextmanager
+def old_objects_left_alone() -> Iterator[None]:
+    """Python looks for garbage among new objects only.
+
+    A step makes thousands of objects, and each of them that is one too many would have all of torch and Ray looked
+    through: most of the driver's time in a large step.
+    """
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 @contextmanager

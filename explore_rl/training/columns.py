@@ -76,6 +76,8 @@ def fill_from_update(minibatch: Minibatch, report: UpdateReport) -> None:
         if values is None or not (kept | sample.rollout.given).all():
             continue
         for name, value in zip(OWN, values, strict=True):
-            column = np.zeros(len(kept), dtype=np.float32)
-            column[kept] = value
+            column = value
+            if len(value) < len(kept):
+                column = np.zeros(len(kept), dtype=np.float32)
+                column[kept] = value
             sample.columns[name] = column

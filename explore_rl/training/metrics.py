@@ -141,15 +141,7 @@ def _of_columns(samples: list[Sample]) -> dict[str, float]:
     scored = [s for s in samples if "old_logprob" in s.columns]
     # Where the engine's own stand for the old ones, they say nothing of a distance.
     compared = [s for s in scored if s.columns["old_logprob"] is not s.rollout.logprobs]
-    gaps = [
-        _drawn(s, s.columns["old_logprob"] - s.rollout.logprobs) for s in compared if s.rollout.logprobs is not None
-    ]
-    if gaps:
-        gap = np.concatenate(gaps)
-        if len(gap):
-            metrics["engine/logprob_difference_mean"] = float(np.abs(gap).mean())
-            metrics["engine/logprob_difference_max"] = float(np.abs(gap).max())
-            metrics["engine/ratio_mean"] = float(np.exp(np.clip(gap, -20, 20)).mean())
+    metrics |= _of_gaps(compared)
 
     # Policy against base: how far training has moved it.
     with_base = [s for s in scored if "base_logprob" in s.columns]
@@ -160,9 +152,35 @@ def _of_columns(samples: list[Sample]) -> dict[str, float]:
     return metrics
 
 
+def _of_gaps(samples: list[Sample]) -> dict[str, float]:
+    """How far engine and learner are apart; a sequence at a time, so that what is made on the way stays in cache."""
+    tokens = 0
+    total = 0.0
+    ratios = 0.0
+    largest = 0.0
+    for sample in samples:
+        if sample.rollout.logprobs is None:
+            continue
+        gap = _drawn(sample, sample.columns["old_logprob"] - sample.rollout.logprobs)
+        if len(gap):
+            tokens += len(gap)
+            ratios += float(np.exp(np.clip(gap, -20, 20)).sum(dtype=np.float64))
+            size = np.abs(gap)
+            total += float(size.sum(dtype=np.float64))
+            largest = max(largest, float(size.max()))
+    if not tokens:
+        return {}
+    return {
+        "engine/logprob_difference_mean": total / tokens,
+        "engine/logprob_difference_max": largest,
+        "engine/ratio_mean": ratios / tokens,
+    }
+
+
 def _drawn(sample: Sample, column: np.ndarray) -> np.ndarray:
     """A column without the tokens that were given. [T] -> [drawn tokens]."""
-    return column[~sample.rollout.given]
+    given = sample.rollout.given
+    return column[~given] if given.any() else column
 
 
 def of_updates(reports: list[UpdateReport]) -> dict[str, float]:
