@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from analysis.errors import InputError
+from explore_rl.config.passed_on import refused
 from explore_rl.config.schema import Config, all_settings
 
 Findings = Iterator[tuple[str, str]]  # the setting's dotted name, and why it is refused or warned about
@@ -19,7 +20,7 @@ def check(config: Config, where: str) -> None:
 
     where: the file or override that is named in the message.
     """
-    checks = (_values, _algorithm, _learner, _evaluation, _ahead)
+    checks = (_values, _algorithm, _learner, _evaluation, _ahead, _passed_on)
     for key, why in itertools.chain.from_iterable(one(config) for one in checks):
         raise InputError(f"{where}: {key}={value_of(config, key)!r}: {why}")
     for i, strategy in enumerate(config.strategies):
@@ -125,6 +126,10 @@ def _ahead(config: Config) -> Findings:
             "draws while the learner works, and with devices.colocate=true the engines sleep then; give them GPUs of "
             "their own, or set run.ahead=0",
         )
+
+
+def _passed_on(config: Config) -> Findings:
+    yield from refused(config.learner.deepspeed, config.rollout.engine)
 
 
 # --- without effect ---------------------------------------------------------------------------------------------------

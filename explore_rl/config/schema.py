@@ -83,6 +83,9 @@ class RolloutConfig:
     kv_cache_gib: float = setting(1.0, "key-value cache of an engine on the CPU", least=0.1, device="cpu")
     threads: int = setting(1, "CPU threads of an engine (CPU only)", least=1, device="cpu")
     enforce_eager: bool = setting(True, "no CUDA graphs: slower to decode, faster to start", device="cuda")
+    engine: dict[str, Any] = setting(
+        {}, "further arguments of vLLM's engine, passed on as they are: {max_num_batched_tokens: 16384}"
+    )
 
 
 @dataclass
@@ -113,6 +116,9 @@ class LearnerConfig:
     )
     threads: int = setting(
         1, "CPU threads of a rank (on the CPU, and for learner.offload_optimizer)", least=1, device="cpu"
+    )
+    deepspeed: dict[str, Any] = setting(
+        {}, "further settings of DeepSpeed, passed on as they are: {zero_optimization: {zero_hpz_partition_size: 8}}"
     )
 
 
