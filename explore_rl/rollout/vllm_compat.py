@@ -82,7 +82,7 @@ class EngineSettings:
 
 def make_engine(settings: EngineSettings) -> LLM:
     register_transfer()
-    length = {"max_model_len": -1}  # the model's context, or as much of it as the key-value cache holds
+    length: dict[str, Any] = {"max_model_len": -1}  # the model's context, or as much as the key-value cache holds
     llm = LLM(
         model=settings.model,
         dtype=cast(Any, settings.dtype),
