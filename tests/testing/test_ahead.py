@@ -45,9 +45,9 @@ def test_drawing_goes_on_while_the_learner_works(tmp_path):
             asked.set()
         return generate(requests)
 
-    def waits(*arguments):
+    def waits(*arguments, **options):
         assert asked.wait(timeout=30), "nothing was drawn beside the update"
-        return update(*arguments)
+        return update(*arguments, **options)
 
     engines.generate, learner.update = generates, waits
     metrics = trainer.step(0)
@@ -136,8 +136,8 @@ def test_what_inject_asks_is_answered_when_the_batch_before_was_learnt(tmp_path,
     after = []
     real = learner.update
 
-    def updates(*arguments):
-        reports = real(*arguments)
+    def updates(*arguments, **options):
+        reports = real(*arguments, **options)
         after.append(one_answer(trainer, learner.read, trainer.data.problems))
         return reports
 
@@ -204,5 +204,9 @@ def test_an_engine_that_dies_while_a_batch_is_learnt_draws_the_rest_with_the_nex
 def test_what_it_does_not_go_with(tmp_path):
     with pytest.raises(InputError, match=r"run\.ahead=1: draws while the learner works.*devices.colocate"):
         digits_config("run.ahead=1", "devices.colocate=true")
+    mixture = make("mixture_policy")
+    unbiased = ("algorithm.importance_cap=null", "algorithm.advantage=rloo", "algorithm.aggregation=constant")
+    with pytest.raises(InputError, match=r"mixture_policy: run.ahead=1: its weights want"):
+        run_steps(tmp_path, mixture, config=digits_config("run.ahead=1", *unbiased))
     config = digits_config("run.ahead=1", "algorithm.importance_cap=null")
-    assert any("one version old" in line for line in warnings(config, "cpu", False))
+    assert any("one version old" in line for line in warnings(config, "cpu", draws_from_base=False))
