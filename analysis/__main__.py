@@ -1,4 +1,4 @@
-"""`python -m analysis audit ...` and `python -m analysis compare ...`: the measuring half alone, without the training
+"""`python -m analysis audit ...`, `compare ...` and `rollouts ...`: the measuring half alone, without the training
 dependencies."""
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from analysis.errors import InputError
 COMMANDS = {
     "audit": ("analysis.commands.audit", "one base against one tuned model: support, pass@k, verdict, report"),
     "compare": ("analysis.commands.compare", "many methods and seeds against one base"),
+    "rollouts": ("analysis.commands.rollouts", "completions of a run or a file, as one page to read"),
 }
 
 

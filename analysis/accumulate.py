@@ -95,7 +95,6 @@ class SampleRows:
         self.answers: list[pa.Table] = []
         self.given: dict[str, int] = {}  # column -> rows of batches that had it
         self.settings: dict[str, set] = {}
-        self.unjudged = 0
 
     def add(self, batch: Batch, source: Source, file: int) -> None:
         rows = batch.table.num_rows
@@ -218,7 +217,7 @@ class SampleRows:
             add("truncated", code[cut & evidence])
         if got["cot_correct"] is not None:
             judged = np.asarray(got["cot_correct"].is_valid())
-            self.unjudged += int((correct & ~judged).sum())
+            add("cot_unjudged", code[correct & ~judged])
             add("cot_correct", code[correct & np.asarray(got["cot_correct"].fill_null(False))])
         for name in ("token_entropy", "num_tokens"):
             if got[name] is not None:
@@ -294,11 +293,14 @@ class SampleRows:
         if partly:
             warnings.append(f"column {', '.join(sorted(partly))} is there in some files only and is left out")
         cot = per_problem("cot_correct")
-        if cot is not None and self.unjudged:
+        unjudged = per_problem("cot_unjudged")
+        if unjudged is not None and not unjudged.any():
+            unjudged = None
+        if unjudged is not None and "cot_correct" not in partly:
             warnings.append(
-                f"cot_correct is missing for {self.unjudged:,} correct draws, so CoT-Pass@K is not computed"
+                f"cot_correct is missing for {unjudged.sum():,.0f} of {counted('correct').sum():,.0f} correct draws: "
+                "CoT-Pass@K is not computed, and the verdict by reasoning is given with bounds both ways"
             )
-            cot = None
 
         def whole(values: np.ndarray | None, column: str) -> np.ndarray | None:
             return None if column in partly else values
@@ -324,6 +326,7 @@ class SampleRows:
             excluded=counted("excluded").astype(np.int64),
             truncated=integer(whole(per_problem("truncated"), "finish_reason")),
             cot_correct=integer(whole(cot, "cot_correct")),
+            cot_unjudged=integer(whole(unjudged, "cot_correct")),
             token_entropy=whole(mean("token_entropy"), "token_entropy"),
             num_tokens=whole(mean("num_tokens"), "num_tokens"),
             answers=answers,

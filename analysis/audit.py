@@ -16,6 +16,7 @@ import scipy
 
 from analysis import curves, sections
 from analysis.certified import CERTIFIED, UNSCORED, Bounds, Certificate, certify, default_eps, sampling_plan
+from analysis.cluster_null import single_draws
 from analysis.counts import Counts
 from analysis.cross_task import check_trained, cross_task
 from analysis.dependence import look
@@ -26,6 +27,7 @@ from analysis.intervals import Bootstrap, clopper_pearson
 from analysis.lucky import tipping_points, tipping_words, verdicts_at_least
 from analysis.null import Null
 from analysis.pair import DEFAULTS, AuditSettings, Pair
+from analysis.patterns import PatternCounts, pattern_rates
 from analysis.posterior import posterior
 from analysis.published import published
 from analysis.readings import (
@@ -55,6 +57,7 @@ def audit(
     *,
     redraw: ModelSamples | None = None,
     scores: Scores | None = None,
+    patterns: tuple[PatternCounts, PatternCounts] | None = None,
     settings: AuditSettings = DEFAULTS,
     warnings: Sequence[str] = (),
     progress: Callable[[str], None] = lambda benchmark: None,
@@ -66,6 +69,7 @@ def audit(
     base, tuned: aligned, that is, the same problems in the same order, every n >= 1.
     redraw: a second, independent draw of the base, aligned with it.
     scores: log-probabilities of texts under the models.
+    patterns: draws of base and tuned by reasoning pattern.
     settings: what to compute, and how surely.
     warnings: lines of `align`, repeated in the document.
     progress: told each benchmark before its turn.
@@ -111,9 +115,14 @@ def audit(
         known = tuple(parts) if name == POOLED else ()
         pair = Pair(base.subset(index), tuned.subset(index), again, scores, settings, known, shared)
         parts.append((pair, index))
+        here = dependence.at(index).cells
+        # what is said of single problems takes draws for independent: one of each cluster is
+        single = (pair.b, pair.t) if here is None else single_draws(here, seed=settings.seed)
         section, certificate, plan = _section(
-            pair, nulls[name], bounds=bounds.at(index), independent=dependence.cells is None
+            pair, nulls[name], bounds=bounds.at(index), single=single, independent=here is None
         )
+        if patterns is not None:
+            section["patterns"] = pattern_rates(pair, patterns[0].at(index), tuned=patterns[1].at(index))
         readings = {label: by[name] for label, by in other.items()}
         adjusted = len(names) > 1 and name != POOLED
         section["verdict"] = judged[name].verdict
@@ -137,7 +146,9 @@ def audit(
         found[name] = section
         tasks[name] = (pair.b, pair.t, pair.bootstrap)
         if name != POOLED:
-            for row, problem in zip(_problem_rows(pair, certificate=certificate, plan=plan), index, strict=True):
+            for row, problem in zip(
+                _problem_rows(pair, certificate=certificate, plan=plan, single=single), index, strict=True
+            ):
                 details[problem] = row
 
     found[POOLED]["cross_task"] = cross_task(
@@ -164,7 +175,7 @@ def audit(
                 "pyarrow": pyarrow.__version__,
             },
             "seed": settings.seed,
-            "warnings": [*warnings, *refused, *dependence.warnings],
+            "warnings": [*warnings, *refused, *dependence.warnings, *_unread(patterns)],
         }
     )
 
@@ -183,6 +194,15 @@ def _bounds_of(scores: Scores | None, base: ModelSamples, *, tuned: ModelSamples
     return Bounds(*found), refused
 
 
+def _unread(patterns: tuple[PatternCounts, PatternCounts] | None) -> list[str]:
+    """A line for each side of whose draws some have no text."""
+    return [
+        f"{side.unread:,} draws of the {name} have no text, so reasoning patterns leave them out"
+        for name, side in zip(("base", "tuned model"), patterns or (), strict=False)
+        if side.unread
+    ]
+
+
 def _lucky(b: Counts, t: Counts, *, rates: tuple[float, float], rules: Rules) -> dict[str, Any]:
     """What false positives of the verifier do to the verdict of one benchmark (without Holm over several)."""
     return {
@@ -199,22 +219,26 @@ def draws_in_words(pair: Pair) -> str:
 
 
 def _section(
-    pair: Pair, null: Null, *, bounds: Bounds, independent: bool
+    pair: Pair, null: Null, *, bounds: Bounds, single: tuple[Counts, Counts], independent: bool
 ) -> tuple[dict[str, Any], Certificate | None, dict[str, Any] | None]:
     """The document of one benchmark but for its verdict, with the certificate and the sampling plan (None where n is
-    too small)."""
+    too small).
+
+    single: independent draws of both sides. independent: whether these are all draws.
+    """
     settings = pair.settings
-    eps = settings.eps or default_eps(pair.largest, len(pair), confidence=settings.confidence)
+    fewest = int(min(side.n.min() for side in single))
+    eps = settings.eps or default_eps(max(fewest, 1), len(pair), confidence=settings.confidence)
     certificate = None
     plan = None
     if eps is not None:
-        certificate = certify(pair.b, pair.t, eps=eps, confidence=settings.confidence, bounds=bounds)
-        plan = sampling_plan(pair.b, pair.t, certificate=certificate)
+        certificate = certify(*single, eps=eps, confidence=settings.confidence, bounds=bounds)
+        plan = sampling_plan(*single, certificate=certificate)
     section = {
         "problems": len(pair),
         "draws": {side: sections.draws(s) for side, s in (("base", pair.base), ("tuned", pair.tuned))},
         **sections.support(pair),
-        "certified": sections.certified(pair, certificate, plan=plan, bounds=bounds),
+        "certified": sections.certified(single, certificate, plan=plan, bounds=bounds),
         "null": null.document(),
         "efficiency": efficiency_equivalent(pair),
         "support_at_budgets": support_at_budgets(pair),
@@ -232,6 +256,7 @@ def _section(
         "posterior": posterior(pair),
         "equivalence": equivalence(pair),
         "tail_miss": tail_miss(pair),
+        "patterns": None,
         "split_halves": sections.halves(pair),
         "suspicious_flips": sections.flips(pair),
         "advice": sections.advice(pair),
@@ -239,16 +264,21 @@ def _section(
     return section, certificate, plan
 
 
-def _problem_rows(pair: Pair, *, certificate: Certificate | None, plan: dict[str, Any] | None) -> list[dict[str, Any]]:
-    """One row a problem: counts, success rates with exact intervals, categories, further draws."""
+def _problem_rows(
+    pair: Pair, *, certificate: Certificate | None, plan: dict[str, Any] | None, single: tuple[Counts, Counts]
+) -> list[dict[str, Any]]:
+    """One row a problem: counts, success rates with exact intervals, categories, further draws.
+
+    single: independent draws of both sides, on which intervals and odds ratios rest.
+    """
     base = pair.base
     tuned = pair.tuned
     confidence = pair.settings.confidence
-    low_b, high_b = clopper_pearson(base.correct, base.n, confidence=confidence)
-    low_t, high_t = clopper_pearson(tuned.correct, tuned.n, confidence=confidence)
+    low_b, high_b = clopper_pearson(single[0].correct, single[0].n, confidence=confidence)
+    low_t, high_t = clopper_pearson(single[1].correct, single[1].n, confidence=confidence)
     category = categories(base.correct, tuned.correct)
     flip = suspicious_flips(pair.b, pair.t)
-    ratio_low, ratio_high = odds_ratio_bounds(pair.b, pair.t, confidence=confidence)
+    ratio_low, ratio_high = odds_ratio_bounds(*single, confidence=confidence)
     return [
         {
             "problem_id": base.problem_ids[i],

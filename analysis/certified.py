@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import stats
 
 from analysis.counts import Counts
-from analysis.significance import benjamini_hochberg
+from analysis.significance import benjamini_hochberg, binomial_at_least, binomial_at_most
 
 CERTIFIED = ("preserved", "shrunk", "expanded", "out", "undetermined")
 FAR = 10**9  # a plan of more draws than this says only that they are too many
@@ -56,8 +55,8 @@ def side_p_values(
     lower_bound [M]: probabilities known from scored token sequences (0 where unknown); above eps they settle the
     question without a draw.
     """
-    p_in = stats.binom.sf(np.asarray(c) - 1, n, eps)
-    p_out = stats.binom.cdf(c, n, eps)
+    p_in = binomial_at_least(c, n, p=eps)
+    p_out = binomial_at_most(c, n, p=eps)
     if lower_bound is not None:
         known = lower_bound > eps
         p_in = np.where(known, 0.0, p_in)

@@ -17,6 +17,7 @@ import numpy as np
 from analysis.audit import audit, plain
 from analysis.counts import Counts
 from analysis.differences import BenchmarkRuns
+from analysis.differing import differing
 from analysis.errors import InputError
 from analysis.method_verdict import judge_methods
 from analysis.null import exact_null
@@ -78,6 +79,7 @@ def compare(
         "base": {"name": base.name, "files": base.files},
         "redraw": None if redraw is None else {"name": redraw.name, "files": redraw.files},
         "scores": None if scores is None else {"files": scores.files},
+        "differing": differing({name: [run.settings for run in runs] for name, runs in methods.items()}),
         "settings": documents[0]["settings"],
         "versions": documents[0]["versions"],
         "warnings": list(found),

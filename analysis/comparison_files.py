@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from analysis.errors import InputError
+from analysis.json_files import dense
 from analysis.tables import write_text
 
 KEPT = (
@@ -39,10 +39,10 @@ def write_documents(document: dict[str, Any], out: Path) -> list[Path]:
             short[name] = []
             for i, audit in enumerate(runs):
                 path = out / "audits" / f"{number:02d}-{safe(name)}-{i}.json"
-                write_text(path, _compact(audit))
+                write_text(path, dense(audit))
                 paths.append(path)
                 short[name].append(_short(audit) | {"file": f"audits/{path.name}"})
-        write_text(out / "compare.json", _compact(document | {"audits": short}))
+        write_text(out / "compare.json", dense(document | {"audits": short}))
     except OSError as error:
         raise InputError(f"{out}: cannot be written ({error.strerror})") from None
     return [out / "compare.json", *paths]
@@ -56,10 +56,6 @@ def _short(audit: dict[str, Any]) -> dict[str, Any]:
             "curves": {"k": curves["k"], **{side: {"value": curves[side]["value"]} for side in ("base", "tuned")}}
         }
     return {"benchmarks": found, "models": audit["models"], "warnings": audit["warnings"]}
-
-
-def _compact(document: dict[str, Any]) -> str:
-    return json.dumps(document, allow_nan=False, ensure_ascii=False, separators=(",", ":")) + "\n"
 
 
 def safe(name: str) -> str:

@@ -18,25 +18,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from itertools import combinations, islice
-from math import comb
 from typing import Any
 
 import numpy as np
 
+from analysis.cluster_null import UNLIKE, design_effect
 from analysis.clusters import KINDS, Cells, cells_of
-from analysis.counts import Counts
 from analysis.errors import InputError
-from analysis.null import CLEAR, Direction, Null, Tier, one_side_only, sum_of_bernoullis, tails
-from analysis.pass_at_k import log_miss
 from analysis.records import ModelSamples
 
 CHOICES = ("auto", *KINDS, "none")
 PRETEST = 0.05  # of homogeneity, shared over the tests of a kind: below it clusters are relabelled as wholes
 PERMUTATIONS = 199
 ENOUGH = 10  # permutations at least as extreme after which a test stops (Besag and Clifford 1991)
-RELABELLINGS = 2000  # all of them where there are no more, else so many at random
-UNEQUAL = 1.5  # ratio of the sides' cluster sizes above which the larger clusters are thinned
 
 
 @dataclass(frozen=True)
@@ -64,6 +58,8 @@ class Dependence:
     base, tuned: their homogeneity; None where a side has no clusters of that kind.
     unit: "draws", "clusters in each problem" or "clusters over all problems".
     cells: of base and tuned, where clusters are relabelled.
+    single: whether a cluster counts by one draw of it, since the sides' draws agree to different degrees or nothing is
+    known of one side.
     """
 
     kind: str | None
@@ -71,6 +67,7 @@ class Dependence:
     tuned: Homogeneity | None
     unit: str
     cells: tuple[Cells, Cells] | None = None
+    single: bool = False
 
     def at(self, index: np.ndarray) -> Dependence:
         """The same decision for the problems at `index` (int [M'])."""
@@ -79,7 +76,7 @@ class Dependence:
 
     def document(self) -> dict[str, Any]:
         """As the audit document has it."""
-        return {name: getattr(self, name) for name in ("kind", "unit")} | {
+        return {name: getattr(self, name) for name in ("kind", "unit", "single")} | {
             name: None if side is None else asdict(side) for name, side in (("base", self.base), ("tuned", self.tuned))
         }
 
@@ -100,13 +97,27 @@ class Dependence:
         where = "in each problem" if self.unit == "clusters in each problem" else "over all problems at once"
         return [
             f"draws are not independent: {'; '.join(found) or 'so it was asked for'}. The verdict relabels whole "
-            f"{self.kind}s, {where}; certificates and intervals of single problems still take the draws for independent"
+            f"{self.kind}s, {where}{self._how}. Certificates, odds ratios and intervals of single problems rest on one "
+            f"draw of each {self.kind}, and their further draws are further {self.kind}s"
         ]
+
+    @property
+    def _how(self) -> str:
+        if not self.single:
+            return ""
+        unknown = self.base is None or self.tuned is None
+        why = "one side's draws cannot be told apart" if unknown else "the sides' draws agree to different degrees"
+        return f", each by one draw of it, since {why}"
 
     @property
     def sentence(self) -> str:
         """For the evidence; empty where draws are relabelled one by one."""
-        return "" if self.unit == "draws" else f" Chance relabels whole {self.kind}s here, not single draws."
+        if self.unit == "draws":
+            return ""
+        return (
+            f" Chance relabels whole {self.kind}s here, not single draws; readings that recount draws (flips, "
+            "timeouts, reasoning) are left out, since they would relabel single ones."
+        )
 
 
 def look(base: ModelSamples, tuned: ModelSamples, *, choice: str = "auto", seed: int = 0) -> Dependence:
@@ -135,8 +146,17 @@ def look(base: ModelSamples, tuned: ModelSamples, *, choice: str = "auto", seed:
         throughout = bool(shared) and min(shared) <= level
         unit = "clusters over all problems" if throughout else "clusters in each problem"
         each = tuple(_one_cluster(s) if c is None else c for s, c in zip((base, tuned), cells, strict=True))
-        return Dependence(kind, found[0], found[1], unit, (each[0], each[1]))
+        return Dependence(kind, found[0], found[1], unit, (each[0], each[1]), _unlike(found[0], found[1]))
     return first or nothing
+
+
+def _unlike(base: Homogeneity | None, tuned: Homogeneity | None) -> bool:
+    """Whether draws agree to different degrees on the two sides, or nothing is known of one."""
+    if base is None or tuned is None:
+        return True
+    draws = min(base.draws, tuned.draws)  # of the larger clusters so many are kept
+    effects = [design_effect(draws, side.correlation or 0.0) for side in (base, tuned)]
+    return max(effects) > UNLIKE * min(effects)
 
 
 def _one_cluster(samples: ModelSamples) -> Cells:
@@ -209,91 +229,3 @@ def _correlation(n: list[np.ndarray], c: list[np.ndarray]) -> float:
         beyond += (correct * (correct - 1)).sum() - pairs * all_correct * (all_correct - 1) / (size * (size - 1))
         most += pairs * all_correct * (size - all_correct) / size**2
     return float(beyond / most) if most else 0.0
-
-
-# --- the null of whole clusters ---------------------------------------------------------------------------------------
-
-
-def hits(cells: tuple[Cells, Cells], *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Which clusters of base and tuned hold a correct draw, bool [C] each.
-
-    A larger cluster hits more often. Where the sides' clusters differ in size, those above the smaller median
-    keep so many draws, drawn at random (without which one model drawn twice is no longer exchangeable).
-    """
-    medians = [float(np.median(side.n)) for side in cells]
-    most = int(min(medians)) if max(medians) > UNEQUAL * min(medians) else int(max(side.n.max() for side in cells))
-    rng = np.random.default_rng(seed)
-    kept = []
-    for side in cells:
-        k = np.minimum(side.n, max(most, 1))
-        chance = -np.expm1(log_miss(side.n, side.correct, k))
-        kept.append(rng.random(len(chance)) < chance)  # 0 or 1 where all draws are kept
-    return kept[0], kept[1]
-
-
-def over_all_problems(base: Cells, tuned: Cells, *, hit: tuple[np.ndarray, np.ndarray], seed: int = 0) -> Null:
-    """The null in which a cluster's label moves in all problems together.
-
-    A direction's statistic is the smaller of its two p-values within problems (all, and clear ones); its p-value
-    is the share of relabellings with one as small. Of G_b + G_t labels all C(G_b + G_t, G_b) ways are tried, or
-    2,000 at random.
-    """
-    solved = [_by_label(side, of) for side, of in zip((base, tuned), hit, strict=True)]
-    both = np.concatenate(solved, axis=1)
-    first = solved[0].shape[1]
-    weights = _relabellings(both.shape[1], first, rng=np.random.default_rng(seed))
-    as_base = both @ weights.T > 0
-    as_tuned = both @ (1 - weights).T > 0
-    clusters = [side.counts(of) for side, of in zip((base, tuned), hit, strict=True)]
-    q = clusters[0].correct + clusters[1].correct
-    first_n = clusters[0].n
-    second_n = clusters[1].n
-    return Null(
-        _direction(as_base & ~as_tuned, chance=one_side_only(first_n, second_n, correct=q)),
-        _direction(as_tuned & ~as_base, chance=one_side_only(second_n, first_n, correct=q)),
-    )
-
-
-def _by_label(side: Cells, hit: np.ndarray) -> np.ndarray:
-    """Problems that each label solves: float64 [M, G]."""
-    names, where = np.unique(side.label, return_inverse=True)
-    table = np.zeros((side.problems, len(names)))
-    table[side.problem[hit], where[hit]] = 1.0
-    return table
-
-
-def _relabellings(total: int, first: int, *, rng: np.random.Generator) -> np.ndarray:
-    """Which labels are the base's: float64 [R, total], the observed one (the first `first`) on top."""
-    if comb(total, first) <= RELABELLINGS:
-        rows = [list(chosen) for chosen in islice(combinations(range(total), first), RELABELLINGS)]
-    else:
-        rows = [list(range(first)), *(rng.permutation(total)[:first] for _ in range(RELABELLINGS - 1))]
-    weights = np.zeros((len(rows), total))
-    for i, chosen in enumerate(rows):
-        weights[i, chosen] = 1.0
-    return weights
-
-
-def _direction(happened: np.ndarray, *, chance: np.ndarray) -> Direction:
-    """happened: bool [M, R], solved by this side only under each relabelling, the observed one first."""
-    clear = chance <= CLEAR
-    few = sum_of_bernoullis(chance[clear])
-    counts = (happened.sum(axis=0), happened[clear].sum(axis=0))
-    all_tails = (tails(np.convolve(few, sum_of_bernoullis(chance[~clear]))), tails(few))
-    p = [tail[np.minimum(count, len(tail) - 1)] for tail, count in zip(all_tails, counts, strict=True)]
-    tiers = [
-        Tier(int(count[0]), float(count.mean()), _share_as_small(values))
-        for count, values in zip(counts, p, strict=True)
-    ]
-    return Direction(tiers[0], tiers[1], _share_as_small(np.minimum(p[0], p[1])))
-
-
-def _share_as_small(p: np.ndarray) -> float:
-    """Share of p [R] that are at most the first."""
-    return float((p <= p[0] * (1 + 1e-9)).mean())
-
-
-def cluster_counts(cells: tuple[Cells, Cells], *, seed: int = 0) -> tuple[Counts, Counts]:
-    """Clusters a problem and those with a correct draw, of base and tuned."""
-    base, tuned = (side.counts(of) for side, of in zip(cells, hits(cells, seed=seed), strict=True))
-    return base, tuned

@@ -11,11 +11,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 from analysis.extrapolate import fit
 from analysis.intervals import clopper_pearson
 from analysis.pass_at_k import pass_at_k, unique_counts
+from analysis.splits import log_factorials
 
 FAR = 9.0  # standard deviations of the overlap beyond which its probability is nothing
 
@@ -40,7 +41,9 @@ def draw_moments(n: int, c: np.ndarray, *, k: int, a: float, b: float) -> tuple[
         )
 
     alone = power(np.array([k, 2.0 * k]))
-    return alone[:, 0], np.maximum(power(2.0 * k - j) @ stats.hypergeom.pmf(j, n, k, k) - alone[:, 1], 0.0)
+    of = log_factorials(1 << int(n).bit_length())
+    shared = of[k] - of[j] - of[k - j] + of[n - k] - of[k - j] - of[n - 2 * k + j] - of[n] + of[k] + of[n - k]
+    return alone[:, 0], np.maximum(power(2.0 * k - j) @ np.exp(shared) - alone[:, 1], 0.0)
 
 
 def draws_only_interval(

@@ -6,23 +6,18 @@ analysis.verdict.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from scipy import optimize
 
 from analysis.counts import Counts
 from analysis.crossing import grid_up_to
 from analysis.estimates import triple
 from analysis.intervals import PSEUDO_BASE, PSEUDO_TUNED
-from analysis.null import log_split, share_of
 from analysis.pair import Pair
 from analysis.pass_at_k import log_miss, pass_at_k
+from analysis.splits import odds_ratio_limits
 
-WIDEST = 60.0  # ln of the largest odds ratio that is looked at
-CLOSE = 1e-9  # within so much of the crossing the bisection looks for itself
-STEPS = 50  # of bisection: 2 WIDEST / 2^50 is far below rounding of what is printed
 TIMES = (2, 4)  # so many times the tuned model's draws are given to the base, where it has them
 
 
@@ -38,45 +33,10 @@ def odds_ratio_bounds(base: Counts, tuned: Counts, *, confidence: float = 0.95) 
     >>> bool(8 < low[0] < 9), float(high[0])
     (True, inf)
     """
-    rows, where = np.unique(np.stack([*tuned, *base], axis=1), axis=0, return_inverse=True)
-    found = np.array([_bounds_of_one(*row, tail=1 - confidence) for row in rows.astype(float)])
-    return found[where.ravel(), 0], found[where.ravel(), 1]
-
-
-def _bounds_of_one(n_one: float, c_one: float, n_other: float, c_other: float, *, tail: float) -> tuple[float, float]:
-    c = c_one + c_other
-    weights = log_split(n_one, n_other, c=c)
-    low = max(0.0, c - n_other)
-    j = np.arange(low, low + len(weights))
-    at = int(c_one - low)
-
-    def chance(log_odds: float, part: slice) -> float:
-        return share_of(weights + j * log_odds, part)
-
-    lower = 0.0
-    upper = np.inf
-    if at > 0:  # else the most extreme value downwards, which refutes no odds ratio as too small
-        lower = float(np.exp(_solve(lambda x: chance(x, slice(at, None)) - tail)))
-    if at < len(weights) - 1:
-        upper = float(np.exp(_solve(lambda x: tail - chance(x, slice(0, at + 1)))))
-    return lower, upper
-
-
-def _solve(rising: Callable[[float], float]) -> float:
-    """Where a rising function of the log odds ratio crosses 0, within +-WIDEST."""
-    low = -WIDEST
-    high = WIDEST
-    near = np.nan  # then every comparison below looks for itself
-    if rising(low) < 0 < rising(high):
-        near = float(optimize.brentq(rising, low, high, xtol=CLOSE / 10))  # pyright: ignore[reportArgumentType]
-    for _ in range(STEPS):
-        middle = (low + high) / 2
-        below = rising(middle) < 0 if not abs(middle - near) >= CLOSE else middle < near
-        if below:
-            low = middle
-        else:
-            high = middle
-    return (low + high) / 2
+    rows, where = np.unique(np.stack([*tuned, *base]), axis=1, return_inverse=True)
+    n_tuned, c_tuned, n_base, c_base = rows
+    low, high = odds_ratio_limits(n_tuned, n_base, c_one=c_tuned, c_other=c_base, tail=1 - confidence)
+    return low[where.ravel()], high[where.ravel()]
 
 
 def efficiency_equivalent(pair: Pair) -> dict[str, Any]:

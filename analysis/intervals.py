@@ -15,7 +15,7 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special, stats
+from scipy import special
 
 # what the four pseudo-problems (weight one half each) say to a statistic in [0, 1] of the base, of the tuned model, and
 # to their difference
@@ -38,7 +38,7 @@ def wilson(x: ArrayLike, n: ArrayLike, *, confidence: float = 0.95) -> tuple[np.
     """Wilson's score interval of a proportion, x successes of n > 0. Broadcasts. Source: Wilson 1927."""
     x = np.asarray(x, dtype=float)
     n = np.asarray(n, dtype=float)
-    z = stats.norm.ppf((1 + confidence) / 2)
+    z = special.ndtri((1 + confidence) / 2)
     middle = (x + z * z / 2) / (n + z * z)
     half = z / (n + z * z) * np.sqrt(x * (n - x) / n + z * z / 4)
     return np.maximum(middle - half, 0.0), np.minimum(middle + half, 1.0)
@@ -99,7 +99,11 @@ class Bootstrap:
     def interval(self, replicates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Percentile interval of replicates [B] or [B, K]; NaN replicates are left out (NaN where none is left)."""
         tail = (1 - self.confidence) / 2
-        if np.isnan(replicates).all(axis=0).any():
+        missing = np.isnan(replicates)
+        if not missing.any():
+            low, high = np.quantile(replicates, [tail, 1 - tail], axis=0)
+            return low, high
+        if missing.all(axis=0).any():
             replicates = np.atleast_2d(replicates.T)
             both = [
                 np.quantile(r[~np.isnan(r)], [tail, 1 - tail]) if (~np.isnan(r)).any() else (np.nan, np.nan)

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from analysis.counts import Counts
 from analysis.errors import InputError
 from analysis.intervals import clopper_pearson
 from analysis.null import Null, exact_null
+from analysis.significance import binomial_at_least
 from analysis.verdict import Rules, judge
 
 AT_LEAST = (1, 2, 3, 5, 10)  # correct draws asked of a solved problem, in the table of verdicts
@@ -110,7 +110,7 @@ def null_above(
     if not any(rates):
         return exact_null(base, tuned, folds=folds)
     share = rules.level / len(base.n)
-    least = tuple(stats.binom.isf(share, side.n, rate) + 1 for side, rate in zip((base, tuned), rates, strict=True))
+    least = tuple(_least_explained(side.n, rate, share=share) for side, rate in zip((base, tuned), rates, strict=True))
     accepted = clopper_pearson(base.correct + tuned.correct, base.n + tuned.n, confidence=1 - share / 5)[0]
     right = np.maximum(accepted - max(rates), 0.0)
     odds = right / (1 - right)
@@ -122,6 +122,18 @@ def null_above(
         least=(least[0], least[1]),
         folds=folds,
     )
+
+
+def _least_explained(n: np.ndarray, rate: float, *, share: float) -> np.ndarray:
+    """Smallest m >= 1 with P(Binomial(n, rate) >= m) <= share, of each n: int [M]."""
+    if not rate:
+        return np.ones(len(n), dtype=np.int64)
+    each, where = np.unique(n, return_inverse=True)
+    middle = each.max() * rate
+    # no m beyond these is asked for: a binomial's tail is below 1e-20 there
+    m = np.arange(1, int(min(middle + 10 * np.sqrt(middle) + 60, each.max())) + 2)
+    rare = binomial_at_least(np.minimum(m, each[:, None] + 1), each[:, None], p=rate) <= share
+    return m[rare.argmax(axis=1)][where]
 
 
 def _largest_ratio(odds: np.ndarray, *, one: float, other: float) -> np.ndarray:

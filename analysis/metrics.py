@@ -60,9 +60,9 @@ def majority_at_k(
     at random.
 
     A draw without an answer does not vote; a vote without any ballot is lost. Exact at k = n; below it the mean over
-    `repeats` sets of k draws without replacement (the draws are shuffled and cut into sets of k). k: int [K], each at
-    most every problem's number of draws. Returns float64 [problems, K], NaN for problems without rows. Source: Wang et
-    al. 2022 (arXiv 2203.11171).
+    `repeats` sets of k draws without replacement (the draws are shuffled and cut into sets of the largest k, whose
+    first draws are the sets of the smaller ones). k: int [K], each at most every problem's number of draws. Returns
+    float64 [problems, K], NaN for problems without rows. Source: Wang et al. 2022 (arXiv 2203.11171).
     """
     k = np.atleast_1d(k)
     result = np.full((problems, len(k)), np.nan)
@@ -89,7 +89,7 @@ def majority_at_k(
         ballots = np.where(voting, drawn, 0)
         top = (ballots == ballots.max(axis=-1, keepdims=True)) & (ballots > 0)
         won = (top & correct).sum(axis=-1) / np.maximum(top.sum(axis=-1), 1)
-        result[i, k < n] = won[:-1].reshape(-1, repeats).mean(axis=1)
+        result[i, k < n] = won[:-1].reshape(-1, repeats).mean(axis=1)[plans[n].asked]
         result[i, k == n] = won[-1]
     return result
 
@@ -99,33 +99,39 @@ class _Sets:
     """How `repeats` sets of each k < n are cut out of shuffled draws of a problem, the same for all problems of n
     draws.
 
-    shuffles: how often the draws are shuffled. takes: which of the shuffled draws go into the sets, one set behind the
-    other. owners: the number of the set that each of them goes into. sets: how many sets there are.
+    shuffles: how often the draws are shuffled. largest: size of the largest sets, 0 where there are none.
+    owners: int [repeats, largest], for each draw of a set the number set * steps + step, step being the smallest k
+    whose set holds it. steps: how many different k < n there are. asked: int, which of them each asked k < n is.
     """
 
     shuffles: int
-    takes: np.ndarray
+    largest: int
     owners: np.ndarray
-    sets: int
+    steps: int
+    asked: np.ndarray
 
     @staticmethod
     def of(n: int, k: np.ndarray, *, repeats: int) -> _Sets:
-        below = k[k < n].tolist()
-        shuffles = max((-(-repeats // (n // size)) for size in below), default=0)
-        places = np.arange(shuffles * n).reshape(shuffles, n)
-        cut = [places[:, : n // size * size].reshape(-1, size)[:repeats] for size in below]
-        owners = [np.repeat(np.arange(i * repeats, (i + 1) * repeats), size) for i, size in enumerate(below)]
-        empty = [np.empty(0, dtype=np.int64)]
-        takes = np.concatenate([one.ravel() for one in cut] or empty)
-        return _Sets(shuffles, takes, np.concatenate(owners or empty), repeats * len(below))
+        sizes, asked = np.unique(k[k < n], return_inverse=True)
+        largest = int(sizes.max(initial=0))
+        shuffles = -(-repeats // (n // largest)) if largest else 0
+        step = np.searchsorted(sizes, np.arange(1, largest + 1))
+        owners = np.arange(repeats)[:, None] * len(sizes) + step
+        return _Sets(shuffles, largest, owners, len(sizes), asked)
 
     def draw(self, count: np.ndarray, *, rng: np.random.Generator) -> np.ndarray:
-        """Draws of each answer in every set, and in all n draws as the last one: int [sets + 1, answers].
+        """Draws of each answer in every set, those of the smallest k first, and in all n draws as the last one: int
+        [steps * repeats + 1, answers].
 
         count: draws of each answer, [answers].
         """
-        every = np.repeat(np.arange(len(count)), count)
-        shuffled = rng.permuted(np.tile(every, (self.shuffles, 1)), axis=1).ravel()
-        cells = shuffled[self.takes] + len(count) * self.owners
-        drawn = np.bincount(cells, minlength=self.sets * len(count)).reshape(self.sets, len(count))
-        return np.concatenate([drawn, count[None, :]])
+        if not self.steps:
+            return count[None, :]
+        answers = len(count)
+        shuffled = np.tile(np.repeat(np.arange(answers), count), (self.shuffles, 1))
+        rng.permuted(shuffled, axis=1, out=shuffled)
+        whole = shuffled.shape[1] // self.largest * self.largest
+        cells = shuffled[:, :whole].reshape(-1, self.largest)[: len(self.owners)] + answers * self.owners
+        new = np.bincount(cells.ravel(), minlength=self.owners.size // self.largest * self.steps * answers)
+        drawn = new.reshape(-1, self.steps, answers).cumsum(axis=1).swapaxes(0, 1)  # a larger set holds the smaller
+        return np.concatenate([drawn.reshape(-1, answers), count[None, :]])

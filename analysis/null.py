@@ -21,15 +21,17 @@ estimated. least = m asks for at least m correct draws before a problem counts a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special
 
 from analysis.counts import Counts
 from analysis.pass_at_k import log_miss
+from analysis.splits import tail_of_split
 
+TABLE = 4096  # so many draws of both sides together have a table of their own
+BLOCK = 16  # trials whose sum is worked out at once
 CLEAR = 0.01  # a problem is clear where chance alone would put all its correct draws on one side at most so often
 
 
@@ -129,56 +131,32 @@ def one_side_only(
     0.5
     """
     one, other, c, psi, m, m_other = np.broadcast_arrays(n_one, n_other, correct, odds, least_one, least_other)
-    solved = c > 0
+    given = (one, other, psi, m, m_other)
+    same = c.size and all(x.min() == x.max() for x in given)  # then the chance depends on c alone
+    if same and one.flat[0] + other.flat[0] <= TABLE:
+        return _by_correct(*(float(x.flat[0]) for x in given))[c]
     if (psi == 1).all() and (m == 1).all() and (m_other == 1).all():
-        # all correct ones on one side = none of the other side's draws is correct
-        return np.where(solved, np.exp(log_miss(one + other, c, other)), 0.0)
-    rows = np.stack([np.asarray(x, dtype=float).ravel() for x in (one, other, c, psi, m, m_other)], axis=1)
-    distinct, where = np.unique(rows, axis=0, return_inverse=True)
-    return np.array([_tail_of_split(*row) for row in distinct.tolist()])[where.ravel()].reshape(c.shape)
+        return _none_of_the_other(one, other, c)
+    rows = np.stack([np.asarray(x, dtype=float).ravel() for x in (one, other, c, psi, m, m_other)])
+    distinct, where = np.unique(rows, axis=1, return_inverse=True)  # many problems share their counts
+    one, other, c_each, psi, m, m_other = distinct
+    tail = tail_of_split(one, other, c=c_each, odds=psi, enough=np.maximum(m, c_each - m_other + 1))
+    return tail[where.ravel()].reshape(c.shape)
 
 
-@lru_cache(maxsize=1 << 16)  # benchmarks and the pooled problems, and rates beside each other, ask the same
-def _tail_of_split(n_one: float, n_other: float, c: float, odds: float, least_one: float, least_other: float) -> float:
-    """One entry of `one_side_only`."""
-    enough = max(least_one, c - least_other + 1)
-    low = max(0.0, c - n_other)
-    high = min(c, n_one)
-    if enough > high:
-        return 0.0
-    if enough <= low or np.isinf(odds):
-        return 1.0
-    weights = log_split(n_one, n_other, c=c)
-    if odds != 1:
-        weights = weights + np.arange(low, high + 1) * np.log(odds)
-    return share_of(weights, slice(int(enough - low), None))
+def _none_of_the_other(one: np.ndarray, other: np.ndarray, c: np.ndarray) -> np.ndarray:
+    """At odds 1: all correct draws are on the one side where none of the other side's draws is correct."""
+    return np.where(c > 0, np.exp(log_miss(one + other, c, other)), 0.0)
 
 
-def share_of(weights: np.ndarray, part: slice) -> float:
-    """exp(weights)[part].sum() / exp(weights).sum(), in log space."""
-    largest = weights.max()
-    scaled = np.exp(weights - largest)
-    top = weights[part].max()
-    if top == largest:
-        return float(scaled[part].sum() / scaled.sum())
-    return float(np.exp(top - largest) * np.exp(weights[part] - top).sum() / scaled.sum())
-
-
-def log_split(n_one: float, n_other: float, *, c: float) -> np.ndarray:
-    """ln C(n_one, j) + ln C(n_other, c - j) for every possible j, from max(0, c - n_other) to min(c, n_one)."""
-    first, second, correct = int(n_one), int(n_other), int(c)
-    low = max(0, correct - second)
-    j = slice(low, min(correct, first) + 1)
-    of = _log_factorials(1 << max(first, second, correct).bit_length())
-    one = of[first] - of[j] - of[first - j.stop + 1 : first - low + 1][::-1]
-    rest = of[correct - j.stop + 1 : correct - low + 1][::-1]
-    return one + of[second] - rest - of[second - correct + low : second - correct + j.stop]
-
-
-@cache
-def _log_factorials(size: int) -> np.ndarray:
-    """ln 0! ... ln size!"""
-    return special.gammaln(np.arange(size + 1) + 1.0)
+@lru_cache(maxsize=512)  # the same number of draws in all problems is the usual case, and one table serves them all
+def _by_correct(n_one: float, n_other: float, odds: float, least_one: float, least_other: float) -> np.ndarray:
+    """`one_side_only` for every possible number of correct draws: float64 [n_one + n_other + 1]."""
+    c = np.arange(int(n_one + n_other) + 1)
+    one, other, ratio = (np.full(len(c), x) for x in (n_one, n_other, odds))
+    if odds == least_one == least_other == 1:
+        return _none_of_the_other(one, other, c)
+    return tail_of_split(one, other, c=c, odds=ratio, enough=np.maximum(least_one, c - least_other + 1))
 
 
 def sum_of_bernoullis(p: np.ndarray) -> np.ndarray:
@@ -188,12 +166,19 @@ def sum_of_bernoullis(p: np.ndarray) -> np.ndarray:
     Only terms added, none subtracted, so small tails keep their relative accuracy. M' counts the trials with p > 0.
     """
     p = p[p > 0]
-    pmf = np.zeros(len(p) + 1)
-    pmf[0] = 1.0
-    for i, chance in enumerate(p):
-        pmf[1 : i + 2] = pmf[1 : i + 2] * (1 - chance) + pmf[: i + 1] * chance
-        pmf[0] *= 1 - chance
-    return pmf
+    # in blocks that grow side by side; then the blocks' distributions are convolved
+    blocks = -(-len(p) // BLOCK)
+    chance = np.append(p, np.zeros(blocks * BLOCK - len(p))).reshape(blocks, BLOCK)
+    each = np.zeros((blocks, BLOCK + 1))
+    each[:, 0] = 1.0
+    for i in range(BLOCK):
+        hit = each[:, : i + 1] * chance[:, i, None]
+        each[:, : i + 1] *= 1 - chance[:, i, None]
+        each[:, 1 : i + 2] += hit
+    pmf = np.ones(1)
+    for block in each:
+        pmf = np.convolve(pmf, block)
+    return pmf[: len(p) + 1]
 
 
 def tails(pmf: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special, stats
+from scipy import special
 
 from analysis.counts import Counts
 from analysis.errors import InputError
@@ -159,7 +159,7 @@ def g_pass_at_k(n: ArrayLike, c: ArrayLike, k: int, tau: float) -> np.ndarray:
     c = np.asarray(c)
     check_counts(n, c, k=k)
     needed = max(1, int(np.ceil(tau * k - 1e-9)))  # 0.7 * 10 is 7.000000000000001 only in binary
-    return stats.hypergeom.sf(needed - 1, n, c, k)
+    return _at_least(n, c, k=k)[..., needed]
 
 
 def mg_pass_at_k(n: ArrayLike, c: ArrayLike, k: int) -> np.ndarray:
@@ -168,8 +168,27 @@ def mg_pass_at_k(n: ArrayLike, c: ArrayLike, k: int) -> np.ndarray:
     n = np.asarray(n)
     c = np.asarray(c)
     check_counts(n, c, k=k)
-    needed = np.arange(int(np.ceil(k / 2)) + 1, k + 1)
-    return 2 / k * stats.hypergeom.sf(needed - 1, n[..., None], c[..., None], k).sum(axis=-1)
+    return 2 / k * _at_least(n, c, k=k)[..., int(np.ceil(k / 2)) + 1 :].sum(axis=-1)
+
+
+def _at_least(n: np.ndarray, c: np.ndarray, *, k: int) -> np.ndarray:
+    """Chance that at least j of k draws are correct, j = 0 ... k: [..., k + 1], hypergeometric.
+
+    C(c, j) C(n - c, k - j) / C(n, k) with falling factorials, whose logarithms are small; smallest chances added first.
+    """
+    unique_n, unique_c, where = unique_counts(n, c)
+
+    def falling(x: np.ndarray) -> np.ndarray:
+        """ln [x (x - 1) ... (x - j + 1)] for j = 0 ... k, -inf where a factor is 0: [U, k + 1]."""
+        with np.errstate(divide="ignore"):
+            logs = np.log(np.maximum(x[:, None] - np.arange(k), 0.0))
+        return np.concatenate([np.zeros((len(x), 1)), np.cumsum(logs, axis=1)], axis=1)
+
+    ways = falling(np.array([k]))[0, k] - special.gammaln(np.arange(k + 1) + 1.0)
+    ways = ways - special.gammaln(k - np.arange(k + 1) + 1.0)
+    right, wrong, total = (falling(x) for x in (unique_c, unique_n - unique_c, unique_n))
+    chance = np.exp(ways + right + wrong[:, ::-1] - total[:, -1:])
+    return np.minimum(np.cumsum(chance[:, ::-1], axis=1)[:, ::-1], 1.0)[where]
 
 
 def mixed_pass_at_k(base: Counts, tuned: Counts, *, k_base: np.ndarray, k_tuned: np.ndarray) -> np.ndarray:

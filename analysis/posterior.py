@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 from analysis.counts import Counts
 from analysis.extrapolate import ZeroInflatedBeta, fit
@@ -33,7 +33,7 @@ def above(side: Counts, prior: ZeroInflatedBeta, *, eps: float) -> np.ndarray:
     """
     n = np.asarray(side.n)
     c = np.asarray(side.correct)
-    possible = stats.beta.sf(eps, prior.a + c, prior.b + n - c)
+    possible = special.betaincc(prior.a + c, prior.b + n - c, eps)
     likelihood = np.exp(special.betaln(prior.a + c, prior.b + n - c) - special.betaln(prior.a, prior.b))
     with np.errstate(invalid="ignore"):
         impossible = prior.zero * (c == 0) / (prior.zero * (c == 0) + (1 - prior.zero) * likelihood)

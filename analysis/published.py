@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from analysis.estimates import sides_of
 from analysis.metrics import avg_at_n, bayes_at_n, cover_at, majority_at_k
@@ -107,7 +107,7 @@ def _bayes(pair: Pair) -> Entry:
     result = {}
     for side, counts in (("base", pair.b), ("tuned", pair.t)):
         mu, sigma = bayes_at_n(*counts)
-        reach = float(stats.norm.ppf((1 + pair.settings.confidence) / 2)) * sigma
+        reach = float(special.ndtri((1 + pair.settings.confidence) / 2)) * sigma
         result[side] = {"mu": mu, "sigma": sigma, "low": max(mu - reach, 0.0), "high": min(mu + reach, 1.0)}
     return result
 
@@ -115,7 +115,7 @@ def _bayes(pair: Pair) -> Entry:
 def _cot(pair: Pair) -> Entry | None:
     sides = []
     for samples in pair.sides:
-        if samples.cot_correct is None:
+        if samples.cot_correct is None or samples.cot_unjudged is not None:
             return None
         sides.append(pass_at_k(samples.n, samples.cot_correct, pair.k))
     return {str(k): sides_of(pair, sides[0][:, i], tuned=sides[1][:, i], bounded=True) for i, k in enumerate(pair.k)}

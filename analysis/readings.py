@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from analysis.cluster_null import over_all_problems, within_problems
 from analysis.counts import Counts
-from analysis.dependence import Dependence, cluster_counts, hits, over_all_problems
+from analysis.dependence import Dependence
+from analysis.judged import judged_counts
 from analysis.lucky import null_above
 from analysis.null import Null, exact_null
 from analysis.records import ModelSamples
@@ -33,7 +35,7 @@ def group_nulls(
 ) -> dict[str, Null]:
     """The exact null of each benchmark, of single draws or, where these depend on each other, of whole clusters.
 
-    rates: false positives of base and tuned. A cluster of m draws has a lucky hit with probability 1 - (1 - rate)^m.
+    rates: false positives of base and tuned.
     """
     nulls = {
         name: null_above(b.at(i), t.at(i), rates=rates, rules=rules, folds=rules.folds) for name, i in groups.items()
@@ -46,12 +48,9 @@ def group_nulls(
         cells = here.cells
         if cells is None:
             continue
-        if here.unit == "clusters over all problems":
-            null = over_all_problems(*cells, hit=hits(cells, seed=seed), seed=seed)
-        else:
-            sizes = [float(np.mean(side.n)) for side in cells]
-            first, second = (-np.expm1(m * np.log1p(-rate)) for m, rate in zip(sizes, rates, strict=True))
-            null = null_above(*cluster_counts(cells, seed=seed), rates=(first, second), rules=rules)
+        throughout = here.unit == "clusters over all problems"
+        null_of = over_all_problems if throughout else within_problems
+        null = null_of(cells, rules=rules, single=here.single, rates=rates, seed=seed)
         found[name] = replace(null, by_draw=nulls[name])
     return found
 
@@ -106,9 +105,8 @@ def other_readings(
         readings["with those of the base as wrong and those of the tuned model as correct"] = verdicts(
             more_b, best_t, everything
         )
-    if base.cot_correct is not None and tuned.cot_correct is not None:
-        label = "with draws whose reasoning the judge found correct as the only correct ones"
-        judged_b = Counts(base.n, base.cot_correct)
-        judged_t = Counts(tuned.n, tuned.cot_correct)
-        readings[label] = verdicts(judged_b, judged_t, np.ones(len(base), dtype=bool))
+    for label, (judged_b, judged_t) in judged_counts(base, tuned).items():
+        keep = (judged_b.n > 0) & (judged_t.n > 0)
+        if all(keep[index].any() for index in groups.values()):
+            readings[label] = verdicts(judged_b, judged_t, keep)
     return readings

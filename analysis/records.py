@@ -136,8 +136,9 @@ class ModelSamples:
 
     n: int64 [M], draws that are evidence. correct: int64 [M], how many were correct. excluded: int64 [M], draws whose
     verdict is timeout or error. truncated: int64 [M] or None, draws of n that were cut off. cot_correct: int64 [M] or
-    None, draws whose answer and reasoning are both correct. token_entropy (nats), num_tokens: float64 [M] or None,
-    means over a problem's draws, NaN where it has none. answers, draws: None where the input had counts only (answers
+    None, draws whose answer and reasoning are both correct. cot_unjudged: int64 [M], correct draws whose reasoning no
+    one judged, or None where all were. token_entropy (nats), num_tokens: float64 [M] or None, means over a problem's
+    draws, NaN where it has none. answers, draws: None where the input had counts only (answers
     also where it had no answer column). settings: column -> sorted distinct values, for model, temperature, top_p,
     max_tokens, template and seed where given (at most 20). files: [{"path", "sha256", "rows", "format"}].
     extra_columns: columns that the schema does not know (kept in `examples`). warnings: lines worth telling the user.
@@ -151,6 +152,7 @@ class ModelSamples:
     excluded: np.ndarray
     truncated: np.ndarray | None = None
     cot_correct: np.ndarray | None = None
+    cot_unjudged: np.ndarray | None = None
     token_entropy: np.ndarray | None = None
     num_tokens: np.ndarray | None = None
     answers: AnswerCounts | None = None
@@ -190,7 +192,7 @@ class ModelSamples:
             )
         optional = {
             name: None if (x := getattr(self, name)) is None else x[index]
-            for name in ("truncated", "cot_correct", "token_entropy", "num_tokens")
+            for name in ("truncated", "cot_correct", "cot_unjudged", "token_entropy", "num_tokens")
         }
         return ModelSamples(
             name=self.name,

@@ -127,22 +127,21 @@ def ratio_intervals(pair: Pair, counts: SupportCounts, *, rows: np.ndarray, name
 
 
 def certified(
-    pair: Pair,
+    sides: tuple[Counts, Counts],
     certificate: certification.Certificate | None,
     *,
     plan: dict[str, Any] | None,
     bounds: certification.Bounds,
 ) -> dict[str, Any] | None:
-    """Certified categories at eps, the ladder of eps, and the plan that would settle the undetermined."""
+    """Certified categories at eps, the ladder of eps, and the plan that would settle the undetermined. sides:
+    independent draws of base and tuned."""
     if certificate is None or plan is None:
         return None
     return {
         "eps": certificate.eps,
         "confidence": certificate.confidence,
         **certificate.counts(),
-        "ladder": certification.ladder(
-            pair.b, pair.t, start=certificate.eps, confidence=certificate.confidence, bounds=bounds
-        ),
+        "ladder": certification.ladder(*sides, start=certificate.eps, confidence=certificate.confidence, bounds=bounds),
         "plan": {key: plan[key] for key in ("total_base", "total_tuned", "beyond")},
         "from_scores": {
             side: None if b is None else int((b > certificate.eps).sum())

@@ -10,13 +10,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy import special
 
 from analysis.counts import Counts
 from analysis.estimates import total_of
 from analysis.intervals import PSEUDO_DIFFERENCE, PSEUDO_TUNED
 from analysis.pair import Pair
 from analysis.pass_at_k import log_miss, pass_at_k, unique_counts
+from analysis.splits import AND, WIDE, log_factorials
 
 STRATA = ("0", "< .1", ".1 to .6", "> .6")
 LEAST_DRAWS = 4  # a half to define, and two quarters to read
@@ -31,47 +31,51 @@ def by_base_success(base: Counts, tuned: Counts) -> tuple[int, dict[str, np.ndar
     of the base's quarters and not by the other, which is what exits and entries would be if nothing had changed.
     """
     n, c = (np.asarray(x) for x in base)
-    half = n // 2
-    k = int(min(((n - half) // 2).min(), np.asarray(tuned.n).min()))
-    solved = pass_at_k(*tuned, k)
-    found = {name: np.zeros((len(n), len(STRATA))) for name in ("problems", "exits", "entries", "chance")}
-    # problems of equal counts share everything but what the tuned model solves
-    n_each, c_each, where = unique_counts(n, c)
-    half_each = n_each // 2
-    tries = np.arange(int(half.max()) + 1)[:, None]  # correct draws in the defining half
-    a, kind = np.nonzero((tries <= half_each) & (tries <= c_each) & (c_each - tries <= n_each - half_each))
-    rate = a / half_each[kind]
-    left = n_each[kind] - half_each[kind]
-    each = (
-        _chance_of_half(a, n_each[kind], c=c_each[kind], half=half_each[kind]),
-        np.select([rate == 0, rate < 0.1, rate <= 0.6], [0, 1, 2], 3),
-        np.exp(log_miss(left, c_each[kind] - a, k)),
-        np.exp(log_miss(left, c_each[kind] - a, 2 * k)),
+    k = int(min(((n - n // 2) // 2).min(), np.asarray(tuned.n).min()))
+    n_each, c_each, where = unique_counts(n, c)  # problems of equal counts share all but what the tuned model solves
+    # every way to split the draws, but for those that are next to impossible: `correct` ones in the defining half
+    kind, correct = _splits(n_each, c_each)
+    half = n_each[kind] // 2
+    weight = _chance_of_half(correct, n_each[kind], c=c_each[kind], half=half)
+    rate = correct / half
+    stratum = np.select([rate == 0, rate < 0.1, rate <= 0.6], [0, 1, 2], 3)
+    left = n_each[kind] - half
+    miss = np.exp(log_miss(left, c_each[kind] - correct, k))
+    twice = np.exp(log_miss(left, c_each[kind] - correct, 2 * k))
+    # summed over the splits of a problem, stratum by stratum
+    cell = kind * len(STRATA) + stratum
+    shape = (len(n_each), len(STRATA))
+    share, missed, chance = (
+        np.bincount(cell, weights=weight * value, minlength=shape[0] * shape[1]).reshape(shape)[where]
+        for value in (np.ones(len(cell)), miss, miss - twice)
     )
-    order = np.argsort(where, kind="stable")
-    start = np.searchsorted(where[order], np.arange(len(n_each) + 1))
-    sizes = np.diff(start)
-    ends = np.searchsorted(a, tries[:, 0], side="right").tolist()
-    for first, last in zip([0, *ends], ends, strict=False):
-        if first == last:
-            continue
-        kinds = kind[first:last]
-        rows = np.concatenate([order[start[i] : start[i + 1]] for i in kinds])
-        weight, stratum, miss, twice = (np.repeat(x[first:last], sizes[kinds]) for x in each)
-        values = {
-            "problems": np.ones(len(rows)),
-            "exits": (1 - miss) * (1 - solved[rows]),
-            "entries": miss * solved[rows],
-            "chance": miss - twice,
-        }
-        for name, value in values.items():
-            found[name][rows, stratum] += weight * value
-    return k, found
+    solved = pass_at_k(*tuned, k)[:, None]
+    return k, {
+        "problems": share,
+        "exits": (share - missed) * (1 - solved),
+        "entries": missed * solved,
+        "chance": chance,
+    }
+
+
+def _splits(n: np.ndarray, c: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(which of the counts, correct draws in the defining half) of every split that is not next to impossible: those
+    within WIDE standard deviations, and AND more, of the expected one. n, c: int [U]."""
+    half = n // 2
+    middle = c * half / n
+    spread = np.sqrt(c * (n - c) / (4.0 * np.maximum(n - 1, 1)))
+    reach = WIDE * spread + AND
+    low = np.maximum(np.maximum(0, c - (n - half)), np.floor(middle - reach)).astype(np.int64)
+    high = np.minimum(np.minimum(half, c), np.ceil(middle + reach)).astype(np.int64)
+    sizes = high - low + 1
+    kind = np.repeat(np.arange(len(n)), sizes)
+    rank = np.arange(len(kind)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return kind, low[kind] + rank
 
 
 def _chance_of_half(a: np.ndarray, n: np.ndarray, *, c: np.ndarray, half: np.ndarray) -> np.ndarray:
     """P(a of the c correct draws are among `half` of all n), hypergeometric. From a table: scipy's own is slow."""
-    of = special.gammaln(np.arange(int(n.max()) + 1) + 1.0)  # log factorials
+    of = log_factorials(1 << int(n.max()).bit_length())
 
     def log_choose(total: np.ndarray, chosen: np.ndarray) -> np.ndarray:
         return of[total] - of[chosen] - of[total - chosen]

@@ -15,10 +15,11 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from analysis.counts import Counts
 from analysis.null import CLEAR, Direction, Null, Tier, one_side_only, tails
+from analysis.splits import log_factorials
 
 NEVER = 1e-12  # a unit with a smaller chance to be on one side only is not followed
 
@@ -105,4 +106,6 @@ def _within(c: tuple[int, ...], one: int, other: int) -> np.ndarray:
 
 @lru_cache(maxsize=4096)
 def _binomial(n: int, share: float) -> np.ndarray:
-    return stats.binom.pmf(np.arange(n + 1), n, share)
+    of = log_factorials(1 << n.bit_length())
+    j = np.arange(n + 1)
+    return np.exp(of[n] - of[j] - of[n - j] + special.xlogy(j, share) + special.xlog1py(n - j, -share))

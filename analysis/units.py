@@ -30,8 +30,8 @@ WITHOUT_NULL = {"null": None, "verdict": None, "evidence": None}
 def units(pair: Pair, by: str, *, eps: float | None, independent: bool = True) -> dict[str, Any] | None:
     """Support per distinct correct answer (by="answer") or mode (by="mode"), its null, and its certified version.
 
-    eps: of certified support; None where none can be certified. independent: whether single draws may be relabelled;
-    else there is no null. "out" is null: answers never seen cannot be counted.
+    eps: of certified support; None where none can be certified. independent: whether draws are; else there is
+    no null and no certificate. "out" is null: answers never seen cannot be counted.
     """
     first = pair.base.answers
     second = pair.tuned.answers
@@ -57,7 +57,7 @@ def units(pair: Pair, by: str, *, eps: float | None, independent: bool = True) -
         **{name: getattr(counts, name) for name in CATEGORIES},
         **metrics(counts),
         "intervals": _intervals(pair, counts, each=each),
-        "certified": _certified(pair, by, table=table, sides=(base, tuned), eps=eps),
+        "certified": _certified(pair, by, table=table, sides=(base, tuned), eps=eps) if independent else None,
         **(
             _against_null(pair, problem, base=base, tuned=tuned)
             if independent

@@ -22,6 +22,7 @@ COMMANDS = {
     "score": ("explore_rl.commands.score", "log-probabilities, entropy and perplexity of given texts under a model"),
     "audit": ("analysis.commands.audit", "one base against one tuned model: support, pass@k, verdict, report"),
     "compare": ("explore_rl.commands.compare", "methods x seeds against the base: one board, one report"),
+    "rollouts": ("explore_rl.commands.rollouts", "completions of a run or a file, as one page to read"),
     "lab": ("explore_rl.commands.lab", "the laboratory: build its base model, make problems, audit exactly"),
     "problems": ("explore_rl.commands.problems", "show what was read from a problem file, as the model will see it"),
     "verify": ("explore_rl.commands.verify", "grade completions again with a verifier"),
@@ -78,7 +79,7 @@ def main(argv: list[str] | None = None) -> int:
 def console() -> NoReturn:
     """What the installed command runs."""
     code = main()
-    if sys.argv[1:2] == ["audit"]:
+    if sys.argv[1:2] in (["audit"], ["rollouts"]):
         leave(code)
     sys.exit(code)
 

@@ -14,16 +14,24 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
 LAB_BASE = Path(__file__).parent / "lab" / "base_model"
+EMBEDDED = {"lab:base": LAB_BASE, "lab:worked": LAB_BASE.with_name("worked_model")}
+
+
+def folder_of(model: str | Path) -> Path:
+    """The folder of a model that may be named: "lab:base" and "lab:worked" are the embedded base models."""
+    return EMBEDDED.get(str(model), Path(model))
 
 
 def resolve_model(path: str | Path) -> Path:
-    """The checkpoint folder of `path`; "lab:base" is the embedded base model.
+    """The checkpoint folder of `path`, which may be a name (`folder_of`).
 
     Raises InputError if the folder cannot be a model.
     """
-    folder = LAB_BASE if str(path) == "lab:base" else Path(path)
+    folder = folder_of(path)
     if not folder.is_dir():
-        raise InputError(f"model.path={path}: no such folder; expected a Hugging Face checkpoint, or lab:base")
+        raise InputError(
+            f"model.path={path}: no such folder; expected a Hugging Face checkpoint, or {' or '.join(EMBEDDED)}"
+        )
     if not (folder / "config.json").is_file():
         raise InputError(f"model.path={path}: holds no config.json; expected a Hugging Face checkpoint")
     if not end_token_ids(folder):
@@ -61,7 +69,7 @@ def end_token_ids(path: str | Path) -> tuple[int, ...]:
 
     If neither names one, it is the tokenizer's end token. Raises InputError.
     """
-    folder = LAB_BASE if str(path) == "lab:base" else Path(path)
+    folder = folder_of(path)
     end_tokens = _configured_end_tokens(folder / "generation_config.json")
     end_tokens += _configured_end_tokens(folder / "config.json")
     if not end_tokens:

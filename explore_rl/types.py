@@ -193,8 +193,9 @@ class Sample:
     weight: multiplies the advantage (importance weight of a mixture policy); fixed over the updates of the batch.
     terms: loss terms that this sample's row feeds: name -> coefficient.
     columns: what is known of each token, float32 [T] each: what the learner filled in ("old_logprob", "entropy",
-        "base_logprob", ...) and what strategies wrote. Two are read when rows are made: "advantage", in place of the
-        scalar, and "correction", which multiplies it.
+        "base_logprob", ...) and what strategies wrote. Four are read when rows are made: "advantage", in place of the
+        scalar; "correction", which multiplies it; "mask", 0 where nothing is learnt; and "learn_given", 1 at given
+        tokens of a draw that are learnt from all the same.
     """
 
     rollout: Rollout

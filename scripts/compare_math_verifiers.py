@@ -18,6 +18,7 @@ import importlib.util
 import json
 import logging
 import random
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,7 +31,12 @@ from explore_rl.types import Problem, Status
 from explore_rl.verifiers.extract import final_answer
 from explore_rl.verifiers.math import MathVerifier
 
-TESTS = Path(__file__).parent.parent / "tests" / "verifiers"
+TESTS = Path(__file__).parent.parent / "tests"
+sys.path.insert(0, str(TESTS / "kits"))
+
+import math_cases  # noqa: E402 - of the tests
+import math_pairs  # noqa: E402
+
 BENCHMARKS = ("aime24", "amc23", "math500", "minerva_math", "olympiadbench", "gsm8k")
 
 
@@ -51,20 +57,20 @@ def main() -> None:
     parser.add_argument("--show", type=int, default=3, help="disagreements shown for each kind")
     args = parser.parse_args()
     logging.disable(logging.WARNING)
-    cases, pairs = module("math_cases"), module("math_pairs")
-    table("cases of public reports", list(of_cases(cases)), show=args.show)
+    table("cases of public reports", list(of_cases()), show=args.show)
     if args.benchmarks:
         table("references", list(of_references(args.benchmarks)), show=args.show)
         table("near misses", list(of_near_misses(args.benchmarks)), show=args.show)
     if args.math_verify_tests:
         table("Math-Verify's tests", list(of_math_verify(args.math_verify_tests)), show=args.show)
-    table("random pairs", list(of_pairs(pairs, args.pairs)), show=args.show)
+    table("random pairs", list(of_pairs(args.pairs)), show=args.show)
     if args.values:
-        unequal(pairs, args.values)
+        unequal(args.values)
 
 
-def module(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, TESTS / f"{name}.py")
+def tests_of_math() -> ModuleType:
+    """tests/verifiers/test_math.py, which holds pairs of answers and makes near misses."""
+    spec = importlib.util.spec_from_file_location("test_math", TESTS / "verifiers" / "test_math.py")
     made = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(made)
     return made
@@ -73,13 +79,21 @@ def module(name: str) -> ModuleType:
 # --- the sets --------------------------------------------------------------------------------------------------------
 
 
-def of_cases(cases: ModuleType) -> Iterator[Item]:
-    for kind, entries in cases.CASES.items():
+def of_cases() -> Iterator[Item]:
+    for kind, entries in math_cases.CASES.items():
         for answer, given, right in entries:
             yield Item(kind, answer, f"So it is $\\boxed{{{given}}}$.", right)
-    for kind, entries in cases.SAID.items():
+    for kind, entries in math_cases.SAID.items():
         for answer, completion, right in entries:
             yield Item(kind, answer, completion, bool(right))
+
+
+def of_same() -> Iterator[Item]:
+    """The pairs of test_math.py."""
+    tests = tests_of_math()
+    for right, pairs in ((True, tests.SAME), (False, tests.DIFFERENT)):
+        for answer, given in pairs:
+            yield Item("same or different", answer, f"So it is $\\boxed{{{given}}}$.", right)
 
 
 def rows(folder: Path) -> Iterator[tuple[str, str, str]]:
@@ -103,7 +117,7 @@ def of_references(folder: Path) -> Iterator[Item]:
 
 
 def of_near_misses(folder: Path) -> Iterator[Item]:
-    near = module("test_math")._near_misses
+    near = tests_of_math()._near_misses
     for name, _, solution in rows(folder):
         stated = final_answer(solution)
         for miss in near(stated):
@@ -130,13 +144,13 @@ def of_math_verify(folder: Path) -> Iterator[Item]:
                     yield Item(file.stem, gold, completion, bool(expected))
 
 
-def of_pairs(pairs: ModuleType, count: int) -> Iterator[Item]:
+def of_pairs(count: int) -> Iterator[Item]:
     generator = random.Random(0)
     for number in range(count):
-        value = pairs.any_value(generator)
+        value = math_pairs.any_value(generator)
         right = number % 2 == 0
-        given = value if right else pairs.near(value, generator)
-        answer, said = generator.choice(pairs.dresses(value)), generator.choice(pairs.dresses(given))
+        given = value if right else math_pairs.near(value, generator)
+        answer, said = generator.choice(math_pairs.dresses(value)), generator.choice(math_pairs.dresses(given))
         yield Item(value[0], answer, f"So it is $\\boxed{{{said}}}$.", right)
 
 
@@ -189,14 +203,14 @@ def classify(item: Item, we: bool, *, they: bool) -> str:
     return "math-verify wrongly accepts, ours does not" if they else "math-verify wrongly rejects, ours does not"
 
 
-def unequal(pairs: ModuleType, count: int) -> None:
-    values = pairs.distinct(count, seed=2)
+def unequal(count: int) -> None:
+    values = math_pairs.distinct(count, seed=2)
     compared, equal = 0, []
     for gold in values:
         for given in values:
-            if gold != given and pairs.comparable(gold, given):
+            if gold != given and math_pairs.comparable(gold, given):
                 compared += 1
-                item = Item("", pairs.dresses(gold)[0], f"\\boxed{{{pairs.dresses(given)[0]}}}", False)
+                item = Item("", math_pairs.dresses(gold)[0], f"\\boxed{{{math_pairs.dresses(given)[0]}}}", False)
                 if ours(item):
                     equal.append(item)
     print(f"\n{count} values, {compared} pairs of unequal ones: {len(equal)} taken for equal {equal[:5]}")

@@ -32,6 +32,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 RECORD = REPOSITORY / "tests" / "golden"
 STEPS = 5
 SETTINGS = [
+    "problems.train=lab:countdown?level=3&split=train&size=300",
     "algorithm.prompts_per_step=8",
     "algorithm.group_size=8",
     f"run.steps={STEPS}",

@@ -4,7 +4,6 @@ figures."""
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +11,11 @@ from typing import Any
 
 from analysis.dependence import CHOICES
 from analysis.errors import InputError
+from analysis.json_files import by_lines
 from analysis.lucky import read_rate
 from analysis.pair import DEFAULTS, AuditSettings
 from analysis.records import ModelSamples
+from analysis.tables import write_text
 from analysis.verdict import Rules
 
 EPILOG = """example:
@@ -41,6 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             f"--{side}-name", metavar="NAME", help=f"what the {side} model is called (default: as its records or files)"
         )
+    parser.add_argument(
+        "--patterns",
+        metavar="FILE",
+        help='JSON object of names and regular expressions of reasoning patterns, or {"column": "NAME"} for labels in '
+        "the samples: how often each is used, and how often it succeeds",
+    )
     add_settings(parser)
     parser.add_argument(
         "--out", required=True, metavar="DIR", help="where audit.json, report.html, tables and figures go"
@@ -158,9 +165,11 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from analysis.audit import audit
+    from analysis.patterns import count_patterns, read_patterns, same_names
     from analysis.readers import align, load, load_scores
 
     settings = settings_of(args)
+    wanted = read_patterns(args.patterns) if args.patterns else None
     sides = [load(args.base, name=args.base_name), load(args.tuned, name=args.tuned_name)]
     base, tuned, warnings = align(*told_apart(*sides), common=args.common)
     redraw = None
@@ -169,6 +178,7 @@ def run(args: argparse.Namespace) -> int:
         base, tuned, _ = align(base, tuned, common=True)
         warnings += [line for line in more if line not in warnings]
     scores = load_scores(args.scores) if args.scores else None
+    patterns = None if wanted is None else same_names(count_patterns(base, wanted), count_patterns(tuned, wanted))
     with tqdm(desc="auditing", unit=" benchmark", disable=None) as bar:
 
         def progress(benchmark: str) -> None:
@@ -176,7 +186,14 @@ def run(args: argparse.Namespace) -> int:
             bar.update()
 
         document = audit(
-            base, tuned, redraw=redraw, scores=scores, settings=settings, warnings=warnings, progress=progress
+            base,
+            tuned,
+            redraw=redraw,
+            scores=scores,
+            patterns=patterns,
+            settings=settings,
+            warnings=warnings,
+            progress=progress,
         )
     out = Path(args.out)
     write_json(out / "audit.json", document)
@@ -207,14 +224,8 @@ def told_apart(base: ModelSamples, tuned: ModelSamples) -> tuple[ModelSamples, M
 
 def write_json(path: Path, document: dict[str, Any]) -> None:
     """Written aside, then renamed. Raises InputError where the folder cannot be written."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(aside, "w", encoding="utf-8") as file:
-            json.dump(document, file, indent=1, allow_nan=False, ensure_ascii=False)
-            file.write("\n")
-        os.replace(aside, path)
+        write_text(path, by_lines(document))
     except OSError as error:
         raise InputError(f"{path.parent}: cannot be written ({error.strerror})") from None
-    finally:
-        aside.unlink(missing_ok=True)

@@ -3,26 +3,22 @@ PNG), audit.json."""
 
 from __future__ import annotations
 
-import json
-import math
 import os
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from analysis.comparison_files import write_documents
 from analysis.figures import write_comparison_figures, write_figures
+from analysis.json_files import by_lines
 from analysis.records import ModelSamples
 from analysis.report.comparison import comparison_page
 from analysis.report.comparison_tables import comparison_tables
+from analysis.report.html import rendered
 from analysis.report.page import audit_page
 from analysis.tables import audit_tables, write_tables, write_text
-
-HERE = Path(__file__).parent
 
 
 def write(
@@ -45,7 +41,7 @@ def write(
     names = page["names"]
     heading = f"{names['base']} → {names['tuned']}: did the support change?"
     if with_json:
-        write_text(out / "audit.json", json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+        write_text(out / "audit.json", by_lines(document))
     write_text(
         out / "report.html",
         render(page, heading=heading, kicker="audit of a tuned model against its base", json_name="audit.json"),
@@ -82,36 +78,14 @@ def write_comparison(document: dict[str, Any], out_dir: str | os.PathLike, *, wi
 
 
 def render(page: dict[str, Any], *, heading: str, kicker: str, json_name: str) -> str:
-    """The page as one HTML file: style, script, Plotly and data inside."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    data = json.dumps(finite(page), allow_nan=False, ensure_ascii=False, separators=(",", ":")).replace(
-        "<", "\\u003c"
-    )  # no text can end the script
-    try:
-        release = version("explore-rl")
-    except PackageNotFoundError:
-        release = ""
-    return environment.get_template("page.html").render(
+    """The page of an audit or a comparison, Plotly inside."""
+    return rendered(
+        "page.html",
+        page,
+        script="page.js",
         title=heading,
         heading=heading,
         kicker=kicker,
         json_name=json_name,
-        version=release,
-        css=Markup((HERE / "page.css").read_text(encoding="utf-8")),
-        js=Markup((HERE / "page.js").read_text(encoding="utf-8")),
         plotly=Markup(get_plotlyjs()),
-        data=Markup(data),
     )
-
-
-def finite(value: Any) -> Any:
-    """NaN and infinity, which JSON does not know, as null; charts round to six digits to stay small."""
-    if isinstance(value, dict):
-        return {str(k): finite(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [finite(v) for v in value]
-    if isinstance(value, float):
-        return float(f"{value:.6g}") if math.isfinite(value) else None
-    return value

@@ -120,7 +120,7 @@ def null(block: dict) -> dict[str, Any]:
     top = max([*observed, *expected, 1])
     layout = {
         "barmode": "group",
-        "xaxis": {"title": {"text": "problems"}, "range": [0, top * 1.8]},
+        "xaxis": {"title": {"text": "problems"}, "range": [0, top * 2.3]},
         "yaxis": {"autorange": "reversed"},
         "bargap": 0.35,
         "margin": {"l": 130, "r": 12, "t": 14, "b": 46},

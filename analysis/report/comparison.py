@@ -10,8 +10,10 @@ import numpy as np
 import analysis.report.charts as charts
 import analysis.report.curves as curves
 from analysis.report.exact import exact_sections, is_control, ranged
+from analysis.report.glossary import explain, for_page
 from analysis.report.methods import PAIRS_LEAD, method_sections, method_tiles, pairs_table
 from analysis.report.parts import section
+from analysis.report.training import settings_section, training_section
 from analysis.report.words import cell
 
 COLOURS = 20  # --m0 to --m19
@@ -33,19 +35,26 @@ def comparison_page(document: dict) -> dict[str, Any]:
         document = document | {"methods": best_first(document["methods"], name)}
         sections = exact_sections(exact, colours) if exact and name == "all" else []
         sections += sampled_sections(document, name, colours=colours)
+        if training := training_section(document, colours):
+            sections.append(training)
+        settings, more = settings_section(document)
+        if settings:
+            sections.insert(0 if more else len(sections), settings)
         pages.append(
             {
                 "label": "all benchmarks" if name == "all" else name,
                 "benchmark": None,
                 "verdict": None,
                 "tiles": method_tiles(document, name, colours=colours),
-                "sections": sections,
+                "glance": None,
+                "sections": explain(sections),
             }
         )
     return {
         "names": {"base": document["base"]["name"], "tuned": ""},
         "warnings": document.get("warnings") or [],
         "categories": charts.CATEGORIES,
+        "glossary": for_page(),
         "pages": pages,
         "problems": None,
         "problems_lead": "",

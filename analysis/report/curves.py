@@ -60,7 +60,9 @@ def banded(
 
 
 def crossing_marks(crossing: dict | None, *, limit: float, label: str) -> dict[str, Any]:
-    """A line at the crossing, its interval shaded (to the end of the axis where it is censored)."""
+    """A line at the crossing, its interval shaded (to the end of the axis where it is censored).
+
+    label: name of the axis, written with the crossing's place beside the line; the section's lead has the interval."""
     if not crossing or crossing["value"] is None:
         return {}
     high = limit if crossing["high"] is None else crossing["high"]
@@ -90,10 +92,10 @@ def crossing_marks(crossing: dict | None, *, limit: float, label: str) -> dict[s
         "x": math.log10(crossing["value"]),
         "y": 0.02,
         "yref": "paper",
-        "xanchor": "left",
+        "xanchor": "left" if math.log(crossing["value"]) < 0.4 * math.log(max(limit, 2)) else "right",
         "yanchor": "bottom",
         "showarrow": False,
-        "text": f" {label}",
+        "text": f" {label} = {crossing['value']:,.0f} " if label else "",
         "font": {"color": "--muted"},
     }
     return {"shapes": [rect, line], "annotations": [note]}
@@ -119,7 +121,7 @@ def pass_at_k(block: dict, names: tuple[str, str], *, level: str) -> dict[str, A
         "yaxis": {"title": {"text": "pass@k"}, "tickformat": ".0%"},
     }
     layout["xaxis"].pop("range") if len(k) == 1 else None
-    layout |= crossing_marks(block.get("crossing_k"), limit=k[-1], label=crossing_words(block.get("crossing_k")))
+    layout |= crossing_marks(block.get("crossing_k"), limit=k[-1], label="k")
     caption = f"Unbiased estimates with {level} intervals over problems."
     return figure("pass-at-k", "pass@k", caption=caption, data=data, layout=layout, width=7, height=400)
 
@@ -173,7 +175,7 @@ def tokens(block: dict, names: tuple[str, str]) -> dict[str, Any] | None:
         "yaxis": {"title": {"text": "pass@tokens"}, "tickformat": ".0%"},
     }
     crossing = block.get("crossing_tokens")
-    layout |= crossing_marks(crossing, limit=entry["tokens"][-1], label=crossing_words(crossing, "tokens"))
+    layout |= crossing_marks(crossing, limit=entry["tokens"][-1], label="tokens")
     lengths = [tokens_words(block["num_tokens"][side]) for side in ("base", "tuned")]
     caption = (
         f"The same curves by cost: on average a completion of {names[0]} has {lengths[0]} and one of "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from analysis.report.patterns import patterns_table
 from analysis.report.words import counted, interval, number, signed
 
 
@@ -16,6 +17,7 @@ def measures(block: dict) -> list[dict[str, Any] | None]:
         posterior_table(block),
         equivalence_table(block),
         tail_miss_table(block),
+        patterns_table(block),
     ]
 
 

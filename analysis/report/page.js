@@ -48,11 +48,27 @@ function draw(plot) {
   };
   for (const name of Object.keys(layout)) if (/^[xy]axis/.test(name)) layout[name] = { ...axis, ...layout[name] };
   const config = {
-    displaylogo: false, displayModeBar: "hover", responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
+    displaylogo: false, displayModeBar: "hover", modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
     toImageButtonOptions: { format: "svg", filename: plot.id },
   };
   return Plotly.react(plot.element, spec.data, layout, config);
 }
+
+function drawAll() {  // anew, since a resized chart keeps the room that its legend took before
+  const width = window.innerWidth;
+  plots.forEach((plot) => Plotly.purge(plot.element));
+  Promise.all(plots.map(draw)).then(() => { root.dataset.drawn = width; });
+}
+
+let resizing = 0;
+let drawnWidth = window.innerWidth;
+window.addEventListener("resize", () => {
+  clearTimeout(resizing);
+  resizing = setTimeout(() => {
+    if (window.innerWidth !== drawnWidth) drawAll();
+    drawnWidth = window.innerWidth;
+  }, 120);
+});
 
 function setTheme(dark) {
   root.dataset.theme = dark ? "dark" : "light";
@@ -70,24 +86,40 @@ window.addEventListener("afterprint", () => setTheme(chosenDark()));
 
 // --- parts of the page ----------------------------------------------------------------------------------------------------
 
-function cell(value, tag, isText) {
-  const element = make(tag, isText ? { class: "text" } : {});
+const glossary = new RegExp(data.glossary.pattern, "g");
+
+function explained(text) {  // the text, with abbreviations that say under the pointer what they mean
+  const parts = [];
+  let from = 0;
+  for (const match of String(text).matchAll(glossary)) {
+    const term = match.slice(2).findIndex((group) => group !== undefined);
+    const start = match.index + match[1].length;
+    const end = match.index + match[0].length;
+    parts.push(text.slice(from, start), make("abbr", { title: data.glossary.meanings[term] }, text.slice(start, end)));
+    from = end;
+  }
+  return [...parts, text.slice(from)];
+}
+
+function cell(value, tag, { text = false, label = false } = {}) {
+  const element = make(tag, text ? { class: "text" } : {});
+  const shown = (words) => (label ? explained(String(words)) : [String(words)]);
   if (value !== null && typeof value === "object") {
     if (value.dot) element.append(make("span", { class: "dot", style: `--c: var(${value.dot})` }));
-    element.append(value.text);
+    element.append(...shown(value.text));
     if (value.sub) element.append(" ", make("span", { class: "sub" }, value.sub));
-  } else element.append(value === null ? "–" : String(value));
+  } else element.append(...(value === null ? ["–"] : shown(value)));
   return element;
 }
 
 function table(spec) {
   const text = new Set(spec.text_columns || []);
-  const head = make("tr", {}, ...spec.columns.map((name, i) => cell(name, "th", text.has(i))));
-  const rows = spec.rows.map((row) => make("tr", {}, ...row.map((value, i) => cell(value, "td", text.has(i)))));
-  const caption = spec.caption ? make("caption", {}, spec.caption) : null;
+  const head = make("tr", {}, ...spec.columns.map((name, i) => cell(name, "th", { text: text.has(i), label: true })));
+  const rows = spec.rows.map((row) => make("tr", {}, ...row.map((value, i) => cell(value, "td", { text: text.has(i), label: i === 0 }))));
+  const caption = spec.caption ? make("caption", {}, ...explained(spec.caption)) : null;
   const body = make("table", {}, caption, make("thead", {}, head), make("tbody", {}, ...rows));
   const wrap = make("div", { class: `w${spec.width || 12}` }, make("div", { class: "scroll" }, body));
-  if (spec.note) wrap.append(make("p", { class: "muted" }, spec.note));
+  if (spec.note) wrap.append(make("p", { class: "muted" }, ...explained(spec.note)));
   return wrap;
 }
 
@@ -95,21 +127,36 @@ function figure(spec) {
   const attributes = { class: "plot", id: `figure-${spec.id}`, style: `height: ${spec.height}px`, role: "img", "aria-label": spec.title };
   const element = make("div", attributes);
   plots.push({ element, spec: spec.spec, height: spec.height, id: spec.id });
-  const caption = spec.caption ? make("figcaption", {}, spec.caption) : null;
-  return make("figure", { class: `w${spec.width || 12}` }, make("h3", {}, spec.title), element, caption);
+  const caption = spec.caption ? make("figcaption", {}, ...explained(spec.caption)) : null;
+  return make("figure", { class: `w${spec.width || 12}` }, make("h3", {}, ...explained(spec.title)), element, caption);
+}
+
+function glance(spec) {
+  const half = (side) => {
+    const share = (count) => `${(100 * count) / spec.top}%`;
+    return make("div", { class: `half ${side.key}`, style: `--c: var(--${side.key})` },
+      make("div", { class: "count" }, side.title), make("div", { class: "muted" }, side.meaning),
+      make("div", { class: "track", role: "img", "aria-label": `${side.title}; ${side.facts.join("; ")}` },
+        make("i", { class: "pale", style: `width: ${share(side.observed)}` }), make("i", { class: "full", style: `width: ${share(side.clear)}` }),
+        make("i", { class: "chance", style: `width: ${share(side.expected)}` })),
+      make("div", { class: side.beyond ? "sure" : "sure muted" }, side.sure),
+      ...side.facts.map((fact) => make("div", { class: "muted" }, fact)));
+  };
+  return make("figure", { id: "glance" }, make("div", { class: "halves" }, ...spec.sides.map(half)), make("figcaption", {}, spec.legend));
 }
 
 function verdictCard(page) {
   const card = make("div", { class: `verdict tone-${page.verdict.tone}`, id: "verdict" },
     make("div", { class: "word" }, page.verdict.word), make("p", { class: "meaning" }, page.verdict.meaning),
-    make("p", { class: "evidence" }, page.verdict.evidence),
+    page.glance ? glance(page.glance) : null,
+    make("p", { class: "evidence" }, ...explained(page.verdict.evidence)),
     make("dl", { class: "terms" }, ...page.verdict.terms.flatMap(([term, words]) => [make("dt", {}, term), make("dd", {}, words)])));
   return card;
 }
 
 function tiles(list) {
   return make("div", { class: "tiles" }, ...list.map((tile) => make("div", { class: "tile" },
-    make("div", { class: "label" }, tile.colour ? make("span", { class: "dot", style: `--c: var(${tile.colour})` }) : null, tile.label),
+    make("div", { class: "label" }, tile.colour ? make("span", { class: "dot", style: `--c: var(${tile.colour})` }) : null, ...explained(tile.label)),
     make("div", { class: "value" }, tile.value), make("div", { class: "note" }, tile.note || ""))));
 }
 
@@ -136,11 +183,13 @@ function show(index) {
   for (const section of page.sections) {
     const grid = make("div", { class: "grid" });
     for (const part of section.parts) grid.append(part.spec ? figure(part) : table(part));
-    const lead = section.lead ? make("p", { class: "lead" }, section.lead) : null;
-    main.append(make("section", { id: section.id }, make("h2", {}, section.title), lead, grid));
+    const lead = section.lead ? make("p", { class: "lead" }, ...explained(section.lead)) : null;
+    const terms = section.terms.length ? make("p", { class: "glossary" },
+      ...section.terms.flatMap(([term, meaning], i) => [i ? "; " : "", make("b", {}, term), ` ${meaning}`]), ".") : null;
+    main.append(make("section", { id: section.id }, make("h2", {}, section.title), lead, terms, grid));
   }
   if (data.problems) main.append(problemSection(page.benchmark));
-  plots.forEach(draw);
+  drawAll();
 }
 
 // --- the problems, to read ------------------------------------------------------------------------------------------------

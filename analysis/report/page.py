@@ -6,6 +6,8 @@ from typing import Any
 
 import analysis.report.charts as charts
 from analysis.records import ModelSamples
+from analysis.report.glance import glance
+from analysis.report.glossary import MEANINGS, explain, for_page
 from analysis.report.parts import sections
 from analysis.report.reading import completions, problems
 from analysis.report.words import interval, number, plainly
@@ -28,19 +30,23 @@ def audit_page(document: dict, base: ModelSamples | None, *, tuned: ModelSamples
         "names": dict(zip(("base", "tuned"), short, strict=True)),
         "warnings": document.get("warnings") or [],
         "categories": charts.CATEGORIES,
+        "glossary": for_page(),
         "pages": [
             {
                 "label": "all benchmarks" if name == "all" else name,
                 "benchmark": None if name == "all" else name,
                 "verdict": verdict(block),
+                "glance": glance(block, document["settings"]["level"]),
                 "tiles": tiles(block),
-                "sections": sections(
-                    name,
-                    block,
-                    by=by,
-                    rows=[r for r in rows if name in ("all", r["benchmark"])],
-                    names=short,
-                    level=level,
+                "sections": explain(
+                    sections(
+                        name,
+                        block,
+                        by=by,
+                        rows=[r for r in rows if name in ("all", r["benchmark"])],
+                        names=short,
+                        level=level,
+                    )
                 ),
             }
             for name, block in pooled_first.items()
@@ -92,6 +98,7 @@ def terms(block: dict) -> list[list[str]]:
                 f"probability, at {certified['confidence']:.0%} confidence",
             ]
         )
+    out.append(["p", MEANINGS["p"].removeprefix("p-value: ")])
     out.append(
         [
             "chance",

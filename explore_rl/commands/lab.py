@@ -5,18 +5,21 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from analysis.errors import InputError
-from explore_rl.lab import countdown, problems
+from explore_rl.lab import names, problems
+from explore_rl.lab.families import FAMILIES, answers_of, family_of
+from explore_rl.models import EMBEDDED
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="lab_command", metavar="COMMAND", required=True)
     _add_problems(commands)
     _add_exact(commands)
+    _add_tree(commands)
     _add_build_base(commands)
 
 
@@ -42,19 +45,21 @@ def _add_exact(commands: Any) -> None:
         description="Teacher-force every correct answer of every problem: exact probabilities of answers, modes and\n"
         "success, exact pass@k for every k, and, against a base, exact preservation, shrinkage and expansion at a\n"
         "ladder of thresholds.\n\n"
-        "examples: explore-rl lab exact explore_rl/lab/base_model\n"
-        "          explore-rl lab exact runs/grpo/final --base explore_rl/lab/base_model --out exact.json",
+        "examples: explore-rl lab exact lab:base\n"
+        "          explore-rl lab exact runs/grpo/final --base lab:base --out exact.json\n"
+        "          explore-rl lab exact runs/worked/final --base lab:worked --family worked --size 100",
     )
     audit.add_argument(
         "models",
         nargs="+",
         metavar="MODEL",
-        help="Hugging Face checkpoint folder, or an audit that --out wrote (.json)",
+        help=f"Hugging Face checkpoint folder, {' or '.join(EMBEDDED)}, or an audit that --out wrote (.json)",
     )
     # Against what, and on which problems.
     audit.add_argument("--base", help="compare each MODEL with this one (checkpoint or audit)")
-    audit.add_argument("--level", type=int, default=3, help="how many numbers (default: 3)")
-    audit.add_argument("--split", default="audit", help="train, audit or heldout (default: audit)")
+    audit.add_argument("--family", default="countdown", choices=FAMILIES, help="default: %(default)s")
+    audit.add_argument("--level", type=int, help="how many numbers (default: 3 in countdown, else 4)")
+    audit.add_argument("--split", default="audit", help=f"{', '.join(problems.SPLITS)} (default: %(default)s)")
     audit.add_argument("--size", default="500", help="how many problems, or all (default: 500)")
     # How the models would be sampled, and what is reported of them.
     audit.add_argument("--temperature", type=float, default=1.0, help="default: 1")
@@ -69,25 +74,44 @@ def _add_exact(commands: Any) -> None:
     audit.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
+def _add_tree(commands: Any) -> None:
+    tree = commands.add_parser(
+        "tree",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        help="the search tree of one problem, exactly, under several models side by side",
+        description="Draw what models would write for one problem, branch by branch with exact probabilities: every\n"
+        "correct answer, each model's most probable wrong ones, and what is left over. Writes OUT.svg and OUT.png.\n\n"
+        'example: explore-rl lab tree "5 3 10=8" lab:base runs/grpo-seed0/final --out tree',
+    )
+    tree.add_argument("problem", metavar="PROBLEM", help="its prompt: '5 3 10=8', or an expression")
+    tree.add_argument("models", nargs="+", metavar="MODEL", help="checkpoint folder or embedded model, the base first")
+    tree.add_argument("--family", default="countdown", choices=FAMILIES, help="default: %(default)s")
+    tree.add_argument("--wrong", type=int, default=8, help="wrong completions of each model (default: %(default)s)")
+    tree.add_argument("--temperature", type=float, default=1.0, help="default: 1")
+    tree.add_argument("--out", type=Path, default=Path("tree"), help="of both files, without ending (default: tree)")
+
+
 def _add_build_base(commands: Any) -> None:
     build = commands.add_parser(
         "build-base",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         help="pre-train the base model again from its seed",
-        description="Pre-train the laboratory's base model on random expressions, measure it exactly and write its\n"
-        "model card. The same seed, steps and threads give the same weights on the same kind of machine. It takes 10\n"
-        "to 16 minutes on 2 cores.\n\n"
-        "example: explore-rl lab build-base --out runs/base --seed 1",
+        description="Pre-train a base model of the laboratory on random expressions or chains, measure it exactly and\n"
+        "write its model card. The same seed, steps and threads give the same weights on the same kind of machine. It\n"
+        "takes 10 to 16 minutes on 2 cores, of lab:worked half an hour on one.\n\n"
+        "examples: explore-rl lab build-base --out runs/base --seed 1\n"
+        "          explore-rl lab build-base lab:worked --out runs/worked_base",
     )
+    build.add_argument("model", nargs="?", default="lab:base", choices=EMBEDDED, help="default: %(default)s")
     build.add_argument("--out", type=Path, required=True, help="folder of the checkpoint; an existing one is refused")
     build.add_argument("--overwrite", action="store_true", help="replace an existing folder")
-    build.add_argument("--seed", type=int, default=0, help="of the weights and the data (default: 0)")
+    build.add_argument("--seed", type=int, help="of the weights and the data (default: 0)")
     build.add_argument("--steps", type=int, help="fewer are faster and worse")
-    build.add_argument("--threads", type=int, help="of torch; another number may change the last bits (default: 2)")
+    build.add_argument("--threads", type=int, help="of torch; another number may change the last bits")
 
 
 def run(args: argparse.Namespace) -> int:
-    return {"problems": _problems, "exact": _exact, "build-base": _build_base}[args.lab_command](args)
+    return {"problems": _problems, "exact": _exact, "tree": _tree, "build-base": _build_base}[args.lab_command](args)
 
 
 def _numbers(text: str) -> list[float]:
@@ -109,9 +133,10 @@ def _numbers(text: str) -> list[float]:
 def _problems(args: argparse.Namespace) -> int:
     lines = []
     for problem in problems.load(args.problems):
+        family = family_of(problem)
         rows = [
-            {"answer": answer, "mode": countdown.mode(answer), "region": countdown.region(answer)}
-            for answer in countdown.enumerate_answers(**problem.answer)
+            {"answer": answer, "mode": family.mode(answer), "region": family.region(answer)}
+            for answer in answers_of(problem)
         ]
         if args.out:
             record = {"id": problem.id, "prompt": problem.prompt, "answer": problem.answer, "answers": rows}
@@ -122,7 +147,7 @@ def _problems(args: argparse.Namespace) -> int:
         modes = list(dict.fromkeys(row["mode"] for row in rows))
         print(f"{problem.prompt}   {len(rows)} correct answers in {len(modes)} modes")
         for mode in modes:
-            print(f"    {countdown.region(mode):15}", "  ".join(row["answer"] for row in rows if row["mode"] == mode))
+            print(f"    {family.region(mode):15}", "  ".join(row["answer"] for row in rows if row["mode"] == mode))
 
     # The file is complete or not there.
     if args.out:
@@ -141,7 +166,8 @@ def _exact(args: argparse.Namespace) -> int:
     from explore_rl.lab.audits import audit_of
     from explore_rl.lab.tables import pass_table, region_table, support_table
 
-    asked = problems.load(f"{problems.PREFIX}?level={args.level}&split={args.split}&size={args.size}")
+    level = args.level or FAMILIES[args.family].default_level
+    asked = problems.load(f"{names.PREFIX}{args.family}?level={level}&split={args.split}&size={args.size}")
     ks = [int(k) for k in args.k] if args.k else list(exact.PASS_AT)
     eps = args.eps or list(exact.EPS_LADDER)
     if args.out and not args.out.parent.is_dir():
@@ -185,6 +211,26 @@ def _exact(args: argparse.Namespace) -> int:
     return 0
 
 
+# --- tree ------------------------------------------------------------------------------------------------------------
+
+
+def _tree(args: argparse.Namespace) -> int:
+    from explore_rl.lab import logprobs, tree
+
+    if args.wrong < 0 or args.temperature <= 0:
+        raise InputError("--wrong must be at least 0 and --temperature above 0")
+    if not args.out.parent.is_dir():
+        raise InputError(f"{args.out.parent}: no such folder to write into")
+    problem = tree.problem_of(args.problem, args.family)
+    models = {name: logprobs.load_model(name) for name in args.models}
+    found = tree.search_tree(problem, models, wrong=args.wrong, temperature=args.temperature)
+    print(tree.table(found))
+    targets = [args.out.with_name(f"{args.out.name}.{kind}") for kind in ("svg", "png")]
+    tree.draw(found, targets)
+    print(f"written: {' and '.join(map(str, targets))}")
+    return 0
+
+
 # --- build-base ------------------------------------------------------------------------------------------------------
 
 
@@ -200,9 +246,9 @@ def _build_base(args: argparse.Namespace) -> int:
     changed = {name: getattr(args, name) for name in ("seed", "steps", "threads") if getattr(args, name) is not None}
     if any(changed.get(name, 1) < 1 for name in ("steps", "threads")):
         raise InputError("--steps and --threads must be at least 1")
-    recipe = base.Recipe(**changed)
+    recipe = replace(base.RECIPES[args.model], **changed)
     model, tokenizer = base.pretrain(recipe)
-    text = card.write(recipe, model, tokenizer)
+    text = card.write(recipe, model, name=args.model, tokenizer=tokenizer)
     recipe_json = json.dumps(asdict(recipe), indent=1) + "\n"
     base.save(model, tokenizer, folder=args.out, texts={"README.md": text, "recipe.json": recipe_json})
     print(text, file=sys.stdout)

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import argparse
 import logging
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analysis.errors import InputError
+
+if TYPE_CHECKING:
+    from explore_rl.experiments.sweeps import Sweep
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -12,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = """examples:
   explore-rl sweep ablations/trace_rate
   explore-rl sweep lab/board --seeds 0 --output runs/quick run.steps=40
+  explore-rl sweep lab/board --parallel 2     two processes, each with actors of its own
 
 Finished runs are not run again and stopped ones are resumed: after a kill, give the same command again."""
     parser.add_argument(
@@ -22,6 +32,8 @@ Finished runs are not run again and stopped ones are resumed: after a kill, give
     )
     parser.add_argument("--seeds", type=int, nargs="+", help="instead of the file's")
     parser.add_argument("--output", help="instead of the file's")
+    parser.add_argument("--parallel", type=int, default=1, help="processes that share the runs (default 1)")
+    parser.add_argument("--helper", type=int, help=argparse.SUPPRESS)  # one of the processes that --parallel starts
     parser.add_argument("--no-compare", action="store_true", help="only train")
     parser.add_argument(
         "--samples", type=int, default=256, help="completions a problem of the sampled audits (default 256)"
@@ -37,18 +49,52 @@ def run(args: argparse.Namespace) -> int:
     from explore_rl.commands.reporting import reported
     from explore_rl.experiments.sweeps import load_sweep, run_sweep
 
+    if args.parallel < 1:
+        raise InputError(f"--parallel={args.parallel}: expected at least 1")
     sweep = load_sweep(args.sweep, args.overrides, seeds=args.seeds, output=args.output)
     with reported("explore-rl sweep", "finished runs are kept; give the command again to go on") as outcome:
-        if args.no_compare:
-            run_sweep(sweep)
-            print(f"runs: {sweep.output}")
-        else:
+        after_each = None
+        comparison = None
+        if not args.no_compare:
             from explore_rl.experiments.comparison import Comparison
 
             # Each run is sampled while its weights are in the engines; what a kill left without samples comes last.
             comparison = Comparison(sweep.output, args.samples, problems=args.problems, replicates=args.replicates)
             comparison.check(sweep.configs)
-            folders = run_sweep(sweep, after_each=comparison.sample_run)
+            after_each = partial(comparison.sample_run, base=args.helper is None)
+        if args.helper is not None:
+            run_sweep(sweep, after_each, is_helper=True)
+            return outcome.code
+        if args.parallel > 1:
+            _run_beside_helpers(sweep, after_each, args=args)
+        # What is left: everything, or what a helper that failed has not done.
+        folders = run_sweep(sweep, after_each)
+        if comparison is None:
+            print(f"runs: {sweep.output}")
+        else:
             comparison.sample_missing(folders)
             comparison.write(folders)
     return outcome.code
+
+
+def _run_beside_helpers(sweep: Sweep, after_each: Callable[..., Any] | None, *, args: argparse.Namespace) -> None:
+    """Takes runs of the sweep beside helpers, and waits for them."""
+    from explore_rl.experiments.parallel import Helpers
+    from explore_rl.experiments.sweeps import run_sweep
+
+    # The same command, but for what concerns all processes together.
+    words = ["sweep", str(args.sweep), *args.overrides, "--output", str(sweep.output), "--samples", str(args.samples)]
+    words += ["--no-compare"] if args.no_compare else []
+    words += ["--problems", args.problems] if args.problems else []
+    words += ["--seeds", *map(str, args.seeds)] if args.seeds else []
+    started: list[Helpers] = []
+    with ExitStack() as stack:
+
+        def start(waiting: int) -> None:
+            count = min(args.parallel, waiting) - 1
+            if count > 0:
+                started.append(stack.enter_context(Helpers(words, count=count, output=sweep.output)))
+
+        run_sweep(sweep, after_each, begin=start)
+        for helpers in started:
+            helpers.wait()

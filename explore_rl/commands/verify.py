@@ -99,9 +99,7 @@ def run(args: argparse.Namespace) -> int:
         audit_files.report(args.judged, args.verifier, out=args.out)
         return 0
     if not args.file or not args.problems:
-        raise InputError(
-            "verify: expected a FILE of completions and --problems, the file of the problems that they answer"
-        )
+        raise InputError("expected a FILE of completions and --problems, the file of the problems that they answer")
     if args.audit is not None:
         problems = {problem.id: problem for problem in load_problems(args.problems, format=args.format)}
         audit_files.write_sheet(args.file, problems, count=args.audit, seed=args.seed, out=args.out)

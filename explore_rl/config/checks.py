@@ -11,6 +11,7 @@ from typing import Any
 from analysis.errors import InputError
 from explore_rl.config.passed_on import refused
 from explore_rl.config.schema import Config, all_settings
+from explore_rl.lab.names import is_final
 
 Findings = Iterator[tuple[str, str]]  # the setting's dotted name, and why it is refused or warned about
 
@@ -20,7 +21,7 @@ def check(config: Config, where: str) -> None:
 
     where: the file or override that is named in the message.
     """
-    checks = (_values, _algorithm, _learner, _evaluation, _ahead, _passed_on)
+    checks = (_values, _algorithm, _learner, _evaluation, _ahead, _passed_on, _final)
     for key, why in itertools.chain.from_iterable(one(config) for one in checks):
         raise InputError(f"{where}: {key}={value_of(config, key)!r}: {why}")
     for i, strategy in enumerate(config.strategies):
@@ -109,6 +110,17 @@ def _learner(config: Config) -> Findings:
             "model.attention",
             "flash attention computes in half precision only; set model.dtype=bfloat16, or model.attention=sdpa",
         )
+
+
+def _final(config: Config) -> Findings:
+    """The laboratory's split `final` is audited once, after everything is chosen: no run may look at it."""
+    for key in ("problems.train", "problems.heldout", "run.exact_problems"):
+        if is_final(value_of(config, key)):
+            yield (
+                key,
+                "the split final is kept for the last audit, which no choice has seen (explore-rl lab exact MODEL"
+                " --split final); use train, heldout or audit",
+            )
 
 
 def _evaluation(config: Config) -> Findings:

@@ -23,7 +23,7 @@ from explore_rl.config.schema import Config
 from explore_rl.experiments.exact_intervals import pass_at
 from explore_rl.experiments.run_folder import RunFolder
 from explore_rl.files import write_atomic
-from explore_rl.lab import exact, problems
+from explore_rl.lab import exact, names, problems
 from explore_rl.lab.audits import audit_of
 from explore_rl.models import resolve_model
 from explore_rl.types import Problem
@@ -325,4 +325,4 @@ def write(board: dict[str, Any], out: Path) -> None:
 
 
 def is_laboratory(config: Config) -> bool:
-    return config.problems.train.startswith(problems.PREFIX)
+    return names.is_laboratory(config.problems.train)

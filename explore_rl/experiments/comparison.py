@@ -17,6 +17,7 @@ from analysis.report import write_comparison
 from explore_rl.config.loading import load_config
 from explore_rl.config.schema import Config
 from explore_rl.experiments import board
+from explore_rl.experiments.training_curves import differing_settings, training_curves
 from explore_rl.learner.messages import POLICY_ALONE
 from explore_rl.problems import load_problems
 from explore_rl.rollout.engines import Engines
@@ -105,11 +106,16 @@ class Comparison:
             wanted.append((base, self.output / f"base-{self.samples}-draw{seed}-{base.digest()}.parquet"))
         return wanted
 
-    def sample_run(self, config: Config, folder: Path, actors: Actors) -> None:
-        """Draws a run's audit samples from the engines that its training left behind, and the base's, once."""
+    def sample_run(self, config: Config, folder: Path, actors: Actors, *, base: bool = True) -> None:
+        """Draws a run's audit samples from the engines that its training left behind, and the base's, once.
+
+        base: whether this process draws the base's; of several processes one does.
+        """
         (settings, out), *of_base = self.wanted(config, folder)
         if not out.exists():
             self._sample(settings, out, nullcontext(actors.engines), actors.verifiers)
+        if not base:
+            return
 
         # For the base the engines get the initial weights back.
         missing = [(settings, out) for settings, out in of_base if not out.exists()]
@@ -158,6 +164,8 @@ class Comparison:
             warnings=list(warnings),
             progress=lambda line: log.info("auditing %s", line),
         )
+        document["training"] = training_curves(configs)
+        document["differing"] = differing_settings(configs)
         if board.is_laboratory(configs[folders[0]]):
             exact = board.build(folders)
             board.write(exact, self.output)

@@ -26,6 +26,7 @@ from explore_rl.cluster.faults import RunStopped
 from explore_rl.config.checks import warnings
 from explore_rl.config.loading import load_config, to_yaml
 from explore_rl.config.schema import Config
+from explore_rl.experiments.identity import settings_hash
 from explore_rl.experiments.run_folder import RunFolder, environment
 from explore_rl.experiments.tracking import make_tracker
 from explore_rl.files import sees, write_atomic
@@ -150,7 +151,8 @@ def run(config: Config, *, resume: bool = False, actors: Actors | None = None) -
             folder = RunFolder.open(path)
             write_atomic(path / "config.yaml", to_yaml(config))
         else:
-            facts = environment(config.seed, used.layout.kind) | {"problems": inputs.content}
+            facts = environment(config.seed, used.layout.kind)
+            facts |= {"problems": inputs.content, "settings": settings_hash(config)}
             folder = RunFolder.create(path, to_yaml(config), facts)
         refuse_unshared(used.learner, folder, is_new=not resume)
         _run_with(used, config, inputs=inputs, folder=folder, resume=resume)

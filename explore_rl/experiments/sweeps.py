@@ -7,8 +7,10 @@
       - name: rate_0.25
         recipe: configs/lab/trace_injection.yaml
         overrides: ["strategies=[{name: trace_injection, rate: 0.25}]"]
+    anchor: configs/lab/grpo.yaml      # if the runs of several calls are to stand on one board: see `anchor`
 
-A finished run is not run again, and a stopped one is resumed. So a killed sweep goes on when it is given again.
+A finished run is not run again, and a stopped one is resumed. So a killed sweep goes on when it is given again. Several
+processes may have the same sweep: each passes over the runs that another one has.
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ from explore_rl import strategies
 from explore_rl.config.loading import load_config
 from explore_rl.config.recipes import find
 from explore_rl.config.schema import Config
+from explore_rl.experiments import anchor
+from explore_rl.experiments.parallel import claimed
 from explore_rl.experiments.run_folder import RunFolder
 from explore_rl.experiments.runs import output_folder, refuse_other_settings, run
 from explore_rl.models import resolve_model
@@ -44,10 +48,12 @@ class Sweep:
 
     output: the folder of all runs.
     configs: one a run, seed by seed.
+    anchor: of the anchor, where the sweep has one.
     """
 
     output: Path
     configs: list[Config]
+    anchor: Config | None = None
 
 
 def load_sweep(
@@ -70,7 +76,11 @@ def load_sweep(
             last = [f"name={name}", f"seed={seed}", f"run.output={folder}/{name}-seed{seed}"]
             given = [*data.get("overrides", []), *entry.get("overrides", []), *overrides, *last]
             configs.append(load_config(entry.get("recipe", data.get("base")), given))
-    return Sweep(folder, configs)
+    anchored = None
+    if "anchor" in data:
+        given = [*data.get("overrides", []), *overrides, *anchor.FIXED, f"run.output={folder}/.anchor"]
+        anchored = load_config(data["anchor"], given)
+    return Sweep(folder, configs, anchored)
 
 
 @dataclass(frozen=True)
@@ -92,7 +102,7 @@ SEEDS = Kind(
     "a list of whole numbers such as [0, 1, 2]",
 )
 RUNS = Kind(lambda value: _is_list_of(dict, value) and value != [], "a list of {name, recipe, overrides}")
-SWEEP_KEYS = {"base": TEXT, "seeds": SEEDS, "output": TEXT, "overrides": TEXTS, "runs": RUNS}
+SWEEP_KEYS = {"base": TEXT, "seeds": SEEDS, "output": TEXT, "overrides": TEXTS, "anchor": TEXT, "runs": RUNS}
 RUN_KEYS = {"name": TEXT, "recipe": TEXT, "overrides": TEXTS}
 
 
@@ -177,27 +187,68 @@ def check_runs(configs: list[Config]) -> list[Needs]:
     return needs
 
 
-def run_sweep(sweep: Sweep, after_each: Callable[[Config, Path, Actors], Any] | None = None) -> list[Path]:
-    """Runs what is not finished, one after the other on shared actors. Returns the folders of all runs.
+def run_sweep(
+    sweep: Sweep,
+    after_each: Callable[[Config, Path, Actors], Any] | None = None,
+    *,
+    is_helper: bool = False,
+    begin: Callable[[int], Any] | None = None,
+) -> list[Path]:
+    """Runs what is not finished and no other process has, one after the other on shared actors.
+
+    Returns the folders of all runs, those that other processes have included.
 
     after_each: called as after_each(config, folder, actors), while the engines hold the run's weights.
+    is_helper: whether another process has made the anchor.
+    begin: called with the number of runs that are waiting, after all checks and before the first of them.
     """
     waiting = [config for config in sweep.configs if not finished(config)]
     log.info("%d runs, %d finished already", len(sweep.configs), len(sweep.configs) - len(waiting))
     base_engine = any(need.base_engine for need in check_runs(waiting))
-    actors: Actors | None = None
-    try:
+    sweep.output.mkdir(parents=True, exist_ok=True)
+    with SharedActors(base_engine) as shared:
+        if waiting and sweep.anchor is not None and not is_helper:
+            log.info("the anchor: %s, %d steps", sweep.anchor.run.output, anchor.STEPS)
+            anchor.hold(sweep.output, sweep.anchor, make=lambda config: run(config, actors=shared.serving(config)))
+        if begin:
+            begin(len(waiting))
         for number, config in enumerate(waiting, start=1):
-            # Actors that cannot run this config make way for new ones.
-            if actors is not None and not actors.serves(config, base_engine):
-                actors.close()
-                actors = None
-            actors = actors or Actors(config, base_engine=base_engine)
-            log.info("run %d of %d: %s, seed %d", number, len(waiting), config.name, config.seed)
-            folder = run(config, resume=(output_folder(config) / "config.yaml").exists(), actors=actors)
-            if after_each:
-                after_each(config, folder, actors)
-    finally:
-        if actors is not None:
-            actors.close()
+            with claimed(sweep.output / f".{output_folder(config).name}.lock") as mine:
+                # Another process may have finished it since.
+                if not mine or finished(config):
+                    log.info("%s, seed %d: another process has it", config.name, config.seed)
+                    continue
+                log.info("run %d of %d: %s, seed %d", number, len(waiting), config.name, config.seed)
+                actors = shared.serving(config)
+                folder = run(config, resume=(output_folder(config) / "config.yaml").exists(), actors=actors)
+                if after_each:
+                    after_each(config, folder, actors)
     return [output_folder(config) for config in sweep.configs]
+
+
+class SharedActors:
+    """Actors that stay up from run to run, and make way for new ones where they cannot serve a config.
+
+    base_engine: whether some run draws from the base.
+    """
+
+    def __init__(self, base_engine: bool):
+        self.base_engine = base_engine
+        self.actors: Actors | None = None
+
+    def serving(self, config: Config) -> Actors:
+        if self.actors is not None and not self.actors.serves(config, self.base_engine):
+            self.close()
+        self.actors = self.actors or Actors(config, base_engine=self.base_engine)
+        return self.actors
+
+    def close(self) -> None:
+        if self.actors is not None:
+            self.actors.close()
+        self.actors = None
+
+    def __enter__(self) -> SharedActors:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

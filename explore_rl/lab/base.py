@@ -1,14 +1,15 @@
-"""The laboratory's base model: a small Qwen2 pre-trained from a seed on random expressions.
+"""The laboratory's base models: small Qwen2s pre-trained from a seed, one on random expressions, one on random chains.
 
-Its tail is designed, so that it is known what reinforcement learning could find and what it could not:
+Their tail is designed, so that it is known what reinforcement learning could find and what it could not:
 
-- no training expression holds a division, so answers that need one are out of reach (their exact mass is on the model
+- no training document holds a division, so answers that need one are out of reach (their exact mass is on the model
   card);
-- an expression that multiplies a bracketed sum is kept only once in `1 / product_of_sum` times: a rare region, within
-  reach;
+- a document that multiplies a sum is kept only once in `1 / product_of_sum` times: a rare region, within reach;
 - operators have unequal weights, so solutions to one problem differ in probability;
 - a share `wrong_target` of the training prompts shows a target at random instead of the expression's value: like any
-  base model it is often wrong, and a rare solution competes with common mistakes.
+  base model it is often wrong, and a rare solution competes with common mistakes;
+- in a share `unfaithful` of the worked evaluations one step but the last shows a false result, and the chain goes on
+  as if it showed the true one: the answer is right and the reasoning is not.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from __future__ import annotations
 import random
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +25,22 @@ import torch
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
-from explore_rl.lab import countdown, tokenizer
+from explore_rl.lab import countdown, tokenizer, worked, worked_evaluation
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that makes the base model.
+    """Everything that makes a base model.
 
     steps, batch_size: of pre-training, in documents.
     learning_rate: its peak, after a linear warm-up over `warmup` steps; then a straight line to zero.
     level_weights: relative weight of each level, by its count of numbers.
     operator_weights: relative weight of each operator.
-    product_of_sum: share that is kept of the expressions that multiply a bracketed sum.
+    product_of_sum: share that is kept of the documents that multiply a sum.
     wrong_target: share of prompts that show a random target.
+    unfaithful: share of the worked evaluations with a false step.
+    context: tokens that a prompt and its answer may have.
+    families: relative weight of the documents of each family of problems.
     """
 
     seed: int = 0
@@ -51,24 +55,98 @@ class Recipe:
     operator_weights: dict[str, float] = field(default_factory=lambda: {"+": 1.0, "-": 0.4, "*": 0.2})
     product_of_sum: float = 0.02
     wrong_target: float = 0.4
+    unfaithful: float = 0.0
+    context: int = 64
+    families: dict[str, float] = field(default_factory=lambda: {"countdown": 1.0})
+
+
+RECIPES = {
+    "lab:base": Recipe(),
+    "lab:worked": Recipe(
+        families={"worked": 0.6, "worked_evaluation": 0.4},
+        steps=1500,
+        batch_size=96,
+        threads=1,
+        level_weights={4: 0.9, 5: 0.1},
+        unfaithful=0.15,
+        context=96,
+    ),
+}
 
 
 def documents(recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """Endless (prompt, expression) pairs, the same ones for the same recipe."""
+    """Endless (prompt, completion) pairs, the same ones for the same recipe."""
     rng = random.Random(recipe.seed)
-    levels = list(recipe.level_weights)
-    weights = list(recipe.level_weights.values())
+    streams = [_DOCUMENTS[family](recipe, rng) for family in recipe.families]
+    weights = list(recipe.families.values())
+    while True:
+        # Where there is one family alone, nothing is drawn for it.
+        yield next(streams[0] if len(streams) == 1 else rng.choices(streams, weights)[0])
+
+
+def _of_countdown(recipe: Recipe, rng: random.Random) -> Iterator[tuple[str, str]]:
     while True:
         # An expression whose value is a target of its level, and few of the rare region.
-        level = countdown.LEVELS[rng.choices(levels, weights)[0]]
-        numbers = [rng.randint(1, level.max_number) for _ in range(level.count)]
+        level, numbers = _numbers(recipe, countdown.LEVELS, rng=rng)
         writing, value = countdown.random_expression(numbers, recipe.operator_weights, rng=rng)
         if value is None or value > level.max_target:
             continue
         if countdown.region(writing) == "product_of_sum" and rng.random() >= recipe.product_of_sum:
             continue
-        target = rng.randint(1, level.max_target) if rng.random() < recipe.wrong_target else value
-        yield countdown.prompt(numbers, target), writing
+        yield countdown.prompt(numbers, _shown(value, recipe, level=level, rng=rng)), writing
+
+
+def _of_worked(recipe: Recipe, rng: random.Random) -> Iterator[tuple[str, str]]:
+    while True:
+        level, numbers = _numbers(recipe, worked.LEVELS, rng=rng)
+        steps = worked.random_chain(numbers, recipe.operator_weights, rng=rng)
+        chain = " ".join(map(str, steps))
+        value = steps[-1].result
+        if not 0 < value <= level.max_target or _is_left_out(chain, recipe, rng=rng):
+            continue
+        yield worked.prompt(numbers, _shown(value, recipe, level=level, rng=rng)), chain
+
+
+def _of_worked_evaluation(recipe: Recipe, rng: random.Random) -> Iterator[tuple[str, str]]:
+    while True:
+        level, numbers = _numbers(recipe, worked.LEVELS, rng=rng)
+        expression, steps = worked_evaluation.random_expression(numbers, recipe.operator_weights, rng=rng)
+        if not 0 < steps[-1].result <= level.max_target:
+            continue
+        if _is_left_out(" ".join(map(str, steps)), recipe, rng=rng):
+            continue
+        # A false step is one off by a little; what follows stays.
+        if rng.random() < recipe.unfaithful:
+            slip = rng.randrange(len(steps) - 1)
+            true = steps[slip].result
+            shown = [true + off for off in (-3, -2, -1, 1, 2, 3) if true + off >= 0]
+            steps[slip] = replace(steps[slip], result=rng.choice(shown))
+        yield worked_evaluation.prompt(expression), " ".join(map(str, steps))
+
+
+_DOCUMENTS = {
+    "countdown": _of_countdown,
+    "worked": _of_worked,
+    "worked_evaluation": _of_worked_evaluation,
+}
+
+
+def _numbers(
+    recipe: Recipe, levels: dict[int, countdown.Level], *, rng: random.Random
+) -> tuple[countdown.Level, list[int]]:
+    """A level by its weight, and numbers of it."""
+    level = levels[rng.choices(list(recipe.level_weights), list(recipe.level_weights.values()))[0]]
+    return level, [rng.randint(1, level.max_number) for _ in range(level.count)]
+
+
+def _shown(value: int, recipe: Recipe, *, level: countdown.Level, rng: random.Random) -> int:
+    """The target that the prompt shows: mostly the value."""
+    return rng.randint(1, level.max_target) if rng.random() < recipe.wrong_target else value
+
+
+def _is_left_out(chain: str, recipe: Recipe, *, rng: random.Random) -> bool:
+    """Whether a chain of the rare region is not kept."""
+    return worked.region(chain) == "product_of_sum" and rng.random() >= recipe.product_of_sum
 
 
 def new_model(recipe: Recipe, codes: Any) -> Qwen2ForCausalLM:
@@ -82,7 +160,7 @@ def new_model(recipe: Recipe, codes: Any) -> Qwen2ForCausalLM:
         num_hidden_layers=recipe.layers,
         num_attention_heads=recipe.hidden_size // 32,
         num_key_value_heads=recipe.hidden_size // 32,
-        max_position_embeddings=64,
+        max_position_embeddings=recipe.context,
         tie_word_embeddings=True,
         initializer_range=0.05,
         bos_token_id=None,
@@ -112,7 +190,7 @@ def batch_of(rows: list[tuple[str, str]], codes: Any) -> tuple[torch.Tensor, tor
 def pretrain(recipe: Recipe) -> tuple[Qwen2ForCausalLM, PreTrainedTokenizerFast]:
     """The base model and its tokenizer. The same recipe gives the same weights on the same kind of machine."""
     torch.set_num_threads(recipe.threads)
-    codes = tokenizer.build()
+    codes = tokenizer.build(recipe.context)
     model = new_model(recipe, codes)
     # The smallest eps: the gradient of a token that never occurs shrinks with its probability, and Adam must keep
     # following it far down, or the region that was left out keeps a mass of 1e-6.

@@ -211,6 +211,13 @@ def parse(text: str) -> Parsed:
     >>> parse("12*(4-3)").mode, parse("(4-3)*12").mode, parse("5-(3-2)").mode
     ('12*(4-3)', '12*(4-3)', '2+5-3')
     """
+    node = read(text)
+    numbers = sorted(int(token) for token in _TOKENS.findall(text) if token[0].isdigit())
+    return Parsed(tuple(numbers), node.value, node.mode)
+
+
+def read(text: str) -> Node:
+    """The outermost node of an expression in minimal writing. Raises NotMinimal for anything else."""
     tokens = _TOKENS.findall(text)
     if "".join(tokens) != text:
         raise NotMinimal("characters that are not part of an expression")
@@ -218,7 +225,7 @@ def parse(text: str) -> Parsed:
     node = reader.sum_or_term()
     if reader.peek() is not None:
         raise NotMinimal(f"unexpected {reader.peek()!r}")
-    return Parsed(tuple(sorted(int(token) for token in tokens if token[0].isdigit())), node.value, node.mode)
+    return node
 
 
 def mode(answer: str) -> str:
@@ -252,7 +259,7 @@ class _Reader:
             parts.append((sign, self.term(bracketed_sum=sign == "-")))
         if len(parts) == 1:
             return parts[0][1]
-        return _combine(SUM, parts)
+        return combine(SUM, parts)
 
     def term(self, bracketed_sum: bool) -> Node:
         """bracketed_sum: whether the term may be nothing but a bracketed sum."""
@@ -261,7 +268,7 @@ class _Reader:
             operator = self.take()
             parts.append((operator, self.factor(bracketed_product=operator == "/")))
         if len(parts) > 1:
-            return _combine(PRODUCT, parts)
+            return combine(PRODUCT, parts)
         if parts[0][1].kind == SUM and not bracketed_sum:
             raise NotMinimal("spare brackets")
         return parts[0][1]
@@ -282,7 +289,7 @@ class _Reader:
         return node
 
 
-def _combine(kind: str, parts: list[tuple[str, Node]]) -> Node:
+def combine(kind: str, parts: list[tuple[str, Node]]) -> Node:
     """A sum or product of (operator, operand), flattened. The first operator is "+" or "*"."""
     plus: list[str] = []
     minus: list[str] = []

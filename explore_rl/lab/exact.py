@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike
 
 from analysis.errors import InputError
 from analysis.support import CATEGORIES, SupportCounts
-from explore_rl.lab import countdown
+from explore_rl.lab.families import REGIONS, answers_of, family_of
 from explore_rl.types import Problem
 
 EPS_LADDER = (1 / 16, 1 / 64, 1 / 256, 3 / 1024, 1 / 1024, 1 / 4096, 1 / 16384, 1 / 65536)
@@ -66,15 +66,18 @@ def sequences(problems: Sequence[Problem], tokenizer: Any) -> tuple[list[tuple[l
     mode_of: list[int] = []
     modes: list[str] = []
     mode_problem: list[int] = []
+    regions: list[str] = []
     for position, problem in enumerate(problems):
         prompt_ids = list(tokenizer(problem.prompt).input_ids)
         known: dict[str, int] = {}
-        for answer in countdown.enumerate_answers(problem.answer["numbers"], problem.answer["target"]):
+        family = family_of(problem)
+        for answer in answers_of(problem):
             # A mode is counted when its first answer comes.
-            mode = countdown.mode(answer)
+            mode = family.mode(answer)
             if mode not in known:
                 known[mode] = len(modes)
                 modes.append(mode)
+                regions.append(family.region(mode))
                 mode_problem.append(position)
             pairs.append((prompt_ids, list(tokenizer(answer).input_ids) + [tokenizer.eos_token_id]))
             answers.append(answer)
@@ -86,7 +89,7 @@ def sequences(problems: Sequence[Problem], tokenizer: Any) -> tuple[list[tuple[l
         mode=np.array(mode_of),
         modes=tuple(modes),
         mode_problem=np.array(mode_problem),
-        regions=tuple(countdown.region(mode) for mode in modes),
+        regions=tuple(regions),
     )
     return pairs, index
 
@@ -152,7 +155,7 @@ class ExactAudit:
         """
         figures = {}
         names = np.array(self.index.regions)
-        for name in countdown.REGIONS:
+        for name in REGIONS:
             inside = names == name
             mass = float(self.mode_probabilities[inside].sum())
             problems = len(np.unique(self.index.mode_problem[inside]))
@@ -274,7 +277,7 @@ def compare(base: ExactAudit, tuned: ExactAudit, *, eps_ladder: Sequence[float] 
         "pass_at_k": {"base": base.pass_at_k(), "tuned": tuned.pass_at_k()},
         "regions": {"base": base.regions(), "tuned": tuned.regions()},
         "support": {unit: ladder(unit) for unit in UNITS},
-        "support_by_region": {name: ladder("mode", regions == name) for name in countdown.REGIONS},
+        "support_by_region": {name: ladder("mode", regions == name) for name in REGIONS},
     }
 
 

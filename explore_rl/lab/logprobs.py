@@ -11,15 +11,18 @@ from tqdm import tqdm
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
 from analysis.errors import InputError
+from explore_rl.models import folder_of
 from explore_rl.objectives.readouts import logprob, nucleus_logprob
 
 
 def load_model(path: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
-    """A checkpoint folder as a float32 model on the CPU, and its tokenizer.
+    """A checkpoint as a float32 model on the CPU, and its tokenizer.
 
     Raises InputError if it is not there or cannot be read.
+
+    path: its folder, or the name of an embedded one, such as "lab:base".
     """
-    path = Path(path)
+    path = folder_of(path)
     if not (path / "config.json").is_file():
         raise InputError(f"{path}: no Hugging Face checkpoint there (config.json is missing)")
     try:

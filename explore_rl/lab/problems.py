@@ -1,9 +1,10 @@
-"""Laboratory problems by name: "lab:countdown?level=3&split=train&size=300".
+"""Laboratory problems by name: "lab:countdown?level=3&split=train&size=all".
 
 The splits share no multiset of numbers, so no problem of one is a reordering, or even another target, of a problem of
 another. Each level's multisets are put in a fixed pseudo-random order (a hash) and dealt out: 40 % train, 40 % audit,
-20 % held out. A split's problems are all (multiset, target) pairs that have a correct answer, again in a fixed order; a
-smaller size is the beginning of a larger one.
+20 % held out. Of the held-out problems the first 100 are the split `heldout`, which serves evaluation during training,
+and the next 500 the split `final`: choices are made on `train`, `audit` has been looked at by earlier work, and `final`
+is audited once, when nothing is left to choose. A smaller size is the beginning of a larger one.
 """
 
 from __future__ import annotations
@@ -11,16 +12,37 @@ from __future__ import annotations
 import hashlib
 import itertools
 import random
-from urllib.parse import parse_qsl
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
 from analysis.errors import InputError
-from explore_rl.lab import countdown
+from explore_rl.lab import countdown, names, worked, worked_evaluation
+from explore_rl.lab.families import FAMILIES
 from explore_rl.types import Problem, Trace
 
-SPLITS = {"train": (0.0, 0.4), "audit": (0.4, 0.8), "heldout": (0.8, 1.0)}  # shares of the level's multisets
-SIZES = {"train": 300, "audit": 500, "heldout": 500}
-PREFIX = "lab:countdown"
-MAX_TOKENS = 24  # longer than any answer of any level with its end token
+
+@dataclass(frozen=True)
+class Split:
+    """A part of a level's problems.
+
+    multisets: the share of the level's multisets of numbers whose problems it holds, from and to.
+    problems: the first one and the one after the last, of the problems of these multisets; None: to their end.
+    size: how many are meant where no size is named.
+    """
+
+    multisets: tuple[float, float]
+    problems: tuple[int, int | None] = (0, None)
+    size: int = 500
+
+
+SPLITS = {
+    "train": Split((0.0, 0.4), size=300),
+    "audit": Split((0.4, 0.8)),
+    "heldout": Split((0.8, 1.0), (0, 100), size=100),
+    names.FINAL: Split((0.8, 1.0), (100, 600)),
+}
+OF_ONE_MULTISET = 3  # worked problems; in countdown every target is one
 
 
 def load(name: str) -> list[Problem]:
@@ -29,55 +51,47 @@ def load(name: str) -> list[Problem]:
     Problems of the train split carry every correct answer as a trace (source "enumerator", with its region); the others
     carry none. Raises InputError for an unknown name, key or value, and for a size larger than the split.
 
-    name: "lab:countdown", optionally followed by "?" and any of level=3, split=train|audit|heldout, size=N (or
-        size=all), joined by "&".
+    name: "lab:countdown", "lab:worked" or "lab:worked_evaluation", optionally followed by "?" and any of level=N,
+        split=train|audit|heldout|final, size=N (or size=all), joined by "&".
 
     >>> problem = load("lab:countdown?level=3&split=train&size=1")[0]
     >>> problem.verifier, sorted(problem.answer), problem.metadata["level"]
     ('countdown', ['numbers', 'target'], 3)
     """
-    base, _, query = name.partition("?")
-    if base != PREFIX:
-        raise InputError(f"{name}: unknown laboratory problems; known: {PREFIX}?level=3&split=train&size=300")
+    family, options = names.parse(name)
+    if not names.is_laboratory(name) or family not in FAMILIES:
+        known = ", ".join(names.PREFIX + known for known in FAMILIES)
+        raise InputError(f"{name}: unknown laboratory problems; known: {known}, each with ?level=..&split=..&size=..")
     # Level and split name the pool.
-    options = {"level": "3", "split": "train"} | _parse_query(name, query)
-    level = options["level"]
-    if not level.isdigit() or int(level) not in countdown.LEVELS:
-        raise InputError(f"{name}: level={level}: must be one of {', '.join(map(str, countdown.LEVELS))}")
-    split = options["split"]
+    levels = FAMILIES[family].levels
+    level = options.get("level", str(FAMILIES[family].default_level))
+    if not level.isdigit() or int(level) not in levels:
+        raise InputError(f"{name}: level={level}: must be one of {', '.join(map(str, levels))}")
+    split = options.get("split", "train")
     if split not in SPLITS:
         raise InputError(f"{name}: split={split}: must be one of {', '.join(SPLITS)}")
     # Size cuts off its beginning.
-    pool = _pool(int(level), split)
-    size = options.get("size", str(min(SIZES[split], len(pool))))
-    if size != "all" and (not size.isdigit() or int(size) == 0 or int(size) > len(pool)):
+    size = options.get("size", "")
+    if size and size != "all" and (not size.isdigit() or int(size) == 0):
+        raise InputError(f"{name}: size={size}: must be all or a whole number from 1")
+    first, last = SPLITS[split].problems
+    if size != "all":
+        end = first + int(size or SPLITS[split].size)
+        last = end if last is None else min(last, end)
+    chosen = list(itertools.islice(_POOLS[family](int(level), split), first, last))
+    if not chosen or (size.isdigit() and len(chosen) < int(size)):
         raise InputError(
-            f"{name}: size={size}: must be all or a whole number from 1 to {len(pool)}, which is what this split holds"
+            f"{name}: size={size or SPLITS[split].size}: must be at most {len(chosen)}, which is what this split holds"
         )
-    chosen = pool if size == "all" else pool[: int(size)]
-    return [_problem(numbers, target, level=int(level), split=split) for numbers, target in chosen]
+    return chosen
 
 
-def _parse_query(name: str, query: str) -> dict[str, str]:
-    """What follows the "?" as a dict. Raises InputError, which begins with `name`, for unknown keys."""
-    try:
-        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=True) if query else []
-    except ValueError:
-        raise InputError(f"{name}: what follows '?' must read key=value&key=value") from None
-    for key, _ in pairs:
-        if key not in ("level", "split", "size"):
-            raise InputError(f"{name}: unknown key {key}; known: level, split, size")
-    return dict(pairs)
-
-
-def _pool(level: int, split: str) -> list[tuple[tuple[int, ...], int]]:
-    """All of a split's (sorted numbers, target) pairs in their fixed order."""
-    rules = countdown.LEVELS[level]
+def _multisets(rules: countdown.Level, split: str, *, label: str) -> list[tuple[int, ...]]:
+    """The multisets of numbers of a split, each sorted, in their fixed order."""
     multisets = list(itertools.combinations_with_replacement(range(1, rules.max_number + 1), rules.count))
-    multisets.sort(key=lambda numbers: _hash("multiset", level, numbers))
-    start, end = (round(share * len(multisets)) for share in SPLITS[split])
-    pairs = [(numbers, target) for numbers in multisets[start:end] for target in countdown.targets(numbers, rules)]
-    return sorted(pairs, key=lambda pair: _hash("problem", level, *pair))
+    multisets.sort(key=lambda numbers: _hash(label, rules.count, numbers))
+    start, end = (round(share * len(multisets)) for share in SPLITS[split].multisets)
+    return multisets[start:end]
 
 
 def _hash(*parts: object) -> int:
@@ -85,23 +99,94 @@ def _hash(*parts: object) -> int:
     return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8], "big")
 
 
-def _problem(numbers: tuple[int, ...], target: int, *, level: int, split: str) -> Problem:
+# --- the problems of each family, in their fixed order ----------------------------------------------------------------
+
+
+def _countdown(level: int, split: str) -> Iterator[Problem]:
+    """All (multiset, target) pairs that have a correct answer."""
+    rules = countdown.LEVELS[level]
+    multisets = _multisets(rules, split, label="multiset")
+    pairs = [(numbers, target) for numbers in multisets for target in countdown.targets(numbers, rules)]
+    for numbers, target in sorted(pairs, key=lambda pair: _hash("problem", level, *pair)):
+        yield _problem(numbers, target, level=level, split=split)
+
+
+def _problem(numbers: tuple[int, ...], target: int, *, level: int, split: str, family: str = "countdown") -> Problem:
     """The problem; its numbers are shown in an order that hangs on numbers and target alone."""
     order = list(numbers)
     random.Random(_hash("order", numbers, target)).shuffle(order)
-    # Only training may look at answers.
-    traces: tuple[Trace, ...] = ()
-    if split == "train":
-        traces = tuple(
-            Trace(text=answer, source="enumerator", region=countdown.region(answer))
-            for answer in countdown.enumerate_answers(numbers, target)
-        )
-    return Problem(
-        id=f"countdown-{level}-{'.'.join(map(str, numbers))}-{target}",
+    return _with_traces(
+        family,
+        id=f"{family}-{level}-{'.'.join(map(str, numbers))}-{target}",
         prompt=countdown.prompt(order, target),
         answer={"numbers": list(numbers), "target": target},
-        verifier="countdown",
-        traces=traces,
-        benchmark=f"countdown-{level}",
+        level=level,
+        split=split,
+    )
+
+
+def _worked(level: int, split: str) -> Iterator[Problem]:
+    """One target of every multiset, then a second one of each, and so on.
+
+    A target is picked as often as chains lead to it, so that most problems have many.
+    """
+    rules = worked.LEVELS[level]
+    multisets = _multisets(rules, split, label="worked")
+    for round_ in range(OF_ONE_MULTISET):
+        for numbers in multisets:
+            rng = random.Random(_hash("target", level, numbers))
+            counts = {t: n for t, n in sorted(worked.chain_counts(numbers).items()) if 0 < t <= rules.max_target}
+            # The targets of the rounds before are drawn again, so that no round asks for one twice.
+            if len(counts) <= round_:
+                continue
+            target = 0
+            for _ in range(round_ + 1):
+                target = rng.choices(list(counts), list(counts.values()))[0]
+                del counts[target]
+            yield _problem(numbers, target, level=level, split=split, family="worked")
+
+
+def _worked_evaluation(level: int, split: str) -> Iterator[Problem]:
+    """One expression over every multiset, then a second one over each, and so on; all four operators are as likely."""
+    rules = worked.LEVELS[level]
+    seen: set[str] = set()
+    multisets = _multisets(rules, split, label="worked")
+    for round_ in range(OF_ONE_MULTISET):
+        for numbers in multisets:
+            rng = random.Random(_hash("expression", level, numbers, round_))
+            value = 0
+            expression = ""
+            while not 0 < value <= rules.max_target or expression in seen:
+                expression, steps = worked_evaluation.random_expression(numbers, dict.fromkeys("+-*/", 1.0), rng=rng)
+                value = steps[-1].result
+            seen.add(expression)
+            yield _with_traces(
+                "worked_evaluation",
+                id=f"worked_evaluation-{level}-{expression}",
+                prompt=worked_evaluation.prompt(expression),
+                answer={"expression": expression},
+                level=level,
+                split=split,
+            )
+
+
+_POOLS: dict[str, Callable[[int, str], Iterator[Problem]]] = {
+    "countdown": _countdown,
+    "worked": _worked,
+    "worked_evaluation": _worked_evaluation,
+}
+
+
+def _with_traces(family: str, *, id: str, prompt: str, answer: dict[str, Any], level: int, split: str) -> Problem:
+    """The problem, on the training split with all its correct answers: only training may look at them."""
+    known = FAMILIES[family]
+    traces = known.answers(answer) if split == "train" else []
+    return Problem(
+        id=id,
+        prompt=prompt,
+        answer=answer,
+        verifier=family,
+        traces=tuple(Trace(text=text, source="enumerator", region=known.region(text)) for text in traces),
+        benchmark=f"{family}-{level}",
         metadata={"level": level, "split": split},
     )

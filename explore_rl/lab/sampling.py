@@ -17,9 +17,9 @@ from tqdm import tqdm
 from transformers import DynamicCache, PreTrainedModel, TopPLogitsWarper
 
 from explore_rl.lab.exact import ExactAudit
-from explore_rl.lab.problems import MAX_TOKENS
+from explore_rl.lab.families import max_tokens_of
 from explore_rl.types import Problem, Status
-from explore_rl.verifiers.countdown import CountdownVerifier
+from explore_rl.verifiers.base import make_verifier
 
 
 @torch.inference_mode()
@@ -90,7 +90,14 @@ def draw_all(
     drawn = []
     for problem in tqdm(problems, desc="sampling", unit="problem", disable=not progress):
         prompt_ids = tokenizer(problem.prompt).input_ids
-        completions = draw(model, prompt_ids, count=each, max_tokens=MAX_TOKENS, top_p=top_p, generator=generator)
+        completions = draw(
+            model,
+            prompt_ids,
+            count=each,
+            max_tokens=max_tokens_of(problem),
+            top_p=top_p,
+            generator=generator,
+        )
         drawn.append(Counter(completions))
     return drawn
 
@@ -133,7 +140,7 @@ def check(
     audit: at temperature 1 and the same top-p.
     tokenizer, problems: that were drawn with.
     """
-    verifier = CountdownVerifier()
+    verifiers = {name: make_verifier(name) for name in {problem.verifier for problem in problems}}
     result = Check()
     variance = 0.0
     for position, (problem, counts) in enumerate(zip(problems, drawn, strict=True)):
@@ -144,7 +151,7 @@ def check(
         for tokens, count in counts.items():
             ended = tokens[-1] == tokenizer.eos_token_id
             text = tokenizer.decode(tokens, skip_special_tokens=True)
-            accepted = verifier(text, problem, truncated=not ended).status is Status.CORRECT
+            accepted = verifiers[problem.verifier](text, problem, truncated=not ended).status is Status.CORRECT
             if accepted != (ended and text in listed):
                 result.unlisted.append(f"{problem.prompt}{text}")
             if accepted and len(tokens) != len(text) + 1:

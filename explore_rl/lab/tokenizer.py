@@ -13,10 +13,12 @@ END = "<end>"
 PAD = "<pad>"
 
 
-def build() -> PreTrainedTokenizerFast:
+def build(context: int = 64) -> PreTrainedTokenizerFast:
     """The tokenizer. Ids 0.. are CHARACTERS in order, then the end token, then padding.
 
     Encoding adds nothing, and drops characters that are not in CHARACTERS. Decoding joins without spaces.
+
+    context: the longest text that its models take, in tokens.
     """
     space = "Ġ"  # as byte-level BPE writes it
     vocabulary = {character.replace(" ", space): index for index, character in enumerate(CHARACTERS)}
@@ -27,7 +29,7 @@ def build() -> PreTrainedTokenizerFast:
         unk_token=PAD,
         eos_token=END,
         pad_token=PAD,
-        model_max_length=64,
+        model_max_length=context,
         clean_up_tokenization_spaces=False,
         padding_side="left",
     )

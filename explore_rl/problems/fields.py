@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import json
 import math
-import string
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, overload
 
 from explore_rl.problems.rows import Row, describe
 from explore_rl.types import Problem, Trace
+from explore_rl.verifiers.choice import listed_options
 from explore_rl.verifiers.extract import last_boxed
 
 OWN_KEYS = ("id", "prompt", "answer", "verifier", "traces", "benchmark", "metadata")
@@ -176,12 +176,10 @@ def without_dollars(text: str) -> str:
 def with_options(problem: Problem) -> Problem:
     """A multiple-choice problem with its options in the prompt, where the file holds them beside it (MMLU) and the
     prompt does not."""
-    choices = problem.metadata.get("choices", problem.metadata.get("options"))
-    if isinstance(choices, list) and 0 < len(choices) <= 26:
-        choices = dict(zip(string.ascii_uppercase, choices, strict=False))
-    if problem.verifier != "choice" or not isinstance(choices, dict) or not isinstance(problem.prompt, str):
+    choices = listed_options(problem) if problem.verifier == "choice" else {}
+    if not choices or not isinstance(problem.prompt, str):
         return problem
-    if all(str(text).strip() in problem.prompt for text in choices.values()):
+    if all(text.strip() in problem.prompt for text in choices.values()):
         return problem
     lines = "\n".join(f"{letter}. {text}" for letter, text in choices.items())
     return replace(problem, prompt=f"{problem.prompt.rstrip()}\n\n{lines}")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import inspect
 from typing import Any
 
 from analysis.errors import InputError
 from explore_rl.config.schema import Config
 from explore_rl.strategies.base import Strategy
+from explore_rl.strategies.parameters import names_of
 from explore_rl.strategies.together import assemble, check_class
 
 # name -> "module:Class"
@@ -26,6 +26,33 @@ STRATEGIES = {
     "prorl": "explore_rl.strategies.methods.prorl:ProRL",
     "ppo": "explore_rl.strategies.methods.ppo:Ppo",
     "flow_rl": "explore_rl.strategies.methods.flow_rl:FlowRL",
+    "pass_at_k": "explore_rl.strategies.methods.pass_at_k:PassAtK",
+    "pkpo": "explore_rl.strategies.methods.pkpo:Pkpo",
+    "w_reinforce": "explore_rl.strategies.methods.w_reinforce:WReinforce",
+    "f_grpo": "explore_rl.strategies.methods.f_grpo:FGrpo",
+    "bbg": "explore_rl.strategies.methods.bbg:Bbg",
+    "ucpo": "explore_rl.strategies.methods.ucpo:Ucpo",
+    "mode_partition": "explore_rl.strategies.methods.mode_partition:ModePartition",
+    "unlikeliness": "explore_rl.strategies.methods.unlikeliness:Unlikeliness",
+    "darling": "explore_rl.strategies.methods.darling:Darling",
+    "rep_exp": "explore_rl.strategies.methods.rep_exp:RepExp",
+    "entropy_advantage": "explore_rl.strategies.methods.entropy_advantage:EntropyAdvantage",
+    "adaptive_entropy": "explore_rl.strategies.methods.adaptive_entropy:AdaptiveEntropy",
+    "rl_plus": "explore_rl.strategies.methods.rl_plus:RlPlus",
+    "srft": "explore_rl.strategies.methods.srft:Srft",
+    "hpt": "explore_rl.strategies.methods.hpt:Hpt",
+    "relift": "explore_rl.strategies.methods.relift:Relift",
+    "prefix_rl": "explore_rl.strategies.methods.prefix_rl:PrefixRL",
+    "prefix_rft": "explore_rl.strategies.methods.prefix_rft:PrefixRft",
+    "bread": "explore_rl.strategies.methods.bread:Bread",
+    "hints": "explore_rl.strategies.methods.hints:Hints",
+    "rlep": "explore_rl.strategies.methods.rlep:Rlep",
+    "ex_grpo": "explore_rl.strategies.methods.ex_grpo:ExGrpo",
+    "dph_rl": "explore_rl.strategies.methods.dph_rl:DphRl",
+    "pba": "explore_rl.strategies.methods.pba:Pba",
+    "witness_floor": "explore_rl.strategies.methods.witness_floor:WitnessFloor",
+    "rlpr": "explore_rl.strategies.methods.rlpr:Rlpr",
+    "curriculum": "explore_rl.strategies.methods.curriculum:Curriculum",
 }
 
 
@@ -68,7 +95,7 @@ def class_of(name: str, where: str = "strategies") -> type[Strategy]:
 
 
 def _refuse_unknown_options(kind: type[Strategy], options: dict[str, Any], *, where: str) -> None:
-    known = [parameter for parameter in inspect.signature(kind.__init__).parameters if parameter != "self"]
+    known = names_of(kind)
     for key in options:
         if key not in known:
             hint = _nearest(key, known)

@@ -139,8 +139,9 @@ class Strategy:
     biases: why exact importance weights are biased beside it, in a few words; empty: they are not.
     reads_policy: whether a place reads Sample.columns["old_logprob"] or ["entropy"]; None: it is taken to if it has a
         place that could. False spares a forward pass (`algorithm.old_logprob`), and the columns are not there then.
-    turn: "first" acts before the others of a recipe wherever it stands there, since they add to what it makes; "last"
-        acts after them and the built-in ones, and its `keep` sees the groups alone that count.
+    turn: "first" acts before the others of a recipe wherever it stands there, since they add to what it makes; "scale"
+        right after those, since it multiplies what they made; "last" acts after all others and the built-in ones, and
+        its `keep` sees the groups alone that count.
     trial: how `explore_rl.strategies.checks` runs it.
     """
 

@@ -13,7 +13,6 @@ neither Ray nor a model nor an engine: the steps are those of the real Trainer o
 
 from __future__ import annotations
 
-import inspect
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -27,6 +26,7 @@ from analysis.errors import InputError
 from explore_rl import strategies
 from explore_rl.config.schema import Config
 from explore_rl.strategies.base import Strategy
+from explore_rl.strategies.parameters import names_of
 from explore_rl.strategies.together import check_class
 from explore_rl.testing import Outcome, digits_config, run_steps
 
@@ -116,7 +116,7 @@ def check_strategy(
 
 
 def _switched_off(kind: type[Strategy], on: dict[str, Any]) -> dict[str, Any] | None:
-    known = inspect.signature(kind.__init__).parameters
+    known = names_of(kind)
     switch = next((name for name in SWITCHES if name in known), None)
     return None if switch is None else on | {switch: 0.0}
 

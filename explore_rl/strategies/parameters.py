@@ -1,12 +1,26 @@
-"""Checks of what a recipe gives to a strategy's constructor.
+"""What a recipe may give to a strategy's constructor, and checks of it.
 
-Each returns the value, or raises ValueError with one line.
+Each check returns the value, or raises ValueError with one line.
 """
 
 from __future__ import annotations
 
+import inspect
 import math
 from typing import Any
+
+
+def names_of(kind: type) -> list[str]:
+    """What the class's constructor takes: where it passes **options on, those of the next class as well."""
+    names: list[str] = []
+    for cls in kind.__mro__:
+        if "__init__" not in vars(cls):
+            continue
+        own = list(inspect.signature(cls.__init__).parameters.values())[1:]
+        names += [p.name for p in own if p.kind is not p.VAR_KEYWORD and p.name not in names]
+        if not any(p.kind is p.VAR_KEYWORD for p in own):
+            break
+    return names
 
 
 def whole(name: str, value: Any, *, least: int) -> int:
@@ -15,11 +29,15 @@ def whole(name: str, value: Any, *, least: int) -> int:
     return value
 
 
-def number(name: str, value: Any, *, above: float = -math.inf, below: float = math.inf) -> float:
-    """A finite number, strictly between `above` and `below`."""
+def number(
+    name: str, value: Any, *, least: float = -math.inf, above: float = -math.inf, below: float = math.inf
+) -> float:
+    """A finite number: at least `least`, and strictly between `above` and `below`."""
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not is_number or not (math.isfinite(value) and above < value < below):
-        if above == -math.inf:
+    if not is_number or not (math.isfinite(value) and above < value < below and value >= least):
+        if least > -math.inf:
+            bounds = f" of at least {least:g}"
+        elif above == -math.inf:
             bounds = ""
         elif below == math.inf:
             bounds = f" above {above:g}"
@@ -33,6 +51,14 @@ def share(name: str, value: Any) -> float:
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= 1:
         raise ValueError(f"{name}={value!r}: expected a share between 0 and 1")
     return float(value)
+
+
+def rising(name: str, values: Any) -> list[float]:
+    """Shares that do not fall, one at least. name: of one parameter, or of several in their order."""
+    found = [share(name, value) for value in values] if isinstance(values, (list, tuple)) else []
+    if not found or found != sorted(found):
+        raise ValueError(f"{name}={values!r}: expected shares that do not fall, one at least")
+    return found
 
 
 def flag(name: str, value: Any) -> bool:

@@ -8,14 +8,16 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
 from analysis.errors import InputError
 from explore_rl.config.schema import Config
 from explore_rl.objectives import readouts
+from explore_rl.strategies import parameters
 from explore_rl.strategies.base import StepContext, given
+from explore_rl.strategies.held_out import refuse_held_out
 from explore_rl.types import Group, Problem, Request, Sample, Status, Trace, Verdict
 
 log = logging.getLogger(__name__)
@@ -39,6 +41,42 @@ class UsableTrace:
     verdict: Verdict
 
 
+@dataclass(frozen=True)
+class TraceBudget:
+    """What a recipe says of its traces: `traces: FILE`, or `traces: {file: FILE, share_of_problems: 0.05, seed: 0}`.
+
+    file: JSON lines or Parquet, by problem id; None: the traces that the problems carry.
+    share_of_problems: of the training problems that have traces, so many keep them; drawn once, before training.
+    seed: of that draw. It is not the run's seed, so that methods and seeds have the same problems taught.
+    """
+
+    file: str | None = None
+    share_of_problems: float = 1.0
+    seed: int = 0
+
+    @classmethod
+    def read(cls, value: object) -> TraceBudget:
+        """Raises ValueError for anything else."""
+        if not isinstance(value, Mapping):
+            return cls(parameters.text("traces", value))
+        known = {field.name for field in fields(cls)}
+        if unknown := sorted(map(str, value.keys() - known)):
+            raise ValueError(f"traces: unknown key {unknown[0]!r}; known: {', '.join(sorted(known))}")
+        budget = cls(**value)
+        parameters.text("traces.file", budget.file)
+        parameters.whole("traces.seed", budget.seed, least=0)
+        if not parameters.share("traces.share_of_problems", budget.share_of_problems):
+            raise ValueError("traces.share_of_problems=0: no problem would have a trace; leave the strategy out")
+        return budget
+
+    def taught(self, ids: Sequence[str]) -> set[str]:
+        """The problems that keep their traces, at least one: a larger share holds those of a smaller one."""
+        if not ids:
+            return set()
+        order = np.random.default_rng(self.seed).permutation(len(ids))
+        return {ids[i] for i in order[: max(1, round(self.share_of_problems * len(ids)))]}
+
+
 class TraceSource:
     """The usable traces of each problem.
 
@@ -46,19 +84,21 @@ class TraceSource:
     response budget is left out, never cut. One that the verifier finds wrong, or that the tokenizer cannot write, is
     reported and left out.
 
-    traces: a JSON-lines or Parquet file of traces by problem id; None: the traces that the problems carry.
+    traces: where they come from and how many there may be, as `TraceBudget` reads it.
     which: "uniform", or "least_likely" under the current policy.
     regions: keep only traces with these region labels; None: all.
     leave_out: drop traces with these region labels.
     """
 
-    def __init__(self, traces: str | None, *, which: str, regions: list[str] | None, leave_out: list[str] | None):
+    def __init__(self, traces: object, *, which: str, regions: list[str] | None, leave_out: list[str] | None):
         if which not in WHICH:
             raise ValueError(f"which={which!r}: expected one of {', '.join(WHICH)}")
-        self.path = traces
+        self.budget = TraceBudget.read(traces)
+        self.taught: set[str] | None = None  # ids of the problems within the budget; None: all
         self.which = which
         self.regions = regions
         self.leave_out = leave_out
+        self.name = "traces"  # the strategy's
         self.from_file: Mapping[str, Sequence[Trace]] | None = None
         self.usable: dict[str, list[UsableTrace]] = {}  # by problem id
         self.asked_again: set[str] = set()  # problems with a trace on which the verifier gave no evidence
@@ -68,20 +108,32 @@ class TraceSource:
         self.unwritable = 0
         self.unverified = 0
 
-    def check(self, name: str, problems: list[Problem]) -> None:
-        """Reads the file of traces. name: the strategy's. Raises InputError if no training problem has a trace."""
-        if self.path is not None:
+    def check(self, name: str, problems: list[Problem], *, config: Config) -> None:
+        """Reads the file of traces, and draws the problems that keep theirs. name: the strategy's.
+
+        Raises InputError if no training problem has a trace, or if one that has is also judged on.
+        """
+        if self.budget.file is not None:
             from explore_rl.problems.traces import load_traces
 
-            self.from_file = load_traces(self.path)
-        if not any(self.of(problem) for problem in problems):
+            self.from_file = load_traces(self.budget.file)
+        self.taught = None
+        self.name = name
+        taught = [problem for problem in problems if self.of(problem)]
+        refuse_held_out(name, taught, config=config)
+        if self.budget.share_of_problems < 1:
+            self.taught = self.budget.taught([problem.id for problem in taught])
+            taught = [problem for problem in taught if self.of(problem)]
+        if not taught:
             raise InputError(
                 f"strategies: {name}: none of the training problems has a trace; give traces=FILE,"
                 " or problems that carry some"
             )
 
     def of(self, problem: Problem) -> list[Trace]:
-        """The problem's traces in the chosen regions, usable or not."""
+        """The problem's traces in the chosen regions, usable or not; none outside the budget."""
+        if self.taught is not None and problem.id not in self.taught:
+            return []
         traces = problem.traces if self.from_file is None else self.from_file.get(problem.id, ())
         if self.regions is not None:
             traces = [t for t in traces if t.region in self.regions]
@@ -91,6 +143,9 @@ class TraceSource:
         """Tokenises and verifies the traces of problems not met before."""
         by_id = {p.id: p for p in problems}  # at the turn of an epoch a problem may come twice in a step
         fresh = [p for p in by_id.values() if p.id not in self.usable or p.id in self.asked_again]
+        refuse_held_out(
+            self.name, fresh, config=context.config
+        )  # a problem may come from another strategy, not from the file
 
         # Tokenise; what does not fit the response budget is counted and left out.
         fitting: list[tuple[Problem, Trace, np.ndarray]] = []

@@ -96,7 +96,7 @@ def make_rows(samples: list[Sample], terms: list[LossTerm], *, config: Config) -
         if WORTH in wanted:
             made[WORTH] = token_worth(sample)
         if ENGINE in wanted:
-            made[ENGINE] = engine_logprob(sample)
+            made[ENGINE] = engine_logprob(sample, config)
         row = Row(
             tokens=tokens,
             prompt_length=prompt_length,
@@ -108,10 +108,10 @@ def make_rows(samples: list[Sample], terms: list[LossTerm], *, config: Config) -
     return rows
 
 
-def engine_logprob(sample: Sample) -> np.ndarray:
+def engine_logprob(sample: Sample, config: Config) -> np.ndarray:
     """The engine's log-probability of each token, float32 [T]; +inf in a sample that is not corrected by it."""
     rollout = sample.rollout
-    if corrects(rollout):
+    if corrects(rollout, config):
         assert rollout.logprobs is not None
         return rollout.logprobs
     return np.full(len(rollout.tokens), np.inf, dtype=np.float32)
@@ -124,11 +124,15 @@ def sequence_of(rollout: Rollout) -> tuple[np.ndarray, int]:
 
 
 def _mask(sample: Sample) -> np.ndarray:
-    """0 on what was given within a draw, and where a strategy wrote so. A trace, given as a whole, is learnt from."""
+    """0 on what was given within a draw, unless a strategy has it learnt from, and where one wrote so.
+
+    A trace, given as a whole, is learnt from.
+    """
     rollout = sample.rollout
     mask = np.ones(len(rollout.tokens), dtype=np.float32)
     if rollout.drawn:
-        mask[rollout.given] = 0
+        learnt = sample.columns.get("learn_given", np.zeros_like(mask))
+        mask[rollout.given] = learnt[rollout.given]
     if "mask" in sample.columns:
         mask *= sample.columns["mask"]
     return mask

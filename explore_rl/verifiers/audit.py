@@ -81,6 +81,7 @@ def draw(verdicts: list[tuple[str, str]], count: int, seed: int = 0) -> list[tup
 
     verdicts: (problem, verdict) of every draw. Half of the sample goes to accepted draws of problems with 1 to FEW
     correct, the rest in equal parts to the other strata; what a stratum is too small for goes to the others.
+    Raises ValueError where there are more strata than `count`.
     """
     correct = Counter(problem for problem, verdict in verdicts if verdict == "correct")
     places: dict[str, list[int]] = defaultdict(list)
@@ -101,9 +102,11 @@ def _shares(sizes: dict[str, int], count: int) -> dict[str, int]:
     >>> _shares({ACCEPTED_FEW: 3, ACCEPTED: 100, WRONG: 100}, 20)
     {'accepted, of 1 to 5 correct': 3, 'accepted, of more': 9, 'rejected, of more': 8}
     """
+    if count < len(sizes):
+        raise ValueError(f"expected at least {len(sizes)}, one for each kind of verdict in the file")
     shares = dict.fromkeys(sizes, 0)
-    if ACCEPTED_FEW in sizes:
-        shares[ACCEPTED_FEW] = min(sizes[ACCEPTED_FEW], math.ceil(count * FIRST))
+    if ACCEPTED_FEW in sizes:  # every other stratum gets one at least
+        shares[ACCEPTED_FEW] = min(sizes[ACCEPTED_FEW], math.ceil(count * FIRST), count - len(sizes) + 1)
     left = count - sum(shares.values())
     while left > 0 and (open_ones := [name for name in sizes if shares[name] < sizes[name]]):
         # the emptiest first, so that the others catch up before the first one gets more
@@ -120,10 +123,17 @@ def strata_of(rows: Iterable[dict[str, Any]], place: str) -> list[Stratum]:
     """The strata of a judged sheet. Raises InputError for a row that is not judged, naming it."""
     sizes: dict[str, int] = {}
     judged, wrong = Counter(), Counter()
+    rows = list(rows)
+    open_rows = [number for number, row in enumerate(rows, start=1) if row.get("judged_correct") is None]
     for number, row in enumerate(rows, start=1):
         name, verdict = row.get("stratum"), row.get("judged_correct")
         if name not in ORDER or not isinstance(row.get("stratum_size"), int):
             raise InputError(f"{place}:{number}: no row of an audit sheet; expected what `verify --audit` wrote")
+        if verdict is None:
+            raise InputError(
+                f"{place}:{number}: key 'judged_correct': not judged yet, as {len(open_rows)} of {len(rows)} rows; "
+                "expected true or false"
+            )
         if not isinstance(verdict, bool):
             raise InputError(f"{place}:{number}: key 'judged_correct': expected true or false, got {verdict!r}")
         sizes[name] = row["stratum_size"]

@@ -3,6 +3,7 @@ back."""
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import statistics
@@ -16,10 +17,7 @@ from explore_rl.problems.rows import read_rows
 from explore_rl.types import Problem
 from explore_rl.verifiers import audit
 
-INSTRUCTION = (
-    "set judged_correct to true or false in every row: is the completion's final answer right? "
-    "Do not look at the verdict"
-)
+INSTRUCTION = "set judged_correct to true or false in every row: is the completion's final answer right?"
 DRAWN = (
     "stratified by verdict and by correct draws of the problem, reweighted; "
     "the counts are of the plain sample that says as much"
@@ -32,7 +30,10 @@ def write_sheet(file: str, problems: dict[str, Problem], *, count: int, seed: in
         raise InputError(f"--audit {count}: expected at least 1")
     # only what is needed to draw is kept of the rows that are not drawn
     verdicts = [(_problem_id(row), _verdict(row)) for row in read_rows(file)]
-    drawn = {place: (name, size) for place, name, size in audit.draw(verdicts, count, seed)}
+    try:
+        drawn = {place: (name, size) for place, name, size in audit.draw(verdicts, count, seed)}
+    except ValueError as error:
+        raise InputError(f"--audit {count}: {error}") from None
     if not drawn:
         raise InputError(f"{file}: holds no verdict that is correct, wrong or no_answer")
     order = {place: rank for rank, place in enumerate(drawn)}
@@ -62,14 +63,23 @@ def _sheet_row(row: Any, problems: dict[str, Problem], *, name: str, size: int, 
         "reference": problem.answer,
         "completion": row.need("completion", str, what="the text of the completion"),
         "judged_correct": None,
-        "answer": row.values.get("answer"),
         "row": row.number,
-        "stratum": name,
-        "stratum_size": size,
-        "draws_per_problem": draws,
         "verifier": problem.verifier,
-        "verdict": _verdict(row),
+        # not to be seen while judging: it says what the verifier said
+        "sealed": _seal({"stratum": name, "stratum_size": size, "draws_per_problem": draws, "verdict": _verdict(row)}),
     }
+
+
+def _seal(content: dict[str, Any]) -> str:
+    return base64.b64encode(json.dumps(content).encode()).decode()
+
+
+def _opened(values: dict[str, Any]) -> dict[str, Any]:
+    """A row of a sheet with what was sealed; as it is if nothing was."""
+    try:
+        return {**values, **json.loads(base64.b64decode(str(values.get("sealed")), validate=True))}
+    except ValueError:
+        return values
 
 
 def _problem_id(row: Any) -> str:
@@ -91,7 +101,7 @@ def _verdict(row: Any) -> str:
 
 def report(sheet: str, verifier: str | None, *, out: Path, level: float = 0.95) -> None:
     """What a judged sheet says, printed and written. Raises InputError where a row is not judged."""
-    rows = [row.values for row in read_rows(sheet)]
+    rows = [_opened(row.values) for row in read_rows(sheet)]
     strata = audit.strata_of(rows, sheet)
     found = audit.rates(strata, level)
     accepted, rejected = found.accepted_if_wrong, found.rejected_if_right

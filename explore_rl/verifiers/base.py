@@ -37,6 +37,8 @@ VERIFIERS = {
     "code": "explore_rl.verifiers.code:CodeVerifier",
     "judge": "explore_rl.verifiers.judge:JudgeVerifier",
     "countdown": "explore_rl.verifiers.countdown:CountdownVerifier",
+    "worked": "explore_rl.verifiers.worked:WorkedVerifier",
+    "worked_evaluation": "explore_rl.verifiers.worked:WorkedEvaluationVerifier",
     "gym": "explore_rl.verifiers.gym:GymVerifier",
 }
 PLUGIN = (

@@ -11,7 +11,7 @@ from explore_rl.types import Problem, Verdict
 from explore_rl.verifiers.base import correct, no_answer, wrong
 from explore_rl.verifiers.extract import EXTRACTIONS, Extraction, final_answers, last_boxed, settled, stated_line
 
-_WRAPPING = re.compile(r"\\(?:text|mathrm|mathbf|textbf|boxed)\s*\{|[{}$*\\\[\]\"“”'`<>_]")
+_WRAPPING = re.compile(r"\\(?:text|mathrm|mathbf|textbf|boxed)\s*\{|[{}$*\\\[\]\"“”'`<>⟨⟩«»_]")
 _NOT = re.compile(
     r"\b(?:not|never|neither|nor|wrong|incorrect|false|no|rule[sd]?\s+out|ruling\s+out|eliminat\w*|exclud\w*"
     r"|reject\w*|discard\w*|unlikely"
@@ -88,19 +88,12 @@ class ChoiceVerifier:
 
     def _options(self, problem: Problem) -> dict[str, str | None]:
         """letter -> the option's text, None where it is not known."""
-        choices = problem.metadata.get("choices", problem.metadata.get("options"))
-        if (
-            isinstance(choices, dict)
-            and choices
-            and all(isinstance(k, str) and len(k) == 1 and k.isalpha() for k in choices)
-        ):
-            return {letter.upper(): str(text) for letter, text in choices.items()}
-        if isinstance(choices, (list, tuple)) and 0 < len(choices) <= 26:
-            return dict(zip(string.ascii_uppercase, map(str, choices), strict=False))
-        return dict.fromkeys(self.letters)
+        return {**listed_options(problem)} or dict.fromkeys(self.letters)
 
     def _gold(self, problem: Problem, options: dict[str, str | None]) -> str:
         answer: Any = problem.answer
+        if isinstance(answer, float) and answer.is_integer():  # a column with gaps holds its whole numbers as floats
+            answer = int(answer)
         if isinstance(answer, int) and not isinstance(answer, bool) and 0 <= answer < len(options):
             return list(options)[answer]
         letter = _letter(answer, options) if isinstance(answer, str) else None
@@ -114,6 +107,25 @@ class ChoiceVerifier:
                 f"option's text, got {answer!r}{hint}"
             )
         return letter
+
+
+def listed_options(problem: Problem) -> dict[str, str]:
+    """letter -> text of the options that a problem lists; empty if it lists none.
+
+    metadata["choices"] or ["options"]: a list, a mapping of letters, or {"label": letters, "text": texts} (ARC).
+    """
+    choices = problem.metadata.get("choices", problem.metadata.get("options"))
+    if isinstance(choices, dict) and isinstance(choices.get("text"), (list, tuple)):
+        labels, choices = choices.get("label"), choices["text"]
+        if isinstance(labels, (list, tuple)) and len(labels) == len(choices):
+            choices = dict(zip(map(str, labels), choices, strict=True))
+    if isinstance(choices, dict) and choices and all(len(str(k)) == 1 and str(k).isalpha() for k in choices):
+        return {str(letter).upper(): str(text) for letter, text in choices.items()}
+    if isinstance(choices, dict) and list(map(str, choices)) == [str(i + 1) for i in range(len(choices))]:
+        return dict(zip(map(str, choices), map(str, choices.values()), strict=True))  # ARC numbers some of them
+    if isinstance(choices, (list, tuple)) and 0 < len(choices) <= 26:
+        return dict(zip(string.ascii_uppercase, map(str, choices), strict=False))
+    return {}
 
 
 _DENIED = re.compile(
@@ -214,7 +226,7 @@ def _second_letter(rest: str, mark: str, *, options: dict[str, str | None]) -> b
 def _letter_last(text: str, options: dict[str, str | None]) -> str | None:
     """ "10 mg (B)", "10 mg, which is option B", "I think it is B"."""
     letters = "".join(options)
-    behind = re.fullmatch(rf"(.*\S)\s*[-–—,:]\s*([{letters}])", text, re.DOTALL)
+    behind = re.fullmatch(rf"(.*\S)(?:\s*[-–—,:]\s*|\s+)([{letters}])", text, re.DOTALL)
     option = options[behind[2]] if behind else None
     if behind and option is not None and _plain(behind[1]) == _plain(option):
         return behind[2]
@@ -255,8 +267,14 @@ def _stated(text: str, options: dict[str, str | None]) -> str | None:
     last = re.sub(rf"(?i)\b(is|be)\s+{_SURE},?\s+", r"\1 ", last)
     letters = "".join(options)
     bare = last.strip("*_ ")
-    if found := re.fullmatch(rf"\(?([{letters}])\)?[.:]?|(?i:option|choice)\s*\(?([{letters}])\)?\.?", bare):
+    if found := re.fullmatch(
+        rf"(?:(?i:so|thus|hence|therefore),?\s+)?\(?([{letters}])\)?[.:]?|(?i:option|choice)\s*\(?([{letters}])\)?\.?",
+        bare,
+    ):
         return found[1] or found[2]
+    # the completion is one option and nothing else: "d", "b. 4"
+    if found := re.fullmatch(rf"\(?([{letters}])(?:\)?|[).:]\s.{{1,100}})", text.strip(), re.IGNORECASE):
+        return found[1].upper() if len(text.strip()) < 4 else text.strip()
     letter = rf"[\s*(\[\"'“]*([{letters}])\b(?!['’])"
     forms = [
         rf"(?i:correct|right|best|final)\s+(?i:{_NAMED})\s+(?i:is|must\s+be"
@@ -265,6 +283,7 @@ def _stated(text: str, options: dict[str, str | None]) -> str | None:
         rf"|best|answer|true)\b",
         rf"(?i:choose|chose|pick|select|go\s+with|going\s+with|settle\s+on|answer|is|be)\s+(?i:option"
         rf"|choice)\s*{letter}",
+        rf"(?i:choose|chose|pick|select|go\s+with|going\s+with|settle\s+on){letter}[\s*)\].]*(?:$|\s[-–—])",
         rf"^(?i:\s*(?:it\s+is\s+)?(?:option|choice))\s*{letter}[\s*)\].]*$",
     ]
     mentions, stated = set(), set()

@@ -26,23 +26,23 @@ from typing import Any
 
 from analysis.errors import InputError
 from explore_rl.types import Problem, Status, Verdict
-from explore_rl.verifiers import code_prelude, code_tests
+from explore_rl.verifiers import code_prelude
 from explore_rl.verifiers.base import Limits, correct, failed, no_answer, timed_out, wrong
+from explore_rl.verifiers.code_asserts import run_asserts
+from explore_rl.verifiers.code_compare import compare_output, compare_result
 from explore_rl.verifiers.code_prelude import RECURSION_LIMIT, Interpreter
 from explore_rl.verifiers.code_tests import Asserts, Cases, read_tests
 from explore_rl.verifiers.extract import settled
-from explore_rl.verifiers.sandbox import (
-    Isolation,
+from explore_rl.verifiers.sandbox import Isolation, Program, isolation
+from explore_rl.verifiers.sandbox_limits import (
     NotPlainResult,
-    Program,
     ProgramEnded,
     ProgramRaised,
     SandboxFault,
     SandboxLimits,
     Starved,
-    isolation,
-    run_script,
 )
+from explore_rl.verifiers.sandbox_script import run_script
 
 
 @dataclass(kw_only=True)
@@ -147,12 +147,12 @@ class CodeVerifier:
                 program.define()
             except (ProgramRaised, ProgramEnded) as error:
                 return wrong(code, reason=str(error))
-            outcome = code_tests.run_asserts(tests, program.call, partial=self.partial)
-        if outcome.fault:
-            return failed(f"the tests cannot run: {outcome.fault}")
-        if not outcome.failure:
+            run = run_asserts(tests, program.call, partial=self.partial)
+        if run.fault:
+            return failed(f"the tests cannot run: {run.fault}")
+        if not run.failure:
             return correct(code)
-        return wrong(code, score=outcome.share if self.partial else 0.0, reason=outcome.failure)
+        return wrong(code, score=run.share if self.partial else 0.0, reason=run.failure)
 
     # --- input and output ---
 
@@ -163,14 +163,14 @@ class CodeVerifier:
                 raise Starved(
                     f"{number - 1} of {len(tests.cases)} cases took more than {self.total_time_s:g} s together"
                 )
-            problem = self._one_case(code, tests, given=given, expected=expected)
-            held += not problem
+            reason = self._one_case(code, tests, given=given, expected=expected)
+            held += not reason
             failure = failure or (
-                f"case {number} of {len(tests.cases)}: {problem}" if problem and len(tests.cases) > 1 else problem
+                f"case {number} of {len(tests.cases)}: {reason}" if reason and len(tests.cases) > 1 else reason
             )
             # without partial credit the first failure decides; a program that needs all its time once is not tried on
             # every other case
-            if problem and (not self.partial or problem.startswith("time limit")):
+            if reason and (not self.partial or reason.startswith("time limit")):
                 break
         if not failure:
             return correct(code)
@@ -186,10 +186,10 @@ class CodeVerifier:
                 )
                 if done.exit_code:
                     return _last_line(done.stderr) or f"exit code {done.exit_code}"
-                return code_tests.compare_output(done.stdout, expected, tolerance=self.float_tolerance)
+                return compare_output(done.stdout, expected, tolerance=self.float_tolerance)
             with Program(code, "calls", self.program_limits, self.held_by, interpreter) as program:
                 program.define()
-                return code_tests.compare_result(
+                return compare_result(
                     program.call(tests.function, tuple(given)), expected, tolerance=self.float_tolerance
                 )
         except NotPlainResult as error:

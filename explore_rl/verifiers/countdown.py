@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 
+from analysis.errors import InputError
 from explore_rl.lab import countdown
 from explore_rl.types import Problem, Verdict
 from explore_rl.verifiers.base import correct, no_answer, wrong
@@ -21,6 +22,16 @@ class CountdownVerifier:
     `answer` is the completion; `mode` its canonical form, also for a wrong expression over the right numbers. Some
     twenty microseconds an answer.
     """
+
+    def check(self, problem: Problem) -> None:
+        """Raises InputError if the problem's answer is not of this form."""
+        answer = problem.answer
+        whole = [*answer.get("numbers", ()), answer.get("target")] if isinstance(answer, dict) else [None]
+        if len(whole) < 2 or not all(isinstance(number, int) and not isinstance(number, bool) for number in whole):
+            raise InputError(
+                f"problem {problem.id}: the countdown verifier needs an answer with numbers and target, whole numbers, "
+                f"got {answer!r}"
+            )
 
     def __call__(self, completion: str, problem: Problem, *, truncated: bool = False) -> Verdict:
         if truncated:

@@ -28,13 +28,17 @@ EXTRACTIONS = get_args(Extraction)
 MAX_ANSWER = 2000  # characters; a longer one is not a final answer
 MAX_PARTS = 32  # boxes
 
-_THOUGHT_END = re.compile(r"</(?:think|thinking|thought)>|<\|end_of_thought\|>|◁/think▷", re.IGNORECASE)
-_THOUGHT_START = re.compile(r"<(?:think|thinking|thought)>|<\|begin_of_thought\|>|◁think▷", re.IGNORECASE)
-# by pattern: <|eot_id|>, <|endoftext|>, <|assistant_end|>, <turn|>, ...; marks of a thought or a box are none
+_THINK = r"(?:seed:)?(?:think|thinking|thought|reasoning)"
+_THOUGHT_END = re.compile(
+    rf"</{_THINK}>|<\|end_of_thought\|>|◁/think▷|\[/THINK\]|<\|channel\|>final(?:<\|message\|>)?", re.IGNORECASE
+)
+_THOUGHT_START = re.compile(
+    rf"<{_THINK}>|<\|begin_of_thought\|>|◁think▷|\[THINK\]|<\|channel\|>analysis", re.IGNORECASE
+)
+# any <|token|> or <｜token｜>, but the marks of a thought, a box or a channel
 _END_TOKEN = re.compile(
-    r"<\|(?!end_(?:of_)?(?:thought|think|box|header)|begin)(?:[a-z]{1,20}_){0,3}"
-    r"(?:im_end|im_start|eo[tmsd]|end|stop|return|pad|user|human|system|start_header)[a-z_]{0,24}\|>"
-    r"|<\|?(?:end_of_|start_of_)?turn\|?>|</s>|<(?:eo[tsd]|pad|end_of_utterance)>|\[/?INST\]|\[EOS\]"
+    r"<\|(?!end_(?:of_)?(?:thought|think|box|header)|begin|channel|message)[a-z0-9_]{1,40}\|>"
+    r"|<\|?(?:end_of_|start_of_)?turn\|?>|</s>|<(?:eo[tsd]|pad|end_of_utterance|0x[0-9A-F]{2})>|\[/?INST\]|\[EOS\]"
     r"|<｜(?:end[^｜<>]{0,30}|User|Assistant)｜>",
     re.IGNORECASE,
 )
@@ -47,14 +51,19 @@ _TURN_START = re.compile(
 _ANSWER_TAG = re.compile(r"<answer>(.*?)(?:</answer>|\Z)", re.DOTALL | re.IGNORECASE)
 _BOX = re.compile(r"\\(?:boxed|framebox|fbox)\s{0,8}(?=[{\s0-9A-Za-z\\-])")
 _PLACEHOLDER = re.compile(
-    r"[\s.…_]*|\\[lc]?dots|(?:\\text\s*\{)?\s*(?:your |the |final )*answer(?: here)?\s*\}?", re.IGNORECASE
+    r"(?:[\s.…_~]|\\[,;:! ]|\\(?:[lc]?dots|q?quad|square|Box)(?![a-z]))*"
+    r"|(?:\\text\s*\{)?\s*[\[<(]?\s*(?:your |the |final )*(?:answer|result|solution|value)(?: goes)?(?: here)?"
+    r"\s*[\]>)]?\s*\}?",
+    re.IGNORECASE,
 )
 _HASHES = re.compile(r"####[ \t]{0,8}(?=\S)")
 # runs of blanks are bounded, or a text of blanks would take quadratic time
 _ANSWER_IS = re.compile(
     r"(?i:\banswers?\b)(?:[ \t]{1,4}(?i:to|of|for)[ \t]{1,4}(?i:the|this|that)[ \t]{1,4}[A-Za-z]{1,20})?[ "
     r"\t]{0,4}(?:\*\*|__)?[ \t]{0,4}"
-    r"(?:(?i:is|are|equals|would be|should be|must be)\b[ \t]{0,4}:?|:|=)[ \t]{0,4}(?:\*\*|__)?:?\s{0,8}(?=\S)"
+    r"(?:(?i:is|are|equals|(?:would|should|must|will|has to) be|(?:comes|works|turns) out (?:to be|to|as)|comes to"
+    r"|becomes)\b"
+    r"[ \t]{0,4}:?|:|=|[-–—](?=[ \t]))[ \t]{0,4}(?:\*\*|__)?:?\s{0,8}(?=\S)"
 )
 _HEADING = re.compile(
     r"^[ \t#*_]{0,12}(?:the[ \t])?(?:final[ \t])?(?:answer|result)[ \t*_:#]{0,12}$\s{0,16}(?=\S)",
@@ -197,7 +206,8 @@ def last_boxed(text: str) -> str | None:
     while openings and len(parts) < MAX_PARTS:
         before, brace = openings.pop()
         content = _content(text, brace, stop=start)
-        joined = _between(text[brace + _length(text, brace, stop=start) : start]) if content else None
+        said = content and not _PLACEHOLDER.fullmatch(content)
+        joined = _between(text[brace + _length(text, brace, stop=start) : start]) if said else None
         if not content or joined is None:
             break
         parts.insert(0, content)

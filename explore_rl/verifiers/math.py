@@ -11,9 +11,12 @@ from analysis.errors import InputError
 from explore_rl.types import Problem, Verdict
 from explore_rl.verifiers.base import correct, no_answer, wrong
 from explore_rl.verifiers.extract import EXTRACTIONS, Extraction, final_answer
+from explore_rl.verifiers.math_brackets import Unbalanced
 from explore_rl.verifiers.math_dress import squeezed, undress
-from explore_rl.verifiers.math_equal import Tolerance, key, same
-from explore_rl.verifiers.math_forms import Unbalanced, parse
+from explore_rl.verifiers.math_equal import same
+from explore_rl.verifiers.math_forms import parse
+from explore_rl.verifiers.math_keys import key
+from explore_rl.verifiers.math_scalars import Tolerance
 from explore_rl.verifiers.math_values import Listing, Number, Value, Words
 
 logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that it has no time limit of its own: the pool has

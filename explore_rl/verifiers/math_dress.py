@@ -54,14 +54,22 @@ def _compiled(rules: list[tuple[str, _Replacement]]) -> list[tuple[re.Pattern[st
     return [(re.compile(pattern), replacement) for pattern, replacement in rules]
 
 
+# any real constant c
+_WHATEVER = (
+    r"(?:any|all|every|some|arbitrary|each)\b(?:[\s,}]|\b[a-zA-Z]\b|\b(?:real|complex|positive|nonzero|natural|integers?|constants?|numbers?|values?)\b"
+    r"|\\in\s*\\mathbb\s*\{[RZQCN]\})*"
+)
 # For a text with a backslash.
 _LATEX = _compiled([
+    (r"^\\(?:text|textbf|mathrm|mathbf)\s*\{\s*\([A-E]\)\s*\}(?:[~\s]|\\[ ,;:]|\\q?quad)*(?=\S)", ""),  # (B) 12
+    (r"\\(?:underline|uline|colorbox\s*\{[a-z]*\}|textcolor\s*\{[a-z]*\})(?=\s*\{)|\\color\s*\{[a-z]*\}", ""),
     (r"\\!\s*", ""),
-    (r"\{,\}", ","),
     (r"\\(?:left|right|[bB]igg?[lr]?)(?![a-zA-Z])\s*\.?", ""),
     (r"\\(?:displaystyle|textstyle|limits|nolimits|mathstrut|hfill|newline|boxed|bf|it)(?![a-zA-Z])", " "),
     (r"\\[dtc]frac(?![a-zA-Z])", r"\\frac"),
-    (r"\\[dt]binom", r"\\binom"),
+    (r"\\[lcd]?dots[bcmio]?(?![a-zA-Z])", r"\\ldots"),
+    # f(x) = cx for any c
+    (rf",?\s*(?:{TEXT_COMMANDS}\s*\{{\s*,?\s*)?\b(?:for|where)\s+{_WHATEVER}$", ""),
     (r"\\(?:geqslant|geqq|ge)(?![a-zA-Z])", r"\\geq"),
     (r"\\(?:leqslant|leqq|le)(?![a-zA-Z])", r"\\leq"),
     (r"\\ne(?![a-zA-Z])", r"\\neq"),
@@ -87,43 +95,40 @@ _LATEX = _compiled([
     (rf"{TEXT_COMMANDS}\s*\{{\s*(max|min)\s*\}}(?=\s*[({{\\_])", r"\\\1 "),
     # text without a letter is no text: \text{13}, \text{:}
     (rf"{TEXT_COMMANDS}\s*\{{([^{{}}A-Za-zµΩÅ%‰°]*)\}}", r"\1"),
-    (r"\\exp\s*\{", r"e^{"),
-    (r"\\sqrt\s*\[\s*2\s*\]", r"\\sqrt"),
     (r"\\(?:degree|degrees)(?![a-zA-Z])", r"^{\\circ}"),
     (r"\\(?:quad|qquad|enspace|thinspace)(?![a-zA-Z])|\\[,;:>\s]", " "),
-    (r"\\(?:qquad|quad)", " "),
     (r"\\%", "%"),
     (r"\\AA(?![a-zA-Z])|\\mathring\s*\{?A\}?|\\r\s*\{A\}", "Å"),
     (rf"{TEXT_COMMANDS}\s*\{{\s*([kMGTmµ]?)\s*\}}\s*(?:\\Omega|Ω)(?![a-zA-Z])", r"\\text{\1Ω}"),
-    (r"\\#", "#"),
     (rf"{TEXT_COMMANDS}\s*\{{\s*(\\(?:pi|theta|alpha|beta|gamma|delta|lambda|phi|omega|infty))\s*\}}", r"\1 "),
     (r"\\frac\s*(\\[a-z]+)\s*(?=\d|\{|\\)", r"\\frac{\1}"),
     (r"\\frac\s*(\d)\s*(\d)", r"\\frac{\1}{\2}"),
     (r"\\frac\s*(\d)\s*\{", r"\\frac{\1}{"),
     (r"(\\frac\s*\{[^{}]{1,200}\})\s*(\d|[a-zA-Z])", r"\1{\2}"),
-    (r"\\sqrt\s*(\d|[a-zA-Z])", r"\\sqrt{\1}"),
     (r"\\bar\s*\{?(\d{1,40})\}?", r"\\overline{\1}"),
     (r"((?:\\dot\s*\{\d\})+)(?!\d)", lambda match: r"\overline{" + re.sub(r"\D", "", match[1]) + "}"),
 ])  # fmt: skip
 # For any text.
 _PLAIN = _compiled([
-    (r"!=", r"\\neq "),
+    (r"(?<![\d)])!=", r"\\neq "),  # 4!=24 holds a factorial
     (r"<=", r"\\leq "),
     (r">=", r"\\geq "),
     (rf"\bnp\.({_FUNCTIONS}|sqrt)\b", r"\\\1"),
     (r"(?<![\\a-zA-Z])sqrt\s*\(([^()]{1,60})\)", r"\\sqrt{\1}"),
     (r"√\s*\(([^()]{1,60})\)", r"\\sqrt{\1}"),
     (r"√\s*(\d{1,20}|[a-zA-Z])", r"\\sqrt{\1}"),
+    (r"∛\s*\(?(\d{1,20}|[a-zA-Z])\)?", r"\\sqrt[3]{\1}"),
     (rf"(?<![\\a-zA-Z])({_FUNCTIONS})(?=\s*\(|\s+\d|\s*\\pi)", r"\\\1 "),
     (r"(?<![\\a-zA-Z\d])(?<!\d\s)(max|min)(?=\s*\()", r"\\\1 "),
     (r"(?<![\\a-zA-Z])pi(?![a-zA-Z])", r"\\pi"),
     (r"(?<![\\a-zA-Z])(?:inf|infinity|infty|oo)(?![a-zA-Z])", r"\\infty"),
     (r"(?<=\d)\s*([kMGTmµ])\s*(?:\\Omega(?![a-zA-Z])|Ω)", r" \\text{\1Ω}"),
     (r"\*\*", "^"),
+    (r"(?:\{\}\s*)?[_^]\s*\{?(\d+)\}?\s*C_?\s*\{?(\d+)\}?", r"\\binom{\1}{\2}"),  # _6C_2
     (rf"(?<=\d)\s+and\s+({'|'.join(_FRACTIONS)})\b", lambda match: _FRACTIONS[match[1]]),
     (r"\*", r"\\cdot "),
     (r"(?i)(?<=[\d})])\s*(?:\\(?:text|mathrm|mbox)\s*\{\s*)(?:percent|per\s?cent|pct\.?|%)\s*\}", "%"),
-    (r"(?i)(?<=[\d})])\s*(?:percent|per\s?cent|pct)\b\.?", "%"),
+    (r"(?i)(?<=[\d})])\s*(?:percent|percentage(?!\s+point)|per\s?cent|pct)\b\.?", "%"),
 ])  # fmt: skip
 _SEPARATORS = re.compile(
     r"\\(?:text|mathrm|textrm|mbox)\s*\{\s*,?\s*(?:and|or)\s*,?\s*\}|(?<=[\s\d})\]$])(?:and|or)(?=[\s\d({\[$\\-])"
@@ -162,7 +167,8 @@ def undress(text: str) -> str:
         text = f"{date[2] or date[3]} {date[1] or date[4]}"
     if "&" in text and "\\begin" not in text:
         text = text.replace("&", " ")
-    return text.replace("\uffff", "\\\\").strip().rstrip(".;:,").strip()
+    text = text.replace("\uffff", "\\\\").strip().removesuffix("\\\\")
+    return text.strip() if text.endswith("...") and text[-4:-3].isdigit() else text.strip().rstrip(".;:,").strip()
 
 
 def _money(text: str) -> str:

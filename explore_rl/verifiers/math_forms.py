@@ -19,12 +19,35 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from explore_rl.verifiers.math_dress import MONEY, TEXT_COMMANDS, compact, separated, undress
+from explore_rl.verifiers.math_brackets import (
+    bracket_at,
+    closes_at_end,
+    inward,
+    sides_of,
+    split,
+    split_at,
+    unwrap,
+)
+from explore_rl.verifiers.math_dress import MONEY, compact, separated, undress
+from explore_rl.verifiers.math_labels import (
+    INFINITY,
+    LETTER,
+    MINUS_INFINITY,
+    WORDY,
+    each_name,
+    flat,
+    is_letter,
+    is_worded_label,
+    label_of,
+    operation,
+    together,
+    with_label,
+    without,
+)
 from explore_rl.verifiers.math_numbers import read_number
 from explore_rl.verifiers.math_phrases import read_joined
 from explore_rl.verifiers.math_single import read_single
 from explore_rl.verifiers.math_values import (
-    Assignments,
     Chain,
     Expression,
     Labelled,
@@ -36,7 +59,6 @@ from explore_rl.verifiers.math_values import (
     RealSet,
     Relation,
     Sequence,
-    SetOperation,
     Value,
 )
 
@@ -44,34 +66,13 @@ MAX_PARTS = 200
 MAX_DEPTH = 4
 
 
-class Unbalanced(ValueError):
-    """The answer has a bracket too few or too many: most likely it was cut off."""
-
-
-_LETTER = (
-    r"(?:[A-Za-z]|\\(?:alpha|beta|gamma|delta|epsilon|varepsilon|theta|lambda|mu|nu|xi|rho|sigma|tau|phi|varphi"
-    r"|chi|psi|omega|ell"
-    r"|Delta|Omega|Gamma))"
-)
-_INDEX = r"(?:_(?:\{[^{}=]{1,20}(?:\{[^{}]{0,20}\})?[^{}=]{0,10}\}|[A-Za-z0-9]|\\[a-z]+))?"
-_LABEL = re.compile(
-    rf"(?P<value>{_LETTER}{_INDEX}\(-?\d+(?:[./]\d+)?\)|P\([A-WYZ][^()=]{{0,20}}\))"
-    rf"|(?P<name>{_LETTER}{_INDEX}'*)(?:\((?P<variable>{_LETTER}(?:,{_LETTER}){{0,3}})\))?"
-    rf"|\((?P<tuple>{_LETTER}{_INDEX}(?:,{_LETTER}{_INDEX}){{1,5}})\)"
-    rf"|(?P<angle>(?:\\angle|\\triangle|m\\angle)[A-Z0-9_{{}}]{{1,20}}|[A-Z]{{2}})"
-)
-_WORD_LABEL = re.compile(
-    rf"(?:{TEXT_COMMANDS}\s*\{{\s*([A-Za-z][A-Za-z ]{{1,40}})\s*\}}|([A-Za-z]{{3,}}(?: [A-Za-z]{{2,}}){{0,4}}))"
-)
-_WORDY = re.compile(rf"{TEXT_COMMANDS}\s*\{{([^{{}}]*)\}}")
-_RELATIONS = re.compile(r"\\leq(?![a-z])|\\geq(?![a-z])|\\neq(?![a-z])|\\in(?![a-z])|\\approx(?![a-z])|=|<|>")
 _FLIPPED = {"<": ">", ">": "<", r"\leq": r"\geq", r"\geq": r"\leq", "=": "=", r"\neq": r"\neq"}
 _MATRIX = re.compile(r"\\begin\{([pbvBV]?matrix|smallmatrix|array)\}(?:\{[^{}]*\})?(.*)\\end\{\1\}", re.DOTALL)
 _BRACKETED_ARRAY = re.compile(
     r"[(\[]\s*(\\begin\{(?:array|smallmatrix|matrix)\}.*\\end\{(?:array|smallmatrix|matrix)\})\s*[)\]]", re.DOTALL
 )
-_BUILDER = re.compile(rf"\s*({_LETTER})\s*(?:\\in\s*\\mathbb\{{R\}})?\s*(?:\||:)\s*(.+)", re.DOTALL)
-_FAMILY = re.compile(rf"(.+?)\s*(?:\||:)\s*({_LETTER})\s*\\in\s*\\mathbb\s*\{{?\s*([ZNQ])\s*\}}?", re.DOTALL)
+_BUILDER = re.compile(rf"\s*({LETTER})\s*(?:\\in\s*\\mathbb\{{R\}})?\s*(?:\||:)\s*(.+)", re.DOTALL)
+_FAMILY = re.compile(rf"(.+?)\s*(?:\||:)\s*({LETTER})\s*\\in\s*\\mathbb\s*\{{?\s*([ZNQ])\s*\}}?", re.DOTALL)
 _CONDITIONS = re.compile(
     r"(?:\\(?:text|mathrm|mbox)\s*\{\s*,?\s*(and|or)\s*\}|(?<=[\s\d})\]])(and|or)(?=[\s\\(a-zA-Z]))"
 )
@@ -85,17 +86,20 @@ _ALL_REALS = re.compile(
 _EMPTY_SET = re.compile(r"\\emptyset|\\\{\\\}|(?:the)?emptyset|(?:there(?:is|are))?no(?:real)?solutions?", re.I)
 # a number with separators of thousands before (or with a currency before) its unit
 _THOUSANDS = re.compile(rf"^[+-]?\s*[{MONEY}]?\s*\d{{1,3}}(?:,\d{{3}})+(?![\d,])(?=[^,]*$)")
-_INFINITY, _MINUS_INFINITY = Expression(r"\infty"), Expression(r"-\infty")
+# a system, line by line: {x = 2, y = 9
+_SYSTEM = re.compile(
+    r"(?:\\\{)?\s*\\begin\{(cases|aligned|array|gathered)\}(?:\{[lcr|\s]*\})?(?P<lines>.*)\\end\{\1\}", re.DOTALL
+)
 
 
 def parse(text: str) -> Value:
     """Raises Unbalanced."""
-    return read(undress(text))
+    return read(inward(undress(text)))
 
 
 def read(text: str, deep: int = 0) -> Value:
     """The value of an undressed text."""
-    text = _unwrap(text.strip())
+    text = unwrap(text.strip())
     # A whole number with separators of thousands, before commas are taken to separate answers.
     if deep == 0 and (number := read_number(text)) is not None:
         return number
@@ -103,6 +107,10 @@ def read(text: str, deep: int = 0) -> Value:
         text = _THOUSANDS.sub(lambda match: match.group().replace(",", ""), text)
     if deep > MAX_DEPTH:
         return Expression(text)
+    if (system := _SYSTEM.fullmatch(text)) and all(
+        "=" in line for line in system["lines"].split(r"\\") if line.strip()
+    ):
+        text = system["lines"].replace(r"\\", ",").replace("&", " ")
     if (joined := read_joined(text)) is not None:
         return read(joined, deep + 1) if isinstance(joined, str) else joined
     if (special := _named_set(text)) is not None:
@@ -111,11 +119,11 @@ def read(text: str, deep: int = 0) -> Value:
     if ("and" in text or "or" in text) and (conditions := _conditions(text, deep)) is not None:
         return conditions
     text = separated(text) if r"\begin" not in text else text
-    parts = split(text, ",;")
+    parts = [each for part in split(text, ",;") for each in each_name(part)]
     if len(parts) > 1:
         if len(parts) > MAX_PARTS:
             return Expression(text)
-        return _together(text, [read(part, deep + 1) for part in parts])
+        return together(text, [read(part, deep + 1) for part in parts])
     if r"\cup" in text or r"\setminus" in text or "\\cap" in text:
         if (operation := _set_operation(text, deep)) is not None:
             return operation
@@ -128,43 +136,17 @@ def read(text: str, deep: int = 0) -> Value:
     return read_single(text)
 
 
-def split(text: str, separators: str) -> list[str]:
-    """At every separator outside brackets. ( [ { may be closed by any of ) ] }, as in half-open intervals. Raises
-    Unbalanced."""
-    return _split(text, rf"[{separators}]")
-
-
-def _split(text: str, separator: str) -> list[str]:
-    parts, depth, start = [], 0, 0
-    for match in re.finditer(rf"(?P<at>{separator})|\\[a-zA-Z]+|\\.|[()\[\]{{}}]", text):
-        token = match.group()
-        if match["at"]:
-            if depth == 0:
-                parts.append(text[start : match.start()])
-                start = match.end()
-        elif token in ("(", "[", "{", r"\{", r"\langle"):
-            depth += 1
-        elif token in (")", "]", "}", r"\}", r"\rangle"):
-            depth -= 1
-            if depth < 0:
-                raise Unbalanced("a closing bracket too many")
-    if depth:
-        raise Unbalanced("an opening bracket is never closed")
-    parts.append(text[start:])
-    return [part for part in parts if part.strip()] or [text]
-
-
 # --- sets ------------------------------------------------------------------------------------------------------------
 
 
 def _named_set(text: str) -> Value | None:
     if len(text) > 60:
         return None
-    bare = compact(_WORDY.sub(r"\1", text))
+    bare = compact(WORDY.sub(r"\1", text))
     if _EMPTY_SET.fullmatch(bare):
         return Listing(text, (), braces=True)
     if _ALL_REALS.fullmatch(bare):
-        return RealSet(text, (Piece(_MINUS_INFINITY, _INFINITY, "()"),))
+        return RealSet(text, (Piece(MINUS_INFINITY, INFINITY, "()"),))
     return None
 
 
@@ -176,84 +158,24 @@ def _conditions(text: str, deep: int) -> Value | None:
     parts = _CONDITIONS.sub("\x00", text).split("\x00")
     if len(set(words)) != 1 or any(not _INEQUALITY.search(part) for part in parts):
         return None
-    return _operation(text, words[0], parts=[read(part.strip(" ,"), deep + 1) for part in parts])
+    return operation(text, words[0], parts=[read(part.strip(" ,"), deep + 1) for part in parts])
 
 
 def _set_operation(text: str, deep: int) -> Value | None:
     """A union, intersection or difference; None if the operator stands inside brackets."""
     for operator, word in ((r"\\setminus(?![a-z])", "without"), (r"\\cup(?![a-z])", "or"), (r"\\cap(?![a-z])", "and")):
-        parts = _split(text, operator)
+        parts = split_at(text, operator)
         if len(parts) > 1:
-            return _operation(text, word, parts=[read(part, deep + 1) for part in parts])
+            return operation(text, word, parts=[read(part, deep + 1) for part in parts])
     return None
-
-
-def _operation(text: str, word: str, *, parts: list[Value]) -> Value:
-    """With the label of the parts, where they have one and the same."""
-    labels = {part.label for part in parts if isinstance(part, Labelled)}
-    bare = tuple(part.value if isinstance(part, Labelled) else part for part in parts)
-    operation = SetOperation(text, word, bare)
-    return Labelled(text, labels.pop(), "", operation) if len(labels) == 1 else operation
 
 
 # --- several answers -------------------------------------------------------------------------------------------------
 
 
-def _together(text: str, parts: list[Value]) -> Value:
-    """Answers that stand beside each other: a list, or values of labels."""
-    first = parts[0]
-    labelled = [part for part in parts if isinstance(part, Labelled)]
-    # (x, y) = (1, 2), (3, 4): the labels hold for all
-    if isinstance(first, Assignments) and all(isinstance(part, (Assignments, Sequence)) for part in parts):
-        names = tuple(name for name, _ in first.pairs)
-        return Listing(text, tuple(_named(names, part) or part for part in parts))
-    # n = 2, 3, 4: so does the one of the first
-    if (
-        isinstance(first, Labelled)
-        and labelled == [first]
-        and not any(isinstance(part, (Relation, Assignments)) for part in parts)
-    ):
-        if isinstance(first.value, RealSet):
-            return Listing(text, _flat(parts))
-        return replace(first, text=text, value=Listing(text, _flat([first.value, *parts[1:]])))
-    if len(labelled) < len(parts):
-        return Listing(text, _flat(parts))
-    names = [part.label for part in labelled]
-    if len(set(names)) == 1:
-        if any(isinstance(part.value, (RealSet, SetOperation)) for part in labelled):
-            return _operation(text, "and" if any(r"\neq" in part.text for part in labelled) else "or", parts=parts)
-        return replace(labelled[0], text=text, value=Listing(text, _flat([part.value for part in labelled])))
-    size = len(set(names))
-    if len(names) % size or any(set(names[i : i + size]) != set(names) for i in range(0, len(names), size)):
-        return Listing(text, _flat(parts))
-    systems = [Assignments(text, tuple(map(_pair, labelled[i : i + size]))) for i in range(0, len(names), size)]
-    return systems[0] if len(systems) == 1 else Listing(text, tuple(systems))
-
-
-def _pair(part: Labelled) -> tuple[str, Value]:
-    return part.label, replace(part, label="") if part.variable else part.value
-
-
-def _flat(parts: list[Value]) -> tuple[Value, ...]:
-    r"""The parts of a list within a list (1 \pm 2, 5) belong to it."""
-    nested = (part.parts if isinstance(part, Listing) and not part.braces else (part,) for part in parts)
-    return tuple(value for values in nested for value in values)
-
-
-def _named(names: tuple[str, ...], value: Value) -> Assignments | None:
-    """The sequence as the values of these labels; None if it is not that."""
-    if (
-        isinstance(value, Sequence)
-        and len(value.parts) == len(names) == len(set(names))
-        and value.brackets in ("()", "[]")
-    ):
-        return Assignments(value.text, tuple(zip(names, value.parts, strict=True)))
-    return None
-
-
 def _both_signs(text: str, deep: int) -> Value:
     signs = [text.replace(r"\pm", sign).replace(r"\mp", "-" if sign == "+" else "+") for sign in "+-"]
-    return Listing(text, _flat([read(re.sub(r"(^|[(\[,])\s*\+", r"\1", sign), deep + 1) for sign in signs]))
+    return Listing(text, flat([read(re.sub(r"(^|[(\[,])\s*\+", r"\1", sign), deep + 1) for sign in signs]))
 
 
 # --- relations -------------------------------------------------------------------------------------------------------
@@ -261,7 +183,7 @@ def _both_signs(text: str, deep: int) -> Value:
 
 def _relation(text: str, deep: int) -> Value | None:
     r"""x = 5, f(n) = n, a < x \leq b, x \in S; other equations and inequalities as they are."""
-    sides, operators = _sides(text)
+    sides, operators = sides_of(text)
     while operators and not sides[0] and operators[0] in ("=", r"\approx"):  # "= 5"
         sides, operators = sides[1:], operators[1:]
         if not operators:
@@ -271,12 +193,12 @@ def _relation(text: str, deep: int) -> Value | None:
     # all one way: from small to large
     if set(operators) <= {">", r"\geq"}:
         sides, operators = sides[::-1], [_FLIPPED[operator] for operator in operators[::-1]]
-    labels = [_label(side) for side in sides]
+    labels = [label_of(side) for side in sides]
     if set(operators) <= {"=", r"\approx"}:
         return _equation(text, sides, labels=labels, deep=deep)
     if operators == [r"\in"] and labels[0]:
-        return _with_label(text, labels[0], value=read(sides[1], deep + 1))
-    letters = [None if label and label.re is _LABEL and label["value"] else label for label in labels]
+        return with_label(text, labels[0], value=read(sides[1], deep + 1))
+    letters = [None if label and not is_worded_label(label) and label["value"] else label for label in labels]
     if (bounded := _bounded(text, sides, operators=operators, labels=letters, deep=deep)) is not None:
         return bounded
     if r"\in" in operators or r"\approx" in operators:
@@ -284,27 +206,12 @@ def _relation(text: str, deep: int) -> Value | None:
     return Relation(text, tuple(operators), tuple(Expression(side) for side in sides))
 
 
-def _sides(text: str) -> tuple[list[str], list[str]]:
-    sides, operators, depth, start = [], [], 0, 0
-    for match in re.finditer(r"[({\[]|\\[{}]|[)}\]]|" + _RELATIONS.pattern, text):
-        token = match.group()
-        if token in "({[" or token == r"\{":
-            depth += 1
-        elif token in ")}]" or token == r"\}":
-            depth -= 1
-        elif depth == 0:
-            sides.append(text[start : match.start()].strip())
-            operators.append(token)
-            start = match.end()
-    return [*sides, text[start:].strip()], operators
-
-
 def _equation(text: str, sides: list[str], *, labels: list[re.Match[str] | None], deep: int) -> Value:
     if not labels[0] and len(sides) == 2 and labels[1]:
         sides, labels = sides[::-1], labels[::-1]
     if labels[0] and not _is_word_and_chain(sides):
         rest = [read(side, deep + 1) for side in sides[1:]]
-        return _with_label(text, labels[0], value=rest[0] if len(rest) == 1 else Chain(text, tuple(rest)))
+        return with_label(text, labels[0], value=rest[0] if len(rest) == 1 else Chain(text, tuple(rest)))
     # \frac{NO}{BO} = 3, |AB| = 5, AB : CD = 1 : 2: names of segments, areas and volumes, and their value
     if len(sides) == 2 and _GEOMETRIC.fullmatch(sides[0]) and not re.search("[A-Za-z]", _plain_letters(sides[1])):
         return Labelled(text, compact(sides[0]), "", read(sides[1], deep + 1))
@@ -331,7 +238,7 @@ def _is_word_and_chain(sides: list[str]) -> bool:
 
 
 def _plain_letters(side: str) -> str:
-    return re.sub(r"\\[A-Za-z]+", " ", _WORDY.sub(" ", side))
+    return re.sub(r"\\[A-Za-z]+", " ", WORDY.sub(" ", side))
 
 
 def _bounded(text: str, sides: list[str], *, operators: list[str], labels: list, deep: int) -> Value | None:
@@ -339,60 +246,23 @@ def _bounded(text: str, sides: list[str], *, operators: list[str], labels: list,
     if len(operators) == 2 and labels[1] and set(operators) <= {"<", r"\leq"}:
         brackets = ("(" if operators[0] == "<" else "[") + (")" if operators[1] == "<" else "]")
         piece = Piece(read(sides[0], deep + 1), read(sides[2], deep + 1), brackets)
-        return _with_label(text, labels[1], value=RealSet(text, (piece,)))
+        return with_label(text, labels[1], value=RealSet(text, (piece,)))
     if len(operators) != 1 or operators[0] not in ("<", r"\leq", r"\neq") or not (labels[0] or labels[1]):
         return None
-    at = 0 if labels[0] and not (labels[1] and not _label_is_letter(sides[0])) else 1
+    at = 0 if labels[0] and not (labels[1] and not is_letter(sides[0])) else 1
     bound = read(sides[1 - at], deep + 1)
+    if operators[0] == r"\neq" and isinstance(bound, Listing):
+        return with_label(text, labels[at], value=without(text, bound.parts))
     if operators[0] == r"\neq":
-        pieces = (Piece(_MINUS_INFINITY, bound, "()"), Piece(bound, _INFINITY, "()"))
+        pieces = (Piece(MINUS_INFINITY, bound, "()"), Piece(bound, INFINITY, "()"))
     elif at == 0:
-        pieces = (Piece(_MINUS_INFINITY, bound, "()" if operators[0] == "<" else "(]"),)
+        pieces = (Piece(MINUS_INFINITY, bound, "()" if operators[0] == "<" else "(]"),)
     else:
-        pieces = (Piece(bound, _INFINITY, "()" if operators[0] == "<" else "[)"),)
-    return _with_label(text, labels[at], value=RealSet(text, pieces))
-
-
-def _label_is_letter(side: str) -> bool:
-    return re.fullmatch(r"[A-Za-z]", side) is not None
-
-
-def _label(side: str) -> re.Match[str] | None:
-    if label := _LABEL.fullmatch(compact(_WORDY.sub(r"\1", side))):
-        return label
-    return _WORD_LABEL.fullmatch(side) if re.search("[a-z]{2}", side) else None
-
-
-def _with_label(text: str, label: re.Match[str], *, value: Value) -> Value:
-    if label.re is _WORD_LABEL:
-        return Labelled(text, (label[1] or label[2]).strip().lower(), "", value, worded=True)
-    if label["tuple"]:
-        names = tuple(re.sub(r"[{}\s]", "", name) for name in label["tuple"].split(","))
-        if isinstance(value, Listing):
-            return Listing(text, tuple(_named(names, part) or part for part in value.parts), value.braces)
-        return _named(names, value) or value
-    return Labelled(
-        text, re.sub(r"[{}\s]", "", label["name"] or label["value"] or label["angle"]), label["variable"] or "", value
-    )
+        pieces = (Piece(bound, INFINITY, "()" if operators[0] == "<" else "[)"),)
+    return with_label(text, labels[at], value=RealSet(text, pieces))
 
 
 # --- brackets --------------------------------------------------------------------------------------------------------
-
-
-def _unwrap(text: str) -> str:
-    while text.startswith("{") and text.endswith("}") and _closes_at_end(text):
-        text = text[1:-1].strip()
-    return text
-
-
-def _closes_at_end(text: str) -> bool:
-    depth = 0
-    for match in re.finditer(r"\\[{}]|[()\[\]{}]", text):
-        token = match.group()
-        depth += 1 if token in "([{" or token == r"\{" else -1
-        if depth == 0:
-            return match.end() == len(text)
-    return False
 
 
 def _group(text: str, deep: int) -> Value | None:
@@ -400,8 +270,8 @@ def _group(text: str, deep: int) -> Value | None:
     if matrix := _MATRIX.fullmatch(_BRACKETED_ARRAY.sub(r"\1", text)):
         if r"\begin" not in matrix[2]:
             return _matrix(text, matrix[2], deep=deep)
-    opening, closing = _bracket(text, True), _bracket(text, False)
-    closes = opening and closing and _closes_at_end(text.replace(r"\langle", "(").replace(r"\rangle", ")"))
+    opening, closing = bracket_at(text, True), bracket_at(text, False)
+    closes = opening and closing and closes_at_end(text.replace(r"\langle", "(").replace(r"\rangle", ")"))
     if not closes:
         return None
     inner = text[len(opening) : -len(closing)]
@@ -411,7 +281,7 @@ def _group(text: str, deep: int) -> Value | None:
         if builder := _BUILDER.fullmatch(inner):
             condition = read(builder[2], deep + 1)
             return condition.value if isinstance(condition, Labelled) and condition.label == builder[1] else condition
-        parts = _flat([read(part, deep + 1) for part in split(inner, ",;")])
+        parts = flat([read(part, deep + 1) for part in split(inner, ",;")])
         return Listing(text, parts, braces=True)
     parts = split(inner, ",;")
     if len(parts) == 1:
@@ -425,8 +295,3 @@ def _group(text: str, deep: int) -> Value | None:
 def _matrix(text: str, body: str, *, deep: int) -> Matrix:
     rows = [row.split("&") for row in body.replace(r"\hline", "").split("\\\\") if row.strip()]
     return Matrix(text, tuple(tuple(read(cell, deep + 1) for cell in row) for row in rows))
-
-
-def _bracket(text: str, first: bool) -> str:
-    options = ("(", "[", r"\{", r"\langle") if first else (r"\}", r"\rangle", ")", "]")
-    return next((o for o in options if (text.startswith(o) if first else text.endswith(o))), "")

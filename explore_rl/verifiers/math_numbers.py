@@ -23,9 +23,9 @@ _GAP = re.compile(r"\d\s+\d")
 _THIN = re.compile(r"(?<=\d)\s(?=\d{3}(?!\d))")  # 1 000 000, 0.123 456
 _NUMBER = re.compile(r"([+-]?)(\d{1,3}(?:,\d{3})+|\d*)(?:\.(\d*))?")
 _SCIENTIFIC = re.compile(
-    r"([+-]?(?:\d+\.?\d*|\.\d+))(?:[eE]([+-]?\d{1,6})|(?:\\times|\\cdot|x)10\^(?:\{([+-]?\d{1,6})\}|([+-]?\d)))"
+    r"([+-]?(?:\d+\.?\d*|\.\d+))(?:[eE]([+-]?\d{1,6})|(?:\\times|\\cdot|x)10\^(?:\{([+-]?\d{1,6})\}|([+-]?\d{1,3})))"
 )
-_POWER_OF_TEN = re.compile(r"([+-]?)10\^(?:\{([+-]?\d{1,6})\}|(\d))")
+_POWER_OF_TEN = re.compile(r"([+-]?)10\^(?:\{([+-]?\d{1,6})\}|(\d{1,3}))")
 _FRACTION = re.compile(r"([+-]?)(\d*)\\frac\{([+-]?\d+)\}\{([+-]?\d+)\}|([+-]?\d+\.?)/(\d+\.?)")
 _MIXED = re.compile(r"([+-]?)\s*(\d+)(?:\s+|\s+and\s+)(\d+)\s*/\s*(\d+)")
 _REPEATING = re.compile(r"([+-]?)(\d*)\.(\d*)(?:\\overline\{?(\d+)\}?|\((\d+)\))")
@@ -33,6 +33,7 @@ _ENDLESS = re.compile(r"([+-]?)(\d*)\.(\d*?)(\d)\4{2,}(?:\.\.\.|\\[lc]?dots)")
 _BASED = re.compile(
     r"\(?([0-9A-Fa-f]{1,40})\)?_(?:\{?(\d{1,2})\}?|\{?(two|three|four|five|six|seven|eight|nine|ten|twelve|sixteen)\}?)"
 )
+_OF_PROGRAMS = re.compile(r"0(?=x|o[0-7]+$|b[01]+$)([xob])([0-9a-f]{1,40})", re.IGNORECASE)
 _BASES = {
     "two": 2,
     "three": 3,
@@ -51,7 +52,7 @@ _BASES = {
 @lru_cache(maxsize=4096)
 def read_number(text: str) -> Number | Based | None:
     """None if the text is no single number."""
-    if len(text) > 2 * MAX_DIGITS or not (text[-1:].isdigit() or text[-1:] in "%.)}s"):
+    if len(text) > 2 * MAX_DIGITS or not (text[-1:].isdigit() or text[-1:] in "%.)}s" or text[:2] in ("0x", "0X")):
         return None
     if match := _MIXED.fullmatch(text.strip()):
         whole, top, bottom = (int(part) for part in match.group(2, 3, 4))
@@ -111,6 +112,8 @@ def _repeating(sign: str, whole: str, *, fixed: str, period: str) -> Fraction:
 
 def _based(text: str) -> Based | None:
     """1A_{16}, (1011)_2. Letters are digits only where the base has them."""
+    if match := _OF_PROGRAMS.fullmatch(text):  # 0xFF
+        return Based(text, match[2].upper().lstrip("0") or "0", {"x": 16, "o": 8, "b": 2}[match[1].lower()])
     match = _BASED.fullmatch(text)
     if match is None:
         return None

@@ -56,6 +56,16 @@ def same_numbers(gold: Number, given: Number, tolerance: Tolerance) -> bool:
     )
 
 
+_ABBREVIATED = re.compile(r"([+-]?\d[\d,]*(?:\.\d+)?)\s*([kKMB])")
+
+
+def abbreviated(gold: Number, given: Expression, tolerance: Tolerance) -> bool:
+    """2.5M for 2,500,000."""
+    match = _ABBREVIATED.fullmatch(given.text)
+    size = {"k": 10**3, "K": 10**3, "M": 10**6, "B": 10**9}
+    return match is not None and Fraction(match[1].replace(",", "")) * size[match[2]] == gold.value
+
+
 def _share(number: Number) -> Fraction:
     return Fraction(1, 100) if number.percent else Fraction(1)
 
@@ -96,9 +106,9 @@ def same_quantities(gold: Quantity, given: Quantity, tolerance: Tolerance) -> bo
     parsed = expression_of(amount)
     if not isinstance(parsed, sympy.Expr):
         return False
-    return same_amounts(
-        gold.amount, Expression(parsed=parsed * sympy.Rational(ratio.numerator, ratio.denominator)), tolerance=tolerance
-    )
+    # sizes of units are decimals (degrees in a radian)
+    how = Comparison(float(tolerance.relative), float(tolerance.margin))
+    return same_expressions(expression_of(gold.amount), parsed * sympy.Rational(*ratio.as_integer_ratio()), how=how)
 
 
 def quantity_for_value(gold: Value, given: Value, tolerance: Tolerance) -> bool:
@@ -207,8 +217,17 @@ def _has_decimals(value: Value) -> bool:
     return isinstance(value, Expression) and re.search(r"\d\.\d|\.\d", value.text) is not None
 
 
+_BRACED_SIGN = re.compile(r"\{(\w)\}")
+_MONEY = re.compile(f"[{MONEY}]")
+
+
 def plain(text: str) -> str:
-    return re.sub(rf"[{{}}{MONEY}]|\\cdot", "", compact(text))
+    r"""The writing without what says nothing: blanks, and braces round one sign.
+
+    >>> plain(r"x^{2} + \frac{1}{23}"), plain(r"\frac{12}{3}")
+    ('x^2+\\frac1{23}', '\\frac{12}3')
+    """
+    return _MONEY.sub("", _BRACED_SIGN.sub(r"\1", compact(text)))
 
 
 def _same_cells(gold: Matrix | None, given: Matrix | None, *, tolerance: Tolerance) -> bool:

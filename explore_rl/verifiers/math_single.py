@@ -77,6 +77,8 @@ def read_single(text: str) -> Value:
 
 
 def _clock(bare: str) -> Clock | None:
+    if named := re.fullmatch(r"(?:12\s+)?(noon|midnight)", bare.strip(), re.IGNORECASE):
+        return Clock(bare, 720 if named[1].lower() == "noon" else 0)
     match = _CLOCK.fullmatch(bare.strip())
     if match is None or not 1 <= int(match[1]) <= 12 or int(match[2] or 0) > 59:
         return None
@@ -124,7 +126,7 @@ def _words(text: str, bare: str) -> Words | None:
 def _quantity(text: str) -> Value | None:
     if (match := _MONEY_FIRST.fullmatch(text)) and (short := _SHORT_MAGNITUDE.fullmatch(match["rest"].strip())):
         word = {"k": "thousand", "K": "thousand", "M": "million", "B": "billion"}[short["letter"]]
-        return _made(text, match["sign"] + short["amount"], unit=f"{match['money']} {word}", plain=False)
+        return _made(text, match["sign"] + short["amount"], unit=f"{word} {match['money']}", plain=False)
     if match:
         rest = match["rest"].strip()
         inner = _quantity(match["sign"] + rest) if not re.match(f"[{MONEY}]", rest) else _quantity(rest)

@@ -153,17 +153,18 @@ BINDING = [
     {"northeast"}, {"northwest"}, {"southeast"}, {"southwest"},
     {"increase", "increased", "rise", "growth", "gain", "gained", "profit", "up", "surplus", "higher"},
     {"decrease", "decreased", "fall", "drop", "loss", "lost", "lose", "down", "deficit", "decline", "reduction",
-    "discount", "lower"},
+    "discount", "lower", "off"},
 ]  # fmt: skip
 # Words of one group that differ exclude each other; they may be left out.
 _DAYS = "monday tuesday wednesday thursday friday saturday sunday".split()
 _ORDINALS = "first ordinal-second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth".split()
 OPPOSITES = [
-    [{"more", "greater", "extra"}, {"less", "fewer"}], [{"head"}, {"tail"}], [{"odd"}, {"even"}], [{"left"}, {"right"}],
+    [{"more", "greater", "extra"}, {"less", "fewer", "off"}], [{"head"}, {"tail"}], [{"odd"}, {"even"}],
+    [{"left"}, {"right"}],
     [{"above"}, {"below"}], [{"clockwise"}, {"counterclockwise", "anticlockwise"}],
     [{"win", "won"}, {"draw", "tie"}, {"defeat"}],
     [{"boy"}, {"girl"}], [{"man", "men"}, {"woman", "women"}], [{"male"}, {"female"}], [{"positive"}, {"negative"}],
-    [{"before", "ago", "earlier"}, {"after", "later"}], [{"forward"}, {"backward"}], [{"inside"}, {"outside"}],
+    [{"before", "ago", "earlier"}, {"after", "later", "past"}], [{"forward"}, {"backward"}], [{"inside"}, {"outside"}],
     [{"older"}, {"younger"}],
     [{"faster"}, {"slower"}], [{"taller", "longer"}, {"shorter"}], [{"credit"}, {"debit"}], [{"net"}, {"gross"}],
     [{"red"}, {"blue"}, {"green"}, {"yellow"}, {"black"}, {"white"}, {"orange"}, {"purple"}, {"brown"}, {"pink"}],

@@ -42,11 +42,13 @@ from explore_rl.verifiers.math_unit_names import (
 
 _SHORT_WORDS = set(
     "men man boy car cup pen egg box bag cat dog cow pig hen ant bee can jar bus van lot set row way pie toy hat "
-    "tie fan ".split()
+    "tie fan ace cut lap kid end ton".split()
 )
 _SHORT_WORDS |= {word + "s" for word in _SHORT_WORDS} | set(
-    "per of in to is sq cu am pm bc ad bce ce bn mn hrs yrs lbs kgs yds".split()
+    "per of in to is sq cu am pm bc ad bce ce bn mn hrs yrs lbs kgs yds pts red new old odd net pcs doz pks mos wks "
+    "ppl qts ids ago".split()
 )
+_FUNCTIONS = set("sin cos tan cot sec csc log ln exp mod max min gcd lcm lim sqrt".split())
 _WORD = r"[A-Za-zµΩÅ°%‰☉']+"
 _TOKEN = re.compile(rf"{_WORD}|\^\s*\{{?\s*-?\d\s*\}}?|[/()*·]|[{''.join(CURRENCIES)}]|\.")
 _OF_TWO_WORDS = [
@@ -104,7 +106,7 @@ def lookup(word: str) -> tuple[dict[str, int], Fraction] | None:
     for name in (lower, lower.removesuffix("s"), lower.removesuffix("es")):
         if name in NAMES:
             target = NAMES[name]
-            return lookup(target) if target != name or target in SYMBOLS else None
+            return lookup(target) if target != word else None
         for prefix, power in PREFIXES.items():
             rest = name.removeprefix(prefix)
             if len(prefix) > 2 and rest != name and rest in NAMES and (found := lookup(NAMES[rest])):
@@ -167,6 +169,8 @@ def read_unit(text: str) -> Unit:
             factor /= PARTS[low]
         elif low == "second" and (behind in ORDERED or behind.removesuffix("s") in ORDERED):
             words.add("ordinal-second")
+        elif low == "to" and not behind:  # 5 minutes to
+            words.add("before")
         elif not behind and place and token in _COMPASS and _is_place(dimensions, tokens[place - 1], token=token):
             words.add(_COMPASS[token])
         else:
@@ -261,16 +265,28 @@ def clash(gold: Unit, given: Unit) -> bool:
         return True
     if gold.binding and given.binding - gold.binding:
         return True
+    return _opposed(gold, given) or _measured_and_counted(gold, given) or _words_clash(gold, given)
+
+
+def _opposed(gold: Unit, given: Unit) -> bool:
     for group in OPPOSITES:
         ours, theirs = ({place for place, words in enumerate(group) if words & unit.words} for unit in (gold, given))
         if ours and theirs and not ours & theirs:
             return True
-    if bool(gold.dimensions) != bool(given.dimensions):  # kilograms, and what no unit measures
-        measured, other = (gold, given) if gold.dimensions else (given, gold)
-        what = counted_words(other)
-        if what and not what & measured.words and measured.dimensions != (("any length", 1),):
-            return True
-    # each side says something that the other does not
+    return False
+
+
+def _measured_and_counted(gold: Unit, given: Unit) -> bool:
+    """Kilograms, and what no unit measures."""
+    if bool(gold.dimensions) == bool(given.dimensions):
+        return False
+    measured, other = (gold, given) if gold.dimensions else (given, gold)
+    what = counted_words(other)
+    return bool(what) and not what & measured.words and measured.dimensions != (("any length", 1),)
+
+
+def _words_clash(gold: Unit, given: Unit) -> bool:
+    """Each side says something that the other does not."""
     alike = {word for place in gold.binding & given.binding for word in BINDING[place]}
     ours, theirs = gold.words - BESIDE - alike, given.words - BESIDE - alike
     return bool(ours - theirs and theirs - ours)
@@ -297,11 +313,9 @@ def is_worded(text: str) -> bool:
         words = words[:-1]
     if not words or all(_is_word(word) for word in words):
         return bool(words)
-    # "big blue boxes": short words before one that is surely a word
-    return (
-        len(words[-1]) > 3
-        and _is_word(words[-1])
-        and all(_is_word(word) or re.fullmatch("[a-z]{3}", word) for word in words)
+    # "big blue boxes", "hours ago": short words beside one that is surely a word
+    return any(_is_word(word) and len(word) > 1 for word in words) and all(
+        _is_word(word) or (re.fullmatch("[a-z]{3}", word) and word not in _FUNCTIONS) for word in words
     )
 
 
@@ -316,51 +330,6 @@ def _is_word(word: str) -> bool:
         or any(low in group for group in BINDING)
     ):
         return True
-    if low in (
-        "sin",
-        "cos",
-        "tan",
-        "cot",
-        "sec",
-        "csc",
-        "log",
-        "ln",
-        "exp",
-        "mod",
-        "max",
-        "min",
-        "gcd",
-        "lcm",
-        "lim",
-        "sqrt",
-    ):
+    if low in _FUNCTIONS:
         return False
-    return len(word) > 3 or (
-        len(word) == 3
-        and low
-        in {
-            "pts",
-            "red",
-            "new",
-            "old",
-            "odd",
-            "net",
-            "ton",
-            "tons",
-            "ace",
-            "cut",
-            "lap",
-            "end",
-            "aces",
-            "pcs",
-            "doz",
-            "pks",
-            "mos",
-            "wks",
-            "ppl",
-            "kid",
-            "kids",
-            "qts",
-            "ids",
-        }
-    )
+    return len(word) > 3

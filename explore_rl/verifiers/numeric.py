@@ -10,7 +10,8 @@ from explore_rl.types import Problem, Verdict
 from explore_rl.verifiers import math_units
 from explore_rl.verifiers.base import correct, no_answer, wrong
 from explore_rl.verifiers.extract import EXTRACTIONS, Extraction, final_answer
-from explore_rl.verifiers.math_forms import Unbalanced, parse
+from explore_rl.verifiers.math_brackets import Unbalanced
+from explore_rl.verifiers.math_forms import parse
 from explore_rl.verifiers.math_values import Chain, Labelled, Number, Quantity
 
 

@@ -17,25 +17,20 @@ from __future__ import annotations
 import itertools
 import logging
 import os
-import pickle
 import signal
 import socket
-import struct
 import subprocess
-import sys
-import tempfile
 import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from multiprocessing import connection as mp_connection
-from multiprocessing.connection import Connection
 from typing import Any
 
-from explore_rl.types import Problem, Verdict
+from explore_rl.types import Verdict
 from explore_rl.verifiers.base import Limits, failed, limits_of, make_verifier, timed_out
-from explore_rl.verifiers.worker import Mark, Setup
+from explore_rl.verifiers.pool_worker import Call, Item, Ticket, Worker, how_it_ended, resident_mb
+from explore_rl.verifiers.worker import Setup
 
 log = logging.getLogger(__name__)
 
@@ -44,55 +39,10 @@ START_ATTEMPTS = 3  # workers in a row that may fail to start before the pool gi
 TICK_S = 0.05  # how often limits are looked at while something runs
 CHUNK_S = 0.05  # work that one message to a worker should hold
 CHUNK_MAX = 64
-SEND_LIMIT_S = 30  # for a worker that waits for work to take it off the socket
-
-
-@dataclass(frozen=True)
-class Item:
-    """One completion to verify against its problem. `verifier` overrides the problem's own."""
-
-    problem: Problem
-    completion: str
-    truncated: bool = False
-    verifier: str | None = None
-
-    @property
-    def verifier_name(self) -> str:
-        return self.verifier or self.problem.verifier
 
 
 class VerifierPoolError(RuntimeError):
     """The pool cannot go on: its workers do not start, or it was closed."""
-
-
-@dataclass
-class _Call:
-    """One call of `verify`: its tickets are finished under this condition."""
-
-    finished: threading.Condition = field(default_factory=threading.Condition)
-    cancelled: bool = False
-    problem: Problem | None = None  # the last one packed
-    packed: bytes = b""
-
-
-class _Ticket:
-    """An item under way. Packed in the caller's thread, so that one that cannot be is the caller's error."""
-
-    __slots__ = ("attempts", "call", "name", "packed", "verdict")
-
-    def __init__(self, item: Item, call: _Call):
-        if (
-            item.problem is not call.problem
-        ):  # the samples of a group share one; traces can be long, and no verifier needs them
-            call.problem, call.packed = (
-                item.problem,
-                pickle.dumps(replace(item.problem, traces=()), pickle.HIGHEST_PROTOCOL),
-            )
-        self.attempts = 0  # workers that died before they began it, as the first of their items
-        self.call = call
-        self.name = item.verifier_name
-        self.packed = (item.completion, call.packed, item.truncated)
-        self.verdict: Verdict | None = None
 
 
 class VerifierPool:
@@ -125,10 +75,10 @@ class VerifierPool:
         for name in self._options:
             self._check_verifier(name)
         self._window = 4 * CHUNK_MAX * self.workers  # items of one call that may be under way: back-pressure
-        self._pending: deque[_Ticket] = deque()
-        self._crew: list[_Worker] = []
+        self._pending: deque[Ticket] = deque()
+        self._crew: list[Worker] = []
         self._dead: list[subprocess.Popen] = []
-        self._to_tell: dict[int, _Call] = {}
+        self._to_tell: dict[int, Call] = {}
         self._failed_starts = 0
         self._item_s = CHUNK_S  # running mean of the time an item takes
         self._lock = threading.Lock()
@@ -143,7 +93,7 @@ class VerifierPool:
     def verify(self, items: Iterable[Item]) -> Iterator[Verdict]:
         """One verdict an item, in order, as they become known. `items` is read as far ahead as the workers need, not
         further."""
-        call, window, source = _Call(), deque(), iter(items)
+        call, window, source = Call(), deque(), iter(items)
         take = (
             CHUNK_MAX if hasattr(items, "__len__") else 1
         )  # a generator may be slow, so it is asked for one item at a time
@@ -152,7 +102,7 @@ class VerifierPool:
                 while window and window[0].verdict is not None:
                     yield window.popleft().verdict
                 if len(window) < self._window and source is not None:
-                    batch = [_Ticket(item, call) for item in itertools.islice(source, take)]
+                    batch = [Ticket(item, call) for item in itertools.islice(source, take)]
                     if batch:
                         self._submit(batch)
                         window.extend(batch)
@@ -186,7 +136,7 @@ class VerifierPool:
         if name not in self._limits:
             self._limits[name] = limits_of(make_verifier(name, self._options.get(name)), self._default_limits)
 
-    def _submit(self, tickets: list[_Ticket]) -> None:
+    def _submit(self, tickets: list[Ticket]) -> None:
         for name in {ticket.name for ticket in tickets}:
             self._check_verifier(name)
         with self._lock:
@@ -198,7 +148,7 @@ class VerifierPool:
             self._pending.extend(tickets)
         self._wake()
 
-    def _await(self, ticket: _Ticket) -> None:
+    def _await(self, ticket: Ticket) -> None:
         with ticket.call.finished:
             while ticket.verdict is None:
                 if self._broken or self._thread is None or not self._thread.is_alive():
@@ -255,7 +205,7 @@ class VerifierPool:
             most = max(2 * self.workers, self.workers + 2)
             wanted = min(self.workers - getting_on, most - len(self._crew), len(self._pending))
             for _ in range(wanted):
-                self._crew.append(_Worker(Setup(self._options, list(self._limits), self._default_limits, os.getpid())))
+                self._crew.append(Worker(Setup(self._options, list(self._limits), self._default_limits, os.getpid())))
         idle = [worker for worker in self._crew if worker.ready and not worker.tickets]
         for worker in idle[: max(0, getting_on - self.workers)]:
             self._end(worker)
@@ -271,7 +221,7 @@ class VerifierPool:
             if chunk and not worker.give(chunk):
                 self._bury(worker)
 
-    def _listen(self, worker: _Worker) -> None:
+    def _listen(self, worker: Worker) -> None:
         try:
             while worker.connection.poll():
                 kind, *content = worker.connection.recv()
@@ -286,7 +236,7 @@ class VerifierPool:
                     worker.slow = False
                 elif kind == "ready":
                     worker.ready, self._failed_starts = True, 0
-                    worker.base_size = _resident_mb(worker.process.pid)
+                    worker.base_size = resident_mb(worker.process.pid)
                 elif kind == "broken":
                     self._broken = f"a verifier worker could not be set up: {content[0]}"
                 elif kind == "retire":
@@ -302,11 +252,11 @@ class VerifierPool:
         elif (
             worker.ready
             and not worker.tickets
-            and _resident_mb(worker.process.pid) > worker.base_size + 0.5 * self._least_memory()
+            and resident_mb(worker.process.pid) > worker.base_size + 0.5 * self._least_memory()
         ):
             self._end(worker)  # caches have grown: start afresh between items
 
-    def _enforce_limits(self, worker: _Worker) -> None:
+    def _enforce_limits(self, worker: Worker) -> None:
         if worker not in self._crew:
             return
         if worker.process.poll() is not None:
@@ -324,7 +274,7 @@ class VerifierPool:
         if now - started > limits.time_s:
             if not worker.connection.poll():  # or it has answered meanwhile
                 self._bury(worker, timed_out(f"not done within {limits.time_s:g} s"))
-        elif _resident_mb(worker.process.pid) - worker.base_size > limits.memory_mb:
+        elif resident_mb(worker.process.pid) - worker.base_size > limits.memory_mb:
             self._bury(worker, failed(f"used more than {limits.memory_mb} MiB of memory"))
         elif not worker.slow and now - started > max(1.0, 0.25 * limits.time_s):
             worker.slow = True
@@ -332,7 +282,7 @@ class VerifierPool:
                 worker.retiring = True
                 self._give_back(worker, but=at + 1)
 
-    def _bury(self, worker: _Worker, verdict: Verdict | None = None) -> None:
+    def _bury(self, worker: Worker, verdict: Verdict | None = None) -> None:
         """Ends a worker that failed its present item, with this verdict; None if it died by itself, and how tells the
         verdict."""
         at, _ = worker.position()
@@ -346,7 +296,7 @@ class VerifierPool:
                     f"used more than {self._limits[worker.tickets[at].name].cpu_s:g} s of processor time"
                 )
             else:
-                verdict = failed(f"its worker {_how_it_ended(code)}")
+                verdict = failed(f"its worker {how_it_ended(code)}")
         if not worker.ready:
             self._failed_starts += 1
             if self._failed_starts >= START_ATTEMPTS:
@@ -360,11 +310,11 @@ class VerifierPool:
         self._give_back(worker)  # also those that were done but whose verdicts it had not sent
         self._end(worker)
 
-    def _give_back(self, worker: _Worker, but: int = 0) -> None:
+    def _give_back(self, worker: Worker, but: int = 0) -> None:
         while len(worker.tickets) > but:
             self._pending.appendleft(worker.tickets.pop())
 
-    def _finish(self, ticket: _Ticket, verdict: Verdict) -> None:
+    def _finish(self, ticket: Ticket, verdict: Verdict) -> None:
         ticket.verdict = verdict
         self._to_tell[id(ticket.call)] = ticket.call
 
@@ -375,96 +325,10 @@ class VerifierPool:
                 call.finished.notify_all()
         self._to_tell.clear()
 
-    def _end(self, worker: _Worker) -> None:
+    def _end(self, worker: Worker) -> None:
         self._crew.remove(worker)
         worker.kill()
         self._dead.append(worker.process)
 
     def _least_memory(self) -> float:
         return min(limits.memory_mb for limits in self._limits.values())
-
-
-# The worker finds modules where we do. Not by PYTHONPATH: what a verifier starts would inherit it.
-_START = "import sys; sys.path[:] = {path!r}; from explore_rl.verifiers.worker import main; main()"
-
-
-class _Worker:
-    """One process, its socket, and the items it was given and has not answered. since: when it last gave or got a
-    message (time.monotonic())."""
-
-    def __init__(self, setup: Setup):
-        ours, theirs = socket.socketpair()
-        for end in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):  # a stopped worker must not stop us
-            ours.setsockopt(socket.SOL_SOCKET, end, struct.pack("ll", SEND_LIMIT_S, 0))
-        # in memory: a page of a file on a full disk would kill whoever writes to it
-        with (
-            open(os.memfd_create("mark"), "wb+") if hasattr(os, "memfd_create") else tempfile.TemporaryFile() as shared
-        ):
-            shared.truncate(Mark.SIZE)
-            self.mark = Mark(shared.fileno())
-            self.process = self._start(theirs.fileno(), shared.fileno())
-        theirs.close()
-        self.connection = Connection(ours.detach())
-        self.tickets: deque[_Ticket] = deque()
-        self.finished = 0
-        self.since = time.monotonic()
-        self.base_size = 0.0
-        self.ready = self.slow = self.retiring = False
-        self.connection.send(setup)
-
-    def _start(self, *fds: int) -> subprocess.Popen:
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONHASHSEED": "0"}
-        return subprocess.Popen(
-            [sys.executable, "-c", _START.format(path=sys.path), *map(str, fds)],
-            stdin=subprocess.DEVNULL,
-            stdout=sys.__stderr__
-            if sys.__stderr__ is not None
-            else subprocess.DEVNULL,  # a plug-in that prints must not spoil our output
-            env=environment,
-            pass_fds=fds,
-            start_new_session=True,  # its process group is killed with it, and Ctrl-C is ours alone
-        )
-
-    def position(self) -> tuple[int | None, float]:
-        """Which of its tickets it is at, and since when; None between items. Those before it are done, their verdicts
-        not yet sent."""
-        begun, started = self.mark.read()
-        at = begun - self.finished - 1
-        return (at, started) if 0 <= at < len(self.tickets) else (None, started)
-
-    def give(self, chunk: list[_Ticket]) -> bool:
-        """False if the worker does not take it."""
-        self.tickets.extend(chunk)
-        self.since, self.slow = time.monotonic(), False
-        try:
-            self.connection.send([(ticket.name, *ticket.packed) for ticket in chunk])
-        except OSError:
-            return False
-        return True
-
-    def kill(self) -> None:
-        try:
-            os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        self.connection.close()
-        self.mark.close()
-
-
-def _resident_mb(pid: int) -> float:
-    try:
-        with open(f"/proc/{pid}/statm", encoding="ascii") as file:
-            return int(file.read().split()[1]) * _PAGE_MB
-    except (OSError, IndexError):  # ended, or no /proc: then the address space limit alone holds
-        return 0.0
-
-
-_PAGE_MB = os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
-def _how_it_ended(code: int | None) -> str:
-    if code is None:
-        return "closed its socket"
-    if code >= 0:
-        return f"exited with code {code}"
-    return f"was killed by {signal.Signals(-code).name}"

@@ -3,6 +3,9 @@ anything is drawn."""
 
 from __future__ import annotations
 
+import ast
+
+from analysis.errors import InputError
 from explore_rl.types import Problem
 
 
@@ -32,8 +35,14 @@ def _numeric(problem: Problem) -> None:
     NumericVerifier().check(problem)
 
 
+def _countdown(problem: Problem) -> None:
+    from explore_rl.verifiers.countdown import CountdownVerifier
+
+    CountdownVerifier().check(problem)
+
+
 def _code(problem: Problem) -> None:
-    from explore_rl.verifiers.code_tests import read_tests
+    from explore_rl.verifiers.code_tests import Asserts, read_tests
 
     # LiveCodeBench's packed cases take long to unpack, and are known to be cases
     answer = problem.answer
@@ -46,7 +55,13 @@ def _code(problem: Problem) -> None:
         and " " not in packed[:1000]
     ):
         return
-    read_tests(problem)
+    tests = read_tests(problem)
+    if isinstance(tests, Asserts):
+        for what, source in (("tests", tests.source), ("set-up code", tests.setup)):
+            try:
+                ast.parse(source)
+            except (SyntaxError, ValueError) as error:
+                raise InputError(f"problem {problem.id}: its {what} are no Python program: {error}") from None
 
 
-_CHECKS = {"choice": _choice, "text": _text, "numeric": _numeric, "code": _code}
+_CHECKS = {"choice": _choice, "text": _text, "numeric": _numeric, "code": _code, "countdown": _countdown}

@@ -3,7 +3,8 @@
 
     with Program(text, "calls", SandboxLimits(), isolation()) as program:
         program.call("add", (1, 2))         # 3, computed over there
-    run_script(text, "1 2\n", SandboxLimits(), isolation()).stdout
+
+`sandbox_script.py` runs a main program in it.
 
 What the kernel of this machine gives is tried once a process (`isolation`), logged, and then demanded of every program:
 a sandbox that comes out weaker than announced is a fault, not a verdict.
@@ -25,67 +26,22 @@ import sys
 import sysconfig
 import time
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-from explore_rl.verifiers import sandbox_child
 from explore_rl.verifiers.code_prelude import DEFAULT, Interpreter
-from explore_rl.verifiers.sandbox_child import pack, unpack
+from explore_rl.verifiers.sandbox_host import oom_kills, runqueue_wait
+from explore_rl.verifiers.sandbox_limits import (
+    NotPlainResult,
+    ProgramEnded,
+    ProgramRaised,
+    SandboxFault,
+    SandboxLimits,
+    Starved,
+)
+from explore_rl.verifiers.sandbox_wire import pack, unpack
 from explore_rl.verifiers.seccomp import seccomp_filter
 
 log = logging.getLogger(__name__)
-
-
-class SandboxFault(RuntimeError):
-    """The sandbox itself did not work; says nothing about the program."""
-
-
-class Starved(RuntimeError):
-    """The wall-clock limit passed while the program waited for a processor: the machine was too busy to judge it."""
-
-
-class ProgramEnded(Exception):
-    """The program ended, was ended at a limit, or broke the protocol, before it had answered. Evidence about the
-    program."""
-
-
-class ProgramRaised(Exception):
-    """The program's function raised. `kind`: the nearest built-in exception type."""
-
-    def __init__(self, kind: str, own: str, message: str):
-        super().__init__(f"{own}: {message}" if message else own)
-        self.kind = kind
-
-
-class NotPlainResult(Exception):
-    """The program returned something that is not plain data; the message is its type."""
-
-
-@dataclass(frozen=True)
-class SandboxLimits:
-    """What one program may use.
-
-    cpu_s: processor seconds of each process.
-    wall_s: seconds from the start; None: 3 x cpu_s + 10.
-    memory_mb: address space of each process, MiB.
-    processes: how many it may start beside itself (needs namespaces); threads: beside that.
-    files: open at a time.
-    output_mb: of standard output and error together, and of any one result.
-    scratch_mb: size of its own /tmp, which is all it can write.
-    """
-
-    cpu_s: float = 10.0
-    wall_s: float | None = None
-    memory_mb: int = 1024
-    processes: int = 0
-    threads: int = 32
-    files: int = 64
-    output_mb: int = 16
-    scratch_mb: int = 64
-
-    @property
-    def wall(self) -> float:
-        return 3 * self.cpu_s + 10 if self.wall_s is None else self.wall_s
 
 
 # --- what the machine gives ------------------------------------------------------------------------------------------
@@ -132,12 +88,12 @@ def isolation() -> Isolation:
     except (ImportError, RuntimeError, OSError) as error:
         seccomp = False
         missing.append(f"seccomp ({error})")
-    if problem := _probe(Isolation(namespaces=True, seccomp=False, landlock=False)):
+    if reason := _probe(Isolation(namespaces=True, seccomp=False, landlock=False)):
         namespaces = False
-        missing.append(f"namespaces ({problem})")
-    if problem := _probe(Isolation(namespaces=False, seccomp=False, landlock=True)):
+        missing.append(f"namespaces ({reason})")
+    if reason := _probe(Isolation(namespaces=False, seccomp=False, landlock=True)):
         landlock = False
-        missing.append(f"Landlock ({problem})")
+        missing.append(f"Landlock ({reason})")
     elif namespaces:
         landlock = False  # not needed beside a private root
     found = Isolation(namespaces, seccomp, landlock, tuple(missing))
@@ -174,6 +130,7 @@ def readable_paths() -> tuple[str, ...]:
 
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": "/tmp", "TMPDIR": "/tmp", "PYTHONHASHSEED": "0"}
 ENVIRONMENT |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+CHILD = os.path.join(os.path.dirname(os.path.abspath(__file__)), "sandbox_child.py")
 NEVER_STARTED = "the sandbox did not start"
 EXIT_S = 5.0  # for a process that has been told to end, or seems to have ended
 
@@ -199,7 +156,7 @@ class Program:
         if limits.processes and not self.held_by.namespaces:
             raise SandboxFault("processes > 0 needs namespaces, which this machine does not give")
         self.deadline = time.monotonic() + limits.wall
-        self._oom_kills = _oom_kills()
+        self._oom_kills = oom_kills()
         there_read, self._to = os.pipe()
         self._from, there_write = os.pipe()
         stream = subprocess.PIPE if self.mode == "script" else subprocess.DEVNULL
@@ -211,7 +168,7 @@ class Program:
             "-B",
             "-X",
             "utf8",
-            sandbox_child.__file__,
+            CHILD,
             str(there_read),
             str(there_write),
         ]
@@ -358,7 +315,7 @@ class Program:
 
     def out_of_time(self) -> Exception:
         """The wall-clock limit has passed: the program slept or waited, or the machine had no time for it."""
-        waited = _runqueue_wait(self.process.pid)
+        waited = runqueue_wait(self.process.pid)
         self._end()
         if waited > 0.5 * (self.limits.wall - self.cpu_s):
             return Starved(f"{self.limits.wall:g} s passed, {waited:.1f} of them waiting for a processor")
@@ -370,7 +327,7 @@ class Program:
         code = self._end()
         if code == 128 + signal.SIGXCPU or (code == 128 + signal.SIGKILL and self.cpu_s >= self.limits.cpu_s):
             return ProgramEnded(f"time limit: more than {self.limits.cpu_s:g} s of processor time")
-        if code == 128 + signal.SIGKILL and _oom_kills() > self._oom_kills:
+        if code == 128 + signal.SIGKILL and oom_kills() > self._oom_kills:
             return SandboxFault("the machine ran out of memory and killed a process, perhaps this one")
         if code > 128:
             return ProgramEnded(f"ended by signal {code - 128}")
@@ -408,61 +365,6 @@ class Program:
         return self.process.returncode
 
 
-@dataclass(frozen=True)
-class Finished:
-    """How a script ended: exit code (128 + signal number), what it printed, and the end of its error output."""
-
-    exit_code: int
-    stdout: str
-    stderr: str
-
-
-def run_script(
-    text: str, stdin: str, *, limits: SandboxLimits, held_by: Isolation, interpreter: Interpreter = DEFAULT
-) -> Finished:
-    """Runs the program as a main program on this standard input.
-
-    Raises ProgramEnded (a limit), Starved or SandboxFault.
-    """
-    with Program(text, "script", limits, held_by, interpreter) as program:
-        streams = program.process
-        assert streams.stdin and streams.stdout and streams.stderr  # all three are pipes
-        feed, written = memoryview(stdin.encode(errors="replace")), {"stdout": bytearray(), "stderr": bytearray()}
-        for stream in (streams.stdin, streams.stdout, streams.stderr):
-            os.set_blocking(stream.fileno(), False)
-        with selectors.DefaultSelector() as selector:
-            selector.register(streams.stdin, selectors.EVENT_WRITE, "stdin")
-            selector.register(streams.stdout, selectors.EVENT_READ, "stdout")
-            selector.register(streams.stderr, selectors.EVENT_READ, "stderr")
-            while len(selector.get_map()) > ("stdin" in {key.data for key in selector.get_map().values()}):
-                events = selector.select(max(0.0, program.deadline - time.monotonic()))
-                if not events:
-                    raise program.out_of_time()
-                for key, _ in events:
-                    if key.data == "stdin":
-                        try:
-                            feed = feed[os.write(key.fd, feed[:65536]) :] if feed else feed
-                        except BrokenPipeError:  # it has read all it wanted
-                            feed = memoryview(b"")
-                        if not feed:
-                            selector.unregister(key.fileobj)
-                            streams.stdin.close()
-                    elif part := os.read(key.fd, 1 << 16):
-                        written[key.data] += part
-                        if sum(map(len, written.values())) > limits.output_mb << 20:
-                            raise ProgramEnded(f"output limit: more than {limits.output_mb} MiB printed")
-                    else:
-                        selector.unregister(key.fileobj)
-        # both streams are closed: it has ended or is about to
-        if not program.exited(max(EXIT_S, program.deadline - time.monotonic())):
-            raise program.out_of_time()
-        reason = program.ended()
-        if isinstance(reason, SandboxFault) or str(reason).startswith("time limit"):
-            raise reason
-    stdout, stderr = (bytes(written[name]).decode(errors="replace") for name in ("stdout", "stderr"))
-    return Finished(program.process.returncode, stdout, stderr[-2000:])
-
-
 def _replace(old: Any, now: Any) -> None:
     """Makes a list, dict or set hold what another holds; leaves everything else alone."""
     if type(old) is list and type(now) is list:
@@ -470,30 +372,3 @@ def _replace(old: Any, now: Any) -> None:
     elif (type(old) is dict and type(now) is dict) or (type(old) is set and type(now) is set):
         old.clear()
         old.update(now)
-
-
-def _oom_kills() -> int:
-    """How often the kernel has killed a process for memory since it started; 0 where it does not say."""
-    for line in Path("/proc/vmstat").read_text().splitlines():
-        if line.startswith("oom_kill "):
-            return int(line.split()[1])
-    return 0
-
-
-def _runqueue_wait(ancestor: int) -> float:
-    """Seconds that the living descendants of a process have spent ready to run but without a processor."""
-    parents, waits = {}, {}
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                parents[int(folder.name)] = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
-                waits[int(folder.name)] = max(
-                    int((task / "schedstat").read_text().split()[1]) for task in (folder / "task").iterdir()
-                )
-            except (OSError, ValueError):  # it has gone, or the kernel keeps no such count
-                continue
-    family, grown = {ancestor}, True
-    while grown:
-        new = {child for child, parent in parents.items() if parent in family} - family
-        family, grown = family | new, bool(new)
-    return sum(waits.get(pid, 0) for pid in family) / 1e9

@@ -32,9 +32,9 @@ _STOP = re.compile(r"[.!?](?=[\s*\"')\]]|$)|[。！？]|\n")
 _CLAUSE = re.compile(
     r"\s*,\s+(?:less|more|greater|fewer|higher|lower|larger|smaller|bigger|at\s+(?:least|most)|up\s+from|down\s+from|compared"
     r"|twice|over|under|above|below)\b"
-    r"|\s*,?\s+(?:since|because|so|as|which|where|not|and\s+not|rather\s+than|instead\s+of|given\s+that|when|for|if"
-    r"|but|i\.e\.|that\s+is|meaning|making|giving)\b"
-    r"|\s*[;(]\s*(?:since|because|as|not|which|i\.e\.|that\s+is|rounded|see|where|so)\b|\s+[-–—]{1,3}\s+(?![\d.\\$(]|[A-Za-z]\b)"
+    r"|\s*,?\s+(?:since|because|so|as|which|where|whereas|while|although|though|unlike|not|and\s+not|rather\s+than"
+    r"|instead\s+of|given\s+that|when|for|if|but|that\s+is|meaning|making|giving)\b|\s*,?\s+i\.e\."
+    r"|\s*[;(]\s*(?:since|because|as|not|which|i\.e\.|that\s+is|rounded|see|where|so|thus|hence|therefore|we|it|this)\b|\s+[-–—]{1,3}\s+(?![\d.\\$(]|[A-Za-z]\b)"
     r"|,?\s+and\s+(?:it|this|that|we|the|so|thus|hence|therefore)\b",
     re.IGNORECASE,
 )
@@ -46,7 +46,7 @@ _SAFE_CLAUSE = re.compile(
     re.IGNORECASE,
 )
 _LEAD = re.compile(
-    r"(?:\s*(?:therefore|thus|hence|we\s+(?:get|have|find|obtain)|it\s+is|so|then|indeed|simply|just|clearly"
+    r"(?:\s*,?\s*(?:of\s+course|therefore|thus|hence|we\s+(?:get|have|find|obtain)|it\s+is|so|then|indeed|simply|just|clearly"
     r"|obviously|actually|exactly|precisely|equal\s+to|given\s+by|going\s+to\s+be"
     r"|now|that|the\s+(?:number|value|integer|fraction|ratio|expression|interval|set|point|pair|sum|product|total"
     r"|amount)|a\s+total\s+of|definitely"
@@ -54,13 +54,25 @@ _LEAD = re.compile(
     re.IGNORECASE,
 )
 _ONE_NUMBER = re.compile(
-    r"(?P<before>(?:[A-Za-z']+\s+){2,12})(?P<number>[＄$£€]?-?\d[\d,]*(?:\.\d+)?%?(?:\s+[^\d$\\]*)?)"
+    r"(?P<before>(?:[A-Za-z']+,?\s+){2,12})(?P<number>[＄$£€]?-?\d[\d,]*(?:\.\d+)?%?(?:\s+[^\d$\\]*)?)"
 )
-_IN_WORDS = re.compile(r"(?<=[\d%A-Za-z.$])\s+\((?!mod\b|base\b)[A-Za-z][A-Za-z .'-]{1,60}\)$")
+_IN_WORDS = re.compile(
+    r"(?<=[\d%A-Za-z.$])\s+(?:\((?!mod\b|base\b|sin\b|cos\b|tan\b|log\b|ln\b|exp\b)(?:\d+ )?"
+    r"[A-Za-z][A-Za-z .'-]{1,60}\)|\[\d{1,2}\])$"
+)
+# emphasis and tags: **27** apples, __27__, <b>27</b>; 3**3 and x_1 are none
+_MARKUP = re.compile(
+    r"(?<!\S)\*\*|\*\*(?!\S)|(?<![\w}])_{1,2}(?=\w)|(?<=\w)_{1,2}(?![\w{\\])|</?(?:b|i|u|em|strong|span|code|mark|p)>"
+)
+_ITEM = re.compile(r"^\(?[a-eA-E]\)\s+(?=[-\d$\\])")
+_WORDS_FIRST = re.compile(r"[A-Za-z]+(?:[ -][A-Za-z]+){0,5}\s+\(([-+]?\d[\d,]*(?:\.\d+)?%?)\)")
 _LIMITS = re.compile(
     r"\b(?:least|most|than|between|not|no|never|or|half|million|over|under|above|below)\b", re.IGNORECASE
 )
+_CALCULATION = re.compile(r"([^\d:]{0,3}-?\d[\d,]*(?:\.\d+)?%?(?: [A-Za-z]+)?)\s*:\s+(?=.*[+*/×÷=A-Za-z-])")
+_COMMA = re.compile(r",\s+(?=[A-Za-z]{2,}\s+[A-Za-z])")
 _IS = re.compile(r"\b(?:is|are|was|be|becomes|equals)\s*:?\s+", re.IGNORECASE)
+_TAIL = re.compile(r"(?:\\[,;:! ]|[.,;:\s])+$")
 _WORD = re.compile(r"(?<![\\A-Za-z{])[A-Za-z]{2,}")
 
 
@@ -132,6 +144,7 @@ def _unit_after(sentence: str) -> str:
 
 def value_in(text: str) -> str:
     """The value that a clause names: without what comes before it ("the largest n is") and after it ("since ...")."""
+    text = _ITEM.sub("", _MARKUP.sub("", text))
     if lead := _LEAD.match(text):
         text = text[lead.end() :] or text
     # words around exactly one formula: the largest $n$ is $34$
@@ -147,13 +160,15 @@ def value_in(text: str) -> str:
         if re.search(r"[\d\\$})\]%]", text[: clause.start()]):
             text = text[: clause.start()]
     # a calculation behind a colon: "7: 3 + 4"
-    if calculation := re.match(r"([^\d:]{0,3}-?\d[\d,]*(?:\.\d+)?%?(?: [A-Za-z]+)?)\s*:\s+(?=.*[+*/×÷=A-Za-z-])", text):
+    if calculation := _CALCULATION.match(text):
         text = calculation[1]
-    # a word for it in brackets: "9 (nine)", "9 (dollars)"
+    # a word for it in brackets: "9 (nine)", "9 (dollars)", "nine (9)"
+    if said := _WORDS_FIRST.fullmatch(text):
+        text = said[1]
     if (said := _IN_WORDS.search(text)) and re.search(r"\d", text[: said.start()]):
         text = text[: said.start()]
     # a comma that ends the value: "10, and that is all"
-    if (comma := re.search(r",\s+(?=[A-Za-z]{2,}\s+[A-Za-z])", text)) and re.search(r"\d", text[: comma.start()]):
+    if (comma := _COMMA.search(text)) and re.search(r"\d", text[: comma.start()]):
         behind = text[comma.end() :]
         if not re.match(r"(?:and|or)\b", behind) and "=" not in behind and not re.search(r"\d", behind):
             text = text[: comma.start()]
@@ -170,7 +185,7 @@ def _words_in(text: str) -> str:
 
 
 def _strip(text: str) -> str:
-    text = text.strip().strip("*").strip().rstrip(".,;:").strip()
+    text = _TAIL.sub("", text.strip().strip("*").strip())
     for opening, closing in DELIMITERS:
         if text.startswith(opening) and text.endswith(closing) and len(text) > len(opening) + len(closing):
             if opening not in text[len(opening) : -len(closing)]:

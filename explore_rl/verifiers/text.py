@@ -92,7 +92,7 @@ def normalise(text: str) -> str:
     >>> normalise("が") == normalise("か")
     False
     """
-    text = unicodedata.normalize("NFC", _without_accents(text.replace("≠", "!=")).casefold())
+    text = unicodedata.normalize("NFC", _without_accents(text.replace("≠", "!=").replace("US$", "$")).casefold())
     # what carries meaning is put out of the way of the punctuation
     text = _NUMBER.sub(lambda m: _kept(m[1].replace("+", "") + m[2].replace(",", "") + m[3]), text)
     text = _SIGNS.sub(lambda m: _kept(m.group()), text)

@@ -4,23 +4,24 @@ simulation's own error.
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
-
-PATH = Path(__file__).parents[2] / "scripts" / "calibrate_analysis.py"
-
-
-@pytest.fixture(scope="module")
-def calibrate():
-    spec = importlib.util.spec_from_file_location("calibrate_analysis", PATH)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+from calibrate_analysis import read_cells, run_missing
+from calibration_boards import method_boards, run_differences
+from calibration_cells import NOTES, TITLES, Cell, cells
+from calibration_intervals import coverage, skewed_coverage
+from calibration_kit import AROUND, HALF_ZERO, MATH, NEAR_ZERO, Line, smallest_after_holm
+from calibration_words import (
+    RAGGED,
+    certified_errors,
+    false_words,
+    fold_power,
+    held_in_vain,
+    lucky_verdicts,
+    power,
+    refuted_folds,
+    verdict_shares,
+)
 
 
 def kept(lines):
@@ -28,77 +29,108 @@ def kept(lines):
 
 
 @pytest.mark.parametrize("shape", ["rare: 90 % zero, else Beta(.5, 20)", "near one Beta(5, .1)"])
-def test_intervals_cover(calibrate, shape):
-    lines = calibrate.coverage(shape, 100, 60, np.random.default_rng(1), population=100_000)
+def test_intervals_cover(shape):
+    lines = coverage(60, np.random.default_rng(1), shape=shape, problems=100, population=100_000)
     assert not kept(lines) and any(line.at_least == 0.93 for line in lines)
 
 
-@pytest.mark.parametrize("problems", [30, 500])
-def test_one_model_drawn_twice_is_seldom_called_changed(calibrate, problems):
-    assert not kept([calibrate.false_verdicts("near zero Beta(.1, 10)", problems, 150, np.random.default_rng(2))])
+@pytest.mark.parametrize(
+    "problems, n", [(8, (16, 16)), (30, (128, 128)), (100, RAGGED), (100, (64, 256)), (500, (128, 128))]
+)
+def test_one_model_drawn_twice_is_seldom_called_changed(problems, n):
+    lines = false_words(120, np.random.default_rng(2), shape=NEAR_ZERO, problems=problems, n=n)
+    assert not kept(lines) and lines[0].at_most == 0.05
 
 
-def test_certified_categories_and_planted_changes(calibrate):
+@pytest.mark.parametrize("law", ["head only: square root of p above .1", "worse everywhere: odds halved"])
+def test_no_word_is_said_of_what_a_law_does_not_do(law):
+    shape = "bimodal: Beta(2, 80) or Beta(80, 2)"
+    assert not kept(false_words(100, np.random.default_rng(3), shape=shape, problems=200, n=(128, 128), law=law))
+
+
+def test_certified_categories_and_planted_changes():
     rng = np.random.default_rng(3)
-    assert not kept(
-        calibrate.certified_errors("around .01: log-uniform, .003 to .03", "trade: 5 % gained, 5 % lost", 40, rng)
-    )
-    background = "half zero, half Beta(.3, 2)"
-    assert (
-        calibrate.verdict_shares(background, "gain: 5 % of problems from 0 to .05", 40, rng).get("expanded", 0) >= 0.9
-    )
-    assert calibrate.verdict_shares(background, "loss: 5 % of problems from .05 to 0", 40, rng).get("shrank", 0) >= 0.9
-    assert calibrate.verdict_shares(background, "trade: 5 % gained, 5 % lost", 40, rng).get("traded", 0) >= 0.9
-    assert calibrate.verdict_shares(background, "nothing changed", 40, rng).get("held", 0) >= 0.6
+    trade = "trade: 5 % gained, 5 % lost, .05"
+    assert not kept(certified_errors(40, rng, shape=AROUND, law=trade))
+    for law in ("gain: 5 % from 0 to .05", "loss: 5 % from .05 to 0", trade):
+        found = power(40, rng, shape=HALF_ZERO, problems=500, n=(1024, 1024), law=law)
+        assert not kept(found) and found[0].column == "found" and found[0].share >= 0.9
+    shares = {line.column: line.share for line in verdict_shares(40, rng, shape=HALF_ZERO, law="nothing changed")}
+    assert shares["held"] >= 0.6
 
 
-@pytest.mark.parametrize("scenario", ["2 % from 0 to .5, rest sharpened", "5 % from 0 to .02, rest sharpened"])
-def test_a_gain_beside_losses_is_found(calibrate, scenario):
-    line = calibrate.hidden_gain("half zero, half Beta(.3, 2)", 500, 20, np.random.default_rng(4), scenario)
-    assert not kept([line]) and line.share > 0.9
+def test_held_is_not_said_of_a_loss_above_the_margin():
+    rng = np.random.default_rng(4)
+    assert not kept(held_in_vain(40, rng, shape=MATH, problems=500, n=(1024, 1024), share=0.03, at=0.05))
 
 
-@pytest.mark.parametrize("scenario", ["odds doubled, at F = 2", "log-odds shaken by sd .5, at F = 4"])
-def test_a_speed_up_is_not_beyond_itself(calibrate, scenario):
-    wrong, called = calibrate.refuted_folds("near zero Beta(.1, 10)", 300, 25, np.random.default_rng(5), scenario)
+@pytest.mark.parametrize(
+    "law", ["2 % from 0 to .5, rest sharpened", "5 % from 0 to .02, rest sharpened", "trade: 1 % gained, 10 % lost, .3"]
+)
+def test_a_gain_beside_losses_is_found(law):
+    line = power(20, np.random.default_rng(4), shape=HALF_ZERO, problems=500, n=(1024, 1024), law=law)[0]
+    assert line.share > 0.9
+
+
+@pytest.mark.parametrize("change", ["odds doubled, at F = 2", "log-odds shaken by sd .5, at F = 4"])
+def test_a_speed_up_is_not_beyond_itself(change):
+    wrong, called = refuted_folds(25, np.random.default_rng(5), shape=NEAR_ZERO, change=change, problems=300)
     assert not kept([wrong]) and called.share > wrong.share
-    power = calibrate.fold_power("near zero Beta(.1, 10)", 300, 15, np.random.default_rng(6), at=0.5)
-    assert power.share > 0.9
+    (found,) = fold_power(15, np.random.default_rng(6), shape=NEAR_ZERO, at=0.5, problems=300)
+    assert found.share > 0.9
+
+
+@pytest.mark.parametrize("graded", [0, 300])
+def test_lucky_guesses_decide_no_word_where_their_rates_are_given(graded):
+    shape = "30 % zero, else log-uniform, 1e-5 to 1"
+    given, blind = lucky_verdicts(
+        25, np.random.default_rng(7), shape=shape, rates=(0.01, 0.003), problems=200, graded=graded
+    )
+    assert not kept([given]) and blind.share > 0.5
 
 
 @pytest.mark.parametrize("sd", [0.0, 0.2])
 @pytest.mark.parametrize("runs", [2, 3])
-def test_methods_of_one_law_seldom_differ_whatever_their_seeds_do(calibrate, sd, runs):
-    lines = calibrate.run_differences(
-        "like MATH500: 3 % zero, else Beta(.8, .5)", runs, 100, np.random.default_rng(7), (sd, sd)
-    )
+def test_methods_of_one_law_seldom_differ_whatever_their_seeds_do(sd, runs):
+    lines = run_differences(100, np.random.default_rng(7), shape=MATH, runs=runs, sds=(sd, sd))
     assert not kept(lines) and any(line.at_most == 0.05 for line in lines)
 
 
-def test_boards_of_methods_that_change_nothing_seldom_hold_a_false_word(calibrate):
-    lines = calibrate.method_boards("half zero, half Beta(.3, 2)", 60, 8, np.random.default_rng(8))
-    words, alone = lines
-    assert not kept(lines) and words.at_most == 0.05 and words.share < alone.share
+def test_boards_of_methods_that_change_nothing_seldom_hold_a_false_word():
+    words, alone = method_boards(8, np.random.default_rng(8), shape=HALF_ZERO, problems=60)
+    assert not kept([words]) and words.at_most == 0.05 and words.share < alone.share
 
 
-def test_a_gain_of_every_run_is_found(calibrate):
-    gain = "gain: 5 % of problems from 0 to .05"
-    lines = calibrate.method_boards("half zero, half Beta(.3, 2)", 500, 6, np.random.default_rng(9), 2, 3, 0.1, gain)
+def test_a_gain_of_every_run_is_found():
+    law = "gain: 5 % from 0 to .05"
+    lines = method_boards(6, np.random.default_rng(9), shape=HALF_ZERO, methods=2, runs=3, sd=0.1, law=law)
     assert not kept(lines) and lines[-1].column == "found" and lines[-1].share >= 0.8
 
 
 @pytest.mark.parametrize("quantity", ["entropy: log-normal, sd 1", "perplexity: 1 + gamma(.5)"])
-def test_means_of_skewed_quantities_are_covered(calibrate, quantity):
-    bootstrap_t, percentile = calibrate.skewed_coverage(quantity, 10, 100, np.random.default_rng(7))
+def test_means_of_skewed_quantities_are_covered(quantity):
+    bootstrap_t, percentile = skewed_coverage(100, np.random.default_rng(7), quantity=quantity, problems=10)
     assert not kept([bootstrap_t]) and bootstrap_t.share > percentile.share
 
 
-def test_a_missed_target_is_seen(calibrate):
-    assert (
-        calibrate.Line("x", "y", 0.90, 1000, at_least=0.93).missed
-        and not calibrate.Line("x", "y", 0.92, 1000, at_least=0.93).missed
-    )
-    assert (
-        calibrate.Line("x", "y", 0.08, 1000, at_most=0.05).missed
-        and not calibrate.Line("x", "y", 0.06, 1000, at_most=0.05).missed
-    )
+def test_a_missed_target_is_seen():
+    assert Line("x", "y", 0.90, 1000, at_least=0.93).missed and not Line("x", "y", 0.92, 1000, at_least=0.93).missed
+    assert Line("x", "y", 0.08, 1000, at_most=0.05).missed and not Line("x", "y", 0.06, 1000, at_most=0.05).missed
+    fine = [Line("x", "y", 0.05, 1000, at_most=0.05)] * 9
+    assert smallest_after_holm([*fine, Line("x", "y", 0.1, 1000, at_most=0.05)]) < 1e-6 < smallest_after_holm(fine)
+
+
+def test_a_calibration_that_was_ended_goes_on_where_it_stopped(tmp_path, capsys):
+    one, two = (Cell("false", false_words, {"shape": MATH, "problems": problems, "n": (16, 16)}) for problems in (5, 8))
+    path = tmp_path / "cells.jsonl"
+    run_missing({one.key: (one, 20)}, {}, path=path, seed=0, workers=1)
+    run_missing({c.key: (c, 20) for c in (one, two)}, read_cells(path, 0), path=path, seed=0, workers=1)
+    done = read_cells(path, 0)
+    assert [done[c.key][1] for c in (one, two)] == [c.run(20, 0) for c in (one, two)]
+    assert capsys.readouterr().err.count(one.key) == 1 and not read_cells(path, 1)
+
+
+def test_every_cell_has_a_table_and_a_key_of_its_own():
+    every = list(cells())
+    assert len({cell.key for cell in every}) == len(every)
+    assert {cell.table for cell in every} == set(TITLES) == set(NOTES)

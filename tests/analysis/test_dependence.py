@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from calibration_draws import cluster_verdicts, clustered, samples_of
+from calibration_draws import cluster_certificates, cluster_verdicts, clustered, samples_of
 
 from analysis.__main__ import main
 from analysis.audit import AuditSettings, audit
@@ -25,7 +25,7 @@ def pair(correlation=0.0, throughout=0.0, clusters=16, problems=120, seed=0):
     rng = np.random.default_rng(seed)
     p = np.where(rng.random(problems) < 0.3, 0.0, rng.beta(0.3, 2, problems))
     return tuple(
-        samples_of(clustered(p, clusters=clusters, correlation=correlation, throughout=throughout, rng=rng))
+        samples_of(clustered(p, rng, sizes=(8,) * clusters, correlation=correlation, throughout=throughout))
         for _ in range(2)
     )
 
@@ -47,9 +47,9 @@ def test_clusters_of_a_problem_and_clusters_throughout_are_told_apart():
 
 
 def test_two_clustered_draws_of_one_model_are_not_called_changed_but_a_gain_is_found():
-    called, blind, noticed = cluster_verdicts(SHAPE, 60, 12, np.random.default_rng(1), 0.4)
+    called, blind, noticed = cluster_verdicts(12, np.random.default_rng(1), shape=SHAPE, problems=60, correlation=0.4)
     assert not called.missed and blind.share > 0.3 and noticed.share > 0.9
-    (found,) = cluster_verdicts(SHAPE, 100, 6, np.random.default_rng(2), 0.1, gained=0.08)
+    (found,) = cluster_verdicts(6, np.random.default_rng(2), shape=SHAPE, problems=100, correlation=0.1, gained=0.08)
     assert found.share > 0.9
 
 
@@ -137,3 +137,32 @@ def test_doubled_rows_are_noticed(tmp_path):
     pq.write_table(pa.Table.from_pylist(rows + rows), twice)
     assert "every row is there 2 times" in load([str(twice)]).warnings[0]
     assert multiplicity(np.arange(50), np.full(50, 8)) == 1  # one answer a problem: greedy, not doubled
+
+
+def test_draws_that_agree_more_on_one_side_count_one_a_cluster():
+    rng = np.random.default_rng(3)
+    p = rng.beta(0.3, 2, 150)
+    base, tuned = (samples_of(clustered(p, rng, correlation=correlation)) for correlation in (0.4, 0.0))
+    found = look(base, tuned)
+    assert found.single and "each by one draw of it, since the sides' draws agree to different degrees" in str(
+        found.warnings
+    )
+    # a tuned model whose draws do not agree reaches more with the same success probabilities
+    called, blind, _ = cluster_verdicts(10, np.random.default_rng(4), shape=SHAPE, problems=100, correlation=(0.4, 0.0))
+    assert not called.missed and blind.share > 0.3
+    document = audit(base, tuned, settings=FAST)
+    base_row = document["problems_detail"][0]["base"]
+    assert base_row["n"] == 128 and base_row["high"] - base_row["low"] > 0.15  # of 16 draws
+    assert document["benchmarks"]["b"]["certified"]["eps"] == pytest.approx(np.log(20 * 150) / 16)
+
+
+@pytest.mark.parametrize("how", [{"correlation": 0.3}, {"throughout": 0.7}])
+def test_lucky_guesses_do_not_decide_where_clusters_are_relabelled(how):
+    called, blind, _ = cluster_verdicts(8, np.random.default_rng(5), shape=SHAPE, problems=80, rates=(0.01, 0.0), **how)
+    assert not called.missed and blind.share > 0.8
+
+
+def test_certificates_of_clustered_draws_rest_on_one_draw_of_each():
+    lines = cluster_certificates(20, np.random.default_rng(6), shape="all at .2", problems=60)
+    share = {line.column: line.share for line in lines}
+    assert not any(line.missed for line in lines) and max(share.values()) > 0.1  # draw by draw, many are wrong

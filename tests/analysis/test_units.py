@@ -41,7 +41,9 @@ def test_problems_are_independent_and_convolve():
 
 def test_one_model_drawn_twice_is_not_called_changed_by_mode_whatever_the_draws():
     for n in ((64, 64), (256, 64)):
-        called, srr, ndr, srr_k, ndr_k = mode_verdicts("U-shaped Beta(.2, .2)", 40, 12, np.random.default_rng(0), n)
+        called, srr, ndr, srr_k, ndr_k = mode_verdicts(
+            12, np.random.default_rng(0), shape="U-shaped Beta(.2, .2)", problems=40, n=n
+        )
         assert not called.missed
         assert srr_k.share + ndr_k.share == pytest.approx(1, abs=0.06)  # equal models: as much is lost as is gained
         assert n[0] == n[1] or srr.share + ndr.share < 0.9  # where more draws see more, the raw counts say "lost"

@@ -10,7 +10,7 @@ import torch
 from transformers import AutoTokenizer, TopPLogitsWarper
 
 from analysis.errors import InputError
-from explore_rl.lab import base, countdown, exact, logprobs, problems, sampling, tokenizer
+from explore_rl.lab import base, countdown, exact, families, logprobs, problems, sampling, tokenizer
 from explore_rl.models import LAB_BASE
 from explore_rl.objectives.readouts import nucleus_logprob
 
@@ -45,7 +45,7 @@ def test_tokenizer_is_one_to_one_on_answers_after_loading_from_the_checkpoint():
             assert codes.decode(prompt_ids) == one.prompt and len(prompt_ids) == len(one.prompt)
             for answer in countdown.enumerate_answers(**one.answer):
                 ids = codes(answer).input_ids
-                assert len(ids) == len(answer) < problems.MAX_TOKENS and codes.decode(ids) == answer
+                assert len(ids) == len(answer) < families.max_tokens_of(one) and codes.decode(ids) == answer
                 assert codes.decode(ids + [codes.eos_token_id], skip_special_tokens=True) == answer
         assert codes.pad_token_id != codes.eos_token_id is not None
         texts = {codes.decode(pair) for pair in itertools.product(range(len(tokenizer.CHARACTERS)), repeat=2)}

@@ -149,3 +149,33 @@ def test_problems_without_traces_are_refused(problems, config):
         TraceInjection().check(config, [replace(p, traces=()) for p in problems], [])
     with pytest.raises(InputError, match="below algorithm.group_size=4"):
         TraceInjection(per_group=4).check(config, problems, [])
+
+
+def test_a_budget_gives_traces_to_a_share_of_the_problems_drawn_once(problems, draft, step):
+    """The same problems whatever the method and the run's step; the others are drawn and learnt from as before."""
+    taught = {}
+    for share in (0.25, 0.5):
+        for kind, number in ((TraceInjection, 0), (TraceInjection, 7), (Likelihood, 3)):
+            strategy = kind(traces={"share_of_problems": share})
+            groups, _ = run_step(strategy, problems, draft, step(number))
+            ids = {group.problem.id for group in groups if group.samples}
+            assert taught.setdefault(share, ids) == ids
+    assert [len(ids) for ids in taught.values()] == [2, 4] and taught[0.25] < taught[0.5]
+    other = TraceInjection(traces={"share_of_problems": 0.5, "seed": 1})
+    groups, _ = run_step(other, problems, draft, step())
+    assert {group.problem.id for group in groups if group.samples} != taught[0.5]
+
+
+@pytest.mark.parametrize(
+    ("traces", "said"),
+    [
+        ({"share": 0.1}, "unknown key 'share'; known: file, seed, share_of_problems"),
+        ({"share_of_problems": 5}, "share between 0 and 1"),
+        ({"share_of_problems": 0}, "leave the strategy out"),
+        ({"seed": -1}, "traces.seed"),
+        (3, "expected text, or null"),
+    ],
+)
+def test_a_budget_without_meaning_is_refused(traces, said):
+    with pytest.raises(ValueError, match=said):
+        Likelihood(traces=traces)

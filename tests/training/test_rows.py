@@ -14,7 +14,8 @@ PROBLEM = Problem(id="p", prompt="", answer=None, verifier="countdown")
 
 
 def sample(length, advantage=1.0, source="policy", gap=0.0, truncated=False, prefix=0, terms=None):
-    request = Request("p", 0, (1, 2, 3), max_tokens=24, source=source, prefix_ids=[9] * prefix)
+    engine = "base" if source == "base" else "policy"
+    request = Request("p", 0, (1, 2, 3), max_tokens=24, source=source, engine=engine, prefix_ids=[9] * prefix)
     rollout = Rollout(
         request, tuple(range(length)), "", "length" if truncated else "stop", logprobs=np.full(length, -1.0, np.float32)
     )

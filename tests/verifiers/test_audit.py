@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import random
 
@@ -89,12 +90,15 @@ def test_from_graded_samples_to_rates(tmp_path, capsys):
     graded = [str(tmp_path / "samples.jsonl"), "--problems", str(tmp_path / "problems.jsonl")]
     assert main(["verify", *graded, "--audit", "20", "--out", str(sheet)]) == 0
     drawn = [json.loads(line) for line in sheet.read_text().splitlines()]
-    assert len(drawn) == 20 and {row["stratum"] for row in drawn} == {ACCEPTED_FEW, ACCEPTED, WRONG_FEW, UNREAD}
+    sealed = [json.loads(base64.b64decode(row["sealed"])) for row in drawn]
+    assert len(drawn) == 20 and {s["stratum"] for s in sealed} == {ACCEPTED_FEW, ACCEPTED, WRONG_FEW, UNREAD}
+    # whoever judges does not see the verdict, or what the verifier took for the answer
+    assert not {"verdict", "stratum", "answer"} & drawn[0].keys()
     # not judged yet
     assert main(["verify", "--judged", str(sheet), "--out", str(out)]) == 2
-    assert "key 'judged_correct': expected true or false" in capsys.readouterr().err
-    for row in drawn:
-        row["judged_correct"] = row["verdict"] == "correct"
+    assert "key 'judged_correct': not judged yet, as 20 of 20 rows; expected true or false" in capsys.readouterr().err
+    for row, said in zip(drawn, sealed, strict=True):
+        row["judged_correct"] = said["verdict"] == "correct"
     sheet.write_text("".join(json.dumps(row) + "\n" for row in drawn))
     assert main(["verify", "--judged", str(sheet), "--out", str(out)]) == 0
     printed = capsys.readouterr().out
@@ -107,5 +111,6 @@ def test_from_graded_samples_to_rates(tmp_path, capsys):
         ["--judged", str(sheet), "--audit", "3", "--out", "x.json"],
         ["--out", "x.jsonl"],
         [*graded, "--audit", "0", "--out", "x.jsonl"],
+        [*graded, "--audit", "3", "--out", "x.jsonl"],  # four kinds of verdicts
     ):
         assert main(["verify", *arguments]) == 2

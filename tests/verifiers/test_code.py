@@ -13,16 +13,9 @@ from analysis.errors import InputError
 from explore_rl.types import Problem, Status
 from explore_rl.verifiers import Item, VerifierPool
 from explore_rl.verifiers.code import CodeVerifier, extract_code
-from explore_rl.verifiers.sandbox import (
-    Isolation,
-    Program,
-    ProgramRaised,
-    SandboxFault,
-    SandboxLimits,
-    Starved,
-    isolation,
-)
-from explore_rl.verifiers.sandbox_child import pack, unpack
+from explore_rl.verifiers.sandbox import Isolation, Program, isolation
+from explore_rl.verifiers.sandbox_limits import ProgramRaised, SandboxFault, SandboxLimits, Starved
+from explore_rl.verifiers.sandbox_wire import pack, unpack
 
 
 def problem(answer, **metadata) -> Problem:
@@ -267,7 +260,7 @@ def test_a_sandbox_that_does_not_come_up_is_an_error(monkeypatch):
 def test_a_busy_machine_is_a_timeout_not_a_wrong(monkeypatch):
     """Time spent ready to run, but without a processor, is not the program's. (The count is the kernel's; here it is
     set.)"""
-    monkeypatch.setattr("explore_rl.verifiers.sandbox._runqueue_wait", lambda pid: 0.9)
+    monkeypatch.setattr("explore_rl.verifiers.sandbox.runqueue_wait", lambda pid: 0.9)
     with Program("def f():\n    while True: pass", "calls", SandboxLimits(wall_s=1.0), isolation()) as program:
         program.define()
         with pytest.raises(Starved):

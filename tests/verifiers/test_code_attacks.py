@@ -19,7 +19,8 @@ import pytest
 
 from explore_rl.types import Problem, Status
 from explore_rl.verifiers.code import CodeVerifier
-from explore_rl.verifiers.sandbox import Isolation, Program, ProgramEnded, SandboxLimits, isolation
+from explore_rl.verifiers.sandbox import Isolation, Program, isolation
+from explore_rl.verifiers.sandbox_limits import ProgramEnded, SandboxLimits
 
 TEST = "def check(candidate):\n    assert candidate(1) == 7341\n    assert candidate(2) == 9082\n"
 SECRET = Problem("secret", "What is it?", {"test": TEST, "entry_point": "secret"}, "code")

@@ -3,17 +3,11 @@ each."""
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
+import math_cases
 import pytest
 
 from explore_rl.types import Problem, Status
 from explore_rl.verifiers.math import MathVerifier
-
-_SPEC = importlib.util.spec_from_file_location("math_cases", Path(__file__).with_name("math_cases.py"))
-math_cases = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(math_cases)
 
 VERIFY = MathVerifier()
 WANTED = {True: Status.CORRECT, False: Status.WRONG, None: Status.NO_ANSWER}

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import random
-from pathlib import Path
 
+import math_pairs
 import pytest
 
 from explore_rl.types import Problem, Status
 from explore_rl.verifiers.math import MathVerifier
-
-_SPEC = importlib.util.spec_from_file_location("math_pairs", Path(__file__).with_name("math_pairs.py"))
-math_pairs = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(math_pairs)
 
 VERIFY = MathVerifier()
 KINDS = [*math_pairs.KINDS, "fraction"]

@@ -45,5 +45,5 @@ def around(strategies: list[Strategy], config: Config) -> list[Strategy]:
         after.append(OverlongFilter())
     if algorithm.dynamic_sampling_rounds:
         after.append(DynamicSampling())
-    first, middle, last = ([s for s in strategies if s.turn == turn] for turn in ("first", "", "last"))
-    return [*before, *first, *middle, *after, *last]
+    first, scale, middle, last = ([s for s in strategies if s.turn == turn] for turn in ("first", "scale", "", "last"))
+    return [*before, *first, *scale, *middle, *after, *last]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from explore_rl.config.schema import Config
 from explore_rl.objectives import corrections
 from explore_rl.strategies.base import StepContext, Strategy
 from explore_rl.types import Group, Rollout
@@ -25,12 +26,14 @@ class EngineCorrection(Strategy):
         assert cap is not None
         for sample in (s for g in groups for s in g.samples):
             rollout = sample.rollout
-            if corrects(rollout) and "old_logprob" in sample.columns:
+            if corrects(rollout, context.config) and "old_logprob" in sample.columns:
                 assert rollout.logprobs is not None
                 ratio = corrections.truncated_importance(sample.columns["old_logprob"], rollout.logprobs, cap=cap)
                 sample.columns["correction"] = np.where(rollout.given, 1.0, ratio).astype(np.float32)
 
 
-def corrects(rollout: Rollout) -> bool:
+def corrects(rollout: Rollout, config: Config) -> bool:
     """Whether the rollout is what the current policy drew at the training temperature."""
-    return rollout.request.source == "policy" and rollout.logprobs is not None
+    request = rollout.request
+    by_policy = request.engine == "policy" and request.temperature == config.rollout.temperature
+    return by_policy and rollout.logprobs is not None

@@ -15,11 +15,12 @@ from explore_rl.objectives import losses
 from explore_rl.objectives.terms import LossTerm
 from explore_rl.strategies import parameters
 from explore_rl.strategies.base import StepContext, Strategy
-from explore_rl.strategies.traces import WHEN, TraceSource, chosen_groups, without_success
+from explore_rl.strategies.trace_options import FromTraces
+from explore_rl.strategies.traces import WHEN, chosen_groups, without_success
 from explore_rl.types import Group, Problem, Request
 
 
-class Likelihood(Strategy):
+class Likelihood(FromTraces):
     """Adds the likelihood loss on traces.
 
     coefficient: of the loss.
@@ -30,33 +31,18 @@ class Likelihood(Strategy):
 
     name = "likelihood"
     reads_policy = False
+    acts_on_draws = False
 
     def __init__(
-        self,
-        *,
-        coefficient: float = 1.0,
-        only: bool = False,
-        per_group: int = 1,
-        rate: float = 1.0,
-        when: str = "always",
-        traces: str | None = None,
-        which: str = "uniform",
-        regions: list[str] | None = None,
-        leave_out: list[str] | None = None,
+        self, *, coefficient: float = 1.0, only: bool = False, per_group: int = 1, when: str = "always", **options
     ):
+        super().__init__(**options)
         self.coefficient = parameters.number("coefficient", coefficient)
         self.only = parameters.flag("only", only)
         self.per_group = parameters.whole("per_group", per_group, least=1)
-        self.rate = parameters.share("rate", rate)
         self.when = parameters.choice("when", when, choices=WHEN)
         if only and when != "always":
             raise ValueError("only=true draws nothing, so when=no_success has nothing to look at; use when=always")
-        self.source = TraceSource(
-            parameters.text("traces", traces),
-            which=which,
-            regions=parameters.labels("regions", regions),
-            leave_out=parameters.labels("leave_out", leave_out),
-        )
 
     def check(self, config: Config, problems: list[Problem], others: list[Strategy]) -> None:
         rounds = config.algorithm.dynamic_sampling_rounds
@@ -71,7 +57,7 @@ class Likelihood(Strategy):
                 f"strategies: likelihood: only=true draws nothing, so {idle[0]} has nothing to act on;"
                 " leave it out, or set only=false"
             )
-        self.source.check(self.name, problems)
+        super().check(config, problems, others)
 
     def terms(self, config: Config) -> list[LossTerm]:
         name = self.term_name("likelihood")

@@ -244,7 +244,8 @@ class MixturePolicy(Strategy):
         columns = {"policy": "old_logprob", "base": "base_logprob", "hot": "hot_logprob"}
         totals = {}
         for name in self.shares:
-            totals[name] = np.array([s.columns[columns[name]].sum(dtype=np.float64) for s in samples])
+            of_drawn = [s.columns[columns[name]][~s.rollout.given] for s in samples]  # a given prefix is everybody's
+            totals[name] = np.array([logprobs.sum(dtype=np.float64) for logprobs in of_drawn])
         exact = mixture_weight(totals["policy"], np.stack(list(totals.values())), shares=np.array(shares).T)
         used = exact**self.exponent
         for sample, weight in zip(samples, used, strict=True):

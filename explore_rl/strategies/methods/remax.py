@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from explore_rl.strategies import parameters
 from explore_rl.strategies.base import StepContext, Strategy, Trial
-from explore_rl.strategies.builtin.group_advantage import against_group
+from explore_rl.strategies.builtin.group_advantage import against_group, needs_comparison
 from explore_rl.types import Group, Request
 
 GREEDY = "greedy"  # the source of its draws
@@ -29,6 +29,7 @@ class Remax(Strategy):
     name = "remax"
     reads_policy = False
     acts_on_draws = True
+    turn = "first"
     trial = Trial(off={"share": 0.0})
 
     def __init__(self, *, share: float = 1.0):
@@ -50,9 +51,9 @@ class Remax(Strategy):
             for sample in group.samples:
                 if sample is greedy:
                     sample.terms = {}
-                elif baseline is None:
+                elif baseline is None and needs_comparison(sample, context):
                     sample.reward = None  # an error of the greedy completion is no baseline of 0
-                elif sample.reward is not None:
+                elif baseline is not None and sample.reward is not None:
                     # In place of what the group says alone: what other strategies have added stays.
                     sample.advantage += self.share * (sample.reward - baseline - own.get(id(sample), 0.0))
             rewards += [] if baseline is None else [baseline]

@@ -1,14 +1,16 @@
-"""Boards of methods with several runs, for scripts/calibrate_analysis.py: simulated methods that share one law, and
-what `analysis` says of them.
+"""Calibrations of boards of methods with several runs: simulated methods that share one law, and what `analysis` says
+of them.
 
 A run's success probabilities are those of its law, shaken on the logit by one number a run (its seed).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
+from calibration_kit import SHAPES, Line
+from calibration_laws import LAWS
 from scipy import special
 
 from analysis.counts import Counts
@@ -19,7 +21,6 @@ from analysis.null import exact_null
 from analysis.pair import AuditSettings
 from analysis.verdict import Rules
 
-Shape = Callable[[np.random.Generator, int], np.ndarray]
 CHANGED = ("expanded", "shrank", "traded")
 
 
@@ -28,28 +29,29 @@ def shaken(p: np.ndarray, sd: float, *, rng: np.random.Generator) -> np.ndarray:
     return special.expit(special.logit(p) + rng.normal(0, sd)) if sd else p
 
 
-def excluded_zeros(
-    shape: Shape,
-    boards: int,
-    *,
+def run_differences(
+    trials: int,
     rng: np.random.Generator,
+    *,
+    shape: str,
     runs: int,
-    sds: Sequence[float],
+    sds: Sequence[float] = (0.0, 0.0),
     problems: int = 200,
     n: int = 64,
-) -> dict[str, float]:
-    """How often the interval of the difference of the last method to the first, both with one law, excludes 0.
+    target: bool = True,
+) -> list[Line]:
+    """Methods of one law with `runs` runs each: how often the interval of the difference of the last one to the first
+    excludes 0, at k = 1 and n, with the runs as a sample ("pass@1"), and with the problems alone ("runs held fixed").
 
-    sds: seed sd of each method. Returns shares of `boards`: at k = 1 and n, with the runs as
-    a sample ("pass@1"), and with the problems alone ("pass@1, runs held fixed").
+    sds: seed sd of each method. target: whether 5 % is asked for.
     """
     settings = AuditSettings(k=(1, n), replicates=500)
     draws = np.full(problems, n)
     found: dict[str, int] = {}
-    for i in range(boards):
+    for i in range(trials):
         if i % 20 == 0:  # the resampling noise is renewed now and then; the data every time
             bootstrap = Bootstrap.draw(problems, settings.replicates, rng=rng)
-        p = shape(rng, problems)
+        p = SHAPES[shape](rng, problems)
         board = {
             str(name): [Counts(draws, rng.binomial(n, shaken(p, sd, rng=rng))) for _ in range(runs)]
             for name, sd in enumerate(sds)
@@ -60,48 +62,62 @@ def excluded_zeros(
             for label, (low, high) in (("", (row["low"], row["high"])), (", runs held fixed", row["over_problems"])):
                 key = f"pass@{k}{label}"
                 found[key] = found.get(key, 0) + (low > 0 or high < 0)
-    return {key: count / boards for key, count in found.items()}
+    spread = f"seed sd {sds[0]:g}" if len(set(sds)) == 1 else f"seed sd {sds[0]:g}, one of {sds[-1]:g}"
+    row = f"{shape}; {problems} problems; {len(sds)} methods, {runs} runs, {spread}"
+    asked = {key: None if not target or "fixed" in key else 0.05 for key in found}
+    return [Line(row, key, times / trials, trials, at_most=asked[key]) for key, times in found.items()]
 
 
-def false_boards(
-    shape: Shape,
-    boards: int,
-    *,
+def method_boards(
+    trials: int,
     rng: np.random.Generator,
-    methods: int,
-    runs: int,
-    sd: float,
+    *,
+    shape: str,
     problems: int = 500,
+    methods: int = 20,
+    runs: int = 3,
+    sd: float = 0.0,
     n: int = 128,
-    change: Callable[[np.ndarray, np.random.Generator], tuple[np.ndarray, np.ndarray]] | None = None,
-) -> dict[str, float]:
+    law: str | None = None,
+) -> list[Line]:
     """Boards of methods that are the base itself (seeds shaken by sd): the share with any false word.
 
-    change: p -> (base, first method); the first method then is not counted as false, and how often it is called
-    expanded or traded is returned beside.
+    law: of the first method, which is then not counted as false; how often it is called expanded or traded stands
+    beside.
     """
     draws = np.full(problems, n)
     rules = Rules()
-    found = {"words of methods": 0, "words of single runs": 0} | ({"found": 0} if change else {})
-    for _ in range(boards):
-        p = shape(rng, problems)
-        base, first = change(p, rng) if change else (p, p)
+    found = {"words of methods": 0, "words of single runs": 0} | ({"found": 0} if law else {})
+    for _ in range(trials):
+        p = SHAPES[shape](rng, problems)
+        base, first = LAWS[law].change(p, rng) if law else (p, p)
         b = Counts(draws, rng.binomial(n, base))
         blocks = {}
         alone = False
         for i in range(methods):
-            law = base if i else first
-            nulls = [exact_null(b, Counts(draws, rng.binomial(n, shaken(law, sd, rng=rng)))) for _ in range(runs)]
-            alone |= (i > 0 or change is None) and any(
-                min(null.expanded.p, null.shrunk.p) <= rules.level for null in nulls
-            )
+            own = base if i else first
+            nulls = [exact_null(b, Counts(draws, rng.binomial(n, shaken(own, sd, rng=rng)))) for _ in range(runs)]
+            changed = any(min(null.expanded.p, null.shrunk.p) <= rules.level for null in nulls)
+            alone |= changed and (i > 0 or law is None)
             bounds = {"upper_gain": 1.0, "upper_loss": 1.0}  # held is not asked here
             blocks[str(i)] = [{"null": null.document(), "verdict_detail": bounds} for null in nulls]
         words = {
             name: by["all"]["verdict"] for name, by in judge_methods({"all": blocks}, pooled="all", rules=rules).items()
         }
-        found["words of methods"] += any(word in CHANGED for name, word in words.items() if name != "0" or not change)
+        found["words of methods"] += any(word in CHANGED for name, word in words.items() if name != "0" or not law)
         found["words of single runs"] += alone
-        if change:
+        if law:
             found["found"] += words["0"] in ("expanded", "traded")
-    return {key: count / boards for key, count in found.items()}
+    beside = f"; the first: {law}" if law else ""
+    row = f"{shape}; {problems} problems; {methods} methods, {runs} runs, seed sd {sd:g}{beside}"
+    return [
+        Line(
+            row,
+            key,
+            times / trials,
+            trials,
+            at_most=0.05 if key == "words of methods" else None,
+            interval=key == "found",
+        )
+        for key, times in found.items()
+    ]

@@ -1,0 +1,83 @@
+"""The families of laboratory problems: what the lab asks of any problem whose correct answers can all be listed.
+
+A problem's verifier has the name of its family, so everything here is found from the problem itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from explore_rl.lab import countdown, worked, worked_evaluation
+from explore_rl.types import Problem
+
+REGIONS = countdown.REGIONS  # the same names in every family
+
+
+@dataclass(frozen=True)
+class Family:
+    """One kind of problem.
+
+    levels: by their count of numbers.
+    default_level: the one that is meant where none is named.
+    answers: from a problem's reference to all its correct answers, sorted.
+    mode: the canonical form of an answer; answers of one mode are one solution.
+    region: the region of an answer, the same for all answers of a mode.
+    max_tokens: by level, at least the tokens of the longest answer with its end token.
+    base: the name of the embedded base model that was made for it.
+    """
+
+    levels: Mapping[int, countdown.Level]
+    default_level: int
+    answers: Callable[[Any], list[str]]
+    mode: Callable[[str], str]
+    region: Callable[[str], str]
+    max_tokens: Mapping[int, int]
+    base: str
+
+
+FAMILIES = {
+    "countdown": Family(
+        levels=countdown.LEVELS,
+        default_level=3,
+        answers=lambda reference: countdown.enumerate_answers(reference["numbers"], reference["target"]),
+        mode=countdown.mode,
+        region=countdown.region,
+        max_tokens={2: 24, 3: 24, 4: 24},
+        base="lab:base",
+    ),
+    "worked": Family(
+        levels=worked.LEVELS,
+        default_level=4,
+        answers=lambda reference: worked.enumerate_chains(reference["numbers"], reference["target"]),
+        mode=worked.mode,
+        region=worked.region,
+        max_tokens={4: 32, 5: 44},
+        base="lab:worked",
+    ),
+    "worked_evaluation": Family(
+        levels=worked.LEVELS,
+        default_level=4,
+        answers=lambda reference: worked_evaluation.enumerate_chains(reference["expression"]),
+        mode=worked.mode,
+        region=worked.region,
+        max_tokens={4: 32, 5: 44},
+        base="lab:worked",
+    ),
+}
+
+
+def family_of(problem: Problem) -> Family:
+    """Raises KeyError for a problem of no laboratory family."""
+    return FAMILIES[problem.verifier]
+
+
+def answers_of(problem: Problem) -> list[str]:
+    """All correct answers of a laboratory problem, sorted."""
+    return family_of(problem).answers(problem.answer)
+
+
+def max_tokens_of(problem: Problem) -> int:
+    """At least the tokens of the problem's longest answer with its end token."""
+    return family_of(problem).max_tokens[problem.metadata["level"]]

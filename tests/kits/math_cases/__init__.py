@@ -1,0 +1,13 @@
+r"""Answers for the math verifier by the kind of mistake that they try: (reference, answer in a box, whether it is
+right).
+
+The first lines of each kind come from public bug reports, in our own words; the others are further inputs of the same
+kind.
+"""
+
+from math_cases import forms, units, values
+from math_cases.said import SAID
+
+__all__ = ["CASES", "SAID"]
+
+CASES = values.CASES | units.CASES | forms.CASES
