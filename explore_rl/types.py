@@ -128,7 +128,10 @@ class Rollout:
         self.tokens = np.asarray(self.tokens, dtype=np.int32)
         if self.given is None:
             prefix = len(self.tokens) if self.logprobs is None else len(self.request.prefix_ids)
-            self.given = np.arange(len(self.tokens)) < prefix
+            if prefix in (0, len(self.tokens)):  # a constant takes no room, whatever the length
+                self.given = np.broadcast_to(np.bool_(prefix > 0), len(self.tokens))
+            else:
+                self.given = np.arange(len(self.tokens)) < prefix
 
     @property
     def drawn(self) -> bool:

@@ -28,6 +28,7 @@ PLACEMENT_TIMEOUT_S = 25.0
 MAX_PROCESSES_PER_CORE = 4  # a CPU layout may share cores (tests do), but beyond this every process crawls
 COLOCATED_RANK_GPU = 0.5  # share of one GPU, for Ray's book-keeping only
 COLOCATED_ENGINE_GPU = 0.4  # the same
+PREFIXES = ("NCCL_", "GLOO_", "TORCH_")  # of environment variables that reach every node
 
 
 def resolve(config: Config) -> str:
@@ -90,9 +91,14 @@ class Layout:
 
 
 def with_environment(options: dict[str, Any], environment: dict[str, str]) -> dict[str, Any]:
-    """`options` of an actor whose process also gets `environment`."""
+    """`options` of an actor whose process also gets `environment`, and what this process was told about communication.
+
+    Ray gives a node's own environment to the actors there, so that what the driver's shell says of NCCL, gloo and torch
+    (PREFIXES) would hold on its own node alone.
+    """
     own = options["runtime_env"]["env_vars"]
-    return options | {"runtime_env": {"env_vars": environment | own}}
+    told = {name: value for name, value in os.environ.items() if name.startswith(PREFIXES)}
+    return options | {"runtime_env": {"env_vars": told | environment | own}}
 
 
 def start(config: Config, base_engines: int) -> Layout:

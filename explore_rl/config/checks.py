@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from analysis.errors import InputError
+from explore_rl.config.passed_on import refused
 from explore_rl.config.schema import Config, all_settings
 from explore_rl.lab.names import is_final
 
@@ -22,7 +23,7 @@ def check(config: Config, where: str) -> None:
 
     where: the file or override that is named in the message.
     """
-    checks = (_values, _algorithm, _rollout, _learner, _evaluation, _final)
+    checks = (_values, _algorithm, _rollout, _learner, _evaluation, _ahead, _passed_on, _final)
     for key, why in itertools.chain.from_iterable(one(config) for one in checks):
         raise InputError(f"{where}: {key}={value_of(config, key)!r}: {why}")
     for i, strategy in enumerate(config.strategies):
@@ -139,6 +140,19 @@ def _evaluation(config: Config) -> Findings:
         )
 
 
+def _ahead(config: Config) -> Findings:
+    if config.run.ahead and config.devices.colocate:
+        yield (
+            "run.ahead",
+            "draws while the learner works, and with devices.colocate=true the engines sleep then; give them GPUs of "
+            "their own, or set run.ahead=0",
+        )
+
+
+def _passed_on(config: Config) -> Findings:
+    yield from refused(config.learner.deepspeed, config.rollout.engine)
+
+
 # --- without effect ---------------------------------------------------------------------------------------------------
 
 
@@ -160,6 +174,8 @@ def warnings(config: Config, device: str, *, draws_from_base: bool) -> list[str]
     if config.learner.warmup_steps >= updates:
         warmup = f"learner.warmup_steps={config.learner.warmup_steps}"
         lines.append(f"{warmup}: the run has {updates} updates and ends before the warm-up does")
+    if config.run.ahead and config.algorithm.importance_cap is None:
+        lines.append("run.ahead=1 with algorithm.importance_cap=null: nothing corrects for draws one version old")
     return lines
 
 

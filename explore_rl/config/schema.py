@@ -93,6 +93,9 @@ class RolloutConfig:
     enforce_eager: bool = setting(
         True, "no CUDA graphs: slower to decode, faster to start", device="cuda", harmless=True
     )
+    engine: dict[str, Any] = setting(
+        {}, "further arguments of vLLM's engine, passed on as they are: {max_num_batched_tokens: 16384}"
+    )
 
 
 @dataclass
@@ -125,6 +128,9 @@ class LearnerConfig:
     )
     threads: int = setting(
         1, "CPU threads of a rank (on the CPU, and for learner.offload_optimizer)", least=1, device="cpu", harmless=True
+    )
+    deepspeed: dict[str, Any] = setting(
+        {}, "further settings of DeepSpeed, passed on as they are: {zero_optimization: {zero_hpz_partition_size: 8}}"
     )
 
 
@@ -169,6 +175,12 @@ class AlgorithmConfig:
     importance_cap: float | None = setting(
         2.0, "truncated importance sampling between engine and trainer (per token); null: off", least=1.0
     )
+    old_logprob: str = setting(
+        "auto",
+        "log-probabilities before the update: read by the learner (score), the engine's (engine), or the update's own "
+        "(none); auto: none with one update a batch where nothing reads them beforehand, else score",
+        choices=("auto", "score", "engine", "none"),
+    )
     mask_truncated: bool = setting(False, "DAPO's overlong filter: truncated samples teach nothing")
 
 
@@ -193,6 +205,11 @@ class VerifierConfig:
 @dataclass
 class RunConfig:
     steps: int = setting(100, "training steps", least=1)
+    ahead: int = setting(
+        0,
+        "1: the next batch is drawn and verified while this one is learnt, with weights one version old; 0: afterwards",
+        choices=(0, 1),
+    )
     output: str = setting(
         "runs/${name}-seed${seed}", "the run folder; ${name} and ${seed} stand for the settings above"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import logging
 import os
 import shutil
@@ -98,7 +99,11 @@ def _run_with(actors: Actors, config: Config, *, inputs: Inputs, folder: RunFold
     shown_rollouts = config.tracking.rollouts
 
     # Whatever ends the steps, the tracker is closed; a folder that cannot be written becomes a stop.
-    with interruptible() as asked_to_stop, progress(config.name, config.run.steps, begin) as shown:
+    with (
+        old_objects_left_alone(),
+        interruptible() as asked_to_stop,
+        progress(config.name, config.run.steps, begin) as shown,
+    ):
 
         def on_step(number: int, metrics: dict[str, float]) -> None:
             tracker.log(number + 1, metrics)
@@ -215,6 +220,21 @@ def own_or_given(actors: Actors | None, config: Config, *, needs: Needs) -> Iter
     else:
         actors.reset(config, models_of(needs))
         yield actors
+
+
+@contextmanager
+def old_objects_left_alone() -> Iterator[None]:
+    """Python looks for garbage among new objects only.
+
+    A step makes thousands of objects, and each of them that is one too many would have all of torch and Ray looked
+    through: most of the driver's time in a large step.
+    """
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 @contextmanager

@@ -71,18 +71,20 @@ class _ChunkedReadouts(torch.autograd.Function):
             tick()
         ctx.save_for_backward(hidden, weight, targets, *outputs)
         ctx.readouts, ctx.tick = readouts, tick
+        ctx.set_materialize_grads(False)  # what is only looked at costs nothing in the backward pass
         return tuple(outputs)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         hidden, weight, targets, *outputs = ctx.saved_tensors
         d_hidden = torch.empty_like(hidden)
-        d_weight = torch.zeros(weight.shape, dtype=gradients[0].dtype, device=weight.device)
+        d_weight = torch.zeros(weight.shape, dtype=outputs[0].dtype, device=weight.device)
         for rows in _chunks(len(hidden), weight):
             log_p = _log_p(hidden[rows], weight)
             own = [
                 _Read(readout, gradient[rows], values[rows])
                 for readout, gradient, values in zip(ctx.readouts, gradients, outputs, strict=True)
+                if gradient is not None
             ]
             d_logits = _by_logits(log_p, targets[rows], own=own)
             d_hidden[rows] = _project_back(d_logits, hidden[rows], weight=weight, d_weight=d_weight)

@@ -174,11 +174,15 @@ class Learner:
                 in_order[place] = values
         return in_order
 
-    def update(self, minibatches: list[list[Row]], terms: list[LossTerm]) -> list[UpdateReport]:
+    def update(
+        self, minibatches: list[list[Row]], terms: list[LossTerm], *, readouts: tuple[Readout, ...] = ()
+    ) -> list[UpdateReport]:
         """One optimizer step for each mini-batch, in order, of each model that its rows feed a term of.
 
         No step is made for a mini-batch as soon as its loss or gradient is not finite on at least one rank. Raises
         ValueError for a row that names an unknown term, lacks a column, or has columns that differ in length.
+
+        readouts: of the policy, per token, taken on the way from the forward pass of each step; see UpdateReport.read.
         """
         check_terms(terms, self.needs)
         by_name = {term.name: term for term in terms}
@@ -188,7 +192,15 @@ class Learner:
         by_minibatch = [self._parts(rows, by_name) for rows in minibatches]
         by_rank = [[parts[rank] for parts in by_minibatch] for rank in range(len(self.actors))]
         doing = f"make {len(minibatches)} optimizer steps"
-        return self._all("update", [(parts, terms) for parts in by_rank], doing=doing)[0]
+        answers = self._all("update", [(parts, terms, readouts) for parts in by_rank], doing=doing)
+        reports = answers[0]
+        if readouts:
+            for number, (rows, parts) in enumerate(zip(minibatches, by_minibatch, strict=True)):
+                own = [answer[number].read for answer in answers]
+                reports[number].read = _read_by_row(
+                    rows, parts, read=own, terms={t.name for t in terms if t.model == "policy"}
+                )
+        return reports
 
     def refresh_base(self) -> None:
         """The frozen base model becomes the policy as it is now."""
@@ -342,6 +354,27 @@ class Learner:
             except GetTimeoutError:
                 pass
         return ", ".join(names)
+
+
+def _read_by_row(
+    rows: list[Row], parts: list[list[Part]], *, read: list[list[Any]], terms: set[str]
+) -> list[tuple[np.ndarray, ...] | None]:
+    """What the ranks read of the policy, in the order of the rows.
+
+    parts: of each rank.
+    read: of each rank, in the order of its part's rows.
+    terms: names of the policy's.
+    """
+    if not any(read):
+        return [None] * len(rows)
+    feeding = [i for i, row in enumerate(rows) if row.terms.keys() & terms]
+    found: list[tuple[np.ndarray, ...] | None] = [None] * len(rows)
+    for own, values in zip(parts, read, strict=True):
+        for part in own:
+            if part.model == "policy":
+                for place, value in zip(part.shard.places, values, strict=True):
+                    found[feeding[place]] = value
+    return found
 
 
 def _read_columns_of(row: Row, terms: dict[str, LossTerm]) -> Row:

@@ -6,7 +6,7 @@ Any learner can use it: DeepSpeed ranks do, and the table of `explore_rl.testing
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -40,12 +40,14 @@ class Outputs:
     counts: unmasked tokens of each row, which are the ones read.
     first: what every term gets first.
     values: of each readout, [sum(counts)], row after row; with gradient.
+    read: (a row's number in its part, arrays) of what is read for others than the terms.
     """
 
     rows: list[Row]
     counts: list[int]
     first: Readout
     values: dict[Readout, Tensor]
+    read: list[tuple[int, tuple[np.ndarray, ...]]] = field(default_factory=list)
 
     @cached_property
     def places(self) -> list[np.ndarray]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import numpy as np
 
 from explore_rl.learner.packing import Shard
 from explore_rl.objectives.readouts import HEAD, LOG_P, VALUE, Readout
@@ -60,6 +62,8 @@ class UpdateReport:
     metrics: "<term>/loss" is the term's part of the loss, "<term>/<figure>" a mean over its unmasked tokens.
     tokens: unmasked completion tokens that the policy was trained on.
     padding_fraction: share of padding among the tokens that went through the model.
+    read: of each row, what `Learner.update` was asked to read of the policy, at its unmasked tokens; None for a row
+        that feeds no term of the policy. Empty where nothing was asked, or no step was made.
     """
 
     finite: bool
@@ -69,6 +73,7 @@ class UpdateReport:
     metrics: dict[str, float]
     tokens: int
     padding_fraction: float
+    read: list[tuple[np.ndarray, ...] | None] = field(default_factory=list)
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Iterable
 from typing import Any
 
 import torch
 
+from analysis.errors import InputError
 from explore_rl.config.schema import Config, LearnerConfig
 
 
@@ -68,6 +70,12 @@ def deepspeed_settings(config: Config, kind: str, *, model: torch.nn.Module) -> 
             **_device_settings(config, kind),
         },
     }
+    # The recipe's own, deepest first; what explore-rl says itself was refused when the recipe was read.
+    passed_on = dict(learner.deepspeed)
+    zero = passed_on.pop("zero_optimization", {})
+    _refuse_unknown(zero)
+    settings["zero_optimization"] |= zero
+    settings |= passed_on
     if config.model.dtype == "bfloat16":
         settings |= {
             "bf16": {"enabled": True},
@@ -75,6 +83,21 @@ def deepspeed_settings(config: Config, kind: str, *, model: torch.nn.Module) -> 
             "communication_data_type": "fp32",
         }
     return settings
+
+
+def _refuse_unknown(zero: dict[str, Any]) -> None:
+    """Raises InputError for a key that DeepSpeed's zero_optimization does not have."""
+    if not zero:
+        return
+    from deepspeed.runtime.zero.config import DeepSpeedZeroConfig
+
+    fields = DeepSpeedZeroConfig.model_fields
+    known = {*fields, *(field.alias for field in fields.values() if field.alias)}
+    for key in zero:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise InputError(f"learner.deepspeed: zero_optimization.{key}: DeepSpeed has no such key{hint}")
 
 
 def _device_settings(config: Config, kind: str) -> dict[str, Any]:

@@ -204,36 +204,63 @@ class LearnerRank:
 
     # --- updates ------------------------------------------------------------------------------------------------------
 
-    def update(self, minibatches: list[list[Part]], terms: list[LossTerm]) -> list[UpdateReport]:
-        """One optimizer step a mini-batch, of each model with a part in it. The reports are the same on every rank."""
+    def update(
+        self, minibatches: list[list[Part]], terms: list[LossTerm], readouts: tuple[Readout, ...] = ()
+    ) -> list[UpdateReport]:
+        """One optimizer step a mini-batch, of each model with a part in it.
+
+        The reports are the same on every rank, but for what was read of its own rows.
+        """
         by_name = {term.name: term for term in terms}
-        reports = [self._update(parts, by_name) for parts in minibatches]
+        reports = [self._update(parts, by_name, readouts=readouts) for parts in minibatches]
         device.release_unused_memory(self.config, self.kind)
         return reports
 
-    def _update(self, parts: list[Part], terms: dict[str, LossTerm]) -> UpdateReport:
+    def _update(self, parts: list[Part], terms: dict[str, LossTerm], *, readouts: tuple[Readout, ...]) -> UpdateReport:
         sums: Any = Counter()
+        read: list[Any] = []
         norms: dict[str, float] = {}
         rate = learning_rate(self.config, self.trained["policy"].steps_taken)
         for part in parts:
             trained = self.trained[part.model]
             trained.begin()
-            finite = self._accumulate(trained, part, terms=[terms[name] for name in part.terms], sums=sums)
+            of_rows: list[Any] = [None] * len(part.shard.items) if readouts and part.model == "policy" else []
+            finite = self._accumulate(
+                trained, part, terms=[terms[name] for name in part.terms], sums=sums, readouts=readouts, read=of_rows
+            )
+            read += of_rows
             norms[part.model] = trained.end(finite, self)
         # Every rank adds up the same sums in the same order, so all report the same.
         totals: Counter[str] = Counter()
         for own in self._from_all(dict(sums)):
             totals.update(own)
         padding = next((part.shard.padding_fraction for part in parts), 0.0)
-        return _report(norms, totals, rate=rate, padding_fraction=padding)
+        report = _report(norms, totals, rate=rate, padding_fraction=padding)
+        report.read = read if report.finite else []
+        return report
 
-    def _accumulate(self, trained: Trained, part: Part, *, terms: list[LossTerm], sums: dict[str, float]) -> bool:
+    def _accumulate(
+        self,
+        trained: Trained,
+        part: Part,
+        *,
+        terms: list[LossTerm],
+        sums: dict[str, float],
+        readouts: tuple[Readout, ...] = (),
+        read: list[Any] | None = None,
+    ) -> bool:
         """Forward and backward over all micro-batches. Returns whether all losses were finite; adds to `sums`.
 
         Stops as soon as at least one rank has a loss that is not finite, before that micro-batch's backward pass.
+
+        readouts: what is read on the way, besides.
+        read: where it goes, by row of the part; empty or None: nothing is read.
         """
         whole = self._whole(trained, part, terms) if wants_whole(terms) else {}
-        for outputs in self._outputs(trained, part, terms):
+        for outputs in self._outputs(trained, part, terms=terms, besides=readouts if read else ()):
+            if read:
+                for i, values in outputs.read:
+                    read[i] = values
             # A loss of 0 on every output: a rank without tokens takes part in the backward pass all the same.
             loss = torch.stack([value.sum() * 0 for value in outputs.values.values()]).sum()
             tokens = sum(outputs.counts)
@@ -252,22 +279,26 @@ class LearnerRank:
         wanting = [term for term in terms if wants_whole([term])]
         own: dict[str, Any] = {}
         trained.engine.eval()
-        for outputs in self._outputs(trained, part, wanting):
+        for outputs in self._outputs(trained, part, terms=wanting):
             add_parts(wanting, outputs, own)
             self.progress += 1
         trained.engine.train()
         return joined_parts(self._from_all(own), torch.empty(0, device=self.device))
 
-    def _outputs(self, trained: Trained, part: Part, terms: list[LossTerm]) -> Iterator[Outputs]:
-        """The forward passes of all micro-batches, with what the terms read."""
+    def _outputs(
+        self, trained: Trained, part: Part, *, terms: list[LossTerm], besides: tuple[Readout, ...] = ()
+    ) -> Iterator[Outputs]:
+        """The forward passes of all micro-batches, with what the terms read, and what else is read."""
         first = first_readout(part.model, self.config.rollout.temperature)
-        readouts = readouts_of(terms, first)
+        own = readouts_of(terms, first)
+        readouts = tuple(dict.fromkeys((*own, *besides)))
         items = part.shard.items
         sequences = [Sequence(row.tokens, row.prompt_length, row.mask != 0) for row in items]
         for batch in part.shard.micro_batches:
             tokens, order, counts = collate(sequences, batch, device=self.device)
             values = dict(zip(readouts, trained.engine(tokens, readouts), strict=True))
-            yield Outputs([items[i] for i in order], counts, first, values)
+            read = _by_row(order, counts, values=[values[readout] for readout in besides])
+            yield Outputs([items[i] for i in order], counts, first, {r: values[r] for r in own}, read)
 
     def refresh_base(self) -> None:
         """The frozen copy becomes the policy as it is now."""
@@ -330,6 +361,18 @@ class LearnerRank:
 
     def _count(self) -> None:
         self.progress += 1
+
+
+def _by_row(order: list[int], counts: list[int], *, values: list[torch.Tensor]) -> list[tuple[int, tuple]]:
+    """(row's number, its values) of a micro-batch. values: [sum(counts)] each, in the order of the rows."""
+    if not values:
+        return []
+    arrays = [value.detach().float().cpu().numpy() for value in values]
+    ends = np.cumsum(counts)
+    return [
+        (i, tuple(array[end - count : end].copy() for array in arrays))
+        for i, count, end in zip(order, counts, ends, strict=True)
+    ]
 
 
 def _unwrapped(model: Any) -> Any:

@@ -42,4 +42,4 @@ def cispo_metrics(
 
 def loss() -> Loss:
     """As `algorithm.loss` takes it."""
-    return Loss(cispo, metrics=cispo_metrics)
+    return Loss(cispo, metrics=cispo_metrics, vanishes=True)

@@ -62,4 +62,4 @@ def gspo_metrics(
 
 def loss() -> Loss:
     """As `algorithm.loss` takes it."""
-    return Loss(gspo, ("old_logprob", "advantage", SEQUENCE), gspo_metrics)
+    return Loss(gspo, ("old_logprob", "advantage", SEQUENCE), gspo_metrics, vanishes=True)

@@ -169,6 +169,7 @@ class Loss:
     metrics: takes the same arguments and returns figures per token [N].
     sums: sums over the whole mini-batch, given to function and metrics as keyword `sums`.
     gathered: numbers of each token from all ranks, given as keyword `gathered`.
+    vanishes: its gradient is 0 at every token whose advantage is 0, so that rows without any need not be computed.
     """
 
     function: Callable[..., Tensor]
@@ -176,11 +177,12 @@ class Loss:
     metrics: Callable[..., dict[str, Tensor]] | None = None
     sums: Callable[..., Tensor] | None = None
     gathered: Callable[..., Tensor] | None = None
+    vanishes: bool = False
 
 
 # name -> the loss, or "module:function" of the file that has it
 LOSSES: dict[str, Loss | str] = {
-    "ppo_clip": Loss(ppo_clip, ("old_logprob", "advantage"), ppo_clip_metrics),
+    "ppo_clip": Loss(ppo_clip, ("old_logprob", "advantage"), ppo_clip_metrics, vanishes=True),
     "cispo": "explore_rl.objectives.cispo:loss",
     "gspo": "explore_rl.objectives.gspo:loss",
     "clip_cov": "explore_rl.objectives.covariance:clip_cov_loss",

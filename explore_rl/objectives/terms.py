@@ -33,6 +33,8 @@ class LossTerm:
         without gradient. function and metrics get the total as the keyword `sums`.
     gathered: gathered(logprob, *columns, **params) -> [N] or [N, k], numbers of each token, collected in the same way.
         function and metrics get those of all tokens as the keyword `gathered`, in no particular order (for quantiles).
+    vanishes: its gradient is 0 at every token whose column "advantage" is 0. A row that feeds such terms alone, and has
+        no advantage, is counted and not computed.
     """
 
     name: str
@@ -44,6 +46,7 @@ class LossTerm:
     model: str = "policy"
     sums: Callable[..., torch.Tensor] | None = None
     gathered: Callable[..., torch.Tensor] | None = None
+    vanishes: bool = False
 
     @property
     def row_columns(self) -> list[str]:

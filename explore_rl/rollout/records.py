@@ -39,8 +39,10 @@ SCHEMA = pa.schema(
 PER_TOKEN = ("prompt_tokens", "tokens", "logprobs", "old_logprobs")
 
 
-def rollout_columns(groups: list[Group], dropped: list[Group], *, step: int) -> pa.Table:
-    """One row a sample: what was drawn, by whom, what it was worth. Log-probabilities of given tokens are null.
+def columns_of(groups: list[Group], dropped: list[Group], *, step: int) -> dict[str, list[Any]]:
+    """One row a sample, as lists: what was drawn, by whom, what it was worth.
+
+    Nothing is done a token: arrays stand there as they are, and `table_of` may work them up later, in another thread.
 
     groups: the ones that count.
     dropped: groups that dynamic sampling drew and left out (kept is false).
@@ -52,13 +54,26 @@ def rollout_columns(groups: list[Group], dropped: list[Group], *, step: int) -> 
         of_group = {"step": step, "problem_id": group.problem.id, "group": index, "kept": index < len(groups)}
         rows += [of_group | _of_sample(sample) for sample in group.samples]
         samples += group.samples
-    columns: dict[str, Any] = {name: [row[name] for row in rows] for name in SCHEMA.names if name not in PER_TOKEN}
+    columns: dict[str, list[Any]] = {
+        name: [row[name] for row in rows] for name in SCHEMA.names if name not in PER_TOKEN
+    }
     rollouts = [s.rollout for s in samples]
-    columns["prompt_tokens"] = _lists([r.request.prompt_ids for r in rollouts], pa.int32())
-    columns["tokens"] = _lists([r.tokens for r in rollouts], pa.int32())
-    columns["logprobs"] = _lists([r.logprobs for r in rollouts], pa.float32(), absent=[r.given for r in rollouts])
-    columns["old_logprobs"] = _lists([s.columns.get("old_logprob") for s in samples], pa.float32())
-    return pa.table({name: columns[name] for name in SCHEMA.names}, schema=SCHEMA)
+    columns["prompt_tokens"] = [r.request.prompt_ids for r in rollouts]
+    columns["tokens"] = [r.tokens for r in rollouts]
+    columns["logprobs"] = [r.logprobs for r in rollouts]
+    columns["given"] = [r.given for r in rollouts]
+    columns["old_logprobs"] = [s.columns.get("old_logprob") for s in samples]
+    return columns
+
+
+def table_of(columns: dict[str, list[Any]]) -> pa.Table:
+    """What `columns_of` took, as a table of SCHEMA. Log-probabilities of given tokens are null."""
+    made: dict[str, Any] = dict(columns)
+    absent = made.pop("given")
+    for name in PER_TOKEN:
+        kind = SCHEMA.field(name).type.value_type
+        made[name] = _lists(columns[name], kind, absent=absent if name == "logprobs" else None)
+    return pa.table({name: made[name] for name in SCHEMA.names}, schema=SCHEMA)
 
 
 def _lists(

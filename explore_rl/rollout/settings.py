@@ -6,6 +6,7 @@ import os
 import sys
 from typing import Any
 
+from analysis.errors import InputError
 from explore_rl.config.schema import Config
 
 
@@ -20,7 +21,18 @@ def transfer_backend(config: Config, kind: str) -> str:
 
 
 def engine_settings(config: Config, kind: str) -> dict[str, Any]:
-    """Arguments of `vllm.LLM` that depend on the device."""
+    """Arguments of `vllm.LLM` that depend on the device, and those that the recipe passes on (`rollout.engine`).
+
+    Raises InputError for one of these that the device decides.
+    """
+    own = _of_the_device(config, kind)
+    for key in config.rollout.engine:
+        if key in own:
+            raise InputError(f"rollout.engine: {key}: on this device ({kind}) explore-rl sets it to {own[key]!r}")
+    return own | config.rollout.engine
+
+
+def _of_the_device(config: Config, kind: str) -> dict[str, Any]:
     rollout = config.rollout
     if kind == "cpu":
         # Neither cached prefixes nor prompts cut into chunks: with either, the order of additions changes with what

@@ -82,18 +82,18 @@ class EngineSettings:
 
 def make_engine(settings: EngineSettings) -> LLM:
     register_transfer()
+    length: dict[str, Any] = {"max_model_len": -1}  # the model's context, or as much as the key-value cache holds
     llm = LLM(
         model=settings.model,
         dtype=cast(Any, settings.dtype),
         load_format=settings.load_format,
         max_num_seqs=settings.max_num_seqs,
-        max_model_len=-1,  # the model's context, or as much of it as the key-value cache holds
         # At the sampling temperature and within the nucleus, as the sample was drawn.
         logprobs_mode="processed_logprobs",
         generation_config="vllm",  # nothing but the request decides how it is drawn
         weight_transfer_config=WeightTransferConfig(backend=settings.transfer) if settings.transfer else None,
         seed=0,
-        **settings.device,
+        **(length | settings.device),
     )
     # Every step makes thousands of objects. Without this Python would look through all of torch and vLLM for garbage
     # again and again.

@@ -137,6 +137,8 @@ class Strategy:
     regulariser: whether its terms hold the policy where it is, and are no reason to learn from a group.
     acts_on_draws: whether it does nothing for a group that nobody draws for.
     biases: why exact importance weights are biased beside it, in a few words; empty: they are not.
+    reads_policy: whether a place reads Sample.columns["old_logprob"] or ["entropy"]; None: it is taken to if it has a
+        place that could. False spares a forward pass (`algorithm.old_logprob`), and the columns are not there then.
     turn: "first" acts before the others of a recipe wherever it stands there, since they add to what it makes; "scale"
         right after those, since it multiplies what they made; "last" acts after all others and the built-in ones, and
         its `keep` sees the groups alone that count.
@@ -148,6 +150,7 @@ class Strategy:
     regulariser = False
     acts_on_draws = False
     biases = ""
+    reads_policy: bool | None = None
     turn = ""
     trial = Trial()
 

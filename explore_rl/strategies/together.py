@@ -12,6 +12,7 @@ from explore_rl.objectives.readouts import Readout
 from explore_rl.objectives.terms import LossTerm
 from explore_rl.strategies.base import PLACES, Column, Needs, Strategy
 from explore_rl.strategies.builtin import around
+from explore_rl.strategies.old_logprob import choose_old_logprob
 from explore_rl.strategies.signal import free_terms
 from explore_rl.types import Problem
 
@@ -53,6 +54,7 @@ def check(strategies: list[Strategy], config: Config, *, problems: list[Problem]
         _check_needs(strategy, strategy.needs(config))
     _check_columns(strategies, config)
     _check_terms(strategies, config)
+    choose_old_logprob(strategies, terms_of(strategies, config)[0], config=config)
     for strategy in strategies:
         strategy.check(config, problems, [other for other in strategies if other is not strategy])
 

@@ -25,6 +25,7 @@ LENGTH = 3  # two digits and the end token
 UNLIKELY = -6.0  # logit of what is no answer: it happens, seldom
 SETTINGS = [
     "name=digits", "rollout.max_new_tokens=3", "algorithm.prompts_per_step=4", "algorithm.group_size=8",
+    "algorithm.old_logprob=score",  # whatever strategies read, so that they can be compared bit for bit
     "learner.optimizer=sgd", "learner.learning_rate=1.0", "learner.max_grad_norm=0",
     "run.steps=2", "run.checkpoint_every=1000",
 ]  # fmt: skip

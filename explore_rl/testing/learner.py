@@ -109,6 +109,12 @@ class TableLearner:
         """Of (token ids [L], prompt length) each, as `Learner.read`."""
         readouts = tuple(readouts)
         check_readouts(readouts, model, needs=self.needs)
+        return self._answers(sequences, readouts, model=model)
+
+    @torch.no_grad()
+    def _answers(
+        self, sequences: list[tuple[np.ndarray, int]], readouts: tuple[Readout, ...], *, model: str
+    ) -> list[tuple[np.ndarray, ...]]:
         found = []
         for tokens, prompt_length in sequences:
             at, completion = _places(self.policy, tokens, prompt_length=prompt_length)
@@ -132,7 +138,9 @@ class TableLearner:
         assert readout.reads == LOG_P
         return readout.of(torch.log_softmax(logits[at], dim=1), targets)
 
-    def update(self, minibatches: list[list[Row]], terms: list[LossTerm]) -> list[UpdateReport]:
+    def update(
+        self, minibatches: list[list[Row]], terms: list[LossTerm], *, readouts: tuple[Readout, ...] = ()
+    ) -> list[UpdateReport]:
         """One optimizer step for each mini-batch, of each model that is fed; none where it is not finite.
 
         Raises ValueError for rows that do not fit the terms.
@@ -142,21 +150,25 @@ class TableLearner:
         for rows in minibatches:
             for row in rows:
                 check_row(row, by_name)
-        return [self._update(rows, by_name) for rows in minibatches]
+        return [self._update(rows, by_name, readouts=readouts) for rows in minibatches]
 
-    def _update(self, rows: list[Row], terms: dict[str, LossTerm]) -> UpdateReport:
+    def _update(self, rows: list[Row], terms: dict[str, LossTerm], *, readouts: tuple[Readout, ...]) -> UpdateReport:
         rate = learning_rate(self.config, self.steps_taken)
         gradient = np.zeros_like(self.policy.logits)
         sums: dict[str, float] = defaultdict(float)
         losses: dict[str, float] = {}
         norms: dict[str, float] = {}
         tokens = 0
+        read: list[tuple[np.ndarray, ...] | None] = [None] * len(rows) if readouts else []
         for model in TRAINED:
             own = [term for term in terms.values() if term.model == model]
             feeding = [row for row in rows if any(term.name in row.terms for term in own)]
             if not feeding:
                 continue
             outputs = self._outputs(model, feeding, own)
+            if model == "policy" and readouts:
+                own_read = {id(row): values for row, values in zip(feeding, self._read(feeding, readouts), strict=True)}
+                read = [own_read.get(id(row)) for row in rows]
             loss = self._loss(outputs, own, sums=sums)
             losses[model] = loss.item()
             norms[model] = self._step(model, loss)
@@ -173,7 +185,9 @@ class TableLearner:
             metrics["critic/gradient_norm"] = norms["critic"]
         loss_of_policy = losses.get("policy", 0.0) if finite else math.nan
         norm_of_policy = norms.get("policy", 0.0) if finite else math.nan
-        report = UpdateReport(finite, loss_of_policy, norm_of_policy, rate, metrics, tokens, padding_fraction=0.0)
+        report = UpdateReport(
+            finite, loss_of_policy, norm_of_policy, rate, metrics, tokens, 0.0, read if finite else []
+        )
         self.history.append(Update(rows, gradient, report))
         return report
 
@@ -190,6 +204,11 @@ class TableLearner:
         for readout in readouts_of(terms, first):
             values[readout] = self._value(model, readout, at, targets=targets, sequence=sequence)
         return Outputs(rows, counts, first, values)
+
+    def _read(self, rows: list[Row], readouts: tuple[Readout, ...]) -> list[tuple[np.ndarray, ...]]:
+        """What the policy says now of the rows' unmasked tokens."""
+        read = self._answers([(row.tokens, row.prompt_length) for row in rows], readouts, model="policy")
+        return [tuple(value[row.mask != 0] for value in values) for row, values in zip(rows, read, strict=True)]
 
     def _loss(self, outputs: Outputs, terms: list[LossTerm], *, sums: dict[str, float]) -> Tensor:
         first = outputs.values[outputs.first]

@@ -5,33 +5,79 @@ from __future__ import annotations
 from itertools import groupby
 from typing import Any
 
+import numpy as np
+
 from explore_rl.config.schema import Config
+from explore_rl.learner.messages import UpdateReport
 from explore_rl.objectives import readouts
+from explore_rl.objectives.readouts import Readout
 from explore_rl.strategies.base import Column
-from explore_rl.training.rows import sequence_of
-from explore_rl.types import Group
+from explore_rl.strategies.old_logprob import of_the_policy
+from explore_rl.training.rows import Minibatch, sequence_of
+from explore_rl.types import Group, Sample
+
+OWN = ("old_logprob", "entropy")
 
 
-def fill_columns(groups: list[Group], columns: tuple[Column, ...], *, learner: Any, config: Config) -> None:
-    """Has the learner read every completion, one pass a model.
+def own_readouts(config: Config) -> tuple[Readout, Readout]:
+    """Of the columns that every sample gets: the policy's log-probability and entropy at the training temperature."""
+    temperature = config.rollout.temperature
+    return readouts.logprob(temperature), readouts.entropy(temperature)
 
-    Every sample gets the policy's log-probability and entropy at the start of the step and at the training temperature,
-    and what the strategies need.
+
+def fill_columns(
+    groups: list[Group], columns: tuple[Column, ...], *, learner: Any, config: Config, old_logprob: str = "score"
+) -> None:
+    """Has the learner read every completion, one pass a model, before the update.
 
     columns: what the strategies need.
     learner: reads as `Learner.read` does.
+    old_logprob: "score": the policy's log-probability and entropy at the start of the step are read too. "engine": the
+        engine's log-probabilities stand for them, and only what it did not draw so is read. "none": nobody needs them.
     """
-    temperature = config.rollout.temperature
-    own = (
-        Column("old_logprob", "policy", readouts.logprob(temperature)),
-        Column("entropy", "policy", readouts.entropy(temperature)),
-    )
     samples = [s for g in groups for s in g.samples if len(s.rollout.tokens)]
+    own = [Column(name, "policy", readout) for name, readout in zip(OWN, own_readouts(config), strict=True)]
+    if old_logprob == "score":
+        _read(samples, (*own, *columns), learner)
+        return
+    if old_logprob == "engine":
+        left = []
+        for sample in samples:
+            logprobs = of_the_policy(sample.rollout, config)
+            if logprobs is None:
+                left.append(sample)
+            else:
+                sample.columns["old_logprob"] = logprobs
+        _read(left, (own[0],), learner)
+    _read(samples, columns, learner)
+
+
+def _read(samples: list[Sample], columns: tuple[Column, ...], learner: Any) -> None:
+    if not samples or not columns:
+        return
     sequences = [sequence_of(s.rollout) for s in samples]
-    by_model = sorted((*own, *columns), key=lambda column: (column.model != "policy", column.model))
+    by_model = sorted(columns, key=lambda column: (column.model != "policy", column.model))
     for model, wanted in groupby(by_model, key=lambda column: column.model):
         asked = list(wanted)
         answers = learner.read(sequences, tuple(column.readout for column in asked), model)
         for sample, values in zip(samples, answers, strict=True):
             for column, value in zip(asked, values, strict=True):
                 sample.columns[column.name] = value
+
+
+def fill_from_update(minibatch: Minibatch, report: UpdateReport) -> None:
+    """Puts what the only update of a batch read on its way into the columns of the samples that it learnt from.
+
+    A row is read where its mask is not 0. Where that leaves out tokens that somebody drew, the sample gets no columns;
+    tokens that nobody drew get 0, which nothing looks at.
+    """
+    for sample, row, values in zip(minibatch.samples, minibatch.rows, report.read, strict=True):
+        kept = row.mask != 0
+        if values is None or not (kept | sample.rollout.given).all():
+            continue
+        for name, value in zip(OWN, values, strict=True):
+            column = value
+            if len(value) < len(kept):
+                column = np.zeros(len(kept), dtype=np.float32)
+                column[kept] = value
+            sample.columns[name] = column

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from explore_rl.config.schema import RewardsConfig
 from explore_rl.rollout.seeds import hashed_seed
 from explore_rl.strategies.base import StepContext, Strategy
-from explore_rl.training.metrics import StageClock
 from explore_rl.types import Group, Request, Status, Verdict
 
 
@@ -18,35 +17,37 @@ class Batch:
 
     number: the step.
     acting: the run's strategies in order, each with its context; a list, since a strategy need not be hashable.
+    drawn: the groups of every draw, with all that strategies injected.
     groups: those that count.
     dropped: those that were drawn and left out.
-    clock: of the step.
+    epoch: of the data, when the last draw took its problems.
+    idle: share of the rows whose gradient is 0, which were not computed.
     """
 
     number: int
     acting: list[tuple[Strategy, StepContext]]
+    drawn: list[list[Group]] = field(default_factory=list)
     groups: list[Group] = field(default_factory=list)
     dropped: list[Group] = field(default_factory=list)
-    clock: StageClock = field(default_factory=StageClock)
-    drawn: list[list[Group]] = field(default_factory=list)
+    epoch: float = 0.0
+    idle: float = 0.0
 
-    def add(self, groups: list[Group]) -> int:
-        """Takes in a draw: the strategies say which groups count. Returns for how many problems more they ask."""
-        kept = groups
+    def judge_last_draw(self) -> int:
+        """The strategies say which groups of it count. Returns for how many problems more they ask."""
+        kept = self.drawn[-1]
         wanted = 0
         for strategy, context in self.acting:
             kept, more = strategy.keep(kept, context)
             wanted = max(wanted, more)
-        self.drawn.append(groups)
         self.groups += kept
-        self.dropped += without(groups, kept)
+        self.dropped += without(self.drawn[-1], kept)
         return wanted
 
-    def last_draw(self) -> list[Group]:
+    def close(self) -> None:
         """Without any group that counts it is still a step: the last draw stands for it, and is not dropped."""
-        last = self.drawn[-1]
-        self.dropped = without(self.dropped, last)
-        return last
+        if not self.groups:
+            self.groups = self.drawn[-1]
+            self.dropped = without(self.dropped, self.groups)
 
 
 def without(groups: list[Group], taken: list[Group]) -> list[Group]:

@@ -7,7 +7,7 @@ population: of all groups drawn, or of those learnt from, which dynamic sampling
 from __future__ import annotations
 
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,28 +19,42 @@ from explore_rl.strategies.signal import has_signal
 from explore_rl.types import Group, Sample, Status
 
 STAGES = ("generate", "verify", "read", "train", "transfer", "parity", "other")
+ROUNDING_S = 1e-6
 
 
 class StageClock:
-    """Seconds of each stage; "other" is what is left of the step, so that they add up."""
+    """Seconds of each stage of a step; "other" is what is left of it.
+
+    At run.ahead=1 drawing goes on beside training: what both took at once is counted in each, and once more as
+    "overlapped", so that  stages + other - overlapped = step.
+    """
 
     def __init__(self) -> None:
         self.started = time.perf_counter()
-        self.seconds: defaultdict[str, float] = defaultdict(float)
+        self.spans: list[tuple[str, float, float]] = []  # stage, begin, end
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
-        """Counts the time of the block as the stage's."""
+        """Counts the time of the block as the stage's. Threads may count at once."""
         begin = time.perf_counter()
         try:
             yield
         finally:
-            self.seconds[stage] += time.perf_counter() - begin
+            self.spans.append((stage, begin, time.perf_counter()))
 
     def metrics(self) -> dict[str, float]:
         total = time.perf_counter() - self.started
-        known = {f"seconds/{stage}": self.seconds[stage] for stage in STAGES[:-1]}
-        return {**known, "seconds/other": total - sum(known.values()), "seconds/step": total}
+        known = dict.fromkeys((f"seconds/{stage}" for stage in STAGES[:-1]), 0.0)
+        busy = 0.0
+        reached = self.started
+        for stage, begin, end in sorted(self.spans, key=lambda span: span[1]):
+            known[f"seconds/{stage}"] += end - begin
+            busy += max(0.0, end - max(begin, reached))
+            reached = max(reached, end)
+        overlapped = sum(known.values()) - busy
+        if overlapped > ROUNDING_S:
+            known["seconds/overlapped"] = overlapped
+        return {**known, "seconds/other": total - busy, "seconds/step": total}
 
 
 def of_groups(kept: list[Group], dropped: list[Group], *, free: frozenset[str]) -> dict[str, float]:
@@ -125,13 +139,9 @@ def _of_columns(samples: list[Sample]) -> dict[str, float]:
 
     # Engine against learner: the same weights in another arithmetic.
     scored = [s for s in samples if "old_logprob" in s.columns]
-    gaps = [_drawn(s, s.columns["old_logprob"] - s.rollout.logprobs) for s in scored if s.rollout.logprobs is not None]
-    if gaps:
-        gap = np.concatenate(gaps)
-        if len(gap):
-            metrics["engine/logprob_difference_mean"] = float(np.abs(gap).mean())
-            metrics["engine/logprob_difference_max"] = float(np.abs(gap).max())
-            metrics["engine/ratio_mean"] = float(np.exp(np.clip(gap, -20, 20)).mean())
+    # Where the engine's own stand for the old ones, they say nothing of a distance.
+    compared = [s for s in scored if s.columns["old_logprob"] is not s.rollout.logprobs]
+    metrics |= _of_gaps(compared)
 
     # Policy against base: how far training has moved it.
     with_base = [s for s in scored if "base_logprob" in s.columns]
@@ -142,9 +152,35 @@ def _of_columns(samples: list[Sample]) -> dict[str, float]:
     return metrics
 
 
+def _of_gaps(samples: list[Sample]) -> dict[str, float]:
+    """How far engine and learner are apart; a sequence at a time, so that what is made on the way stays in cache."""
+    tokens = 0
+    total = 0.0
+    ratios = 0.0
+    largest = 0.0
+    for sample in samples:
+        if sample.rollout.logprobs is None:
+            continue
+        gap = _drawn(sample, sample.columns["old_logprob"] - sample.rollout.logprobs)
+        if len(gap):
+            tokens += len(gap)
+            ratios += float(np.exp(np.clip(gap, -20, 20)).sum(dtype=np.float64))
+            size = np.abs(gap)
+            total += float(size.sum(dtype=np.float64))
+            largest = max(largest, float(size.max()))
+    if not tokens:
+        return {}
+    return {
+        "engine/logprob_difference_mean": total / tokens,
+        "engine/logprob_difference_max": largest,
+        "engine/ratio_mean": ratios / tokens,
+    }
+
+
 def _drawn(sample: Sample, column: np.ndarray) -> np.ndarray:
     """A column without the tokens that were given. [T] -> [drawn tokens]."""
-    return column[~sample.rollout.given]
+    given = sample.rollout.given
+    return column[~given] if given.any() else column
 
 
 def of_updates(reports: list[UpdateReport]) -> dict[str, float]:

@@ -6,18 +6,36 @@ learner only sums, and the gradient depends neither on micro-batches nor on pack
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from explore_rl.config.schema import Config
+from explore_rl.objectives.first_update import ENGINE
 from explore_rl.objectives.normalisers import row_weights
 from explore_rl.objectives.terms import LossTerm
 from explore_rl.rollout.seeds import hashed_seed
+from explore_rl.strategies.builtin.engine_correction import corrects
 from explore_rl.strategies.signal import WORTH, token_advantage, token_worth
 from explore_rl.types import Group, Rollout, Row, Sample
 
 
-def make_minibatches(groups: list[Group], terms: list[LossTerm], *, config: Config, step: int) -> list[list[Row]]:
-    """The rows of every optimizer step of a batch.
+@dataclass
+class Minibatch:
+    """What one optimizer step learns from.
+
+    rows: to be computed.
+    samples: of each row, the sample that it was made of.
+    idle: how many rows were left out: they count in every normaliser, and their gradient is 0.
+    """
+
+    rows: list[Row]
+    samples: list[Sample]
+    idle: int
+
+
+def make_minibatches(groups: list[Group], terms: list[LossTerm], *, config: Config, step: int) -> list[Minibatch]:
+    """The optimizer steps of a batch.
 
     Whole groups are dealt out once globally from a seed, again in each epoch.
     """
@@ -30,11 +48,26 @@ def make_minibatches(groups: list[Group], terms: list[LossTerm], *, config: Conf
             order = rng.permutation(len(groups))
         for part in np.array_split(order, algorithm.minibatches):
             samples = [s for i in sorted(part) for s in groups[i].samples if s.reward is not None and s.terms]
-            batches.append(make_rows(samples, terms, config=config))
+            batches.append(without_idle(make_rows(samples, terms, config=config), terms))
     return batches
 
 
-def make_rows(samples: list[Sample], terms: list[LossTerm], *, config: Config) -> list[Row]:
+def without_idle(made: list[tuple[Sample, Row]], terms: list[LossTerm]) -> Minibatch:
+    """Leaves out the rows that pull at nothing, but for one where none does: the optimizer makes its step all the same.
+
+    Its moments move the weights, and the schedule goes on.
+    """
+    by_name = {term.name: term for term in terms}
+    kept = [(sample, row) for sample, row in made if _pulls(row, by_name)] or made[:1]
+    return Minibatch([row for _, row in kept], [sample for sample, _ in kept], idle=len(made) - len(kept))
+
+
+def _pulls(row: Row, terms: dict[str, LossTerm]) -> bool:
+    weighed = [terms[name] for name, weight in row.terms.items() if weight]
+    return any(not term.vanishes for term in weighed) or bool(weighed and row.columns["advantage"].any())
+
+
+def make_rows(samples: list[Sample], terms: list[LossTerm], *, config: Config) -> list[tuple[Sample, Row]]:
     """One row a sample, its terms weighted by coefficient / normaliser of all `samples`.
 
     A sample without an unmasked token gets no row.
@@ -53,22 +86,35 @@ def make_rows(samples: list[Sample], terms: list[LossTerm], *, config: Config) -
             lengths[feeds], algorithm.aggregation, max_new_tokens=config.rollout.max_new_tokens
         )
 
-    wants_worth = any(WORTH in term.row_columns for term in terms)
+    wanted = {column for term in terms for column in term.row_columns}
     rows = []
     for i, sample in enumerate(samples):
         if lengths[i] == 0:
             continue
         tokens, prompt_length = sequence_of(sample.rollout)
-        worth = {WORTH: token_worth(sample)} if wants_worth else {}
+        made = {"advantage": token_advantage(sample)}
+        if WORTH in wanted:
+            made[WORTH] = token_worth(sample)
+        if ENGINE in wanted:
+            made[ENGINE] = engine_logprob(sample, config)
         row = Row(
             tokens=tokens,
             prompt_length=prompt_length,
             terms={name: c * weights[normaliser_of[name]][i] for name, c in sample.terms.items()},
-            columns={**sample.columns, **worth, "advantage": token_advantage(sample)},
+            columns=sample.columns | made,
             mask=masks[i],
         )
-        rows.append(row)
+        rows.append((sample, row))
     return rows
+
+
+def engine_logprob(sample: Sample, config: Config) -> np.ndarray:
+    """The engine's log-probability of each token, float32 [T]; +inf in a sample that is not corrected by it."""
+    rollout = sample.rollout
+    if corrects(rollout, config):
+        assert rollout.logprobs is not None
+        return rollout.logprobs
+    return np.full(len(rollout.tokens), np.inf, dtype=np.float32)
 
 
 def sequence_of(rollout: Rollout) -> tuple[np.ndarray, int]:

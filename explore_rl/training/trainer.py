@@ -1,10 +1,14 @@
 """The training step, written out. Top to bottom this file is
 
-    produce(n):  choose -> plan -> Request -> vLLM -> Rollout -> verify -> Verdict -> inject
-                 -> columns -> reward -> advantage -> keep -> Group
-    learn(n):    Group -> Row -> DeepSpeed -> after_update -> weights
+    produce(n):  choose -> plan -> Request -> vLLM -> Rollout -> verify -> Verdict -> inject -> Group
+    learn(n):    Group -> columns -> reward -> advantage -> keep -> Row -> DeepSpeed -> after_update -> weights
 
 and holds no algorithm: formulas are in objectives/, everything that chooses or weighs is a strategy.
+
+With run.ahead=1 produce(n + 1) goes on beside the update of learn(n), with the weights that the engines hold
+meanwhile: those before it. Strategies are called on this one thread and in the same order as ever, but for one thing:
+after_update(n) comes behind the inject of n + 1. What plan or inject of n + 1 ask the learner is answered by the
+weights after the update.
 """
 
 from __future__ import annotations
@@ -14,31 +18,34 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from analysis.errors import InputError
-from explore_rl.cluster.faults import ActorFault, RunStopped
+from explore_rl.cluster.faults import RunStopped
 from explore_rl.config.schema import Config
 from explore_rl.experiments.run_folder import RunFolder
+from explore_rl.learner.messages import UpdateReport
 from explore_rl.models import load_tokenizer
 from explore_rl.problems.templates import load_template
-from explore_rl.rollout.engines import DrawFault
-from explore_rl.rollout.records import rollout_columns
 from explore_rl.rollout.seeds import hashed_seed
 from explore_rl.strategies.base import StepContext, Strategy, needs_of
+from explore_rl.strategies.old_logprob import choose_old_logprob, terms_for
 from explore_rl.strategies.together import terms_of
+from explore_rl.training import ahead, rows
 from explore_rl.training import metrics as metrics_of
-from explore_rl.training import rows
 from explore_rl.training.actors import Actors
-from explore_rl.training.columns import fill_columns
+from explore_rl.training.columns import fill_columns, fill_from_update, own_readouts
 from explore_rl.training.data_order import DataOrder
 from explore_rl.training.drawing import Batch, base_reward, seeded
 from explore_rl.training.evaluation import Evaluations, Means
 from explore_rl.training.evaluation_sets import EvaluationSet
+from explore_rl.training.learning import Learning
+from explore_rl.training.metrics import StageClock
 from explore_rl.training.parity import Parity
-from explore_rl.types import Group, Problem, Request, Rollout, Sample, Verdict
+from explore_rl.training.recorder import Recorder
+from explore_rl.training.serving import Serving
+from explore_rl.types import Group, Problem, Request, Sample, Verdict
 from explore_rl.verifiers.pool import Item
 
 log = logging.getLogger(__name__)
@@ -46,7 +53,6 @@ log = logging.getLogger(__name__)
 MAX_PLAN_ROUNDS = 16
 MAX_DRAWS = 64  # of one step, whatever the strategies ask for
 SILENT_WARNING = 3  # steps in a row without signal after which a run says so
-ENGINE_RETRIES = 2  # how often a step is drawn again after an engine died
 
 
 class Trainer:
@@ -74,10 +80,13 @@ class Trainer:
         self.template = load_template(config.model.template)
         self.needs = needs_of(strategies, config)
         self.terms, self.free_terms = terms_of(strategies, config)
+        self.old_logprob, why = choose_old_logprob(strategies, self.terms, config=config)
+        log.info("old log-probabilities: %s (%s)", self.old_logprob, why)
+        self.learnt_terms = terms_for(self.old_logprob, self.terms, config=config)
         means = Means(
             tokenizer=self.tokenizer,
             encode_prompt=self.encode_prompt,
-            generate=self.generate,
+            generate=lambda requests: self.serving.generate(requests, self.next_step),
             verify=actors.verifiers.verify_all,
             read=actors.learner.read,
             append=folder.append,
@@ -85,10 +94,14 @@ class Trainer:
         )
         self.evaluations = Evaluations(config, evaluations, means=means)
         self.parity = Parity(actors)
+        self.learning = Learning(actors.learner, beside=bool(config.run.ahead))
+        self.serving = Serving(actors, self.parity, self.learning)
+        self.recorder = Recorder(folder)
+        self.clock = StageClock()
         # What changes over the run. A checkpoint keeps all of it but the encoded prompts.
         self.prompts: dict[int, np.ndarray] = {}  # by identity: ids are unique within one file only
         self.next_step = 0  # steps done
-        self.version = 0  # of the weights: optimizer batches applied
+        self.drawn_ahead: Batch | None = None  # the next step's, at run.ahead=1
         self.bad_steps = 0  # in a row, with a loss or gradient that was not finite
         self.silent_steps = 0  # in a row, without a group that had any signal
 
@@ -96,36 +109,25 @@ class Trainer:
 
     def step(self, number: int) -> dict[str, float]:
         """Step `number`, from choosing problems to engines with new weights. Returns the step's metrics."""
-        return self.learn(self.produce(number))
+        self.clock = StageClock()
+        batch = self.drawn_ahead or self.produce(number)
+        self.drawn_ahead = None
+        return self.learn(batch)
 
     def produce(self, number: int) -> Batch:
-        """Verified groups with their columns, rewards and advantages; several draws, where a strategy asks for more."""
+        """A first draw for step `number`: groups that were drawn as the strategies plan it, and verified."""
         batch = Batch(number, [(s, self.context(s, number)) for s in self.strategies])
-        wanted = self.config.algorithm.prompts_per_step
-        for attempt in range(MAX_DRAWS):
-            problems = self.data.take(wanted)
-            for strategy, context in batch.acting:
-                problems = strategy.choose(problems, context)
-            if not problems:
-                raise RunStopped(f"step {number}: the strategies chose no problem to draw for")
-            groups = self.draw(problems, batch, attempt=attempt)
-            with batch.clock("read"):
-                fill_columns(groups, self.needs.columns, learner=self.actors.learner, config=self.config)
-            for strategy, context in batch.acting:
-                strategy.reward(groups, context)
-            for strategy, context in batch.acting:
-                strategy.advantage(groups, context)
-            wanted = batch.add(groups)
-            if not wanted:
-                break
-        batch.groups = batch.groups or batch.last_draw()
+        self.draw(batch, self.config.algorithm.prompts_per_step)
         return batch
 
-    def draw(self, problems: list[Problem], batch: Batch, *, attempt: int) -> list[Group]:
-        """One group for each of `problems`: drawn as the strategies plan it, verified, and with what they inject.
-
-        attempt: how often the step was drawn before; it enters the seeds.
-        """
+    def draw(self, batch: Batch, wanted: int) -> None:
+        """Adds a draw to the batch: a group for each of the next `wanted` problems, and what strategies inject."""
+        problems = self.data.take(wanted)
+        batch.epoch = self.data.epoch
+        for strategy, context in batch.acting:
+            problems = strategy.choose(problems, context)
+        if not problems:
+            raise RunStopped(f"step {batch.number}: the strategies chose no problem to draw for")
         groups = [Group(problem, []) for problem in problems]
         # The draft that strategies change in round 0; later rounds they plan from what came back.
         requests = [r for index, problem in enumerate(problems) for r in self.draft(problem, index)]
@@ -134,11 +136,12 @@ class Trainer:
                 requests = strategy.plan(requests, groups, plan_round, context)
             if not requests:
                 break
+            attempt = len(batch.drawn)  # how often the step was drawn before
             requests = seeded(requests, self.config.seed, number=batch.number, attempt=attempt, plan_round=plan_round)
-            with batch.clock("generate"):
-                rollouts = self.generate(requests)
-            with batch.clock("verify"):
-                verdicts = self.verify(groups, rollouts)
+            with self.clock("generate"):
+                rollouts = self.serving.generate(requests, batch.number)
+            with self.clock("verify"):
+                verdicts = self.serving.verify(groups, rollouts)
             for rollout, verdict in zip(rollouts, verdicts, strict=True):
                 sample = Sample(rollout, verdict, reward=base_reward(verdict, self.config.rewards))
                 groups[rollout.request.group].samples.append(sample)
@@ -151,7 +154,71 @@ class Trainer:
             )
         for strategy, context in batch.acting:
             strategy.inject(groups, context)
-        return groups
+        batch.drawn.append(groups)
+
+    def learn(self, batch: Batch) -> dict[str, float]:
+        """What the groups are worth changes the weights, and the engines get them. Returns the step's metrics.
+
+        At run.ahead=1 the next batch is drawn meanwhile.
+        """
+        self.settle(batch)
+        minibatches = rows.make_minibatches(batch.groups, self.learnt_terms, config=self.config, step=batch.number)
+        batch.idle = sum(m.idle for m in minibatches) / max(1, sum(m.idle + len(m.rows) for m in minibatches))
+        reads = own_readouts(self.config) if self.old_logprob == "none" else ()
+        self.learning.begin([m.rows for m in minibatches], self.learnt_terms, readouts=reads, clock=self.clock)
+        if self.config.run.ahead and batch.number + 1 < self.config.run.steps:
+            try:
+                self.drawn_ahead = self.produce(batch.number + 1)
+            except Exception:
+                self.learning.wait()  # nobody finds the learner at work on what is given up
+                raise
+        reports = self.learning.end()
+        if reads and reports[0].read:
+            fill_from_update(minibatches[0], reports[0])
+        with self.clock("train"):
+            for strategy, context in batch.acting:
+                strategy.after_update(batch.groups, context)
+        sent = self.serving.send(batch.number, self.clock)
+        return self.record(batch, reports) | sent
+
+    def settle(self, batch: Batch) -> None:
+        """Which groups count, and what they are worth; with further draws, where a strategy asks for them."""
+        wanted = self.judge(batch)
+        while wanted and len(batch.drawn) < MAX_DRAWS:
+            self.draw(batch, wanted)
+            wanted = self.judge(batch)
+        batch.close()
+
+    def judge(self, batch: Batch) -> int:
+        """Columns, rewards and advantages of the last draw. Returns for how many problems more the strategies ask."""
+        groups = batch.drawn[-1]
+        with self.clock("read"):
+            fill_columns(
+                groups,
+                self.needs.columns,
+                learner=self.actors.learner,
+                config=self.config,
+                old_logprob=self.old_logprob,
+            )
+        for strategy, context in batch.acting:
+            strategy.reward(groups, context)
+        for strategy, context in batch.acting:
+            strategy.advantage(groups, context)
+        return batch.judge_last_draw()
+
+    def record(self, batch: Batch, reports: list[UpdateReport]) -> dict[str, float]:
+        """Every sample goes into the run folder. Returns figures of the batch, of its updates and of the time."""
+        self.recorder.write(batch.groups, batch.dropped, step=batch.number)
+        self.bad_steps = 0 if all(r.finite for r in reports) else self.bad_steps + 1
+        metrics = metrics_of.of_groups(batch.groups, batch.dropped, free=self.free_terms)
+        metrics |= metrics_of.of_updates(reports) | self.clock.metrics()
+        tokens = sum(len(s.rollout.tokens) for g in batch.groups + batch.dropped for s in g.samples)
+        metrics["tokens_per_second"] = tokens / metrics["seconds/step"]
+        metrics["data/epoch"] = batch.epoch
+        metrics["update/rows_idle"] = batch.idle
+        for strategy, context in batch.acting:
+            metrics |= {f"{strategy.key}/{key}": value for key, value in context.metrics.items()}
+        return metrics
 
     def draft(self, problem: Problem, index: int) -> list[Request]:
         """group_size draws of a problem from the policy, without seeds. index: of its group."""
@@ -167,89 +234,10 @@ class Trainer:
             for _ in range(self.config.algorithm.group_size)
         ]
 
-    def learn(self, batch: Batch) -> dict[str, float]:
-        """The groups' rows change the weights, and the engines get them. Returns the step's metrics."""
-        minibatches = rows.make_minibatches(batch.groups, self.terms, config=self.config, step=batch.number)
-        with batch.clock("train"):
-            reports = self.actors.learner.update(minibatches, self.terms)
-            for strategy, context in batch.acting:
-                strategy.after_update(batch.groups, context)
-        with batch.clock("parity"):
-            self.parity.expect()
-        with batch.clock("transfer"):
-            self.version += 1
-            sent = self.actors.weights.send(self.version)
-        with batch.clock("parity"):
-            gap = self.check_parity(batch.number)
-
-        # Record.
-        self.folder.write_rollouts(batch.number, rollout_columns(batch.groups, batch.dropped, step=batch.number))
-        self.bad_steps = 0 if all(r.finite for r in reports) else self.bad_steps + 1
-        metrics = metrics_of.of_groups(batch.groups, batch.dropped, free=self.free_terms)
-        metrics |= metrics_of.of_updates(reports) | batch.clock.metrics()
-        tokens = sum(len(s.rollout.tokens) for g in batch.groups + batch.dropped for s in g.samples)
-        metrics["tokens_per_second"] = tokens / metrics["seconds/step"]
-        metrics["transfer/gather_seconds"] = sent["gather_s"]
-        metrics["transfer/send_seconds"] = sent["transfer_s"]
-        metrics |= gap
-        metrics["data/epoch"] = self.data.epoch
-        for strategy, context in batch.acting:
-            metrics |= {f"{strategy.key}/{key}": value for key, value in context.metrics.items()}
-        return metrics
-
-    # --- engines and verifiers ----------------------------------------------------------------------------------------
-
-    def generate(self, requests: list[Request]) -> list[Rollout]:
-        """Draws. If an engine dies, what was finished is kept and the rest is drawn again, which gives the same.
-
-        For the seeds are in the requests. Raises ActorFault if an engine still dies after ENGINE_RETRIES more attempts,
-        or if none can be replaced.
-        """
-        drawn: dict[int, Rollout] = {}  # by the request's index
-        for retry in range(ENGINE_RETRIES + 1):
-            left = [i for i in range(len(requests)) if i not in drawn]
-            try:
-                rollouts = self.actors.engines.generate([requests[i] for i in left])
-            except DrawFault as fault:
-                drawn |= {left[i]: rollout for i, rollout in fault.done.items()}
-                self.replace_dead(fault, retry)
-                self.check_parity(self.next_step)
-            else:
-                drawn |= dict(zip(left, rollouts, strict=True))
-                return [drawn[i] for i in range(len(requests))]
-        raise AssertionError("unreachable")
-
-    def check_parity(self, step: int, **options: Any) -> dict[str, float]:
-        """`Parity.check`, and again if an engine dies meanwhile. Raises ActorFault as `generate` does."""
-        for retry in range(ENGINE_RETRIES + 1):
-            try:
-                return self.parity.check(step, **options)
-            except ActorFault as fault:
-                self.replace_dead(fault, retry)
-        raise AssertionError("unreachable")
-
-    def replace_dead(self, fault: ActorFault, retry: int) -> None:
-        """Starts dead engines anew, with the present weights.
-
-        Raises `fault` after ENGINE_RETRIES retries, or if nobody was replaced.
-        """
-        if retry == ENGINE_RETRIES:
-            raise fault
-        log.warning("%s; starting it anew and asking again", fault)
-        if not self.actors.engines.restart_dead():
-            raise fault
-        self.actors.weights.send(self.version)
-
-    def verify(self, groups: list[Group], rollouts: list[Rollout]) -> list[Verdict]:
-        return self.actors.verifiers.verify_all(
-            [Item(groups[r.request.group].problem, r.text, r.truncated) for r in rollouts]
-        )
-
     # --- what the strategies may use ----------------------------------------------------------------------------------
 
     def context(self, strategy: Strategy, number: int) -> StepContext:
         """What `strategy` may use in step `number`, with a random stream of its own."""
-        learner = self.actors.learner
         return StepContext(
             number=number,
             rng=np.random.default_rng(hashed_seed(self.config.seed, "strategy", strategy.key, number)),
@@ -257,9 +245,9 @@ class Trainer:
             encode_prompt=self.encode_prompt,
             encode_completion=self.encode_completion,
             verify=self.verify_texts,
-            read=learner.read,
+            read=self.learning.read,
             refresh_base=self.refresh_base,
-            reset_optimizer=learner.reset_optimizer,
+            reset_optimizer=self.learning.reset_optimizer,
             problems=self.data.problems,
             terms={term.name: term for term in self.terms},
             free_terms=self.free_terms,
@@ -280,7 +268,7 @@ class Trainer:
         """The frozen base becomes the present policy. Raises RunStopped where an engine draws from the initial one."""
         if self.needs.base_engine:
             raise RunStopped("the base cannot be refreshed in a run whose base engine draws from the initial model")
-        self.actors.learner.refresh_base()
+        self.learning.refresh_base()
 
     # --- figures, and when to stop ------------------------------------------------------------------------------------
 
@@ -322,14 +310,16 @@ class Trainer:
         engines draw, and of the fixed sequences that every later transfer is checked on. Raises ParityError. A new run
         is also evaluated before its first step.
         """
-        self.actors.weights.send(self.version)
+        self.serving.version = self.learning.version
+        self.actors.weights.send(self.serving.version)
         drafts = [self.draft(problem, index)[:4] for index, problem in enumerate(self.data.problems[:8])]
-        drawn = self.generate(seeded([request for draft in drafts for request in draft], self.config.seed, number=-1))
+        requests = seeded([request for draft in drafts for request in draft], self.config.seed, number=-1)
+        drawn = self.serving.generate(requests, self.next_step)
         self.actors.check_parity(drawn)
         if not self.parity.sequences:
             self.parity.choose(drawn)
         self.parity.expect()
-        self.check_parity(self.next_step, patience=1)
+        self.serving.check_parity(self.next_step, patience=1)
         if self.next_step == 0:
             self.evaluations.run(0)
 
@@ -346,8 +336,16 @@ class Trainer:
         should_stop: asked after every step (Ctrl-C); the run then saves its state and returns.
         on_step: told the number and metrics of every step.
         """
-        settings = self.config.run
         begin = self.next_step
+        with self.recorder:
+            to_the_end = self.run_steps(should_stop, on_step)
+        # A finished run that is resumed without a step left has its final model already.
+        if to_the_end and (self.next_step > begin or not (self.folder.path / "final" / "config.json").exists()):
+            self.save_final()
+
+    def run_steps(self, should_stop: Callable[[], bool], on_step: Callable[[int, dict[str, float]], None]) -> bool:
+        """The steps that are left, until `should_stop`. Returns whether all were made."""
+        settings = self.config.run
         saved_at = time.monotonic()
         while self.next_step < settings.steps:
             metrics = self.step(self.next_step)
@@ -375,11 +373,8 @@ class Trainer:
                     self.save()
                     saved_at = time.monotonic()
             if stopping:
-                return
-
-        # A finished run that is resumed without a step left has its final model already.
-        if self.next_step > begin or not (self.folder.path / "final" / "config.json").exists():
-            self.save_final()
+                return False
+        return True
 
     # --- checkpoints --------------------------------------------------------------------------------------------------
 
@@ -395,11 +390,12 @@ class Trainer:
         return self.bad_steps > 0 or math.isnan(metrics.get("engine/parity_mean", 0.0))
 
     def save(self) -> None:
+        self.recorder.flush()
         aside = self.folder.begin_checkpoint(self.next_step)
         self.actors.learner.save_checkpoint(aside / "learner")
         state = {
             "step": self.next_step,
-            "version": self.version,
+            "version": self.learning.version,
             "position": self.data.position,
             "bad_steps": self.bad_steps,
             "silent_steps": self.silent_steps,
@@ -407,6 +403,8 @@ class Trainer:
             "strategies": {s.key: s.state() for s in self.strategies},
         }
         (aside / "state.json").write_text(json.dumps(state))
+        if self.drawn_ahead is not None:
+            ahead.save(aside, self.drawn_ahead, problems=self.data.problems)
         self.folder.complete_checkpoint(self.next_step, aside, keep=self.config.run.keep_checkpoints)
 
     def resume(self) -> int:
@@ -419,7 +417,7 @@ class Trainer:
             state = json.loads((path / "state.json").read_text())
             self.actors.learner.load_checkpoint(path / "learner")
             self.next_step = state["step"]
-            self.version = state["version"]
+            self.learning.version = state["version"]
             self.data.position = state["position"]
             self.bad_steps = state["bad_steps"]
             self.silent_steps = state["silent_steps"]
@@ -431,6 +429,7 @@ class Trainer:
                 )
             for strategy in self.strategies:
                 strategy.load_state(kept[strategy.key])
+            self.drawn_ahead = ahead.load(path, self.data.problems, strategies=self.strategies, context_of=self.context)
         return step
 
     def save_final(self) -> None:

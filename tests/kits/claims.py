@@ -13,6 +13,7 @@ import pytest
 from explore_rl.objectives import divergences
 from explore_rl.strategies.base import Strategy
 from explore_rl.testing import digit_table
+from explore_rl.training.rows import sequence_of
 
 SHARES = {"policy": 0.5, "base": 0.25, "hot": 0.25}
 
@@ -37,9 +38,14 @@ def samples_of(groups):
 
 def learnt_from(groups):
     """Samples that have a row, in the order of the rows."""
-    return [
-        s for s in samples_of(groups) if s.reward is not None and s.terms and s.columns.get("mask", np.ones(1)).any()
-    ]
+    teaching = [s for s in samples_of(groups) if s.reward is not None and s.terms]
+    return [s for s in teaching if s.columns.get("mask", np.ones(1)).any() and not is_idle(s)]
+
+
+def is_idle(sample):
+    """Whether it feeds the policy gradient alone, and has no advantage there: it is not computed."""
+    weighed = {name for name, coefficient in sample.terms.items() if coefficient}
+    return weighed <= {"policy_gradient"} and not np.any(sample.columns.get("advantage", sample.advantage))
 
 
 def drawn_of(group):
@@ -235,8 +241,9 @@ def corrects_what_the_policy_drew(outcome, groups, names):
 def masks_what_was_cut_off(outcome, groups, names):
     cut = [sample for sample in samples_of(groups) if sample.rollout.truncated]
     assert cut
-    teaching = [s for s in samples_of(groups) if s.reward is not None and s.terms]
-    assert len(outcome.updates[0].rows) == len(teaching) - len(cut)
+    rows = {row.tokens.tobytes() for row in outcome.updates[0].rows}
+    assert len(outcome.updates[0].rows) == len(learnt_from(groups))
+    assert not rows & {sequence_of(sample.rollout)[0].tobytes() for sample in cut}
     assert all(sample.reward is not None for sample in cut)  # they stay in the baseline
 
 
@@ -276,7 +283,7 @@ def normalisers_hold(outcome, groups):
     rows = dict(zip(map(id, learnt_from(groups)), outcome.updates[0].rows, strict=True))
     for normaliser in set(normaliser_of.values()):
         feeding = [s for s in counted if any(normaliser_of[name] == normaliser for name in s.terms)]
-        tokens = sum(len(s.rollout.tokens) for s in feeding if id(s) in rows)
+        tokens = sum(len(s.rollout.tokens) for s in feeding if s.columns.get("mask", np.ones(1)).any())
         divisor = {"token": tokens, "constant": len(feeding) * config.rollout.max_new_tokens}
         for sample in feeding:
             for name, coefficient in sample.terms.items() if id(sample) in rows else ():

@@ -53,7 +53,7 @@ def gradient_of_groups(groups, strategies, *, config, table, base=None):
         strategy.advantage(groups, context)
     for strategy, context in acting:
         strategy.keep(groups, context)
-    learner.update(make_minibatches(groups, terms, config=config, step=0), terms)
+    learner.update([minibatch.rows for minibatch in make_minibatches(groups, terms, config=config, step=0)], terms)
     return learner.history[0].gradient
 
 

@@ -73,7 +73,8 @@ class OneStep:
             strategy.advantage(groups, context)
         for strategy, context in acting:
             groups, _ = strategy.keep(groups, context)
-        self.learner.update(make_minibatches(groups, terms, config=self.config, step=self.number), terms)
+        minibatches = make_minibatches(groups, terms, config=self.config, step=self.number)
+        self.learner.update([minibatch.rows for minibatch in minibatches], terms)
         for strategy, context in acting:
             strategy.after_update(groups, context)
             if strategy is self.strategy:

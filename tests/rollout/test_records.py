@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from explore_rl.rollout.records import SCHEMA, rollout_columns
+from explore_rl.rollout.records import SCHEMA, columns_of, table_of
 from explore_rl.types import Group, Problem, Request, Rollout, Sample, Status, Verdict
 
 PROBLEM = Problem("p", "", None, "countdown")
@@ -20,7 +20,7 @@ def sample(tokens, logprobs=None, prefix=(), old=None):
 def test_lists_of_numbers_and_what_is_null_in_them():
     drawn = sample([7, 8, 9], [0.0, -0.5, -1.0], prefix=[7], old=[-3.0, -0.5, -1.0])
     trace, empty = sample([5, 6], old=[-2.0, -4.0]), sample([], [])
-    table = rollout_columns([Group(PROBLEM, [drawn, trace])], [Group(PROBLEM, [empty])], step=3)
+    table = table_of(columns_of([Group(PROBLEM, [drawn, trace])], [Group(PROBLEM, [empty])], step=3))
     assert table.schema == SCHEMA
     rows = table.to_pylist()
     assert [row["tokens"] for row in rows] == [[7, 8, 9], [5, 6], []]
@@ -31,4 +31,4 @@ def test_lists_of_numbers_and_what_is_null_in_them():
 
 
 def test_a_step_without_a_sample_is_a_table_without_rows():
-    assert rollout_columns([Group(PROBLEM, [])], [], step=0).num_rows == 0
+    assert table_of(columns_of([Group(PROBLEM, [])], [], step=0)).num_rows == 0

@@ -14,7 +14,8 @@ PROBLEM = Problem(id="p", prompt="", answer=None, verifier="countdown")
 
 
 def sample(length, advantage=1.0, source="policy", gap=0.0, truncated=False, prefix=0, terms=None):
-    request = Request("p", 0, (1, 2, 3), max_tokens=24, source=source, prefix_ids=[9] * prefix)
+    engine = "base" if source == "base" else "policy"
+    request = Request("p", 0, (1, 2, 3), max_tokens=24, source=source, engine=engine, prefix_ids=[9] * prefix)
     rollout = Rollout(
         request, tuple(range(length)), "", "length" if truncated else "stop", logprobs=np.full(length, -1.0, np.float32)
     )
@@ -26,7 +27,8 @@ def sample(length, advantage=1.0, source="policy", gap=0.0, truncated=False, pre
 
 def rows_of(samples, *overrides):
     config = load_config(None, list(overrides))
-    return rows.make_rows(valued(samples, config), terms_of(builtin.around([], config), config)[0], config=config)
+    made = rows.make_rows(valued(samples, config), terms_of(builtin.around([], config), config)[0], config=config)
+    return [row for _, row in made]
 
 
 def valued(samples, config):
@@ -86,25 +88,52 @@ def test_a_sample_that_left_its_group_makes_no_row_and_no_weight():
     left = sample(8)
     left.reward = None
     terms = terms_of(builtin.around([], config), config)[0]
-    (found,) = rows.make_minibatches([Group(PROBLEM, [sample(4), left])], terms, config=config, step=0)
+    (minibatch,) = rows.make_minibatches([Group(PROBLEM, [sample(4), left])], terms, config=config, step=0)
+    found = minibatch.rows
     assert len(found) == 1 and found[0].terms["policy_gradient"] == pytest.approx(1 / 4)
 
 
 def test_minibatches_are_whole_groups_dealt_out_from_the_seed():
     config = load_config(None, ["algorithm.prompts_per_step=4", "algorithm.minibatches=2", "algorithm.epochs=2"])
     terms = terms_of(builtin.around([], config), config)[0]
-    groups = [Group(PROBLEM, [sample(2 + g, advantage=g) for _ in range(3)]) for g in range(4)]
-    dealt = [
-        [
-            [r.columns["advantage"][0] for r in rows]
-            for rows in rows.make_minibatches(groups, terms, config=config, step=step)
-        ]
-        for step in (0, 0, 1)
-    ]
+    groups = [Group(PROBLEM, [sample(2 + g, advantage=g + 1.0) for _ in range(3)]) for g in range(4)]
+    dealt = []
+    for step in (0, 0, 1):
+        minibatches = rows.make_minibatches(groups, terms, config=config, step=step)
+        dealt.append([[row.columns["advantage"][0] for row in minibatch.rows] for minibatch in minibatches])
     assert dealt[0] == dealt[1] and dealt[0] != dealt[2]
     for epoch in (dealt[0][:2], dealt[0][2:]):
-        assert sorted(a for rows in epoch for a in rows) == sorted([0.0, 1.0, 2.0, 3.0] * 3)
+        assert sorted(a for rows in epoch for a in rows) == sorted([1.0, 2.0, 3.0, 4.0] * 3)
         assert all(rows.count(a) == 3 for rows in epoch for a in rows)
+
+
+def minibatch_of(samples, *overrides):
+    config = load_config(None, ["algorithm.prompts_per_step=1", *overrides])
+    terms = terms_of(builtin.around([], config), config)[0]
+    (found,) = rows.make_minibatches([Group(PROBLEM, valued(samples, config))], terms, config=config, step=0)
+    return found
+
+
+def test_a_row_that_pulls_at_nothing_is_counted_and_not_computed():
+    samples = [sample(4), sample(8, advantage=0.0), sample(4, advantage=float("nan"))]
+    found = minibatch_of(samples)
+    assert found.samples == [samples[0], samples[2]] and found.idle == 1  # a NaN is a fault, and has to be met
+    assert [row.terms["policy_gradient"] for row in found.rows] == [1 / 16, 1 / 16]
+    for regulariser in (["algorithm.kl=k3", "algorithm.kl_coefficient=0.1"], ["algorithm.entropy_coefficient=0.1"]):
+        assert minibatch_of([sample(4), sample(8, advantage=0.0)], *regulariser).idle == 0
+
+
+def test_a_loss_that_does_not_say_so_is_computed_on_every_row():
+    """kl_cov holds tokens back whatever their advantage; a loss of one's own may do anything."""
+    samples = [sample(4), sample(8, advantage=0.0)]
+    options = "algorithm.loss_options={share: 0.2, coefficient: 1.0}"
+    assert minibatch_of(samples, "algorithm.loss=kl_cov", options).idle == 0
+    assert minibatch_of(samples, "algorithm.loss=gspo", "algorithm.loss_options={}").idle == 1
+
+
+def test_where_nothing_pulls_one_row_stays_for_the_optimizer():
+    found = minibatch_of([sample(4, advantage=0.0), sample(8, advantage=0.0)])
+    assert len(found.rows) == 1 and found.idle == 1 and found.rows[0].terms == {"policy_gradient": 1 / 12}
 
 
 def test_nouns_are_compared_by_identity_and_ids_are_int32_arrays():

@@ -102,10 +102,12 @@ def test_every_rollout_is_recorded_with_its_tokens_and_version(plain):
     for step in range(4):
         table = pq.read_table(plain / "rollouts" / f"step-{step:06d}.parquet").to_pydict()
         assert len(table["step"]) == 16 and set(table["step"]) == {step} and set(table["weight_version"]) == {step}
-        assert all(
-            len(t) == len(p) == len(o)
-            for t, p, o in zip(table["tokens"], table["logprobs"], table["old_logprobs"], strict=True)
-        )
+        assert all(len(t) == len(p) for t, p in zip(table["tokens"], table["logprobs"], strict=True))
+        read = zip(table["advantage"], table["logprobs"], table["old_logprobs"], strict=True)
+        pulling = [(p, o) for advantage, p, o in read if advantage]
+        assert all(o == pytest.approx(p, abs=1e-4) for p, o in pulling)
+        # What pulls at nothing is not computed, but for one row where nothing does.
+        assert sum(o is not None for o in table["old_logprobs"]) == max(1, len(pulling))
         assert len(set(table["seed"])) == 16 and set(table["source"]) == {"policy"}
         for group in range(4):
             rewards = [r for r, g in zip(table["reward"], table["group"], strict=True) if g == group]
@@ -205,8 +207,9 @@ WATCHED = ["run.evaluate_every=1", "run.evaluate_samples=2", "run.exact_every=1"
             "algorithm.dynamic_sampling_rounds=2",
         ],
         [MIXTURE.replace("share_base", "weight: none, share_base"), "algorithm.importance_cap=null"],
+        ["run.ahead=1", "strategies=[{name: diversity_bonus}, {name: trace_injection, which: least_likely}]"],
     ],
-    ids=["bonus and traces, watched", "several updates, dynamic sampling", "mixture"],
+    ids=["bonus and traces, watched", "several updates, dynamic sampling", "mixture", "ahead"],
 )
 def test_resumed_equals_uninterrupted(run, tmp_path, monkeypatch, settings):
     """Ended in step 3, after the checkpoint of step 2; what was written past it is dropped and done again."""
@@ -237,17 +240,17 @@ def test_resumed_equals_uninterrupted(run, tmp_path, monkeypatch, settings):
 
 
 def test_an_engine_that_dies_is_replaced_and_the_run_ends_as_if_it_had_not(plain, run, actors, tmp_path, monkeypatch):
-    from explore_rl.training.trainer import Trainer
+    from explore_rl.training.serving import Serving
 
-    real, killed = Trainer.generate, []
+    real, killed = Serving.generate, []
 
-    def kills_once(self, requests):
-        if self.next_step == 1 and not killed:
+    def kills_once(self, requests, step):
+        if step == 1 and not killed:
             killed.append(actors.engines.families["policy"][0].pid)
             os.kill(killed[0], signal.SIGKILL)
-        return real(self, requests)
+        return real(self, requests, step)
 
-    monkeypatch.setattr(Trainer, "generate", kills_once)
+    monkeypatch.setattr(Serving, "generate", kills_once)
     assert same(weights(plain), weights(run(small(tmp_path, "engine"))))
     assert killed
 

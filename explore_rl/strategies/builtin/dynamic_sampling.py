@@ -21,6 +21,7 @@ class DynamicSampling(Strategy):
     """Fills the step's batch with groups that have signal, within the rounds that the config allows."""
 
     name = "dynamic_sampling"
+    reads_policy = False
     biases = "which groups it keeps follows from what was drawn"
 
     def keep(self, groups: list[Group], context: StepContext) -> tuple[list[Group], int]:

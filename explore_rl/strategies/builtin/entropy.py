@@ -18,6 +18,7 @@ class EntropyBonus(Strategy):
     """A loss term with the policy gradient's normaliser, so that the coefficient is relative to it."""
 
     name = "entropy"
+    reads_policy = False
     regulariser = True
 
     def terms(self, config: Config) -> list[LossTerm]:

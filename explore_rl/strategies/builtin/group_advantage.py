@@ -25,6 +25,7 @@ class GroupAdvantage(Strategy):
     """Compares the members of a group, and declares the policy gradient."""
 
     name = "group_advantage"
+    reads_policy = False
 
     def check(self, config: Config, problems: list[Problem], others: list[Strategy]) -> None:
         policy_gradient(config.algorithm)
@@ -83,4 +84,5 @@ def policy_gradient(algorithm: AlgorithmConfig) -> LossTerm:
         metrics=loss.metrics,
         sums=loss.sums,
         gathered=loss.gathered,
+        vanishes=loss.vanishes,
     )

@@ -24,6 +24,7 @@ class KLInLoss(Strategy):
     """A loss term on the rows of the policy gradient, with its normaliser: the coefficient is relative to it."""
 
     name = "kl"
+    reads_policy = False
     regulariser = True
 
     def needs(self, config: Config) -> Needs:

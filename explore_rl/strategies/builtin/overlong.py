@@ -15,6 +15,7 @@ class OverlongFilter(Strategy):
     """Writes Sample.columns["mask"]: 0 on every token of a truncated sample."""
 
     name = "overlong"
+    reads_policy = False
     biases = "which samples it masks follows from what was drawn"
 
     def advantage(self, groups: list[Group], context: StepContext) -> None:

@@ -36,6 +36,7 @@ class DiversityBonus(Strategy):
     """
 
     name = "diversity_bonus"
+    reads_policy = False
     acts_on_draws = True
 
     def __init__(self, *, coefficient: float = 0.2, kind: str = "ucb_constant", b0: float | None = None):

@@ -36,6 +36,7 @@ class FlowRL(Strategy):
     """
 
     name = "flow_rl"
+    reads_policy = False
     acts_on_draws = True
     trial = Trial(off={"share": 0.0})
 

@@ -30,6 +30,7 @@ class Likelihood(FromTraces):
     """
 
     name = "likelihood"
+    reads_policy = False
     acts_on_draws = False
 
     def __init__(

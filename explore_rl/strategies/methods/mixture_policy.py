@@ -108,6 +108,12 @@ class MixturePolicy(Strategy):
                 "strategies: mixture_policy: its weight is the whole correction; set algorithm.importance_cap=null"
             )
 
+        if config.run.ahead and self.weight != "none":
+            raise InputError(
+                "strategies: mixture_policy: run.ahead=1: its weights want the probability under the policy that drew,"
+                " and the learner has moved on by then; set weight=none, or run.ahead=0"
+            )
+
         # The policy's share of a group has to suffice for the draws that are always its own.
         expected = self.shares["policy"] * algorithm.group_size
         least = config.rewards.min_group

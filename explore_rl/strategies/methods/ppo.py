@@ -37,6 +37,7 @@ class Ppo(Strategy):
     """
 
     name = "ppo"
+    reads_policy = False
     acts_on_draws = True
     trial = Trial(off={"share": 0.0})
 

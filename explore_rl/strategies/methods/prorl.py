@@ -32,6 +32,7 @@ class ProRL(Strategy):
     """
 
     name = "prorl"
+    reads_policy = False
     trial = Trial(on={"every": 1}, off={}, settings=("algorithm.kl=k2", "algorithm.kl_coefficient=0.25"))
 
     def __init__(self, *, every: int | None = None, patience: int | None = None):

@@ -46,6 +46,7 @@ class ReinforcePP(Strategy):
     def __init__(self, *, baseline: str = "none", kl_coefficient: float = 0.0, whiten: bool = True):
         self.baseline = parameters.choice("baseline", baseline, choices=("none", "group"))
         self.kl_coefficient = parameters.number("kl_coefficient", kl_coefficient)
+        self.reads_policy = self.kl_coefficient != 0
         self.whiten = parameters.flag("whiten", whiten)
         if whiten:
             self.biases = "the spread that it divides by is that of what was drawn"

@@ -27,6 +27,7 @@ class Remax(Strategy):
     """
 
     name = "remax"
+    reads_policy = False
     acts_on_draws = True
     turn = "first"
     trial = Trial(off={"share": 0.0})

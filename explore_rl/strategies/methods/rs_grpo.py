@@ -35,6 +35,7 @@ class RsGrpo(Strategy):
     """
 
     name = "rs_grpo"
+    reads_policy = False
     acts_on_draws = True
     turn = "first"
     trial = Trial(

@@ -26,6 +26,7 @@ class SoftOverlong(Strategy):
     """
 
     name = "soft_overlong"
+    reads_policy = False
     trial = Trial(on={"buffer": 2})
 
     def __init__(self, *, buffer: int, coefficient: float = 0.5):

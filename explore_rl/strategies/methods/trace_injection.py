@@ -26,6 +26,7 @@ class TraceInjection(Injection):
     """
 
     name = "trace_injection"
+    reads_policy = False
 
     def __init__(self, *, gamma: float = 0.1, clip: float | None = None, **options):
         super().__init__(**options)
