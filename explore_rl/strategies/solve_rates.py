@@ -35,8 +35,9 @@ class SolveRates:
         *,
         weight: Callable[[float], float],
         context: StepContext,
+        at_the_end: bool = False,
     ) -> tuple[list[Problem], set[str]]:
-        """Puts up to `count` problems that were met before in the place of the first of `problems`.
+        """Puts up to `count` problems that were met before in the place of the first of `problems`, or of the last.
 
         weight: of a problem by its share, in proportion to which problems are drawn without return; 0: never.
         Returns the problems, and the ids of those put in.
@@ -49,7 +50,9 @@ class SolveRates:
             return problems, set()
         chances = np.array(list(weights.values()))
         drawn = context.rng.choice(list(weights), size=count, replace=False, p=chances / chances.sum())
-        return [by_id[str(name)] for name in drawn] + problems[count:], {str(name) for name in drawn}
+        back = [by_id[str(name)] for name in drawn]
+        ids = {str(name) for name in drawn}
+        return (problems[:-count] + back if at_the_end else back + problems[count:]), ids
 
     def state(self) -> dict[str, Any]:
         return dict(self.shares)

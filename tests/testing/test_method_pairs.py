@@ -33,7 +33,7 @@ PAIRS = [
 ]
 
 
-@pytest.mark.parametrize("name", NEW)
+@pytest.mark.parametrize("name", strategies.STRATEGIES)
 def test_each_acts_rests_repeats_and_resumes(name):
     from pairs import OFF, ON
 

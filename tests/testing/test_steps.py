@@ -70,8 +70,8 @@ def run(folder, *settings, config=None, **options):
     return run_steps(folder, strategies.make(list(settings)), config=config, **options)
 
 
-def test_the_cases_are_the_shipped_strategies():
-    assert ON.keys() == OFF.keys() == strategies.STRATEGIES.keys()
+def test_the_cases_are_shipped_strategies():
+    assert ON.keys() == OFF.keys() and ON.keys() < strategies.STRATEGIES.keys()
 
 
 # --- GRPO itself ------------------------------------------------------------------------------------------------------
@@ -111,9 +111,7 @@ def test_every_rollout_is_recorded_with_the_version_of_its_weights(tmp_path):
         samples = outcome.samples(step)
         assert len(samples) == 32 and {s["weight_version"] for s in samples} == {step}
         assert len({s["seed"] for s in samples}) == 32
-        learnt = [s for s in samples if s["advantage"]]  # the rest was not computed
-        assert learnt and all(np.allclose(s["logprobs"], s["old_logprobs"], atol=1e-6) for s in learnt)
-        assert all(s["old_logprobs"] is None for s in samples if not s["advantage"])
+        assert all(np.allclose(s["logprobs"], s["old_logprobs"], atol=1e-6) for s in samples)
     assert len(outcome.updates) == len(outcome.metrics) == 2
 
 
@@ -355,11 +353,11 @@ class Poison(Strategy):
         groups[0].samples[0].advantage = float("nan")
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_with_its_state_saved(tmp_path):
+def test_a_loss_that_is_not_finite_stops_the_run_and_its_state_is_not_kept(tmp_path):
     config = digits_config("run.steps=12", "run.max_bad_steps=2")
     with pytest.raises(RunStopped, match="not finite in 2 steps in a row"):
         run_steps(tmp_path, [Poison()], config=config)
-    assert any((tmp_path / "checkpoints").glob("step-000002/COMPLETE"))
+    assert not any((tmp_path / "checkpoints").glob("step-000002/COMPLETE"))
 
 
 def test_groups_without_signal_for_many_steps_stop_the_run(tmp_path):

@@ -19,8 +19,8 @@ def test_a_ruined_state_pushes_out_no_checkpoint(tmp_path):
     trainer.start()
     real = trainer.actors.learner.update
 
-    def ruins(minibatches, terms):
-        reports = real(minibatches, terms)
+    def ruins(minibatches, terms, **options):
+        reports = real(minibatches, terms, **options)
         if trainer.next_step >= 3:
             for report in reports:
                 object.__setattr__(report, "finite", False)

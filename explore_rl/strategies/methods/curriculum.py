@@ -41,7 +41,8 @@ class Curriculum(Strategy):
             return self.k * (1 - solved) ** (self.k - 1) if 0 < solved <= self.most else 0.0
 
         count = int(self.share * len(problems))
-        chosen, back = self.rates.choose(problems, count, weight=weight, context=context)
+        # at the end: a replay that brings problems back as well (ex_grpo) has the first places
+        chosen, back = self.rates.choose(problems, count, weight=weight, context=context, at_the_end=True)
         context.metrics["brought_back"] = float(len(back))
         return chosen
 
