@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-NEVER = re.compile(r"(?!)")
+NEVER = re.compile(r"(?!)(x)?(x)?")  # matches nothing, and has the groups that replacements name
 MODULES = [
     importlib.import_module(f"explore_rl.verifiers.{name}")
     for name in (
