@@ -5,7 +5,6 @@ import random
 import pytest
 
 from analysis.errors import InputError
-from explore_rl import strategies
 from explore_rl.strategies.base import Strategy
 from explore_rl.strategies.checks import check_strategy, main
 from explore_rl.testing import digits_config, run_steps
