@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 # Settings that name a file or folder to be read. A name that is none (lab:base, chat, a Hub name) is left as it is.
 READ = ("model.path", "model.template", "problems.train", "problems.heldout", "run.exact_problems")
+OF_STRATEGIES = ("traces", "traces.file", "base")  # the same, of strategies
 SCHEMES = ("lab:", "gym:", "hub:", "hf:")
 
 
@@ -37,6 +38,10 @@ def resolve(layer: DictConfig, beside: Path | None) -> None:
         if isinstance(name, str) and ".py:" in name:
             file, _, kind = name.rpartition(":")
             strategy["name"] = f"{absolute(file, beside)}:{kind}"
+        for key in OF_STRATEGIES:
+            value = OmegaConf.select(strategy, key, throw_on_missing=False)
+            if isinstance(value, str):
+                OmegaConf.update(strategy, key, absolute(value, beside))
 
 
 def absolute(text: str, beside: Path | None) -> str:

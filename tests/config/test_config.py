@@ -278,6 +278,10 @@ def test_paths_of_a_recipe_are_beside_it_and_home_is_home(tmp_path, monkeypatch)
     assert config.problems.train == str(tmp_path / "recipes" / "data" / "train.jsonl")
     assert (config.model.path, config.run.output) == (str(tmp_path / "home" / "m"), str(tmp_path / "home" / "out"))
     assert config.strategies == [{"name": f"{tmp_path}/here/mine.py:Mine"}]
+    taught = "strategies: [{name: likelihood, traces: data/train.jsonl}, {name: pba, base: data/train.jsonl},"
+    recipe.write_text(f"{recipe.read_text()}\n{taught} {{name: hpt, traces: {{file: data/train.jsonl}}}}]")
+    likelihood, pba, hpt = load_config(recipe).strategies
+    assert {likelihood["traces"], pba["base"], hpt["traces"]["file"]} == {config.problems.train}
     # What is typed belongs to the working directory, and what is nowhere stays as it was typed.
     typed = load_config(recipe, ["problems.train=data/train.jsonl", "model.path=models/none", "model.template=chat"])
     assert (typed.problems.train, typed.model.path) == ("data/train.jsonl", "models/none")
