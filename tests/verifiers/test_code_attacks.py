@@ -164,12 +164,13 @@ def test_no_network(held_by):
         "os.killpg(0, 9)",
         "os.kill(0, 9)",
         "[os.kill(p, 9) for p in range(1, 40000) if p != os.getpid()]",
-        f"os.kill({os.getpid()}, 9)",
-        f"__import__('fcntl').fcntl(0, 8, {os.getpid()})",
-        f"__import__('resource').prlimit({os.getpid()}, 0, (1, 1))",
+        "os.kill(VERIFIER, 9)",
+        "__import__('fcntl').fcntl(0, 8, VERIFIER)",
+        "__import__('resource').prlimit(VERIFIER, 0, (1, 1))",
     ],
 )
 def test_signals_reach_nobody_else(attack, held_by):
+    attack = attack.replace("VERIFIER", str(os.getpid()))
     program = f"import os\ndef secret(x):\n    try: {attack}\n    except OSError: pass\n    return 0"
     assert verify(held_by, program).status is Status.WRONG
     assert verify(held_by, SOLUTION).status is Status.CORRECT
