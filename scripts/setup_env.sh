@@ -29,7 +29,7 @@ else
   fi
   # uv takes a third of pip's time. It does not read pip's own configuration: where it finds no index, pip does the work.
   pip install --no-deps "$(grep '^uv==' "$lock")"
-  UV_CACHE_DIR=${UV_CACHE_DIR:-$PWD/.venv/.uv-cache} .venv/bin/uv pip install -q --python .venv/bin/python --no-deps -r <(grep -v '^torch==.*+cpu' "$lock") ||
+  UV_CACHE_DIR=${UV_CACHE_DIR:-$PWD/.venv/.uv-cache} .venv/bin/uv pip install -q --compile-bytecode --python .venv/bin/python --no-deps -r <(grep -v '^torch==.*+cpu' "$lock") ||
     { echo "setup: uv could not; now with pip"; pip install --no-deps -r "$lock"; }
   rm -rf .venv/.uv-cache
   pip install --no-deps --no-build-isolation -e .

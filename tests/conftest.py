@@ -120,29 +120,9 @@ def disturb():
     return engine_kit.disturb
 
 
-def pytest_collection_modifyitems(config, items):
-    """Which tests share a process, and in what order.
-
-    A process has one Ray cluster at a time. In one process the tests of the shared cluster go last, after those that
-    start their own. On two (scripts/test.sh) these are the first two groups, so that each gets a process; the tests of
-    any other file are a group, so that what a file shares is made once.
-    """
-    if hasattr(config, "workerinput"):
-        for item in items:
-            item.add_marker(pytest.mark.xdist_group(GROUPS[rank(item)] or str(item.path)))
-        items.sort(key=rank)
-    else:
-        items.sort(key=rank, reverse=True)
-
-
-GROUPS = ["the shared cluster", "clusters of their own", None]
-
-
-def rank(item):
-    """Where its group stands in GROUPS."""
-    if "cluster" in getattr(item, "fixturenames", ()):
-        return 0
-    return 1 if item.get_closest_marker("engine") else 2
+def pytest_collection_modifyitems(items):
+    """Tests in the shared cluster go last: a process has one at a time, and other tests start their own."""
+    items.sort(key=lambda item: "cluster" in getattr(item, "fixturenames", ()))
 
 
 # --- processor time of a test -----------------------------------------------------------------------------------------
@@ -226,21 +206,10 @@ def clusters_of_tests_are_counted(imported):
 
 def is_whole_suite(session):
     """Nothing was selected, and nothing stopped it early."""
-    if hasattr(session.config, "workerinput"):
-        return session.config.workerinput["nothing_selected"]
-    return nothing_selected(session.config) and not session.shouldstop and not session.shouldfail
-
-
-def nothing_selected(config):
-    options = ("keyword", "markexpr", "deselect", "lf", "collectonly")
-    selected = any(getattr(config.option, name, None) for name in options)
-    return config.args_source is pytest.Config.ArgsSource.TESTPATHS and not selected
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_configure_node(node):
-    """A process of pytest-xdist is told by the one that has the command line."""
-    node.workerinput["nothing_selected"] = nothing_selected(node.config)
+    option = session.config.option
+    selected = any(getattr(option, name, None) for name in ("keyword", "markexpr", "deselect", "lf", "collectonly"))
+    whole = session.config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    return whole and not selected and not session.shouldstop and not session.shouldfail
 
 
 STARTED = pytest.StashKey[Counter]()
@@ -248,8 +217,6 @@ STARTED = pytest.StashKey[Counter]()
 
 def pytest_sessionfinish(session):
     """Too many starts fail a run of the whole suite."""
-    if hasattr(session.config, "workerinput"):
-        return  # counted once, by the process that has the command line
     counted = Counter(Path(os.environ[STARTS]).read_text().split())
     session.config.stash[STARTED] = counted
     if is_whole_suite(session) and above_budget(counted):
