@@ -24,7 +24,6 @@ from analysis.unit_null import unit_null
 from analysis.verdict import Rules, word
 
 LABELS = {"answers": "distinct correct answers", "modes": "solution modes"}
-WITHOUT_NULL = {"null": None, "verdict": None, "evidence": None}
 
 
 def units(pair: BenchmarkPair, by: str, *, eps: float | None, independent: bool = True) -> dict[str, Any] | None:

@@ -209,7 +209,6 @@ def reasoning_verdicts(
 # --- modes ------------------------------------------------------------------------------------------------------------
 
 WAYS = 8  # modes a problem can be solved in
-MODE_DRAWS = ((64, 64), (128, 128), (1024, 64), (64, 1024))  # of base and tuned
 
 
 def modes_of(p: np.ndarray, share: np.ndarray, *, n: int, rng: np.random.Generator) -> ModelSamples:

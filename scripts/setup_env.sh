@@ -27,7 +27,7 @@ else
     pip install --no-deps "$torch" 2>/dev/null || pip install --no-deps "$torch" --index-url https://download.pytorch.org/whl/cpu ||
       fail "$torch is neither where pip looks nor at https://download.pytorch.org/whl/cpu; install it into .venv by hand and run this again"
   fi
-  # uv takes a third of pip's time. It does not read pip's own configuration: where it finds no index, pip does the work.
+  # uv is faster than pip. It does not read pip's own configuration: where it finds no index, pip does the work.
   pip install --no-deps "$(grep '^uv==' "$lock")"
   UV_CACHE_DIR=${UV_CACHE_DIR:-$PWD/.venv/.uv-cache} .venv/bin/uv pip install -q --compile-bytecode --python .venv/bin/python --no-deps -r <(grep -v '^torch==.*+cpu' "$lock") ||
     { echo "setup: uv could not; now with pip"; pip install --no-deps -r "$lock"; }

@@ -14,7 +14,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 # From the bottom up; rooms of one line do not know each other.
 LAYERS = [
     ["analysis"],
-    ["explore_rl", "explore_rl.types", "explore_rl.files"],
+    ["explore_rl", "explore_rl.types", "explore_rl.files", "explore_rl.own_code"],
     ["explore_rl.parts"],
     [
         "explore_rl.models",

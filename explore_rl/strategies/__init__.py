@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
-import importlib
-import importlib.util
-import os
-import sys
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from analysis.errors import InputError
 from explore_rl.config.schema import Config
+from explore_rl.own_code import load_module
 from explore_rl.strategies.base import Strategy
 from explore_rl.strategies.parameters import names_of
 from explore_rl.strategies.together import assemble, check_class
@@ -95,7 +90,7 @@ def class_of(name: str, where: str = "strategies") -> type[Strategy]:
         raise InputError(f"{where}.name: no strategy {name!r}{hint} Known: {', '.join(STRATEGIES)}, {own}")
     place, _, class_name = target.rpartition(":")
     try:
-        kind = getattr(_from_file(Path(place)) if place.endswith(".py") else _from_name(place), class_name)
+        kind = getattr(_load(place), class_name)
     except ModuleNotFoundError as error:
         beside = f"{place}.py:{class_name}"
         hint = f"; a file of your own is named as {beside}" if error.name and place.split(".")[0] == error.name else ""
@@ -106,34 +101,9 @@ def class_of(name: str, where: str = "strategies") -> type[Strategy]:
     return kind
 
 
-def _from_file(path: Path) -> ModuleType:
-    """A file of the user's own as a module. Raises OSError, ImportError, and what the file itself raises."""
-    path = path.expanduser().resolve()
-    if not path.is_file():
-        raise FileNotFoundError(f"no such file: {path}")
-    name = f"_strategy_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, path)
-        if spec is None or spec.loader is None:
-            raise ImportError(f"{path} is no Python file")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module  # dataclasses and pickle look modules up there
-        try:
-            spec.loader.exec_module(module)
-        except BaseException:
-            del sys.modules[name]
-            raise
-        _send_whole(module)
-    return sys.modules[name]
-
-
-def _from_name(name: str) -> ModuleType:
-    """A module by name, which may lie in the working directory."""
-    here = os.getcwd()
-    if here not in sys.path and "" not in sys.path:
-        sys.path.append(here)
-    module = importlib.import_module(name)
-    if not name.startswith("explore_rl.") and "site-packages" not in (module.__file__ or "site-packages"):
+def _load(place: str) -> ModuleType:
+    module = load_module(place)
+    if not place.startswith("explore_rl.") and "site-packages" not in (module.__file__ or "site-packages"):
         _send_whole(module)
     return module
 

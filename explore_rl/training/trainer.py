@@ -169,9 +169,8 @@ class Trainer:
         if self.config.run.ahead and batch.number + 1 < self.config.run.steps:
             try:
                 self.drawn_ahead = self.produce(batch.number + 1)
-            except Exception:
+            finally:
                 self.learning.wait()  # nobody finds the learner at work on what is given up
-                raise
         reports = self.learning.end()
         if reads and reports[0].read:
             fill_from_update(minibatches[0], reports[0])

@@ -5,10 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from explore_rl.verifiers.math_brackets import (
-    sides_of,
-    unwrap,
-)
+from explore_rl.verifiers.math_brackets import sides_of, unwrap
 from explore_rl.verifiers.math_dress import TEXT_COMMANDS, compact
 from explore_rl.verifiers.math_values import (
     Assignments,

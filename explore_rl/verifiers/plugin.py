@@ -12,18 +12,14 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import importlib
-import importlib.util
 import inspect
 import math
-import os
-import sys
 from collections.abc import Callable, Mapping
 from numbers import Real
-from pathlib import Path
 from typing import Any
 
 from analysis.errors import InputError
+from explore_rl.own_code import load_module
 from explore_rl.types import Problem, Verdict
 from explore_rl.verifiers.base import correct, failed, no_answer, wrong
 
@@ -164,7 +160,7 @@ def load_function(target: str) -> Callable:
     if not place or not attribute:
         raise InputError(f"verifier {target!r}: expected module:function or path.py:function")
     try:
-        module = _from_file(Path(place)) if place.endswith(".py") else _from_name(place)
+        module = load_module(place)
     except Exception as error:  # noqa: BLE001 - importing the user's code may raise anything; it is reported, not hidden
         raise InputError(f"verifier {target!r}: cannot import {place}: {type(error).__name__}: {error}") from error
     try:
@@ -174,32 +170,6 @@ def load_function(target: str) -> Callable:
     if not callable(function):
         raise InputError(f"verifier {target!r}: {attribute} is not a function but {_short(function)}")
     return function
-
-
-def _from_file(path: Path) -> Any:
-    path = path.expanduser().resolve()
-    if not path.is_file():
-        raise FileNotFoundError(f"no file {path}")
-    name = f"_plugin_{path.stem}_{abs(hash(str(path)))}"
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, path)
-        if spec is None or spec.loader is None:  # a link to a file of another kind
-            raise ImportError(f"{path} is no Python file")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module  # dataclasses and pickle look modules up there
-        try:
-            spec.loader.exec_module(module)
-        except BaseException:
-            del sys.modules[name]
-            raise
-    return sys.modules[name]
-
-
-def _from_name(name: str) -> Any:
-    here = os.getcwd()
-    if here not in sys.path and "" not in sys.path:
-        sys.path.append(here)
-    return importlib.import_module(name)
 
 
 async def _await(awaitable: Any) -> Any:
