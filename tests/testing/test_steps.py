@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from pairs import of_two_lengths
 
 from explore_rl import strategies
 from explore_rl.cluster.faults import RunStopped
@@ -55,13 +56,6 @@ def config_for(*names):
     if "prorl" in names:
         return digits_config("algorithm.kl=k2", "algorithm.kl_coefficient=2.0")
     return digits_config(*UNBIASED) if "mixture_policy" in names else digits_config()
-
-
-def of_two_lengths(config):
-    """Now and then the end comes after one digit: there is something for lengths to act on."""
-    table = digit_table(config=config)
-    table.logits[1::3, table.logits[2].argmax()] = -1.0
-    return table
 
 
 def run(folder, *settings, config=None, **options):

@@ -36,13 +36,15 @@ class Remax(Strategy):
         self.share = parameters.share("share", share)
 
     def plan(self, requests: list[Request], groups: list[Group], round: int, context: StepContext) -> list[Request]:
-        if round:
+        if round or not self.share:
             return requests
         last = {request.group: request for request in requests}
         changes = {"source": GREEDY, "engine": "policy", "temperature": 0.0, "in_baseline": False, "share": None}
         return [*requests, *(replace(request, **changes) for request in last.values())]
 
     def advantage(self, groups: list[Group], context: StepContext) -> None:
+        if not self.share:
+            return
         rewards = []
         for group in groups:
             greedy = next((s for s in group.samples if s.rollout.request.source == GREEDY), None)
