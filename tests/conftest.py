@@ -10,6 +10,7 @@ tests/budget.json says what the suite may cost:
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -136,6 +137,8 @@ def imported(request):
     if any("analysis" not in item.path.parts for item in request.session.items):
         for name in HEAVY:
             importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # millions of objects that stay: a full collection takes a second, of whichever test it happens in
 
 
 def cpu_seconds():

@@ -53,7 +53,7 @@ def test_the_recipe_and_the_sweep_are_read_from_anywhere(tmp_path, monkeypatch, 
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("nowhere.py:Mine", "no such file"),
+        ("nowhere.py:Mine", "cannot be imported: no file "),
         ("nowhere:Mine", "named as nowhere.py:Mine"),
         ("nowhere.Mine", "is nowhere:Mine meant, with a colon?"),
         ("trace_injektion", "did you mean trace_injection?"),

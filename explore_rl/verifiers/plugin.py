@@ -14,7 +14,8 @@ import asyncio
 import functools
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from numbers import Real
 from typing import Any
 
@@ -79,7 +80,7 @@ class PluginVerifier:
         try:
             result = self.function(**given, **self.arguments)
             if inspect.isawaitable(result):
-                result = asyncio.run(_await(result))
+                result = _finished(result)
         except Exception as error:  # noqa: BLE001 - the user's code may raise anything; it is reported, not hidden
             return failed(f"{self.name}: {type(error).__name__}: {error}"[:500])
         if self.form == "trl":
@@ -172,7 +173,18 @@ def load_function(target: str) -> Callable:
     return function
 
 
-async def _await(awaitable: Any) -> Any:
+def _finished(awaitable: Awaitable[Any]) -> Any:
+    """What it gives. A thread that runs a loop already (a notebook's does) may not start a second one, so another
+    thread waits there."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(_await(awaitable))
+    with ThreadPoolExecutor(max_workers=1) as waiting:
+        return waiting.submit(asyncio.run, _await(awaitable)).result()
+
+
+async def _await(awaitable: Awaitable[Any]) -> Any:
     return await awaitable
 
 

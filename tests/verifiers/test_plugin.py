@@ -1,5 +1,6 @@
 """Reward functions of the user's own, in TRL's and in verl's form."""
 
+import asyncio
 import textwrap
 
 import pytest
@@ -83,6 +84,13 @@ def verdict(path, name, completion="4", problem=PROBLEM, **options):
 def test_both_forms_are_told_from_their_parameters(path, name, completion, status, score):
     got = verdict(path, name, completion)
     assert (got.status.value, got.score) == (status, score)
+
+
+def test_an_async_function_is_awaited_where_a_loop_runs_already(path):
+    async def notebook():
+        return verdict(path, "trl_async")
+
+    assert asyncio.run(notebook()).status is Status.CORRECT
 
 
 def test_messages_reach_a_trl_function_as_messages(path):
