@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,11 +60,28 @@ def load_model_config(path: str | Path) -> PretrainedConfig:
 
     folder = resolve_model(path)
     try:
-        return AutoConfig.from_pretrained(folder)
+        with _no_docstrings():
+            return AutoConfig.from_pretrained(folder)
     except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
         raise InputError(
             f"model.path={path}: config.json is of no model that transformers can read: {_one_line(error)}"
         ) from None
+
+
+@contextmanager
+def _no_docstrings() -> Iterator[None]:
+    """While it lasts, transformers' classes are imported without the docstrings that it would write for them.
+
+    For that of a configuration it imports the code of its models, generation and torch's compiler: two seconds that a
+    process without a model does not need.
+    """
+    writer: Any = importlib.import_module("transformers.utils.auto_docstring")
+    write = writer.auto_class_docstring
+    writer.auto_class_docstring = lambda described, **_: described
+    try:
+        yield
+    finally:
+        writer.auto_class_docstring = write
 
 
 def end_token_ids(path: str | Path) -> tuple[int, ...]:
@@ -101,10 +121,8 @@ def _read_mapping(file: Path) -> dict[str, Any]:
 
 
 def _read_tokenizer(folder: Path) -> Any:
-    from transformers import AutoTokenizer
-
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+        tokenizer = _tokenizer_class(folder).from_pretrained(folder)
     except Exception as error:
         # The tokenizers library raises bare Exception for a file that it cannot read.
         is_bare = type(error) is Exception
@@ -119,6 +137,22 @@ def _read_tokenizer(folder: Path) -> Any:
             f"{folder}: holds no tokenizer; expected tokenizer.json (or the vocabulary files) beside config.json"
         )
     return tokenizer
+
+
+# What AutoTokenizer takes for these kinds of model. It would import the code of models and torch's compiler first.
+TOKENIZERS = {"qwen2": "Qwen2Tokenizer", "qwen3": "Qwen2Tokenizer"}
+
+
+def _tokenizer_class(folder: Path) -> Any:
+    """The class that reads the folder's tokenizer."""
+    import transformers
+
+    own = folder / "tokenizer_config.json"
+    if own.is_file() and (folder / "tokenizer.json").is_file() and (folder / "config.json").is_file():
+        usual = TOKENIZERS.get(_read_mapping(folder / "config.json").get("model_type", ""))
+        if usual is not None and _read_mapping(own).get("tokenizer_class") in (usual, f"{usual}Fast"):
+            return getattr(transformers, usual)
+    return transformers.AutoTokenizer
 
 
 def _one_line(error: Exception) -> str:

@@ -16,7 +16,7 @@ from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 from analysis.errors import InputError
 from explore_rl.cluster.faults import ActorFault, RunStopped, gather, kill
 from explore_rl.cluster.placement import Layout, with_environment
-from explore_rl.cluster.starts import count
+from explore_rl.cluster.starts import count, loading
 from explore_rl.config.schema import Config
 from explore_rl.learner.device import learner_environment
 from explore_rl.learner.messages import (
@@ -70,10 +70,11 @@ class RankActor:
         address: host and port where rank 0 listens.
         timeout_s: how long a rank waits for a partner, now and in every later exchange.
         """
-        from explore_rl.learner.rank import LearnerRank  # imports DeepSpeed: seconds
+        with loading():
+            from explore_rl.learner.rank import LearnerRank
 
-        self.rank = LearnerRank(index, ranks=ranks, kind=kind)
-        self.rank.connect(*address, timeout_s=timeout_s, listening=self.listening)
+            self.rank = LearnerRank(index, ranks=ranks, kind=kind)
+            self.rank.connect(*address, timeout_s=timeout_s, listening=self.listening)  # imports DeepSpeed: seconds
         self.listening = None  # it belongs to the store now
         return os.getpid(), ray.get_runtime_context().get_node_id()
 

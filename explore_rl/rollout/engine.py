@@ -9,6 +9,7 @@ import numpy as np
 import ray
 
 from explore_rl.cluster.faults import ends_if_broken
+from explore_rl.cluster.starts import loading
 from explore_rl.transfer.receiver import Receiver
 from explore_rl.types import Request
 
@@ -56,9 +57,10 @@ class RolloutActor(Receiver):
 
     def load(self) -> dict[str, Any]:
         """Builds the engine. Returns pid, node and the number of tokens that a sequence may have."""
-        from transformers import AutoTokenizer
+        with loading():
+            from transformers import AutoTokenizer
 
-        from explore_rl.rollout import vllm_compat
+            from explore_rl.rollout import vllm_compat
 
         self.compat = vllm_compat
         self.settings = vllm_compat.EngineSettings(**self.settings_arguments)

@@ -16,15 +16,11 @@ import numpy as np
 from vllm import LLM, SamplingParams
 from vllm.config import WeightTransferConfig
 from vllm.distributed.weight_transfer.base import (
-    ParamMeta,
-    TrainerInitInfo,
-    TrainerWeightTransferEngine,
-    WeightSource,
     WeightTransferEngine,
     WeightTransferInitInfo,
     WeightTransferUpdateInfo,
 )
-from vllm.distributed.weight_transfer.factory import WeightTransferEngineFactory, WeightTransferTrainerFactory
+from vllm.distributed.weight_transfer.factory import WeightTransferEngineFactory
 from vllm.sampling_params import RequestOutputKind
 
 from explore_rl.types import Request
@@ -32,10 +28,6 @@ from explore_rl.types import Request
 __all__ = [
     "LLM",
     "EngineSettings",
-    "ParamMeta",
-    "TrainerInitInfo",
-    "TrainerWeightTransferEngine",
-    "WeightSource",
     "WeightTransferEngine",
     "WeightTransferInitInfo",
     "WeightTransferUpdateInfo",
@@ -222,10 +214,9 @@ def _unfinished_tokens(engine: Any) -> int:
 
 
 def register_transfer() -> None:
-    """Makes both halves of the project's engine known to vLLM (once a process)."""
+    """Makes the engine's half of the project's backend known to vLLM (once a process)."""
     if "object_store" not in WeightTransferEngineFactory._registry:
         WeightTransferEngineFactory.register_engine("object_store", TRANSFER_MODULE, "ObjectStoreEngine")
-        WeightTransferTrainerFactory.register_engine("object_store", TRANSFER_MODULE, "ObjectStoreTrainer")
 
 
 def layerwise_reload(model: Any) -> None:

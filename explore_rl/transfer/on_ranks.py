@@ -1,4 +1,4 @@
-"""What runs in every rank when weights are sent. vLLM is imported where it is used, not when this file is."""
+"""What runs in every rank when weights are sent. What that takes is imported where it is used, not when this file is."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def send_from_rank(rank: Any, endpoints: Endpoints, version: int) -> Sent:
     version: that the weights get.
     """
     with alive(rank, lambda: _is_stranded(rank)):
-        from explore_rl.transfer.sender import Connection  # imports vLLM
+        from explore_rl.transfer.sender import Connection
 
         connection = getattr(rank, "transfer", None)
         try:
@@ -55,9 +55,12 @@ def _all_say(yes: bool) -> bool:
 
 
 def import_sender(rank: Any) -> None:
-    """Runs on every rank: imports what sending needs, ahead of the first send."""
+    """Runs on every rank: imports what sending needs, ahead of the first send. Between GPUs that is vLLM: seconds."""
     with alive(rank):
         import explore_rl.transfer.sender  # noqa: F401
+
+        if rank.kind == "cuda":
+            import vllm.distributed.weight_transfer.factory  # noqa: F401
 
 
 def _is_stranded(rank: Any) -> bool:

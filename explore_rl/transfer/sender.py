@@ -1,7 +1,4 @@
-"""The ranks' side of sending weights: the model as a source, the engines as a client, vLLM's trainer half between them.
-
-It imports vLLM, which takes seconds and hundreds of MB, so it is imported only where weights are really sent.
-"""
+"""The ranks' side of sending weights: the model as a source, the engines as a client, a trainer half between them."""
 
 from __future__ import annotations
 
@@ -19,7 +16,6 @@ from ray.exceptions import RayTaskError
 
 from explore_rl.cluster.faults import ActorFault, gather
 from explore_rl.learner import device
-from explore_rl.rollout.vllm_compat import ParamMeta, WeightSource
 from explore_rl.transfer.backends import trainer_half
 from explore_rl.transfer.endpoints import Endpoints
 
@@ -128,8 +124,8 @@ class EngineClient:
         self._update("finish_weight_update", self.version, doing="finish loading new weights")
 
 
-class LearnerSource(WeightSource):
-    """The rank's model, parameter by parameter.
+class LearnerSource:
+    """The rank's model, parameter by parameter, as vLLM's `WeightSource` describes it.
 
     ZeRO-3 shards are made whole bucket by bucket, which all ranks do together. Tied parameters come under each of their
     names, one after the other, because an engine may hold a copy for each.
@@ -147,7 +143,10 @@ class LearnerSource(WeightSource):
             by_parameter.setdefault(id(p), []).append((name, p))
         return [pair for pairs in by_parameter.values() for pair in pairs]
 
-    def metadata(self) -> list[ParamMeta]:
+    def metadata(self) -> list[Any]:
+        """Name, type and whole shape of each, without making shards whole (vLLM's `ParamMeta`)."""
+        from vllm.distributed.weight_transfer.base import ParamMeta
+
         return [ParamMeta(name, p.dtype, tuple(getattr(p, "ds_shape", p.shape))) for name, p in self._parameters()]
 
     def __iter__(self) -> Iterator[tuple[str, torch.Tensor]]:
