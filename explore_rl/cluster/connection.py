@@ -5,10 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, cast
 
 import ray
-from ray._private import services
+from ray._private import parameter, services
 from ray._private.authentication import authentication_token_setup
 
 from analysis.errors import InputError
@@ -37,7 +40,8 @@ def connect(address: str, cpus: int | None) -> bool:
         try:
             # Ray would start idle workers ahead, which no actor with an environment of its own can use.
             quiet = {"prestart_worker_first_driver": False, "enable_worker_prestart": False}
-            ray.init(address="local", num_cpus=cpus, include_dashboard=False, _system_config=quiet, **common)
+            with _fewer_daemons():
+                ray.init(address="local", num_cpus=cpus, include_dashboard=False, _system_config=quiet, **common)
         except (OSError, ValueError, RuntimeError) as error:
             raise InputError(
                 f"devices.ray_address=local: Ray does not start here: {' '.join(str(error).split())[:300]}; its files "
@@ -56,6 +60,21 @@ def connect(address: str, cpus: int | None) -> bool:
             "and Ray"
         ) from None
     return True
+
+
+@contextmanager
+def _fewer_daemons() -> Iterator[None]:
+    """Ray starts without its autoscaler, which a cluster of one machine has no use for, and without its log monitor.
+
+    The latter sends what actors print to a driver that asked not to get it. `ray start` has options for both, ray.init
+    none.
+    """
+    params = parameter.RayParams
+    cast(Any, parameter).RayParams = partial(params, no_monitor=True, include_log_monitor=False)
+    try:
+        yield
+    finally:
+        parameter.RayParams = params
 
 
 SOCKET_PATH = 107  # bytes that Linux takes for the name of a socket

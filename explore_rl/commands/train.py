@@ -52,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
 def train(recipe: str, overrides: list[str], *, resume: bool, allowed: list[str], check_only: bool) -> int:
     """What `train` and `resume` share. Returns the exit code."""
     from analysis.errors import InputError
+    from explore_rl.cluster.starts import loading
     from explore_rl.config.loading import load_config
 
     config = load_config(recipe, overrides)
@@ -69,9 +70,10 @@ def train(recipe: str, overrides: list[str], *, resume: bool, allowed: list[str]
 
     log.info("loading Ray, DeepSpeed and transformers")
     began = time.monotonic()
-    from explore_rl.experiments.preflight import check, output_folder, summary
-    from explore_rl.experiments.runs import how_to_go_on
-    from explore_rl.experiments.runs import run as run_once
+    with loading():
+        from explore_rl.experiments.preflight import check, output_folder, summary
+        from explore_rl.experiments.runs import how_to_go_on
+        from explore_rl.experiments.runs import run as run_once
 
     log.info("loaded in %.1f s", time.monotonic() - began)
 

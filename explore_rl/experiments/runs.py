@@ -18,6 +18,7 @@ from ray.exceptions import RayTaskError
 
 from analysis.errors import InputError
 from explore_rl.cluster.faults import RunStopped
+from explore_rl.cluster.starts import loading
 from explore_rl.config.loading import to_yaml
 from explore_rl.config.schema import Config
 from explore_rl.experiments.card import write_card
@@ -56,7 +57,8 @@ def run(
     path = output_folder(config)
     # A resumed run is taken before it is looked at: what is read here must not change under another process.
     with held(path, "run") if resume and path.is_dir() else nullcontext():
-        inputs = check(config, resume=resume, allowed=allowed)
+        with loading():
+            inputs = check(config, resume=resume, allowed=allowed)
         log.info(
             "run %s: %d problems, model %s, strategies: %s",
             path,
