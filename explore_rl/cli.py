@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import importlib.metadata
 import os
@@ -34,6 +35,8 @@ COMMANDS = {
     "verify": ("explore_rl.commands.verify", "grade completions again with a verifier"),
 }
 
+
+NO_NAME = (errno.ENAMETOOLONG, errno.ELOOP)  # what was typed can be the name of no file
 
 MIXED = ("train", "resume", "sweep")  # key=value may stand before and behind options
 
@@ -114,6 +117,11 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     except BrokenPipeError:  # the reader of our output (head, less) has gone
         return 0
+    except OSError as error:
+        if error.errno not in NO_NAME:
+            raise
+        print(f"explore-rl {args.command}: error: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 2
 
 
 def console() -> NoReturn:

@@ -48,7 +48,7 @@ def connect(address: str, cpus: int | None) -> bool:
                 f"are in {ray_folder()} (RAY_TMPDIR, TMPDIR)"
             ) from error
         return True
-    _check_answers(address)
+    check_answers(address)
     # Ray takes the token by itself for clusters of its own only.
     authentication_token_setup.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
     try:
@@ -97,7 +97,7 @@ def refuse_long_sockets() -> None:
         raise InputError(f"TMPDIR={folder}: Ray cannot write there; set RAY_TMPDIR to a folder that is there, as /tmp")
 
 
-def _check_answers(address: str) -> None:
+def check_answers(address: str) -> None:
     """Raises InputError where nobody listens: Ray itself would try for minutes."""
     try:
         host_and_port = services.canonicalize_bootstrap_address(address)  # what `auto` stands for

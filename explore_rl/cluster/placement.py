@@ -144,8 +144,11 @@ def refuse_impossible(config: Config, base_engines: int) -> None:
     _check(config, kind)
     bundles, _ = _bundles(config, kind, base_engines=base_engines)
     _check_cores(config, kind, processes=len(bundles))
-    if config.devices.ray_address != "local" or ray.is_initialized():
+    if ray.is_initialized():
         return  # a Ray that runs knows what it has, and says so when it places
+    if config.devices.ray_address != "local":
+        connection.check_answers(config.devices.ray_address)
+        return
     connection.refuse_long_sockets()
     # Ray may be told of other GPUs than there are, as a rehearsal does.
     if kind == "cuda" and "RAY_OVERRIDE_RESOURCES" not in os.environ:

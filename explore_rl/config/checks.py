@@ -23,7 +23,7 @@ def check(config: Config, where: str) -> None:
 
     where: the file or override that is named in the message.
     """
-    checks = (_values, _algorithm, _rollout, _learner, _evaluation, _ahead, _passed_on, _final)
+    checks = (_values, _algorithm, _rollout, _verifiers, _learner, _evaluation, _ahead, _passed_on, _final)
     for key, why in itertools.chain.from_iterable(one(config) for one in checks):
         raise InputError(f"{where}: {key}={value_of(config, key)!r}: {why}")
     for i, strategy in enumerate(config.strategies):
@@ -92,6 +92,11 @@ def _algorithm(config: Config) -> Findings:
 def _rollout(config: Config) -> Findings:
     if "" in config.rollout.stop:
         yield "rollout.stop", "an empty stop string would end every completion before it begins"
+
+
+def _verifiers(config: Config) -> Findings:
+    if not all(isinstance(given, dict | None) for given in config.verifiers.options.values()):
+        yield "verifiers.options", "expected a mapping of options for each verifier, such as {math: {extract: boxed}}"
 
 
 def _learner(config: Config) -> Findings:

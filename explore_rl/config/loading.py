@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args, get_type_hints
 
 import yaml
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -51,14 +51,50 @@ def load_config(recipe: str | Path | None, overrides: Sequence[str] = (), *, bes
         config = cast(Config, OmegaConf.to_object(merged))
     except UNREADABLE as error:
         key = getattr(error, "full_key", None)
-        raise InputError(f"{where}: " + (f"{key}: " if key else "") + _one_line(error)) from None
+        said = _expected(key, layers) or _one_line(error)
+        raise InputError(f"{where}: " + (f"{key}: " if key else "") + said) from None
     check(config, where)
     return config
 
 
+KINDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+
+
+def _expected(key: str | None, layers: list[tuple[str, Any, Path | None]]) -> str | None:
+    """What a setting of one value wants, and what it got, instead of OmegaConf's words; None for any other."""
+    kind = _kind_of(key) if key is not None else None
+    if key is None or kind is None:
+        return None
+    given = [layer for _, layer, _ in layers if _says(layer, key)]
+    if not given or OmegaConf.is_interpolation(given[-1], key):
+        return None
+    got = OmegaConf.select(given[-1], key, throw_on_missing=False)
+    several = "; several sets go into run.evaluations" if key == "problems.heldout" else ""
+    got = "nothing" if got is None else repr(_plain(got))
+    return f"expected {KINDS[kind]}, got {got}{several}"
+
+
+def _says(layer: Any, key: str) -> bool:
+    """Whether a layer says anything about a dotted key."""
+    *sections, last = key.split(".")
+    for section in sections:
+        layer = layer._get_node(section) if isinstance(layer, DictConfig) else None
+    return isinstance(layer, DictConfig) and last in list(layer)
+
+
+def _kind_of(key: str) -> type | None:
+    """The type of a setting of one value; None for lists, mappings and what is no setting."""
+    schema: Any = Config
+    for word in key.split("."):
+        hints = get_type_hints(schema) if is_dataclass(schema) else {}
+        schema = hints.get(word)
+    kinds = [kind for kind in KINDS if kind in (get_args(schema) or (schema,))]
+    return kinds[0] if len(kinds) == 1 else None
+
+
 def _override(text: str) -> DictConfig:
     key, equals, value = text.partition("=")
-    if not equals:
+    if not equals or not key.strip():
         raise InputError(f"override {text!r}: expected key=value, for example learner.ranks=2")
     try:
         return OmegaConf.from_dotlist([text])

@@ -11,6 +11,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from analysis.errors import InputError
+
 # Settings that name a file or folder to be read. A name that is none (lab:base, chat, a Hub name) is left as it is.
 READ = ("model.path", "model.template", "problems.train", "problems.heldout", "run.exact_problems")
 OF_STRATEGIES = ("traces", "traces.file", "base")  # the same, of strategies
@@ -29,7 +31,7 @@ def resolve(layer: DictConfig, beside: Path | None) -> None:
             OmegaConf.update(layer, key, absolute(value, beside))
     output = OmegaConf.select(layer, "run.output", throw_on_missing=False) if "run" in layer else None
     if isinstance(output, str) and output.startswith("~"):
-        OmegaConf.update(layer, "run.output", str(Path(output).expanduser()))
+        OmegaConf.update(layer, "run.output", str(of_home(output)))
     for evaluation in _mappings(layer, "run", "evaluations"):
         if isinstance(evaluation.get("problems"), str):
             evaluation["problems"] = absolute(evaluation["problems"], beside)
@@ -52,12 +54,20 @@ def absolute(text: str, beside: Path | None) -> str:
     """
     if text.startswith(SCHEMES) or "\n" in text or "\0" in text:
         return text
-    path = Path(text).expanduser() if text.startswith("~") else Path(text)
+    path = of_home(text)
     for folder in [*([beside] if beside else []), Path()]:
         place = folder / path
         if _is_there(place):
             return str(place.resolve()) if "*" not in text else str(place.absolute())
     return str(path)
+
+
+def of_home(text: str) -> Path:
+    """The path with its home filled in. Raises InputError for the home of somebody who is not there."""
+    try:
+        return Path(text).expanduser() if text.startswith("~") else Path(text)
+    except RuntimeError:
+        raise InputError(f"{text}: there is no user of this name, whose home ~ would be") from None
 
 
 def _is_there(place: Path) -> bool:

@@ -29,6 +29,7 @@ from explore_rl.strategies.base import Strategy, needs_of
 from explore_rl.strategies.together import is_builtin
 from explore_rl.training.evaluation_sets import EvaluationSet, evaluation_sets
 from explore_rl.types import Problem
+from explore_rl.verifiers.base import make_verifier
 from explore_rl.weight_files import check_weights
 
 log = logging.getLogger(__name__)
@@ -165,6 +166,13 @@ def training_problems(settings: ProblemsConfig) -> list[Problem]:
     return loaded
 
 
+def _verifiers(found: _Found) -> None:
+    """Each verifier that is asked for is made once with its options: what it refuses it would refuse after the start."""
+    options = found.config.verifiers.options
+    for name in dict.fromkeys([*options, *(problem.verifier for problem in found.training)]):
+        make_verifier(name, options.get(name))
+
+
 def _training(found: _Found) -> None:
     found.training = training_problems(found.config.problems)
     asked = found.config.algorithm.prompts_per_step
@@ -244,6 +252,7 @@ CHECKS = (
     _Check(_tokenizer, ("model",)),
     _Check(_template, ("tokenizer",)),
     _Check(_training),
+    _Check(_verifiers, ("training",)),
     _Check(_evaluations),
     _Check(_lengths, ("template", "training", "evaluations")),
     _Check(_together, ("strategies", "training")),

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from analysis.errors import InputError
 from explore_rl.config.loading import load_config
+from explore_rl.config.paths import of_home
 from explore_rl.config.schema import Config
 from explore_rl.experiments.run_folder import RunFolder
 
@@ -49,7 +50,7 @@ def run_model(text: str) -> RunModel | None:
     Raises InputError for a step without a checkpoint, and for a run that has no final model yet.
     """
     found = NAME.match(text)
-    folder = Path(found["run"] if found else text).expanduser()
+    folder = of_home(found["run"] if found else text)
     if not (folder / "config.yaml").is_file() or (folder / "config.json").exists():
         if found and not Path(text).exists():
             raise InputError(f"{text}: {folder} is no run's folder (no config.yaml)")

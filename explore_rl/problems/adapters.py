@@ -64,8 +64,13 @@ def adapter_for(row: Row, format: str | None) -> Adapter:
         if key not in OWN_KEYS and (match := difflib.get_close_matches(key, OWN_KEYS, n=1, cutoff=0.75))
     }
     hint = f"; did you mean {', '.join(f'{right!r} for {key!r}' for key, right in near.items())}?" if near else ""
+    listed = [key for key in keys if isinstance(row.values[key], list) and len(keys) == 1]
+    if listed:
+        hint = f"; if its {listed[0]!r} is the list of problems, write that list into the file"
+    elif len(keys) == 1 and keys[0].count(";") > 1:
+        hint = "; the columns of a CSV are separated by commas here"
     raise InputError(
-        f"{row.place}: no known form of problem has the keys {', '.join(keys)[:200] or '(none)'}{hint}"
+        f"{row.place}: no known form of problem has the keys {', '.join(keys)[:200] or '(none)'}{hint}."
         f" Known forms: {', '.join(ADAPTERS)}; our own needs id, prompt, answer, verifier"
     )
 
