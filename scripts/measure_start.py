@@ -63,7 +63,9 @@ def start(tree: Path, used: Meter, *, output: Path) -> tuple[float, float]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("other", nargs="?", type=Path, help="another checkout of this project, measured beside this one")
+    parser.add_argument(
+        "other", nargs="?", type=Path, help="another checkout of this project, measured beside this one"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
     trees = {"this tree": HERE} | ({str(args.other): args.other.resolve()} if args.other else {})

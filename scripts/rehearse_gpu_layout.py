@@ -70,9 +70,9 @@ def rehearsal(gpus: int) -> Iterator[None]:
         layout.kind = "cpu"
         return layout
 
-    def engine_settings(config, _):
-        on_gpus = real.engine_settings(config, "cuda")
-        return real.engine_settings(config, "cpu") | {key: on_gpus[key] for key in parallel if key in on_gpus}
+    def engine_settings(config, _, model=None):
+        on_gpus = real.engine_settings(config, "cuda", model)
+        return real.engine_settings(config, "cpu", model) | {key: on_gpus[key] for key in parallel if key in on_gpus}
 
     class Rehearsed(Learner):
         def __init__(self, *args, **options):

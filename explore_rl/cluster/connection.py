@@ -64,17 +64,18 @@ def connect(address: str, cpus: int | None) -> bool:
 
 @contextmanager
 def _fewer_daemons() -> Iterator[None]:
-    """Ray starts without its autoscaler, which a cluster of one machine has no use for, and without its log monitor.
+    """Ray starts without three processes that a cluster of this driver's own has no use for.
 
-    The latter sends what actors print to a driver that asked not to get it. `ray start` has options for both, ray.init
-    none.
+    They are the autoscaler's, the log monitor, which sends what actors print to a driver that asked not to get it, and
+    the server of a dashboard that was not asked for. `ray start` has options for the first two, ray.init none.
     """
-    params = parameter.RayParams
+    params, api_server = parameter.RayParams, services.start_api_server
     cast(Any, parameter).RayParams = partial(params, no_monitor=True, include_log_monitor=False)
+    services.start_api_server = lambda *_, **__: (None, None)
     try:
         yield
     finally:
-        parameter.RayParams = params
+        parameter.RayParams, services.start_api_server = params, api_server
 
 
 SOCKET_PATH = 107  # bytes that Linux takes for the name of a socket

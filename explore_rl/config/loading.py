@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, cast, get_args, get_type_hints
+from typing import Any, cast, get_args, get_origin, get_type_hints
 
 import yaml
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -65,21 +65,19 @@ def _expected(key: str | None, layers: list[tuple[str, Any, Path | None]]) -> st
     kind = _kind_of(key) if key is not None else None
     if key is None or kind is None:
         return None
-    given = [layer for _, layer, _ in layers if _says(layer, key)]
-    if not given or OmegaConf.is_interpolation(given[-1], key):
+    nodes = [node for _, layer, _ in layers if (node := _node(layer, key)) is not None]
+    if not nodes or nodes[-1]._is_interpolation():
         return None
-    got = OmegaConf.select(given[-1], key, throw_on_missing=False)
+    got = _plain(nodes[-1])
     several = "; several sets go into run.evaluations" if key == "problems.heldout" else ""
-    got = "nothing" if got is None else repr(_plain(got))
-    return f"expected {KINDS[kind]}, got {got}{several}"
+    return f"expected {KINDS[kind]}, got {'nothing' if got is None else repr(got)}{several}"
 
 
-def _says(layer: Any, key: str) -> bool:
-    """Whether a layer says anything about a dotted key."""
-    *sections, last = key.split(".")
-    for section in sections:
-        layer = layer._get_node(section) if isinstance(layer, DictConfig) else None
-    return isinstance(layer, DictConfig) and last in list(layer)
+def _node(layer: Any, key: str) -> Any:
+    """What a layer says of a dotted key, as OmegaConf holds it; None if nothing."""
+    for word in key.split("."):
+        layer = layer._get_node(word) if isinstance(layer, DictConfig) else None
+    return layer
 
 
 def _kind_of(key: str) -> type | None:
@@ -88,7 +86,10 @@ def _kind_of(key: str) -> type | None:
     for word in key.split("."):
         hints = get_type_hints(schema) if is_dataclass(schema) else {}
         schema = hints.get(word)
-    kinds = [kind for kind in KINDS if kind in (get_args(schema) or (schema,))]
+    members = (
+        (schema,) if get_origin(schema) is None else get_args(schema) if None.__class__ in get_args(schema) else ()
+    )
+    kinds = [kind for kind in KINDS if kind in members]
     return kinds[0] if len(kinds) == 1 else None
 
 
@@ -149,6 +150,8 @@ def _refuse_unknown(layer: DictConfig, schema: type, *, where: str, prefix: str 
                 f"{where}: {prefix}{key} is a list, given as a whole: expected [...], "
                 f"got {OmegaConf.to_container(value)}"
             )
+        if isinstance(default, dict) and not isinstance(value, DictConfig) and not value._is_interpolation():
+            raise InputError(f"{where}: {prefix}{key}: expected a mapping, {{...}}, got {_plain(value)}")
         is_given = not isinstance(value, ListConfig) and not (value and value._is_interpolation())
         if isinstance(default, list) and is_given:
             like = default or all_settings()[f"{prefix}{key}"].example

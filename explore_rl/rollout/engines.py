@@ -96,7 +96,7 @@ class Engines:
             "max_num_seqs": config.rollout.max_num_seqs,
             "stop": tuple(config.rollout.stop),
             "end_tokens": tuple(dict.fromkeys((*end_token_ids(model), turn_end))),
-            "device": engine_settings(config, layout.kind),
+            "device": engine_settings(config, layout.kind, model),
         }
         policy = common | {"load_format": load_format, "transfer": self.transfer}
         base = common | {"load_format": "auto"}

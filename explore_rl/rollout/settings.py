@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from typing import Any
 
 from analysis.errors import InputError
 from explore_rl.config.schema import Config
+from explore_rl.models import load_model_config
+
+CPU_BLOCK = 128  # tokens that vLLM's cache holds in a block on a CPU
 
 
 def transfer_backend(config: Config, kind: str) -> str:
@@ -20,25 +24,27 @@ def transfer_backend(config: Config, kind: str) -> str:
     return "ipc" if config.devices.colocate else "nccl"
 
 
-def engine_settings(config: Config, kind: str) -> dict[str, Any]:
+def engine_settings(config: Config, kind: str, model: str | None = None) -> dict[str, Any]:
     """Arguments of `vllm.LLM` that depend on the device, and those that the recipe passes on (`rollout.engine`).
 
     Raises InputError for one of these that the device decides.
+
+    model: the checkpoint's folder; None: config.model.path.
     """
-    own = _of_the_device(config, kind)
+    own = _of_the_device(config, kind, model=model or config.model.path)
     for key in config.rollout.engine:
         if key in own:
             raise InputError(f"rollout.engine: {key}: on this device ({kind}) explore-rl sets it to {own[key]!r}")
     return own | config.rollout.engine
 
 
-def _of_the_device(config: Config, kind: str) -> dict[str, Any]:
+def _of_the_device(config: Config, kind: str, *, model: str) -> dict[str, Any]:
     rollout = config.rollout
     if kind == "cpu":
         # Neither cached prefixes nor prompts cut into chunks: with either, the order of additions changes with what
         # else is in the batch, and a sample would depend on its neighbours.
         return {
-            "kv_cache_memory_bytes": int(rollout.kv_cache_gib * 2**30),
+            "kv_cache_memory_bytes": kv_cache_bytes(config, model),
             "enforce_eager": True,
             "enable_prefix_caching": False,
             "enable_chunked_prefill": False,
@@ -63,7 +69,7 @@ def engine_environment(config: Config, kind: str) -> dict[str, str]:
         # The engine lives in the actor: it starts quicker, and sees Ray's object references.
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
         "VLLM_NO_USAGE_STATS": "1",
-        "VLLM_LOGGING_LEVEL": os.environ.get("VLLM_LOGGING_LEVEL", "WARNING"),
+        **_logging(),
         "TOKENIZERS_PARALLELISM": "false",
     }
     if kind == "cuda":
@@ -77,6 +83,35 @@ def engine_environment(config: Config, kind: str) -> dict[str, str]:
         | _keep_freed_memory()
         | _openmp(config.rollout.threads)
     )
+
+
+def _logging() -> dict[str, str]:
+    """vLLM says what is WARNING or worse, or what VLLM_LOGGING_LEVEL asks for; only then it sets up loggers of its own.
+
+    That takes a third of a second, since thousands of loggers forget what they knew.
+    """
+    level = os.environ.get("VLLM_LOGGING_LEVEL")
+    return {"VLLM_LOGGING_LEVEL": level} if level else {"VLLM_CONFIGURE_LOGGING": "0"}
+
+
+def kv_cache_bytes(config: Config, model: str) -> int:
+    """Size of a CPU engine's key-value cache: rollout.kv_cache_gib, or what it can use at most if that is less.
+
+    Every page of it is written once when an engine starts. It can use no more than rollout.max_num_seqs sequences of
+    the model's whole context, each in whole blocks; twice that is taken.
+    """
+    allowed = int(config.rollout.kv_cache_gib * 2**30)
+    shape = load_model_config(model).get_text_config()
+    sizes = [getattr(shape, name, None) for name in ("num_hidden_layers", "num_key_value_heads", "head_dim")]
+    context = getattr(shape, "max_position_embeddings", None)
+    if sizes[2] is None and getattr(shape, "num_attention_heads", None):
+        sizes[2] = shape.hidden_size // shape.num_attention_heads
+    if context is None or not all(sizes):
+        return allowed
+    number_bytes = 4 if config.model.dtype == "float32" else 2
+    per_token = 2 * math.prod(sizes) * number_bytes
+    blocks = config.rollout.max_num_seqs * math.ceil(context / CPU_BLOCK)
+    return min(allowed, 2 * blocks * CPU_BLOCK * per_token)
 
 
 def _keep_freed_memory() -> dict[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import itertools
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, cast
@@ -22,6 +23,7 @@ from vllm.distributed.weight_transfer.base import (
 )
 from vllm.distributed.weight_transfer.factory import WeightTransferEngineFactory
 from vllm.sampling_params import RequestOutputKind
+from vllm.triton_utils import dispatcher
 
 from explore_rl.types import Request
 
@@ -72,8 +74,20 @@ class EngineSettings:
 # --- drawing ----------------------------------------------------------------------------------------------------------
 
 
+class _VllmOnly:
+    """`sys`, as far as vLLM's dispatcher of kernels reads it, with vLLM's own modules alone.
+
+    For each of its kernels without Triton it looks through every name of every module: a second, most of it in torch.
+    """
+
+    @property
+    def modules(self) -> dict[str, Any]:
+        return {name: module for name, module in sys.modules.items() if name.startswith("vllm")}
+
+
 def make_engine(settings: EngineSettings) -> LLM:
     register_transfer()
+    cast(Any, dispatcher).sys = _VllmOnly()
     length: dict[str, Any] = {"max_model_len": -1}  # the model's context, or as much as the key-value cache holds
     llm = LLM(
         model=settings.model,

@@ -11,9 +11,7 @@ from explore_rl.transfer.on_store_ranks import ObjectStoreTrainer
 PACK_BYTES = 256 * 2**20  # parameters that travel together between GPUs; each side holds that much beside the model
 
 
-def trainer_half(
-    endpoints: Endpoints, rank: int, *, client: Any, source: Any, rendezvous: tuple[str, int]
-) -> Any:
+def trainer_half(endpoints: Endpoints, rank: int, *, client: Any, source: Any, rendezvous: tuple[str, int]) -> Any:
     """The trainer's half of a backend, after its handshake with the engines. Called on every rank, in lockstep.
 
     vLLM is imported for its own backends alone.

@@ -87,6 +87,8 @@ REFUSED = [  # settings, what is said
     (["strategies=[{name: likelihood}]", "problems.train=PLAIN"], "trace"),
     (["run.output=/proc/x"], "run.output=/proc/x: cannot be written"),
     (["run.output=/dev/null"], "run.output=/dev/null: cannot be written"),
+    (["verifiers.options={math: {nothing: 1}}"], "unknown option 'nothing'"),
+    (["devices.ray_address=127.0.0.1:1"], "no Ray cluster answers there"),
     (["run.output=BEGUN"], "holds a run already"),
 ]
 
@@ -119,7 +121,7 @@ def test_check_and_train_give_the_same_answer(capsys, tmp_path, monkeypatch, mod
 def test_every_check_has_a_case_above_or_is_of_a_resume():
     """A check that is added without a case would be one of which nobody knows that `--check` has it."""
     said = {"strategies", "layout", "model", "weights", "tokenizer", "template", "training", "evaluations"}
-    said |= {"lengths", "together", "exact", "folder"}
+    said |= {"lengths", "together", "exact", "folder", "verifiers"}
     assert {one.name for one in CHECKS} == said | {"content"}
 
 
