@@ -167,7 +167,7 @@ def training_problems(settings: ProblemsConfig) -> list[Problem]:
 
 
 def _verifiers(found: _Found) -> None:
-    """Each verifier that is asked for is made once with its options: what it refuses it would refuse after the start."""
+    """Each verifier that is asked for is made once with its options, since it would refuse them after the start."""
     options = found.config.verifiers.options
     for name in dict.fromkeys([*options, *(problem.verifier for problem in found.training)]):
         make_verifier(name, options.get(name))

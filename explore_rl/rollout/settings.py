@@ -102,14 +102,15 @@ def kv_cache_bytes(config: Config, model: str) -> int:
     """
     allowed = int(config.rollout.kv_cache_gib * 2**30)
     shape = load_model_config(model).get_text_config()
-    sizes = [getattr(shape, name, None) for name in ("num_hidden_layers", "num_key_value_heads", "head_dim")]
-    context = getattr(shape, "max_position_embeddings", None)
-    if sizes[2] is None and getattr(shape, "num_attention_heads", None):
-        sizes[2] = shape.hidden_size // shape.num_attention_heads
-    if context is None or not all(sizes):
+    layers, heads, size, context = (
+        getattr(shape, name, None)
+        for name in ("num_hidden_layers", "num_key_value_heads", "head_dim", "max_position_embeddings")
+    )
+    if size is None and getattr(shape, "num_attention_heads", None):
+        size = shape.hidden_size // shape.num_attention_heads
+    if not (layers and heads and size and context):
         return allowed
-    number_bytes = 4 if config.model.dtype == "float32" else 2
-    per_token = 2 * math.prod(sizes) * number_bytes
+    per_token = 2 * layers * heads * size * (4 if config.model.dtype == "float32" else 2)
     blocks = config.rollout.max_num_seqs * math.ceil(context / CPU_BLOCK)
     return min(allowed, 2 * blocks * CPU_BLOCK * per_token)
 

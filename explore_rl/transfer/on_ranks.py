@@ -1,4 +1,4 @@
-"""What runs in every rank when weights are sent. What that takes is imported where it is used, not when this file is."""
+"""What runs in every rank when weights are sent. Libraries are imported where they are used, not when this file is."""
 
 from __future__ import annotations
 
