@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+from transformers import AutoTokenizer
 
 from analysis.errors import InputError
 from explore_rl.models import EMBEDDED, end_token_ids, load_model_config, load_tokenizer, resolve_model
@@ -28,6 +29,14 @@ def test_a_whole_checkpoint_is_read(checkpoint):
     assert resolve_model(checkpoint) == checkpoint
     assert load_model_config(checkpoint).model_type == "qwen2"
     assert load_tokenizer(checkpoint).decode(load_tokenizer(checkpoint)("1+2").input_ids) == "1+2"
+
+
+def test_a_tokenizer_is_the_one_that_transformers_would_choose(checkpoint):
+    """Ours are read by their class, without all of the code that AutoTokenizer imports first."""
+    ours, theirs = load_tokenizer(checkpoint), AutoTokenizer.from_pretrained(checkpoint)
+    assert type(ours) is type(theirs)
+    assert repr(ours) == repr(theirs)
+    assert ours.backend_tokenizer.to_str() == theirs.backend_tokenizer.to_str()
 
 
 def test_embedded_models_go_by_name():

@@ -69,7 +69,8 @@ def _fewer_daemons() -> Iterator[None]:
     They are the autoscaler's, the log monitor, which sends what actors print to a driver that asked not to get it, and
     the server of a dashboard that was not asked for. `ray start` has options for the first two, ray.init none.
     """
-    params, api_server = parameter.RayParams, services.start_api_server
+    params: Any = parameter.RayParams
+    api_server = services.start_api_server
     cast(Any, parameter).RayParams = partial(params, no_monitor=True, include_log_monitor=False)
     services.start_api_server = lambda *_, **__: (None, None)
     try:

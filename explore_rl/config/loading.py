@@ -150,7 +150,8 @@ def _refuse_unknown(layer: DictConfig, schema: type, *, where: str, prefix: str 
                 f"{where}: {prefix}{key} is a list, given as a whole: expected [...], "
                 f"got {OmegaConf.to_container(value)}"
             )
-        if isinstance(default, dict) and not isinstance(value, DictConfig) and not value._is_interpolation():
+        is_mapping = isinstance(value, DictConfig) or (value is not None and value._is_interpolation())
+        if isinstance(default, dict) and not is_mapping:
             raise InputError(f"{where}: {prefix}{key}: expected a mapping, {{...}}, got {_plain(value)}")
         is_given = not isinstance(value, ListConfig) and not (value and value._is_interpolation())
         if isinstance(default, list) and is_given:
