@@ -47,8 +47,8 @@ from explore_rl.testing.steps import FinishedSteps, make_trainer, run_steps
 from explore_rl.testing.table import LogitTable
 
 __all__ = [
-    "InProcessVerifiers",
     "FinishedSteps",
+    "InProcessVerifiers",
     "LogitTable",
     "TableActors",
     "TableEngines",
