@@ -24,9 +24,10 @@ from explore_rl.experiments.exact_intervals import pass_at
 from explore_rl.experiments.pooling import method_names
 from explore_rl.experiments.run_folder import RunFolder
 from explore_rl.files import write_atomic
-from explore_rl.lab import exact, names, problems
+from explore_rl.lab import exact, names
 from explore_rl.lab.audits import audit_of
 from explore_rl.models import resolve_model
+from explore_rl.problems.loading import load_problems
 from explore_rl.types import Problem
 
 EPS = 3 / 1024  # the rule-of-three detection limit of 1,024 draws
@@ -67,7 +68,7 @@ def build(
         controls_of = next((names_of[folder] for folder, config in configs.items() if not config.strategies), None)
     first = configs[folders[0]]
     base_path = resolve_model(first.model.path)
-    asked = problems.load(first.run.exact_problems)
+    asked = load_problems(first.run.exact_problems)
     temperature = first.rollout.temperature
 
     # The base and its controls, then the runs and theirs.

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from analysis.errors import InputError
 from explore_rl.lab import exact, logprobs
+from explore_rl.lab.readings import asked as asked_of
+from explore_rl.lab.readings import audit_from, readouts_for
 from explore_rl.types import Problem
 
 
@@ -35,5 +37,7 @@ def audit_of(
         return audit
     loaded, tokenizer = logprobs.load_model(model)
     pairs, index = exact.sequences(asked, tokenizer)
-    scored = logprobs.completion_logprobs(loaded, pairs, temperature=temperature, top_p=top_p, progress=progress)
-    return exact.summarise(asked, index, logprobs=scored, settings=settings | {"model": str(model)})
+    logprobs.check_settings(temperature, top_p)
+    readouts = readouts_for(asked, tokenizer, temperature=temperature, top_p=top_p)
+    values = logprobs.token_values(loaded, asked_of(pairs), readouts=readouts, progress=progress)
+    return audit_from(asked, index, pairs=pairs, values=values, settings=settings | {"model": str(model)})

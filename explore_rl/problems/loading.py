@@ -21,6 +21,7 @@ NO_REFERENCE = ("proof", "notfound")  # what NuminaMath puts where there is no a
 SCHEMES: dict[str, str | Callable[[str], Iterable[Problem]]] = {
     "lab": "explore_rl.lab.problems:load",
     "gym": "explore_rl.verifiers.gym:load",
+    "real": "explore_rl.real.problems:load",
 }
 
 

@@ -110,7 +110,13 @@ class Template:
         """Id of the end token. Raises InputError if the tokenizer does not know it as one token."""
         end = self.end_token(tokenizer)
         token_id = tokenizer.convert_tokens_to_ids(end)
-        if token_id is None or tokenizer.convert_ids_to_tokens(token_id) != end:
+        if end.isspace():  # byte-level tokenizers have names of their own for white space
+            ids = list(tokenizer(end, add_special_tokens=False)["input_ids"])
+            is_token = len(ids) == 1 and tokenizer.decode(ids) == end
+            token_id = ids[0] if is_token else None
+        else:
+            is_token = token_id is not None and tokenizer.convert_ids_to_tokens(token_id) == end
+        if not is_token:
             raise InputError(
                 f"template {self.name!r} ends turns with {end!r}, which is no token of this tokenizer (its end token is"
                 f" {tokenizer.eos_token!r}); use chat, plain or none, or a template of your own"
@@ -140,6 +146,7 @@ NAMED = {
     "r1": Template("r1", R1, keeps_system=False),
     "plain": Template("plain", PLAIN),
     "none": Template("none", "{prompt}"),
+    "line": Template("line", "{prompt}", end="\n"),
 }
 
 
