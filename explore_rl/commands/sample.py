@@ -41,7 +41,7 @@ A killed command goes on where it stopped when it is given again. Both sides of 
     )
     parser.add_argument(
         "--template",
-        help="chat, qwen-boxed, r1, plain, none, or a file with a {prompt} slot (default: the run's, else none; a "
+        help="chat, qwen-boxed, r1, plain, none, line, or a file with a {prompt} slot (default: the run's, else none; a "
         "model with a chat template has to be told)",
     )
     parser.add_argument(

@@ -151,7 +151,7 @@ NAMED = {
 
 
 def load_template(name: str, end: str | None = None) -> Template:
-    """A template by name (chat, qwen-boxed, r1, plain, none), or from a file: text with a {prompt} slot, or Jinja.
+    """A template by name (one of NAMED), or from a file: text with a {prompt} slot, or Jinja.
 
     In Jinja there are prompt (text) and what transformers gives a chat template: messages, add_generation_prompt, the
     special tokens, raise_exception, strftime_now. A file may go on with {completion} and the token that ends one:
