@@ -16,7 +16,9 @@ from explore_rl.types import VERIFIER_MEMORY_MB, VERIFIER_TIME_S
 
 @dataclass
 class ModelConfig:
-    path: str = setting("lab:base", "a Hugging Face checkpoint folder, a model by name (lab:base; smollm2-135m), or a name of the hub")
+    path: str = setting(
+        "lab:base", "a Hugging Face checkpoint folder, a model by name (lab:base; smollm2-135m), or a name of the hub"
+    )
     dtype: str = setting("float32", "of learner and engines", choices=("float32", "bfloat16"))
     template: str = setting(
         "none", "prompt template: chat | qwen-boxed | r1 | plain | none | line | a file with a {prompt} slot"

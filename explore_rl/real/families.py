@@ -133,7 +133,7 @@ def mode(completion: str) -> str:
     >>> mode(" 25 + 17\\n")
     '17 + 25'
     """
-    return " + ".join(sorted(completion.split(" + "), key=lambda number: int(number))).replace(END, "").strip()
+    return " + ".join(sorted(completion.strip().split(" + "), key=int))
 
 
 def same(kind: str, numbers: tuple[int, ...]) -> tuple[int, ...]:
