@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from analysis.errors import InputError
 from explore_rl.lab import exact, logprobs
@@ -35,9 +37,23 @@ def audit_of(
             if audit.settings.get(key) != value:
                 raise InputError(f"{model}: was taken at {key}={audit.settings.get(key)}, not {value}")
         return audit
-    loaded, tokenizer = logprobs.load_model(model)
-    pairs, index = exact.sequences(asked, tokenizer)
     logprobs.check_settings(temperature, top_p)
+    loaded, tokenizer = logprobs.load_model(model)
+    audit = audit_of_loaded(loaded, tokenizer, asked, temperature=temperature, top_p=top_p, progress=progress)
+    return replace(audit, settings=settings | {"model": str(model)})
+
+
+def audit_of_loaded(
+    model: Any,
+    tokenizer: Any,
+    asked: list[Problem],
+    *,
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+    progress: bool = False,
+) -> exact.ExactAudit:
+    """The exact audit of a model that is loaded; otherwise as `audit_of`."""
+    pairs, index = exact.sequences(asked, tokenizer)
     readouts = readouts_for(asked, tokenizer, temperature=temperature, top_p=top_p)
-    values = logprobs.token_values(loaded, asked_of(pairs), readouts=readouts, progress=progress)
-    return audit_from(asked, index, pairs=pairs, values=values, settings=settings | {"model": str(model)})
+    values = logprobs.token_values(model, asked_of(pairs), readouts=readouts, progress=progress)
+    return audit_from(asked, index, pairs=pairs, values=values)

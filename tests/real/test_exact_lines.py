@@ -123,7 +123,7 @@ def test_regions_are_the_base_models_and_survive_the_file(codes, tmp_path):
     rng = np.random.default_rng(0)
     base, tuned = (
         exact.summarise(asked, index, logprobs=drawn, any_end=drawn + 0.01)
-        for drawn in rng.uniform(-15, -4, size=(2, len(pairs)))
+        for drawn in rng.uniform(-22, -5, size=(2, len(pairs)))
     )
     bounds = [0.0, 1e-4, 3 / 1024, 1.1]
     names = ("never", "rarely", "often")
