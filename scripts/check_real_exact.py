@@ -44,7 +44,7 @@ def main() -> None:
         drawn[place[problem]] += 1
         right[place[problem]] += bool(correct)
     for problem, n, c, p in zip(asked, drawn, right, exact, strict=True):
-        print(f"{problem.prompt.rpartition(chr(10))[2]:30} exact {p:.5f}  drawn {c:.0f} of {n:.0f} = {c / n:.5f}")
+        print(f"{str(problem.prompt).rpartition(chr(10))[2]:30} exact {p:.5f}  drawn {c:.0f} of {n:.0f} = {c / n:.5f}")
     observed, expected, draws = cells(right, exact * drawn, draws=drawn)
     statistic = g(observed, expected) + g(draws - observed, draws - expected)
     p_value = float(chi2.sf(statistic, len(draws)))

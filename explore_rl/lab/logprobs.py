@@ -146,7 +146,7 @@ def _values(
         ]
     )
     targets = torch.cat([ids[len(ids) - count :] for ids, count in zip(rows, counts, strict=True)])
-    head = model.get_output_embeddings()
+    head: Any = model.get_output_embeddings()
     parts = []
     for states, wanted in zip(scored.split(PIECE), targets.split(PIECE), strict=True):
         log_p = torch.log_softmax(head(states).double().cpu(), dim=1)

@@ -112,11 +112,10 @@ class Template:
         token_id = tokenizer.convert_tokens_to_ids(end)
         if end.isspace():  # byte-level tokenizers have names of their own for white space
             ids = list(tokenizer(end, add_special_tokens=False)["input_ids"])
-            is_token = len(ids) == 1 and tokenizer.decode(ids) == end
-            token_id = ids[0] if is_token else None
-        else:
-            is_token = token_id is not None and tokenizer.convert_ids_to_tokens(token_id) == end
-        if not is_token:
+            token_id = ids[0] if len(ids) == 1 and tokenizer.decode(ids) == end else None
+        elif token_id is not None and tokenizer.convert_ids_to_tokens(token_id) != end:
+            token_id = None
+        if token_id is None:
             raise InputError(
                 f"template {self.name!r} ends turns with {end!r}, which is no token of this tokenizer (its end token is"
                 f" {tokenizer.eos_token!r}); use chat, plain or none, or a template of your own"

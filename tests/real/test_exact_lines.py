@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -108,6 +109,7 @@ def test_any_end_counts_whatever_stands_behind_the_number_but_a_digit(llama, cod
     found, pairs = audit(llama, codes, SUMS)
     digits = [i for i in range(len(codes)) if codes.decode([i])[:1].isdigit()]
     assert sorted(digits) == list(tokens.digit_ids(codes)) and len(digits) == 10
+    assert found.any_end is not None and found.success_any_end is not None
     for (prompt, completion), any_end in zip(pairs, found.any_end, strict=True):
         number = one_by_one(llama, prompt, completion[:-1], 1.0)
         others = np.delete(next_tokens(llama, prompt + completion[:-1]), digits).sum()
@@ -149,10 +151,12 @@ def test_training_and_the_checkpoint_give_one_audit(llama, codes, tmp_path):
         assert len({tuple(ids[:begin]) for ids, begin in sequences}) == 1
         return logprobs.token_values(llama, sequences, readouts=readouts)
 
-    means = Means(codes, *[None] * 2, None, read, None)
+    unused: Any = None
+    means = Means(codes, unused, unused, unused, read, unused)
     audits = ExactAudits(config, means)
     at_first = audits.audit(0)
     expected = audit_of(tmp_path / "model", load_problems(SUMS))
+    assert expected.success_any_end is not None
     assert at_first["pass_at_k"] == pytest.approx(expected.pass_at_k())
     assert at_first["any_end"]["pass@1"] == pytest.approx(expected.success_any_end.mean())
     assert at_first["regions"] == pytest.approx({n: r["mass"] for n, r in expected.regions().items()})
