@@ -14,13 +14,19 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 from scipy.stats import chi2, ncx2
 
-from explore_rl.lab.audits import audit_of
+from explore_rl.lab.audits import audit_of_loaded
+from explore_rl.lab.exact import sequences
+from explore_rl.lab.logprobs import load_model, token_values
+from explore_rl.objectives.readouts import mass_of
 from explore_rl.problems.loading import load_problems
+from explore_rl.real.tokens import special_ids
+from explore_rl.types import Problem
 
 LEVEL = 0.01
 POWER = 0.9
@@ -36,7 +42,8 @@ def main() -> None:
     asked = load_problems(args.problems)
     columns = pq.read_table(args.samples, columns=["problem_id", "correct", "temperature"]).to_pydict()
     [temperature] = set(columns["temperature"])
-    exact = audit_of(args.model, asked, temperature=temperature).success
+    model, tokenizer = load_model(args.model)
+    exact = audit_of_loaded(model, tokenizer, asked, temperature=temperature).success
     place = {problem.id: i for i, problem in enumerate(asked)}
     drawn = np.zeros(len(asked))
     right = np.zeros(len(asked))
@@ -51,7 +58,18 @@ def main() -> None:
     error = smallest_found(expected, draws=draws)
     print(f"G = {statistic:.1f} with {len(draws)} degrees of freedom, p = {p_value:.3f}")
     print(f"an error of {error:.1%} of every probability would have been found with probability {POWER:g}")
+    unseen = mass_of_special(model, tokenizer, asked, temperature=temperature)
+    print(f"special tokens, which decode to nothing, have at most {unseen:.1e} at any place of a right completion")
     print("agree" if p_value > LEVEL else "DIFFER")
+
+
+def mass_of_special(model: Any, tokenizer: Any, asked: list[Problem], *, temperature: float) -> float:
+    """The largest probability of special tokens, but the end, within right completions: what text does not show."""
+    pairs, _ = sequences(asked, tokenizer)
+    special = tuple(sorted(special_ids(tokenizer) - {tokenizer.eos_token_id}))
+    rows = [(np.array([*prompt, *completion]), len(prompt)) for prompt, completion in pairs]
+    values = token_values(model, rows, readouts=(mass_of(special, temperature),))
+    return float(np.exp(max(of_tokens.max() for (of_tokens,) in values)))
 
 
 def cells(

@@ -52,10 +52,15 @@ def ways(completion: str, tokenizer: Any) -> list[list[int]]:
     return [own, *(ids for ids in found if ids != own)]
 
 
+def special_ids(tokenizer: Any) -> set[int]:
+    """The tokens that decode to nothing when special tokens are skipped, as in the text of a completion."""
+    return {i for i, token in tokenizer.added_tokens_decoder.items() if token.special} | set(tokenizer.all_special_ids)
+
+
 @lru_cache(maxsize=4)
 def _pieces(tokenizer: Any) -> dict[str, list[int]]:
     """Text -> the tokens that write it, of all tokens but the special ones."""
-    special = set(tokenizer.all_special_ids)
+    special = special_ids(tokenizer)
     pieces: dict[str, list[int]] = {}
     texts = tokenizer.batch_decode([[i] for i in range(len(tokenizer))], clean_up_tokenization_spaces=False)
     for token, text in enumerate(texts):

@@ -1,4 +1,4 @@
-"""Learner and engine agree for other models: an output matrix of its own, float32 and bfloat16; a Llama with tied ones."""
+"""Learner and engine agree for other models: an output matrix of its own, in float32 and bfloat16, and tied ones."""
 
 import numpy as np
 import pytest
