@@ -89,11 +89,12 @@ def token_values(
     bar = tqdm(total=len(sequences), desc="scoring", unit="answer", disable=not progress)
     for prefix, members in _by_prefix(sequences):
         known = _keys_and_values(model, prefix) if prefix else None
-        lengths = [len(sequences[i][0]) - len(prefix) for i in members]
-        for batch in _batches(lengths, tokens_per_batch):
-            chosen = [members[i] for i in batch]
-            for i, found in zip(chosen, _values(model, sequences, chosen, prefix, known, readouts), strict=True):
-                values[i] = found
+        rest = [(sequences[i][0][len(prefix) :], sequences[i][1] - len(prefix)) for i in members]
+        # A beginning's keys and values are there once a row.
+        for batch in _batches([len(sequences[i][0]) for i in members], tokens_per_batch):
+            found = _values(model, [rest[i] for i in batch], known=known, readouts=readouts)
+            for i, of_sequence in zip(batch, found, strict=True):
+                values[members[i]] = of_sequence
             bar.update(len(batch))
     bar.close()
     return values
@@ -121,15 +122,14 @@ def _keys_and_values(model: PreTrainedModel, prefix: tuple[int, ...]) -> Any:
 
 def _values(
     model: PreTrainedModel,
-    sequences: Sequence[tuple[np.ndarray, int]],
-    chosen: list[int],
-    prefix: tuple[int, ...],
+    sequences: list[tuple[np.ndarray, int]],
+    *,
     known: Any,
     readouts: tuple[Readout, ...],
 ) -> Iterator[tuple[np.ndarray, ...]]:
-    """The values of some sequences that share a beginning."""
+    """The values of a batch. sequences: what follows the beginning of which `known` is kept, if any."""
     # Padded right, which causal attention does not see.
-    rows = [torch.from_numpy(np.asarray(sequences[i][0][len(prefix) :], dtype=np.int64)) for i in chosen]
+    rows = [torch.from_numpy(np.asarray(tokens, dtype=np.int64)) for tokens, _ in sequences]
     tokens = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
     options: dict[str, Any] = {"use_cache": False}
     if known is not None:
@@ -138,14 +138,11 @@ def _values(
         options = {"use_cache": True, "past_key_values": cache}
     hidden = model.base_model(tokens.to(model.device), **options).last_hidden_state
     # The hidden state one position before a token predicts it.
-    counts = [len(sequences[i][0]) - sequences[i][1] for i in chosen]
-    scored = torch.cat(
-        [
-            hidden[row, len(ids) - count - 1 : len(ids) - 1]
-            for row, (ids, count) in enumerate(zip(rows, counts, strict=True))
-        ]
-    )
-    targets = torch.cat([ids[len(ids) - count :] for ids, count in zip(rows, counts, strict=True)])
+    begins = [begin for _, begin in sequences]
+    counts = [len(ids) - begin for ids, begin in zip(rows, begins, strict=True)]
+    places = enumerate(zip(begins, counts, strict=True))
+    scored = torch.cat([hidden[row, begin - 1 : begin - 1 + count] for row, (begin, count) in places])
+    targets = torch.cat([ids[begin:] for ids, begin in zip(rows, begins, strict=True)])
     head: Any = model.get_output_embeddings()
     parts = []
     for states, wanted in zip(scored.split(PIECE), targets.split(PIECE), strict=True):
