@@ -14,6 +14,7 @@ from explore_rl.config.loading import load_config
 from explore_rl.lab import exact, logprobs, readings
 from explore_rl.lab.audits import audit_of
 from explore_rl.problems.loading import load_problems
+from explore_rl.problems.template_checks import check_lengths
 from explore_rl.problems.templates import load_template
 from explore_rl.real import tokens
 from explore_rl.training.evaluation import ExactAudits, Means
@@ -79,6 +80,13 @@ def test_the_line_template_ends_at_the_newline_token(codes):
         from explore_rl.lab import tokenizer
 
         line.end_id(tokenizer.build())
+
+
+def test_another_template_is_refused_before_anything_is_drawn(codes):
+    asked = load_problems(SUMS)
+    assert check_lengths(asked, load_template("line"), tokenizer=codes, max_prompt_tokens=200) > 20
+    with pytest.raises(InputError, match=r"completions of template 'none' with '<\|end\|>'; .*--template line"):
+        check_lengths(asked, load_template("none"), tokenizer=codes, max_prompt_tokens=200)
 
 
 def test_a_tokenizer_that_joins_the_newline_to_a_digit_is_refused(codes):
