@@ -53,6 +53,7 @@ STRATEGIES = {
     "pba": "explore_rl.strategies.methods.pba:Pba",
     "witness_floor": "explore_rl.strategies.methods.witness_floor:WitnessFloor",
     "rlpr": "explore_rl.strategies.methods.rlpr:Rlpr",
+    "soft_judge": "explore_rl.strategies.methods.soft_judge:SoftJudge",
     "curriculum": "explore_rl.strategies.methods.curriculum:Curriculum",
 }
 
