@@ -23,6 +23,7 @@ import torch
 from vllm import SamplingParams
 from vllm.v1.sample.logits_processor import BatchUpdate, LogitsProcessor, process_dict_updates
 
+from explore_rl.rollout.mixing import mix, pick
 from explore_rl.rollout.vllm_compat import EngineSettings, make_engine, sampling_params
 from explore_rl.types import Request
 
@@ -50,22 +51,6 @@ class Mixed:
     weights: np.ndarray
     entropies: np.ndarray
     finish_reason: str
-
-
-def mix(policy: torch.Tensor, expert: torch.Tensor, limit: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """log pi_mix [n, V], w [n] and the policy's entropy [n].
-
-    policy, expert: log-probabilities, float32 [n, V].
-
-    >>> one, other = torch.tensor([[0.5, 0.5]]).log(), torch.tensor([[0.25, 0.75]]).log()
-    >>> logs, weight, entropy = mix(one, other, limit=2 * float(np.log(2)))
-    >>> logs.exp().tolist(), weight.tolist()
-    ([[0.375, 0.625]], [0.5])
-    """
-    entropy = -(policy.exp() * policy).nan_to_num(nan=0.0).sum(-1)
-    weight = (entropy / limit).clamp(max=1.0) if limit > 0 else torch.ones_like(entropy)
-    mixed = torch.logaddexp(torch.log1p(-weight)[:, None] + policy, torch.log(weight)[:, None] + expert)
-    return mixed, weight, entropy
 
 
 @dataclass
@@ -197,7 +182,7 @@ class MixtureEngine:
         place = {entry: row for row, entry in enumerate(heard[0])}
         policy, expert = rows.logprobs(logits), heard[1][[place[entry] for entry in at]]
         mixed, weight, entropy = mix(policy, expert, self._limit)
-        tokens = self._pick(mixed, at)
+        tokens = pick(mixed, [(self._requests[number].seed, position) for number, position in at])
         taken = [x.gather(1, tokens[:, None])[:, 0] for x in (mixed, policy)]
         columns = torch.stack([*taken, weight, entropy], dim=1).tolist()
         for (number, position), token, record in zip(at, tokens.tolist(), columns, strict=True):
@@ -205,16 +190,6 @@ class MixtureEngine:
             # A step over a part of a prompt is repeated, at the same position, when the prompt is whole.
             self._records[number] = [*self._records.get(number, [])[:position], tuple(record)]
         return rows.force(logits, self._chosen)
-
-    def _pick(self, mixed: torch.Tensor, at: list[tuple[int, int]]) -> torch.Tensor:
-        """One token a row, int64 [n]: by one uniform number that hangs on the request's seed and the position alone."""
-        uniform = [
-            np.random.Generator(np.random.Philox(key=self._requests[i].seed, counter=position)).random()
-            for i, position in at
-        ]
-        summed = mixed.double().exp().cumsum(-1)
-        points = torch.tensor(uniform, dtype=torch.float64, device=mixed.device) * summed[:, -1]
-        return torch.searchsorted(summed, points[:, None], right=True)[:, 0].clamp(max=mixed.shape[1] - 1)
 
 
 class _Meeting(LogitsProcessor):
