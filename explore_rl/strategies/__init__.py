@@ -54,6 +54,11 @@ STRATEGIES = {
     "witness_floor": "explore_rl.strategies.methods.witness_floor:WitnessFloor",
     "rlpr": "explore_rl.strategies.methods.rlpr:Rlpr",
     "soft_judge": "explore_rl.strategies.methods.soft_judge:SoftJudge",
+    "uft": "explore_rl.strategies.methods.uft:Uft",
+    "ds_grpo": "explore_rl.strategies.methods.ds_grpo:DsGrpo",
+    "mara": "explore_rl.strategies.methods.mara:Mara",
+    "polychromic": "explore_rl.strategies.methods.polychromic:Polychromic",
+    "alpha_dpg": "explore_rl.strategies.methods.alpha_dpg:AlphaDpg",
     "curriculum": "explore_rl.strategies.methods.curriculum:Curriculum",
 }
 

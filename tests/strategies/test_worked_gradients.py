@@ -5,6 +5,7 @@ Token 0 to 3, one position a row of the table, `algorithm.advantage=dr_grpo`, th
 
 import numpy as np
 import pytest
+from judge_server import Server, of_probability
 from one_step import OneStep, problem
 
 from explore_rl.strategies.methods.bread import Bread
@@ -15,7 +16,9 @@ from explore_rl.strategies.methods.prefix_rl import PrefixRL
 from explore_rl.strategies.methods.rep_exp import RepExp
 from explore_rl.strategies.methods.rlep import Rlep
 from explore_rl.strategies.methods.rlpr import Rlpr
+from explore_rl.strategies.methods.soft_judge import SoftJudge
 from explore_rl.strategies.methods.srft import Srft
+from explore_rl.strategies.methods.uft import Uft
 from explore_rl.strategies.replay import Kept
 
 EVEN = [0.25] * 4
@@ -47,6 +50,14 @@ OF_THREE = (*DR_GRPO, "algorithm.group_size=3")
         ),
         # The given token has no gradient.
         (PrefixRL(low=0.4, high=0.4, rate=1.0), [EVEN, EVEN], ["2", "1"], "02", [[0] * 4, [0, 0.25, -0.25, 0]]),
+        # The hint's token is learnt by its likelihood.
+        (
+            Uft(coefficient=0.1, pieces=1),
+            [EVEN, EVEN],
+            ["2", "1"],
+            "0",
+            [[-0.075, 0.025, 0.025, 0.025], [0, 0.25, -0.25, 0]],
+        ),
         # Of two given tokens the one with more entropy is learnt from.
         (
             PrefixRft(low=0.5, high=0.5, final=0.5, top=0.5),
@@ -70,6 +81,20 @@ def test_srft():
     update = OneStep(Srft(), [EVEN, EVEN], OF_THREE, [problem(trace="0")]).play(["2", "1"], right="2")
     expected = [[-0.0736926, 0.2245642, -0.1254358, -0.0254358], [0.0120642, 0.0120642, 0.0120642, -0.0361926]]
     assert update.gradient[:2] == pytest.approx(np.array(expected), abs=1e-6)
+
+
+def test_soft_judge():
+    """The judge is .9 sure of 2 and .2 of 1; what it cannot be asked about has no reward, and is no failure."""
+    server = Server([lambda body: of_probability({"2": 0.9, "1": 0.2}[body["messages"][0]["content"]])])
+    options = {"url": server.url, "model": "judge", "template": "{response}", "retries": 0}
+    one = OneStep(SoftJudge(judge=options), [EVEN], OF_TWO, [problem()])
+    update = one.play(["2", "1"], right="1")
+    assert update.gradient[0] == pytest.approx([0, 0.175, -0.175, 0], abs=1e-6)
+    assert one.metrics == {"asked": 2, "unjudged": 0, "agreement": 0}
+    server.script = ["hang up"]
+    assert not one.play(["2", "2"], right="1").gradient.any() and one.metrics == {"asked": 1, "unjudged": 1}
+    server.http.shutdown()
+    server.http.server_close()
 
 
 def test_rlep():
