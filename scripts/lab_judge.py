@@ -1,4 +1,4 @@
-"""A small judge for the laboratory's worked evaluations, and a server for it: what soft_judge asks in configs/lab/soft_judge.yaml.
+"""A small judge for the laboratory's worked evaluations, and a server for it: what configs/lab/soft_judge.yaml asks.
 
     python scripts/lab_judge.py --out runs/judge                  trains it, some minutes on one core, and serves it
     explore-rl train lab/soft_judge                               in another shell

@@ -59,6 +59,7 @@ STRATEGIES = {
     "mara": "explore_rl.strategies.methods.mara:Mara",
     "polychromic": "explore_rl.strategies.methods.polychromic:Polychromic",
     "alpha_dpg": "explore_rl.strategies.methods.alpha_dpg:AlphaDpg",
+    "mentor": "explore_rl.strategies.methods.mentor:Mentor",
     "curriculum": "explore_rl.strategies.methods.curriculum:Curriculum",
 }
 

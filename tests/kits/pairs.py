@@ -49,6 +49,7 @@ OFF = {
     "soft_overlong": {"coefficient": 0.0},
 }
 SETTINGS = {
+    "mentor": (*strategies.class_of("mentor").trial.settings, "run.steps=4"),  # the first step mixes nothing
     "mixture_policy": EXACT,
     "prorl": (*KL, "learner.optimizer=adamw", "learner.learning_rate=0.1"),
     "reinforce_pp": ("algorithm.advantage=rloo",),

@@ -8,9 +8,11 @@ import pytest
 from judge_server import Server, of_probability
 from one_step import OneStep, problem
 
+from analysis.errors import InputError
 from explore_rl.strategies.methods.bread import Bread
 from explore_rl.strategies.methods.curriculum import Curriculum
 from explore_rl.strategies.methods.hints import Hints
+from explore_rl.strategies.methods.mentor import Mentor
 from explore_rl.strategies.methods.prefix_rft import PrefixRft
 from explore_rl.strategies.methods.prefix_rl import PrefixRL
 from explore_rl.strategies.methods.rep_exp import RepExp
@@ -95,6 +97,18 @@ def test_soft_judge():
     assert not one.play(["2", "2"], right="1").gradient.any() and one.metrics == {"asked": 1, "unjudged": 1}
     server.http.shutdown()
     server.http.server_close()
+
+
+def test_mentor():
+    """Two draws of the policy are compared with each other, and the mixed success with their mean; at step 0 a = 1."""
+    strategy = Mentor()
+    strategy.limit = 2.0
+    one = OneStep(strategy, [EVEN], (*DR_GRPO, "algorithm.group_size=4", *Mentor.trial.settings), [problem()])
+    update = one.play(["2", "1", "2", "3"], right="2")
+    assert update.gradient[0] == pytest.approx([0.03125, 0.15625, -0.21875, 0.03125], abs=1e-6)
+    assert one.metrics["limit"] == strategy.limit == 1.5  # the entropies are below the least
+    with pytest.raises(InputError, match="no engine mixes an expert in"):
+        OneStep(Mentor(), [EVEN])
 
 
 def test_rlep():
