@@ -16,10 +16,11 @@ import numpy as np
 
 from explore_rl.config.schema import Config
 from explore_rl.strategies import parameters
-from explore_rl.strategies.base import Needs
+from explore_rl.strategies.base import Needs, Strategy
 from explore_rl.strategies.builtin.kl import base_logprob
 from explore_rl.strategies.in_group import InPlace, counted, right
-from explore_rl.types import Sample
+from explore_rl.strategies.rivals import refuse_unseen_rewards
+from explore_rl.types import Problem, Sample
 
 LEAST_RATE = 1e-4
 
@@ -38,6 +39,10 @@ class AlphaDpg(InPlace):
         self.alpha = parameters.number("alpha", alpha, least=0, below=1)
         self.cap = parameters.number("cap", cap, above=0)
         self.share = parameters.share("share", share)
+
+    def check(self, config: Config, problems: list[Problem], others: list[Strategy]) -> None:
+        super().check(config, problems, others)
+        refuse_unseen_rewards(self, others)
 
     def needs(self, config: Config) -> Needs:
         return Needs(columns=(base_logprob(config),) if self.share else ())
