@@ -13,6 +13,7 @@ the bytes that the driver holds a completion token.
 from __future__ import annotations
 
 import argparse
+import itertools
 import pickle
 import tempfile
 import time
@@ -40,7 +41,7 @@ class StubHandle:
 
     class generate:
         @staticmethod
-        def remote(requests: list) -> list:
+        def remote(requests: list, draw: int) -> list:
             return requests
 
 
@@ -52,8 +53,9 @@ class StubEngines(Engines):
         self.layout = Layout("cpu", [], [], [])
         self.families = {"policy": [Engine("rollout engine 0", {}, {}, StubHandle(), context=1 << 20)], "base": []}
         self.awaits_weights, self.suspects, self.asleep = False, set(), set()
+        self.draws = itertools.count()
 
-    def _gather(self, engines: list, refs: list, *, doing: str) -> list:
+    def _gather(self, engines: list, refs: list, **_: Any) -> list:
         return [self.answers[: len(refs[0])]]
 
     def score(self, sequences: list) -> dict[str, list[np.ndarray]]:

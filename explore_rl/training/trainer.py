@@ -138,11 +138,7 @@ class Trainer:
                 break
             attempt = len(batch.drawn)  # how often the step was drawn before
             requests = seeded(requests, self.config.seed, number=batch.number, attempt=attempt, plan_round=plan_round)
-            with self.clock("generate"):
-                rollouts = self.serving.generate(requests, batch.number)
-            with self.clock("verify"):
-                verdicts = self.serving.verify(groups, rollouts)
-            for rollout, verdict in zip(rollouts, verdicts, strict=True):
+            for rollout, verdict in self.serving.draw(groups, requests, step=batch.number, clock=self.clock):
                 sample = Sample(rollout, verdict, reward=base_reward(verdict, self.config.rewards))
                 groups[rollout.request.group].samples.append(sample)
             requests = []
