@@ -36,6 +36,7 @@ SMALL = [
     "run.evaluate_every=0",
     "run.exact_every=0",
     "verifiers.workers=1",
+    "rollout.engine={max_logprobs: 24}",  # harmless, and read back from the built engine
     "devices.stall_timeout_s=60",
 ]
 CLUSTER_CPUS = 8

@@ -23,7 +23,7 @@ from explore_rl.problems.templates import load_template
 from explore_rl.rollout.answers import BadAnswer, check_answers
 from explore_rl.rollout.dealing import EndedTexts, OnTexts, by_request, split
 from explore_rl.rollout.engine import RolloutActor
-from explore_rl.rollout.settings import engine_environment, engine_settings, transfer_backend
+from explore_rl.rollout.settings import engine_environment, engine_settings, own_seeds, transfer_backend
 from explore_rl.types import Request, Rollout
 
 log = logging.getLogger(__name__)
@@ -97,6 +97,7 @@ class Engines:
             "stop": tuple(config.rollout.stop),
             "end_tokens": tuple(dict.fromkeys((*end_token_ids(model), turn_end))),
             "device": engine_settings(config, layout.kind),
+            "own_seeds": own_seeds(layout.kind),
         }
         policy = common | {"load_format": load_format, "transfer": self.transfer}
         base = common | {"load_format": "auto"}
@@ -157,8 +158,8 @@ class Engines:
     def generate(self, requests: list[Request], on_texts: OnTexts | None = None) -> list[Rollout]:
         """One completion for each request, in order.
 
-        Every request brings its own seed. So what is drawn does not depend on how the requests are split over engines
-        or batched: exactly in float32, up to rounding in bfloat16. A rollout's tokens are the given prefix and what was
+        On the CPU every request brings its own seed. So what is drawn does not depend on how the requests are split
+        over engines or batched. On GPUs an engine draws all its share from the seed of the first. A rollout's tokens are the given prefix and what was
         drawn, the end token or stop string included; max_tokens at most. Raises InputError for a request that does not
         fit the model's context, DrawFault for an engine that died or got stuck.
 
