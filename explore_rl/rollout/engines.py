@@ -159,9 +159,9 @@ class Engines:
         """One completion for each request, in order.
 
         On the CPU every request brings its own seed. So what is drawn does not depend on how the requests are split
-        over engines or batched. On GPUs an engine draws all its share from the seed of the first. A rollout's tokens are the given prefix and what was
-        drawn, the end token or stop string included; max_tokens at most. Raises InputError for a request that does not
-        fit the model's context, DrawFault for an engine that died or got stuck.
+        over engines or batched. On GPUs an engine draws all its share from the seed of the first. A rollout's tokens
+        are the given prefix and what was drawn, the end token or stop string included; max_tokens at most. Raises
+        InputError for a request that does not fit the model's context, DrawFault for an engine that died or got stuck.
 
         on_texts: told every MEANWHILE_S which completions have ended, while others go on; the last ones it is not told.
         """
