@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs that draw ahead (run.ahead=1) are killed in every stage, resumed, and held against one that nobody disturbed.
 
-    python scripts/kill_runs.py                         18 kills over a table of logits: a quarter of a minute each
+    python scripts/kill_runs.py                         18 kills over a table of logits: a second each
     python scripts/kill_runs.py --real                  the same on Ray, DeepSpeed and vLLM, with the laboratory's model
     python scripts/kill_runs.py --stages learn write --fractions 0.5
 
@@ -14,7 +14,9 @@ to be those of the undisturbed run, bit for bit. Exit code 1 where one is not.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -145,8 +147,21 @@ def differences(one: Path, other: Path) -> list[str]:
     return found
 
 
-def in_own_process(folder: Path, *, real: bool, kill: tuple[str, float] | None = None) -> int:
-    """Trains in a process of its own. Returns its exit code."""
+def in_own_process(folder: Path, *, real: bool, kill: tuple[str, float] | None = None, fork: bool = False) -> int:
+    """Trains in a process of its own. Returns its exit code.
+
+    kill: stage and share.
+    fork: from this one, which has to be without threads; else a fresh interpreter, which takes seconds to import.
+    """
+    if fork:
+        killer = Killer(*kill, told_of(folder)) if kill else None
+        child = multiprocessing.get_context("fork").Process(
+            target=train, args=(folder,), kwargs={"real": real, "killer": killer}
+        )
+        child.start()
+        child.join(LIMIT_S)
+        assert child.exitcode is not None, f"{folder}: not done within {LIMIT_S} s"
+        return child.exitcode
     command = [sys.executable, __file__, "--child", str(folder)] + (["--real"] if real else [])
     if kill:
         command += ["--stages", kill[0], "--fractions", str(kill[1])]
@@ -154,12 +169,12 @@ def in_own_process(folder: Path, *, real: bool, kill: tuple[str, float] | None =
 
 
 def killed_and_resumed(folder: Path, *, real: bool, stage: str, fraction: float) -> str:
-    """Kills a run, and resumes it. Returns where the kill came. Raises RuntimeError where the run was not killed."""
-    code = in_own_process(folder, real=real, kill=(stage, fraction))
+    """Kills a run, and resumes it. Returns where the kill came. Raises SystemExit where the run was not killed."""
+    code = in_own_process(folder, real=real, kill=(stage, fraction), fork=not real)
     if code != -signal.SIGKILL:
-        raise RuntimeError(f"{stage} at {fraction}: ended with {code}, and not by the kill")
-    if (code := in_own_process(folder, real=real)) != 0:
-        raise RuntimeError(f"{stage} at {fraction}: the resumed run ended with {code}")
+        raise SystemExit(f"{stage} at {fraction}: ended with {code}, and not by the kill")
+    if (code := in_own_process(folder, real=real, fork=not real)) != 0:
+        raise SystemExit(f"{stage} at {fraction}: the resumed run ended with {code}")
     return told_of(folder).read_text().strip()
 
 
@@ -181,18 +196,24 @@ def main() -> int:
         killer = Killer(args.stages[0], args.fractions[0], told_of(args.child)) if alone else None
         train(args.child, real=args.real, killer=killer)
         return 0
+    if not args.real:
+        import explore_rl.testing  # noqa: F401  before the first fork
     bad = 0
     with tempfile.TemporaryDirectory() as temporary:
         undisturbed = Path(temporary) / "undisturbed"
-        if in_own_process(undisturbed, real=args.real):
+        if in_own_process(undisturbed, real=args.real, fork=not args.real):
             raise SystemExit("the undisturbed run failed")
-        for stage in args.stages:
-            for fraction in args.fractions:
-                folder = Path(temporary) / f"{stage}-{fraction}"
-                where = killed_and_resumed(folder, real=args.real, stage=stage, fraction=fraction)
-                found = differences(folder, undisturbed)
-                bad += bool(found)
-                print(f"{stage:10} {where:40} {', '.join(found) or 'as undisturbed'}", flush=True)
+        ends = []
+        for stage, fraction in itertools.product(args.stages, args.fractions):
+            folder = Path(temporary) / f"{stage}-{fraction}"
+            where = killed_and_resumed(folder, real=args.real, stage=stage, fraction=fraction)
+            print(f"killed at {where}, and resumed", file=sys.stderr, flush=True)
+            ends.append((folder, stage, where))
+        # Only now, since reading starts threads.
+        for folder, stage, where in ends:
+            found = differences(folder, undisturbed)
+            bad += bool(found)
+            print(f"{stage:10} {where:40} {', '.join(found) or 'as undisturbed'}")
     kills = len(args.stages) * len(args.fractions)
     print(f"{kills - bad} of {kills} killed runs end as the undisturbed one, bit for bit")
     return 1 if bad else 0
