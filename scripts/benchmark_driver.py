@@ -17,6 +17,7 @@ import itertools
 import pickle
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,9 @@ class StubVerifiers:
     def verify_all(self, items: list) -> list[Verdict]:
         return self.verdicts[: len(items)]
 
+    def begin(self, items: list) -> Callable[[], list[Verdict]]:
+        return lambda: self.verify_all(items)
+
 
 class StubSync:
     def send(self, version: int) -> dict[str, float]:
@@ -155,7 +159,7 @@ def make_trainer(args: argparse.Namespace, folder: Path) -> Trainer:
         verifiers=StubVerifiers(verdicts),
     )
     run_folder = RunFolder.create(folder / "run", "{}\n", {})
-    return Trainer(config, problems, heldout=[], strategies=strategies.of(config), actors=actors, folder=run_folder)
+    return Trainer(config, problems, evaluations=[], strategies=strategies.of(config), actors=actors, folder=run_folder)
 
 
 def held_bytes(trainer: Trainer, groups: list) -> int:

@@ -4,6 +4,7 @@
     python scripts/simulate_layout.py                                  a 7B model, with costs that are assumed
     python scripts/simulate_layout.py --run runs/a --run runs/b        costs and lengths of runs, and how well they fit
     python scripts/simulate_layout.py --lengths lognormal:900:0.8:3072 --gpus 8 --samples 4096
+    python scripts/simulate_layout.py --check                          on steps of the real Trainer whose stages sleep
 
 Nothing here was run on a GPU: it is arithmetic on stage times and lengths. An engine decodes up to max_num_seqs
 sequences at a time, each decoding step costs  step + sequence x (sequences that run),  and a finished one makes room
@@ -23,6 +24,8 @@ from __future__ import annotations
 import argparse
 import heapq
 import json
+import tempfile
+import time
 from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -246,7 +249,7 @@ def fit(run: Run) -> Costs:
     (token, update), _ = nnls(learnt, run.seconds("train")[kept])
     verify = float(np.median(run.seconds("verify")[kept]))
     serial = float(np.median(run.seconds("read", "transfer", "parity", "other")[kept]))
-    return Costs(step, sequence, draw, verify, token, update, serial)
+    return Costs(*map(float, (step, sequence, draw, verify, token, update, serial)))
 
 
 def compare(run: Run, costs: Costs, steps: int) -> float:
@@ -260,6 +263,45 @@ def compare(run: Run, costs: Costs, steps: int) -> float:
     off = calculated / measured
     print(f"  {run.folder}: {mode}, {measured:.3f} s a step measured, {calculated:.3f} calculated ({off - 1:+.0%})")
     return off
+
+
+SLEEPS = Costs(step=0.3, sequence=0.02, draw=0.2, verify=0.0, token=0.03, update=0.5, serial=0.0)
+
+
+def slept(folder: Path, ahead: int) -> Run:
+    """Steps of the real Trainer over a table of logits, with an engine and a rank that sleep as SLEEPS says."""
+    from explore_rl.config.loading import to_yaml
+    from explore_rl.testing import digits_config, make_trainer
+
+    config = digits_config(f"run.ahead={ahead}", "run.steps=14", "run.checkpoint_every=100", "rollout.max_num_seqs=8")
+    trainer = make_trainer(folder, config=config)
+    trainer.start()
+    generate, update = trainer.actors.engines.generate, trainer.actors.learner.update
+
+    def draws(requests: list, **options: Any) -> list:
+        rollouts = generate(requests, **options)
+        time.sleep(draw_s(np.array([len(r.tokens) for r in rollouts]), SLEEPS, engines=1, most=8))
+        return rollouts
+
+    def updates(minibatches: list, *arguments: Any, **options: Any) -> list:
+        time.sleep(SLEEPS.learn(sum(len(row.mask) for rows in minibatches for row in rows), 1))
+        return update(minibatches, *arguments, **options)
+
+    trainer.actors.engines.generate, trainer.actors.learner.update = draws, updates
+    trainer.run()
+    (folder / "config.yaml").write_text(to_yaml(config))
+    return Run.read(folder)
+
+
+def check() -> int:
+    """Whether both modes are met to 20 % where the stages' times are known. Returns an exit code."""
+    with tempfile.TemporaryDirectory() as temporary:
+        runs = [slept(Path(temporary) / f"ahead-{ahead}", ahead) for ahead in (0, 1)]
+        costs = fit(runs[0])
+        print(f"slept with  {SLEEPS}\nfitted      {costs}")
+        worst = max(abs(compare(run, costs, 200) - 1) for run in runs)
+    print(f"  at most {worst:.0%} off")
+    return int(worst > 0.2)
 
 
 def lengths_of(text: str, rng: np.random.Generator, count: int) -> np.ndarray:
@@ -305,7 +347,12 @@ def main() -> int:
     parser.add_argument("--max-num-seqs", type=int, default=256)
     parser.add_argument("--staleness", type=int, default=1, help="batches that streaming admits ahead")
     parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument(
+        "--check", action="store_true", help="on steps of the real Trainer whose stages sleep (some minutes)"
+    )
     args = parser.parse_args()
+    if args.check:
+        return check()
     rng = np.random.default_rng(0)
     if args.run:
         runs = [Run.read(folder) for folder in args.run]

@@ -36,7 +36,6 @@ SMALL = [
     "run.evaluate_every=0",
     "run.exact_every=0",
     "verifiers.workers=1",
-    "rollout.engine={max_logprobs: 24}",  # harmless, and read back from the built engine
     "devices.stall_timeout_s=60",
 ]
 CLUSTER_CPUS = 8
@@ -70,7 +69,8 @@ def actors(cluster):
     from explore_rl.learner.messages import LearnerNeeds
     from explore_rl.training.actors import Actors
 
-    config = load_config(REPOSITORY / "configs" / "lab" / "grpo.yaml", [*SMALL, "rollout.actors=2"])
+    own = ["rollout.actors=2", "rollout.engine={max_logprobs: 24}"]  # a harmless one, to be read back
+    config = load_config(REPOSITORY / "configs" / "lab" / "grpo.yaml", [*SMALL, *own])
     with Actors(config, base_engine=True, models=LearnerNeeds(base=True)) as started:
         yield started
 
