@@ -54,6 +54,8 @@ STRATEGIES = {
     "witness_floor": "explore_rl.strategies.methods.witness_floor:WitnessFloor",
     "rlpr": "explore_rl.strategies.methods.rlpr:Rlpr",
     "curriculum": "explore_rl.strategies.methods.curriculum:Curriculum",
+    "detours": "explore_rl.strategies.methods.detours:Detours",
+    "lift": "explore_rl.strategies.methods.lift:Lift",
 }
 
 

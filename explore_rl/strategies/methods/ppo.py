@@ -8,6 +8,9 @@ With V_t the critic's value before token t, V = 0 after the last one, and the re
     critic:   1/2 max( (V - R)^2, (V_old + clip(V - V_old, -c, c) - R)^2 )
 
 With gamma = lambda = 1, as RLVR has them, A_t = r - V_t. Groups are drawn as ever, but nothing compares their members.
+
+A critic that knows nothing yet makes bad advantages. So it may learn alone for the first steps, from fresh draws of a
+policy that stays as it is (value pre-training: VC-PPO, arXiv 2503.01491, section 4.1; VAPO, arXiv 2504.05118).
 """
 
 from __future__ import annotations
@@ -16,9 +19,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from analysis.errors import InputError
 from explore_rl.config.schema import Config
 from explore_rl.objectives import readouts
 from explore_rl.objectives.terms import LossTerm
+from explore_rl.objectives.values import explained_variance
 from explore_rl.strategies import parameters
 from explore_rl.strategies.base import Column, Needs, StepContext, Strategy, Trial
 from explore_rl.strategies.builtin.group_advantage import against_group
@@ -34,6 +39,7 @@ class Ppo(Strategy):
     value_clip: how far a value may move from the one at the start of the step before its loss is clipped; None: free.
     whiten: whether a draw's advantages are brought to mean 0 and deviation 1, over all tokens.
     share: of the critic's advantage in a token's; the rest is the group's. 0: GRPO, and the critic learns beside it.
+    critic_warmup: steps in which the critic alone learns.
     """
 
     name = "ppo"
@@ -49,6 +55,7 @@ class Ppo(Strategy):
         value_clip: float | None = 0.2,
         whiten: bool = True,
         share: float = 1.0,
+        critic_warmup: int = 0,
     ):
         self.gamma = parameters.share("gamma", gamma)
         self.gae_lambda = parameters.share("gae_lambda", gae_lambda)
@@ -56,12 +63,18 @@ class Ppo(Strategy):
         self.whiten = parameters.flag("whiten", whiten)
         self.biases = "whiten=true divides by a spread that looks at the sample itself" if whiten else ""
         self.share = parameters.share("share", share)
+        self.critic_warmup = parameters.whole("critic_warmup", critic_warmup, least=0)
 
     def needs(self, config: Config) -> Needs:
         return Needs(critic=True, columns=(Column("value", "critic", readouts.VALUE),))
 
     def check(self, config: Config, problems: list[Problem], others: list[Strategy]) -> None:
         refuse_rivals(self, others)
+        if self.critic_warmup and config.algorithm.dynamic_sampling_rounds:
+            raise InputError(
+                "strategies: ppo: critic_warmup: no group moves the policy then, so dynamic sampling would draw every"
+                " one again; set algorithm.dynamic_sampling_rounds=0"
+            )
 
     def terms(self, config: Config) -> list[LossTerm]:
         return [
@@ -76,6 +89,9 @@ class Ppo(Strategy):
         ]
 
     def keep(self, groups: list[Group], context: StepContext) -> tuple[list[Group], int]:
+        if context.number < self.critic_warmup:  # nothing moves the policy
+            for sample in (s for g in groups for s in g.samples):
+                sample.terms = {}
         in_group = [pair for group in groups for pair in against_group(group, context.config)]
         drawn = [(sample, own) for sample, own in in_group if sample.rollout.drawn and "value" in sample.columns]
         if not drawn:
@@ -89,9 +105,9 @@ class Ppo(Strategy):
 
         # No update has seen these groups yet.
         joined = np.concatenate(found)
-        spread = float((joined + np.concatenate(values)).var())
-        if spread > 0:
-            context.metrics["explained_variance"] = 1 - float(joined.var()) / spread
+        explained = explained_variance(np.concatenate(values), joined + np.concatenate(values))
+        if explained is not None:
+            context.metrics["explained_variance"] = explained
         shift, scale = (joined.mean(), joined.std() + 1e-8) if self.whiten else (0.0, 1.0)
         for (sample, own), value in zip(drawn if self.share else [], found, strict=False):
             rest = sample.advantage - self.share * own  # the group's share, and what other strategies have added
