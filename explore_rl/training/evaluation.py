@@ -110,25 +110,25 @@ class Evaluations:
         }
 
     def critic_on(self, rollouts: list[Rollout], verdicts: list[Verdict]) -> dict[str, float]:
-        """How much of the verdicts' variance the critic's values explain; nothing where it does not vary.
+        """How much of the scores' variance the critic's values explain; nothing where they do not vary.
 
         explained_variance: over all tokens. explained_variance_last: over the last token of each draw.
         """
-        both = [
-            pair for pair in zip(rollouts, verdicts, strict=True) if pair[1].score is not None and len(pair[0].tokens)
+        judged = [
+            (rollout, verdict.score)
+            for rollout, verdict in zip(rollouts, verdicts, strict=True)
+            if verdict.score is not None and len(rollout.tokens)
         ]
-        read = self.means.read([sequence_of(rollout) for rollout, _ in both], (VALUE,), "critic")
-        values = [value for (value,) in read]
-        returns = [np.full(len(value), verdict.score) for value, (_, verdict) in zip(values, both, strict=True)]
-        if not both:
+        if len({score for _, score in judged}) < 2:
             return {}
-        found = {
-            "explained_variance": explained_variance(np.concatenate(values), np.concatenate(returns)),
-            "explained_variance_last": explained_variance(
-                np.array([value[-1] for value in values]), np.array([verdict.score for _, verdict in both])
-            ),
+        read = self.means.read([sequence_of(rollout) for rollout, _ in judged], (VALUE,), "critic")
+        values = [value for (value,) in read]
+        scores = [np.full(len(rollout.tokens), score) for rollout, score in judged]
+        lasts = [np.array([column[-1] for column in columns]) for columns in (values, scores)]
+        return {
+            "explained_variance": explained_variance(np.concatenate(values), np.concatenate(scores)),
+            "explained_variance_last": explained_variance(*lasts),
         }
-        return {name: value for name, value in found.items() if value is not None}
 
     def requests(self, one: EvaluationSet, step: int) -> list[Request]:
         """The draws from each problem of a set, with seeds of their own for each set and step."""

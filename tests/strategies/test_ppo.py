@@ -28,7 +28,7 @@ def test_gae_is_the_sum_of_its_definition():
         (0.6, 0.2, 0.08, -0.4),  # within the bounds: (.6 - 1)^2 / 2
         (0.8, 0.2, 0.045, 0.0),  # too far towards the return: the loss of .7, without a pull
         (0.2, 0.2, 0.32, -0.8),  # too far away from it: the unclipped loss is the larger one
-        (0.8, None, 0.02, -0.2),
+        (0.8, float("inf"), 0.02, -0.2),
     ],
 )
 def test_the_value_loss_by_hand(value, clip, loss, slope):
