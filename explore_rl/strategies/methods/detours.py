@@ -3,15 +3,20 @@
 Acts at: plan (when the group's draws are back), inject, terms (-log pi of the detours that are right, with a normaliser
 of its own). It is our own.
 
-A detour is a draw of the group cut at a place t ~ U{0..T-1}: the token there is replaced by one drawn uniformly from
-the vocabulary, and the policy goes on from it. So a completion that needs a token of probability 1e-9 is met once in
-some thousand draws, not once in 1e9. A detour takes no part in the group's statistics. From one that is wrong nothing
-is learnt; one that is right is learnt as a whole, its given tokens too: it was found, and is no longer the policy's.
+A detour is a draw of the group cut at a place t ~ U{0..T-1}: the token there is replaced by another, and the policy
+goes on from it. Which one, is drawn with probability
+
+    q(v) = (1 + n_v)^-rarity / sum_u (1 + n_u)^-rarity        n_v: how often the run's draws had v so far
+
+over the vocabulary without special tokens: what the policy says least is tried most. So a completion that needs a token
+of probability 1e-9 is met once in some hundred draws, not once in 1e9. A detour takes no part in the group's
+statistics. From one that is wrong nothing is learnt; one that is right is learnt as a whole, its given tokens too.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -30,17 +35,20 @@ class Detours(Strategy):
     """Adds draws that leave the path of a group's draws.
 
     per_group: how many a group gets.
+    rarity: how strongly a token that is drawn less is preferred; 0: all are as likely.
     coefficient: of the loss of those that are right.
     """
 
     name = "detours"
     reads_policy = False
     acts_on_draws = True
-    trial = Trial(off={"per_group": 0})
+    trial = Trial(on={"rarity": 0.0}, off={"per_group": 0})
 
-    def __init__(self, *, per_group: int = 4, coefficient: float = 0.3):
+    def __init__(self, *, per_group: int = 8, rarity: float = 1.0, coefficient: float = 0.3):
         self.per_group = parameters.whole("per_group", per_group, least=0)
+        self.rarity = parameters.number("rarity", rarity, least=0)
         self.coefficient = parameters.number("coefficient", coefficient, least=0)
+        self.seen = np.zeros(0, dtype=np.int64)  # of each token, how often it was drawn
 
     def terms(self, config: Config) -> list[LossTerm]:
         name = self.term_name("detours")
@@ -49,17 +57,25 @@ class Detours(Strategy):
     def plan(self, requests: list[Request], groups: list[Group], round: int, context: StepContext) -> list[Request]:
         if round != 1 or not self.per_group:
             return requests
-        tokenizer = load_tokenizer(context.config.model.path)
-        vocabulary = np.setdiff1d(np.arange(len(tokenizer)), tokenizer.all_special_ids)
+        drawn = [[s.rollout for s in g.samples if s.rollout.request.source == "policy"] for g in groups]
+        chance = self.count([rollout.tokens for rollouts in drawn for rollout in rollouts], context)
         found = []
-        for group in groups:
-            drawn = [s.rollout for s in group.samples if s.rollout.request.source == "policy"]
-            for place in context.rng.integers(len(drawn), size=self.per_group if drawn else 0):
-                left = drawn[place]
+        for rollouts in drawn:
+            for place in context.rng.integers(len(rollouts), size=self.per_group if rollouts else 0):
+                left = rollouts[place]
                 cut = context.rng.integers(min(len(left.tokens), left.request.max_tokens - 1))
-                prefix = np.append(left.tokens[:cut], context.rng.choice(vocabulary))
+                prefix = np.append(left.tokens[:cut], context.rng.choice(len(chance), p=chance))
                 found.append(replace(left.request, source=DETOUR, prefix_ids=prefix, in_baseline=False))
         return requests + found
+
+    def count(self, drawn: list[np.ndarray], context: StepContext) -> np.ndarray:
+        """Counts the tokens that were drawn. Returns q, [vocabulary]."""
+        tokenizer = load_tokenizer(context.config.model.path)
+        before = np.append(self.seen, np.zeros(len(tokenizer) - len(self.seen), dtype=np.int64))
+        self.seen = before + np.bincount(np.concatenate([*drawn, []]).astype(np.int64), minlength=len(tokenizer))
+        weight = (1.0 + self.seen) ** -self.rarity
+        weight[tokenizer.all_special_ids] = 0
+        return weight / weight.sum()
 
     def inject(self, groups: list[Group], context: StepContext) -> None:
         mine = [s for g in groups for s in g.samples if s.rollout.request.source == DETOUR]
@@ -71,3 +87,9 @@ class Detours(Strategy):
                 sample.reward, sample.terms = None, {}
         right = sum(bool(sample.terms) for sample in mine)
         context.metrics["right"] = context.metrics.get("right", 0.0) + right
+
+    def state(self) -> dict[str, Any]:
+        return {"seen": self.seen.tolist()}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.seen = np.array(state["seen"], dtype=np.int64)
