@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from analysis.errors import InputError
-from explore_rl.config.schema import Config
 from explore_rl.strategies.base import Strategy
 
 WHOLE_ADVANTAGE = ("rs_grpo", "ppo", "remax", "pass_at_k", "pkpo", "w_reinforce", "srft")
@@ -24,10 +23,3 @@ def refuse_rivals(strategy: Strategy, others: list[Strategy]) -> None:
     for other in others:
         if other.name in WHOLE_ADVANTAGE:
             raise InputError(f"strategies: {strategy.name}: {other.name} makes the advantages too; choose one of them")
-
-
-def refuse_redraws(why: str, config: Config) -> None:
-    """Raises InputError if dynamic sampling would draw groups again. why: of which strategy, and why not."""
-    rounds = config.algorithm.dynamic_sampling_rounds
-    if rounds:
-        raise InputError(f"strategies: {why}; set algorithm.dynamic_sampling_rounds=0 (it is {rounds})")

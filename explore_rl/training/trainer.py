@@ -275,9 +275,7 @@ class Trainer:
     def stop_if_hopeless(self, metrics: dict[str, float]) -> None:
         """Counts `silent_steps`. Raises RunStopped after too many bad or silent steps in a row."""
         run = self.config.run
-        # A critic may learn from groups that do not move the policy.
-        silent = metrics["signal/groups_without"] == 1.0 and "update/critic/gradient_norm" not in metrics
-        self.silent_steps = self.silent_steps + 1 if silent else 0
+        self.silent_steps = self.silent_steps + 1 if metrics["signal/groups_without"] == 1.0 else 0
         if self.silent_steps == SILENT_WARNING and run.max_silent_steps > SILENT_WARNING:
             log.warning(
                 "no group had any signal in %d steps in a row (pass@1 %.3g): look at the rollouts; it stops after %d",

@@ -89,3 +89,15 @@ def test_a_critic_that_knows_the_returns_explains_all_of_them():
 def test_two_that_make_the_advantages_are_refused():
     with pytest.raises(InputError, match="ppo makes the advantages too"):
         Ppo().check(digits_config(), [], [Ppo()])
+
+
+def test_while_the_critic_warms_up_the_policy_stays_bit_for_bit(tmp_path):
+    config = digits_config("run.steps=4", "learner.critic_learning_rate=0.5")
+    outcome = run_steps(tmp_path, [Ppo(critic_warmup=3)], config=config)
+    first, *_, last = outcome.updates
+    assert not first.gradient.any() and last.gradient.any()
+    assert outcome.metrics[2]["update/critic/gradient_norm"] > 0
+    assert outcome.metrics[2]["signal/groups_without"] == 0  # neither hopeless nor, for dynamic sampling, to be redrawn
+    still = run_steps(tmp_path / "still", [Ppo(critic_warmup=9)], config=config)
+    assert (still.table == still.learner.start.logits).all()
+    assert still.learner.values.detach().abs().sum() > 0

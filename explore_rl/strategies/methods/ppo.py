@@ -25,7 +25,7 @@ from explore_rl.objectives.values import explained_variance
 from explore_rl.strategies import parameters
 from explore_rl.strategies.base import Column, Needs, StepContext, Strategy, Trial
 from explore_rl.strategies.builtin.group_advantage import against_group
-from explore_rl.strategies.rivals import refuse_redraws, refuse_rivals
+from explore_rl.strategies.rivals import refuse_rivals
 from explore_rl.types import Group, Problem
 
 
@@ -68,8 +68,6 @@ class Ppo(Strategy):
 
     def check(self, config: Config, problems: list[Problem], others: list[Strategy]) -> None:
         refuse_rivals(self, others)
-        if self.critic_warmup:
-            refuse_redraws("ppo: critic_warmup: no group moves the policy then, so all would be drawn again", config)
 
     def terms(self, config: Config) -> list[LossTerm]:
         return [
