@@ -3,8 +3,9 @@
 Acts at: plan (when the group's draws are back), inject, terms (-log pi of the detours that are right, with a normaliser
 of its own). It is our own.
 
-A detour is a draw of the group cut at a place t ~ U{0..T-1}: the token there is replaced by another, and the policy
-goes on from it. Which one, is drawn with probability
+A detour is a draw of the group with another token at a place t ~ U{0..T-1}. With probability `rejoin` it then comes back
+to the draw's own tokens behind t, and the policy goes on from their end; else the policy goes on from t. Which token
+stands at t is drawn with probability
 
     q(v) = (1 + n_v)^-rarity / sum_u (1 + n_u)^-rarity        n_v: how often the run's draws had v so far
 
@@ -35,6 +36,7 @@ class Detours(Strategy):
     """Adds draws that leave the path of a group's draws.
 
     per_group: how many a group gets.
+    rejoin: share of them that come back to the draw's own tokens.
     rarity: how strongly a token that is drawn less is preferred; 0: all are as likely.
     coefficient: of the loss of those that are right.
     """
@@ -44,8 +46,9 @@ class Detours(Strategy):
     acts_on_draws = True
     trial = Trial(on={"rarity": 0.0}, off={"per_group": 0})
 
-    def __init__(self, *, per_group: int = 8, rarity: float = 1.0, coefficient: float = 0.3):
+    def __init__(self, *, per_group: int = 8, rejoin: float = 0.75, rarity: float = 1.0, coefficient: float = 0.3):
         self.per_group = parameters.whole("per_group", per_group, least=0)
+        self.rejoin = parameters.share("rejoin", rejoin)
         self.rarity = parameters.number("rarity", rarity, least=0)
         self.coefficient = parameters.number("coefficient", coefficient, least=0)
         self.seen = np.zeros(0, dtype=np.int64)  # of each token, how often it was drawn
@@ -64,7 +67,8 @@ class Detours(Strategy):
             for place in context.rng.integers(len(rollouts), size=self.per_group if rollouts else 0):
                 left = rollouts[place]
                 cut = context.rng.integers(min(len(left.tokens), left.request.max_tokens - 1))
-                prefix = np.append(left.tokens[:cut], context.rng.choice(len(chance), p=chance))
+                behind = left.tokens[cut + 1 : -1] if context.rng.random() < self.rejoin else []
+                prefix = np.concatenate([left.tokens[:cut], [context.rng.choice(len(chance), p=chance)], behind])
                 found.append(replace(left.request, source=DETOUR, prefix_ids=prefix, in_baseline=False))
         return requests + found
 
