@@ -4,8 +4,8 @@
     scripts/exact_board.py configs/lab/unleashed_arms.yaml --runs runs/unleashed --split final --page docs/unleashed.md
 
 Writes docs/unleashed.csv beside the page, and puts table and bars between the marks <!-- rows --> and
-<!-- end of rows --> of the page. A run's audit is kept in its folder and not made again. Unfinished runs are named on the
-page. With runs that were made again, the rows are the same bit for bit.
+<!-- end of rows --> of the page. A run's audit is kept in its folder and not made again. Unfinished runs are named on
+the page. With runs that were made again, the rows are the same bit for bit.
 """
 
 from __future__ import annotations

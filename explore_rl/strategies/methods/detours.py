@@ -1,22 +1,20 @@
-"""Detours: draws that leave the policy's own path at one token, so that what it never says can be met and verified.
+"""Detours: draws with one token changed are verified too, so that what the policy never says can be met.
 
-Acts at: plan (when the group's draws are back), inject, terms (-log pi of the detours that are right, with a normaliser
-of its own). It is our own.
+Acts at: inject (detours that are right stand beside the group's draws, outside its baseline), terms (-log pi of them,
+with a normaliser of its own), state (the counts). It is our own.
 
-A detour is a draw of the group with another token at a place t ~ U{0..T-1}. With probability `rejoin` it then comes back
-to the draw's own tokens behind t, and the policy goes on from their end; else the policy goes on from t. Which token
-stands at t is drawn with probability
+A detour is a draw of the group with another token at a place t ~ U{0..T-1}; all else stays. Which token, is drawn with
+probability
 
     q(v) = (1 + n_v)^-rarity / sum_u (1 + n_u)^-rarity        n_v: how often the run's draws had v so far
 
 over the vocabulary without special tokens: what the policy says least is tried most. So a completion that needs a token
-of probability 1e-9 is met once in some hundred draws, not once in 1e9. A detour takes no part in the group's
-statistics. From one that is wrong nothing is learnt; one that is right is learnt as a whole, its given tokens too.
+of probability 1e-9 is met once in some hundred detours, not once in 1e9 draws. A detour costs no draw and a verdict.
+A wrong one is dropped; a right one was found, and is learnt from.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,17 +24,16 @@ from explore_rl.models import load_tokenizer
 from explore_rl.objectives import losses
 from explore_rl.objectives.terms import LossTerm
 from explore_rl.strategies import parameters
-from explore_rl.strategies.base import StepContext, Strategy, Trial
-from explore_rl.types import Group, Request, Status
+from explore_rl.strategies.base import StepContext, Strategy, Trial, given
+from explore_rl.types import Group, Sample, Status
 
-DETOUR = "detour"  # the source of its draws
+DETOUR = "detour"  # the source of what it adds
 
 
 class Detours(Strategy):
-    """Adds draws that leave the path of a group's draws.
+    """Verifies draws with one token changed.
 
     per_group: how many a group gets.
-    rejoin: share of them that come back to the draw's own tokens.
     rarity: how strongly a token that is drawn less is preferred; 0: all are as likely.
     coefficient: of the loss of those that are right.
     """
@@ -44,11 +41,10 @@ class Detours(Strategy):
     name = "detours"
     reads_policy = False
     acts_on_draws = True
-    trial = Trial(on={"rarity": 0.0}, off={"per_group": 0})
+    trial = Trial(on={"per_group": 64, "rarity": 0.0}, off={"per_group": 0})
 
-    def __init__(self, *, per_group: int = 8, rejoin: float = 0.75, rarity: float = 1.0, coefficient: float = 0.3):
+    def __init__(self, *, per_group: int = 32, rarity: float = 1.0, coefficient: float = 0.3):
         self.per_group = parameters.whole("per_group", per_group, least=0)
-        self.rejoin = parameters.share("rejoin", rejoin)
         self.rarity = parameters.number("rarity", rarity, least=0)
         self.coefficient = parameters.number("coefficient", coefficient, least=0)
         self.seen = np.zeros(0, dtype=np.int64)  # of each token, how often it was drawn
@@ -57,20 +53,27 @@ class Detours(Strategy):
         name = self.term_name("detours")
         return [LossTerm(name=name, function=losses.likelihood, normaliser=name)]
 
-    def plan(self, requests: list[Request], groups: list[Group], round: int, context: StepContext) -> list[Request]:
-        if round != 1 or not self.per_group:
-            return requests
+    def inject(self, groups: list[Group], context: StepContext) -> None:
+        tokenizer = load_tokenizer(context.config.model.path)
         drawn = [[s.rollout for s in g.samples if s.rollout.request.source == "policy"] for g in groups]
         chance = self.count([rollout.tokens for rollouts in drawn for rollout in rollouts], context)
-        found = []
-        for rollouts in drawn:
+        changed = []
+        for group, rollouts in zip(groups, drawn, strict=True):
             for place in context.rng.integers(len(rollouts), size=self.per_group if rollouts else 0):
-                left = rollouts[place]
-                cut = context.rng.integers(min(len(left.tokens), left.request.max_tokens - 1))
-                behind = left.tokens[cut + 1 : -1] if context.rng.random() < self.rejoin else []
-                prefix = np.concatenate([left.tokens[:cut], [context.rng.choice(len(chance), p=chance)], behind])
-                found.append(replace(left.request, source=DETOUR, prefix_ids=prefix, in_baseline=False))
-        return requests + found
+                tokens = rollouts[place].tokens.copy()
+                tokens[context.rng.integers(len(tokens))] = context.rng.choice(len(chance), p=chance)
+                text = tokenizer.decode(tokens, skip_special_tokens=True)
+                changed.append(
+                    (group, given(rollouts[place].request, tokens=tokens, text=text, source=DETOUR, in_baseline=False))
+                )
+        verdicts = context.verify([(group.problem, detour.text) for group, detour in changed])
+        right = 0
+        for (group, detour), verdict in zip(changed, verdicts, strict=True):
+            if verdict.status is Status.CORRECT and detour.tokens[-1] in tokenizer.all_special_ids:
+                terms = {self.term_name("detours"): self.coefficient}
+                group.samples.append(Sample(detour, verdict, reward=verdict.score, terms=terms))
+                right += 1
+        context.metrics["right"] = context.metrics.get("right", 0.0) + right
 
     def count(self, drawn: list[np.ndarray], context: StepContext) -> np.ndarray:
         """Counts the tokens that were drawn. Returns q, [vocabulary]."""
@@ -80,17 +83,6 @@ class Detours(Strategy):
         weight = (1.0 + self.seen) ** -self.rarity
         weight[tokenizer.all_special_ids] = 0
         return weight / weight.sum()
-
-    def inject(self, groups: list[Group], context: StepContext) -> None:
-        mine = [s for g in groups for s in g.samples if s.rollout.request.source == DETOUR]
-        for sample in mine:
-            if sample.verdict.status is Status.CORRECT:
-                sample.terms = {self.term_name("detours"): self.coefficient}
-                sample.columns["learn_given"] = np.ones(len(sample.rollout.tokens), dtype=np.float32)
-            else:
-                sample.reward, sample.terms = None, {}
-        right = sum(bool(sample.terms) for sample in mine)
-        context.metrics["right"] = context.metrics.get("right", 0.0) + right
 
     def state(self) -> dict[str, Any]:
         return {"seen": self.seen.tolist()}
