@@ -86,7 +86,7 @@ def beside(cluster):
     return layout
 
 
-class Pair:
+class TwoRanks:
     """Two ranks, started when they are first asked for, and again after a test has killed them."""
 
     def __init__(self, layout):
@@ -106,7 +106,7 @@ class Pair:
 @pytest.fixture(scope="session")
 def pair(beside):
     """Two ranks beside the one of `actors`: pair.reset(config) gives the Learner."""
-    started = Pair(beside(ranks=2))
+    started = TwoRanks(beside(ranks=2))
     yield started
     if started.learner is not None:
         started.learner.close()
