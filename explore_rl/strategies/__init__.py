@@ -61,6 +61,8 @@ STRATEGIES = {
     "alpha_dpg": "explore_rl.strategies.methods.alpha_dpg:AlphaDpg",
     "mentor": "explore_rl.strategies.methods.mentor:Mentor",
     "curriculum": "explore_rl.strategies.methods.curriculum:Curriculum",
+    "detours": "explore_rl.strategies.methods.detours:Detours",
+    "lift": "explore_rl.strategies.methods.lift:Lift",
 }
 
 
