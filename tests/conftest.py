@@ -69,7 +69,8 @@ def actors(cluster):
     from explore_rl.learner.messages import LearnerNeeds
     from explore_rl.training.actors import Actors
 
-    config = load_config(REPOSITORY / "configs" / "lab" / "grpo.yaml", [*SMALL, "rollout.actors=2"])
+    own = ["rollout.actors=2", "rollout.engine={max_logprobs: 24}"]  # a harmless one, to be read back
+    config = load_config(REPOSITORY / "configs" / "lab" / "grpo.yaml", [*SMALL, *own])
     with Actors(config, base_engine=True, models=LearnerNeeds(base=True)) as started:
         yield started
 
@@ -86,7 +87,7 @@ def beside(cluster):
     return layout
 
 
-class Pair:
+class TwoRanks:
     """Two ranks, started when they are first asked for, and again after a test has killed them."""
 
     def __init__(self, layout):
@@ -106,7 +107,7 @@ class Pair:
 @pytest.fixture(scope="session")
 def pair(beside):
     """Two ranks beside the one of `actors`: pair.reset(config) gives the Learner."""
-    started = Pair(beside(ranks=2))
+    started = TwoRanks(beside(ranks=2))
     yield started
     if started.learner is not None:
         started.learner.close()

@@ -42,7 +42,7 @@ def test_a_tokenizer_is_the_one_that_transformers_would_choose(checkpoint):
 def test_embedded_models_go_by_name():
     for name in EMBEDDED:
         assert load_tokenizer(name).decode(load_tokenizer(name)("1+2").input_ids) == "1+2"
-    with pytest.raises(InputError, match="lab:bse: no such folder; expected a .* lab:base or lab:worked"):
+    with pytest.raises(InputError, match="lab:bse: no such folder; expected a .*, lab:base, lab:worked, smollm2"):
         resolve_model("lab:bse")
 
 

@@ -16,7 +16,7 @@ MIN_GRAMS = 3  # fewer n-grams than these are a phrase, not a problem
 
 
 @dataclass(frozen=True)
-class Pair:
+class OverlapPair:
     """kind: "exact" (equal after normalisation) or "near". jaccard, containment: of the two sets of n-grams (1 for
     exact ones); containment is the share of the smaller set that the other holds."""
 
@@ -36,7 +36,7 @@ class Overlap:
     threshold: float
     train_size: int = 0
     audit_size: int = 0
-    pairs: list[Pair] = field(default_factory=list)
+    pairs: list[OverlapPair] = field(default_factory=list)
 
     def train_ids(self) -> set[str]:
         return {pair.train for pair in self.pairs}
@@ -111,14 +111,16 @@ def find_overlap(
         found.train_size += 1
         listed = words(problem)
         same = exact.get(tuple(listed), []) if listed else []
-        found.pairs += [Pair(problem.id, audit[i].id, "exact", 1.0, 1.0) for i in same]
+        found.pairs += [OverlapPair(problem.id, audit[i].id, "exact", 1.0, 1.0) for i in same]
         owned = _grams(listed, n) - boilerplate
         shared = Counter(i for gram in owned for i in holders.get(gram, ()))
         for i, count in shared.items():
             containment = count / min(len(owned), len(grams[i]))
             if i not in same and containment >= threshold and min(len(owned), len(grams[i])) >= MIN_GRAMS:
                 found.pairs.append(
-                    Pair(problem.id, audit[i].id, "near", count / (len(owned) + len(grams[i]) - count), containment)
+                    OverlapPair(
+                        problem.id, audit[i].id, "near", count / (len(owned) + len(grams[i]) - count), containment
+                    )
                 )
     found.pairs.sort(key=lambda pair: (-pair.containment, -pair.jaccard, pair.train, pair.audit))
     return found

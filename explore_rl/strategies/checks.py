@@ -28,7 +28,7 @@ from explore_rl.config.schema import Config
 from explore_rl.strategies.base import Strategy
 from explore_rl.strategies.parameters import names_of
 from explore_rl.strategies.together import check_class
-from explore_rl.testing import Outcome, digits_config, run_steps
+from explore_rl.testing import FinishedSteps, digits_config, run_steps
 
 STEPS, STOP = 6, 3
 SETTINGS = (
@@ -121,7 +121,7 @@ def _switched_off(kind: type[Strategy], on: dict[str, Any]) -> dict[str, Any] | 
     return None if switch is None else on | {switch: 0.0}
 
 
-def _active(plain: Outcome, whole: Outcome) -> Finding:
+def _active(plain: FinishedSteps, whole: FinishedSteps) -> Finding:
     gaps = [_gap(mine.gradient, theirs.gradient) for mine, theirs in zip(whole.updates, plain.updates, strict=True)]
     sizes = [float(np.abs(theirs.gradient).max()) for theirs in plain.updates]
     first = next((step for step, gap in enumerate(gaps) if gap > ROUNDING * sizes[step]), None)
@@ -130,7 +130,7 @@ def _active(plain: Outcome, whole: Outcome) -> Finding:
     return Finding("active", True, f"from step {first} on its gradient is another (by {gaps[first]:.1e} at most there)")
 
 
-def _inert(plain: Outcome, off: Outcome, *, options: dict[str, Any]) -> Finding:
+def _inert(plain: FinishedSteps, off: FinishedSteps, *, options: dict[str, Any]) -> Finding:
     with_options = ", ".join(f"{name}={value!r}" for name, value in options.items())
     for step, (mine, theirs) in enumerate(zip(off.updates, plain.updates, strict=True)):
         gap = _gap(mine.gradient, theirs.gradient)
@@ -140,14 +140,14 @@ def _inert(plain: Outcome, off: Outcome, *, options: dict[str, Any]) -> Finding:
     return Finding("inert", True, f"with {with_options} all {STEPS} gradients are GRPO's, bit for bit")
 
 
-def _repeatable(whole: Outcome, again: Outcome) -> Finding:
+def _repeatable(whole: FinishedSteps, again: FinishedSteps) -> Finding:
     step = _first_other_step(whole, again)
     if step is None:
         return Finding("repeatable", True, f"{STEPS} steps twice gave the same samples and weights")
     return Finding("repeatable", False, f"the same run gave another step {step}; draw random numbers from context.rng")
 
 
-def _resumes(whole: Outcome, resumed: Outcome, *, config: Config) -> Finding:
+def _resumes(whole: FinishedSteps, resumed: FinishedSteps, *, config: Config) -> Finding:
     parts = f"steps 0-{STOP} and {STOP}-{config.run.steps}"
     step = _first_other_step(whole, resumed)
     if step is None:
@@ -156,7 +156,7 @@ def _resumes(whole: Outcome, resumed: Outcome, *, config: Config) -> Finding:
     return Finding("resume", False, f"{parts} differ from 0-{config.run.steps} in step {step}; {why}")
 
 
-def _first_other_step(one: Outcome, other: Outcome) -> int | None:
+def _first_other_step(one: FinishedSteps, other: FinishedSteps) -> int | None:
     """The first step whose samples differ; the last one if only the weights do."""
     for step in range(STEPS):
         if one.samples(step) != other.samples(step):

@@ -43,13 +43,13 @@ from explore_rl.testing.actors import TableActors
 from explore_rl.testing.digits import digit_problems, digit_table, digits_config, verify_digits
 from explore_rl.testing.engines import InProcessVerifiers, TableEngines, TableSync
 from explore_rl.testing.learner import TableLearner, Update
-from explore_rl.testing.steps import Outcome, make_trainer, run_steps
+from explore_rl.testing.steps import FinishedSteps, make_trainer, run_steps
 from explore_rl.testing.table import LogitTable
 
 __all__ = [
+    "FinishedSteps",
     "InProcessVerifiers",
     "LogitTable",
-    "Outcome",
     "TableActors",
     "TableEngines",
     "TableLearner",

@@ -24,7 +24,7 @@ from explore_rl.types import Problem
 
 
 @dataclass(frozen=True)
-class Outcome:
+class FinishedSteps:
     """What steps left behind. trainer: as they left it, actors and strategies included; folder: of the run."""
 
     trainer: Trainer
@@ -104,7 +104,7 @@ def run_steps(
     problems: list[Problem] | None = None,
     table: LogitTable | None = None,
     stop_after: int | None = None,
-) -> Outcome:
+) -> FinishedSteps:
     """Trains for config.run.steps steps, from the checkpoint that the folder holds, if it holds one.
 
     stop_after: stops with a checkpoint once so many steps are done.
@@ -114,4 +114,4 @@ def run_steps(
     trainer.resume()
     trainer.start()
     trainer.run(should_stop=lambda: trainer.next_step == stop_after)
-    return Outcome(trainer, trainer.folder)
+    return FinishedSteps(trainer, trainer.folder)

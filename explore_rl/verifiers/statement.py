@@ -39,7 +39,7 @@ _CLAUSE = re.compile(
     re.IGNORECASE,
 )
 _SAFE_CLAUSE = re.compile(
-    r"\s*,?\s+(?:since|because)\b"
+    r"\s*,?\s+(?:since|because)\b|\s*,\s+an?\s+(?=[a-z])"
     r"|\s*;\s+(?:it|this|that|he|she|they|we|which|there|its|the|since|because|as|so|not|in\s+fact|located)\b"
     r"|\s*,\s+(?:which|so|as|not|where|but|given)\b|\s+[-–—]{1,3}\s+(?:since|because"
     r"|which|as)\b|\s+rather\s+than\b",
