@@ -127,14 +127,20 @@ class Comparison:
             self._sample(settings, out, nullcontext(actors.engines), actors.verifiers)
 
     def sample_missing(self, folders: Sequence[Path]) -> None:
-        """The same for runs whose engines are gone: starts engines for each model that has no samples yet."""
+        """The same for runs whose engines are gone: starts engines once for each model that has no samples yet."""
+        by_model: dict[str, list[tuple[SamplingSettings, Path, Config]]] = {}
         for folder in folders:
             config = load_config(folder / "config.yaml")
-            missing = [(settings, out) for settings, out in self.wanted(config, folder) if not out.exists()]
-            if missing:
-                with verifier_pool(config) as pool:
-                    for settings, out in missing:
-                        self._sample(settings, out, engines(settings), pool)
+            for settings, out in self.wanted(config, folder):
+                if not out.exists():
+                    # Draws of one model that differ in their seed alone, which belongs to requests.
+                    of_model = by_model.setdefault(str(replace(settings, seed=0)), [])
+                    if out not in [known for _, known, _ in of_model]:
+                        of_model.append((settings, out, config))
+        for draws in by_model.values():
+            with engines(draws[0][0]) as started, verifier_pool(draws[0][2]) as pool:
+                for settings, out, _ in draws:
+                    self._sample(settings, out, nullcontext(started), pool)
 
     def _sample(
         self, settings: SamplingSettings, out: Path, drawing: AbstractContextManager[Engines], pool: VerifierPool

@@ -7,6 +7,8 @@
       - name: rate_0.25
         recipe: configs/lab/trace_injection.yaml
         overrides: ["strategies=[{name: trace_injection, rate: 0.25}]"]
+    grid:                              # optional: each of the runs with each combination of these
+      learner.learning_rate: [1e-4, 3e-4]
     anchor: configs/lab/grpo.yaml      # if the runs of several calls are to stand on one board: see `anchor`
 
 A finished run is not run again, and a stopped one is resumed. So a killed sweep goes on when it is given again. Several
@@ -15,6 +17,8 @@ processes may have the same sweep: each passes over the runs that another one ha
 
 from __future__ import annotations
 
+import itertools
+import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -106,7 +110,19 @@ SEEDS = Kind(
     "a list of whole numbers such as [0, 1, 2]",
 )
 RUNS = Kind(lambda value: _is_list_of(dict, value) and value != [], "a list of {name, recipe, overrides}")
-SWEEP_KEYS = {"base": TEXT, "seeds": SEEDS, "output": TEXT, "overrides": TEXTS, "anchor": TEXT, "runs": RUNS}
+GRID = Kind(
+    lambda value: isinstance(value, dict) and value != {} and all(isinstance(v, list) and v for v in value.values()),
+    "a mapping of settings to lists of values such as {algorithm.group_size: [8, 16]}",
+)
+SWEEP_KEYS = {
+    "base": TEXT,
+    "grid": GRID,
+    "seeds": SEEDS,
+    "output": TEXT,
+    "overrides": TEXTS,
+    "anchor": TEXT,
+    "runs": RUNS,
+}
 RUN_KEYS = {"name": TEXT, "recipe": TEXT, "overrides": TEXTS}
 
 
@@ -122,10 +138,13 @@ def _read(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: expected keys base, seeds, output and runs")
     _check_keys(str(path), data, known=SWEEP_KEYS, needed="runs")
 
+    for i, entry in enumerate(data["runs"]):
+        _check_keys(f"{path}: runs[{i}]", entry, known=RUN_KEYS, needed="name")
+    data["runs"] = _of_grid(data["runs"], data.get("grid", {}))
+
     # A name or a seed that stands twice would put two runs into one folder.
     names = set()
     for i, entry in enumerate(data["runs"]):
-        _check_keys(f"{path}: runs[{i}]", entry, known=RUN_KEYS, needed="name")
         if entry["name"] in names:
             raise InputError(f"{path}: runs[{i}].name: {entry['name']!r} is there already")
         names.add(entry["name"])
@@ -133,6 +152,21 @@ def _read(path: Path) -> dict[str, Any]:
     if len(set(seeds)) < len(seeds):
         raise InputError(f"{path}: seeds: {seeds} holds one twice")
     return data
+
+
+def _of_grid(runs: list[dict[str, Any]], grid: dict[str, list[Any]]) -> list[dict[str, Any]]:
+    """Each run with each combination of the grid's values, which its name says.
+
+    >>> [run["name"] for run in _of_grid([{"name": "grpo"}], {"learner.threads": [1, 2]})]
+    ['grpo_threads_1', 'grpo_threads_2']
+    """
+    made = []
+    for run, values in itertools.product(runs, itertools.product(*grid.values())):
+        chosen = dict(zip(grid, values, strict=True))
+        name = "_".join([run["name"], *(f"{key.rpartition('.')[2]}_{value}" for key, value in chosen.items())])
+        overrides = [f"{key}={json.dumps(value)}" for key, value in chosen.items()]
+        made.append(run | {"name": name, "overrides": [*run.get("overrides", []), *overrides]})
+    return made
 
 
 def _check_keys(where: str, mapping: dict[str, Any], *, known: dict[str, Kind], needed: str) -> None:

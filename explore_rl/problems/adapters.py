@@ -20,6 +20,7 @@ from explore_rl.problems.fields import (
     Options,
     benchmark_of,
     checked_answer,
+    gsm8k_trace,
     identity_of,
     math_answer,
     parsed,
@@ -102,16 +103,16 @@ def gsm8k(row: Row, options: Options) -> Problem:
     """GSM8K (Cobbe et al., 2021): question; answer holds the solution, with <<calculator>> notes, and the result after
     ####."""
     solution = row.text("answer")
-    before, mark, result = solution.rpartition("####")
-    if not mark or not result.strip():
+    trace = gsm8k_trace(solution)
+    if trace is None:
         raise row.error("answer", "has no result after ####, as GSM8K's solutions do")
     benchmark = options.benchmark or benchmark_of(row, "gsm8k")
     return Problem(
         id=identity_of(row, "id", "idx", prefix=benchmark),
         prompt=row.text("question"),
-        answer=result.strip(),
+        answer=solution.rpartition("####")[2].strip(),
         verifier=options.verifier or "math",
-        traces=(Trace(re.sub(r"<<[^<>]*>>", "", before) + f"#### {result.strip()}", "gsm8k solution"),),
+        traces=(trace,),
         benchmark=benchmark,
         metadata=rest_of(row, "question", "answer"),
     )

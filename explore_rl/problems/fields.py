@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, overload
@@ -112,6 +113,14 @@ def trace_from(row: Row, key: str, *, entry: Any, i: int) -> Trace:
     if region is not None and not isinstance(region, str):
         raise row.error(key, f"trace {i}: region: expected text, got {describe(region)}")
     return Trace(entry["text"], entry["source"], None if logprob is None else float(logprob), region)
+
+
+def gsm8k_trace(solution: str) -> Trace | None:
+    """The worked solution of GSM8K without its <<calculator>> notes; None for a text without a result after ####."""
+    before, mark, result = solution.rpartition("####")
+    if not mark or not result.strip():
+        return None
+    return Trace(re.sub(r"<<[^<>]*>>", "", before) + f"#### {result.strip()}", "gsm8k solution")
 
 
 def identity_of(row: Row, *keys: str, prefix: str | None = None) -> str:

@@ -9,6 +9,7 @@ from explore_rl.problems.fields import (
     ANSWER_KEYS,
     Options,
     checked_answer,
+    gsm8k_trace,
     identity_of,
     json_of,
     last_message,
@@ -71,6 +72,9 @@ def _verl_traces(row: Row, extra: dict[str, Any]) -> tuple[Trace, ...]:
     log-probability."""
     if extra.get("traces_json") is not None:
         return traces_from(row, "extra_info", value=json_of(row, "extra_info", text=extra["traces_json"]))
+    worked = extra.get("answer")  # of GSM8K, as verl's example writes it
+    if isinstance(worked, str) and (trace := gsm8k_trace(worked)) is not None:
+        return (trace,)
     targets = row.values.get("target_lst") or ([row.values["target"]] if row.values.get("target") else [])
     if not isinstance(targets, list):
         raise row.error("target_lst", f"expected a list of targets, got {describe(targets)}")

@@ -5,6 +5,7 @@ What counts as finished, what is drawn anew, and what is found before the first 
 
 import dataclasses
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -86,7 +87,13 @@ def test_a_sweep_samples_what_a_kill_left_without_samples(tmp_path, monkeypatch)
 
 
 @pytest.fixture
-def drawn(monkeypatch):
+def started():
+    """Models whose engines a comparison would have started."""
+    return []
+
+
+@pytest.fixture
+def drawn(monkeypatch, started):
     """Files that a comparison has drawn, with their settings and the pool that verified them; no engine draws."""
     seen = []
 
@@ -95,6 +102,7 @@ def drawn(monkeypatch):
         seen.append((out.name, settings, pool))
 
     monkeypatch.setattr(Comparison, "_sample", draw)
+    monkeypatch.setattr(comparison, "engines", lambda settings: started.append(settings.model) or nullcontext())
     return seen
 
 
@@ -158,6 +166,28 @@ def test_two_models_are_drawn_from_independently():
         draws = _Draws(SETTINGS, problems, prompts=[(1,)], identity=model, template="plain")
         seeds |= {draws.request(position).seed for position in range(4)}
     assert len(seeds) == 8
+
+
+def test_engines_start_once_for_each_model(tmp_path, drawn, started):
+    """Two runs of one base are three models, whose four sets of samples take three starts."""
+    configs = [config_of(tmp_path, f"name={name}", f"run.output={tmp_path}/{name}") for name in ("a", "b")]
+    folders = [put_run(config, steps_done=3) for config in configs]
+    Comparison(tmp_path, 4).sample_missing(folders)
+    assert len(drawn) == 4 and len(started) == len(set(started)) == 3
+
+
+def test_a_grid_is_every_run_with_every_combination(tmp_path):
+    text = (
+        "base: lab/grpo\ngrid: {learner.learning_rate: [1e-4, 3e-4], algorithm.group_size: [8]}\nruns: [{name: grpo}]"
+    )
+    (tmp_path / "grid.yaml").write_text(text)
+    configs = sweeps.load_sweep(tmp_path / "grid.yaml", seeds=[0, 1]).configs
+    assert len({config.run.output for config in configs}) == 4
+    assert {config.learner.learning_rate for config in configs} == {1e-4, 3e-4}
+    assert {config.algorithm.group_size for config in configs} == {8}
+    (tmp_path / "grid.yaml").write_text("grid: {seed: 3}\nruns: [{name: grpo}]")
+    with pytest.raises(InputError, match="a mapping of settings to lists"):
+        sweeps.load_sweep(tmp_path / "grid.yaml")
 
 
 def test_a_sweep_of_the_project_has_a_name_that_works_anywhere(tmp_path, monkeypatch):
