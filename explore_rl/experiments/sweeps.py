@@ -161,11 +161,11 @@ def _of_grid(runs: list[dict[str, Any]], grid: dict[str, list[Any]]) -> list[dic
     ['grpo_threads_1', 'grpo_threads_2']
     """
     made = []
-    for run, values in itertools.product(runs, itertools.product(*grid.values())):
+    for entry, values in itertools.product(runs, itertools.product(*grid.values())):
         chosen = dict(zip(grid, values, strict=True))
-        name = "_".join([run["name"], *(f"{key.rpartition('.')[2]}_{value}" for key, value in chosen.items())])
+        name = "_".join([entry["name"], *(f"{key.rpartition('.')[2]}_{value}" for key, value in chosen.items())])
         overrides = [f"{key}={json.dumps(value)}" for key, value in chosen.items()]
-        made.append(run | {"name": name, "overrides": [*run.get("overrides", []), *overrides]})
+        made.append(entry | {"name": name, "overrides": [*entry.get("overrides", []), *overrides]})
     return made
 
 
