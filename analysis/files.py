@@ -99,7 +99,10 @@ def find_sources(paths: list[str], *, metric: str | None = None, correct_above: 
     sources: list[Source] = []
     for given in paths:
         name, _, select = str(given).partition("::")
-        path = Path(name).expanduser()
+        try:
+            path = Path(name).expanduser()
+        except RuntimeError:
+            raise InputError(f"{name}: there is no user of this name, whose home ~ would be") from None
         if path.is_dir():
             found = sorted(
                 p

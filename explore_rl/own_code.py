@@ -18,7 +18,10 @@ def load_module(place: str) -> ModuleType:
 
 
 def _from_file(path: Path) -> ModuleType:
-    path = path.expanduser().resolve()
+    try:
+        path = path.expanduser().resolve()
+    except RuntimeError as error:  # ~ of somebody who is not there
+        raise FileNotFoundError(f"no file {path}: {error}") from None
     if not path.is_file():
         raise FileNotFoundError(f"no file {path}")
     name = f"_own_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
