@@ -16,10 +16,12 @@ from explore_rl.types import VERIFIER_MEMORY_MB, VERIFIER_TIME_S
 
 @dataclass
 class ModelConfig:
-    path: str = setting("lab:base", "a Hugging Face checkpoint folder; lab:base is the embedded base model")
+    path: str = setting(
+        "lab:base", "a Hugging Face checkpoint folder, a model by name (lab:base; smollm2-135m), or a name of the hub"
+    )
     dtype: str = setting("float32", "of learner and engines", choices=("float32", "bfloat16"))
     template: str = setting(
-        "none", "prompt template: chat | qwen-boxed | r1 | plain | none | a file with a {prompt} slot"
+        "none", "prompt template: chat | qwen-boxed | r1 | plain | none | line | a file with a {prompt} slot"
     )
     max_prompt_tokens: int = setting(512, "of a prompt with its template; a longer one is an error, never cut", least=1)
     attention: str = setting(

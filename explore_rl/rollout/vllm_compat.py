@@ -31,6 +31,7 @@ from vllm.sampling_params import RequestOutputKind
 from explore_rl.types import Request
 
 __all__ = [
+    "LIMIT",
     "LLM",
     "EngineSettings",
     "ParamMeta",
@@ -51,6 +52,7 @@ __all__ = [
     "score",
 ]
 
+LIMIT = "limit"  # under which a request's goes to a logits processor
 TRANSFER_MODULE = "explore_rl.transfer.object_store"
 
 
@@ -130,6 +132,7 @@ def sampling_params(request: Request, settings: EngineSettings) -> SamplingParam
         skip_special_tokens=False,
         # Nobody looks at what is half drawn; making it took a tenth of the time.
         output_kind=RequestOutputKind.FINAL_ONLY,
+        extra_args=None if request.limit is None else {LIMIT: request.limit},
     )
 
 

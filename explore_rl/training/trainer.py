@@ -89,6 +89,7 @@ class Trainer:
             generate=lambda requests: self.serving.generate(requests, self.next_step),
             verify=actors.verifiers.verify_all,
             read=actors.learner.read,
+            critic=self.needs.critic,
             append=folder.append,
             keep=folder.write_evaluation,
         )
