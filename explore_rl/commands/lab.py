@@ -134,6 +134,12 @@ def _add_build_base(commands: Any) -> None:
     build.add_argument("--overwrite", action="store_true", help="replace an existing folder")
     build.add_argument("--seed", type=int, help="of the weights and the data (default: 0)")
     build.add_argument("--steps", type=int, help="fewer are faster and worse")
+    build.add_argument(
+        "--left-out-weight",
+        type=float,
+        metavar="W",
+        help="lab:base only: weight of documents that divide, which the base lacks, in the loss (default: none)",
+    )
     build.add_argument("--threads", type=int, help="of torch; another number may change the last bits")
 
 
@@ -329,6 +335,10 @@ def _build_base(args: argparse.Namespace) -> int:
     changed = {name: getattr(args, name) for name in ("seed", "steps", "threads") if getattr(args, name) is not None}
     if any(changed.get(name, 1) < 1 for name in ("steps", "threads")):
         raise InputError("--steps and --threads must be at least 1")
+    if args.left_out_weight is not None:
+        if args.model != "lab:base" or not 0 < args.left_out_weight <= 1:
+            raise InputError("--left-out-weight: expected a number above 0 and at most 1, and lab:base")
+        changed["left_out_weight"] = args.left_out_weight
     recipe = replace(base.RECIPES[args.model], **changed)
     model, tokenizer = base.pretrain(recipe)
     text = card.write(recipe, model, name=args.model, tokenizer=tokenizer)

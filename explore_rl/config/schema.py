@@ -102,9 +102,12 @@ class RolloutConfig:
 
 @dataclass
 class LearnerConfig:
-    ranks: int = setting(1, "DeepSpeed ranks, one GPU each", least=1)
+    ranks: int = setting(1, "DeepSpeed ranks, one GPU each", least=1, harmless=True)
     zero_stage: int = setting(
-        0, "what DeepSpeed shards: 1 optimizer states, 2 gradients too, 3 parameters too", choices=(0, 1, 2, 3)
+        0,
+        "what DeepSpeed shards: 1 optimizer states, 2 gradients too, 3 parameters too",
+        choices=(0, 1, 2, 3),
+        harmless=True,
     )
     offload_optimizer: bool = setting(False, "optimizer states in CPU memory")
     activation_checkpointing: bool = setting(False, "recompute activations in the backward pass", harmless=True)
@@ -222,6 +225,12 @@ class RunConfig:
         above=0.0,
     )
     keep_checkpoints: int = setting(2, "the last n", least=1)
+    portable_checkpoints: bool = setting(
+        False,
+        "each checkpoint also holds float32 weights and moments by name, 12 bytes a parameter more, from which a run"
+        " goes on with other learner.ranks or learner.zero_stage",
+        harmless=True,
+    )
     evaluate_every: int = setting(
         0, "steps between pass@k evaluations on the held-out problems; 0: none", least=0, harmless=True
     )

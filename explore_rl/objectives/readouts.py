@@ -173,7 +173,10 @@ HIDDEN_MEAN = Readout(mean_of_hidden, reads=HIDDEN)
 
 
 def head(name: str) -> Readout:
-    """Value of the head `name` of the model that is read, [n]. A head is linear on the hidden state, at first zero."""
+    """Value of the head `name` of the model that is read, [n]: a function of the hidden state, at first zero.
+
+    The critic's is linear; one on the policy has three layers.
+    """
     if not name.isidentifier():
         raise ValueError(f"head {name!r}: expected a name of letters, digits and _")
     return Readout(value_of_head, (("name", name),), reads=HEAD)

@@ -300,7 +300,9 @@ def test_what_was_finished_when_an_engine_died_is_not_drawn_again(tmp_path, monk
     engines = trainer.actors.engines
     asked = []
     real = engines.generate
-    monkeypatch.setattr(engines, "generate", lambda requests: (asked.append(len(requests)), real(requests))[1])
+    monkeypatch.setattr(
+        engines, "generate", lambda requests, **o: (asked.append(len(requests)), real(requests, **o))[1]
+    )
     engines.kill(after=20)
     trainer.run()
     assert asked == [32, 12, 32]
