@@ -92,7 +92,7 @@ def read(sweep: Path, runs: Path | None, split: str) -> tuple[list[Run], list[st
     found = [Run("base", None, figures(base, base) | {"draws": 0, "completion_tokens": 0, "seconds": 0.0})]
     for config in done:
         folder = Path(config.run.output)
-        kept = folder / f"exact_{split}.json"
+        kept = folder / f"exact_on_{split}.json"
         if not kept.exists():
             audit_of(folder / "final", asked, temperature=temperature).save(kept)
         steps = RunFolder(folder).records("metrics.jsonl")
