@@ -41,7 +41,7 @@ def table(folder: RunFolder) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     try:
         print(table(RunFolder.open(parser.parse_args().run)))

@@ -14,6 +14,7 @@ import argparse
 import csv
 import io
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,7 +79,7 @@ def figures(audit: ExactAudit, base: ExactAudit) -> dict[str, float]:
 
 
 def read(sweep: Path, runs: Path | None, split: str) -> tuple[list[Run], list[str]]:
-    """The base and every finished run of the sweep, and the names of the runs that are missing.
+    """The base and every finished run of the sweep, and the method of each run that is missing.
 
     Raises InputError without any finished run.
     """
@@ -103,7 +104,7 @@ def read(sweep: Path, runs: Path | None, split: str) -> tuple[list[Run], list[st
         }
         own = figures(audit_of(kept, asked, temperature=temperature), base)
         found.append(Run(config.name, config.seed, own | cost))
-    return found, [f"{c.name}-seed{c.seed}" for c in configs if c not in done]
+    return found, [config.name for config in configs if config not in done]
 
 
 def table(runs: Sequence[Run]) -> str:
@@ -196,7 +197,7 @@ def into_page(path: Path, block: str) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sweep", type=Path)
     parser.add_argument("--runs", type=Path, help="folder of the runs; default: the sweep's")
     parser.add_argument("--split", default="audit", choices=("audit", "final"), help="default: %(default)s")
@@ -220,7 +221,8 @@ def block(runs: Sequence[Run], missing: Sequence[str], given: argparse.Namespace
     said = f"Split `{given.split}`, eps = 3/1024; mean [least, most] over seeds.\n\n{table(runs)}"
     if missing:
         planned = len(missing) + sum(run.seed is not None for run in runs)
-        said = f"**Rows missing** ({len(missing)} of {planned} runs): {', '.join(missing)}.\n\n{said}"
+        lacking = ", ".join(f"{method} {count}" for method, count in Counter(missing).items())
+        said = f"**Rows missing**, {len(missing)} of {planned} runs: {lacking}.\n\n{said}"
     for entry in given.bars:
         method, _, control = entry.partition(":")
         said += "\n" + bars(method, runs, against="grpo", control=control or None)
