@@ -11,8 +11,9 @@ import numpy as np
 from analysis.pass_at_k import pass_at_k
 from explore_rl.config.schema import Config
 from explore_rl.models import resolve_model
-from explore_rl.objectives.readouts import VALUE, logprob
+from explore_rl.objectives.readouts import VALUE
 from explore_rl.objectives.values import explained_variance
+from explore_rl.problems.loading import load_problems
 from explore_rl.rollout.seeds import hashed_seed
 from explore_rl.training.evaluation_sets import HELDOUT, EvaluationSet
 from explore_rl.training.metrics import of_audit, of_evaluation
@@ -181,6 +182,12 @@ def _row(rollout: Rollout, verdict: Verdict, one: EvaluationSet, step: int) -> d
     }
 
 
+def any_end(audit: Any) -> dict[str, Any]:
+    """pass@k whatever ends an answer, where answers end with a newline; nothing elsewhere."""
+    success = audit.success_any_end
+    return {} if success is None else {"any_end": {"pass@1": float(np.mean(success))}}
+
+
 class ExactAudits:
     """Exact audits against the base model: the learner scores every correct answer of the audit problems.
 
@@ -188,12 +195,13 @@ class ExactAudits:
     """
 
     def __init__(self, config: Config, means: Means):
-        from explore_rl.lab import exact, problems
+        from explore_rl.lab import exact, readings
 
         self.config = config
         self.means = means
         self.lab = exact
-        self.problems = problems.load(config.run.exact_problems)
+        self.readings = readings
+        self.problems = load_problems(config.run.exact_problems)
         self.pairs, self.index = exact.sequences(self.problems, means.tokenizer)
         self.base: Any = None
 
@@ -203,10 +211,10 @@ class ExactAudits:
         Support says, at each threshold, how much of the base's is preserved, lost and gained.
         """
         # Teacher forcing: every correct answer is scored as it stands.
-        sequences = [(np.array(prompt + answer, dtype=np.int32), len(prompt)) for prompt, answer in self.pairs]
-        read = self.means.read(sequences, (logprob(self.config.rollout.temperature),))
-        logprobs = [values.sum(dtype=np.float64) for (values,) in read]
-        now = self.lab.summarise(self.problems, self.index, logprobs=logprobs)
+        temperature = self.config.rollout.temperature
+        readouts = self.readings.readouts_for(self.problems, self.means.tokenizer, temperature=temperature)
+        values = self.means.read(self.readings.asked(self.pairs), readouts)
+        now = self.readings.audit_from(self.problems, self.index, pairs=self.pairs, values=values)
 
         # Before the first step the learner still is the base model.
         if self.base is None:
@@ -214,6 +222,7 @@ class ExactAudits:
         comparison = self.lab.compare(self.base, now)
         return {
             "pass_at_k": comparison["pass_at_k"]["tuned"],
+            **any_end(now),
             "regions": {name: region["mass"] for name, region in comparison["regions"]["tuned"].items()},
             "support": {unit: comparison["support"][unit] for unit in ("problem", "mode")},
             "support_by_region": comparison["support_by_region"],

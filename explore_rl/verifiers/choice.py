@@ -220,7 +220,9 @@ def _second_letter(rest: str, mark: str, *, options: dict[str, str | None]) -> b
     letter."""
     letters = "".join(options)
     # D: A and B
-    if mark.strip("( ") in (")", ".", ":", ").") and re.fullmatch(rf"(?:[{letters}],\s+)*[{letters}],?\s+and\s+[{letters}]", rest):
+    if mark.strip("( ") in (")", ".", ":", ").") and re.fullmatch(
+        rf"(?:[{letters}],\s+)*[{letters}],?\s+and\s+[{letters}]", rest
+    ):
         return False
     maybe = r"(?:(?:maybe|perhaps|possibly|probably|even|also|else|both|likely)\s+)"
     joined = re.match(
