@@ -14,6 +14,7 @@ import argparse
 import csv
 import io
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,7 +79,7 @@ def figures(audit: ExactAudit, base: ExactAudit) -> dict[str, float]:
 
 
 def read(sweep: Path, runs: Path | None, split: str) -> tuple[list[Run], list[str]]:
-    """The base and every finished run of the sweep, and the names of the runs that are missing.
+    """The base and every finished run of the sweep, and the method of each run that is missing.
 
     Raises InputError without any finished run.
     """
@@ -92,7 +93,7 @@ def read(sweep: Path, runs: Path | None, split: str) -> tuple[list[Run], list[st
     found = [Run("base", None, figures(base, base) | {"draws": 0, "completion_tokens": 0, "seconds": 0.0})]
     for config in done:
         folder = Path(config.run.output)
-        kept = folder / f"exact_{split}.json"
+        kept = folder / f"exact_on_{split}.json"
         if not kept.exists():
             audit_of(folder / "final", asked, temperature=temperature).save(kept)
         steps = RunFolder(folder).records("metrics.jsonl")
@@ -103,7 +104,7 @@ def read(sweep: Path, runs: Path | None, split: str) -> tuple[list[Run], list[st
         }
         own = figures(audit_of(kept, asked, temperature=temperature), base)
         found.append(Run(config.name, config.seed, own | cost))
-    return found, [f"{c.name}-seed{c.seed}" for c in configs if c not in done]
+    return found, [config.name for config in configs if config not in done]
 
 
 def table(runs: Sequence[Run]) -> str:
@@ -127,13 +128,14 @@ def bars(method: str, runs: Sequence[Run], *, against: str, control: str | None)
     if not own or not theirs:
         return f"- **{method}**: no run yet\n"
     gap = _least_gap([f["pass@1"] for f in own], [f["pass@1"] for f in theirs])
+    means = "one-sided 95 % bound of the difference" if min(len(own), len(theirs)) > 1 else "difference, one run:"
     least = {key: min(f[key] for f in own) for key in ("mode_srr@eps", "pass@1024", "left_out_reached", "pass@1")}
     most_lost = max(f["mode_S@eps"] for f in own)
     mean = float(np.mean([f["pass@1"] for f in theirs]))
     said = [
         (
             "A",
-            f"pass@1 at most .01 below {against}'s (one-sided 95 % bound of the difference {gap:+.3f})",
+            f"pass@1 at most .01 below {against}'s ({means} {gap:+.3f})",
             gap >= -0.01,
         ),
         ("A", f"SRR mode >= .98 in every seed (least {least['mode_srr@eps']:.3f})", least["mode_srr@eps"] >= 0.98),
@@ -163,7 +165,7 @@ def bars(method: str, runs: Sequence[Run], *, against: str, control: str | None)
         ("B", f"pass@1024 >= .99 (least {least['pass@1024']:.3f})", least["pass@1024"] >= 0.99),
     ]
     lines = [f"    - {bar}: {'met' if is_met else '**not met**'}: {what}\n" for bar, what, is_met in said]
-    return f"- **{method}** ({len(own)} seeds)\n" + "".join(lines)
+    return f"- **{method}**, runs: {len(own)}\n" + "".join(lines)
 
 
 def _least_gap(ours: Sequence[float], theirs: Sequence[float]) -> float:
@@ -196,7 +198,7 @@ def into_page(path: Path, block: str) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sweep", type=Path)
     parser.add_argument("--runs", type=Path, help="folder of the runs; default: the sweep's")
     parser.add_argument("--split", default="audit", choices=("audit", "final"), help="default: %(default)s")
@@ -220,7 +222,8 @@ def block(runs: Sequence[Run], missing: Sequence[str], given: argparse.Namespace
     said = f"Split `{given.split}`, eps = 3/1024; mean [least, most] over seeds.\n\n{table(runs)}"
     if missing:
         planned = len(missing) + sum(run.seed is not None for run in runs)
-        said = f"**Rows missing** ({len(missing)} of {planned} runs): {', '.join(missing)}.\n\n{said}"
+        lacking = ", ".join(f"{method} {count}" for method, count in Counter(missing).items())
+        said = f"**Rows missing**, {len(missing)} of {planned} runs: {lacking}.\n\n{said}"
     for entry in given.bars:
         method, _, control = entry.partition(":")
         said += "\n" + bars(method, runs, against="grpo", control=control or None)

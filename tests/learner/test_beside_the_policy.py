@@ -27,6 +27,7 @@ from learner_kit import (
 
 from analysis.errors import InputError
 from explore_rl.learner.messages import LearnerNeeds
+from explore_rl.learner.policy import DeepHead
 from explore_rl.objectives.readouts import VALUE, entropy, head, logprob
 from explore_rl.objectives.terms import LossTerm
 
@@ -109,8 +110,9 @@ def test_a_head_on_the_policy_learns_with_it(groups, tiny_model, tmp_path, ranks
     group.reset(config, LearnerNeeds(heads=("log_z", "other")))
     before = group.apply(weights)[0]
     [report] = group.update([rows], [BALANCE])
-    # By hand: the head is 0, so its gradient is the hidden state's times that of the loss by log Z.
+    # By hand: the head's last layer is 0, so its gradient is what goes into it times that of the loss by log Z.
     model = load_plain(tiny_model)
+    inner = DeepHead(96).inner
     loss, by_weight, by_bias = torch.zeros(()), torch.zeros(96), torch.zeros(())
     for row in rows:
         kept = torch.from_numpy(row.mask != 0)
@@ -119,7 +121,7 @@ def test_a_head_on_the_policy_learns_with_it(groups, tiny_model, tmp_path, ranks
         old = torch.from_numpy(row.columns["old_logprob"])[kept]
         part = 0.01 * BALANCE.function(logprobs, log_z, old, torch.zeros(len(log_z), dtype=torch.int64)).sum()
         (slope,) = torch.autograd.grad(part, log_z, retain_graph=True)
-        by_weight = by_weight + slope @ plain_hidden(model.model, row.tokens, row.prompt_length)[kept]
+        by_weight = by_weight + slope @ inner(plain_hidden(model.model, row.tokens, row.prompt_length)[kept])
         by_bias = by_bias + slope.sum()
         loss = loss + part
     loss.backward()
@@ -127,10 +129,12 @@ def test_a_head_on_the_policy_learns_with_it(groups, tiny_model, tmp_path, ranks
     after = group.apply(weights)[0]
     assert report.loss == pytest.approx(loss.item(), rel=1e-5)
     assert relative_error({name: before[name] - after[name] for name in before}, expected) < 1e-5
-    weight, bias = group.apply(head_weights, "log_z")[0]
+    *within, weight, bias = group.apply(head_weights, "log_z")[0]
+    for found, drawn in zip(within, inner.parameters(), strict=True):
+        np.testing.assert_allclose(found, drawn.detach().numpy(), rtol=1e-6)
     np.testing.assert_allclose(weight[0], -by_weight.detach().numpy(), rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(bias, [-by_bias.item()], rtol=1e-5)
-    assert all((w == 0).all() for w in group.apply(head_weights, "other")[0])
+    assert all((w == 0).all() for w in group.apply(head_weights, "other")[0][-2:])
     # What leaves the learner knows no heads.
     [(values, chosen)] = group.read(sequences_of(rows[:1]), (head("log_z"), logprob()))
     assert values.shape == chosen.shape and (values != 0).all()

@@ -40,11 +40,11 @@ def test_the_value_loss_by_hand(value, clip, loss, slope):
 
 def test_both_gradients_are_the_ones_by_hand():
     one = OneStep(Ppo(gamma=0.9, gae_lambda=0.5, whiten=False), UNIFORM)
-    one.learner.values.data[:] = torch.tensor([0.2, 0.4])
+    one.learner.values.data[:2] = torch.tensor([0.2, 0.4])
     update = one.step([drawn([0, 0], 1), drawn([1, 1], 0)])
     # Advantages are .43, .6 and -.02, -.4; returns .63, 1 and .18, 0.
     assert update.gradient[0] == pytest.approx([-0.081875, 0.030625, 0.025625, 0.025625], abs=1e-6)
-    assert one.learner.values.grad.tolist() == pytest.approx([-0.1025, -0.05], abs=1e-6)
+    assert one.learner.values.grad.tolist()[:2] == pytest.approx([-0.1025, -0.05], abs=1e-6)
     errors, returns = np.array([0.43, 0.6, -0.02, -0.4]), np.array([0.63, 1.0, 0.18, 0.0])
     assert one.metrics["explained_variance"] == pytest.approx(1 - errors.var() / returns.var())
 

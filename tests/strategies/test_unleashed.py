@@ -1,6 +1,5 @@
 """Detours and lift, alone and together: gradients by hand, what is tried, what is remembered, what stays as it was."""
 
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,17 +10,8 @@ from explore_rl.strategies.checks import check_strategy
 from explore_rl.strategies.methods.detours import DETOUR, Detours
 from explore_rl.strategies.methods.lift import Lift
 from explore_rl.testing import digits_config, run_steps
-from explore_rl.types import Group, Problem, Rollout
 
 UNIFORM = [[0.25] * 4] * 2
-
-
-def detour(tokens, reward):
-    """A detour from its first token on."""
-    sample = drawn(tokens, reward)
-    request = replace(sample.rollout.request, source=DETOUR, prefix_ids=tokens[:1], in_baseline=False)
-    sample.rollout = Rollout(request, sample.rollout.tokens, "text", "stop", logprobs=sample.rollout.logprobs)
-    return sample
 
 
 def test_the_gradient_of_lift_is_the_one_by_hand():
@@ -34,12 +24,10 @@ def test_the_gradient_of_lift_is_the_one_by_hand():
 
 
 def test_the_gradient_of_detours_is_the_one_by_hand():
-    strategy = Detours(coefficient=0.3)
-    one = OneStep(strategy, UNIFORM)
-    samples = [detour([2, 0], 1), detour([3, 3], 0)]
-    strategy.inject([Group(Problem("p", "0", None, "none"), samples)], SimpleNamespace(metrics={}))
-    update = one.step(samples)
-    # Of the right one alone, its given token too: -.15 (e_2 - p) and -.15 (e_0 - p).
+    one = OneStep(Detours(coefficient=0.3), UNIFORM)
+    detour = drawn([2, 0], 1)
+    detour.terms = {"detours": 0.3}
+    update = one.step([detour])
     assert update.gradient[0] == pytest.approx([0.0375, 0.0375, -0.1125, 0.0375], abs=1e-6)
     assert update.gradient[1] == pytest.approx([-0.1125, 0.0375, 0.0375, 0.0375], abs=1e-6)
 
@@ -54,19 +42,26 @@ def test_what_is_drawn_least_is_tried_most(rarity):
     assert (q[5] / q[3], q[5] / q[4]) == pytest.approx((4**rarity, 2**rarity))
 
 
-def test_draws_and_what_they_are_worth_stay_as_they_were(tmp_path):
+def test_a_right_detour_differs_by_a_token_and_the_draws_stay_as_they_were(tmp_path):
     plain = run_steps(tmp_path / "plain", config=digits_config("run.steps=2"))
-    both = run_steps(
-        tmp_path / "both", [Detours(per_group=20, rarity=0.0), Lift()], config=digits_config("run.steps=2")
-    )
+    strategies = [Detours(per_group=64, rarity=0.0), Lift()]
+    both = run_steps(tmp_path / "both", strategies, config=digits_config("run.steps=2"))
     ours, theirs = both.samples(0), plain.samples(0)
     own = [sample for sample in ours if sample["source"] == "policy"]
     assert [(s["text"], s["advantage"]) for s in own] == [(s["text"], s["advantage"]) for s in theirs]
     found = [sample for sample in ours if sample["source"] == DETOUR]
-    assert len(found) == 20 * len({s["group"] for s in theirs})
-    right = [sample for sample in found if sample["verdict"] == "correct"]
-    assert right and {sample["reward"] for sample in found} == {1.0, None}
-    assert both.metrics[0]["detours/right"] == len(right)
+    assert found and both.metrics[0]["detours/right"] == len(found)
+    for detour in found:
+        draws = [s["tokens"] for s in own if s["group"] == detour["group"]]
+        assert min(sum(a != b for a, b in zip(detour["tokens"], d, strict=True)) for d in draws) <= 1
+        assert detour["verdict"] == "correct" and not detour["in_baseline"]
+    # Every token that was drawn or tried is counted.
+    groups = len({s["group"] for s in theirs})
+    assert (
+        sum(strategies[0].seen)
+        == sum(len(s["tokens"]) for step in (0, 1) for s in both.samples(step) if s["source"] == "policy")
+        + 2 * 64 * groups
+    )
 
 
 def test_lift_shows_the_least_likely_of_what_was_right_and_never_two_of_a_mode(tmp_path):

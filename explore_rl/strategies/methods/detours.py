@@ -6,9 +6,9 @@ with a normaliser of its own), state (the counts). It is our own.
 A detour is a draw of the group with another token at a place t ~ U{0..T-1}; all else stays. Which token, is drawn with
 probability
 
-    q(v) = (1 + n_v)^-rarity / sum_u (1 + n_u)^-rarity        n_v: how often the run's draws had v so far
+    q(v) = (1 + n_v)^-rarity / sum_u (1 + n_u)^-rarity        n_v: how often v was drawn or tried so far
 
-over the vocabulary without special tokens: what the policy says least is tried most. So a completion that needs a token
+over the vocabulary without special tokens: what was met least is tried most. So a completion that needs a token
 of probability 1e-9 is met once in some hundred detours, not once in 1e9 draws. A detour costs no draw and a verdict.
 A wrong one is dropped; a right one was found, and is learnt from.
 """
@@ -34,7 +34,7 @@ class Detours(Strategy):
     """Verifies draws with one token changed.
 
     per_group: how many a group gets.
-    rarity: how strongly a token that is drawn less is preferred; 0: all are as likely.
+    rarity: how strongly a token that was met less is preferred; 0: all are as likely.
     coefficient: of the loss of those that are right.
     """
 
@@ -47,7 +47,7 @@ class Detours(Strategy):
         self.per_group = parameters.whole("per_group", per_group, least=0)
         self.rarity = parameters.number("rarity", rarity, least=0)
         self.coefficient = parameters.number("coefficient", coefficient, least=0)
-        self.seen = np.zeros(0, dtype=np.int64)  # of each token, how often it was drawn
+        self.seen = np.zeros(0, dtype=np.int64)  # of each token, how often it was drawn or tried
 
     def terms(self, config: Config) -> list[LossTerm]:
         name = self.term_name("detours")
@@ -61,7 +61,9 @@ class Detours(Strategy):
         for group, rollouts in zip(groups, drawn, strict=True):
             for place in context.rng.integers(len(rollouts), size=self.per_group if rollouts else 0):
                 tokens = rollouts[place].tokens.copy()
-                tokens[context.rng.integers(len(tokens))] = context.rng.choice(len(chance), p=chance)
+                tried = context.rng.choice(len(chance), p=chance)
+                self.seen[tried] += 1
+                tokens[context.rng.integers(len(tokens))] = tried
                 text = tokenizer.decode(tokens, skip_special_tokens=True)
                 changed.append(
                     (group, given(rollouts[place].request, tokens=tokens, text=text, source=DETOUR, in_baseline=False))
