@@ -57,6 +57,7 @@ SETTINGS = {
     "mode_partition": ("algorithm.group_size=16", "run.steps=4"),  # successes of several modes
     "rlep": ("run.steps=4",),
     "ucpo": ("algorithm.group_size=16",),
+    "mara": ("algorithm.group_size=16",),
     "kl in the loss": KL,
     "kl in the reward": (*KL, "algorithm.kl_place=reward"),
     "entropy": ("algorithm.entropy_coefficient=0.125",),
