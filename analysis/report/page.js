@@ -162,7 +162,7 @@ function tiles(list) {
 
 function picture(part) {
   const link = make("a", { href: part.picture, download: "tree.svg" }, make("img", { src: part.picture, alt: part.caption, style: "width: 100%; background: white" }));
-  return make("figure", { class: "wide" }, link, make("figcaption", {}, part.caption));
+  return make("figure", { class: "w12" }, link, make("figcaption", {}, part.caption));
 }
 
 function warnings(lines) {

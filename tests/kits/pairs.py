@@ -27,6 +27,7 @@ ON = {
     "reinforce_pp": {"baseline": "group"},
     "soft_overlong": {"buffer": 1},
     "trace_injection": {"statistics": "on_policy"},
+    "uft": {"rate": 0.5},
     "rl_plus": {"statistics": "on_policy"},
     "srft": {"statistics": "on_policy"},
     "relift": {"size": 1},
