@@ -13,6 +13,7 @@ from explore_rl.strategies.methods.bread import Bread
 from explore_rl.strategies.methods.curriculum import Curriculum
 from explore_rl.strategies.methods.hints import Hints
 from explore_rl.strategies.methods.mentor import Mentor
+from explore_rl.strategies.methods.pope import Pope
 from explore_rl.strategies.methods.prefix_rft import PrefixRft
 from explore_rl.strategies.methods.prefix_rl import PrefixRL
 from explore_rl.strategies.methods.rep_exp import RepExp
@@ -76,6 +77,18 @@ def test_a_prefix(strategy, rows, answers, trace, expected):
     update = one.play(answers, right="2")
     assert update.gradient[: len(rows)] == pytest.approx(np.array(expected), abs=1e-6)
     assert not update.gradient[len(rows) :].any()
+
+
+def test_pope():
+    """A problem whose draws all failed goes on from a given token the next time; one that was solved does not."""
+    strategy = Pope(low=0.4, high=0.4, rate=1.0)
+    one = OneStep(strategy, [EVEN, EVEN], OF_TWO, [problem(trace="02")])
+    assert not one.play(["11", "11"], right="2").gradient.any() and strategy.rates.shares == {"p0": 0.0}
+    update = one.play(["2", "1"], right="2")
+    assert update.gradient[:2] == pytest.approx(np.array([[0] * 4, [0, 0.25, -0.25, 0]]), abs=1e-6)
+    strategy.rates.shares = {"p0": 0.5}
+    assert one.play(["2", "1"], right="2").gradient[0] == pytest.approx([0, 0.25, -0.25, 0], abs=0.2)
+    assert one.metrics["groups"] == 0
 
 
 def test_srft():

@@ -47,7 +47,7 @@ class Uft(FromTraces):
     def check(self, config: Config, problems: list[Problem], others: list[Strategy]) -> None:
         super().check(config, problems, others)
         for other in others:
-            if other.name in ("prefix_rl", "prefix_rft"):
+            if other.name in ("prefix_rl", "prefix_rft", "pope"):
                 raise InputError(f"strategies: uft: {other.name} gives draws their beginning too; choose one of them")
 
     def terms(self, config: Config) -> list[LossTerm]:
