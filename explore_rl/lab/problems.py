@@ -59,7 +59,7 @@ def load(name: str) -> list[Problem]:
     ('countdown', ['numbers', 'target'], 3)
     """
     family, options = names.parse(name)
-    if not names.is_laboratory(name) or family not in FAMILIES:
+    if not name.startswith(names.PREFIX) or family not in FAMILIES:
         known = ", ".join(names.PREFIX + known for known in FAMILIES)
         raise InputError(f"{name}: unknown laboratory problems; known: {known}, each with ?level=..&split=..&size=..")
     # Level and split name the pool.

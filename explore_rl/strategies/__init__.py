@@ -62,6 +62,8 @@ STRATEGIES = {
     "mentor": "explore_rl.strategies.methods.mentor:Mentor",
     "pope": "explore_rl.strategies.methods.pope:Pope",
     "curriculum": "explore_rl.strategies.methods.curriculum:Curriculum",
+    "detours": "explore_rl.strategies.methods.detours:Detours",
+    "lift": "explore_rl.strategies.methods.lift:Lift",
 }
 
 

@@ -201,9 +201,10 @@ def of_updates(reports: list[UpdateReport]) -> dict[str, float]:
 
 
 def of_evaluation(evaluation: dict[str, Any]) -> dict[str, float]:
-    """NAME/pass@k of the set, and NAME/BENCHMARK/pass@k where it holds several benchmarks."""
+    """NAME/pass@k of the set, NAME/BENCHMARK/pass@k where it holds several, and a critic's figures on it."""
     of_set = evaluation.get("set", "heldout")
-    figures = {f"{of_set}/{name}": value for name, value in evaluation.items() if name.startswith("pass@")}
+    shown = ("pass@", "explained_variance")
+    figures = {f"{of_set}/{name}": value for name, value in evaluation.items() if name.startswith(shown)}
     for benchmark, passes in evaluation.get("benchmarks", {}).items():
         figures |= {f"{of_set}/{benchmark}/{name}": value for name, value in passes.items()}
     return figures
