@@ -28,6 +28,7 @@ ON = {
     "soft_overlong": {"buffer": 1},
     "trace_injection": {"statistics": "on_policy"},
     "uft": {"rate": 0.5},
+    "pope": {"hard": 0.4, "rate": 1.0},
     "rl_plus": {"statistics": "on_policy"},
     "srft": {"statistics": "on_policy"},
     "relift": {"size": 1},
@@ -57,7 +58,6 @@ SETTINGS = {
     "rlpr": ("algorithm.divide_by_std=null", "algorithm.advantage=rloo", "rollout.max_new_tokens=4"),  # room behind it
     "mode_partition": ("algorithm.group_size=16", "run.steps=4"),  # successes of several modes
     "rlep": ("run.steps=4",),
-    "pope": ("run.steps=4",),  # a problem has to fail and to come again
     "ucpo": ("algorithm.group_size=16",),
     "mara": ("algorithm.group_size=16",),
     "kl in the loss": KL,

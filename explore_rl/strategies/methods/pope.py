@@ -1,7 +1,7 @@
 """POPE, oracle prefixes (arXiv 2601.18779): problems that no draw has solved are explored from a known beginning as well.
 
-Acts at: plan (which groups begin with a prefix), keep (what was solved), state. A problem is hard if none of the draws
-at its own prompt was right when it was met last. Of the groups of hard problems the share `rate` begin, all their
+Acts at: plan (which groups begin with a prefix), keep (what was solved), state. A problem is hard if, when it was met
+last, at most the share `hard` of the draws at its own prompt was right: none, if nothing else is said. Of the groups of hard problems the share `rate` begin, all their
 draws, with the first L tokens of a trace, L = floor(l T), l ~ U(low, high); the others, and those of problems that were
 solved or are new, begin at the beginning. The oracle's tokens are given and have no gradient.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from explore_rl.strategies import parameters
 from explore_rl.strategies.base import StepContext, Trial
 from explore_rl.strategies.methods.prefix_rl import PrefixRL
 from explore_rl.strategies.solve_rates import SolveRates
@@ -19,6 +20,7 @@ from explore_rl.types import Group
 class Pope(PrefixRL):
     """Gives some groups of hard problems the beginning of a solution.
 
+    hard: share of right draws up to which a problem is hard.
     low, high: bounds of the share of a trace that is given.
     rate, traces, which, regions, leave_out: see `trace_options.FromTraces`; rate 0: GRPO, which keeps what was solved.
     """
@@ -26,12 +28,13 @@ class Pope(PrefixRL):
     name = "pope"
     trial = Trial(off={"rate": 0.0})
 
-    def __init__(self, *, low: float = 0.2, high: float = 0.5, rate: float = 0.5, **options):
+    def __init__(self, *, hard: float = 0.0, low: float = 0.2, high: float = 0.5, rate: float = 0.5, **options):
         super().__init__(low=low, high=high, rate=rate, **options)
+        self.hard = parameters.share("hard", hard)
         self.rates = SolveRates()
 
     def may_begin(self, group: Group, context: StepContext) -> bool:
-        return self.rates.shares.get(group.problem.id) == 0
+        return self.rates.shares.get(group.problem.id, 1.0) <= self.hard
 
     def keep(self, groups: list[Group], context: StepContext) -> tuple[list[Group], int]:
         self.rates.note(groups)
