@@ -58,6 +58,7 @@ SETTINGS = {
     "rlpr": ("algorithm.divide_by_std=null", "algorithm.advantage=rloo", "rollout.max_new_tokens=4"),  # room behind it
     "mode_partition": ("algorithm.group_size=16", "run.steps=4"),  # successes of several modes
     "rlep": ("run.steps=4",),
+    "pope": ("run.steps=4",),  # a problem has to fail and to come again
     "ucpo": ("algorithm.group_size=16",),
     "mara": ("algorithm.group_size=16",),
     "kl in the loss": KL,

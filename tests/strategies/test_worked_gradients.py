@@ -23,6 +23,7 @@ from explore_rl.strategies.methods.soft_judge import SoftJudge
 from explore_rl.strategies.methods.srft import Srft
 from explore_rl.strategies.methods.uft import Uft
 from explore_rl.strategies.replay import Kept
+from explore_rl.testing import digits_config, run_steps
 
 EVEN = [0.25] * 4
 DR_GRPO = ("algorithm.advantage=dr_grpo",)
@@ -122,6 +123,23 @@ def test_mentor():
     assert one.metrics["limit"] == strategy.limit == 1.5  # the entropies are below the least
     with pytest.raises(InputError, match="no engine mixes an expert in"):
         OneStep(Mentor(), [EVEN])
+
+
+def test_a_run_learns_from_what_a_judge_says_alone(tmp_path):
+    """The judge is never sure: .7 of what is right, .2 of what is wrong. Nobody else is asked for a reward."""
+
+    def says(body):
+        total, _, answer = body["messages"][0]["content"].partition("=")
+        return of_probability(0.7 if answer.isdigit() and sum(map(int, answer)) == int(total) else 0.2)
+
+    server = Server([says])
+    judge = SoftJudge(judge={"url": server.url, "model": "judge", "template": "{question}{response}"})
+    config = digits_config("run.steps=12", "learner.learning_rate=30.0", "algorithm.importance_cap=null")
+    outcome = run_steps(tmp_path, [judge], config=config)
+    right = [np.mean([s["verdict"] == "correct" for s in outcome.samples(step)]) for step in range(12)]
+    assert np.mean(right[:2]) < 0.25 and np.mean(right[-3:]) > 0.6, right
+    server.http.shutdown()
+    server.http.server_close()
 
 
 def test_rlep():
