@@ -55,7 +55,13 @@ SETTINGS = {
     "mixture_policy": EXACT,
     "prorl": (*KL, "learner.optimizer=adamw", "learner.learning_rate=0.1"),
     "reinforce_pp": ("algorithm.advantage=rloo",),
-    "rlpr": ("algorithm.divide_by_std=null", "algorithm.advantage=rloo", "rollout.max_new_tokens=4"),  # room behind it
+    # room behind the marker, and successes all the same
+    "rlpr": (
+        "algorithm.divide_by_std=null",
+        "algorithm.advantage=rloo",
+        "algorithm.group_size=16",
+        "rollout.max_new_tokens=4",
+    ),
     "mode_partition": ("algorithm.group_size=16", "run.steps=4"),  # successes of several modes
     "rlep": ("run.steps=4",),
     "pope": ("run.steps=4",),  # a problem has to fail and to come again
