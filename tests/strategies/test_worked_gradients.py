@@ -24,6 +24,7 @@ from explore_rl.strategies.methods.srft import Srft
 from explore_rl.strategies.methods.uft import Uft
 from explore_rl.strategies.replay import Kept
 from explore_rl.testing import digits_config, run_steps
+from explore_rl.types import Status, Verdict
 
 EVEN = [0.25] * 4
 DR_GRPO = ("algorithm.advantage=dr_grpo",)
@@ -127,19 +128,16 @@ def test_mentor():
 
 def test_a_run_learns_from_what_a_judge_says_alone(tmp_path):
     """The judge is never sure: .7 of what is right, .2 of what is wrong. Nobody else is asked for a reward."""
-
-    def says(body):
-        total, _, answer = body["messages"][0]["content"].partition("=")
-        return of_probability(0.7 if answer.isdigit() and sum(map(int, answer)) == int(total) else 0.2)
-
-    server = Server([says])
-    judge = SoftJudge(judge={"url": server.url, "model": "judge", "template": "{question}{response}"})
-    config = digits_config("run.steps=12", "learner.learning_rate=30.0", "algorithm.importance_cap=null")
-    outcome = run_steps(tmp_path, [judge], config=config)
-    right = [np.mean([s["verdict"] == "correct" for s in outcome.samples(step)]) for step in range(12)]
+    strategy = SoftJudge(judge={"url": "http://127.0.0.1:1/v1", "model": "judge"})
+    strategy.judge = lambda text, asked, truncated: Verdict(Status.CORRECT, [0.2, 0.7][is_right(text, asked.answer)])
+    config = digits_config("run.steps=8", "learner.learning_rate=30.0", "algorithm.importance_cap=null")
+    outcome = run_steps(tmp_path, [strategy], config=config)
+    right = [np.mean([s["verdict"] == "correct" for s in outcome.samples(step)]) for step in range(8)]
     assert np.mean(right[:2]) < 0.25 and np.mean(right[-3:]) > 0.6, right
-    server.http.shutdown()
-    server.http.server_close()
+
+
+def is_right(text, total):
+    return text.isdigit() and sum(map(int, text)) == total
 
 
 def test_rlep():
