@@ -3,6 +3,7 @@ data."""
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,16 @@ def exact_sections(exact: dict, colours: dict[str, str]) -> list[dict]:
             ],
         )
     ]
+    if exact.get("tree"):
+        out.append(
+            section(
+                "exact-tree",
+                "The search tree of one problem",
+                "What each model would write, branch by branch: every correct answer, the likeliest wrong ones, and "
+                "what is left over. Of the audit problems with few answers, the one that training has changed most.",
+                [exact_tree(exact["tree"])],
+            )
+        )
     parts = [
         exact_ladder(exact, colours, unit=unit, key="shrunk", word="lost"),
         exact_ladder(exact, colours, unit=unit, key="expanded", word="gained"),
@@ -98,6 +109,12 @@ def exact_sections(exact: dict, colours: dict[str, str]) -> list[dict]:
         )
     )
     return [s for s in out if s["parts"]]
+
+
+def exact_tree(tree: dict) -> dict[str, Any]:
+    """A picture, as the page shows it without reading it: an SVG in an image runs nothing."""
+    data = base64.b64encode(tree["svg"].encode()).decode()
+    return {"picture": f"data:image/svg+xml;base64,{data}", "caption": f"Search tree of {tree['problem']}"}
 
 
 def exact_table(exact: dict, which: str) -> dict[str, Any] | None:

@@ -160,6 +160,11 @@ function tiles(list) {
     make("div", { class: "value" }, tile.value), make("div", { class: "note" }, tile.note || ""))));
 }
 
+function picture(part) {
+  const link = make("a", { href: part.picture, download: "tree.svg" }, make("img", { src: part.picture, alt: part.caption, style: "width: 100%; background: white" }));
+  return make("figure", { class: "w12" }, link, make("figcaption", {}, part.caption));
+}
+
 function warnings(lines) {
   const list = (some) => make("ul", {}, ...some.map((line) => make("li", {}, line)));
   const box = make("div", { class: "warnings", role: "note" }, make("strong", {}, "Before you read on"), list(lines.slice(0, 6)));
@@ -182,7 +187,7 @@ function show(index) {
   if (data.warnings.length) main.append(warnings(data.warnings));
   for (const section of page.sections) {
     const grid = make("div", { class: "grid" });
-    for (const part of section.parts) grid.append(part.spec ? figure(part) : table(part));
+    for (const part of section.parts) grid.append(part.spec ? figure(part) : part.picture ? picture(part) : table(part));
     const lead = section.lead ? make("p", { class: "lead" }, ...explained(section.lead)) : null;
     const terms = section.terms.length ? make("p", { class: "glossary" },
       ...section.terms.flatMap(([term, meaning], i) => [i ? "; " : "", make("b", {}, term), ` ${meaning}`]), ".") : null;

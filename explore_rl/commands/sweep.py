@@ -51,9 +51,15 @@ Finished runs are not run again and stopped ones are resumed: after a kill, give
 def run(args: argparse.Namespace) -> int:
     talk()
     from explore_rl.experiments.sweeps import load_sweep, run_sweep
+    from explore_rl.lab.names import is_final
 
     if args.parallel < 1:
         raise InputError(f"--parallel={args.parallel}: expected at least 1")
+    if is_final(args.problems):
+        raise InputError(
+            f"--problems={args.problems}: the split final is kept for the last audit, which no sweep may see"
+            " (explore-rl lab exact MODEL --split final); use audit"
+        )
     sweep = load_sweep(args.sweep, args.overrides, seeds=args.seeds, output=args.output)
     if args.check:
         from explore_rl.experiments.sweeps import check_runs, finished

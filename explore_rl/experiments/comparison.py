@@ -16,10 +16,13 @@ from analysis.pair import DEFAULTS
 from analysis.report import write_comparison
 from explore_rl.config.loading import load_config
 from explore_rl.config.schema import Config
-from explore_rl.experiments import board
+from explore_rl.experiments import board, tree_figure
 from explore_rl.experiments.pooling import differences, differing, method_names
 from explore_rl.experiments.training_curves import differing_settings, training_curves
+from explore_rl.lab.audits import audit_of
+from explore_rl.lab.problems import load as load_lab_problems
 from explore_rl.learner.messages import POLICY_ALONE
+from explore_rl.models import resolve_model
 from explore_rl.problems import load_problems
 from explore_rl.rollout.engines import Engines
 from explore_rl.rollout.sampling import SamplingSettings, at_least_1, engines, sample
@@ -181,6 +184,7 @@ class Comparison:
         if board.is_laboratory(configs[folders[0]]):
             exact = board.build(folders, methods=names)
             board.write(exact, self.output)
+            exact["tree"] = self._tree(configs, names)
             document["exact"] = exact
             print(f"\nexact, on {exact['settings']['problems']}, support at eps = {board.EPS:.4f}:\n")
             print(board.text_table(exact))
@@ -193,6 +197,22 @@ class Comparison:
         for name, method in document["methods"].items():
             print(f"  {name}: {method['verdict'][POOLED]['verdict']}")
         return document
+
+    def _tree(self, configs: dict[Path, Config], names: dict[Path, str]) -> dict[str, Any] | None:
+        """The search tree of one problem under the base and each method's first run."""
+        first: dict[str, Path] = {}
+        for folder in configs:
+            first.setdefault(names[folder], folder)
+        config = next(iter(configs.values()))
+        asked = load_lab_problems(config.run.exact_problems)
+        temperature = config.rollout.temperature
+        base = resolve_model(config.model.path)
+        tuned = board.final_audit(next(reversed(first.values())), asked, temperature=temperature)
+        place = tree_figure.telling(asked, audit_of(base, asked, temperature=temperature), tuned)
+        if place is None:
+            return None
+        models = {"base": Path(base)} | {name: folder / "final" for name, folder in first.items()}
+        return tree_figure.draw(asked[place], models, self.output / "figures")
 
 
 def _is_more_than_the_method(configs: dict[Path, Config]) -> bool:

@@ -18,12 +18,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from vllm import LLM, SamplingParams
 from vllm.sampling_params import RequestOutputKind
-from vllm.v1.sample.logits_processor import BatchUpdate, LogitsProcessor, process_dict_updates
+from vllm.v1.sample.logits_processor.builtin import process_dict_updates
+from vllm.v1.sample.logits_processor.interface import BatchUpdate, LogitsProcessor
 
 from explore_rl.models import resolve_model
 from explore_rl.rollout.mixing import mix
@@ -97,8 +98,9 @@ class Expert:
     """
 
     def __init__(self, config: VllmConfig):
-        said = dict((config.additional_config or {})["expert"])
-        heard = self.heard = {}
+        said: dict[str, Any] = cast(dict[str, Any], config.additional_config)["expert"]
+        heard: dict[int, torch.Tensor] = {}
+        self.heard = heard
 
         class Listener(_Listener):
             def hear(self, place: int, logits: torch.Tensor) -> None:
@@ -117,7 +119,8 @@ class Expert:
             "seed": 0,
             "logits_processors": [Listener],
         }
-        self.llm = LLM(**(settings | said | {"model": str(resolve_model(said["model"]))}))
+        model: Any = {"model": str(resolve_model(said["model"]))}
+        self.llm = LLM(**(settings | said | model))
 
     def logits(self, sequences: list[list[int]]) -> torch.Tensor:
         """Of the token after each sequence, [n, V]."""

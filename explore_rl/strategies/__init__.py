@@ -60,6 +60,7 @@ STRATEGIES = {
     "polychromic": "explore_rl.strategies.methods.polychromic:Polychromic",
     "alpha_dpg": "explore_rl.strategies.methods.alpha_dpg:AlphaDpg",
     "mentor": "explore_rl.strategies.methods.mentor:Mentor",
+    "pope": "explore_rl.strategies.methods.pope:Pope",
     "curriculum": "explore_rl.strategies.methods.curriculum:Curriculum",
     "detours": "explore_rl.strategies.methods.detours:Detours",
     "lift": "explore_rl.strategies.methods.lift:Lift",

@@ -186,6 +186,8 @@ def test_a_comparison_shows_methods_pairs_and_exact_figures(browser, pair, tmp_p
         "training-reward-mean",
     ]
     assert {name: drawn(page, name) for name in names if drawn(page, name) < 1} == {}
+    loaded = page.locator("#exact-tree img").evaluate("image => image.complete && image.naturalWidth > 0")
+    assert loaded and page.locator("#exact-tree a").get_attribute("download") == "tree.svg"
     for width, scheme in ((1280, "light"), (390, "dark")):
         assert faults_at(page, width, scheme) == [], (width, scheme)
     assert page.locator("section").first.get_attribute("id") == "settings"  # more than the method differs

@@ -1,7 +1,7 @@
 """Updates on a batch that a test writes down: no draws; all else is what a run does, over a table of logits.
 
-A prompt is one token, 0 or 1, and a position of the completion is a row of the table, the rows of prompt 1 after those
-of prompt 0: what was drawn before does not matter.
+A prompt is one token, and a position of the completion is a row of the table, the rows of one prompt after those of
+another: what was drawn before does not matter.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ def drawn(tokens, reward, group=0):
 class OneStep:
     """Steps of one strategy.
 
-    probabilities: [positions, vocabulary], of the policy and of the base at the start, after either prompt.
-    problems: that are trained on.
+    probabilities: [positions, vocabulary], of the policy and of the base at the start, after every prompt.
+    problems: that are trained on; without any the prompt is 0.
     """
 
     strategy: Strategy
@@ -52,8 +52,9 @@ class OneStep:
     def __post_init__(self):
         self.config = digits_config(*SETTINGS, *self.settings)
         positions, vocabulary = np.shape(self.probabilities)
-        table = LogitTable.by_position([(0,), (1,)], positions=positions, vocabulary=vocabulary)
-        table.logits[:] = np.log(self.probabilities * 2)
+        prompts = sorted({(0,), *((int(problem.prompt),) for problem in self.problems)})
+        table = LogitTable.by_position(prompts, positions=positions, vocabulary=vocabulary)
+        table.logits[:] = np.log([*self.probabilities] * len(prompts))
         self.every = together.assemble([self.strategy], self.config)
         together.check(self.every, self.config, problems=self.problems)
         self.needs = needs_of(self.every, self.config)

@@ -27,18 +27,23 @@ ON = {
     "reinforce_pp": {"baseline": "group"},
     "soft_overlong": {"buffer": 1},
     "trace_injection": {"statistics": "on_policy"},
+    "uft": {"rate": 0.5},
+    "pope": {"hard": 0.4, "rate": 1.0},
     "rl_plus": {"statistics": "on_policy"},
     "srft": {"statistics": "on_policy"},
     "relift": {"size": 1},
     "rlpr": {"marker": "2", "filter": 0.0, "share": 0.5},
     "soft_judge": {"judge": {"url": JUDGE.url, "model": "judge"}, "share": 0.5},
-    # short of the whole solution, so that something is left to fail for another one
-    "bread": {"branches": 1, "attempts": 1},
-    "hints": {"draws": 1, "tiers": [0.4]},
-    "prefix_rft": {"low": 0.4, "high": 0.4, "final": 0.4},
     "simko": {"alpha": 0.2, "penalty": 1.5, "quantile": 0.5},
     "flow_rl": {"beta": 2.0},
 }
+# Of rescues beside each other: short of the whole solution, in small groups, so that one leaves failures to the other.
+SHORT = {
+    "bread": {"branches": 1, "attempts": 1},
+    "hints": {"draws": 1, "tiers": [0.4]},
+    "prefix_rft": {"low": 0.4, "high": 0.4, "final": 0.4},
+}
+SMALL = "algorithm.group_size=2"
 OFF = {
     "pba": {"coefficient": 0.0},
     "trace_injection": {"rate": 0.0},
@@ -53,10 +58,18 @@ SETTINGS = {
     "mixture_policy": EXACT,
     "prorl": (*KL, "learner.optimizer=adamw", "learner.learning_rate=0.1"),
     "reinforce_pp": ("algorithm.advantage=rloo",),
-    "rlpr": ("algorithm.divide_by_std=null", "algorithm.advantage=rloo", "rollout.max_new_tokens=4"),  # room behind it
+    # room behind the marker, and successes all the same
+    "rlpr": (
+        "algorithm.divide_by_std=null",
+        "algorithm.advantage=rloo",
+        "algorithm.group_size=16",
+        "rollout.max_new_tokens=4",
+    ),
     "mode_partition": ("algorithm.group_size=16", "run.steps=4"),  # successes of several modes
     "rlep": ("run.steps=4",),
+    "pope": ("run.steps=4",),  # a problem has to fail and to come again
     "ucpo": ("algorithm.group_size=16",),
+    "mara": ("algorithm.group_size=16",),
     "kl in the loss": KL,
     "kl in the reward": (*KL, "algorithm.kl_place=reward"),
     "entropy": ("algorithm.entropy_coefficient=0.125",),
@@ -70,12 +83,12 @@ ONE_SIDED = ("witness_floor",)  # acts where something has fallen, and in so few
 NAMES = (*strategies.STRATEGIES, *BUILTIN)
 
 
-def made(names, off=()):
+def made(names, off=(), *, short=False):
     """New instances, in this order; those of `off` switched off."""
     listed = []
     for name in (n for n in names if n not in BUILTIN):
         kind = strategies.class_of(name)
-        options = {**kind.trial.on, **ON.get(name, {})}
+        options = {**kind.trial.on, **ON.get(name, {}), **(SHORT.get(name, {}) if short else {})}
         listed.append(
             {"name": name, **options, **({**(kind.trial.off or {}), **OFF.get(name, {})} if name in off else {})}
         )
@@ -86,8 +99,7 @@ def settings_of(names):
     settings = [setting for name in sorted(names) for setting in SETTINGS.get(name, ())]
     if "rs_grpo" in names:  # which makes the advantages, and refuses a setting that says so
         settings = [setting for setting in settings if not setting.startswith("algorithm.advantage=")]
-    if set(names) <= set(RESCUES) and len(names) == 2:  # small groups, so that one's help leaves failures to the other
-        settings += ["algorithm.group_size=2"]
+    settings += [SMALL] if set(names) <= set(RESCUES) else []
     settings += SETTINGS["engine_correction"] if "engine_correction" in names else ("algorithm.importance_cap=null",)
     return (f"run.steps={STEPS}", *settings)
 
@@ -127,7 +139,7 @@ def table_of(names, settings, *, changes, off=()):
     config = digits_config(*settings)
     table = changed_table(changes, config)
     with tempfile.TemporaryDirectory() as folder:
-        outcome = run_steps(folder, made(names, off), config=config, table=table)
+        outcome = run_steps(folder, made(names, off, short=SMALL in settings), config=config, table=table)
     assert all(update.report.finite for update in outcome.updates)
     return outcome.table, max(float(np.abs(update.gradient).max()) for update in outcome.updates)
 

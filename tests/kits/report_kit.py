@@ -89,4 +89,11 @@ def exact_section():
         {"method": "grpo", "seed": seed, "steps": [{"step": step, "support": {"mode": ladder}} for step in (0, 10)]}
         for seed in (0, 1)
     ]
-    return {"rows": rows, "runs": runs, "training": training, "settings": {"eps": 0.003}}
+    picture = '<svg xmlns="http://www.w3.org/2000/svg" width="40" height="20"><text y="15">5-2</text></svg>'
+    return {
+        "tree": {"problem": "5 2=3:", "svg": picture},
+        "rows": rows,
+        "runs": runs,
+        "training": training,
+        "settings": {"eps": 0.003},
+    }

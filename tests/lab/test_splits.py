@@ -3,6 +3,7 @@
 import pytest
 
 from analysis.errors import InputError
+from explore_rl.cli import main
 from explore_rl.config.loading import load_config
 from explore_rl.config.recipes import folder
 from explore_rl.lab import names
@@ -27,6 +28,11 @@ def test_final_follows_the_problems_that_serve_evaluation_and_meets_no_other_spl
 def test_a_run_that_would_see_final_is_refused(key):
     with pytest.raises(InputError, match=f"{key}.*final"):
         load_config("lab/grpo", [f"{key}={FINAL}&size=5"])
+
+
+def test_a_sweep_whose_report_would_see_final_is_refused(capsys):
+    assert main(["sweep", "lab/families", "--check", "--problems", FINAL]) == 2
+    assert "kept for the last audit" in capsys.readouterr().err
 
 
 def test_no_recipe_names_final():

@@ -13,6 +13,7 @@ from explore_rl.strategies.methods.bread import Bread
 from explore_rl.strategies.methods.curriculum import Curriculum
 from explore_rl.strategies.methods.hints import Hints
 from explore_rl.strategies.methods.mentor import Mentor
+from explore_rl.strategies.methods.pope import Pope
 from explore_rl.strategies.methods.prefix_rft import PrefixRft
 from explore_rl.strategies.methods.prefix_rl import PrefixRL
 from explore_rl.strategies.methods.rep_exp import RepExp
@@ -22,6 +23,8 @@ from explore_rl.strategies.methods.soft_judge import SoftJudge
 from explore_rl.strategies.methods.srft import Srft
 from explore_rl.strategies.methods.uft import Uft
 from explore_rl.strategies.replay import Kept
+from explore_rl.testing import digits_config, run_steps
+from explore_rl.types import Status, Verdict
 
 EVEN = [0.25] * 4
 DR_GRPO = ("algorithm.advantage=dr_grpo",)
@@ -78,6 +81,18 @@ def test_a_prefix(strategy, rows, answers, trace, expected):
     assert not update.gradient[len(rows) :].any()
 
 
+def test_pope():
+    """A problem whose draws all failed goes on from a given token the next time; one that was solved does not."""
+    strategy = Pope(low=0.4, high=0.4, rate=1.0)
+    one = OneStep(strategy, [EVEN, EVEN], OF_TWO, [problem(trace="02")])
+    assert not one.play(["11", "11"], right="2").gradient.any() and strategy.rates.shares == {"p0": 0.0}
+    update = one.play(["2", "1"], right="2")
+    assert update.gradient[:2] == pytest.approx(np.array([[0] * 4, [0, 0.25, -0.25, 0]]), abs=1e-6)
+    strategy.rates.shares = {"p0": 0.5}
+    assert one.play(["2", "1"], right="2").gradient[0] == pytest.approx([0, 0.25, -0.25, 0], abs=0.2)
+    assert one.metrics["groups"] == 0
+
+
 def test_srft():
     """H = log 4: w_S = .125, w_R = .4; the trace's advantage is 1/3, the slope of its shaping .204082."""
     update = OneStep(Srft(), [EVEN, EVEN], OF_THREE, [problem(trace="0")]).play(["2", "1"], right="2")
@@ -109,6 +124,20 @@ def test_mentor():
     assert one.metrics["limit"] == strategy.limit == 1.5  # the entropies are below the least
     with pytest.raises(InputError, match="no engine mixes an expert in"):
         OneStep(Mentor(), [EVEN])
+
+
+def test_a_run_learns_from_what_a_judge_says_alone(tmp_path):
+    """The judge is never sure: .7 of what is right, .2 of what is wrong. Nobody else is asked for a reward."""
+    strategy = SoftJudge(judge={"url": "http://127.0.0.1:1/v1", "model": "judge"})
+    strategy.judge = lambda text, asked, truncated: Verdict(Status.CORRECT, [0.2, 0.7][is_right(text, asked.answer)])
+    config = digits_config("run.steps=8", "learner.learning_rate=30.0", "algorithm.importance_cap=null")
+    outcome = run_steps(tmp_path, [strategy], config=config)
+    right = [np.mean([s["verdict"] == "correct" for s in outcome.samples(step)]) for step in range(8)]
+    assert np.mean(right[:2]) < 0.25 and np.mean(right[-3:]) > 0.6, right
+
+
+def is_right(text, total):
+    return text.isdigit() and sum(map(int, text)) == total
 
 
 def test_rlep():

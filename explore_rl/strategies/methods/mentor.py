@@ -22,6 +22,7 @@ from analysis.errors import InputError
 from explore_rl.config.schema import Config
 from explore_rl.strategies import parameters
 from explore_rl.strategies.base import StepContext, Strategy, Trial
+from explore_rl.strategies.in_group import rewards_of
 from explore_rl.types import Group, Problem, Request
 
 MIXED = "mixed"  # the source of its draws
@@ -83,7 +84,7 @@ class Mentor(Strategy):
         entropies = [np.zeros(0)]
         for group in groups:
             own = [s for s in group.samples if s.reward is not None and s.rollout.request.in_baseline]
-            mean = float(np.mean([s.reward for s in own])) if own else 0.0
+            mean = float(rewards_of(own).mean()) if own else 0.0
             for sample in group.samples:
                 if sample.rollout.request.source == MIXED and sample.reward is not None:
                     sample.advantage = scale * max(0.0, sample.reward - mean)

@@ -34,12 +34,16 @@ class PrefixRL(FromTraces):
         super().__init__(rate=rate, **options)
         self.low, self.high = parameters.rising("low, high", (low, high))
 
+    def may_begin(self, group: Group, context: StepContext) -> bool:
+        """Whether a group that `rate` chose begins with a prefix."""
+        return True
+
     def plan(self, requests: list[Request], groups: list[Group], round: int, context: StepContext) -> list[Request]:
         if round:
             return requests
         self.source.prepare([g.problem for g in groups], context)
         chosen = chosen_groups(groups, self.rate, context=context)
-        wanted = {index: int(chosen[index]) for index in range(len(groups))}
+        wanted = {i: int(chosen[i] and self.may_begin(group, context)) for i, group in enumerate(groups)}
         shares = context.rng.uniform(self.low, self.high, len(groups))
         prefixes = {}
         for index, picked in self.source.pick(groups, wanted, context=context).items():

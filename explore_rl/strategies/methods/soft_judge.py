@@ -74,7 +74,7 @@ class SoftJudge(Strategy):
         return self.judge(text, problem, truncated=truncated).score
 
     def _metrics(self, samples: list[Sample], *, asked: int) -> dict[str, float]:
-        given = [s for s in samples if s.reward is not None]
-        agreed = sum((s.reward >= 0.5) == (s.verdict.score == 1) for s in given) if self.share == 1 else 0
+        given = [(s.reward, s.verdict.score) for s in samples if s.reward is not None]
+        agreed = sum((reward >= 0.5) == (score == 1) for reward, score in given)
         told = {"asked": float(asked), "unjudged": 1 - len(given) / len(samples)}
         return told | ({"agreement": agreed / len(given)} if given and self.share == 1 else {})

@@ -12,15 +12,16 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from analysis.errors import InputError
 from explore_rl.config.schema import Config
 from explore_rl.objectives import losses
 from explore_rl.objectives.terms import LossTerm
 from explore_rl.strategies import parameters
-from explore_rl.strategies.base import StepContext, Trial
+from explore_rl.strategies.base import StepContext, Strategy, Trial
 from explore_rl.strategies.prefixes import begin_with, beginning
 from explore_rl.strategies.trace_options import FromTraces
 from explore_rl.strategies.traces import chosen_groups
-from explore_rl.types import Group, Request
+from explore_rl.types import Group, Problem, Request
 
 HINTED = "uft"  # the source of its draws
 
@@ -42,6 +43,12 @@ class Uft(FromTraces):
         self.coefficient = parameters.number("coefficient", coefficient, least=0)
         self.pieces = parameters.whole("pieces", pieces, least=1)
         self.until = parameters.share("until", until)
+
+    def check(self, config: Config, problems: list[Problem], others: list[Strategy]) -> None:
+        super().check(config, problems, others)
+        for other in others:
+            if other.name in ("prefix_rl", "prefix_rft", "pope"):
+                raise InputError(f"strategies: uft: {other.name} gives draws their beginning too; choose one of them")
 
     def terms(self, config: Config) -> list[LossTerm]:
         name = self.term_name("uft")
