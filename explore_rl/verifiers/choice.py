@@ -80,6 +80,8 @@ class ChoiceVerifier:
                     if letter == gold
                     else wrong(answer, mode=letter, reason=f"is not {gold}")
                 )
+        if self.extract == "lenient" and _only_denies(answers[0], options):
+            return no_answer("denies an option and names none")
         return wrong(answers[0], reason=f"is none of {', '.join(options)}")
 
     def check(self, problem: Problem) -> None:
@@ -141,9 +143,18 @@ _TAKEN_BACK = re.compile(
 )
 
 
+def _only_denies(answer: str, options: dict[str, str | None]) -> bool:
+    """ "not B", "anything but B", "neither A nor B"."""
+    return re.search(rf"\b(?:not|neither|nor|never|but|except)\b.*\b[{''.join(options)}]\b", answer) is not None
+
+
 def _revised(line: str, options: dict[str, str | None]) -> str | None:
     """What a line settles on that denies or doubts its first letter; "" if that is nothing, None if it does not."""
     letters = "".join(options)
+    if but := re.match(
+        rf"(?:\w+ly\s+)?not\s+\W{{0,3}}[{letters}]\W{{0,3}}\s+but\s+(?:rather\s+)?\W{{0,3}}([{letters}])\b", line
+    ):
+        return but[1]
     first = re.match(rf"[\s*(\[\"'“`$]*([{letters}])\b[)\].*\"'”`$]*\s*(?P<behind>.*)", line)
     if first is None:
         return None
@@ -185,7 +196,7 @@ def _letter(answer: str, options: dict[str, str | None]) -> str | None:
 
 def _letter_first(text: str, options: dict[str, str | None]) -> str | None:
     match = re.match(
-        r"\(?\s*([A-Za-z])\s*(?P<mark>[).:,/&\-–]+|$|(?=\()|(?=\b(?:because|since|as|due|or|and|is)\b)"
+        r"\(?\s*([A-Za-z])\s*(?P<mark>[).:,/&\-–]+|$|(?=\()|(?=\b(?:because|since|as|due|or|and|is|not|instead|rather)\b)"
         r"|(?=\s))\s*(?P<rest>.*)",
         text,
         re.DOTALL,
@@ -198,7 +209,7 @@ def _letter_first(text: str, options: dict[str, str | None]) -> str | None:
         return letter
     bare = not match["mark"] and bool(rest)
     # "A cell wall", "I think": a word, unless its text or a reason follows
-    if bare and not re.match(r"(?:because|since|as|due|or|and|is)\b|\(", rest, re.IGNORECASE):
+    if bare and not re.match(r"(?:because|since|as|due|or|and|is|not|instead|rather)\b|\(", rest, re.IGNORECASE):
         return None
     if bare and match[1].islower():
         return None
@@ -211,6 +222,11 @@ def _second_letter(rest: str, mark: str, *, options: dict[str, str | None]) -> b
     """ "B or C", "B, C", "B/C" name two options; in "(B) A cell wall" and "B. I and II" the text of one begins with a
     letter."""
     letters = "".join(options)
+    # D: A and B
+    if mark.strip("( ") in (")", ".", ":", ").") and re.fullmatch(
+        rf"(?:[{letters}],\s+)*[{letters}],?\s+and\s+[{letters}]", rest
+    ):
+        return False
     maybe = r"(?:(?:maybe|perhaps|possibly|probably|even|also|else|both|likely)\s+)"
     joined = re.match(
         rf"[,;(]?\s*(?:(?:or|and|&|/)\s+{maybe}?|{maybe})(?:{_NAMED}\s+)?\(?([{letters}{letters.lower()}])\b", rest
@@ -254,7 +270,7 @@ def _letter_last(text: str, options: dict[str, str | None]) -> str | None:
     if match is None or not (match[1] or match[2]).isupper() or _NOT.search(text[: match.end()]):
         return None
     letter, before = (match[1] or match[2]), text[: match.start()]
-    if re.search(rf"\b[{letters}]\s*(?:or|and|/)\s*$|\bor\b", before):
+    if re.search(rf"\b[{letters}]\W{{0,3}}\s*(?:or|and|/|&|,)\s*$|\bor\b", before):
         return None
     if any(_begins(before, other) for name, other in options.items() if name != letter and other is not None):
         return None
@@ -268,6 +284,9 @@ def _stated(text: str, options: dict[str, str | None]) -> str | None:
     last = re.sub(rf"(?i)\b(is|be)\s+{_SURE},?\s+", r"\1 ", last)
     letters = "".join(options)
     bare = last.strip("*_ ")
+    by_text = [letter for letter, option in options.items() if option is not None and _plain(option) == _plain(text)]
+    if len(by_text) == 1 and _plain(text):
+        return by_text[0]
     if found := re.fullmatch(
         rf"(?:(?i:so|thus|hence|therefore),?\s+)?\(?([{letters}])\)?[.:]?|(?i:option|choice)\s*\(?([{letters}])\)?\.?",
         bare,
@@ -275,9 +294,18 @@ def _stated(text: str, options: dict[str, str | None]) -> str | None:
         return found[1] or found[2]
     # the completion is one option and nothing else: "d", "b. 4"
     alone = rf"\(?([{letters}])(?:\)?|[).:]\s.{{1,100}})"
-    if (found := re.fullmatch(alone, text.strip(), re.IGNORECASE)) and not _NOT.search(text):
-        return found[1].upper() if len(text.strip()) < 4 else text.strip()
+    if (found := re.fullmatch(alone, text.strip(" \n*_"), re.IGNORECASE)) and not _NOT.search(text):
+        return found[1].upper() if len(text.strip(" \n*_")) < 4 else text.strip(" \n*_")
     letter = rf"[\s*(\[\"'“]*([{letters}])\b(?!['’])"
+    whole_line = [
+        rf"(?i:so|thus|hence|therefore)?,?\s*(?i:it(?:['’]s|\s+is|\s+must\s+be))\s*(?i:{_NAMED})?{letter}",
+        rf"(?i:so|thus|hence|therefore)?,?{letter}[\s*)\]]*(?i:is|must\s+be)\s+(?i:the\s+)?(?i:correct|right|best|true)"
+        rf"(?i:\s+(?:one|{_NAMED}))?",
+        rf"(?i:the\s+)?(?i:correct|right|best|final|chosen)\s+(?i:{_NAMED})\s*[:=]{letter}",
+    ]
+    for form in whole_line:
+        if found := re.fullmatch(form + r"[\s*)\].!]*", bare):
+            return found[1]
     forms = [
         rf"(?i:correct|right|best|final)\s+(?i:{_NAMED})\s+(?i:is|must\s+be"
         rf"|would\s+be)\s*:?\s*(?i:{_NAMED}\s*)?{letter}",
@@ -287,6 +315,7 @@ def _stated(text: str, options: dict[str, str | None]) -> str | None:
         rf"|choice)\s*{letter}",
         rf"(?i:choose|chose|pick|select|go\s+with|going\s+with|settle\s+on){letter}[\s*)\].]*(?:$|\s[-–—])",
         rf"^(?i:\s*(?:it\s+is\s+)?(?:option|choice))\s*{letter}[\s*)\].]*$",
+        rf"^{letter}[\s*)\].]*$",
     ]
     mentions, stated = set(), set()
     start = 0

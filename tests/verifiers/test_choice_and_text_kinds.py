@@ -37,7 +37,7 @@ CHOICES = {
         ("We eliminate choice B first.", "B", {}, N),
         ("Consider option A.", "A", {}, N),
         ("Option B might work.", "B", {}, N),
-        ("The answer is not B.", "B", {}, W),
+        ("The answer is not B.", "B", {}, N),
         ("Option B is correct.", "B", {}, C),
         ("Option A is wrong, so option B is correct.", "B", {}, C),
         ("Option A is wrong, so option B is correct.", "A", {}, W),
