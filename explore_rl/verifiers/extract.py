@@ -52,7 +52,8 @@ _ANSWER_TAG = re.compile(r"<answer>((?:(?!<answer>).)*?)(?:</answer>|\Z)", re.DO
 _BOX = re.compile(r"\\(?:boxed|framebox|fbox)\s{0,8}(?=[{\s0-9A-Za-z\\-])")
 _PLACEHOLDER = re.compile(
     r"(?:[\s.…_~]|\\[,;:! ]|\\(?:[lc]?dots|q?quad|square|Box)(?![a-z]))*"
-    r"|\\text\s*\{\s*\}|(?:\\text\s*\{)?\s*[\[<(]?\s*(?:your |the |final )*(?:answer|result|solution|value)(?: goes)?(?: here)?"
+    r"|\\text\s*\{\s*\}|(?:\\text\s*\{)?\s*[\[<(]?\s*(?:your |the |final )*(?:answer|result|solution|value)"
+    r"(?: goes)?(?: here)?"
     r"\s*[\]>)]?\s*\}?",
     re.IGNORECASE,
 )
@@ -88,11 +89,14 @@ _SIGNS = re.compile(r"(?:[ \t$&~*]|\\[,;:! ]|\\quad|\\qquad|\\\\|\\[()\[\]])+")
 _AND_TEXT = re.compile(r"\\(?:text|mathrm)\s{0,3}\{\s{0,3}(,?)\s{0,3}(and|or)\s{0,3},?\s{0,3}\}")
 _LABEL = r"(?:[A-Za-z]|\\[a-z]{2,8})(?:_\{?\w{1,3}\}?)? ?="
 _OTHER = r"(?:the )?(?:first|second|third|fourth|other|next|larger|smaller|last)(?: [a-z]{1,10})? (?:is|equals|=)"
+_NO_LABELS = (
+    r"(?:[Ss]o|[Tt]hus|[Hh]ence|[Tt]herefore|[Cc]heck|[Nn]ote|[Ww]ait|[Aa]ctually|[Cc]orrect\w*"
+    r"|(?:[Ff]inal |[Tt]he )*(?:[Aa]nswer|[Rr]esult|[Tt]otal|[Ss]olution))\b"
+)
 _ITEM = (
     r"(?:[-•] ?|\(?[0-9a-hivx]{1,4}[.)]|(?:[Pp]art|[Qq]uestion|[Cc]ase|[Pp]roblem) ?\(?\w{1,3}\)? ?:?"
     r"|(?:[Ff]irst|[Ss]econd|[Tt]hird) ?:?"
-    r"|(?!(?:[Ss]o|[Tt]hus|[Hh]ence|[Tt]herefore|[Cc]heck|[Nn]ote|[Ww]ait|[Aa]ctually|[Cc]orrect\w*|(?:[Ff]inal |[Tt]he )*"
-    r"(?:[Aa]nswer|[Rr]esult|[Tt]otal|[Ss]olution))\b)[A-Za-z]{2,15}(?: [a-z]{1,10}){0,2} ?:)"
+    rf"|(?!{_NO_LABELS})[A-Za-z]{{2,15}}(?: [a-z]{{1,10}}){{0,2}} ?:)"
 )
 _NO_UNITS = (
     "and|or|wait|no|but|so|then|not|thus|hence|therefore|actually|rather|instead|which|is|from|gives|because|since"
@@ -105,7 +109,8 @@ _NAMED = (
 )
 _SEPARATED = re.compile(r"(?:[\s,.;]|\b(?:and|or)\b)*")
 _BETWEEN_BOXES = re.compile(
-    rf"(?: ?{_UNIT}(?: {_UNIT})?| ?\((?:for|in|of) [A-Za-z ]{{1,15}}\))?(?: ?(?:[,.;]|\n|\band\b|\bor\b))+ ?(?:{_ITEM} ?:?)? "
+    rf"(?: ?{_UNIT}(?: {_UNIT})?| ?\((?:for|in|of) [A-Za-z ]{{1,15}}\))?"
+    rf"(?: ?(?:[,.;]|\n|\band\b|\bor\b))+ ?(?:{_ITEM} ?:?)? "
     rf"?(?:(?P<label>{_LABEL})|{_OTHER})? ?"
     rf"| ?{_ITEM} ?:? ?| (?P<bare_label>{_LABEL}) ?"
     rf"|(?: ?{_UNIT})? ?,? (?:and|while|whereas) (?:that )?{_NAMED} ?"

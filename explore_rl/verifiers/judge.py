@@ -65,8 +65,10 @@ FORMS = {
 }
 # A verdict or a score has to end its clause: "CORRECT or INCORRECT?" and "1 on a scale of 10" say something else.
 _END = r"[ \t*_`\"'”’)\]}$]*(?:</\w{1,20}>\s*)?(?:\Z|\n|[.;!](?=\s|\Z|[*_`\"')\]]))"
+_JOINT = r"[^\w~≠¬!/-]"  # no sign of a negation
 BINARY = re.compile(
-    rf"VERDICT(?:[^\w~≠¬!/-]{{1,8}}|[ \t]+is[^\w~≠¬!/-]{{1,8}}|[ \t]*-[^\w~≠¬!/-]{{0,8}})(?:\\boxed\{{)?(CORRECT|INCORRECT)\b(?={_END}|[ \t*_]*(?:[,(–—]|-\s)"
+    rf"VERDICT(?:{_JOINT}{{1,8}}|[ \t]+is{_JOINT}{{1,8}}|[ \t]*-{_JOINT}{{0,8}})(?:\\boxed\{{)?(CORRECT|INCORRECT)\b"
+    rf"(?={_END}|[ \t*_]*(?:[,(–—]|-\s)"
     r"(?![ \t*_]*(?:or|if|but|only|and|not|incorrect|correct)\b))",
     re.IGNORECASE,
 )
@@ -75,7 +77,8 @@ SOFT = re.compile(
     r"SCORE[ *_]{0,4}(?:[(\[]\s?(?:from\s)?0(?:\.0)?\s?(?:-|–|to)\s?1(?:\.0)?\s?[)\]])?"
     r"[\s:=*_`\"'“(\[$]{1,8}(?:\\boxed\{)?(?P<value>[-+−]?\d*[.,]?\d+(?:e[-+]?\d{1,2})?)"
     r"(?:\s{0,2}\(?(?:/|out\s+of|of)\s{0,2}(?P<whole>\d+(?:[.,]\d+)?)\)?|\s?(?P<percent>%))?"
-    rf"(?:\s?points?)?(?:\s?\((?!\s*out\b)[A-Za-z ,'-]{{1,60}}\)|,\s(?!or\b)[A-Za-z][A-Za-z ,'-]{{1,80}})?\.?(?={_END})",
+    r"(?:\s?points?)?(?:\s?\((?!\s*out\b)[A-Za-z ,'-]{1,60}\)|,\s(?!or\b)[A-Za-z][A-Za-z ,'-]{1,80})?"
+    rf"\.?(?={_END})",
     re.IGNORECASE,
 )
 MENTION = {

@@ -28,8 +28,8 @@ from explore_rl.verifiers.math_scalars import (
 )
 from explore_rl.verifiers.math_several import (
     assignments_for_values,
-    one_of_a_list,
     indexed_for_values,
+    one_of_a_list,
     one_value_for_all,
     rows_for_matrix,
     same_assignments,
