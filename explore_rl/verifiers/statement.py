@@ -67,9 +67,18 @@ _MARKUP = re.compile(
 )
 _ITEM = re.compile(r"^\(?[a-eA-E]\)\s+(?=[-\d$\\])")
 _WORDS_FIRST = re.compile(r"[A-Za-z]+(?:[ -][A-Za-z]+){0,5}\s+\(([-+]?\d[\d,]*(?:\.\d+)?%?)\)")
+# words that make something else of the number behind them
 _LIMITS = re.compile(
-    r"\b(?:least|most|than|between|not|no|never|or|half|million|over|under|above|below)\b", re.IGNORECASE
+    r"\b(?:least|most|than|between|not|no|never|or|half|million|over|under|above|below|beyond|up|within|nearly|almost"
+    r"|anything|but|except|root|reciprocal|inverse|opposite|multiples?|divisible|divisors?|factors?|powers?|squared?"
+    r"|cubed?|twice|double|triple|thrice|thirds?|quarters?|log\w*|mod\w*|base|plus|minus|times|divided|exceed\w*)\b",
+    re.IGNORECASE,
 )
+_YES_OR_NO = re.compile(
+    r"(yes|no|true|false)\s*[,;:—-]\s*(?:since|because|as|it|they|there|this|that|the|we|every|each)\b", re.IGNORECASE
+)
+# $\\frac12$ (or $0.5$): one value, written twice
+_WRITTEN_AGAIN = re.compile(r"\s*\((?:or|i\.e\.,?|that\s+is,?)\s*\$([^$]{1,80})\$\s*\)\s*[.,;:]*\s*")
 # the matrix of the map: $...$
 _INTRODUCED = re.compile(r"[A-Za-z][A-Za-z ]{2,60}:\s+(?=\$|\\[(\[]|\\begin)")
 _CALCULATION = re.compile(r"([^\d:]{0,3}-?\d[\d,]*(?:\.\d+)?%?(?: [A-Za-z]+)?)\s*:\s+(?=.*[+*/×÷=A-Za-z-])")
@@ -141,6 +150,8 @@ def _formula(rest: str, opening: str, *, closing: str, of: str) -> str | None:
     sentence = after[: sentence_end(after)]
     if opening in ("**", "`"):
         return value_in(_strip(inside)) if of == "value" else _words_in(_strip(inside)) + _bracketed(sentence)
+    if again := _WRITTEN_AGAIN.fullmatch(sentence):
+        return rf"{inside} \approx {again[1]}"
     if "$" in sentence or r"\(" in sentence:
         clause = _CLAUSE.match(sentence)
         return inside if clause else None
@@ -164,6 +175,8 @@ def _unit_after(sentence: str) -> str:
 def value_in(text: str) -> str:
     """The value that a clause names: without what comes before it ("the largest n is") and after it ("since ...")."""
     text = _ITEM.sub("", _MARKUP.sub("", text))
+    if said := _YES_OR_NO.match(text):
+        return said[1]
     if denied := _NOT_BUT.match(text):
         text = text[denied.end() :]
     if twice := _TWICE.fullmatch(text):
