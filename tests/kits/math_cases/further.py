@@ -77,6 +77,37 @@ CASES = {
     ],
 }  # fmt: skip
 SAID = {
+    "what is said of a number is no value": [
+        *(
+            ("7", f"The answer is {said}.", W)
+            for said in (
+                "anything but 7",
+                "the square root of 7",
+                "a 7-digit number",
+                "the reciprocal of 7",
+                "a multiple of 7",
+                "divisible by 7",
+                "over 7",
+                "under 7",
+                "up to 7",
+                "at least 7",
+                "7 million",
+                "7 and a half",
+                "half of 7",
+                "7 mod 9",
+                "7 or 8",
+                "7 times 3",
+                "log 7",
+                "more than 7",
+            )
+        ),
+        ("over 7", "The answer is over 7.", C),
+        ("7", "The answer is $7$ (or $7.0$).", C),
+        ("0.5", r"The answer is $\frac12$ (or $0.5$).", C),
+        ("0.5", r"The answer is $\frac12$ (or $0.6$).", W),
+        ("No", "The answer is no, since 3 is odd.", C),
+        ("Yes", "The answer is no, since 3 is odd.", W),
+    ],
     "an answer beside another": [
         ("10", "The answer is not 12 but 10.", C),
         ("12", "The answer is not 12 but 10.", W),
