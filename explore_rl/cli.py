@@ -30,6 +30,7 @@ COMMANDS = {
     "compare": ("explore_rl.commands.compare", "methods x seeds against the base: one board, one report"),
     "rollouts": ("explore_rl.commands.rollouts", "completions of a run or a file, as one page to read"),
     "lab": ("explore_rl.commands.lab", "the laboratory: build its base model, make problems, audit exactly"),
+    "models": ("explore_rl.commands.models", "small published models by name: which there are, and fetching one"),
     "problems": ("explore_rl.commands.problems", "show what was read from a problem file, as the model will see it"),
     "verify": ("explore_rl.commands.verify", "grade completions again with a verifier"),
 }

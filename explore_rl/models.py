@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.errors import InputError
+from explore_rl.fetching import hub
+from explore_rl.fetching.catalogue import CATALOGUE, folder
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -18,8 +20,21 @@ EMBEDDED = {"lab:base": LAB_BASE, "lab:worked": LAB_BASE.with_name("worked_model
 
 
 def folder_of(model: str | Path) -> Path:
-    """The folder of a model that may be named: "lab:base" and "lab:worked" are the embedded base models."""
-    return EMBEDDED.get(str(model), Path(model))
+    """The folder of a model that may be named.
+
+    "lab:base" and "lab:worked" are the embedded base models, "smollm2-135m" and its like those of the catalogue, and
+    "OWNER/NAME", or "OWNER/NAME@REVISION", a model of the Hugging Face hub, unless a folder has that path.
+
+    Raises InputError for a named model that is not here and cannot be had.
+    """
+    name = str(model)
+    if name in EMBEDDED:
+        return EMBEDDED[name]
+    if name in CATALOGUE:
+        return folder(name)
+    if hub.is_name(name) and not Path(model).exists():
+        return hub.snapshot(hub.Name.read(name), kind="model")
+    return Path(model)
 
 
 def resolve_model(path: str | Path) -> Path:
@@ -29,8 +44,10 @@ def resolve_model(path: str | Path) -> Path:
     """
     folder = folder_of(path)
     if not folder.is_dir():
+        names = [*EMBEDDED, *CATALOGUE, "a name of the Hugging Face hub"]
         raise InputError(
-            f"model.path={path}: no such folder; expected a Hugging Face checkpoint, or {' or '.join(EMBEDDED)}"
+            f"model.path={path}: no such folder; expected a Hugging Face checkpoint, {', '.join(names[:-1])}, or"
+            f" {names[-1]}"
         )
     if not (folder / "config.json").is_file():
         raise InputError(f"model.path={path}: holds no config.json; expected a Hugging Face checkpoint")

@@ -79,6 +79,8 @@ class Request:
     prefix_ids: completion tokens that are given rather than drawn (a hint), int32.
     in_baseline: whether the sample counts for the group's mean and spread.
     share: chance that each component of a mixture had to make this draw, by name, sum 1; None: no mixture planned it.
+    limit: entropy in nats from which the expert of a token-level mixture speaks alone (`rollout.mixture`); None: it is
+        not asked.
     """
 
     problem: str
@@ -94,6 +96,7 @@ class Request:
     prefix_ids: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int32))
     in_baseline: bool = True
     share: Mapping[str, float] | None = None
+    limit: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "prompt_ids", np.asarray(self.prompt_ids, dtype=np.int32))

@@ -13,9 +13,11 @@ the bytes that the driver holds a completion token.
 from __future__ import annotations
 
 import argparse
+import itertools
 import pickle
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +42,7 @@ class StubHandle:
 
     class generate:
         @staticmethod
-        def remote(requests: list) -> list:
+        def remote(requests: list, draw: int) -> list:
             return requests
 
 
@@ -52,8 +54,9 @@ class StubEngines(Engines):
         self.layout = Layout("cpu", [], [], [])
         self.families = {"policy": [Engine("rollout engine 0", {}, {}, StubHandle(), context=1 << 20)], "base": []}
         self.awaits_weights, self.suspects, self.asleep = False, set(), set()
+        self.draws = itertools.count()
 
-    def _gather(self, engines: list, refs: list, *, doing: str) -> list:
+    def _gather(self, engines: list, refs: list, **_: Any) -> list:
         return [self.answers[: len(refs[0])]]
 
     def score(self, sequences: list) -> dict[str, list[np.ndarray]]:
@@ -112,6 +115,9 @@ class StubVerifiers:
     def verify_all(self, items: list) -> list[Verdict]:
         return self.verdicts[: len(items)]
 
+    def begin(self, items: list) -> Callable[[], list[Verdict]]:
+        return lambda: self.verify_all(items)
+
 
 class StubSync:
     def send(self, version: int) -> dict[str, float]:
@@ -153,7 +159,7 @@ def make_trainer(args: argparse.Namespace, folder: Path) -> Trainer:
         verifiers=StubVerifiers(verdicts),
     )
     run_folder = RunFolder.create(folder / "run", "{}\n", {})
-    return Trainer(config, problems, heldout=[], strategies=strategies.of(config), actors=actors, folder=run_folder)
+    return Trainer(config, problems, evaluations=[], strategies=strategies.of(config), actors=actors, folder=run_folder)
 
 
 def held_bytes(trainer: Trainer, groups: list) -> int:

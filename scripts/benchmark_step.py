@@ -76,7 +76,7 @@ def make_model(folder: Path, vocabulary: int) -> None:
     Qwen2ForCausalLM(config).save_pretrained(folder / "model")
     tokenizer.save_pretrained(folder / "model")
     verifier = f"{Path(__file__).resolve()}:coin"
-    lines = [{"id": str(i), "prompt": p, "answer": "", "verifier": verifier} for i, p in enumerate(prompts)]
+    lines = [{"id": str(i), "prompt": p, "answer": "none", "verifier": verifier} for i, p in enumerate(prompts)]
     (folder / "problems.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 

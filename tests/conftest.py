@@ -69,7 +69,8 @@ def actors(cluster):
     from explore_rl.learner.messages import LearnerNeeds
     from explore_rl.training.actors import Actors
 
-    config = load_config(REPOSITORY / "configs" / "lab" / "grpo.yaml", [*SMALL, "rollout.actors=2"])
+    own = ["rollout.actors=2", "rollout.engine={max_logprobs: 24}"]  # a harmless one, to be read back
+    config = load_config(REPOSITORY / "configs" / "lab" / "grpo.yaml", [*SMALL, *own])
     with Actors(config, base_engine=True, models=LearnerNeeds(base=True)) as started:
         yield started
 

@@ -15,7 +15,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 LAYERS = [
     ["analysis"],
     ["explore_rl", "explore_rl.types", "explore_rl.files", "explore_rl.own_code"],
-    ["explore_rl.parts"],
+    ["explore_rl.parts", "explore_rl.fetching"],
     [
         "explore_rl.models",
         "explore_rl.weight_files",
@@ -24,8 +24,9 @@ LAYERS = [
         "explore_rl.lab.countdown",
         "explore_rl.lab.names",
         "explore_rl.lab.tokenizer",
+        "explore_rl.real.families",
     ],
-    ["explore_rl.lab.worked"],
+    ["explore_rl.lab.worked", "explore_rl.real"],
     ["explore_rl.lab.worked_evaluation"],
     ["explore_rl.lab.families"],
     ["explore_rl.lab.problems", "explore_rl.verifiers", "explore_rl.config"],

@@ -33,7 +33,7 @@ def test_a_whole_checkpoint_is_read(checkpoint):
 def test_embedded_models_go_by_name():
     for name in EMBEDDED:
         assert load_tokenizer(name).decode(load_tokenizer(name)("1+2").input_ids) == "1+2"
-    with pytest.raises(InputError, match="lab:bse: no such folder; expected a .* lab:base or lab:worked"):
+    with pytest.raises(InputError, match="lab:bse: no such folder; expected a .*, lab:base, lab:worked, smollm2"):
         resolve_model("lab:bse")
 
 

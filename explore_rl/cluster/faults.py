@@ -20,6 +20,7 @@ from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 POLL_S = 2.0  # how often waiting actors are looked at, and how long they have to answer
+MEANWHILE_S = 0.25  # how often a waiting caller does something else
 BEAT_S = 1.0  # how often `alive` says so
 KILL_S = 30.0  # for another node to end a process
 GRACE_S = 2.0  # in which Ray ends a process by itself
@@ -58,6 +59,7 @@ def gather(
     doing: str,
     timeout_s: float,
     stall_s: float | None = None,
+    meanwhile: Callable[[], None] | None = None,
 ) -> list[Any]:
     """The results of `refs`, in order.
 
@@ -69,6 +71,7 @@ def gather(
     timeout_s: for all results together.
     stall_s: an actor that neither finishes nor makes progress for so long is stuck. Progress is the number that its
         `progress()` returns, which grows while it works and is served beside its work. None: nobody is asked.
+    meanwhile: called every MEANWHILE_S while results are awaited.
     """
     deadline = time.monotonic() + timeout_s
     pending = {ref: i for i, ref in enumerate(refs)}
@@ -78,7 +81,7 @@ def gather(
     while pending:
         # Results as they come: a dead actor is noticed while others still work.
         left_s = deadline - time.monotonic()
-        done, _ = ray.wait(list(pending), num_returns=len(pending), timeout=max(0.0, min(POLL_S, left_s)))
+        done = _wait(list(pending), timeout_s=max(0.0, min(POLL_S, left_s)), meanwhile=meanwhile)
         for ref in done:
             i = pending.pop(ref)
             name = actors[i][0]
@@ -96,6 +99,19 @@ def gather(
             waiting = {i: actors[i] for i in sorted(pending.values())}
             _look_for_stuck(waiting, last_progress, doing=doing, stall_s=stall_s)
     return results
+
+
+def _wait(refs: list, *, timeout_s: float, meanwhile: Callable[[], None] | None) -> list:
+    """Those of `refs` that are there after at most so long: sooner, if all are."""
+    if meanwhile is None:
+        return ray.wait(refs, num_returns=len(refs), timeout=timeout_s)[0]
+    deadline = time.monotonic() + timeout_s
+    while True:
+        left_s = deadline - time.monotonic()
+        done, pending = ray.wait(refs, num_returns=len(refs), timeout=max(0.0, min(MEANWHILE_S, left_s)))
+        if not pending or left_s <= MEANWHILE_S:
+            return done
+        meanwhile()
 
 
 class _Progress(NamedTuple):

@@ -32,7 +32,7 @@ focused draws from MODEL, exploratory from its base, split from both. A killed c
     parser.add_argument("--top-p", type=float, default=1.0)
     parser.add_argument("--max-tokens", type=int, default=1024, help="response budget in tokens (default 1024)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--template", default="none", help="chat, qwen-boxed, r1, plain, none, or a file")
+    parser.add_argument("--template", default="none", help="chat, qwen-boxed, r1, plain, none, line, or a file")
     parser.add_argument("--limit", type=int, help="only the first so many problems")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
 

@@ -1,4 +1,4 @@
-"""explore-rl lab build-base | problems | exact"""
+"""explore-rl lab build-base | problems | exact | regions | tree"""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from typing import Any
 
 from analysis.errors import InputError
 from explore_rl.lab import names, problems
-from explore_rl.lab.families import FAMILIES, answers_of, family_of
+from explore_rl.lab.families import FAMILIES, REAL, answers_of, family_of
 from explore_rl.models import EMBEDDED
+from explore_rl.problems.loading import load_problems
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="lab_command", metavar="COMMAND", required=True)
     _add_problems(commands)
     _add_exact(commands)
+    _add_regions(commands)
     _add_tree(commands)
     _add_build_base(commands)
 
@@ -47,16 +49,23 @@ def _add_exact(commands: Any) -> None:
         "ladder of thresholds.\n\n"
         "examples: explore-rl lab exact lab:base\n"
         "          explore-rl lab exact runs/grpo/final --base lab:base --out exact.json\n"
-        "          explore-rl lab exact runs/worked/final --base lab:worked --family worked --size 100",
+        "          explore-rl lab exact runs/worked/final --base lab:worked --family worked --size 100\n"
+        "          explore-rl lab exact runs/real/final --base smollm2-135m --problems 'real:sum?digits=3&split=audit'",
     )
     audit.add_argument(
         "models",
         nargs="+",
         metavar="MODEL",
-        help=f"Hugging Face checkpoint folder, {' or '.join(EMBEDDED)}, or an audit that --out wrote (.json)",
+        help=f"Hugging Face checkpoint folder, a model by name ({', '.join(EMBEDDED)}, smollm2-135m), or an audit that "
+        "--out wrote (.json)",
     )
     # Against what, and on which problems.
     audit.add_argument("--base", help="compare each MODEL with this one (checkpoint or audit)")
+    audit.add_argument(
+        "--problems",
+        metavar="SPEC",
+        help="lab: or real: problems by name, in place of --family, --level, --split, --size",
+    )
     audit.add_argument("--family", default="countdown", choices=FAMILIES, help="default: %(default)s")
     audit.add_argument("--level", type=int, help="how many numbers (default: 3 in countdown, else 4)")
     audit.add_argument("--split", default="audit", help=f"{', '.join(problems.SPLITS)} (default: %(default)s)")
@@ -72,6 +81,24 @@ def _add_exact(commands: Any) -> None:
         "--out", type=Path, help="one MODEL without --base: its audit as JSON; otherwise the comparisons as JSON"
     )
     audit.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+def _add_regions(commands: Any) -> None:
+    regions = commands.add_parser(
+        "regions",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        help="how many units of each set of problems a base answers often, rarely, never: to choose a level by",
+        description="For each set of problems the exact counts of its audit units (modes) by the model's probability\n"
+        "of them: often (from 3/1024), rarely (from 1e-4), never (below). A level serves if each has enough.\n\n"
+        "examples: explore-rl lab regions smollm2-135m 'real:sum?terms=2&digits=4' 'real:pairs?most=99'\n"
+        "          explore-rl lab regions smollm2-135m        every level of every family: takes long",
+    )
+    regions.add_argument("model", metavar="MODEL", help="checkpoint folder or model by name")
+    regions.add_argument("problems", nargs="*", metavar="SPEC", help="real: problems; default: every level")
+    regions.add_argument("--split", default="audit", help="where a SPEC names none (default: %(default)s)")
+    regions.add_argument("--size", type=int, help="problems of each, where a SPEC names no size")
+    regions.add_argument("--least", type=int, default=50, help="units that each region has to have (default: 50)")
+    regions.add_argument("--temperature", type=float, default=1.0, help="default: 1")
 
 
 def _add_tree(commands: Any) -> None:
@@ -107,11 +134,18 @@ def _add_build_base(commands: Any) -> None:
     build.add_argument("--overwrite", action="store_true", help="replace an existing folder")
     build.add_argument("--seed", type=int, help="of the weights and the data (default: 0)")
     build.add_argument("--steps", type=int, help="fewer are faster and worse")
+    build.add_argument(
+        "--left-out-weight",
+        type=float,
+        metavar="W",
+        help="lab:base only: weight of documents that divide, which the base lacks, in the loss (default: none)",
+    )
     build.add_argument("--threads", type=int, help="of torch; another number may change the last bits")
 
 
 def run(args: argparse.Namespace) -> int:
-    return {"problems": _problems, "exact": _exact, "tree": _tree, "build-base": _build_base}[args.lab_command](args)
+    known = {"problems": _problems, "exact": _exact, "regions": _regions, "tree": _tree, "build-base": _build_base}
+    return known[args.lab_command](args)
 
 
 def _numbers(text: str) -> list[float]:
@@ -132,7 +166,9 @@ def _numbers(text: str) -> list[float]:
 
 def _problems(args: argparse.Namespace) -> int:
     lines = []
-    for problem in problems.load(args.problems):
+    for problem in load_problems(args.problems):
+        if problem.verifier not in FAMILIES | REAL:
+            raise InputError(f"{args.problems}: answers of {problem.verifier} problems cannot be listed")
         family = family_of(problem)
         rows = [
             {"answer": answer, "mode": family.mode(answer), "region": family.region(answer)}
@@ -145,9 +181,12 @@ def _problems(args: argparse.Namespace) -> int:
 
         # For people: a line a mode, with all the ways to write it.
         modes = list(dict.fromkeys(row["mode"] for row in rows))
-        print(f"{problem.prompt}   {len(rows)} correct answers in {len(modes)} modes")
+        asked = str(problem.prompt).rpartition("\n")[2]
+        print(f"{asked}   {len(rows)} correct answers in {len(modes)} modes")
         for mode in modes:
-            print(f"    {family.region(mode):15}", "  ".join(row["answer"] for row in rows if row["mode"] == mode))
+            print(
+                f"    {family.region(mode):15}", "  ".join(row["answer"].strip() for row in rows if row["mode"] == mode)
+            )
 
     # The file is complete or not there.
     if args.out:
@@ -167,7 +206,10 @@ def _exact(args: argparse.Namespace) -> int:
     from explore_rl.lab.tables import pass_table, region_table, support_table
 
     level = args.level or FAMILIES[args.family].default_level
-    asked = problems.load(f"{names.PREFIX}{args.family}?level={level}&split={args.split}&size={args.size}")
+    spec = args.problems or f"{names.PREFIX}{args.family}?level={level}&split={args.split}&size={args.size}"
+    if not names.is_laboratory(spec):
+        raise InputError(f"--problems {spec}: their answers cannot be listed; give lab: or real: problems")
+    asked = load_problems(spec)
     ks = [int(k) for k in args.k] if args.k else list(exact.PASS_AT)
     eps = args.eps or list(exact.EPS_LADDER)
     if args.out and not args.out.parent.is_dir():
@@ -179,10 +221,17 @@ def _exact(args: argparse.Namespace) -> int:
     # The models by themselves, the base first.
     audits = {model: audit(model) for model in args.models}
     base = audit(args.base) if args.base else None
+    if base:
+        audits = {model: tuned.in_regions_of(base) for model, tuned in audits.items()}
     shown = ({args.base: base} if base else {}) | audits
     modes = len(next(iter(shown.values())).index.modes)
     print(f"{len(asked)} problems, {modes} modes; temperature {args.temperature:g}, top-p {args.top_p:g}\n")
     print(pass_table(shown, ks))
+    for name, one in shown.items():
+        if one.success_any_end is not None:
+            print(
+                f"{name}: right in one draw {one.success.mean():.4f}, whatever ends it {one.success_any_end.mean():.4f}"
+            )
     print()
     print(region_table(shown))
 
@@ -209,6 +258,46 @@ def _exact(args: argparse.Namespace) -> int:
     if args.out:
         print(f"\nwritten: {args.out}")
     return 0
+
+
+# --- regions ---------------------------------------------------------------------------------------------------------
+
+
+def _regions(args: argparse.Namespace) -> int:
+    from explore_rl.lab.audits import audit_of_loaded
+    from explore_rl.lab.exact import BY_BASE_FROM
+    from explore_rl.lab.logprobs import load_model
+    from explore_rl.real.problems import specs
+
+    given = args.problems or specs()
+    sets = {spec: load_problems(_complete(spec, split=args.split, size=args.size)) for spec in given}
+    for spec, asked in sets.items():
+        if not all(problem.verifier in REAL for problem in asked):
+            raise InputError(f"{spec}: its regions are not by a base's probabilities; give real: problems")
+    model, tokenizer = load_model(args.model)
+    heads = [*BY_BASE_FROM, "problems", "units", "pass@1", "any end", "@16", "@1024"]
+    widest = max(map(len, sets))
+    print(f"{'units by ' + args.model:{widest}}", *(f"{head:>8}" for head in heads))
+    for spec, asked in sets.items():
+        audit = audit_of_loaded(model, tokenizer, asked, temperature=args.temperature)
+        counts = {name: figures["modes"] for name, figures in audit.regions().items()}
+        passes = audit.pass_at_k((1, 16, 1024))
+        any_end = float(audit.success_any_end.mean()) if audit.success_any_end is not None else float("nan")
+        figures = [*map(str, (*counts.values(), len(asked), sum(counts.values())))]
+        figures += [f"{value:.3f}" for value in (passes[1], any_end, passes[16], passes[1024])]
+        serves = min(counts.values()) >= args.least
+        verdict = "serves" if serves else f"fewer than {args.least} {min(counts, key=lambda name: counts[name])}"
+        print(f"{spec:{widest}}", *(f"{figure:>8}" for figure in figures), f" {verdict}", flush=True)
+    return 0
+
+
+def _complete(spec: str, *, split: str, size: int | None) -> str:
+    """A spec with the split and size that it does not name."""
+    added = [f"split={split}"] if "split=" not in spec else []
+    added += [f"size={size}"] if size is not None and "size=" not in spec else []
+    if not added:
+        return spec
+    return f"{spec}{'&' if '?' in spec else '?'}{'&'.join(added)}"
 
 
 # --- tree ------------------------------------------------------------------------------------------------------------
@@ -246,6 +335,10 @@ def _build_base(args: argparse.Namespace) -> int:
     changed = {name: getattr(args, name) for name in ("seed", "steps", "threads") if getattr(args, name) is not None}
     if any(changed.get(name, 1) < 1 for name in ("steps", "threads")):
         raise InputError("--steps and --threads must be at least 1")
+    if args.left_out_weight is not None:
+        if args.model != "lab:base" or not 0 < args.left_out_weight <= 1:
+            raise InputError("--left-out-weight: expected a number above 0 and at most 1, and lab:base")
+        changed["left_out_weight"] = args.left_out_weight
     recipe = replace(base.RECIPES[args.model], **changed)
     model, tokenizer = base.pretrain(recipe)
     text = card.write(recipe, model, name=args.model, tokenizer=tokenizer)

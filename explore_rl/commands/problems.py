@@ -64,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     seen.add_argument("--tokenizer", help="folder of a tokenizer alone")
     seen.add_argument(
-        "--template", default="none", help="chat, qwen-boxed, r1, plain, none (default), or a file of your own"
+        "--template", default="none", help="chat, qwen-boxed, r1, plain, none (default), line, or a file of your own"
     )
     seen.add_argument("--end", help="the token that ends a completion, where the template's own is not meant")
     seen.add_argument("--show", type=int, default=3, help="how many prompts to print (default: 3)")

@@ -41,8 +41,8 @@ A killed command goes on where it stopped when it is given again. Both sides of 
     )
     parser.add_argument(
         "--template",
-        help="chat, qwen-boxed, r1, plain, none, or a file with a {prompt} slot (default: the run's, else none; a "
-        "model with a chat template has to be told)",
+        help="chat, qwen-boxed, r1, plain, none, line, or a file with a {prompt} slot (default: the run's, else none; "
+        "a model with a chat template has to be told)",
     )
     parser.add_argument(
         "--stop", action="append", help="a stop string, besides the end token; may be repeated (default: the run's)"

@@ -33,7 +33,7 @@ A killed command goes on where it stopped when it is given again."""
     )
     parser.add_argument(
         "--template",
-        help="chat, qwen-boxed, r1, plain, none, or a file (default: the run's, else none; a model with a chat "
+        help="chat, qwen-boxed, r1, plain, none, line, or a file (default: the run's, else none; a model with a chat "
         "template has to be told)",
     )
     parser.add_argument("--out", required=True, type=Path, help="the Parquet file to write")

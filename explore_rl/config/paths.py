@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 # Settings that name a file or folder to be read. A name that is none (lab:base, chat, a Hub name) is left as it is.
 READ = ("model.path", "model.template", "problems.train", "problems.heldout", "run.exact_problems")
 OF_STRATEGIES = ("traces", "traces.file", "base")  # the same, of strategies
-SCHEMES = ("lab:", "gym:", "hub:", "hf:")
+SCHEMES = ("lab:", "real:", "gym:", "hub:", "hf:")
 
 
 def resolve(layer: DictConfig, beside: Path | None) -> None:

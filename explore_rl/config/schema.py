@@ -16,10 +16,12 @@ from explore_rl.types import VERIFIER_MEMORY_MB, VERIFIER_TIME_S
 
 @dataclass
 class ModelConfig:
-    path: str = setting("lab:base", "a Hugging Face checkpoint folder; lab:base is the embedded base model")
+    path: str = setting(
+        "lab:base", "a Hugging Face checkpoint folder, a model by name (lab:base; smollm2-135m), or a name of the hub"
+    )
     dtype: str = setting("float32", "of learner and engines", choices=("float32", "bfloat16"))
     template: str = setting(
-        "none", "prompt template: chat | qwen-boxed | r1 | plain | none | a file with a {prompt} slot"
+        "none", "prompt template: chat | qwen-boxed | r1 | plain | none | line | a file with a {prompt} slot"
     )
     max_prompt_tokens: int = setting(512, "of a prompt with its template; a longer one is an error, never cut", least=1)
     attention: str = setting(
@@ -100,9 +102,12 @@ class RolloutConfig:
 
 @dataclass
 class LearnerConfig:
-    ranks: int = setting(1, "DeepSpeed ranks, one GPU each", least=1)
+    ranks: int = setting(1, "DeepSpeed ranks, one GPU each", least=1, harmless=True)
     zero_stage: int = setting(
-        0, "what DeepSpeed shards: 1 optimizer states, 2 gradients too, 3 parameters too", choices=(0, 1, 2, 3)
+        0,
+        "what DeepSpeed shards: 1 optimizer states, 2 gradients too, 3 parameters too",
+        choices=(0, 1, 2, 3),
+        harmless=True,
     )
     offload_optimizer: bool = setting(False, "optimizer states in CPU memory")
     activation_checkpointing: bool = setting(False, "recompute activations in the backward pass", harmless=True)
@@ -220,6 +225,12 @@ class RunConfig:
         above=0.0,
     )
     keep_checkpoints: int = setting(2, "the last n", least=1)
+    portable_checkpoints: bool = setting(
+        False,
+        "each checkpoint also holds float32 weights and moments by name, 12 bytes a parameter more, from which a run"
+        " goes on with other learner.ranks or learner.zero_stage",
+        harmless=True,
+    )
     evaluate_every: int = setting(
         0, "steps between pass@k evaluations on the held-out problems; 0: none", least=0, harmless=True
     )

@@ -24,9 +24,10 @@ from explore_rl.experiments.exact_intervals import pass_at
 from explore_rl.experiments.pooling import method_names
 from explore_rl.experiments.run_folder import RunFolder
 from explore_rl.files import write_atomic
-from explore_rl.lab import exact, names, problems
+from explore_rl.lab import exact, names
 from explore_rl.lab.audits import audit_of
 from explore_rl.models import resolve_model
+from explore_rl.problems.loading import load_problems
 from explore_rl.types import Problem
 
 EPS = 3 / 1024  # the rule-of-three detection limit of 1,024 draws
@@ -67,7 +68,7 @@ def build(
         controls_of = next((names_of[folder] for folder, config in configs.items() if not config.strategies), None)
     first = configs[folders[0]]
     base_path = resolve_model(first.model.path)
-    asked = problems.load(first.run.exact_problems)
+    asked = load_problems(first.run.exact_problems)
     temperature = first.rollout.temperature
 
     # The base and its controls, then the runs and theirs.
@@ -218,12 +219,21 @@ COLUMNS = (
 )
 
 
+# What the columns of the laboratory's regions show where a base's probabilities say what is rare.
+BY_BASE = {"mass_division": "mass_never", "mass_product_of_sum": "mass_rarely"}
+
+
+def figure_of(row: dict[str, Any], column: BoardColumn) -> Any:
+    """The figure of a summary row that a column shows."""
+    return row[column.figure if column.figure in row else BY_BASE[column.figure]]
+
+
 def cells(row: dict[str, Any]) -> list[str]:
     """A summary row as text: the mean, and the range where there are several runs."""
     several = row["runs"] > 1  # a range is written only then
     texts = [row["method"] + (f" ({row['runs']} runs)" if several else "")]
     for column in COLUMNS:
-        value = row[column.figure]
+        value = figure_of(row, column)
         if value is None:
             texts.append("-")
             continue
@@ -255,7 +265,8 @@ def text_table(board: dict[str, Any]) -> str:
     table = [["method", *(column.heading for column in COLUMNS)]]
     for row in board["rows"]:
         means = [
-            "-" if row[column.figure] is None else column.form.format(row[column.figure]["mean"]) for column in COLUMNS
+            "-" if (value := figure_of(row, column)) is None else column.form.format(value["mean"])
+            for column in COLUMNS
         ]
         table.append([row["method"], *means])
     widths = [max(len(texts[i]) for texts in table) for i in range(len(table[0]))]
@@ -321,9 +332,14 @@ def _draw_support(axis: Any, rows: list[dict[str, Any]], *, eps: float) -> None:
 def _draw_mass(axis: Any, trainings: list[dict[str, Any]], *, colours: dict[str, str]) -> None:
     for training in trainings:
         steps = [record["step"] for record in training["steps"]]
-        masses = [max(record["regions"]["division"], 1e-15) for record in training["steps"]]
+        masses = [max(left_out(record["regions"]), 1e-15) for record in training["steps"]]
         axis.semilogy(steps, masses, color=colours.get(training["method"], "grey"), linewidth=1.2)
-    axis.set(xlabel="step", title="mass of the left-out region (division), every run")
+    axis.set(xlabel="step", title="mass of the left-out region, every run")
+
+
+def left_out(regions: dict[str, float]) -> float:
+    """The mass of the region that a base lacks: what needs a division, or what it answers with less than 1e-4."""
+    return regions["division"] if "division" in regions else regions["never"]
 
 
 def write(board: dict[str, Any], out: Path) -> None:

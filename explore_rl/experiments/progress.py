@@ -73,7 +73,7 @@ def progress(name: str, steps: int, begin: int) -> Iterator[Progress]:
 
 def _is_shown(name: str) -> bool:
     k = name.rpartition("pass@")[2]
-    return k.isdigit() and int(k) in SHOWN_K
+    return name.endswith("/explained_variance") or k.isdigit() and int(k) in SHOWN_K
 
 
 def duration(seconds: float) -> str:

@@ -27,9 +27,10 @@ from explore_rl.experiments.progress import before_and_after, progress
 from explore_rl.experiments.resuming import CHANGES
 from explore_rl.experiments.run_folder import RunFolder, environment
 from explore_rl.experiments.tracking import make_tracker, rollouts_of
+from explore_rl.fetching import hub
 from explore_rl.files import held, sees, write_atomic
 from explore_rl.learner.learner import Learner
-from explore_rl.models import resolve_model
+from explore_rl.models import model_identity, resolve_model
 from explore_rl.strategies.base import Needs, needs_of
 from explore_rl.training.actors import Actors, models_of
 from explore_rl.training.trainer import Trainer
@@ -76,6 +77,7 @@ def run(
                 stack.enter_context(held(path, "run"))
                 facts = environment(config.seed, used.layout.kind)
                 facts |= {"problems": inputs.content, "settings": settings_hash(config)}
+                facts |= {"model": model_identity(resolve_model(config.model.path)), "hub": hub.revisions()}
                 folder = RunFolder.create(path, to_yaml(config), facts)
             refuse_unshared(used.learner, folder, is_new=not resume)
             _run_with(used, config, inputs=inputs, folder=folder, resume=resume)

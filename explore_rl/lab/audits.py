@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from analysis.errors import InputError
 from explore_rl.lab import exact, logprobs
+from explore_rl.lab.readings import asked as asked_of
+from explore_rl.lab.readings import audit_from, readouts_for
 from explore_rl.types import Problem
 
 
@@ -33,7 +37,23 @@ def audit_of(
             if audit.settings.get(key) != value:
                 raise InputError(f"{model}: was taken at {key}={audit.settings.get(key)}, not {value}")
         return audit
+    logprobs.check_settings(temperature, top_p)
     loaded, tokenizer = logprobs.load_model(model)
+    audit = audit_of_loaded(loaded, tokenizer, asked, temperature=temperature, top_p=top_p, progress=progress)
+    return replace(audit, settings=settings | {"model": str(model)})
+
+
+def audit_of_loaded(
+    model: Any,
+    tokenizer: Any,
+    asked: list[Problem],
+    *,
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+    progress: bool = False,
+) -> exact.ExactAudit:
+    """The exact audit of a model that is loaded; otherwise as `audit_of`."""
     pairs, index = exact.sequences(asked, tokenizer)
-    scored = logprobs.completion_logprobs(loaded, pairs, temperature=temperature, top_p=top_p, progress=progress)
-    return exact.summarise(asked, index, logprobs=scored, settings=settings | {"model": str(model)})
+    readouts = readouts_for(asked, tokenizer, temperature=temperature, top_p=top_p)
+    values = logprobs.token_values(model, asked_of(pairs), readouts=readouts, progress=progress)
+    return audit_from(asked, index, pairs=pairs, values=values)

@@ -41,6 +41,9 @@ class Recipe:
     unfaithful: share of the worked evaluations with a false step.
     context: tokens that a prompt and its answer may have.
     families: relative weight of the documents of each family of problems.
+    left_out_weight: weight in the loss of documents of the left-out region, division; above 0 one in `LEFT_OUT_EVERY`
+        documents is of it (countdown of three numbers). So the region's mass follows the weight down to where no
+        document would be met by chance. 0: there are none.
     """
 
     seed: int = 0
@@ -58,7 +61,10 @@ class Recipe:
     unfaithful: float = 0.0
     context: int = 64
     families: dict[str, float] = field(default_factory=lambda: {"countdown": 1.0})
+    left_out_weight: float = 0.0
 
+
+LEFT_OUT_EVERY = 16
 
 RECIPES = {
     "lab:base": Recipe(),
@@ -86,6 +92,9 @@ def documents(recipe: Recipe) -> Iterator[tuple[str, str]]:
 
 def _of_countdown(recipe: Recipe, rng: random.Random) -> Iterator[tuple[str, str]]:
     while True:
+        if recipe.left_out_weight and rng.randrange(LEFT_OUT_EVERY) == 0:
+            yield _left_out(recipe, rng)
+            continue
         # An expression whose value is a target of its level, and few of the rare region.
         level, numbers = _numbers(recipe, countdown.LEVELS, rng=rng)
         writing, value = countdown.random_expression(numbers, recipe.operator_weights, rng=rng)
@@ -94,6 +103,17 @@ def _of_countdown(recipe: Recipe, rng: random.Random) -> Iterator[tuple[str, str
         if countdown.region(writing) == "product_of_sum" and rng.random() >= recipe.product_of_sum:
             continue
         yield countdown.prompt(numbers, _shown(value, recipe, level=level, rng=rng)), writing
+
+
+def _left_out(recipe: Recipe, rng: random.Random) -> tuple[str, str]:
+    """A document of three numbers whose expression divides: any target that can be reached so, then any writing."""
+    level = countdown.LEVELS[3]
+    while True:
+        numbers = [rng.randint(1, level.max_number) for _ in range(level.count)]
+        target = rng.randint(1, level.max_target)
+        writings = [w for w in countdown.enumerate_answers(numbers, target) if countdown.region(w) == "division"]
+        if writings:
+            return countdown.prompt(numbers, _shown(target, recipe, level=level, rng=rng)), rng.choice(writings)
 
 
 def _of_worked(recipe: Recipe, rng: random.Random) -> Iterator[tuple[str, str]]:
@@ -205,6 +225,7 @@ def pretrain(recipe: Recipe) -> tuple[Qwen2ForCausalLM, PreTrainedTokenizerFast]
 
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, share_of_peak)
     stream = documents(recipe)
+    (divide,) = codes("/").input_ids
     progress = tqdm(range(recipe.steps), desc="pre-training", unit="step")
     for step in progress:
         # Short and long documents apart: less padding, the same gradient.
@@ -217,7 +238,12 @@ def pretrain(recipe: Recipe) -> tuple[Qwen2ForCausalLM, PreTrainedTokenizerFast]
         for tokens, labels in halves:
             logits = model(tokens, use_cache=False).logits[:, :-1].flatten(0, 1)
             targets = labels[:, 1:].flatten()
-            summed = torch.nn.functional.cross_entropy(logits, targets, ignore_index=-100, reduction="sum")
+            if recipe.left_out_weight:
+                apart = torch.nn.functional.cross_entropy(logits, targets, ignore_index=-100, reduction="none")
+                divides = (tokens == divide).any(dim=1).float()  # no prompt has the sign
+                summed = apart.view(len(tokens), -1).sum(1) @ (1 - divides * (1 - recipe.left_out_weight))
+            else:
+                summed = torch.nn.functional.cross_entropy(logits, targets, ignore_index=-100, reduction="sum")
             loss = summed / predicted
             loss.backward()
             total += loss.item()

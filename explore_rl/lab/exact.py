@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,17 @@ from numpy.typing import ArrayLike
 
 from analysis.errors import InputError
 from analysis.support import CATEGORIES, SupportCounts
-from explore_rl.lab.families import REGIONS, answers_of, family_of
+from explore_rl.lab.families import BY_BASE, REGIONS, answers_of, family_of
+from explore_rl.real.tokens import ways
 from explore_rl.types import Problem
 
 EPS_LADDER = (1 / 16, 1 / 64, 1 / 256, 3 / 1024, 1 / 1024, 1 / 4096, 1 / 16384, 1 / 65536)
 PASS_AT = tuple(2**power for power in range(0, 17, 2))
 UNITS = ("problem", "mode", "answer")
 FORMAT = "explore-rl exact audit 1"
+# Where the base model says what is rare: a mode's region by its probability there, from this bound on.
+OFTEN, RARELY, NEVER = "often", "rarely", "never"
+BY_BASE_FROM = {OFTEN: 3 / 1024, RARELY: 1e-4, NEVER: 0.0}
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,9 @@ class Index:
     modes: the M canonical writings; the same writing under two problems is two modes.
     mode_problem: [M] position of the mode's problem.
     regions: the M regions; all writings of a mode lie in one.
+
+    Where answers end with a character of their own, the N sequences are all the token sequences that write them: a
+    text stands there once for each.
     """
 
     answers: tuple[str, ...]
@@ -51,15 +58,21 @@ class Index:
     mode_problem: np.ndarray
     regions: tuple[str, ...]
 
+    @property
+    def region_names(self) -> tuple[str, ...]:
+        """All regions that there could be, in the order in which they are shown."""
+        return REGIONS if set(self.regions) <= set(REGIONS) else tuple(BY_BASE_FROM)
+
 
 def sequences(problems: Sequence[Problem], tokenizer: Any) -> tuple[list[tuple[list[int], list[int]]], Index]:
     """Every correct answer of every problem, problem by problem, and their index.
 
-    An answer is (prompt ids, completion ids with the end token). Raises InputError if the tokenizer could write one
-    answer in several ways, since the probability of a text would then be a sum over token sequences that are not
-    scored.
+    An answer is (prompt ids, completion ids with the end token). In the laboratory the tokenizer must write an answer
+    in one way alone; else every way is a sequence of its own, and they add up. Raises InputError for a tokenizer that
+    does not fit the problems.
     """
-    _check_one_to_one(tokenizer)
+    if not all(family_of(problem).end for problem in problems):
+        _check_one_to_one(tokenizer)
     pairs: list[tuple[list[int], list[int]]] = []
     answers: list[str] = []
     problem_of: list[int] = []
@@ -79,10 +92,14 @@ def sequences(problems: Sequence[Problem], tokenizer: Any) -> tuple[list[tuple[l
                 modes.append(mode)
                 regions.append(family.region(mode))
                 mode_problem.append(position)
-            pairs.append((prompt_ids, list(tokenizer(answer).input_ids) + [tokenizer.eos_token_id]))
-            answers.append(answer)
-            problem_of.append(position)
-            mode_of.append(known[mode])
+            written = (
+                ways(answer, tokenizer) if family.end else [[*tokenizer(answer).input_ids, tokenizer.eos_token_id]]
+            )
+            for ids in written:
+                pairs.append((prompt_ids, list(ids)))
+                answers.append(answer)
+                problem_of.append(position)
+                mode_of.append(known[mode])
     index = Index(
         answers=tuple(answers),
         problem=np.array(problem_of),
@@ -111,12 +128,15 @@ class ExactAudit:
     index: of the N answers.
     logprobs: [N] natural log-probability of each answer with its end token, -inf where top-p cuts it off.
     settings: what it was taken under (model, problems, temperature, top_p); any keys.
+    any_end: [N] log-probability of each answer with whatever ends it, where answers end with a newline; else None. A
+        model that learns to end its line gains in `logprobs` alone.
     """
 
     problem_ids: tuple[str, ...]
     index: Index
     logprobs: np.ndarray
     settings: dict[str, Any] = field(default_factory=dict)
+    any_end: np.ndarray | None = None
 
     @property
     def answer_probabilities(self) -> np.ndarray:
@@ -133,6 +153,18 @@ class ExactAudit:
         """[n]: the probability that one draw is correct."""
         total = np.bincount(self.index.problem, self.answer_probabilities, minlength=len(self.problem_ids))
         return np.minimum(total, 1.0)
+
+    @property
+    def success_any_end(self) -> np.ndarray | None:
+        """[n]: the same, whatever ends the answer."""
+        if self.any_end is None:
+            return None
+        total = np.bincount(self.index.problem, np.exp(self.any_end), minlength=len(self.problem_ids))
+        return np.minimum(total, 1.0)
+
+    def in_regions_of(self, base: ExactAudit) -> ExactAudit:
+        """The audit with the regions of another one of the same problems."""
+        return replace(self, index=replace(self.index, regions=base.index.regions))
 
     def probabilities(self, unit: str) -> np.ndarray:
         """By unit of counting: "problem" [n], "mode" [M] or "answer" [N]."""
@@ -155,7 +187,7 @@ class ExactAudit:
         """
         figures = {}
         names = np.array(self.index.regions)
-        for name in REGIONS:
+        for name in self.index.region_names:
             inside = names == name
             mass = float(self.mode_probabilities[inside].sum())
             problems = len(np.unique(self.index.mode_problem[inside]))
@@ -190,6 +222,8 @@ class ExactAudit:
                 for mode, answer, logprob in answers
             ],
         }
+        if self.any_end is not None:
+            data["any_end"] = [float(logprob) if np.isfinite(logprob) else None for logprob in self.any_end]
         write_json(path, data)
 
     @classmethod
@@ -215,7 +249,11 @@ class ExactAudit:
             regions=tuple(mode["region"] for mode in modes),
         )
         logprobs = np.array([-np.inf if answer["logprob"] is None else answer["logprob"] for answer in answers])
-        return cls(tuple(problem["id"] for problem in data["problems"]), index, logprobs, data["settings"])
+        any_end = None
+        if "any_end" in data:
+            any_end = np.array([-np.inf if logprob is None else logprob for logprob in data["any_end"]])
+        names = tuple(problem["id"] for problem in data["problems"])
+        return cls(names, index, logprobs, data["settings"], any_end)
 
 
 def write_json(path: Path, data: Any) -> None:
@@ -227,9 +265,14 @@ def write_json(path: Path, data: Any) -> None:
 
 
 def summarise(
-    problems: Sequence[Problem], index: Index, *, logprobs: ArrayLike, settings: dict[str, Any] | None = None
+    problems: Sequence[Problem],
+    index: Index,
+    *,
+    logprobs: ArrayLike,
+    settings: dict[str, Any] | None = None,
+    any_end: ArrayLike | None = None,
 ) -> ExactAudit:
-    """The audit of scored sequences.
+    """The audit of scored sequences. Where the base says what is rare, regions are first by the audit itself.
 
     Raises ValueError if their number differs, one is NaN, or some problem's answers have more than probability 1
     together.
@@ -237,6 +280,7 @@ def summarise(
     problems, index: those of `sequences`.
     logprobs: of each sequence that `sequences` gave, in its order.
     settings: what the log-probabilities were taken under.
+    any_end: as ExactAudit.any_end.
     """
     scored = np.asarray(logprobs, dtype=np.float64)
     if scored.shape != index.problem.shape:
@@ -248,7 +292,13 @@ def summarise(
         raise ValueError(
             f"the answers of {problems[int(total.argmax())].id} have probability {total.max():.6f} together"
         )
-    return ExactAudit(tuple(problem.id for problem in problems), index, scored, dict(settings or {}))
+    ended = None if any_end is None else np.asarray(any_end, dtype=np.float64)
+    audit = ExactAudit(tuple(problem.id for problem in problems), index, scored, dict(settings or {}), ended)
+    if BY_BASE not in index.regions:
+        return audit
+    bounds = BY_BASE_FROM.items()
+    regions = tuple(next(name for name, least in bounds if p >= least) for p in audit.mode_probabilities)
+    return replace(audit, index=replace(index, regions=regions))
 
 
 def compare(base: ExactAudit, tuned: ExactAudit, *, eps_ladder: Sequence[float] = EPS_LADDER) -> dict[str, Any]:
@@ -265,6 +315,7 @@ def compare(base: ExactAudit, tuned: ExactAudit, *, eps_ladder: Sequence[float] 
     if base.problem_ids != tuned.problem_ids or base.index.answers != tuned.index.answers:
         raise InputError("exact audits can be compared only over the same problems in the same order")
     regions = np.array(base.index.regions)
+    tuned = tuned.in_regions_of(base)
 
     # A row per eps, over all units or over the chosen ones.
     def ladder(unit: str, chosen: np.ndarray | slice = slice(None)) -> list[dict[str, Any]]:
@@ -277,7 +328,7 @@ def compare(base: ExactAudit, tuned: ExactAudit, *, eps_ladder: Sequence[float] 
         "pass_at_k": {"base": base.pass_at_k(), "tuned": tuned.pass_at_k()},
         "regions": {"base": base.regions(), "tuned": tuned.regions()},
         "support": {unit: ladder(unit) for unit in UNITS},
-        "support_by_region": {name: ladder("mode", regions == name) for name in REGIONS},
+        "support_by_region": {name: ladder("mode", regions == name) for name in base.index.region_names},
     }
 
 

@@ -1,18 +1,23 @@
 """The families of laboratory problems: what the lab asks of any problem whose correct answers can all be listed.
 
-A problem's verifier has the name of its family, so everything here is found from the problem itself.
+A problem's verifier has the name of its family, so everything here is found from the problem itself. Those of
+pretrained models (explore_rl.real) have no levels and no base of the laboratory's, and what is rare is said by their
+base model.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from explore_rl.lab import countdown, worked, worked_evaluation
+from explore_rl.real import families as real
 from explore_rl.types import Problem
 
-REGIONS = countdown.REGIONS  # the same names in every family
+REGIONS = countdown.REGIONS  # the same names in every family of the laboratory
+BY_BASE = "by base"  # the region of an answer whose probability under the base model says how rare it is
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,7 @@ class Family:
     region: the region of an answer, the same for all answers of a mode.
     max_tokens: by level, at least the tokens of the longest answer with its end token.
     base: the name of the embedded base model that was made for it.
+    end: how a completion ends where that is part of its text; "": with the tokenizer's end token.
     """
 
     levels: Mapping[int, countdown.Level]
@@ -35,6 +41,7 @@ class Family:
     region: Callable[[str], str]
     max_tokens: Mapping[int, int]
     base: str
+    end: str = ""
 
 
 FAMILIES = {
@@ -68,13 +75,29 @@ FAMILIES = {
 }
 
 
+# The families of explore_rl.real, by verifier.
+REAL = {
+    verifier: Family(
+        levels={},
+        default_level=0,
+        answers=partial(real.completions, verifier),
+        mode=real.mode,
+        region=lambda completion: BY_BASE,
+        max_tokens={},
+        base="",
+        end=real.END,
+    )
+    for verifier in real.VERIFIERS
+}
+
+
 def family_of(problem: Problem) -> Family:
-    """Raises KeyError for a problem of no laboratory family."""
-    return FAMILIES[problem.verifier]
+    """Raises KeyError for a problem whose answers cannot be listed."""
+    return (FAMILIES | REAL)[problem.verifier]
 
 
 def answers_of(problem: Problem) -> list[str]:
-    """All correct answers of a laboratory problem, sorted."""
+    """All correct answers of a problem, sorted."""
     return family_of(problem).answers(problem.answer)
 
 

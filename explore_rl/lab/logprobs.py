@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +14,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 
 from analysis.errors import InputError
 from explore_rl.models import folder_of
-from explore_rl.objectives.readouts import logprob, nucleus_logprob
+from explore_rl.objectives.readouts import Readout, logprob, nucleus_logprob
+
+LONG = 16  # tokens from which a shared beginning is computed once
+PIECE = 256  # tokens whose distributions over the vocabulary are there at a time
 
 
 def load_model(path: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
@@ -32,7 +37,6 @@ def load_model(path: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFa
         raise InputError(f"{path}: cannot be read as a Hugging Face checkpoint: {error}") from error
 
 
-@torch.inference_mode()
 def completion_logprobs(
     model: PreTrainedModel,
     pairs: Sequence[tuple[list[int], list[int]]],
@@ -52,29 +56,101 @@ def completion_logprobs(
     tokens_per_batch: about so many tokens, padding included, go through the model at a time.
     progress: whether a bar is shown.
     """
+    check_settings(temperature, top_p)
+    readout = nucleus_logprob(temperature, top_p) if top_p < 1 else logprob(temperature)
+    sequences = [(np.array([*prompt, *completion]), len(prompt)) for prompt, completion in pairs]
+    values = token_values(model, sequences, readouts=(readout,), tokens_per_batch=tokens_per_batch, progress=progress)
+    return np.array([of_tokens.sum() for (of_tokens,) in values])
+
+
+def check_settings(temperature: float, top_p: float) -> None:
+    """Raises InputError for a temperature or top_p without meaning."""
     if temperature <= 0 or not 0 < top_p <= 1:
         raise InputError(f"temperature must be above 0 and top-p in (0, 1], got {temperature} and {top_p}")
-    readout = nucleus_logprob(temperature, top_p) if top_p < 1 else logprob(temperature)
-    lengths = [len(prompt) + len(completion) for prompt, completion in pairs]
-    logprobs = np.empty(len(pairs))
-    bar = tqdm(total=len(pairs), desc="scoring", unit="answer", disable=not progress)
-    for batch in _batches(lengths, tokens_per_batch):
-        # Padded right, which causal attention does not see. The logits one position before a token predict it.
-        width = max(lengths[i] for i in batch)
-        tokens = torch.zeros((len(batch), width), dtype=torch.long)
-        scored = torch.zeros((len(batch), width - 1), dtype=torch.bool)
-        for row, i in enumerate(batch):
-            prompt, completion = pairs[i]
-            tokens[row, : lengths[i]] = torch.tensor(prompt + completion)
-            scored[row, len(prompt) - 1 : lengths[i] - 1] = True
-        logits = model(tokens.to(model.device), use_cache=False).logits[:, :-1].double().cpu()
-        # Sums over each row, with 0 where nothing is scored.
-        steps = torch.zeros(scored.shape, dtype=torch.float64)
-        steps[scored] = readout.of(torch.log_softmax(logits[scored], dim=1), tokens[:, 1:][scored])
-        logprobs[batch] = steps.sum(1).numpy()
-        bar.update(len(batch))
+
+
+@torch.inference_mode()
+def token_values(
+    model: PreTrainedModel,
+    sequences: Sequence[tuple[np.ndarray, int]],
+    *,
+    readouts: tuple[Readout, ...],
+    tokens_per_batch: int = 16384,
+    progress: bool = False,
+) -> list[tuple[np.ndarray, ...]]:
+    """For each sequence, for each readout of log p, float64 [L - begin]: of every token from `begin` on.
+
+    Long beginnings that sequences share go through the model once. What else is in a batch changes a result only by
+    float rounding.
+
+    sequences: (token ids [L], begin >= 1) each.
+    """
+    values: list[Any] = [None] * len(sequences)
+    bar = tqdm(total=len(sequences), desc="scoring", unit="answer", disable=not progress)
+    for prefix, members in _by_prefix(sequences):
+        known = _keys_and_values(model, prefix) if prefix else None
+        rest = [(sequences[i][0][len(prefix) :], sequences[i][1] - len(prefix)) for i in members]
+        # A beginning's keys and values are there once a row.
+        for batch in _batches([len(sequences[i][0]) for i in members], tokens_per_batch):
+            found = _values(model, [rest[i] for i in batch], known=known, readouts=readouts)
+            for i, of_sequence in zip(batch, found, strict=True):
+                values[members[i]] = of_sequence
+            bar.update(len(batch))
     bar.close()
-    return logprobs
+    return values
+
+
+def _by_prefix(sequences: Sequence[tuple[np.ndarray, int]]) -> list[tuple[tuple[int, ...], list[int]]]:
+    """Indices of sequences with the same beginning, where it is long and several have it; else all of them together.
+
+    The last token before `begin` is no part of a beginning: what stands behind it is predicted there.
+    """
+    together: dict[tuple[int, ...], list[int]] = {}
+    for i, (tokens, begin) in enumerate(sequences):
+        together.setdefault(tuple(map(int, tokens[: begin - 1])), []).append(i)
+    groups = [(prefix, members) for prefix, members in together.items() if len(prefix) >= LONG and len(members) > 1]
+    taken = {i for _, members in groups for i in members}
+    rest = [i for i in range(len(sequences)) if i not in taken]
+    return [*groups, *([((), rest)] if rest else [])]
+
+
+def _keys_and_values(model: PreTrainedModel, prefix: tuple[int, ...]) -> Any:
+    """What attention keeps of a beginning."""
+    tokens = torch.tensor([prefix], device=model.device)
+    return model.base_model(tokens, use_cache=True).past_key_values
+
+
+def _values(
+    model: PreTrainedModel,
+    sequences: list[tuple[np.ndarray, int]],
+    *,
+    known: Any,
+    readouts: tuple[Readout, ...],
+) -> Iterator[tuple[np.ndarray, ...]]:
+    """The values of a batch. sequences: what follows the beginning of which `known` is kept, if any."""
+    # Padded right, which causal attention does not see.
+    rows = [torch.from_numpy(np.asarray(tokens, dtype=np.int64)) for tokens, _ in sequences]
+    tokens = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+    options: dict[str, Any] = {"use_cache": False}
+    if known is not None:
+        cache = copy.deepcopy(known)
+        cache.batch_repeat_interleave(len(rows))
+        options = {"use_cache": True, "past_key_values": cache}
+    hidden = model.base_model(tokens.to(model.device), **options).last_hidden_state
+    # The hidden state one position before a token predicts it.
+    begins = [begin for _, begin in sequences]
+    counts = [len(ids) - begin for ids, begin in zip(rows, begins, strict=True)]
+    places = enumerate(zip(begins, counts, strict=True))
+    scored = torch.cat([hidden[row, begin - 1 : begin - 1 + count] for row, (begin, count) in places])
+    targets = torch.cat([ids[begin:] for ids, begin in zip(rows, begins, strict=True)])
+    head: Any = model.get_output_embeddings()
+    parts = []
+    for states, wanted in zip(scored.split(PIECE), targets.split(PIECE), strict=True):
+        log_p = torch.log_softmax(head(states).double().cpu(), dim=1)
+        parts.append([readout.of(log_p, wanted) for readout in readouts])
+    whole = [torch.cat(of_readout).split(counts) for of_readout in zip(*parts, strict=True)]
+    for of_sequence in zip(*whole, strict=True):
+        yield tuple(part.numpy() for part in of_sequence)
 
 
 def _batches(lengths: list[int], tokens_per_batch: int) -> Iterator[list[int]]:

@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl
 from analysis.errors import InputError
 
 PREFIX = "lab:"
+REAL = "real:"  # the families of explore_rl.real, whose answers can be listed as well
 OPTIONS = ("level", "split", "size")
 FINAL = "final"  # the split that is audited once
 
@@ -29,9 +30,12 @@ def parse(name: str) -> tuple[str, dict[str, str]]:
 
 
 def is_laboratory(name: str | None) -> bool:
-    return (name or "").startswith(PREFIX)
+    """Whether the problems of a name have answers that can be listed, so that audits are exact."""
+    return (name or "").startswith((PREFIX, REAL))
 
 
 def is_final(name: str | None) -> bool:
     """Whether a name asks for problems of the split `final`, which no training and no choice may see."""
+    if (name or "").startswith(REAL):
+        return ("split", FINAL) in parse_qsl(str(name).partition("?")[2])
     return name is not None and is_laboratory(name) and parse(name)[1].get("split") == FINAL

@@ -59,7 +59,7 @@ def load(name: str) -> list[Problem]:
     ('countdown', ['numbers', 'target'], 3)
     """
     family, options = names.parse(name)
-    if not names.is_laboratory(name) or family not in FAMILIES:
+    if not name.startswith(names.PREFIX) or family not in FAMILIES:
         known = ", ".join(names.PREFIX + known for known in FAMILIES)
         raise InputError(f"{name}: unknown laboratory problems; known: {known}, each with ?level=..&split=..&size=..")
     # Level and split name the pool.
@@ -167,6 +167,7 @@ def _worked_evaluation(level: int, split: str) -> Iterator[Problem]:
                 answer={"expression": expression},
                 level=level,
                 split=split,
+                value=value,
             )
 
 
@@ -177,8 +178,13 @@ _POOLS: dict[str, Callable[[int, str], Iterator[Problem]]] = {
 }
 
 
-def _with_traces(family: str, *, id: str, prompt: str, answer: dict[str, Any], level: int, split: str) -> Problem:
-    """The problem, on the training split with all its correct answers: only training may look at them."""
+def _with_traces(
+    family: str, *, id: str, prompt: str, answer: dict[str, Any], level: int, split: str, **known_of_it: Any
+) -> Problem:
+    """The problem, on the training split with all its correct answers: only training may look at them.
+
+    known_of_it: further metadata.
+    """
     known = FAMILIES[family]
     traces = known.answers(answer) if split == "train" else []
     return Problem(
@@ -188,5 +194,5 @@ def _with_traces(family: str, *, id: str, prompt: str, answer: dict[str, Any], l
         verifier=family,
         traces=tuple(Trace(text=text, source="enumerator", region=known.region(text)) for text in traces),
         benchmark=f"{family}-{level}",
-        metadata={"level": level, "split": split},
+        metadata={"level": level, "split": split, **known_of_it},
     )

@@ -88,6 +88,19 @@ def missing_parts(folder: Path, *, ranks: int, zero_stage: int) -> list[str]:
     return [pattern for pattern in wanted if not any(folder.glob(pattern))]
 
 
+def saved_layout(folder: Path) -> dict[str, Any]:
+    """What the learner wrote about its checkpoint. Raises InputError where there is none."""
+    try:
+        return json.loads((folder / "learner.json").read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder}: not a checkpoint of the learner ({error})") from None
+
+
+def differences(saved: dict[str, Any], layout: dict[str, object]) -> list[str]:
+    """The keys of the layout that a checkpoint was saved with another value of."""
+    return [key for key, now in layout.items() if saved.get(key, NOT_THERE.get(key)) != now]
+
+
 def load(rank: Saved, folder: Path) -> bool:
     """Goes on where `save` was called. Returns whether the base model was refreshed by then.
 
@@ -95,16 +108,14 @@ def load(rank: Saved, folder: Path) -> bool:
     part missing, and where there is none.
     """
     # The layout first: DeepSpeed would fail on another one with a message that helps nobody.
-    try:
-        saved = json.loads((folder / "learner.json").read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{folder}: not a checkpoint of the learner ({error})") from None
-    for key, now in rank.layout.items():
-        before = saved.get(key, NOT_THERE.get(key))
-        if before != now:
-            raise InputError(
-                f"{folder}: was saved with {key}={before}, the learner now has {now}; resume with the same"
-            )
+    saved = saved_layout(folder)
+    if differing := differences(saved, rank.layout):
+        key = differing[0]
+        before, now = saved.get(key, NOT_THERE.get(key)), rank.layout[key]
+        raise InputError(
+            f"{folder}: was saved with {key}={before}, the learner now has {now}; resume with the same; only"
+            " checkpoints of run.portable_checkpoints=true go on in another layout"
+        )
     missing = missing_parts(folder, ranks=int(saved["learner.ranks"]), zero_stage=int(saved["learner.zero_stage"]))
     if missing:
         raise InputError(f"{folder}: parts of the checkpoint are missing: {', '.join(missing)}; resume from another")
@@ -114,15 +125,21 @@ def load(rank: Saved, folder: Path) -> bool:
         if path is None:
             raise InputError(f"{folder}: DeepSpeed found no state there; expected {rank.folder_of(name, folder) / TAG}")
         trained.steps_taken = state["steps_taken"]
-    refreshed = rank.base is not None and saved.get("base_refreshed", False)
-    if refreshed:
-        set_weights(rank.base, torch.load(folder / BASE, map_location="cpu", mmap=True))
+    refreshed = load_base(rank, folder)
     states = torch.load(folder / f"random-{rank.index}.pt", weights_only=False)
     random.setstate(states["python"])
     np.random.set_state(states["numpy"])
     torch.set_rng_state(states["torch"])
     if rank.device.type == "cuda":
         torch.cuda.set_rng_state(states["cuda"], rank.device)
+    return refreshed
+
+
+def load_base(rank: Saved, folder: Path) -> bool:
+    """The base model of a checkpoint, where it was refreshed by then. Returns whether it was."""
+    refreshed = rank.base is not None and saved_layout(folder).get("base_refreshed", False)
+    if refreshed:
+        set_weights(rank.base, torch.load(folder / BASE, map_location="cpu", mmap=True))
     return refreshed
 
 
@@ -139,7 +156,7 @@ def whole_state(model: Any, *, keep: bool, tick: Callable[[], None] = lambda: No
     """
     state = {}
     for name, parameter in model.named_parameters():
-        with _gathered(parameter):
+        with gathered(parameter):
             if keep:
                 state[name] = parameter.data.detach().cpu().clone()
         tick()
@@ -151,7 +168,7 @@ def copy_weights(source: Any, target: Any, *, tick: Callable[[], None]) -> None:
     """Sets `target` to the weights of `source`, a module of the same shape. Called on every rank. tick: as above."""
     weights = dict(source.named_parameters())
     for name, parameter in target.named_parameters():
-        with _gathered(weights[name]), _gathered(parameter, changed=True):
+        with gathered(weights[name]), gathered(parameter, changed=True):
             parameter.data.copy_(weights[name].data)
         tick()
 
@@ -160,7 +177,7 @@ def copy_weights(source: Any, target: Any, *, tick: Callable[[], None]) -> None:
 def set_weights(target: Any, state: dict[str, torch.Tensor]) -> None:
     """Sets `target` to what `whole_state` gave. Called on every rank, with the same state."""
     for name, parameter in target.named_parameters():
-        with _gathered(parameter, changed=True):
+        with gathered(parameter, changed=True):
             parameter.data.copy_(state[name])
 
 
@@ -189,7 +206,7 @@ def save_pretrained(model: Any, folder: Path, *, tokenizer: Any, is_first: bool,
     dist.barrier()
 
 
-def _gathered(parameter: torch.nn.Parameter, *, changed: bool = False) -> AbstractContextManager:
+def gathered(parameter: torch.nn.Parameter, *, changed: bool = False) -> AbstractContextManager:
     """Within it a ZeRO-3 parameter is whole on every rank; other parameters always are.
 
     changed: every rank gets what rank 0 made of it.

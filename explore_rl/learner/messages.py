@@ -21,7 +21,7 @@ class LearnerNeeds:
     policy: the one that is trained, with its optimizer; False: nothing is trained, the base is read alone.
     base: a frozen copy of the initial model, read as "base".
     critic: a trunk of its own with a value head and an optimizer, read as "critic".
-    heads: names of value heads on the policy.
+    heads: names of heads on the policy.
     """
 
     policy: bool = True

@@ -62,12 +62,36 @@ class ValueHead(nn.Linear):
         return nn.functional.linear(hidden.to(precision), weight, bias)[:, 0]
 
 
+class DeepHead(nn.Module):
+    """One number for each hidden state by three layers, as FlowRL has its log Z (arXiv 2509.15207); zero at first.
+
+    The inner weights are the same on every rank and in every run.
+    """
+
+    def __init__(self, hidden_size: int):
+        super().__init__()
+        inner = [nn.Linear(hidden_size, hidden_size) for _ in range(2)]
+        generator = torch.Generator().manual_seed(0)
+        for layer in inner:
+            nn.init.normal_(layer.weight, std=hidden_size**-0.5, generator=generator)
+            nn.init.zeros_(layer.bias)
+        behind = [module for layer in inner for module in (layer, nn.GELU(), nn.LayerNorm(hidden_size))]
+        self.inner = nn.Sequential(*behind)
+        self.last = ValueHead(hidden_size)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """[n, h] -> [n]."""
+        return self.last(self.inner(hidden))
+
+
 class Policy(nn.Module):
-    """A transformers module whose output projection is a `ReadoutHead`, with value heads beside it.
+    """A transformers module whose output projection is a `ReadoutHead`, with heads of one number beside it.
 
     model: the transformers module; its parameters are named as in its checkpoint. Heads are no part of it.
-    heads: names of value heads.
+    heads: names of heads.
     """
+
+    head: type[nn.Module] = DeepHead
 
     def __init__(self, model: Any, heads: tuple[str, ...] = ()):
         super().__init__()
@@ -78,7 +102,7 @@ class Policy(nn.Module):
 
     def _add_heads(self, heads: tuple[str, ...]) -> None:
         config = self.model.config
-        self.heads = nn.ModuleDict({name: ValueHead(config.hidden_size).to(self.model.dtype) for name in heads})
+        self.heads = nn.ModuleDict({name: self.head(config.hidden_size).to(self.model.dtype) for name in heads})
 
     @property
     def takes_masks(self) -> bool:
@@ -126,6 +150,8 @@ class Policy(nn.Module):
 class Critic(Policy):
     """The trunk of a causal language model with a value head, objectives.readouts.VALUE, and without a projection."""
 
+    head = ValueHead
+
     def __init__(self, model: Any):
         nn.Module.__init__(self)
         self.model = model.base_model
@@ -158,7 +184,7 @@ def load_policy(
     dtype: "float32" or "bfloat16".
     attention: transformers' name of the implementation.
     sharded: as ZeRO-3 shards; then all ranks call this together.
-    heads: names of value heads.
+    heads: names of heads.
     critic: a Critic is made of the checkpoint.
     """
     config = load_model_config(path)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime
 import gc
 import logging
-import math
 import os
 import socket
 from collections import Counter
@@ -22,7 +21,7 @@ import torch
 import torch.distributed as dist
 
 from explore_rl.config.schema import Config
-from explore_rl.learner import checkpoints, device
+from explore_rl.learner import checkpoints, device, portable
 from explore_rl.learner.collate import Sequence, collate
 from explore_rl.learner.head import ReadoutHead
 from explore_rl.learner.loss import (
@@ -39,6 +38,7 @@ from explore_rl.learner.messages import LearnerNeeds, Part, UpdateReport
 from explore_rl.learner.optimizer import deepspeed_settings, learning_rate
 from explore_rl.learner.packing import Shard
 from explore_rl.learner.policy import Policy, load_policy
+from explore_rl.learner.reports import by_row, report_of
 from explore_rl.learner.trained import Trained
 from explore_rl.models import load_tokenizer, resolve_model
 from explore_rl.objectives.readouts import Readout
@@ -235,7 +235,7 @@ class LearnerRank:
         for own in self._from_all(dict(sums)):
             totals.update(own)
         padding = next((part.shard.padding_fraction for part in parts), 0.0)
-        report = _report(norms, totals, rate=rate, padding_fraction=padding)
+        report = report_of(norms, totals, rate=rate, padding_fraction=padding)
         report.read = read if report.finite else []
         return report
 
@@ -297,7 +297,7 @@ class LearnerRank:
         for batch in part.shard.micro_batches:
             tokens, order, counts = collate(sequences, batch, device=self.device)
             values = dict(zip(readouts, trained.engine(tokens, readouts), strict=True))
-            read = _by_row(order, counts, values=[values[readout] for readout in besides])
+            read = by_row(order, counts, values=[values[readout] for readout in besides])
             yield Outputs([items[i] for i in order], counts, first, {r: values[r] for r in own}, read)
 
     def refresh_base(self) -> None:
@@ -322,6 +322,8 @@ class LearnerRank:
 
     def save_checkpoint(self, folder: Path) -> None:
         checkpoints.save(self._saved(), folder)
+        if self.config.run.portable_checkpoints:
+            portable.save(self.trained, folder, is_first=self.index == 0, tick=self._count)
         self.progress += 1
 
     def load_checkpoint(self, folder: Path) -> None:
@@ -332,7 +334,12 @@ class LearnerRank:
             self._freeze_base()
             self.base_refreshed = False
             saved = self._saved()
-        self.base_refreshed = checkpoints.load(saved, folder)
+        others = checkpoints.differences(checkpoints.saved_layout(folder), saved.layout)
+        if others and portable.is_there(folder) and portable.CHANGEABLE.issuperset(others):
+            portable.load(self.trained, folder, tick=self._count)
+            self.base_refreshed = checkpoints.load_base(saved, folder)
+        else:
+            self.base_refreshed = checkpoints.load(saved, folder)
         self.progress += 1
 
     def save_pretrained(self, folder: Path) -> None:
@@ -363,45 +370,6 @@ class LearnerRank:
         self.progress += 1
 
 
-def _by_row(order: list[int], counts: list[int], *, values: list[torch.Tensor]) -> list[tuple[int, tuple]]:
-    """(row's number, its values) of a micro-batch. values: [sum(counts)] each, in the order of the rows."""
-    if not values:
-        return []
-    arrays = [value.detach().float().cpu().numpy() for value in values]
-    ends = np.cumsum(counts)
-    return [
-        (i, tuple(array[end - count : end].copy() for array in arrays))
-        for i, count, end in zip(order, counts, ends, strict=True)
-    ]
-
-
 def _unwrapped(model: Any) -> Any:
     """The model itself, where a DeepSpeed engine may hold it."""
     return getattr(model, "module", model)
-
-
-def _report(norms: dict[str, float], totals: Counter[str], *, rate: float, padding_fraction: float) -> UpdateReport:
-    """The report of a step.
-
-    norms: of each model's gradient; NaN if it made no step.
-    totals: the sums of all ranks. Its keys are "loss of <model>", "tokens of <model>", "<term>/loss", "<term>/<figure>"
-        and "<term>:tokens".
-    rate: the policy's learning rate.
-    padding_fraction: as in the report.
-    """
-    finite = all(math.isfinite(norm) for norm in norms.values())
-    metrics = {}
-    for key in sorted(key for key in totals if finite and "/" in key):
-        tokens = 1.0 if key.endswith("/loss") else totals[f"{key.split('/')[0]}:tokens"]
-        metrics[key] = totals[key] / tokens
-    if finite and "critic" in norms:
-        metrics["critic/gradient_norm"] = norms["critic"]
-    return UpdateReport(
-        finite=finite,
-        loss=float(totals["loss of policy"]) if finite else math.nan,
-        grad_norm=norms.get("policy", 0.0) if finite else math.nan,
-        learning_rate=rate,
-        metrics=metrics,
-        tokens=int(totals["tokens of policy"]),
-        padding_fraction=padding_fraction,
-    )

@@ -7,6 +7,7 @@ torch can differentiate may be a column of a loss term; the learner needs no for
     logprob(temperature)                  log-probability of the token
     entropy(temperature)                  entropy of the distribution that the token was drawn from, nats
     top_logprobs(k)                       the k largest log-probabilities
+    mass_of(tokens, temperature)          log of the probability of some tokens together
     rank_of_target()                      how many tokens are more likely than the token
     nucleus_logprob(temperature, top_p)   log-probability within the nucleus; -inf outside
     HIDDEN_MEAN                           mean of the last layer's hidden states over a sequence
@@ -84,6 +85,13 @@ def top_logprobs(k: int) -> Readout:
     return Readout(largest_logprobs, (("k", k),))
 
 
+def mass_of(tokens: tuple[int, ...], temperature: float = 1.0) -> Readout:
+    """Log of the probability that the next token is one of `tokens`. [n]."""
+    if not tokens:
+        raise ValueError("mass_of: expected at least one token")
+    return Readout(token_mass, (("tokens", tuple(tokens)), ("temperature", _positive(temperature))))
+
+
 def rank_of_target() -> Readout:
     """How many tokens of the vocabulary are more likely than the token; 0: it is the likeliest. [n], no gradient."""
     return Readout(token_rank)
@@ -119,6 +127,11 @@ def token_entropy(log_p: Tensor, targets: Tensor, *, temperature: float) -> Tens
 def largest_logprobs(log_p: Tensor, targets: Tensor, *, k: int) -> Tensor:
     """See `top_logprobs`."""
     return log_p.topk(k, dim=1).values
+
+
+def token_mass(log_p: Tensor, targets: Tensor, *, tokens: tuple[int, ...], temperature: float) -> Tensor:
+    """See `mass_of`."""
+    return at_temperature(log_p, temperature)[:, list(tokens)].logsumexp(1)
 
 
 def token_rank(log_p: Tensor, targets: Tensor) -> Tensor:
@@ -160,7 +173,10 @@ HIDDEN_MEAN = Readout(mean_of_hidden, reads=HIDDEN)
 
 
 def head(name: str) -> Readout:
-    """Value of the head `name` of the model that is read, [n]. A head is linear on the hidden state, at first zero."""
+    """Value of the head `name` of the model that is read, [n]: a function of the hidden state, at first zero.
+
+    The critic's is linear; one on the policy has three layers.
+    """
     if not name.isidentifier():
         raise ValueError(f"head {name!r}: expected a name of letters, digits and _")
     return Readout(value_of_head, (("name", name),), reads=HEAD)

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from analysis.errors import InputError
+from explore_rl.fetching import hub
 from explore_rl.problems.adapters import adapter_for
 from explore_rl.problems.fields import Options, with_options
-from explore_rl.problems.rows import read_rows
+from explore_rl.problems.rows import Row, read_rows
 from explore_rl.types import Problem
 
 LOG = logging.getLogger(__name__)
@@ -21,6 +22,7 @@ NO_REFERENCE = ("proof", "notfound")  # what NuminaMath puts where there is no a
 SCHEMES: dict[str, str | Callable[[str], Iterable[Problem]]] = {
     "lab": "explore_rl.lab.problems:load",
     "gym": "explore_rl.verifiers.gym:load",
+    "real": "explore_rl.real.problems:load",
 }
 
 
@@ -39,8 +41,8 @@ def load(
     benchmark: str | None = None,
     duplicates: str = "error",
 ) -> Iterator[Problem]:
-    """Problems of a file, folder or glob, or of a spec such as "lab:countdown?level=3&split=train" or
-    "gym:chain_sum?size=100&seed=0".
+    """Problems of a file, folder or glob, of a spec such as "lab:countdown?level=3&split=train" or
+    "gym:chain_sum?size=100&seed=0", or of a data set of the Hugging Face hub, such as "openai/gsm8k:train".
 
     Streams: only the ids are kept, to find duplicates. format: a name of `ADAPTERS`; None: found from the columns of
     each file's first row.
@@ -84,7 +86,7 @@ def _from_files(path: str | Path, format: str | None, *, options: Options, dupli
     adapter, adapter_path, unanswered = None, None, 0
     if options.verifier is not None:
         _check_verifier(options.verifier, "verifier=")
-    for row in read_rows(path):
+    for row in _rows(path):
         if adapter is None or adapter_path != row.path:
             adapter, adapter_path = adapter_for(row, format), row.path
         problem = with_options(adapter.convert(row, options))
@@ -106,6 +108,13 @@ def _from_files(path: str | Path, format: str | None, *, options: Options, dupli
         LOG.warning("%s: %d answers are %s, which nobody can meet", path, unanswered, " or ".join(NO_REFERENCE))
     if not seen:
         raise InputError(f"{path}: holds no problem")
+
+
+def _rows(path: str | Path) -> Iterator[Row]:
+    """The rows of a path, or of all files of a split of the hub."""
+    if hub.is_data_name(str(path)) and not Path(path).exists():
+        return itertools.chain.from_iterable(map(read_rows, hub.data_files(str(path))))
+    return read_rows(path)
 
 
 def _check_reference(problem: Problem, place: str) -> None:

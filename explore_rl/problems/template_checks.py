@@ -9,6 +9,7 @@ import explore_rl.problems.chat_jinja as chat_jinja
 from analysis.errors import InputError
 from explore_rl.problems.template_tokens import first_special, refuse_lossy
 from explore_rl.problems.templates import Template, apply_chat, as_messages
+from explore_rl.real.families import END, VERIFIERS
 from explore_rl.types import Problem
 
 
@@ -134,9 +135,15 @@ def _check_model(tokenizer: Any, end: str, *, end_id: int, largest: int, model_c
 
 def check_lengths(problems: Iterable[Problem], template: Template, *, tokenizer: Any, max_prompt_tokens: int) -> int:
     """Tokens of the longest prompt. Raises InputError where prompts are over the limit (they are never cut), or hold
-    what is no token."""
+    what is no token, and where answers would have to end otherwise than completions do."""
     longest, whose, over = 0, None, 0
     for problem in problems:
+        if problem.verifier in VERIFIERS and template.end_token(tokenizer) != END:
+            raise InputError(
+                f"problem {problem.id!r}: a right answer ends with a newline, completions of template {template.name!r}"
+                f" with {template.end_token(tokenizer)!r}; the template of such problems is line (model.template=line,"
+                " --template line)"
+            )
         text = template.render(problem, tokenizer)
         ids = template.encode_text(text, tokenizer)
         refuse_lossy(

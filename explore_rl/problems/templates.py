@@ -110,7 +110,12 @@ class Template:
         """Id of the end token. Raises InputError if the tokenizer does not know it as one token."""
         end = self.end_token(tokenizer)
         token_id = tokenizer.convert_tokens_to_ids(end)
-        if token_id is None or tokenizer.convert_ids_to_tokens(token_id) != end:
+        if end.isspace():  # byte-level tokenizers have names of their own for white space
+            ids = list(tokenizer(end, add_special_tokens=False)["input_ids"])
+            token_id = ids[0] if len(ids) == 1 and tokenizer.decode(ids) == end else None
+        elif token_id is not None and tokenizer.convert_ids_to_tokens(token_id) != end:
+            token_id = None
+        if token_id is None:
             raise InputError(
                 f"template {self.name!r} ends turns with {end!r}, which is no token of this tokenizer (its end token is"
                 f" {tokenizer.eos_token!r}); use chat, plain or none, or a template of your own"
@@ -140,11 +145,12 @@ NAMED = {
     "r1": Template("r1", R1, keeps_system=False),
     "plain": Template("plain", PLAIN),
     "none": Template("none", "{prompt}"),
+    "line": Template("line", "{prompt}", end="\n"),
 }
 
 
 def load_template(name: str, end: str | None = None) -> Template:
-    """A template by name (chat, qwen-boxed, r1, plain, none), or from a file: text with a {prompt} slot, or Jinja.
+    """A template by name (one of NAMED), or from a file: text with a {prompt} slot, or Jinja.
 
     In Jinja there are prompt (text) and what transformers gives a chat template: messages, add_generation_prompt, the
     special tokens, raise_exception, strftime_now. A file may go on with {completion} and the token that ends one:

@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from explore_rl.cluster.faults import RunStopped
 from explore_rl.types import Rollout
+
+
+class EndedText(NamedTuple):
+    """A completion that has ended while others go on.
+
+    index: of its request.
+    text: of the completion, a given prefix included.
+    finish_reason: as in Rollout.
+    """
+
+    index: int
+    text: str
+    finish_reason: str
 
 
 class BadAnswer(RunStopped):

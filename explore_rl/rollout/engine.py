@@ -9,6 +9,7 @@ import numpy as np
 import ray
 
 from explore_rl.cluster.faults import ends_if_broken
+from explore_rl.rollout.answers import EndedText
 from explore_rl.transfer.receiver import Receiver
 from explore_rl.types import Request
 
@@ -30,6 +31,8 @@ class RolloutActor(Receiver):
     def __init__(self, settings: dict[str, Any]):
         super().__init__()
         self.abandon = False
+        self.draw = -1
+        self.ended: list[EndedText] = []
         self.settings_arguments = settings
 
     # --- beside the work ----------------------------------------------------------------------------------------------
@@ -44,6 +47,11 @@ class RolloutActor(Receiver):
     def abort(self) -> None:
         """Gives up what is being drawn. The call that asked for it gets what was finished by then."""
         self.abandon = True
+
+    @ray.method(concurrency_group="watch")
+    def texts(self, draw: int, begin: int) -> list[EndedText]:
+        """What ended in draw number `draw` so far, in the order of ending, from the `begin`th on."""
+        return self.ended[begin:] if self.draw == draw else []
 
     @ray.method(concurrency_group="watch")
     def state(self) -> dict[str, Any]:
@@ -78,27 +86,33 @@ class RolloutActor(Receiver):
             pass
 
     @ends_if_broken
-    def generate(self, requests: list[Request]) -> list[tuple[np.ndarray, str, str, np.ndarray, int] | None]:
+    def generate(
+        self, requests: list[Request], draw: int = -1
+    ) -> list[tuple[np.ndarray, str, str, np.ndarray, int] | None]:
         """What was drawn for each request, in order; None for one that was given up (`abort`).
+
+        draw: a number of this draw, for `texts`.
 
         Each answer is (tokens int32 [T], text, finish reason, log-probabilities float32 [T], weight version), with the
         given prefix and 0 for its log-probabilities.
         """
         self.abandon = False
-        drawn: dict[int, Any] = {}
+        # In this order: who asks for this draw's texts never gets those of the one before.
+        self.draw = -1
+        self.ended = []
+        self.draw = draw
+        answers: list[Any] = [None] * len(requests)
         for i, sampled, logprobs, reason in self.compat.draw(
             self.llm, requests, settings=self.settings, on_step=self._step
         ):
             # A given prefix belongs to the completion, but nobody drew it.
             prefix = requests[i].prefix_ids
             not_drawn = np.zeros(len(prefix), dtype=np.float32)
-            drawn[i] = (np.concatenate([prefix, sampled]), np.concatenate([not_drawn, logprobs]), reason)
-        # Texts are made from the tokens, prefix included, and not put together from pieces.
-        tokens_of = [tokens.tolist() for tokens, _, _ in drawn.values()]
-        texts = self.tokenizer.batch_decode(tokens_of, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        answers: list[Any] = [None] * len(requests)
-        for (i, (tokens, logprobs, reason)), text in zip(drawn.items(), texts, strict=True):
-            answers[i] = (tokens, text, reason, logprobs, self.version)
+            tokens = np.concatenate([prefix, sampled])
+            # The text is made from the tokens, prefix included, and not put together from pieces.
+            text = self.tokenizer.decode(tokens.tolist(), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+            answers[i] = (tokens, text, reason, np.concatenate([not_drawn, logprobs]), self.version)
+            self.ended.append(EndedText(i, text, reason))
         return answers
 
     @ends_if_broken

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import heapq
 import itertools
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,13 @@ from explore_rl.config.schema import Config
 from explore_rl.models import end_token_ids, load_tokenizer, resolve_model
 from explore_rl.problems.templates import load_template
 from explore_rl.rollout.answers import BadAnswer, check_answers
+from explore_rl.rollout.dealing import EndedTexts, OnTexts, by_request, split
 from explore_rl.rollout.engine import RolloutActor
-from explore_rl.rollout.settings import engine_environment, engine_settings, transfer_backend
+from explore_rl.rollout.settings import engine_environment, engine_settings, own_seeds, transfer_backend
 from explore_rl.types import Request, Rollout
 
 log = logging.getLogger(__name__)
 
-PIECE = 16  # requests with the same prompt that stay together, so that an engine can reuse the prompt's keys and values
 ANSWER_S = 10.0  # an engine that does not say how it is within so long is taken for stuck
 
 
@@ -97,6 +97,7 @@ class Engines:
             "stop": tuple(config.rollout.stop),
             "end_tokens": tuple(dict.fromkeys((*end_token_ids(model), turn_end))),
             "device": engine_settings(config, layout.kind),
+            "own_seeds": own_seeds(layout.kind),
         }
         policy = common | {"load_format": load_format, "transfer": self.transfer}
         base = common | {"load_format": "auto"}
@@ -116,6 +117,7 @@ class Engines:
         }
         # Grows when an engine is replaced: whoever holds a connection to the engines has to make it anew.
         self.membership = 0
+        self.draws = itertools.count()
         self.awaits_weights = load_format == "dummy"
         self.suspects: set[str] = set()
         self.asleep: set[str] = set()
@@ -153,13 +155,15 @@ class Engines:
 
     # --- drawing ------------------------------------------------------------------------------------------------------
 
-    def generate(self, requests: list[Request]) -> list[Rollout]:
+    def generate(self, requests: list[Request], on_texts: OnTexts | None = None) -> list[Rollout]:
         """One completion for each request, in order.
 
-        Every request brings its own seed. So what is drawn does not depend on how the requests are split over engines
-        or batched: exactly in float32, up to rounding in bfloat16. A rollout's tokens are the given prefix and what was
-        drawn, the end token or stop string included; max_tokens at most. Raises InputError for a request that does not
-        fit the model's context, DrawFault for an engine that died or got stuck.
+        On the CPU every request brings its own seed. So what is drawn does not depend on how the requests are split
+        over engines or batched. On GPUs an engine draws all its share from the seed of the first. A rollout's tokens
+        are the given prefix and what was drawn, the end token or stop string included; max_tokens at most. Raises
+        InputError for a request that does not fit the model's context, DrawFault for an engine that died or got stuck.
+
+        on_texts: told every MEANWHILE_S which completions have ended, while others go on; the last ones it is not told.
         """
         if not requests:
             return []
@@ -171,9 +175,13 @@ class Engines:
             members = [i for i, r in enumerate(requests) if r.engine == family]
             dealt = split(requests, members, engines=len(engines))
             shares += [(engine, share) for engine, share in zip(engines, dealt, strict=True) if share]
-        refs = [engine.handle.generate.remote([requests[i] for i in share]) for engine, share in shares]
+        draw = next(self.draws)
+        refs = [engine.handle.generate.remote([requests[i] for i in share], draw) for engine, share in shares]
+        handles = [(engine.handle, share) for engine, share in shares]
+        tell = EndedTexts(handles, draw, on_texts).tell if on_texts is not None else None
+        doing = f"draw {len(requests)} completions"
         try:
-            answers = self._gather([engine for engine, _ in shares], refs, doing=f"draw {len(requests)} completions")
+            answers = self._gather([engine for engine, _ in shares], refs, doing=doing, meanwhile=tell)
         except ActorFault as fault:
             answers = [_whatever_came(ref) for ref in refs]
             raise DrawFault(fault, self._checked(requests, shares, answers=answers)) from fault
@@ -185,11 +193,11 @@ class Engines:
     def _checked(
         self, requests: list[Request], shares: list[tuple[Engine, list[int]]], *, answers: list[list[Any]]
     ) -> dict[int, Rollout]:
-        """As `_by_request`. Raises BadAnswer for what cannot be learnt from.
+        """As `by_request`. Raises BadAnswer for what cannot be learnt from.
 
         What gave it is replaced before it draws again: on the CPU a NaN stays behind in the key-value cache.
         """
-        rollouts = _by_request(requests, shares, answers=answers)
+        rollouts = by_request(requests, shares, answers=answers)
         bad: BadAnswer | None = None
         for engine, share in shares:
             try:
@@ -241,8 +249,10 @@ class Engines:
         if any(r.engine == "policy" for r in requests):
             self._refuse_random_weights()
 
-    def _gather(self, engines: list[Engine], refs: list[Any], *, doing: str) -> list[Any]:
-        """The results of `refs`, asked of `engines`.
+    def _gather(
+        self, engines: list[Engine], refs: list[Any], *, doing: str, meanwhile: Callable[[], None] | None = None
+    ) -> list[Any]:
+        """The results of `refs`, asked of `engines`. meanwhile: as in `gather`.
 
         At an ActorFault the other engines are told to give up, so that they are free for the next attempt, and have
         ANSWER_S to hand over what they finished.
@@ -255,6 +265,7 @@ class Engines:
                 doing=doing,
                 timeout_s=waits.step_timeout_s,
                 stall_s=waits.stall_timeout_s,
+                meanwhile=meanwhile,
             )
         except ActorFault as fault:
             # The message names those at fault; `restart_dead` replaces them.
@@ -340,52 +351,9 @@ class Engines:
             _end(engine)
 
 
-def split(requests: list[Request], members: list[int], *, engines: int) -> list[list[int]]:
-    """Deals requests out to `engines` shares of about the same cost, deterministically. Returns indices of requests.
-
-    Neighbours with the same prompt stay together in pieces of PIECE. The longest pieces are dealt first, each to the
-    least loaded share.
-
-    requests: all of them.
-    members: indices of the ones to deal out.
-    engines: number of shares.
-    """
-    pieces: list[tuple[int, ...]] = []
-    for _, neighbours in itertools.groupby(members, key=lambda i: requests[i].prompt_ids.tobytes()):
-        same = tuple(neighbours)
-        pieces += [same[at : at + PIECE] for at in range(0, len(same), PIECE)]
-    cost = {piece: sum(len(requests[i].prompt_ids) + requests[i].max_tokens for i in piece) for piece in pieces}
-    # A heap of (cost so far, share).
-    shares: list[list[int]] = [[] for _ in range(engines)]
-    load = [(0, s) for s in range(engines)]
-    for piece in sorted(pieces, key=lambda p: -cost[p]):
-        carried, share = heapq.heappop(load)
-        shares[share].extend(piece)
-        heapq.heappush(load, (carried + cost[piece], share))
-    return shares
-
-
 def _named(engines: list[Engine]) -> list[tuple[str, Any]]:
     """Engines as `gather` takes actors."""
     return [(e.name, e.handle) for e in engines]
-
-
-def _by_request(
-    requests: list[Request], shares: list[tuple[Engine, list[int]]], *, answers: list[list[Any]]
-) -> dict[int, Rollout]:
-    """The completions by their request's index.
-
-    shares: each engine's indices.
-    answers: of each engine, in the order of its share; None where nothing was drawn. Empty for an engine that did not
-        answer.
-    """
-    rollouts = {}
-    for (_, share), drawn in zip(shares, answers, strict=True):
-        for i, answer in zip(share, drawn, strict=False):
-            if answer is not None:
-                tokens, text, reason, logprobs, version = answer
-                rollouts[i] = Rollout(requests[i], tokens, text, reason, logprobs, version)
-    return rollouts
 
 
 def _whatever_came(ref: Any) -> list[Any]:

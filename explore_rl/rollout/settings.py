@@ -54,6 +54,15 @@ def _of_the_device(config: Config, kind: str) -> dict[str, Any]:
     return settings
 
 
+def own_seeds(kind: str) -> bool:
+    """Whether every request is drawn from a seed of its own, and so is the same in any batch.
+
+    On a GPU vLLM then launches a kernel a sequence and decoding step, and rounding in bfloat16 depends on the batch all
+    the same: there an engine gets one seed a draw.
+    """
+    return kind == "cpu"
+
+
 def engine_environment(config: Config, kind: str) -> dict[str, str]:
     """Environment of a process that holds an engine.
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
+import torch
 from vllm import LLM, SamplingParams
 from vllm.config import WeightTransferConfig
 from vllm.distributed.weight_transfer.base import (
@@ -30,6 +31,7 @@ from vllm.sampling_params import RequestOutputKind
 from explore_rl.types import Request
 
 __all__ = [
+    "LIMIT",
     "LLM",
     "EngineSettings",
     "ParamMeta",
@@ -50,6 +52,7 @@ __all__ = [
     "score",
 ]
 
+LIMIT = "limit"  # under which a request's goes to a logits processor
 TRANSFER_MODULE = "explore_rl.transfer.object_store"
 
 
@@ -64,6 +67,7 @@ class EngineSettings:
     end_tokens: ids that end a completion.
     stop: strings that end a completion.
     device: `rollout.settings.engine_settings`.
+    own_seeds: whether every request is drawn from its own seed; else all of a draw from the first one's.
     transfer: backend of the weight-transfer API; None for an engine whose weights never change.
     """
 
@@ -74,6 +78,7 @@ class EngineSettings:
     end_tokens: tuple[int, ...]
     stop: tuple[str, ...]
     device: dict[str, Any]
+    own_seeds: bool = True
     transfer: str | None = None
 
 
@@ -116,7 +121,7 @@ def sampling_params(request: Request, settings: EngineSettings) -> SamplingParam
     return SamplingParams(
         temperature=request.temperature,
         top_p=request.top_p,
-        seed=request.seed,
+        seed=request.seed if settings.own_seeds else None,
         max_tokens=request.max_tokens - len(request.prefix_ids),
         stop=list(settings.stop) or None,
         stop_token_ids=list(settings.end_tokens),
@@ -127,6 +132,7 @@ def sampling_params(request: Request, settings: EngineSettings) -> SamplingParam
         skip_special_tokens=False,
         # Nobody looks at what is half drawn; making it took a tenth of the time.
         output_kind=RequestOutputKind.FINAL_ONLY,
+        extra_args=None if request.limit is None else {LIMIT: request.limit},
     )
 
 
@@ -145,6 +151,8 @@ def draw(
         up.
     """
     engine = llm.llm_engine
+    if requests and not settings.own_seeds:
+        llm.collective_rpc(_seed_worker, args=(requests[0].seed,))
     index: dict[str, int] = {}  # by the request's name, while it is in the engine
     for i, request in enumerate(requests):
         name = f"{next(_names)}"
@@ -208,6 +216,11 @@ def score(llm: LLM, sequences: list[list[int]], *, on_step: Callable[[bool], boo
             on_step(True)
     finally:
         engine.abort_request(list(index))
+
+
+def _seed_worker(worker: Any, seed: int) -> None:
+    """Runs in every worker of an engine: what requests without a seed are drawn from."""
+    torch.manual_seed(seed)
 
 
 _names = itertools.count()

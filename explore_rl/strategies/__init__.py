@@ -53,7 +53,16 @@ STRATEGIES = {
     "pba": "explore_rl.strategies.methods.pba:Pba",
     "witness_floor": "explore_rl.strategies.methods.witness_floor:WitnessFloor",
     "rlpr": "explore_rl.strategies.methods.rlpr:Rlpr",
+    "soft_judge": "explore_rl.strategies.methods.soft_judge:SoftJudge",
+    "uft": "explore_rl.strategies.methods.uft:Uft",
+    "ds_grpo": "explore_rl.strategies.methods.ds_grpo:DsGrpo",
+    "mara": "explore_rl.strategies.methods.mara:Mara",
+    "polychromic": "explore_rl.strategies.methods.polychromic:Polychromic",
+    "alpha_dpg": "explore_rl.strategies.methods.alpha_dpg:AlphaDpg",
+    "mentor": "explore_rl.strategies.methods.mentor:Mentor",
     "curriculum": "explore_rl.strategies.methods.curriculum:Curriculum",
+    "detours": "explore_rl.strategies.methods.detours:Detours",
+    "lift": "explore_rl.strategies.methods.lift:Lift",
 }
 
 

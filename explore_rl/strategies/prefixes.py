@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -47,6 +49,23 @@ def go_on(
         source=source,
         prefix_ids=prefix,
     )
+
+
+def begin_with(prefixes: Mapping[int, np.ndarray], requests: list[Request], *, source: str) -> list[Request]:
+    """Gives all requests of a group its prefix. prefixes: by the group's place in the draw.
+
+    source: of the policy's own; a component of a mixture, or a greedy draw, keeps its name.
+    """
+    return [
+        replace(
+            request,
+            prefix_ids=prefixes[request.group],
+            source=source if request.source == "policy" else request.source,
+        )
+        if request.group in prefixes
+        else request
+        for request in requests
+    ]
 
 
 def traces_of_failed(strategy: FromTraces, groups: list[Group], *, context: StepContext) -> dict[int, UsableTrace]:

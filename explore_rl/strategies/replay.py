@@ -21,7 +21,7 @@ class Kept:
     """A success.
 
     tokens, text: of the completion.
-    logprobs: of its tokens under the policy that drew it, at the training temperature.
+    logprobs: of its tokens under the policy that drew it, at the training temperature; 0 where it was not read.
     answer, mode, score: of its verdict.
     """
 
@@ -59,12 +59,30 @@ class Bank:
                     new += 1
         return new
 
+    def take(self, groups: Iterable[Group], context: StepContext) -> int:
+        """Takes in what is right, whoever wrote it, one completion of each mode (of each text, where there are none).
+
+        Returns how many were new. Raises InputError: see `held_out`.
+        """
+        new = 0
+        for group in groups:
+            known = {kept.mode or kept.text for kept in self.of(group.problem.id)}
+            for sample in group.samples:
+                mode = sample.verdict.mode or sample.rollout.text
+                if sample.verdict.status is Status.CORRECT and mode not in known:
+                    refuse_held_out(self.name, [group.problem], config=context.config)
+                    known.add(mode)
+                    self._keep(group.problem.id, sample)
+                    new += 1
+        return new
+
     def _keep(self, problem: str, sample: Sample) -> None:
         verdict = sample.verdict
+        logprobs = sample.columns.get("old_logprob", np.zeros(len(sample.rollout.tokens)))
         kept = Kept(
             tokens=sample.rollout.tokens.tolist(),
             text=sample.rollout.text,
-            logprobs=[float(x) for x in sample.columns["old_logprob"]],
+            logprobs=[float(x) for x in logprobs],
             answer=verdict.answer,
             mode=verdict.mode,
             score=float(verdict.score or 0.0),

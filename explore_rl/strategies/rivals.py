@@ -5,7 +5,7 @@ from __future__ import annotations
 from analysis.errors import InputError
 from explore_rl.strategies.base import Strategy
 
-WHOLE_ADVANTAGE = ("rs_grpo", "ppo", "remax", "pass_at_k", "pkpo", "w_reinforce", "srft")
+WHOLE_ADVANTAGE = ("rs_grpo", "ppo", "remax", "pass_at_k", "pkpo", "w_reinforce", "srft", "polychromic", "alpha_dpg")
 
 
 def refuse_unseen_rewards(strategy: Strategy, others: list[Strategy]) -> None:

@@ -5,7 +5,7 @@ Each has the interface of the real one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from explore_rl.cluster.faults import ActorFault
 from explore_rl.config.schema import Config
 from explore_rl.models import load_tokenizer
 from explore_rl.problems.templates import load_template
-from explore_rl.rollout.answers import check_answers
+from explore_rl.rollout.answers import EndedText, check_answers
 from explore_rl.rollout.engines import DrawFault
 from explore_rl.testing.learner import TableLearner
 from explore_rl.testing.table import LogitTable
@@ -42,14 +42,22 @@ class TableEngines:
     def receive(self, table: LogitTable, version: int) -> None:
         self.policy, self.version = table.copy(), version
 
-    def generate(self, requests: list[Request]) -> list[Rollout]:
-        """One completion for each request, in order, each from its own seed. Raises DrawFault after `kill`."""
+    def generate(
+        self, requests: list[Request], on_texts: Callable[[list[EndedText]], None] | None = None
+    ) -> list[Rollout]:
+        """One completion for each request, in order, each from its own seed. Raises DrawFault after `kill`.
+
+        on_texts: as in `Engines.generate`; it is called once, with every text.
+        """
         if requests and (self.dead or self.last_draws is not None):
             finished = [] if self.dead else self._rollouts(requests[: self.last_draws])
             self.dead, self.last_draws = True, None
             fault = ActorFault("rollout engine 0", f"draw {len(requests)} completions", "died")
             raise DrawFault(fault, dict(enumerate(finished)))
-        return self._rollouts(requests)
+        rollouts = self._rollouts(requests)
+        if on_texts is not None:
+            on_texts([EndedText(i, r.text, r.finish_reason) for i, r in enumerate(rollouts)])
+        return rollouts
 
     def _rollouts(self, requests: list[Request]) -> list[Rollout]:
         drawn = [self._draw(request) for request in requests]
@@ -152,6 +160,11 @@ class InProcessVerifiers:
 
     def verify_all(self, items: list[Item]) -> list[Verdict]:
         return [self._verify(item) for item in items]
+
+    def begin(self, items: list[Item]) -> Callable[[], list[Verdict]]:
+        """As `VerifierPool.begin`, but nothing goes on beside."""
+        verdicts = self.verify_all(items)
+        return lambda: verdicts
 
     def _verify(self, item: Item) -> Verdict:
         name = item.verifier_name

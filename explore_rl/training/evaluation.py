@@ -11,10 +11,13 @@ import numpy as np
 from analysis.pass_at_k import pass_at_k
 from explore_rl.config.schema import Config
 from explore_rl.models import resolve_model
-from explore_rl.objectives.readouts import logprob
+from explore_rl.objectives.readouts import VALUE
+from explore_rl.objectives.values import explained_variance
+from explore_rl.problems.loading import load_problems
 from explore_rl.rollout.seeds import hashed_seed
 from explore_rl.training.evaluation_sets import HELDOUT, EvaluationSet
 from explore_rl.training.metrics import of_audit, of_evaluation
+from explore_rl.training.rows import sequence_of
 from explore_rl.types import Problem, Request, Rollout, Status, Verdict
 from explore_rl.verifiers.pool import Item
 
@@ -28,6 +31,7 @@ class Means:
     generate: draws completions with the current weights.
     verify: a verdict for each item.
     read: readouts of sequences under the current weights, as Learner.read.
+    critic: whether there is a critic to read.
     append: adds a record to a file of the run's folder.
     keep: keeps the rollouts of an evaluation: keep(steps done, name of the set, rows as records.SAMPLE_COLUMNS).
     """
@@ -37,6 +41,7 @@ class Means:
     generate: Callable[[list[Request]], list[Rollout]]
     verify: Callable[[list[Item]], list[Verdict]]
     read: Callable[..., list[tuple[np.ndarray, ...]]]
+    critic: bool
     append: Callable[[str, dict[str, Any]], None]
     keep: Callable[[int, str, list[dict[str, Any]]], None] = lambda step, name, rows: None
 
@@ -101,7 +106,29 @@ class Evaluations:
             "samples": int(drawn.sum()),
             "excluded": int(one.n * len(one.problems) - drawn.sum()),
             **_passes(drawn, correct, one.n),
+            **(self.critic_on(rollouts, verdicts) if self.means.critic else {}),
             **({"benchmarks": by_benchmark} if len(names) > 1 else {}),
+        }
+
+    def critic_on(self, rollouts: list[Rollout], verdicts: list[Verdict]) -> dict[str, float]:
+        """How much of the scores' variance the critic's values explain; nothing where they do not vary.
+
+        explained_variance: over all tokens. explained_variance_last: over the last token of each draw.
+        """
+        judged = [
+            (rollout, verdict.score)
+            for rollout, verdict in zip(rollouts, verdicts, strict=True)
+            if verdict.score is not None and len(rollout.tokens)
+        ]
+        if len({score for _, score in judged}) < 2:
+            return {}
+        read = self.means.read([sequence_of(rollout) for rollout, _ in judged], (VALUE,), "critic")
+        values = [value for (value,) in read]
+        scores = [np.full(len(rollout.tokens), score) for rollout, score in judged]
+        lasts = [np.array([column[-1] for column in columns]) for columns in (values, scores)]
+        return {
+            "explained_variance": explained_variance(np.concatenate(values), np.concatenate(scores)),
+            "explained_variance_last": explained_variance(*lasts),
         }
 
     def requests(self, one: EvaluationSet, step: int) -> list[Request]:
@@ -155,6 +182,12 @@ def _row(rollout: Rollout, verdict: Verdict, one: EvaluationSet, step: int) -> d
     }
 
 
+def any_end(audit: Any) -> dict[str, Any]:
+    """pass@k whatever ends an answer, where answers end with a newline; nothing elsewhere."""
+    success = audit.success_any_end
+    return {} if success is None else {"any_end": {"pass@1": float(np.mean(success))}}
+
+
 class ExactAudits:
     """Exact audits against the base model: the learner scores every correct answer of the audit problems.
 
@@ -162,12 +195,13 @@ class ExactAudits:
     """
 
     def __init__(self, config: Config, means: Means):
-        from explore_rl.lab import exact, problems
+        from explore_rl.lab import exact, readings
 
         self.config = config
         self.means = means
         self.lab = exact
-        self.problems = problems.load(config.run.exact_problems)
+        self.readings = readings
+        self.problems = load_problems(config.run.exact_problems)
         self.pairs, self.index = exact.sequences(self.problems, means.tokenizer)
         self.base: Any = None
 
@@ -177,10 +211,10 @@ class ExactAudits:
         Support says, at each threshold, how much of the base's is preserved, lost and gained.
         """
         # Teacher forcing: every correct answer is scored as it stands.
-        sequences = [(np.array(prompt + answer, dtype=np.int32), len(prompt)) for prompt, answer in self.pairs]
-        read = self.means.read(sequences, (logprob(self.config.rollout.temperature),))
-        logprobs = [values.sum(dtype=np.float64) for (values,) in read]
-        now = self.lab.summarise(self.problems, self.index, logprobs=logprobs)
+        temperature = self.config.rollout.temperature
+        readouts = self.readings.readouts_for(self.problems, self.means.tokenizer, temperature=temperature)
+        values = self.means.read(self.readings.asked(self.pairs), readouts)
+        now = self.readings.audit_from(self.problems, self.index, pairs=self.pairs, values=values)
 
         # Before the first step the learner still is the base model.
         if self.base is None:
@@ -188,6 +222,7 @@ class ExactAudits:
         comparison = self.lab.compare(self.base, now)
         return {
             "pass_at_k": comparison["pass_at_k"]["tuned"],
+            **any_end(now),
             "regions": {name: region["mass"] for name, region in comparison["regions"]["tuned"].items()},
             "support": {unit: comparison["support"][unit] for unit in ("problem", "mode")},
             "support_by_region": comparison["support_by_region"],

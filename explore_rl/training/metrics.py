@@ -139,8 +139,9 @@ def _of_columns(samples: list[Sample]) -> dict[str, float]:
 
     # Engine against learner: the same weights in another arithmetic.
     scored = [s for s in samples if "old_logprob" in s.columns]
-    # Where the engine's own stand for the old ones, they say nothing of a distance.
+    # Where the engine's own stand for the old ones, or are a mixture's, they say nothing of a distance.
     compared = [s for s in scored if s.columns["old_logprob"] is not s.rollout.logprobs]
+    compared = [s for s in compared if s.rollout.request.limit is None]
     metrics |= _of_gaps(compared)
 
     # Policy against base: how far training has moved it.
@@ -200,9 +201,10 @@ def of_updates(reports: list[UpdateReport]) -> dict[str, float]:
 
 
 def of_evaluation(evaluation: dict[str, Any]) -> dict[str, float]:
-    """NAME/pass@k of the set, and NAME/BENCHMARK/pass@k where it holds several benchmarks."""
+    """NAME/pass@k of the set, NAME/BENCHMARK/pass@k where it holds several, and a critic's figures on it."""
     of_set = evaluation.get("set", "heldout")
-    figures = {f"{of_set}/{name}": value for name, value in evaluation.items() if name.startswith("pass@")}
+    shown = ("pass@", "explained_variance")
+    figures = {f"{of_set}/{name}": value for name, value in evaluation.items() if name.startswith(shown)}
     for benchmark, passes in evaluation.get("benchmarks", {}).items():
         figures |= {f"{of_set}/{benchmark}/{name}": value for name, value in passes.items()}
     return figures

@@ -6,7 +6,7 @@ learner only sums, and the gradient depends neither on micro-batches nor on pack
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,6 +18,8 @@ from explore_rl.rollout.seeds import hashed_seed
 from explore_rl.strategies.builtin.engine_correction import corrects
 from explore_rl.strategies.signal import WORTH, token_advantage, token_worth
 from explore_rl.types import Group, Rollout, Row, Sample
+
+Prepared = dict[int, Row]  # by the sample's identity: its row without terms
 
 
 @dataclass
@@ -37,10 +39,12 @@ class Minibatch:
 def make_minibatches(groups: list[Group], terms: list[LossTerm], *, config: Config, step: int) -> list[Minibatch]:
     """The optimizer steps of a batch.
 
-    Whole groups are dealt out once globally from a seed, again in each epoch.
+    Whole groups are dealt out once globally from a seed, again in each epoch. Arrays are a sample's own: in every epoch
+    the same, so that each travels to a rank once.
     """
     algorithm = config.algorithm
     batches = []
+    prepared: Prepared = {}
     for epoch in range(algorithm.epochs):
         order = np.arange(len(groups))
         if algorithm.minibatches > 1 or epoch:
@@ -48,7 +52,8 @@ def make_minibatches(groups: list[Group], terms: list[LossTerm], *, config: Conf
             order = rng.permutation(len(groups))
         for part in np.array_split(order, algorithm.minibatches):
             samples = [s for i in sorted(part) for s in groups[i].samples if s.reward is not None and s.terms]
-            batches.append(without_idle(make_rows(samples, terms, config=config), terms))
+            made = make_rows(samples, terms, config=config, prepared=prepared)
+            batches.append(without_idle(made, terms))
     return batches
 
 
@@ -67,15 +72,24 @@ def _pulls(row: Row, terms: dict[str, LossTerm]) -> bool:
     return any(not term.vanishes for term in weighed) or bool(weighed and row.columns["advantage"].any())
 
 
-def make_rows(samples: list[Sample], terms: list[LossTerm], *, config: Config) -> list[tuple[Sample, Row]]:
+def make_rows(
+    samples: list[Sample], terms: list[LossTerm], *, config: Config, prepared: Prepared | None = None
+) -> list[tuple[Sample, Row]]:
     """One row a sample, its terms weighted by coefficient / normaliser of all `samples`.
 
     A sample without an unmasked token gets no row.
+
+    prepared: rows of earlier calls, whose arrays are taken again; those of this one are added.
     """
     algorithm = config.algorithm
     normaliser_of = {term.name: term.normaliser for term in terms}
-    masks = [_mask(sample) for sample in samples]
-    lengths = np.array([mask.sum() for mask in masks])
+    prepared = {} if prepared is None else prepared
+    wanted = {column for term in terms for column in term.row_columns}
+    for sample in samples:
+        if id(sample) not in prepared:
+            prepared[id(sample)] = _prepare(sample, wanted, config=config)
+    own = [prepared[id(sample)] for sample in samples]
+    lengths = np.array([row.mask.sum() for row in own])
 
     # Each normaliser divides over the samples that feed one of its terms, and over no others.
     weights: dict[str, np.ndarray] = {}
@@ -86,26 +100,23 @@ def make_rows(samples: list[Sample], terms: list[LossTerm], *, config: Config) -
             lengths[feeds], algorithm.aggregation, max_new_tokens=config.rollout.max_new_tokens
         )
 
-    wanted = {column for term in terms for column in term.row_columns}
     rows = []
     for i, sample in enumerate(samples):
-        if lengths[i] == 0:
-            continue
-        tokens, prompt_length = sequence_of(sample.rollout)
-        made = {"advantage": token_advantage(sample)}
-        if WORTH in wanted:
-            made[WORTH] = token_worth(sample)
-        if ENGINE in wanted:
-            made[ENGINE] = engine_logprob(sample, config)
-        row = Row(
-            tokens=tokens,
-            prompt_length=prompt_length,
-            terms={name: c * weights[normaliser_of[name]][i] for name, c in sample.terms.items()},
-            columns=sample.columns | made,
-            mask=masks[i],
-        )
-        rows.append((sample, row))
+        if lengths[i]:
+            coefficients = {name: c * weights[normaliser_of[name]][i] for name, c in sample.terms.items()}
+            rows.append((sample, replace(own[i], terms=coefficients)))
     return rows
+
+
+def _prepare(sample: Sample, wanted: set[str], *, config: Config) -> Row:
+    """The sample's row, without terms. wanted: the columns that the terms read."""
+    tokens, prompt_length = sequence_of(sample.rollout)
+    made = {"advantage": token_advantage(sample)}
+    if WORTH in wanted:
+        made[WORTH] = token_worth(sample)
+    if ENGINE in wanted:
+        made[ENGINE] = engine_logprob(sample, config)
+    return Row(tokens, prompt_length, terms={}, columns=sample.columns | made, mask=_mask(sample))
 
 
 def engine_logprob(sample: Sample, config: Config) -> np.ndarray:

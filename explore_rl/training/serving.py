@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from explore_rl.cluster.faults import ActorFault
+from explore_rl.rollout.answers import EndedText
+from explore_rl.rollout.dealing import OnTexts
 from explore_rl.rollout.engines import DrawFault
 from explore_rl.training.actors import Actors
 from explore_rl.training.learning import Learning
@@ -49,20 +52,35 @@ class Serving:
             **gap,
         }
 
-    def generate(self, requests: list[Request], step: int) -> list[Rollout]:
+    def draw(
+        self, groups: list[Group], requests: list[Request], *, step: int, clock: StageClock
+    ) -> list[tuple[Rollout, Verdict]]:
+        """Completions with their verdicts, in the order of the requests: verified as they end, while others go on.
+
+        groups: that the requests name by their place.
+        step, clock: as in `send`; what verification takes beyond the draw counts as "verify".
+        """
+        checks = Checks(groups, requests, self.actors.verifiers)
+        with clock("generate"):
+            rollouts = self.generate(requests, step, on_texts=checks.begin)
+        with clock("verify"):
+            return list(zip(rollouts, checks.verdicts(rollouts), strict=True))
+
+    def generate(self, requests: list[Request], step: int, on_texts: OnTexts | None = None) -> list[Rollout]:
         """Draws. If an engine dies, what was finished is kept and the rest is drawn again, which gives the same.
 
-        For the seeds are in the requests. Only where a batch is learnt meanwhile (run.ahead=1), the rest is drawn with
-        the weights that come of it, and says so. Raises ActorFault if an engine still dies after ENGINE_RETRIES more
+        For the seeds are in the requests (on GPUs an engine has one of its own). Only where a batch is learnt meanwhile
+        (run.ahead=1), the rest is drawn with the weights that come of it, and says so. Raises ActorFault if an engine still dies after ENGINE_RETRIES more
         attempts, or if none can be replaced.
 
         step: for messages.
+        on_texts: as in `Engines.generate`; a completion that was told of may be drawn again all the same.
         """
         drawn: dict[int, Rollout] = {}  # by the request's index
         for retry in range(ENGINE_RETRIES + 1):
             left = [i for i in range(len(requests)) if i not in drawn]
             try:
-                rollouts = self.actors.engines.generate([requests[i] for i in left])
+                rollouts = self.actors.engines.generate([requests[i] for i in left], on_texts=_at(left, on_texts))
             except DrawFault as fault:
                 drawn |= {left[i]: rollout for i, rollout in fault.done.items()}
                 self.replace_dead(fault, retry)
@@ -97,7 +115,53 @@ class Serving:
             self.version = self.learning.version + 1
         self.actors.weights.send(self.version)
 
-    def verify(self, groups: list[Group], rollouts: list[Rollout]) -> list[Verdict]:
-        return self.actors.verifiers.verify_all(
-            [Item(groups[r.request.group].problem, r.text, r.truncated) for r in rollouts]
-        )
+
+class Checks:
+    """Verification beside a draw.
+
+    groups: that the requests name by their place.
+    requests: of the draw.
+    verifiers: the pool.
+    """
+
+    def __init__(self, groups: list[Group], requests: list[Request], verifiers: Any):
+        self.groups, self.requests, self.verifiers = groups, requests, verifiers
+        # By the request's index: the text that its verdict is of, and where that verdict comes from.
+        self.begun: dict[int, tuple[str, bool, Callable[[], list[Verdict]], int]] = {}
+
+    def begin(self, texts: list[EndedText]) -> None:
+        """Hands texts to the verifiers."""
+        items = [
+            Item(self.groups[self.requests[one.index].group].problem, one.text, one.finish_reason == "length")
+            for one in texts
+        ]
+        verdicts = self.verifiers.begin(items)
+        for place, (one, item) in enumerate(zip(texts, items, strict=True)):
+            self.begun[one.index] = (one.text, item.truncated, verdicts, place)
+
+    def verdicts(self, rollouts: list[Rollout]) -> list[Verdict]:
+        """The verdicts of what the draw gave in the end; what was not told of, or came out otherwise, is verified now.
+
+        rollouts: of the requests, in order.
+        """
+        left = [
+            EndedText(i, rollout.text, rollout.finish_reason)
+            for i, rollout in enumerate(rollouts)
+            if i not in self.begun or self.begun[i][:2] != (rollout.text, rollout.truncated)
+        ]
+        if left:
+            self.begin(left)
+        found: dict[int, list[Verdict]] = {}  # of each call of `begin`
+        for _, _, verdicts, _ in self.begun.values():
+            if id(verdicts) not in found:
+                found[id(verdicts)] = verdicts()
+        return [
+            found[id(verdicts)][place] for _, _, verdicts, place in map(self.begun.__getitem__, range(len(rollouts)))
+        ]
+
+
+def _at(left: list[int], on_texts: OnTexts | None) -> OnTexts | None:
+    """`on_texts` for a draw of the requests `left` alone."""
+    if on_texts is None:
+        return None
+    return lambda texts: on_texts([one._replace(index=left[one.index]) for one in texts])

@@ -40,6 +40,7 @@ from explore_rl.training.data_order import DataOrder
 from explore_rl.training.drawing import Batch, base_reward, seeded
 from explore_rl.training.evaluation import Evaluations, Means
 from explore_rl.training.evaluation_sets import EvaluationSet
+from explore_rl.training.health import Health
 from explore_rl.training.learning import Learning
 from explore_rl.training.metrics import StageClock
 from explore_rl.training.parity import Parity
@@ -52,7 +53,6 @@ log = logging.getLogger(__name__)
 
 MAX_PLAN_ROUNDS = 16
 MAX_DRAWS = 64  # of one step, whatever the strategies ask for
-SILENT_WARNING = 3  # steps in a row without signal after which a run says so
 
 
 class Trainer:
@@ -89,6 +89,7 @@ class Trainer:
             generate=lambda requests: self.serving.generate(requests, self.next_step),
             verify=actors.verifiers.verify_all,
             read=actors.learner.read,
+            critic=self.needs.critic,
             append=folder.append,
             keep=folder.write_evaluation,
         )
@@ -102,8 +103,7 @@ class Trainer:
         self.prompts: dict[int, np.ndarray] = {}  # by identity: ids are unique within one file only
         self.next_step = 0  # steps done
         self.drawn_ahead: Batch | None = None  # the next step's, at run.ahead=1
-        self.bad_steps = 0  # in a row, with a loss or gradient that was not finite
-        self.silent_steps = 0  # in a row, without a group that had any signal
+        self.health = Health(config, folder)
 
     # --- one step -----------------------------------------------------------------------------------------------------
 
@@ -138,11 +138,7 @@ class Trainer:
                 break
             attempt = len(batch.drawn)  # how often the step was drawn before
             requests = seeded(requests, self.config.seed, number=batch.number, attempt=attempt, plan_round=plan_round)
-            with self.clock("generate"):
-                rollouts = self.serving.generate(requests, batch.number)
-            with self.clock("verify"):
-                verdicts = self.serving.verify(groups, rollouts)
-            for rollout, verdict in zip(rollouts, verdicts, strict=True):
+            for rollout, verdict in self.serving.draw(groups, requests, step=batch.number, clock=self.clock):
                 sample = Sample(rollout, verdict, reward=base_reward(verdict, self.config.rewards))
                 groups[rollout.request.group].samples.append(sample)
             requests = []
@@ -208,7 +204,7 @@ class Trainer:
     def record(self, batch: Batch, reports: list[UpdateReport]) -> dict[str, float]:
         """Every sample goes into the run folder. Returns figures of the batch, of its updates and of the time."""
         self.recorder.write(batch.groups, batch.dropped, step=batch.number)
-        self.bad_steps = 0 if all(r.finite for r in reports) else self.bad_steps + 1
+        self.health.count(reports)
         metrics = metrics_of.of_groups(batch.groups, batch.dropped, free=self.free_terms)
         metrics |= metrics_of.of_updates(reports) | self.clock.metrics()
         tokens = sum(len(s.rollout.tokens) for g in batch.groups + batch.dropped for s in g.samples)
@@ -269,37 +265,6 @@ class Trainer:
             raise RunStopped("the base cannot be refreshed in a run whose base engine draws from the initial model")
         self.learning.refresh_base()
 
-    # --- figures, and when to stop ------------------------------------------------------------------------------------
-
-    def stop_if_hopeless(self, metrics: dict[str, float]) -> None:
-        """Counts `silent_steps`. Raises RunStopped after too many bad or silent steps in a row."""
-        run = self.config.run
-        self.silent_steps = self.silent_steps + 1 if metrics["signal/groups_without"] == 1.0 else 0
-        if self.silent_steps == SILENT_WARNING and run.max_silent_steps > SILENT_WARNING:
-            log.warning(
-                "no group had any signal in %d steps in a row (pass@1 %.3g): look at the rollouts; it stops after %d",
-                self.silent_steps,
-                metrics.get("pass@1", math.nan),
-                run.max_silent_steps,
-            )
-        if self.bad_steps >= run.max_bad_steps:
-            kept = self.folder.checkpoints()
-            begin = (
-                f"explore-rl export {self.folder.path}@{kept[-1]} DIR, and a new run with model.path=DIR"
-                if kept
-                else "a new run, since there is no checkpoint from before"
-            )
-            raise RunStopped(
-                f"loss or gradient was not finite in {self.bad_steps} steps in a row (run.max_bad_steps), and the state"
-                f" is of no use; a smaller learner.learning_rate may help: {begin}"
-            )
-        if self.silent_steps >= run.max_silent_steps:
-            raise RunStopped(
-                f"no group had any signal in {self.silent_steps} steps in a row (run.max_silent_steps):"
-                " all answers right, or all wrong; the problems are too easy or too hard for this model,"
-                " or the template and verifier do not fit it"
-            )
-
     # --- the run ------------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
@@ -358,9 +323,9 @@ class Trainer:
             # A run that ends here, for whatever reason, leaves a checkpoint, but none of a state that is ruined: it
             # would push out those that a run can go on from.
             stopping = should_stop()
-            ruined = self.is_ruined(metrics)
+            ruined = self.health.is_ruined(metrics)
             try:
-                self.stop_if_hopeless(metrics)
+                self.health.stop_if_hopeless(metrics)
             except RunStopped:
                 if not ruined:
                     self.save()
@@ -384,10 +349,6 @@ class Trainer:
         by_steps = self.next_step % settings.checkpoint_every == 0 or self.next_step == settings.steps
         return by_steps or (minutes is not None and seconds >= 60 * minutes)
 
-    def is_ruined(self, metrics: dict[str, float]) -> bool:
-        """Whether the weights that a step left are of no use: what it computed, or they compute, is not finite."""
-        return self.bad_steps > 0 or math.isnan(metrics.get("engine/parity_mean", 0.0))
-
     def save(self) -> None:
         self.recorder.flush()
         aside = self.folder.begin_checkpoint(self.next_step)
@@ -396,8 +357,8 @@ class Trainer:
             "step": self.next_step,
             "version": self.learning.version,
             "position": self.data.position,
-            "bad_steps": self.bad_steps,
-            "silent_steps": self.silent_steps,
+            "bad_steps": self.health.bad_steps,
+            "silent_steps": self.health.silent_steps,
             "parity": self.parity.state(),
             "strategies": {s.key: s.state() for s in self.strategies},
         }
@@ -418,8 +379,8 @@ class Trainer:
             self.next_step = state["step"]
             self.learning.version = state["version"]
             self.data.position = state["position"]
-            self.bad_steps = state["bad_steps"]
-            self.silent_steps = state["silent_steps"]
+            self.health.bad_steps = state["bad_steps"]
+            self.health.silent_steps = state["silent_steps"]
             self.parity.load_state(state.get("parity", []))
             kept = state["strategies"]
             if not isinstance(kept, dict) or kept.keys() != {s.key for s in self.strategies}:

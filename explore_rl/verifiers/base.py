@@ -40,6 +40,11 @@ VERIFIERS = {
     "worked": "explore_rl.verifiers.worked:WorkedVerifier",
     "worked_evaluation": "explore_rl.verifiers.worked:WorkedEvaluationVerifier",
     "gym": "explore_rl.verifiers.gym:GymVerifier",
+    "real_sum": "explore_rl.verifiers.line:LineVerifier",
+    "real_product": "explore_rl.verifiers.line:LineVerifier",
+    "real_mixed": "explore_rl.verifiers.line:LineVerifier",
+    "real_gcd": "explore_rl.verifiers.line:LineVerifier",
+    "real_pairs": "explore_rl.verifiers.line:LineVerifier",
 }
 PLUGIN = (
     "explore_rl.verifiers.plugin:PluginVerifier"  # PluginVerifier("module:function" or "path.py:function", **options)

@@ -180,6 +180,7 @@ def _letter(answer: str, options: dict[str, str | None]) -> str | None:
     """The letter that an answer names; None if it names none, or several, or the letter of one option with the text of
     another."""
     text = _WRAPPING.sub(" ", answer).strip().strip(".").strip()
+    text = re.sub(rf"^(?:definitely\s+)?not\s+\(?[{''.join(options)}]\)?\s*,?\s+but\s+(?:rather\s+)?", "", text)
     plain = _plain(text)
     by_text = [letter for letter, option in options.items() if option is not None and _plain(option) == plain != ""]
     if len(by_text) == 1:

@@ -57,11 +57,13 @@ TEMPLATE = (
 {response}
 </student {mark}>
 
-Think it through briefly. Then end with one line: {form}"""
+{form}"""
 )
+THINK = "Think it through briefly. Then end with one line: "
 FORMS = {
-    "binary": "VERDICT: CORRECT or VERDICT: INCORRECT",
-    "soft": "SCORE: followed by a number from 0 (entirely wrong) to 1 (entirely correct)",
+    "binary": f"{THINK}VERDICT: CORRECT or VERDICT: INCORRECT",
+    "soft": f"{THINK}SCORE: followed by a number from 0 (entirely wrong) to 1 (entirely correct)",
+    "probability": "Answer with one character: 1 if it is correct, 0 if it is not.",
 }
 # A verdict or a score has to end its clause: "CORRECT or INCORRECT?" and "1 on a scale of 10" say something else.
 _END = r"[ \t*_`\"'”’)\]}$]*(?:</\w{1,20}>\s*)?(?:\Z|\n|[.;!](?=\s|\Z|[*_`\"')\]]))"
@@ -86,7 +88,11 @@ MENTION = {
     "soft": re.compile(r"SCORE\W{1,8}\w", re.IGNORECASE),
 }
 MAX_REPLY = 4 << 20  # bytes
-CHOICES = {"subject": ("answer", "reasoning"), "scale": ("binary", "soft"), "rule": ("any", "majority", "all")}
+CHOICES = {
+    "subject": ("answer", "reasoning"),
+    "scale": ("binary", "soft", "probability"),
+    "rule": ("any", "majority", "all"),
+}
 
 
 class NoReply(Exception):
@@ -102,7 +108,8 @@ class JudgeVerifier:
     """url: of the endpoint, up to and with /v1.
     model: its name there.
     subject: "answer" or "reasoning".
-    scale: "binary", or "soft" (0 to 1).
+    scale: "binary"; "soft", a score from 0 to 1 that the reply states; "probability", that of the reply "1" against "0"
+        as its first token, which needs an endpoint that returns log-probabilities.
     votes: replies asked for, each with its own seed.
     rule: over the votes, "any", "majority" (more than half; soft: the mean) or "all".
     threshold: the soft score from which a verdict is CORRECT.
@@ -113,6 +120,7 @@ class JudgeVerifier:
     backoff_s: before the first of them, doubled each time.
     cache: folder for replies (each file whole or not there), None for no cache.
     instructions: replace the task that the judge is given.
+    template: replaces all that the judge reads; {question}, {reference} and {response} stand for what they say.
     api_key_env: the environment variable that holds the key, where one is needed.
     max_characters: of the student's text; of a longer one the middle is left out.
 
@@ -135,6 +143,7 @@ class JudgeVerifier:
     backoff_s: float = 1.0
     cache: str | None = None
     instructions: str | None = None
+    template: str | None = None
     api_key_env: str | None = None
     max_characters: int = 60_000
 
@@ -226,7 +235,7 @@ class JudgeVerifier:
             # a mark that the student cannot have written into the text, since it depends on all of it
             "mark": hashlib.sha256(repr((question, response)).encode()).hexdigest()[:12],
         }
-        return re.sub(r"\{(\w+)\}", lambda match: parts[match[1]], TEMPLATE)
+        return re.sub(r"\{(\w+)\}", lambda match: parts.get(match[1], match[0]), self.template or TEMPLATE)
 
     def _vote(self, text: str, vote: int, *, end: float) -> float:
         """The score of one vote, from the cache or the endpoint. Raises NoReply."""
@@ -237,6 +246,8 @@ class JudgeVerifier:
             "max_tokens": self.max_tokens,
             "seed": self.seed + vote,
         }
+        if self.scale == "probability":
+            body |= {"max_tokens": 1, "logprobs": True, "top_logprobs": 20}
         kept = self._kept(body)
         if kept is not None and (score := self._score(kept)) is not None:
             return score
@@ -264,6 +275,8 @@ class JudgeVerifier:
     def _score(self, reply: str) -> float | None:
         """What the reply says last; None if it says nothing of the form that was asked for, or says it in a thought
         that never ended."""
+        if self.scale == "probability":  # `_ask` made it
+            return float(reply)
         said = settled(reply)
         pattern = BINARY if self.scale == "binary" else SOFT
         found = list(pattern.finditer(said))
@@ -279,7 +292,7 @@ class JudgeVerifier:
         return _score(found[-1])
 
     def _ask(self, body: dict, limit_s: float) -> str:
-        """The text of one reply. Raises NoReply."""
+        """The text of one reply; on the scale "probability" that number, written out. Raises NoReply."""
         headers = {"Content-Type": "application/json"}
         if self.api_key_env:
             headers["Authorization"] = f"Bearer {os.environ[self.api_key_env]}"
@@ -297,6 +310,8 @@ class JudgeVerifier:
                     if time.monotonic() > end:
                         raise TimeoutError
             choice = json.loads(data)["choices"][0]
+            if self.scale == "probability":
+                return str(_probability(choice["logprobs"]["content"][0]["top_logprobs"]))
             content, finish = choice["message"]["content"], choice.get("finish_reason")
         except urllib.error.HTTPError as error:
             with error:
@@ -351,6 +366,20 @@ class JudgeVerifier:
         with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".part", delete=False) as file:
             json.dump({"model": self.model, "reply": reply}, file)
         os.replace(file.name, path)
+
+
+def _probability(first: list[dict]) -> float:
+    """Of "1" against "0". Raises NoReply if neither is among the most probable first tokens.
+
+    first: {"token", "logprob"} of those.
+    """
+    mass = {"1": 0.0, "0": 0.0}
+    for entry in first:
+        if entry["token"].strip() in mass:
+            mass[entry["token"].strip()] += math.exp(entry["logprob"])
+    if not (total := mass["1"] + mass["0"]) > 0:
+        raise NoReply(f"neither 1 nor 0 among its {len(first)} most probable first tokens", again=False)
+    return mass["1"] / total
 
 
 def _score(match: re.Match[str]) -> float | None:

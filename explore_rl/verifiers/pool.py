@@ -23,7 +23,7 @@ import subprocess
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from multiprocessing import connection as mp_connection
 from typing import Any
 
@@ -116,6 +116,19 @@ class VerifierPool:
 
     def verify_all(self, items: list[Item]) -> list[Verdict]:
         return list(self.verify(items))
+
+    def begin(self, items: list[Item]) -> Callable[[], list[Verdict]]:
+        """Has the items verified beside what the caller does. What it returns waits for their verdicts, in order."""
+        call = Call()
+        tickets = [Ticket(item, call) for item in items]
+        self._submit(tickets)
+
+        def verdicts() -> list[Verdict]:
+            for ticket in tickets:
+                self._await(ticket)
+            return [ticket.verdict for ticket in tickets if ticket.verdict is not None]
+
+        return verdicts
 
     def close(self) -> None:
         """Ends the workers, at once. Calls still waiting get VerifierPoolError."""

@@ -1,5 +1,7 @@
 """The exact board on two problems and four answers whose figures can be worked out by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -66,6 +68,15 @@ def test_matched_draws_by_hand(tmp_path):
 def test_traces_are_no_draws(tmp_path):
     put_rollouts(tmp_path, 3, 5)
     assert board.draws(tmp_path) == 2 + 4
+
+
+def test_where_the_base_says_what_is_rare_its_regions_fill_the_same_columns():
+    by_base = replace(INDEX, regions=("often", "rarely", "never"))
+    base, tuned = (replace(one, index=by_base) for one in (BASE, TUNED))
+    row = board.summary("m", [board.figures(board.Entry("m", 0, tuned), base)])
+    shown = dict(zip(("method", *(column.heading for column in board.COLUMNS)), board.cells(row), strict=True))
+    assert (shown["left-out mass"], shown["rare mass"]) == ("0.0e+00", "1.2e-01")
+    assert board.left_out({"often": 0.1, "rarely": 0.2, "never": 0.3}) == 0.3
 
 
 def test_a_rate_without_denominator_is_left_out_of_the_mean_and_said():

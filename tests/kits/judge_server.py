@@ -2,7 +2,15 @@
 
 import http.server
 import json
+import math
 import threading
+
+
+def of_probability(chance):
+    """A reply of a judge that says 1 with probability `chance`, else 0, with its log-probabilities."""
+    first = [{"token": token, "logprob": math.log(p)} for token, p in (("1", chance), (" 0", 1 - chance)) if p > 0]
+    choice = {"message": {"content": "1"}, "logprobs": {"content": [{"top_logprobs": first}]}}
+    return 200, json.dumps({"choices": [choice]})
 
 
 class Server:
@@ -11,9 +19,9 @@ class Server:
     An entry is the judge's text, or (status, body), or "hang", "drip", "close".
     """
 
-    def __init__(self):
+    def __init__(self, script=("VERDICT: CORRECT",)):
         self.script, self.asked, self.headers, self.lock, self.stop = (
-            ["VERDICT: CORRECT"],
+            list(script),
             [],
             [],
             threading.Lock(),

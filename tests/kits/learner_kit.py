@@ -350,3 +350,9 @@ def save_here(rank):
 
     if rank.index == 1:
         checkpoints.save = checkpoints.real_save
+
+
+def sub_groups(rank):
+    """The built ZeRO-3 optimizer's sub_group_size, and how many groups of parameters it steps on in turn."""
+    optimizer = rank.engine.optimizer
+    return optimizer.sub_group_size, len(optimizer.fp32_partitioned_groups_flat)

@@ -2,9 +2,11 @@
 
 import tempfile
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
+from judge_server import Server, of_probability
 
 from analysis.errors import InputError
 from explore_rl import strategies
@@ -15,6 +17,8 @@ STEPS = 2  # what replays has something to replay from the second on
 COUNTS = str(Path(__file__).parent / "base_counts.csv")
 EXACT = ("algorithm.importance_cap=null", "algorithm.advantage=rloo", "algorithm.aggregation=constant")
 KL = ("algorithm.kl=k3", "algorithm.kl_coefficient=0.25")
+# It is as sure as a hash of what it reads, and is asked once about the same.
+JUDGE = Server([lambda body: of_probability(sha256(body["messages"][0]["content"].encode()).digest()[0] / 255)])
 # How a strategy is switched on and off, and its settings, where its trial does not say it all.
 ON = {
     "pba": {"base": COUNTS, "k": 16, "reach": 0.2, "coefficient": 0.5},
@@ -26,7 +30,12 @@ ON = {
     "rl_plus": {"statistics": "on_policy"},
     "srft": {"statistics": "on_policy"},
     "relift": {"size": 1},
-    "rlpr": {"marker": "1", "filter": 0.0, "share": 0.5},
+    "rlpr": {"marker": "2", "filter": 0.0, "share": 0.5},
+    "soft_judge": {"judge": {"url": JUDGE.url, "model": "judge"}, "share": 0.5},
+    # short of the whole solution, so that something is left to fail for another one
+    "bread": {"branches": 1, "attempts": 1},
+    "hints": {"draws": 1, "tiers": [0.4]},
+    "prefix_rft": {"low": 0.4, "high": 0.4, "final": 0.4},
     "simko": {"alpha": 0.2, "penalty": 1.5, "quantile": 0.5},
     "flow_rl": {"beta": 2.0},
 }
@@ -40,10 +49,11 @@ OFF = {
     "soft_overlong": {"coefficient": 0.0},
 }
 SETTINGS = {
+    "mentor": (*strategies.class_of("mentor").trial.settings, "run.steps=4"),  # the first step mixes nothing
     "mixture_policy": EXACT,
     "prorl": (*KL, "learner.optimizer=adamw", "learner.learning_rate=0.1"),
     "reinforce_pp": ("algorithm.advantage=rloo",),
-    "rlpr": ("algorithm.divide_by_std=null", "algorithm.advantage=rloo"),
+    "rlpr": ("algorithm.divide_by_std=null", "algorithm.advantage=rloo", "rollout.max_new_tokens=4"),  # room behind it
     "mode_partition": ("algorithm.group_size=16", "run.steps=4"),  # successes of several modes
     "rlep": ("run.steps=4",),
     "ucpo": ("algorithm.group_size=16",),
@@ -55,6 +65,7 @@ SETTINGS = {
     "dynamic_sampling": ("algorithm.dynamic_sampling_rounds=6",),
 }
 BUILTIN = ("kl in the loss", "kl in the reward", "entropy", "engine_correction", "overlong", "dynamic_sampling")
+RESCUES = ("bread", "hints", "hpt", "relift", "prefix_rft")  # act where draws fail, or bring successes
 ONE_SIDED = ("witness_floor",)  # acts where something has fallen, and in so few steps beside some nothing has
 NAMES = (*strategies.STRATEGIES, *BUILTIN)
 
@@ -75,6 +86,8 @@ def settings_of(names):
     settings = [setting for name in sorted(names) for setting in SETTINGS.get(name, ())]
     if "rs_grpo" in names:  # which makes the advantages, and refuses a setting that says so
         settings = [setting for setting in settings if not setting.startswith("algorithm.advantage=")]
+    if set(names) <= set(RESCUES) and len(names) == 2:  # small groups, so that one's help leaves failures to the other
+        settings += ["algorithm.group_size=2"]
     settings += SETTINGS["engine_correction"] if "engine_correction" in names else ("algorithm.importance_cap=null",)
     return (f"run.steps={STEPS}", *settings)
 
@@ -91,20 +104,28 @@ def refusal(one, other):
     return ""
 
 
-def of_two_lengths(config):
-    """Now and then the end comes after one digit: there is something for lengths to act on."""
+def changed_table(changes, config):
+    """The table with what some strategies need to act.
+
+    "lengths": now and then the end comes after one digit. "thought": after two digits a 1 or a 2 is as likely as the
+    end, and so likelier than as the second digit: as a reference it gains by what stands before it.
+    """
     table = digit_table(config=config)
-    table.logits[1::3, table.logits[2].argmax()] = -1.0
+    positions, end = config.rollout.max_new_tokens, table.logits[2].argmax()
+    if "thought" in changes:
+        table.logits[2::positions, [1, 2]] = 0.0
+    if "lengths" in changes:
+        table.logits[1::positions, end] = -1.0
     return table
 
 
-def table_of(names, settings, *, ragged, off=()):
+def table_of(names, settings, *, changes, off=()):
     """The table that `STEPS` steps leave, and the largest gradient of any. Every number is finite.
 
-    ragged: whether completions have two lengths.
+    changes: of the table that they begin with.
     """
     config = digits_config(*settings)
-    table = of_two_lengths(config) if ragged else None
+    table = changed_table(changes, config)
     with tempfile.TemporaryDirectory() as folder:
         outcome = run_steps(folder, made(names, off), config=config, table=table)
     assert all(update.report.finite for update in outcome.updates)
@@ -112,20 +133,21 @@ def table_of(names, settings, *, ragged, off=()):
 
 
 @cache
-def alone(name, settings, *, ragged):
-    return table_of((name,), settings, ragged=ragged)[0]
+def alone(name, settings, *, changes):
+    return table_of((name,), settings, changes=changes)[0]
 
 
 def check_pair(one, other):
     """Both act beside each other, and each switched off leaves the other as it is, bit for bit."""
     settings = settings_of((one, other))
-    ragged = "soft_overlong" in (one, other)
-    both, pull = table_of((one, other), settings, ragged=ragged)
+    changes = ["lengths"] if {"soft_overlong", "rep_exp"} & {one, other} else []  # by which alone hidden states differ
+    changes = (*changes, *(["thought"] if "rlpr" in (one, other) else []))
+    both, pull = table_of((one, other), settings, changes=changes)
     assert pull > 0, f"{one} and {other}: nothing is learnt"
     for off, on in ((one, other), (other, one)):
         if off in BUILTIN or off == "rs_grpo":  # whose switches are settings, or lead to Dr. GRPO
             continue
-        beside, _ = table_of((one, other), settings, ragged=ragged, off=(off,))
-        assert (beside == alone(on, settings, ragged=ragged)).all(), f"{off}, switched off, moves {on}"
+        beside, _ = table_of((one, other), settings, changes=changes, off=(off,))
+        assert (beside == alone(on, settings, changes=changes)).all(), f"{off}, switched off, moves {on}"
         if off not in ONE_SIDED:
-            assert (both != alone(on, settings, ragged=ragged)).any(), f"{off} does nothing beside {on}"
+            assert (both != alone(on, settings, changes=changes)).any(), f"{off} does nothing beside {on}"

@@ -234,6 +234,20 @@ def test_a_build_is_the_same_when_it_is_repeated(tmp_path):
     assert not all(torch.equal(first[name], other[name]) for name in first)
 
 
+def test_documents_that_divide_come_with_a_weight_alone():
+    plain, divided = (base.documents(base.Recipe(left_out_weight=weight)) for weight in (0.0, 1e-4))
+    assert not any("/" in text for _, text in itertools.islice(plain, 400))
+    found = [(prompt, text) for prompt, text in itertools.islice(divided, 400) if "/" in text]
+    assert 10 < len(found) < 50 and all(text.count("/") and prompt.count(" ") == 2 for prompt, text in found)
+
+
+def test_a_weight_outside_its_bounds_is_refused(capsys, tmp_path):
+    from explore_rl.cli import main
+
+    assert main(["lab", "build-base", "--out", str(tmp_path / "base"), "--left-out-weight", "2"]) == 2
+    assert "--left-out-weight: expected a number above 0" in capsys.readouterr().err
+
+
 def test_an_absent_model_is_named(capsys, tmp_path):
     from explore_rl.cli import main
 

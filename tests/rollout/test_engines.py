@@ -3,6 +3,7 @@
 import os
 import signal
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -252,3 +253,44 @@ def _alive(pid):
             return file.read().rsplit(")", 1)[1].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def on_engine(house, function):
+    """function(actor) within the first policy engine."""
+    return ray.get(house.group.families["policy"][0].handle.__ray_call__.remote(function), timeout=60)
+
+
+def test_a_setting_of_the_recipe_is_found_in_the_built_engine(house):
+    assert house.group.config.rollout.engine == {"max_logprobs": 24}  # 20 without
+    assert on_engine(house, lambda actor: actor.llm.llm_engine.vllm_config.model_config.max_logprobs) == 24
+
+
+def test_texts_can_be_asked_for_by_the_number_of_their_draw(house):
+    rollouts = house.group.generate(house.requests(12))
+    draw = next(house.group.draws) - 1
+    texts = []
+    for engine in house.group.families["policy"]:
+        assert ray.get(engine.handle.texts.remote(draw - 1, 0), timeout=60) == []
+        own = ray.get(engine.handle.texts.remote(draw, 0), timeout=60)
+        assert ray.get(engine.handle.texts.remote(draw, 1), timeout=60) == own[1:]
+        assert sorted(one.index for one in own) == list(range(len(own)))
+        texts += [(one.text, one.finish_reason) for one in own]
+    assert sorted(texts) == sorted((r.text, r.finish_reason) for r in rollouts)
+
+
+def test_one_seed_a_draw_as_on_gpus(house):
+    """The same first seed gives the same draw, another one another; the others' seeds do not matter."""
+
+    def drawn(*seeds):
+        requests = [replace(r, seed=seed) for r, seed in zip(house.requests(len(seeds)), seeds, strict=True)]
+
+        def draws(actor):
+            settings = replace(actor.settings, own_seeds=False)
+            done = actor.compat.draw(actor.llm, requests, settings=settings, on_step=lambda moved: True)
+            return {i: tokens.tolist() for i, tokens, _, _ in done}
+
+        return on_engine(house, draws)
+
+    first = drawn(1, 2, 3, 4)
+    assert drawn(1, 7, 8, 9) == first and drawn(2, 2, 3, 4) != first
+    assert len({tuple(tokens) for tokens in first.values()}) > 1

@@ -1,13 +1,15 @@
-"""Learner and engine agree for a model with an output matrix of its own, in float32 and in bfloat16."""
+"""Learner and engine agree for other models: an output matrix of its own, in float32 and bfloat16, and tied ones."""
 
 import numpy as np
 import pytest
+import stand_in
 import torch
 from engine_kit import Borrowed
 from transformers import GenerationConfig, Qwen2Config, Qwen2ForCausalLM
 
 from explore_rl.config.loading import load_config
 from explore_rl.models import end_token_ids, load_tokenizer
+from explore_rl.problems.loading import load_problems
 from explore_rl.rollout.engines import Engines
 from explore_rl.training.actors import PARITY, ParityError
 from explore_rl.types import Request
@@ -85,6 +87,24 @@ def test_learner_and_engine_agree(untied, started, dtype, stage, gap):
     assert borrowed.check_parity(rollouts)["mean"] < gap
     assert np.isfinite(np.concatenate([r.logprobs for r in rollouts])).all()
     what_ends_a_completion(borrowed.engines, untied)
+
+
+def test_a_tied_llama_of_49152_tokens_agrees_and_ends_with_its_line(started, tmp_path):
+    """What `real:` problems are asked of: a stand-in of SmolLM2's kind."""
+    codes = stand_in.tokenizer()
+    stand_in.model(codes, spread=0.05).save_pretrained(tmp_path)
+    codes.save_pretrained(tmp_path)
+    settings = [f"model.path={tmp_path}", "rollout.kv_cache_gib=0.1", "rollout.max_new_tokens=8"]
+    borrowed = started(load_config("configs/real/short.yaml", settings))
+    newline = codes("\n").input_ids[0]
+    assert borrowed.engines.engines[0].settings["end_tokens"] == (codes.eos_token_id, newline)
+    prompts = [codes(str(p.prompt)).input_ids for p in load_problems("real:sum?split=audit&size=8")]
+    requests = [Request("p", i, prompts[i % 8], seed=i, max_tokens=8) for i in range(32)]
+    borrowed.engines.weights_arrived()
+    with pytest.raises(ParityError):
+        borrowed.check_parity(borrowed.engines.generate(requests))
+    borrowed.weights.send(0)
+    assert borrowed.check_parity(borrowed.engines.generate(requests))["mean"] < 1e-5
 
 
 def what_ends_a_completion(engines, path):

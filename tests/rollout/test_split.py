@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from explore_rl.rollout.engines import PIECE, split
+from explore_rl.rollout.dealing import PIECE, split
 from explore_rl.types import Request
 
 

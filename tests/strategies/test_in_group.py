@@ -11,12 +11,16 @@ from one_step import OneStep, drawn
 from analysis.errors import InputError
 from explore_rl.strategies import in_group
 from explore_rl.strategies.methods import pass_at_k
+from explore_rl.strategies.methods.alpha_dpg import AlphaDpg, against_target
 from explore_rl.strategies.methods.bbg import Bbg, gate
 from explore_rl.strategies.methods.darling import Darling
+from explore_rl.strategies.methods.ds_grpo import DsGrpo
 from explore_rl.strategies.methods.entropy_advantage import EntropyAdvantage
 from explore_rl.strategies.methods.f_grpo import FGrpo
+from explore_rl.strategies.methods.mara import Mara
 from explore_rl.strategies.methods.mode_partition import ModePartition
 from explore_rl.strategies.methods.pkpo import Pkpo, added_to_the_best
+from explore_rl.strategies.methods.polychromic import Polychromic
 from explore_rl.strategies.methods.ucpo import Ucpo
 from explore_rl.strategies.methods.unlikeliness import Unlikeliness
 from explore_rl.strategies.methods.w_reinforce import WReinforce
@@ -52,6 +56,12 @@ def told(sample, mode):
             [told(drawn([k], 1), str(k)) for k in (0, 0, 0, 1)] + [drawn([2], 0) for _ in range(4)],
             [-0.138678, -0.111322, 0.25, 0],
         ),
+        (
+            Polychromic(k=2),
+            [told(drawn([0], 1), "0"), told(drawn([0], 1), "0"), told(drawn([1], 1), "1"), told(drawn([2], 0), "2")],
+            [0, -0.0416667, 0.0416667, 0],
+        ),
+        (AlphaDpg(alpha=0.5), [drawn([0], 1), drawn([1], 0)], [-0.7071068, 0.7071068, 0, 0]),
         (Darling(), [told(drawn([k], 1), str(k)) for k in (0, 0, 0, 1)], [0.125, -0.125, 0, 0]),
         (EntropyAdvantage(alpha=0.1), [drawn([0], 1), drawn([1], 0)], [-0.284657, 0.215343, 0.034657, 0.034657]),
         (EntropyAdvantage(), [drawn([0], 1), drawn([1], 0)], [-0.3125, 0.1875, 0.0625, 0.0625]),  # |A| / kappa
@@ -65,13 +75,24 @@ def test_the_gradient_is_the_one_by_hand(strategy, samples, expected):
 
 @pytest.mark.parametrize(
     ("strategy", "expected"),
-    [(Ucpo(), [-0.116667, -0.133333, 0.25, 0]), (Unlikeliness(), [-0.08984375, -0.10546875, 0.1953125, 0])],
+    [
+        (Ucpo(), [-0.116667, -0.133333, 0.25, 0]),
+        (Unlikeliness(), [-0.08984375, -0.10546875, 0.1953125, 0]),
+        (Mara(beta=0.1), [-0.1206678, -0.1379965, 0.2586643, 0]),
+        (DsGrpo(spread=0.1, sharpen=0.2), [-0.2203077, -0.1986469, 0.4384494, -0.0194948]),
+    ],
     ids=lambda x: getattr(x, "name", ""),
 )
 def test_the_unlikely_success_pulls_more(strategy, expected):
     samples = [drawn([0], 1), drawn([1], 1), drawn([2], 0), drawn([2], 0)]
     update = OneStep(strategy, HALVES, DR_GRPO).step(samples)
     assert update.gradient[0] == pytest.approx(expected, abs=1e-6)
+
+
+def test_alpha_dpg_raises_what_the_policy_has_less_than_the_base():
+    """Half and twice what the base has, both right: the base's rate is 1, and the pseudo-rewards are .4142, -.2929."""
+    made = against_target(np.array([2.0, 0.5]), np.ones(2, dtype=bool), np.ones(2, dtype=bool), alpha=0.5, cap=10.0)
+    assert made == pytest.approx([0.7071068, -0.7071068])
 
 
 # --- what the closed forms are ----------------------------------------------------------------------------------------

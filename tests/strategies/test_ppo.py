@@ -28,7 +28,7 @@ def test_gae_is_the_sum_of_its_definition():
         (0.6, 0.2, 0.08, -0.4),  # within the bounds: (.6 - 1)^2 / 2
         (0.8, 0.2, 0.045, 0.0),  # too far towards the return: the loss of .7, without a pull
         (0.2, 0.2, 0.32, -0.8),  # too far away from it: the unclipped loss is the larger one
-        (0.8, None, 0.02, -0.2),
+        (0.8, float("inf"), 0.02, -0.2),
     ],
 )
 def test_the_value_loss_by_hand(value, clip, loss, slope):
@@ -89,3 +89,15 @@ def test_a_critic_that_knows_the_returns_explains_all_of_them():
 def test_two_that_make_the_advantages_are_refused():
     with pytest.raises(InputError, match="ppo makes the advantages too"):
         Ppo().check(digits_config(), [], [Ppo()])
+
+
+def test_while_the_critic_warms_up_the_policy_stays_bit_for_bit(tmp_path):
+    config = digits_config("run.steps=4", "learner.critic_learning_rate=0.5")
+    outcome = run_steps(tmp_path, [Ppo(critic_warmup=3)], config=config)
+    first, *_, last = outcome.updates
+    assert not first.gradient.any() and last.gradient.any()
+    assert outcome.metrics[2]["update/critic/gradient_norm"] > 0
+    assert outcome.metrics[2]["signal/groups_without"] == 0  # neither hopeless nor, for dynamic sampling, to be redrawn
+    still = run_steps(tmp_path / "still", [Ppo(critic_warmup=9)], config=config)
+    assert (still.table == still.learner.start.logits).all()
+    assert still.learner.values.detach().abs().sum() > 0

@@ -39,11 +39,11 @@ def test_drawing_goes_on_while_the_learner_works(tmp_path):
     generate, update = engines.generate, learner.update
     drawn_by = []
 
-    def generates(requests):
+    def generates(requests, **options):
         drawn_by.append(threading.get_ident())
         if len(drawn_by) == 2:
             asked.set()
-        return generate(requests)
+        return generate(requests, **options)
 
     def waits(*arguments, **options):
         assert asked.wait(timeout=30), "nothing was drawn beside the update"

@@ -13,6 +13,8 @@ from pairs import BUILTIN, NAMES, check_pair, refusal
 
 from explore_rl import strategies
 from explore_rl.strategies.checks import check_strategy
+from explore_rl.strategies.old_logprob import READS, reads_policy
+from explore_rl.training.columns import OWN
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 OLD = (
@@ -33,15 +35,63 @@ PAIRS = [
 ]
 
 
+class Watched(dict):
+    """Columns of a sample that note who looks for the policy's, while a place of the watched strategy runs."""
+
+    inside = False
+    looked: set[str] = set()
+
+    def note(self, key):
+        if self.inside and key in OWN:
+            self.looked.add(key)
+
+    def __contains__(self, key):
+        self.note(key)
+        return super().__contains__(key)
+
+    def __getitem__(self, key):
+        self.note(key)
+        return super().__getitem__(key)
+
+    def get(self, key, default=None):
+        self.note(key)
+        return super().get(key, default)
+
+
+def watch(kind, monkeypatch):
+    """What the places of `kind` look for of the policy's columns, filled as steps are made."""
+
+    class Columns(Watched):
+        looked = set()
+
+    def watched(place):
+        def call(self, groups, context):
+            for sample in (sample for group in groups for sample in group.samples):
+                sample.columns = Columns(sample.columns)
+            Columns.inside = True
+            try:
+                return place(self, groups, context)
+            finally:
+                Columns.inside = False
+
+        return call
+
+    for place in READS:
+        monkeypatch.setattr(kind, place, watched(getattr(kind, place)))
+    return Columns.looked
+
+
 @pytest.mark.parametrize("name", strategies.STRATEGIES)
-def test_each_acts_rests_repeats_and_resumes(name):
+def test_each_acts_rests_repeats_resumes_and_says_whether_it_reads_the_policy(name, monkeypatch):
     from pairs import OFF, ON
 
     kind = strategies.class_of(name)
     on = {**kind.trial.on, **ON.get(name, {})}
     off = {**on, **OFF[name]} if name in OFF else {**on, **(kind.trial.off or {})}
+    says, looked = reads_policy(kind(**on)), watch(kind, monkeypatch)
     report = check_strategy(kind, on=on, off=off)
     assert report.ok, report
+    assert bool(looked) == says, f"reads_policy is {says}, and it looked at {looked or 'neither column'}"
 
 
 @pytest.mark.parametrize(("one", "other"), PAIRS)

@@ -71,7 +71,7 @@ def test_an_engine_started_anew_is_checked_before_it_draws(tmp_path, monkeypatch
 
     def noted(name):
         real = getattr(engines, name)
-        monkeypatch.setattr(engines, name, lambda given: (asked.append(name), real(given))[1])
+        monkeypatch.setattr(engines, name, lambda given, **o: (asked.append(name), real(given, **o))[1])
 
     noted("score")
     noted("generate")

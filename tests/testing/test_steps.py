@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from pairs import of_two_lengths
+from pairs import changed_table
 
 from explore_rl import strategies
 from explore_rl.cluster.faults import RunStopped
@@ -125,7 +125,7 @@ def test_kl_and_entropy_pull_too(tmp_path):
 @pytest.mark.parametrize("name", OFF)
 def test_a_strategy_switched_off_leaves_grpo_bit_for_bit(tmp_path, name):
     config = config_for(name)
-    table = of_two_lengths(config)
+    table = changed_table(("lengths",), config)
     left = digits_config("algorithm.advantage=dr_grpo") if name == "rs_grpo" else config
     plain = run(tmp_path / "plain", config=left, table=table)
     off = run(tmp_path / "off", OFF[name], table=table)
@@ -138,7 +138,7 @@ def test_a_strategy_switched_off_leaves_grpo_bit_for_bit(tmp_path, name):
 @pytest.mark.parametrize("name", ON)
 def test_a_strategy_moves_the_table_in_a_way_of_its_own(tmp_path, name):
     config = config_for(name)
-    table = of_two_lengths(config)
+    table = changed_table(("lengths",), config)
     plain = run(tmp_path / "plain", config=config, table=table)
     mine = run(tmp_path / "mine", ON[name], table=table)
     moved = zip(plain.updates, mine.updates, strict=True)
@@ -149,7 +149,7 @@ def test_a_strategy_moves_the_table_in_a_way_of_its_own(tmp_path, name):
 @pytest.mark.parametrize(("one", "other"), PAIRS)
 def test_two_strategies_compose_and_each_leaves_its_mark(tmp_path, one, other):
     config = config_for(one, other)
-    table = of_two_lengths(config)
+    table = changed_table(("lengths",), config)
     both = run(tmp_path / "both", ON[one], ON[other], config=config, table=table)
     for name in (one, other):
         alone = run(tmp_path / name, ON[name], config=config, table=table)
@@ -300,7 +300,9 @@ def test_what_was_finished_when_an_engine_died_is_not_drawn_again(tmp_path, monk
     engines = trainer.actors.engines
     asked = []
     real = engines.generate
-    monkeypatch.setattr(engines, "generate", lambda requests: (asked.append(len(requests)), real(requests))[1])
+    monkeypatch.setattr(
+        engines, "generate", lambda requests, **o: (asked.append(len(requests)), real(requests, **o))[1]
+    )
     engines.kill(after=20)
     trainer.run()
     assert asked == [32, 12, 32]

@@ -8,6 +8,7 @@ from explore_rl.cli import main
 from explore_rl.config.loading import to_yaml
 from explore_rl.experiments.evaluation_draws import expanded
 from explore_rl.experiments.run_folder import RunFolder
+from explore_rl.strategies.methods.ppo import Ppo
 from explore_rl.testing import digit_problems, digits_config, make_trainer
 from explore_rl.training.evaluation import Evaluations
 from explore_rl.training.evaluation_sets import EvaluationSet
@@ -59,6 +60,19 @@ def test_the_draws_are_kept_as_samples_that_give_the_figures(evaluated):
         one = next(one for one in sets() if one.name == record["set"])
         assert samples.n.tolist() == [one.n] * len(one.problems) and samples.name == f"step {record['step']}"
         assert set(pq.read_table(file)["temperature"].to_pylist()) == {one.temperature}
+
+
+def test_a_critic_is_held_against_problems_that_it_does_not_train_on(tmp_path):
+    config = digits_config("run.steps=12", "learner.critic_learning_rate=1.0", "learner.learning_rate=0.0")
+    trainer = make_trainer(tmp_path, [Ppo()], config=config)
+    trainer.evaluations = Evaluations(config, sets()[:1], means=trainer.evaluations.means)
+    trainer.start()
+    trainer.run()
+    # The table's values are of the same contexts: what it learnt in training holds for these draws too.
+    found = [record["explained_variance"] for record in RunFolder(tmp_path).records("evaluations.jsonl")]
+    assert found[0] == 0 and 0.1 < found[-1] <= 1
+    last = RunFolder(tmp_path).records("evaluations.jsonl")[-1]
+    assert of_evaluation(last)["heldout/explained_variance_last"] == last["explained_variance_last"]
 
 
 def test_the_curve_of_support_is_made_of_them(evaluated, tmp_path, capsys):

@@ -1,5 +1,7 @@
 """From groups to rows: weights that add up over the mini-batch, masks, and which corrections reach the advantage."""
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -146,3 +148,19 @@ def test_nouns_are_compared_by_identity_and_ids_are_int32_arrays():
     assert rollout.given.tolist() == [True, False, False] and rollout.drawn
     trace = Rollout(rollout.request, [1, 2], "", "stop")
     assert trace.given.all() and not trace.drawn
+
+
+def test_in_several_epochs_every_column_travels_once():
+    """As Ray packs what a rank gets: arrays that are the same object once."""
+
+    def travels(epochs):
+        config = load_config(None, ["algorithm.minibatches=2", f"algorithm.epochs={epochs}"])
+        groups = [Group(PROBLEM, valued([sample(2000, advantage=a) for a in (1.0, -1.0)], config)) for _ in range(4)]
+        terms = terms_of(builtin.around([], config), config)[0]
+        minibatches = rows.make_minibatches(groups, terms, config=config, step=0)
+        buffers = []
+        pickle.dumps([m.rows for m in minibatches], protocol=5, buffer_callback=buffers.append)
+        assert sum(len(m.rows) for m in minibatches) == 8 * epochs
+        return sum(buffer.raw().nbytes for buffer in buffers)
+
+    assert travels(3) == travels(1) >= 4 * 4 * 8 * 2000  # ids, advantage, old log-probabilities and mask

@@ -244,11 +244,11 @@ def test_an_engine_that_dies_is_replaced_and_the_run_ends_as_if_it_had_not(plain
 
     real, killed = Serving.generate, []
 
-    def kills_once(self, requests, step):
+    def kills_once(self, requests, step, **options):
         if step == 1 and not killed:
             killed.append(actors.engines.families["policy"][0].pid)
             os.kill(killed[0], signal.SIGKILL)
-        return real(self, requests, step)
+        return real(self, requests, step, **options)
 
     monkeypatch.setattr(Serving, "generate", kills_once)
     assert same(weights(plain), weights(run(small(tmp_path, "engine"))))

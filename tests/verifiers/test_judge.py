@@ -5,7 +5,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from judge_server import Server
+from judge_server import Server, of_probability
 
 from analysis.errors import InputError
 from explore_rl.cli import main
@@ -45,6 +45,20 @@ def test_a_verdict_on_an_answer(server):
     assert body["model"] == "judge-model" and body["temperature"] == 0.0
     assert "capital of France" in text and "It is Paris." in text and "\nParis\n" in text
     assert judge(server, ["VERDICT: INCORRECT"]).status is Status.WRONG
+
+
+def test_the_probability_of_a_one_is_a_score(server):
+    options = {"scale": "probability", "template": "{question} {response} ({reference}, {x})"}
+    got = judge(server, [of_probability(0.8)], **options)
+    assert (got.status, got.score) == (Status.CORRECT, pytest.approx(0.8))
+    (body,) = server.asked
+    assert body["messages"][0]["content"] == "What is the capital of France? It is Paris. (Paris, {x})"
+    assert (body["max_tokens"], body["logprobs"]) == (1, True)
+    assert judge(server, [of_probability(0.2)], **options).status is Status.WRONG
+    mute = json.dumps({"choices": [{"logprobs": {"content": [{"top_logprobs": [{"token": "a", "logprob": 0}]}]}}]})
+    got = judge(server, [(200, mute)], **options)
+    assert got.status is Status.ERROR and "neither 1 nor 0" in got.reason
+    assert judge(server, ["no log-probabilities"], **options).status is Status.ERROR
 
 
 @pytest.mark.parametrize(

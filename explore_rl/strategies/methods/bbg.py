@@ -29,6 +29,7 @@ class Bbg(Factor):
     """
 
     name = "bbg"
+    reads_policy = False
     trial = Trial(off={"k": 1, "tau": 0.0, "signed": 0.0})
 
     def __init__(self, *, k: int = 16, tau: float = 0.01, signed: float = 1.0):

@@ -28,6 +28,7 @@ class Curriculum(Strategy):
     """
 
     name = "curriculum"
+    reads_policy = False
     trial = Trial(off={"share": 0.0})
 
     def __init__(self, *, share: float = 0.5, k: int = 16, most: float = 0.5):

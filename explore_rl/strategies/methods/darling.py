@@ -31,6 +31,7 @@ class Darling(Strategy):
     """
 
     name = "darling"
+    reads_policy = False
     acts_on_draws = True
     biases = "a reward depends on what else the group drew"
     trial = Trial(off={"floor": 1.0})

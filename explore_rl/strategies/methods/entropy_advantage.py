@@ -40,7 +40,8 @@ class EntropyAdvantage(Strategy):
         for sample in (s for g in groups for s in g.samples) if self.alpha else []:
             if POLICY_GRADIENT not in sample.terms or "entropy" not in sample.columns or sample.reward is None:
                 continue
-            worth = np.asarray(sample.columns.get("advantage", sample.advantage), dtype=np.float64)
+            # As the rows have it, whoever wrote it: a scalar or a column.
+            worth = np.asarray(sample.columns.get("advantage", sample.advantage), dtype=np.float32)
             bonus = np.minimum(self.alpha * sample.columns["entropy"], np.abs(worth) / self.kappa)
             sample.columns["advantage"] = (worth + bonus).astype(np.float32)
             added.append(bonus)

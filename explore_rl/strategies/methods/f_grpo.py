@@ -23,6 +23,7 @@ class FGrpo(Factor):
     """
 
     name = "f_grpo"
+    reads_policy = False
     trial = Trial(off={"gamma": 0.0})
 
     def __init__(self, *, gamma: float = 0.5):

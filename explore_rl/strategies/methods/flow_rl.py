@@ -5,9 +5,9 @@ Acts at: keep (the rows of the policy gradient feed the term in its place), term
     L = w (log Z(x) + mean_t log pi(y_t) - beta r - mean_t log pi_base(y_t))^2
     w = clip(pi(y) / pi_old(y), 1 - clip, 1 + clip), a constant;   r = the advantage, whoever made it
 
-so that pi ~ pi_base e^(beta r) / Z with lengths normalised away. log Z is a head on the policy: linear on the hidden
-state of the prompt's last token. Its gradient goes into the trunk too. The loss is the same at each token of a
-completion, so aggregation=sequence makes it the mean over completions.
+so that pi ~ pi_base e^(beta r) / Z with lengths normalised away. log Z is a head on the policy: three layers, as in the
+paper, on the hidden state of the prompt's last token. Its gradient goes into the trunk too. The loss is the same at
+each token of a completion, so aggregation=sequence makes it the mean over completions.
 """
 
 from __future__ import annotations

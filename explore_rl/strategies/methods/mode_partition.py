@@ -30,6 +30,7 @@ class ModePartition(Factor):
     """
 
     name = "mode_partition"
+    reads_policy = False
     trial = Trial(off={"alpha": 0.0}, settings=("algorithm.group_size=12",))
 
     def __init__(self, *, alpha: float = 0.8, partition: str = "mode", low: float = 0.3, high: float = 3.0):

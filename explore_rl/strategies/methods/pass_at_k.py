@@ -34,6 +34,7 @@ class PassAtK(InPlace):
     """
 
     name = "pass_at_k"
+    reads_policy = False
     trial = Trial(on={"k": 2}, off={"k": 2, "share": 0.0})
 
     def __init__(self, *, k: int = 4, share: float = 1.0):

@@ -35,6 +35,7 @@ class Pba(Strategy):
     """
 
     name = "pba"
+    reads_policy = False
     regulariser = True
     trial = Trial()
 

@@ -31,6 +31,7 @@ class Pkpo(InPlace):
     """
 
     name = "pkpo"
+    reads_policy = False
     trial = Trial(on={"k": 2}, off={"k": 2, "share": 0.0})
     biases = "its baseline is of the draws' own rewards, and wants them to come from one policy"
 

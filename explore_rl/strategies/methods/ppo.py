@@ -8,17 +8,20 @@ With V_t the critic's value before token t, V = 0 after the last one, and the re
     critic:   1/2 max( (V - R)^2, (V_old + clip(V - V_old, -c, c) - R)^2 )
 
 With gamma = lambda = 1, as RLVR has them, A_t = r - V_t. Groups are drawn as ever, but nothing compares their members.
+
+A critic that knows nothing yet makes bad advantages. So it may learn alone for the first steps, from fresh draws of a
+policy that stays as it is (value pre-training: VC-PPO, arXiv 2503.01491, section 4.1; VAPO, arXiv 2504.05118).
 """
 
 from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from explore_rl.config.schema import Config
 from explore_rl.objectives import readouts
 from explore_rl.objectives.terms import LossTerm
+from explore_rl.objectives.values import explained_variance
 from explore_rl.strategies import parameters
 from explore_rl.strategies.base import Column, Needs, StepContext, Strategy, Trial
 from explore_rl.strategies.builtin.group_advantage import against_group
@@ -34,6 +37,7 @@ class Ppo(Strategy):
     value_clip: how far a value may move from the one at the start of the step before its loss is clipped; None: free.
     whiten: whether a draw's advantages are brought to mean 0 and deviation 1, over all tokens.
     share: of the critic's advantage in a token's; the rest is the group's. 0: GRPO, and the critic learns beside it.
+    critic_warmup: steps in which the critic alone learns.
     """
 
     name = "ppo"
@@ -49,13 +53,15 @@ class Ppo(Strategy):
         value_clip: float | None = 0.2,
         whiten: bool = True,
         share: float = 1.0,
+        critic_warmup: int = 0,
     ):
         self.gamma = parameters.share("gamma", gamma)
         self.gae_lambda = parameters.share("gae_lambda", gae_lambda)
-        self.value_clip = None if value_clip is None else parameters.number("value_clip", value_clip, above=0)
+        self.value_clip = float("inf") if value_clip is None else parameters.number("value_clip", value_clip, above=0)
         self.whiten = parameters.flag("whiten", whiten)
         self.biases = "whiten=true divides by a spread that looks at the sample itself" if whiten else ""
         self.share = parameters.share("share", share)
+        self.critic_warmup = parameters.whole("critic_warmup", critic_warmup, least=0)
 
     def needs(self, config: Config) -> Needs:
         return Needs(critic=True, columns=(Column("value", "critic", readouts.VALUE),))
@@ -76,26 +82,31 @@ class Ppo(Strategy):
         ]
 
     def keep(self, groups: list[Group], context: StepContext) -> tuple[list[Group], int]:
-        in_group = [pair for group in groups for pair in against_group(group, context.config)]
-        drawn = [(sample, own) for sample, own in in_group if sample.rollout.drawn and "value" in sample.columns]
+        for sample in (s for g in groups for s in g.samples if context.number < self.critic_warmup):
+            sample.terms = {}  # nothing moves the policy
+        drawn = [
+            (sample, own)
+            for group in groups
+            for sample, own in against_group(group, context.config)
+            if sample.rollout.drawn and "value" in sample.columns
+        ]
         if not drawn:
             return groups, 0
-        values = [sample.columns["value"].astype(np.float64) for sample, _ in drawn]
         found = []
-        for (sample, _), value in zip(drawn, values, strict=True):
+        for sample, _ in drawn:
+            value = sample.columns["value"].astype(np.float64)
             found.append(gae(float(sample.reward or 0.0), value, gamma=self.gamma, gae_lambda=self.gae_lambda))
             sample.columns["return"] = (found[-1] + value).astype(np.float32)
             sample.terms = {**sample.terms, "value": 1.0}
 
         # No update has seen these groups yet.
         joined = np.concatenate(found)
-        spread = float((joined + np.concatenate(values)).var())
-        if spread > 0:
-            context.metrics["explained_variance"] = 1 - float(joined.var()) / spread
+        known = [np.concatenate([sample.columns[name] for sample, _ in drawn]) for name in ("value", "return")]
+        context.metrics["explained_variance"] = explained_variance(*known)
         shift, scale = (joined.mean(), joined.std() + 1e-8) if self.whiten else (0.0, 1.0)
         for (sample, own), value in zip(drawn if self.share else [], found, strict=False):
-            rest = sample.advantage - self.share * own  # the group's share, and what other strategies have added
-            sample.columns["advantage"] = (self.share * (value - shift) / scale + rest).astype(np.float32)
+            # The rest: the group's share, and what other strategies have added.
+            sample.columns["advantage"] = np.float32(self.share * ((value - shift) / scale - own) + sample.advantage)
         return groups, 0
 
 
@@ -109,14 +120,13 @@ def gae(reward: float, values: np.ndarray, *, gamma: float, gae_lambda: float) -
     >>> gae(1.0, np.array([0.2, 0.4]), gamma=1.0, gae_lambda=1.0).round(6).tolist()
     [0.8, 0.6]
     """
-    found = gamma * np.append(values[1:], 0.0) - values
-    found[-1] += reward
+    found = np.append(gamma * values[1:], reward) - values  # the deltas
     for t in range(len(found) - 2, -1, -1):
         found[t] += gamma * gae_lambda * found[t + 1]
     return found
 
 
-def value_loss(value: Tensor, old: Tensor, target: Tensor, *, clip: float | None) -> Tensor:
+def value_loss(value: torch.Tensor, old: torch.Tensor, target: torch.Tensor, *, clip: float) -> torch.Tensor:
     """1/2 max( (V - R)^2, (clipped V - R)^2 ), where V is clipped to V_old +- clip. [N] each.
 
     From .5 up to .8 with R = 1: the clipped value stays at .7, so the loss is .3^2 / 2 and has no gradient.
@@ -127,6 +137,5 @@ def value_loss(value: Tensor, old: Tensor, target: Tensor, *, clip: float | None
     >>> round(loss.item(), 6), new.grad.item()
     (0.045, 0.0)
     """
-    bound = float("inf") if clip is None else clip
-    clipped = old + (value - old).clamp(-bound, bound)
+    clipped = old + (value - old).clamp(-clip, clip)
     return torch.maximum((value - target) ** 2, (clipped - target) ** 2) / 2

@@ -10,11 +10,9 @@ the policy: what the prefixed problems teach has to carry over to the whole ones
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from explore_rl.strategies import parameters
 from explore_rl.strategies.base import StepContext, Trial
-from explore_rl.strategies.prefixes import beginning
+from explore_rl.strategies.prefixes import begin_with, beginning
 from explore_rl.strategies.trace_options import FromTraces
 from explore_rl.strategies.traces import chosen_groups
 from explore_rl.types import Group, Request
@@ -49,14 +47,4 @@ class PrefixRL(FromTraces):
                 prefixes[index] = beginning(usable.tokens, shares[index])
         given = sum(len(prefix) for prefix in prefixes.values())
         context.metrics |= {"groups": float(len(prefixes)), "tokens_mean": given / max(1, len(prefixes))}
-        return [
-            replace(request, prefix_ids=prefixes[request.group], source=_named(request.source))
-            if request.group in prefixes
-            else request
-            for request in requests
-        ]
-
-
-def _named(source: str) -> str:
-    """A component of a mixture, or a greedy draw, keeps its name."""
-    return PREFIX if source == "policy" else source
+        return begin_with(prefixes, requests, source=PREFIX)

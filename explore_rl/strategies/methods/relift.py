@@ -31,6 +31,7 @@ class Relift(FromTraces):
     """
 
     name = "relift"
+    reads_policy = False
     turn = "last"  # its groups are no draws: dynamic sampling has filled the batch before
     biases = "it adds what the draws failed at"
     trial = Trial(on={"size": 2}, off={"size": 2, "rate": 0.0})

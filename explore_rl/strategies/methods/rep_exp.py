@@ -28,6 +28,7 @@ class RepExp(Strategy):
     """
 
     name = "rep_exp"
+    reads_policy = False
     acts_on_draws = True
     biases = "a bonus depends on what else the group drew"
     trial = Trial(off={"beta": 0.0})

@@ -35,6 +35,7 @@ class Rlpr(Strategy):
     """
 
     name = "rlpr"
+    reads_policy = False
     acts_on_draws = True
     trial = Trial(on={"marker": "0", "filter": 0.0}, off={"marker": "0", "filter": 0.0, "share": 0.0})
 

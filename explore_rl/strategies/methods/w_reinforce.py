@@ -31,6 +31,7 @@ class WReinforce(InPlace):
     """
 
     name = "w_reinforce"
+    reads_policy = False
     biases = ""  # of one sample alone
 
     def __init__(self, *, positive: float = 0.1, negative: float = 1.0, share: float = 1.0):
