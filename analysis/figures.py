@@ -151,7 +151,7 @@ def panel(height: float = 2.3) -> tuple[Figure, Any]:
 def percent_panel(height: float = 2.3) -> tuple[Figure, Any]:
     """A panel whose vertical axis is in whole per cent: its labels' places are known, and need not be measured."""
     figure = Figure(figsize=(COLUMN, height))
-    return figure, figure.add_axes((0.145, 0.155, 0.835, 0.825))
+    return figure, figure.add_axes((0.175, 0.16, 0.805, 0.82))
 
 
 def pass_at_k(block: dict, names: tuple[str, str]) -> Figure:
