@@ -285,8 +285,8 @@ class JudgeVerifier:
         if not found or found[-1].start() < last[-1]:
             return None
         if self.scale == "binary":
-            line = said[: found[-1].start()].rpartition("\n")[2]
-            if re.search(r"VERDICT\W{1,8}\w+\s+or\b", line, re.IGNORECASE):  # "VERDICT: CORRECT or VERDICT: INCORRECT"
+            # "VERDICT: CORRECT or VERDICT: INCORRECT"
+            if re.search(r"VERDICT\W{1,8}\w+\s+or\b", said[: found[-1].start()].rpartition("\n")[2], re.IGNORECASE):
                 return None
             return 1.0 if found[-1][1].upper() == "CORRECT" else 0.0
         return _score(found[-1])
