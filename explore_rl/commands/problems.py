@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     seen = parser.add_argument_group("as the model sees it")
     seen.add_argument(
-        "--model", help="checkpoint folder or lab:base: prompts are checked against its tokenizer and configuration"
+        "--model", help="checkpoint folder or name: prompts are checked against its tokenizer and configuration"
     )
     seen.add_argument("--tokenizer", help="folder of a tokenizer alone")
     seen.add_argument(

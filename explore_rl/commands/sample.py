@@ -28,8 +28,12 @@ Of a run (RUN, or RUN@STEP for a checkpoint) template, temperature, length, stop
 are the run's own, unless they are given.
 A killed command goes on where it stopped when it is given again. Both sides of an audit want the same settings."""
     # What is drawn.
-    parser.add_argument("model", help="a Hugging Face checkpoint folder, lab:base, RUN or RUN@STEP")
-    parser.add_argument("--problems", required=True, help="a problem file, or a spec such as lab:countdown?split=audit")
+    parser.add_argument("model", help="a checkpoint folder, a model by name (docs/real.md), RUN or RUN@STEP")
+    parser.add_argument(
+        "--problems",
+        required=True,
+        help="a problem file, a spec such as lab:countdown?split=audit, or a data set of the hub: openai/gsm8k:test",
+    )
     parser.add_argument("--out", required=True, type=Path, help="the Parquet file to write")
     parser.add_argument("--n", type=int, default=256, help="completions a problem (default 256)")
     # How it is drawn.

@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   explore-rl score runs/grpo-seed0 --problems "lab:countdown?split=train" --traces --out grpo_on_traces.parquet
 
 A killed command goes on where it stopped when it is given again."""
-    parser.add_argument("model", help="a Hugging Face checkpoint folder, lab:base, RUN or RUN@STEP")
+    parser.add_argument("model", help="a checkpoint folder, a model by name (docs/real.md), RUN or RUN@STEP")
     parser.add_argument("--problems", required=True, help="the problem file or spec that the texts belong to")
     # Which texts, and at which settings.
     what = parser.add_mutually_exclusive_group(required=True)

@@ -44,12 +44,18 @@ def ways(completion: str, tokenizer: Any) -> list[list[int]]:
                 grow(end, [*ids, token])
 
     grow(0, [])
-    joined = [text for text in pieces if len(text) > 1 and text.endswith(END) and text[0] in DIGITS]
+    joined = _joined(tokenizer)
     own = list(tokenizer(completion, add_special_tokens=False)["input_ids"])
     if joined or own not in found:
         what = f"its token {joined[0]!r}" if joined else f"it writes {completion!r} as {own}"
         raise InputError(f"the tokenizer does not end a number with a newline token of its own: {what}")
     return [own, *(ids for ids in found if ids != own)]
+
+
+@lru_cache(maxsize=4)
+def _joined(tokenizer: Any) -> list[str]:
+    """Tokens that hold a number's end and the newline behind it."""
+    return [text for text in _pieces(tokenizer) if len(text) > 1 and text.endswith(END) and text[0] in DIGITS]
 
 
 def special_ids(tokenizer: Any) -> set[int]:

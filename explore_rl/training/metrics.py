@@ -211,7 +211,8 @@ def of_evaluation(evaluation: dict[str, Any]) -> dict[str, float]:
 
 
 def of_audit(audit: dict[str, Any]) -> dict[str, float]:
-    return {f"exact/pass@{k}": value for k, value in audit["pass_at_k"].items()}
+    any_end = {f"exact/any_end/{k}": value for k, value in audit.get("any_end", {}).items()}
+    return {f"exact/pass@{k}": value for k, value in audit["pass_at_k"].items()} | any_end
 
 
 def _answer(sample: Sample) -> str:

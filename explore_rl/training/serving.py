@@ -70,8 +70,8 @@ class Serving:
         """Draws. If an engine dies, what was finished is kept and the rest is drawn again, which gives the same.
 
         For the seeds are in the requests (on GPUs an engine has one of its own). Only where a batch is learnt meanwhile
-        (run.ahead=1), the rest is drawn with the weights that come of it, and says so. Raises ActorFault if an engine still dies after ENGINE_RETRIES more
-        attempts, or if none can be replaced.
+        (run.ahead=1), the rest is drawn with the weights that come of it, and says so. Raises ActorFault if an engine
+        still dies after ENGINE_RETRIES more attempts, or if none can be replaced.
 
         step: for messages.
         on_texts: as in `Engines.generate`; a completion that was told of may be drawn again all the same.

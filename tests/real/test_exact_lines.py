@@ -160,7 +160,15 @@ def test_training_and_the_checkpoint_give_one_audit(llama, codes, tmp_path):
         return logprobs.token_values(llama, sequences, readouts=readouts)
 
     unused: Any = None
-    means = Means(codes, unused, unused, unused, read, critic=False, append=unused)
+    means = Means(
+        tokenizer=codes,
+        encode_prompt=unused,
+        generate=unused,
+        verify=unused,
+        read=read,
+        critic=False,
+        append=unused,
+    )
     audits = ExactAudits(config, means)
     at_first = audits.audit(0)
     expected = audit_of(tmp_path / "model", load_problems(SUMS))

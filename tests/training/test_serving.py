@@ -5,8 +5,6 @@ import threading
 from explore_rl.rollout.answers import EndedText
 from explore_rl.rollout.dealing import EndedTexts
 from explore_rl.testing import digits_config, make_trainer, run_steps
-from explore_rl.types import Status, Verdict
-from explore_rl.verifiers.pool import Item, VerifierPool
 
 
 class Verifiers:
@@ -81,16 +79,3 @@ def test_texts_are_told_once_and_by_the_index_of_their_request(monkeypatch):
     for _ in range(3):
         asking.tell()
     assert told == [EndedText(2, "c", "stop"), EndedText(3, "d", "stop"), EndedText(0, "a", "length")]
-
-
-def test_the_pool_works_beside_its_caller():
-    from explore_rl.types import Problem
-
-    problem = Problem("p", "", "7", "math")
-    with VerifierPool(workers=1) as pool:
-        first = pool.begin([Item(problem, "\\boxed{7}"), Item(problem, "\\boxed{8}")])
-        second = pool.begin([Item(problem, "\\boxed{7}")])
-        assert [v.status for v in second()] == [Status.CORRECT]
-        verdicts = first()
-        assert [v.status for v in verdicts] == [Status.CORRECT, Status.WRONG] and verdicts == first()
-        assert all(isinstance(v, Verdict) for v in verdicts)

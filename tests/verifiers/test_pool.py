@@ -47,6 +47,12 @@ def test_stuck_items_cost_themselves_only(shared):
     assert verdicts[1].score is None and "1 s" in verdicts[1].reason
 
 
+def test_items_are_verified_beside_the_caller(shared):
+    first, second = shared.begin(items("good", "no")), shared.begin(items("good"))
+    assert statuses(second()) == [C]
+    assert statuses(first()) == statuses(first()) == statuses(shared.verify_all(items("good", "no")))
+
+
 def test_the_same_from_two_threads_at_once(shared):
     found = {}
 

@@ -29,6 +29,7 @@ class Mara(Strategy):
     """
 
     name = "mara"
+    reads_policy = False
     acts_on_draws = True
     trial = Trial(off={"beta": 0.0})
     biases = "a reward depends on what else the group drew"

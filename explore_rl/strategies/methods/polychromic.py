@@ -35,6 +35,7 @@ class Polychromic(InPlace):
     """
 
     name = "polychromic"
+    reads_policy = False
     trial = Trial(on={"k": 2}, off={"k": 2, "share": 0.0})
 
     def __init__(self, *, k: int = 4, by: str = "mode", share: float = 1.0):
