@@ -5,6 +5,7 @@ document = audit(base, tuned)          # ModelSamples from analysis.readers.load
 
 from __future__ import annotations
 
+import math
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -307,6 +308,10 @@ def _problem_rows(
     ]
 
 
+def _is_finite(value: np.ndarray) -> bool:
+    return value.dtype.kind in "biu" or (value.dtype.kind == "f" and bool(np.isfinite(value).all()))
+
+
 def plain(value: Any) -> Any:
     """JSON-ready: numpy becomes Python; NaN and infinity, which JSON does not know, become null."""
     if isinstance(value, dict):
@@ -314,9 +319,9 @@ def plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [plain(v) for v in value]
     if isinstance(value, np.ndarray):
-        return plain(value.tolist())
+        return value.tolist() if _is_finite(value) else plain(value.tolist())
     if isinstance(value, np.generic):
         value = value.item()
-    if isinstance(value, float) and not np.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

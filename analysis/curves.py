@@ -14,7 +14,7 @@ from analysis.estimates import mean_of, sides_of, triple
 from analysis.intervals import PSEUDO_BASE, PSEUDO_DIFFERENCE, PSEUDO_TUNED, Bootstrap, clopper_pearson
 from analysis.metrics import delta_se
 from analysis.pair import BenchmarkPair
-from analysis.pass_at_k import first_k, log_miss, pass_at_k
+from analysis.pass_at_k import first_k, log_miss, pass_at_k, unique_counts
 
 SIDES = (("base", PSEUDO_BASE), ("tuned", PSEUDO_TUNED), ("difference", PSEUDO_DIFFERENCE))
 TOKEN_POINTS = 128  # of the curves over tokens
@@ -155,6 +155,12 @@ def token_budget(pair: BenchmarkPair) -> dict[str, Any]:
     }
 
 
+def _chance(n: np.ndarray, c: np.ndarray, k: np.ndarray) -> np.ndarray:
+    """pass@k at real k: [M, K], once for problems of the same counts."""
+    unique_n, unique_c, where = unique_counts(n, c)
+    return -np.expm1(log_miss(unique_n[:, None], unique_c[:, None], k))[where]
+
+
 def pass_at_tokens(
     base: Counts,
     tuned: Counts,
@@ -186,9 +192,9 @@ def pass_at_tokens(
     values = []
     replicates = []
     for (n, c), mean, length, (_, pseudo) in zip((base, tuned), means, resampled, SIDES, strict=False):
-        values.append(-np.expm1(log_miss(n[:, None], c[:, None], budget / mean)).mean(axis=0))
+        values.append(_chance(n, c, budget / mean).mean(axis=0))
         k = np.geomspace(min(budget[0] / length.max(), 1.0), largest, 2 * points)
-        curve = bootstrap.means(-np.expm1(log_miss(n[:, None], c[:, None], k)), pseudo)  # [B, 2 points], smooth in ln k
+        curve = bootstrap.means(_chance(n, c, k), pseudo)  # [B, 2 points], smooth in ln k
         at = np.log(budget)[None, :] - np.log(length)[:, None]
         replicates.append(np.stack([np.interp(x, np.log(k), row) for x, row in zip(at, curve, strict=True)]))
     for (name, _), value, rows in zip(

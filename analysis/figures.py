@@ -148,8 +148,14 @@ def panel(height: float = 2.3) -> tuple[Figure, Any]:
     return figure, figure.add_subplot()
 
 
+def percent_panel(height: float = 2.3) -> tuple[Figure, Any]:
+    """A panel whose vertical axis is in whole per cent: its labels' places are known, and need not be measured."""
+    figure = Figure(figsize=(COLUMN, height))
+    return figure, figure.add_axes((0.175, 0.16, 0.805, 0.82))
+
+
 def pass_at_k(block: dict, names: tuple[str, str]) -> Figure:
-    figure, axes = panel()
+    figure, axes = percent_panel()
     curves = block["curves"]
     for side, name, colour in zip(("base", "tuned"), names, (BASE, TUNED), strict=True):
         axes.fill_between(curves["k"], curves[side]["low"], curves[side]["high"], color=colour, alpha=0.16, linewidth=0)

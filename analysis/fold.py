@@ -58,7 +58,7 @@ def efficiency_equivalent(pair: BenchmarkPair) -> dict[str, Any]:
         value = _first_reaching(grid, curve.mean(axis=0), goal=float(goal.mean()))
         replicates = pair.bootstrap.means(curve, own_pseudo)
         goals = pair.bootstrap.means(goal, other_pseudo)
-        found = [_first_reaching(grid, row, goal=reached) for row, reached in zip(replicates, goals, strict=True)]
+        found = _each_first_reaching(grid, replicates, goals=goals)
         tail = (1 - pair.settings.confidence) / 2
         low, high = np.quantile(found, [tail, 1 - tail], method="inverted_cdf")
         low = min(low, value)
@@ -77,6 +77,21 @@ def _first_reaching(grid: np.ndarray, curve: np.ndarray, *, goal: float) -> floa
         return float(grid[0])
     share = (goal - curve[i - 1]) / max(curve[i] - curve[i - 1], 1e-300)
     return float(grid[i - 1] * (grid[i] / grid[i - 1]) ** min(max(share, 0.0), 1.0))
+
+
+def _each_first_reaching(grid: np.ndarray, curves: np.ndarray, *, goals: np.ndarray) -> list[float]:
+    """`_first_reaching` of each replicate. curves: [B, K]; goals: [B]."""
+    reached = curves >= (goals - 1e-12)[:, None]
+    at = reached.argmax(axis=1)
+    before = np.maximum(at - 1, 0)
+    rows = np.arange(len(curves))
+    low, high = curves[rows, before], curves[rows, at]
+    share = np.clip((goals - low) / np.maximum(high - low, 1e-300), 0.0, 1.0)
+    steps = zip(grid[before].tolist(), (grid[at] / grid[before]).tolist(), share.tolist(), strict=True)
+    found = np.array([start * ratio**part for start, ratio, part in steps])
+    found[at == 0] = grid[0]
+    found[curves[:, -1] < goals - 1e-12] = np.inf
+    return found.tolist()
 
 
 def support_at_budgets(pair: BenchmarkPair) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -60,8 +60,8 @@ def majority_at_k(
     at random.
 
     A draw without an answer does not vote; a vote without any ballot is lost. Exact at k = n; below it the mean over
-    `repeats` sets of k draws without replacement (the draws are shuffled and cut into sets of the largest k, whose
-    first draws are the sets of the smaller ones). k: int [K], each at most every problem's number of draws. Returns
+    `repeats` sets of k draws without replacement (shuffled draws are cut into sets of the largest k, whose first draws
+    are the sets of the smaller ones). k: int [K], each at most every problem's number of draws. Returns
     float64 [problems, K], NaN for problems without rows. Source: Wang et al. 2022 (arXiv 2203.11171).
     """
     k = np.atleast_1d(k)
@@ -84,11 +84,18 @@ def majority_at_k(
             result[i] = float(correct[0] and voting[0])
             continue
         if n not in plans:
-            plans[n] = _Sets.of(n, k, repeats=repeats)
+            plans[n] = _Sets.of(n, k, repeats=repeats, rng=rng)
         drawn = plans[n].draw(count, rng=rng)
-        ballots = np.where(voting, drawn, 0)
-        top = (ballots == ballots.max(axis=-1, keepdims=True)) & (ballots > 0)
-        won = (top & correct).sum(axis=-1) / np.maximum(top.sum(axis=-1), 1)
+        if voting.all():  # any set holds a ballot
+            top = drawn == drawn.max(axis=-1, keepdims=True)
+        else:
+            ballots = np.where(voting, drawn, 0)
+            top = (ballots == ballots.max(axis=-1, keepdims=True)) & (ballots > 0)
+        # of each set, how many answers are at the top, and how many of them are correct: exact in float32
+        counted = (top.astype(np.float32) @ np.stack([np.ones(len(rows)), correct], axis=1).astype(np.float32)).astype(
+            float
+        )
+        won = counted[:, 1] / np.maximum(counted[:, 0], 1)
         result[i, k < n] = won[:-1].reshape(-1, repeats).mean(axis=1)[plans[n].asked]
         result[i, k == n] = won[-1]
     return result
@@ -99,25 +106,31 @@ class _Sets:
     """How `repeats` sets of each k < n are cut out of shuffled draws of a problem, the same for all problems of n
     draws.
 
-    shuffles: how often the draws are shuffled. largest: size of the largest sets, 0 where there are none.
+    orders: the draws in their places in every set, int [repeats, largest]: shuffled anew for each n. A problem shuffles
+    its draws once and lays them out in these orders: given the orders, its sets are still uniform, and those of two
+    problems are independent. largest: size of the largest sets, 0 where there are none.
     owners: int [repeats, largest], for each draw of a set the number set * steps + step, step being the smallest k
     whose set holds it. steps: how many different k < n there are. asked: int, which of them each asked k < n is.
+    first_cells: `owners` times a number of answers, kept.
     """
 
-    shuffles: int
+    orders: np.ndarray
     largest: int
     owners: np.ndarray
     steps: int
     asked: np.ndarray
+    first_cells: dict[int, np.ndarray] = field(default_factory=dict)
 
     @staticmethod
-    def of(n: int, k: np.ndarray, *, repeats: int) -> _Sets:
+    def of(n: int, k: np.ndarray, *, repeats: int, rng: np.random.Generator) -> _Sets:
         sizes, asked = np.unique(k[k < n], return_inverse=True)
         largest = int(sizes.max(initial=0))
         shuffles = -(-repeats // (n // largest)) if largest else 0
+        orders = rng.permuted(np.tile(np.arange(n), (shuffles, 1)), axis=1)
+        orders = orders[:, : n // largest * largest].reshape(-1, largest)[:repeats] if largest else orders
         step = np.searchsorted(sizes, np.arange(1, largest + 1))
         owners = np.arange(repeats)[:, None] * len(sizes) + step
-        return _Sets(shuffles, largest, owners, len(sizes), asked)
+        return _Sets(np.ascontiguousarray(orders), largest, owners, len(sizes), asked)
 
     def draw(self, count: np.ndarray, *, rng: np.random.Generator) -> np.ndarray:
         """Draws of each answer in every set, those of the smallest k first, and in all n draws as the last one: int
@@ -128,10 +141,13 @@ class _Sets:
         if not self.steps:
             return count[None, :]
         answers = len(count)
-        shuffled = np.tile(np.repeat(np.arange(answers), count), (self.shuffles, 1))
-        rng.permuted(shuffled, axis=1, out=shuffled)
-        whole = shuffled.shape[1] // self.largest * self.largest
-        cells = shuffled[:, :whole].reshape(-1, self.largest)[: len(self.owners)] + answers * self.owners
-        new = np.bincount(cells.ravel(), minlength=self.owners.size // self.largest * self.steps * answers)
-        drawn = new.reshape(-1, self.steps, answers).cumsum(axis=1).swapaxes(0, 1)  # a larger set holds the smaller
-        return np.concatenate([drawn.reshape(-1, answers), count[None, :]])
+        sets = len(self.owners)
+        if answers not in self.first_cells:
+            self.first_cells[answers] = answers * self.owners
+        cells = rng.permutation(np.repeat(np.arange(answers), count))[self.orders] + self.first_cells[answers]
+        new = np.bincount(cells.ravel(), minlength=sets * self.steps * answers).reshape(sets, self.steps, answers)
+        drawn = np.empty((self.steps * sets + 1, answers), dtype=new.dtype)
+        # a larger set holds the smaller
+        new.swapaxes(0, 1).cumsum(axis=0, out=drawn[:-1].reshape(self.steps, sets, answers))
+        drawn[-1] = count
+        return drawn

@@ -203,5 +203,6 @@ def mixed_pass_at_k(base: Counts, tuned: Counts, *, k_base: np.ndarray, k_tuned:
         c = np.asarray(c)[:, None]
         k = np.atleast_1d(k)
         check_counts(n, c, k=np.maximum(k, 1))
-        total = total + log_miss(n, c, k)
+        unique_n, unique_c, where = unique_counts(n[:, 0], c[:, 0])
+        total = total + log_miss(unique_n[:, None], unique_c[:, None], k)[where]
     return -np.expm1(total)

@@ -151,6 +151,10 @@ def _only_denies(answer: str, options: dict[str, str | None]) -> bool:
 def _revised(line: str, options: dict[str, str | None]) -> str | None:
     """What a line settles on that denies or doubts its first letter; "" if that is nothing, None if it does not."""
     letters = "".join(options)
+    if but := re.match(
+        rf"(?:\w+ly\s+)?not\s+\W{{0,3}}[{letters}]\W{{0,3}}\s+but\s+(?:rather\s+)?\W{{0,3}}([{letters}])\b", line
+    ):
+        return but[1]
     first = re.match(rf"[\s*(\[\"'“`$]*([{letters}])\b[)\].*\"'”`$]*\s*(?P<behind>.*)", line)
     if first is None:
         return None
@@ -294,6 +298,15 @@ def _stated(text: str, options: dict[str, str | None]) -> str | None:
     if (found := re.fullmatch(alone, text.strip(" \n*_"), re.IGNORECASE)) and not _NOT.search(text):
         return found[1].upper() if len(text.strip(" \n*_")) < 4 else text.strip(" \n*_")
     letter = rf"[\s*(\[\"'“]*([{letters}])\b(?!['’])"
+    whole_line = [
+        rf"(?i:so|thus|hence|therefore)?,?\s*(?i:it(?:['’]s|\s+is|\s+must\s+be))\s*(?i:{_NAMED})?{letter}",
+        rf"(?i:so|thus|hence|therefore)?,?{letter}[\s*)\]]*(?i:is|must\s+be)\s+(?i:the\s+)?(?i:correct|right|best|true)"
+        rf"(?i:\s+(?:one|{_NAMED}))?",
+        rf"(?i:the\s+)?(?i:correct|right|best|final|chosen)\s+(?i:{_NAMED})\s*[:=]{letter}",
+    ]
+    for form in whole_line:
+        if found := re.fullmatch(form + r"[\s*)\].!]*", bare):
+            return found[1]
     forms = [
         rf"(?i:correct|right|best|final)\s+(?i:{_NAMED})\s+(?i:is|must\s+be"
         rf"|would\s+be)\s*:?\s*(?i:{_NAMED}\s*)?{letter}",
@@ -303,10 +316,6 @@ def _stated(text: str, options: dict[str, str | None]) -> str | None:
         rf"|choice)\s*{letter}",
         rf"(?i:choose|chose|pick|select|go\s+with|going\s+with|settle\s+on){letter}[\s*)\].]*(?:$|\s[-–—])",
         rf"^(?i:\s*(?:it\s+is\s+)?(?:option|choice))\s*{letter}[\s*)\].]*$",
-        rf"^(?i:\s*(?:so|thus|hence|therefore)?,?\s*it(?:['’]s|\s+is|\s+must\s+be))\s*(?i:option|choice)?{letter}[\s*)\].]*$",
-        rf"^(?i:\s*(?:so|thus|hence|therefore)?,?){letter}[\s*)\].]*(?i:is|must\s+be)\s+(?i:the\s+)?(?i:correct|right|best|true)"
-        rf"(?i:\s+(?:one|answer|choice|option))?[\s*.]*$",
-        rf"^(?i:\s*(?:the\s+)?(?:correct|right|best|final|chosen)\s+{_NAMED}\s*[:=]){letter}[\s*)\].]*$",
         rf"^{letter}[\s*)\].]*$",
     ]
     mentions, stated = set(), set()

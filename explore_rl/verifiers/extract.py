@@ -48,22 +48,28 @@ _TURN_START = re.compile(
     r"\s*(?:<\|im_start\|>\s*assistant|<\|start_header_id\|>\s*assistant\s*<\|end_header_id\|>"
     r"|<start_of_turn>\s*model|<｜Assistant｜>|<s>)"
 )
-_ANSWER_TAG = re.compile(r"<answer>(.*?)(?:</answer>|\Z)", re.DOTALL | re.IGNORECASE)
+_ANSWER_TAG = re.compile(r"<answer>((?:(?!<answer>).)*?)(?:</answer>|\Z)", re.DOTALL | re.IGNORECASE)
 _BOX = re.compile(r"\\(?:boxed|framebox|fbox)\s{0,8}(?=[{\s0-9A-Za-z\\-])")
 _PLACEHOLDER = re.compile(
     r"(?:[\s.…_~]|\\[,;:! ]|\\(?:[lc]?dots|q?quad|square|Box)(?![a-z]))*"
-    r"|(?:\\text\s*\{)?\s*[\[<(]?\s*(?:your |the |final )*(?:answer|result|solution|value)(?: goes)?(?: here)?"
+    r"|\\text\s*\{\s*\}|(?:\\text\s*\{)?\s*[\[<(]?\s*(?:your |the |final )*(?:answer|result|solution|value)"
+    r"(?: goes)?(?: here)?"
     r"\s*[\]>)]?\s*\}?",
     re.IGNORECASE,
 )
 _HASHES = re.compile(r"####[ \t]{0,8}(?=\S)")
 # runs of blanks are bounded, or a text of blanks would take quadratic time
 _ANSWER_IS = re.compile(
-    r"(?i:\banswers?\b)(?:[ \t]{1,4}(?i:to|of|for)[ \t]{1,4}(?i:the|this|that)[ \t]{1,4}[A-Za-z]{1,20})?[ "
+    r"(?i:\banswers?\b)(?:[ \t]{1,4}(?i:to|of|for)[ \t]{1,4}(?i:the|this|that|it)(?:[ \t]{1,4}[A-Za-z]{1,20})?)?[ "
     r"\t]{0,4}(?:\*\*|__)?[ \t]{0,4}"
     r"(?:(?i:is|are|equals|(?:would|should|must|will|has to) be|(?:comes|works|turns) out (?:to be|to|as)|comes to"
     r"|becomes)\b"
-    r"[ \t]{0,4}:?|:|=|[-–—](?=[ \t]))[ \t]{0,4}(?:\*\*|__)?:?\s{0,8}(?=\S)"
+    r"[ \t]{0,4}[:,]?|:|=|[-–—](?=[ \t]))[ \t]{0,4}(?:\*\*|__)?:?\s{0,8}(?=\S)"
+)
+_WRONG_ONE = re.compile(
+    r"\b(?:wrong|incorrect|false|mistaken|erroneous|naive|naïve|tempting|na[iï]ve|invalid|misleading|worst|trap)"
+    r"(?:\s+\w{1,12})?\s+$",
+    re.IGNORECASE,
 )
 _HEADING = re.compile(
     r"^[ \t#*_]{0,12}(?:the[ \t])?(?:final[ \t])?(?:answer|result)[ \t*_:#]{0,12}$\s{0,16}(?=\S)",
@@ -83,9 +89,14 @@ _SIGNS = re.compile(r"(?:[ \t$&~*]|\\[,;:! ]|\\quad|\\qquad|\\\\|\\[()\[\]])+")
 _AND_TEXT = re.compile(r"\\(?:text|mathrm)\s{0,3}\{\s{0,3}(,?)\s{0,3}(and|or)\s{0,3},?\s{0,3}\}")
 _LABEL = r"(?:[A-Za-z]|\\[a-z]{2,8})(?:_\{?\w{1,3}\}?)? ?="
 _OTHER = r"(?:the )?(?:first|second|third|fourth|other|next|larger|smaller|last)(?: [a-z]{1,10})? (?:is|equals|=)"
+_NO_LABELS = (
+    r"(?:[Ss]o|[Tt]hus|[Hh]ence|[Tt]herefore|[Cc]heck|[Nn]ote|[Ww]ait|[Aa]ctually|[Cc]orrect\w*"
+    r"|(?:[Ff]inal |[Tt]he )*(?:[Aa]nswer|[Rr]esult|[Tt]otal|[Ss]olution))\b"
+)
 _ITEM = (
     r"(?:[-•] ?|\(?[0-9a-hivx]{1,4}[.)]|(?:[Pp]art|[Qq]uestion|[Cc]ase|[Pp]roblem) ?\(?\w{1,3}\)? ?:?"
-    r"|(?:[Ff]irst|[Ss]econd|[Tt]hird) ?:)"
+    r"|(?:[Ff]irst|[Ss]econd|[Tt]hird) ?:?"
+    rf"|(?!{_NO_LABELS})[A-Za-z]{{2,15}}(?: [a-z]{{1,10}}){{0,2}} ?:)"
 )
 _NO_UNITS = (
     "and|or|wait|no|but|so|then|not|thus|hence|therefore|actually|rather|instead|which|is|from|gives|because|since"
@@ -98,7 +109,8 @@ _NAMED = (
 )
 _SEPARATED = re.compile(r"(?:[\s,.;]|\b(?:and|or)\b)*")
 _BETWEEN_BOXES = re.compile(
-    rf"(?: ?{_UNIT}(?: {_UNIT})?)?(?: ?(?:[,.;]|\n|\band\b|\bor\b))+ ?(?:{_ITEM} ?:?)? "
+    rf"(?: ?{_UNIT}(?: {_UNIT})?| ?\((?:for|in|of) [A-Za-z ]{{1,15}}\))?"
+    rf"(?: ?(?:[,.;]|\n|\band\b|\bor\b))+ ?(?:{_ITEM} ?:?)? "
     rf"?(?:(?P<label>{_LABEL})|{_OTHER})? ?"
     rf"| ?{_ITEM} ?:? ?| (?P<bare_label>{_LABEL}) ?"
     rf"|(?: ?{_UNIT})? ?,? (?:and|while|whereas) (?:that )?{_NAMED} ?"
@@ -153,7 +165,7 @@ def final_answers(text: str, how: Extraction = "lenient") -> list[str]:
 
 def stated_line(text: str) -> str | None:
     """The line behind the last "answer is", whole; None without one."""
-    marks = list(_ANSWER_IS.finditer(said := settled(text)))
+    marks = _marks(_ANSWER_IS, said := settled(text))
     return said[marks[-1].end() :][:MAX_ANSWER].partition("\n")[0] if marks else None
 
 
@@ -301,10 +313,16 @@ def _line(line: str, of: str) -> str:
     return value_in(line) if of == "value" else line
 
 
+def _marks(pattern: re.Pattern[str], text: str) -> list[re.Match[str]]:
+    """But for "a common wrong answer is"."""
+    found = pattern.finditer(text)
+    return [mark for mark in found if not _WRONG_ONE.search(text, max(0, mark.start() - 40), mark.start())]
+
+
 def _after_answer_is(text: str, of: str) -> str | None:
     last = None
     for pattern in (_ANSWER_IS, _HEADING, _ANSWER_FORMULA):
-        for mark in pattern.finditer(text):
+        for mark in _marks(pattern, text):
             last = mark if last is None or mark.end() > last.end() else last
     if last is None:
         return None

@@ -67,9 +67,10 @@ FORMS = {
 }
 # A verdict or a score has to end its clause: "CORRECT or INCORRECT?" and "1 on a scale of 10" say something else.
 _END = r"[ \t*_`\"'”’)\]}$]*(?:</\w{1,20}>\s*)?(?:\Z|\n|[.;!](?=\s|\Z|[*_`\"')\]]))"
+_JOINT = r"[^\w~≠¬!/-]"  # no sign of a negation
 BINARY = re.compile(
-    rf"VERDICT(?:[^\w~≠¬!/-]{{1,8}}|[ \t]+is[^\w~≠¬!/-]{{1,8}}|[ \t]*-[^\w~≠¬!/-]{{0,8}})(?:\\boxed\{{)?"
-    rf"(CORRECT|INCORRECT)\b(?={_END}|[ \t*_]*(?:[,(–—]|-\s)"
+    rf"VERDICT(?:{_JOINT}{{1,8}}|[ \t]+is{_JOINT}{{1,8}}|[ \t]*-{_JOINT}{{0,8}})(?:\\boxed\{{)?(CORRECT|INCORRECT)\b"
+    rf"(?={_END}|[ \t*_]*(?:[,(–—]|-\s)"
     r"(?![ \t*_]*(?:or|if|but|only|and|not|incorrect|correct)\b))",
     re.IGNORECASE,
 )
@@ -78,8 +79,8 @@ SOFT = re.compile(
     r"SCORE[ *_]{0,4}(?:[(\[]\s?(?:from\s)?0(?:\.0)?\s?(?:-|–|to)\s?1(?:\.0)?\s?[)\]])?"
     r"[\s:=*_`\"'“(\[$]{1,8}(?:\\boxed\{)?(?P<value>[-+−]?\d*[.,]?\d+(?:e[-+]?\d{1,2})?)"
     r"(?:\s{0,2}\(?(?:/|out\s+of|of)\s{0,2}(?P<whole>\d+(?:[.,]\d+)?)\)?|\s?(?P<percent>%))?"
-    rf"(?:\s?points?)?(?:\s?\((?!\s*out\b)[A-Za-z ,'-]{{1,60}}\)"
-    rf"|,\s(?!or\b)[A-Za-z][A-Za-z ,'-]{{1,80}})?\.?(?={_END})",
+    r"(?:\s?points?)?(?:\s?\((?!\s*out\b)[A-Za-z ,'-]{1,60}\)|,\s(?!or\b)[A-Za-z][A-Za-z ,'-]{1,80})?"
+    rf"\.?(?={_END})",
     re.IGNORECASE,
 )
 MENTION = {
@@ -123,7 +124,7 @@ class JudgeVerifier:
     api_key_env: the environment variable that holds the key, where one is needed.
     max_characters: of the student's text; of a longer one the middle is left out.
 
-    A reply that was cut off (finish_reason "length") says nothing, whatever stands in it.
+    A reply that was cut off (finish_reason "length" or "content_filter") says nothing, whatever stands in it.
     """
 
     url: str
@@ -284,6 +285,9 @@ class JudgeVerifier:
         if not found or found[-1].start() < last[-1]:
             return None
         if self.scale == "binary":
+            # "VERDICT: CORRECT or VERDICT: INCORRECT"
+            if re.search(r"VERDICT\W{1,8}\w+\s+or\b", said[: found[-1].start()].rpartition("\n")[2], re.IGNORECASE):
+                return None
             return 1.0 if found[-1][1].upper() == "CORRECT" else 0.0
         return _score(found[-1])
 
@@ -332,8 +336,9 @@ class JudgeVerifier:
             raise NoReply(f"not a chat completion from {address}: {type(error).__name__}: {error}"[:300]) from error
         if not isinstance(content, str):
             raise NoReply(f"a reply without text from {address}")
-        if finish == "length":
-            raise NoReply(f"its reply was cut off at {self.max_tokens} tokens (option max_tokens)")
+        if finish in ("length", "content_filter"):
+            why = "by a filter" if finish == "content_filter" else f"at {self.max_tokens} tokens (option max_tokens)"
+            raise NoReply(f"its reply was cut off {why}")
         return content
 
     # --- the cache ---

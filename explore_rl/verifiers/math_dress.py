@@ -27,12 +27,14 @@ _UNICODE = {
     "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ", "γ": r"\gamma ", "λ": r"\lambda ", "ω": r"\omega ", "φ": r"\phi ",
     "\u00a0": " ", "\u202f": " ", "\u2009": " ", "’": "'", "ℝ": r"\mathbb{R}", "⌊": r"\lfloor ", "⌋": r"\rfloor ",
     "⌈": r"\lceil ", "⌉": r"\rceil ", "⟨": r"\langle ", "⟩": r"\rangle ", "μ": "µ", "Ω": "Ω", "∖": r"\setminus ",
-    "‰": r"\text{ permille}", "Å": "Å", "′": "'", "″": "''", "，": ",",
-    "；": ";", "％": "%", "¢": r"\text{ cents}", "⁄": "/", "…": r"\ldots ",
+    "‰": r"\text{ permille}", "Å": "Å", "′": "'", "″": "''",
+    "¢": r"\text{ cents}", "⁄": "/", "…": r"\ldots ",
 }  # fmt: skip
 for _sign in "¼½¾⅐⅑⅒⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞":
     _top, _bottom = unicodedata.normalize("NFKD", _sign).split("⁄")
     _UNICODE[_sign] = rf"\frac{{{_top}}}{{{_bottom}}}"
+# letters, digits and signs of full width
+_WIDE = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F) if code != ord(DOLLAR)} | {0xFE63: "-"}
 _UNICODE_RE = re.compile("|".join(map(re.escape, _UNICODE)))
 _RAISED, _LOWERED = "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "₀₁₂₃₄₅₆₇₈₉₊₋"
 _RAISED_RE, _LOWERED_RE = re.compile(f"[{_RAISED}]+"), re.compile(f"[{_LOWERED}]+")
@@ -65,7 +67,17 @@ _LATEX = _compiled([
     (r"\\(?:underline|uline|colorbox\s*\{[a-z]*\}|textcolor\s*\{[a-z]*\})(?=\s*\{)|\\color\s*\{[a-z]*\}", ""),
     (r"\\!\s*", ""),
     (r"\\(?:left|right|[bB]igg?[lr]?)(?![a-zA-Z])\s*\.?", ""),
-    (r"\\(?:displaystyle|textstyle|limits|nolimits|mathstrut|hfill|newline|boxed|bf|it)(?![a-zA-Z])", " "),
+    (r"\\(?:displaystyle|textstyle|scriptstyle|limits|nolimits|mathstrut|hfill|newline|boxed|bf|it|ensuremath|therefore"
+     r"|tiny|small|normalsize|large|Large|LARGE|huge|Huge)(?![a-zA-Z])", " "),
+    (r"\\[hv]space\*?\s*\{[^{}]*\}|\\[hv]?phantom\s*\{[^{}]*\}|\\tag\*?\s*\{[^{}]*\}", " "),
+    (r"\\$", ""),  # 42\ whose last blank is stripped
+    (r"\\[dt]?binom\s*(\d)\s*(\d)", r"\\binom{\1}{\2}"),
+    (r"\{\s*(\w{1,9})\s*\\choose\s*(\w{1,9})\s*\}|(?<![\w{])(\w{1,9})\s*\\choose\s*(\w{1,9})(?![\w}])",
+     lambda match: rf"\binom{{{match[1] or match[3]}}}{{{match[2] or match[4]}}}"),
+    (r"(?<=[A-Za-z)])\s*\^\s*(?:\\prime(?![a-zA-Z])|\{((?:\s*\\prime(?![a-zA-Z]))+)\s*\})",
+     lambda match: "'" * max(1, (match[1] or "").count("prime"))),
+    # from A to B: one thing with a direction, and no product
+    (r"\\(?:vec|overrightarrow)\s*\{\s*([A-Z]{2})\s*\}", r"v_{\1}"),
     (r"\\[dtc]frac(?![a-zA-Z])", r"\\frac"),
     (r"\\[lcd]?dots[bcmio]?(?![a-zA-Z])", r"\\ldots"),
     # f(x) = cx for any c
@@ -82,12 +94,10 @@ _LATEX = _compiled([
     (r"\\(?:varnothing|O)(?![a-zA-Z])", r"\\emptyset"),
     (r"\\(?:simeq|approxeq|doteq|cong)(?![a-zA-Z])", r"\\approx"),
     (r"\\(?:setminus|smallsetminus|backslash)(?![a-zA-Z])", r"\\setminus "),
-    (r"\\(?:land|wedge)(?![a-zA-Z])", r"\\text{ and }"),
-    (r"\\(?:lor|vee)(?![a-zA-Z])", r"\\text{ or }"),
     (r"\\(?:mid|vert)(?![a-zA-Z])", "|"),
     (r"\\[Rr]eals?(?![a-zA-Z])|\\mathbf\s*\{?R\}?(?![a-zA-Z])", r"\\mathbb{R}"),
     (r"\\mathbb\s*R(?![a-zA-Z])", r"\\mathbb{R}"),
-    (r"\\(?:mathbf|boldsymbol|bm|vec|mathit|mathsf)(?![a-zA-Z])\s*", ""),
+    (r"\\(?:mathbf|boldsymbol|bm|vec|overrightarrow|mathit|mathsf)(?![a-zA-Z])\s*", ""),
     (r"\\(?:textbf|textit|textsf|texttt|emph)(?=\s*\{)", r"\\text"),
     # upright letters and roman function names are letters and functions
     (rf"{TEXT_COMMANDS}\s*\{{\s*([eidπ])\s*\}}", r"\1 "),
@@ -110,6 +120,7 @@ _LATEX = _compiled([
 ])  # fmt: skip
 # For any text.
 _PLAIN = _compiled([
+    (r"(?i)\bhalf\s+a\s+(?=(?:thousand|million|billion|trillion|dozen)\b)", "0.5 "),
     (r"(?<![\d)])!=", r"\\neq "),  # 4!=24 holds a factorial
     (r"<=", r"\\leq "),
     (r">=", r"\\geq "),
@@ -131,8 +142,14 @@ _PLAIN = _compiled([
 ])  # fmt: skip
 _SEPARATORS = re.compile(
     r"\\(?:text|mathrm|textrm|mbox)\s*\{\s*,?\s*(?:and|or)\s*,?\s*\}|(?<=[\s\d})\]$])(?:and|or)(?=[\s\d({\[$\\-])"
+    r"(?!\s+(?:more|less|fewer|greater|higher|lower|above|below|over|under|larger|smaller)\b)"  # 5 or more
 )
 _WHOLE_TEXT = re.compile(rf"\s*{TEXT_COMMANDS}\s*\{{([^{{}}]*)\}}\s*")
+# Between conditions and numbers; p \land q is a formula of logic.
+_LOGIC = _compiled(
+    [(r"\\(?:land|wedge)(?![a-zA-Z])", r"\\text{ and }"), (r"\\(?:lor|vee)(?![a-zA-Z])", r"\\text{ or }")]
+)
+_CONDITION = re.compile(r"[=<>\d]|\\(?:leq|geq|neq|in)(?![a-zA-Z])")
 _POWER_IN_TEXT = re.compile(rf"{TEXT_COMMANDS}\s*\{{(?:[^{{}}^]*\^\{{-?\d\}})+")  # \mathrm{m\,s^{-2}}
 _MONTHS = "january|february|march|april|may|june|july|august|september|october|november|december"
 _DATE = re.compile(
@@ -146,6 +163,7 @@ def undress(text: str) -> str:
     for Unicode."""
     text = _money(text).replace("\\\\", "\uffff")  # \\ ends a row, and must not be split
     if not text.isascii():
+        text = text.translate(_WIDE)
         text = _UNICODE_RE.sub(lambda match: _UNICODE[match.group()], text)
         text = _RAISED_RE.sub(lambda match: f"^{{{match.group().translate(_RAISED_TABLE)}}}", text)
         text = _LOWERED_RE.sub(lambda match: f"_{{{match.group().translate(_LOWERED_TABLE)}}}", text)
@@ -159,6 +177,8 @@ def undress(text: str) -> str:
                 lambda match: match.group().replace("^{", "^").replace("}", "", match.group().count("^{")), text
             )
         for pattern, replacement in _LATEX:
+            text = pattern.sub(replacement, text)
+        for pattern, replacement in _LOGIC if _CONDITION.search(text) else ():
             text = pattern.sub(replacement, text)
     for pattern, replacement in _PLAIN:
         text = pattern.sub(replacement, text)

@@ -28,8 +28,10 @@ from explore_rl.verifiers.math_scalars import (
 )
 from explore_rl.verifiers.math_several import (
     assignments_for_values,
+    indexed_for_values,
     one_of_a_list,
     one_value_for_all,
+    rows_for_matrix,
     same_assignments,
     same_listings,
     same_matrices,
@@ -114,6 +116,8 @@ _EITHER_WAY: list[tuple[tuple, tuple, Rule]] = [
     ((Assignments,), (Sequence, Listing, Matrix), assignments_for_values),
     ((Sequence,), (Listing,), sequence_for_listing),
     ((Sequence,), (Matrix,), vector_for_sequence),
+    ((Sequence,), (Matrix,), rows_for_matrix),
+    ((Labelled,), (Assignments,), indexed_for_values),
     ((Expression,), (Matrix,), worked_out_matrix),
     (_SETS, (Sequence, Relation, Listing, *_SETS), same_real_sets),
     ((Sequence,), (Relation,), same_real_sets),

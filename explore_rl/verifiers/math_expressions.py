@@ -43,6 +43,7 @@ _NAMES = [
         (r"[＄£€¥₹]", ""),
     ]
 ]
+_ODD_ROOT = re.compile(r"\\sqrt\s*\[|\^\s*\{\s*(?:\d+\s*/\s*\d*[13579]|\\frac\s*\{\d+\}\s*\{\d*[13579]\})\s*\}")
 _WHOLE = (sympy.floor, sympy.ceiling, sympy.factorial, sympy.binomial, sympy.Mod, sympy.Sum, sympy.Product)
 
 
@@ -199,7 +200,7 @@ def _math_verify_says(one: Any, other: Any) -> bool:
 def to_sympy(latex: str) -> Any:
     """What math-verify's LaTeX parser makes of an expression, with R and r kept apart; None if it cannot read it or it
     has no meaning (1/0)."""
-    roots = r"\sqrt" in latex and re.search(r"\\sqrt\s*\[", latex) is not None
+    roots = _ODD_ROOT.search(latex) is not None
     if r"\circ" in latex:
         latex = _degrees(latex)
     for pattern, name in _NAMES:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from typing import TypeGuard
 
 from explore_rl.verifiers.math_brackets import (
     bracket_at,
@@ -28,7 +29,7 @@ from explore_rl.verifiers.math_brackets import (
     split_at,
     unwrap,
 )
-from explore_rl.verifiers.math_dress import MONEY, compact, separated, undress
+from explore_rl.verifiers.math_dress import MONEY, TEXT_COMMANDS, compact, separated, undress
 from explore_rl.verifiers.math_labels import (
     INFINITY,
     LETTER,
@@ -44,6 +45,7 @@ from explore_rl.verifiers.math_labels import (
     with_label,
     without,
 )
+from explore_rl.verifiers.math_matrices import determinant_of
 from explore_rl.verifiers.math_numbers import read_number
 from explore_rl.verifiers.math_phrases import read_joined
 from explore_rl.verifiers.math_single import read_single
@@ -67,12 +69,18 @@ MAX_DEPTH = 4
 
 
 _FLIPPED = {"<": ">", ">": "<", r"\leq": r"\geq", r"\geq": r"\leq", "=": "=", r"\neq": r"\neq"}
-_MATRIX = re.compile(r"\\begin\{([pbvBV]?matrix|smallmatrix|array)\}(?:\{[^{}]*\})?(.*)\\end\{\1\}", re.DOTALL)
+_MATRIX = re.compile(r"\\begin\{([pbBV]?matrix|smallmatrix|array)\}(?:\{[^{}]*\})?(.*)\\end\{\1\}", re.DOTALL)
+_DETERMINANT = re.compile(r"\\begin\{vmatrix\}(.*)\\end\{vmatrix\}", re.DOTALL)
 _BRACKETED_ARRAY = re.compile(
     r"[(\[]\s*(\\begin\{(?:array|smallmatrix|matrix)\}.*\\end\{(?:array|smallmatrix|matrix)\})\s*[)\]]", re.DOTALL
 )
 _BUILDER = re.compile(rf"\s*({LETTER})\s*(?:\\in\s*\\mathbb\{{R\}})?\s*(?:\||:)\s*(.+)", re.DOTALL)
 _FAMILY = re.compile(rf"(.+?)\s*(?:\||:)\s*({LETTER})\s*\\in\s*\\mathbb\s*\{{?\s*([ZNQ])\s*\}}?", re.DOTALL)
+_FAMILY_BESIDE = re.compile(
+    rf"(.+?)\s*(?:,\s*|\()\s*(?:(?:{TEXT_COMMANDS}\s*\{{)?\s*(?:where|for|with)?\s*(?:any|all|some)?\s*\}}?)?\s*({LETTER})\s*\\in\s*"
+    r"(?:\\mathbb\s*)?\{?\s*([ZNQ])\s*\}?\s*\)?",
+    re.DOTALL,
+)
 _CONDITIONS = re.compile(
     r"(?:\\(?:text|mathrm|mbox)\s*\{\s*,?\s*(and|or)\s*\}|(?<=[\s\d})\]])(and|or)(?=[\s\\(a-zA-Z]))"
 )
@@ -118,6 +126,9 @@ def read(text: str, deep: int = 0) -> Value:
     # "x > 1 and x < 3" are conditions on one thing; otherwise "and" and "or" stand between answers, as commas do
     if ("and" in text or "or" in text) and (conditions := _conditions(text, deep)) is not None:
         return conditions
+    if (family := _FAMILY_BESIDE.fullmatch(text)) is not None:  # 2k, k in Z
+        body = read(family[1], deep + 1)
+        return Labelled(text, rf"\mathbb{{{family[3]}}}", family[2], body.value if _is_set_of(body) else body)
     text = separated(text) if r"\begin" not in text else text
     parts = [each for part in split(text, ",;") for each in each_name(part)]
     if len(parts) > 1:
@@ -134,6 +145,11 @@ def read(text: str, deep: int = 0) -> Value:
     if (group := _group(text, deep)) is not None:
         return group
     return read_single(text)
+
+
+def _is_set_of(value: Value) -> TypeGuard[Labelled]:
+    """x = 2k: the unknown's name is no part of its values."""
+    return isinstance(value, Labelled) and not value.variable and not value.worded
 
 
 # --- sets ------------------------------------------------------------------------------------------------------------
@@ -267,6 +283,8 @@ def _bounded(text: str, sides: list[str], *, operators: list[str], labels: list,
 
 def _group(text: str, deep: int) -> Value | None:
     """(a, b), [a, b), {a, b}, {x | x > 1}, <a, b>, a matrix; None for an expression, also one in brackets."""
+    if determinant := _DETERMINANT.fullmatch(text):
+        return determinant_of(text, _matrix(text, determinant[1], deep=deep))
     if matrix := _MATRIX.fullmatch(_BRACKETED_ARRAY.sub(r"\1", text)):
         if r"\begin" not in matrix[2]:
             return _matrix(text, matrix[2], deep=deep)

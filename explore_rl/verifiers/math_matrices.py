@@ -13,6 +13,16 @@ from explore_rl.verifiers.math_expressions import to_sympy
 from explore_rl.verifiers.math_values import Expression, Matrix, Value
 
 MAX_CELLS = 400
+MAX_DETERMINANT = 5  # rows
+
+
+def determinant_of(text: str, matrix: Matrix) -> Expression:
+    """|a b; c d|, worked out where its cells can be read."""
+    cells = [[to_sympy(cell.text) for cell in row] for row in matrix.rows]
+    square = len({len(row) for row in cells} | {len(cells)}) == 1 and len(cells) <= MAX_DETERMINANT
+    if not square or not all(isinstance(cell, sympy.Expr) for row in cells for cell in row):
+        return Expression(text)
+    return Expression(text, sympy.Matrix(cells).det())
 
 
 def matrix_of(value: Value) -> Matrix | None:

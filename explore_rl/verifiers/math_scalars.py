@@ -51,9 +51,11 @@ def same_numbers(gold: Number, given: Number, tolerance: Tolerance) -> bool:
         return _close(gold, given, gold_factor=1, given_factor=1, tolerance=tolerance)
     # "50 %", "50" and "0.5" all answer a question for a percentage; which is asked for, only the reference could tell,
     # and often does not.
-    return _close(gold, given, gold_factor=1, given_factor=1, tolerance=tolerance) or _close(
-        gold, given, gold_factor=_share(gold), given_factor=_share(given), tolerance=tolerance
-    )
+    if _close(gold, given, gold_factor=_share(gold), given_factor=_share(given), tolerance=tolerance):
+        return True
+    # 1/4 % is no 1/4: a share has been asked for
+    asked_for_share = given.percent and abs(gold.value) < 1
+    return not asked_for_share and _close(gold, given, gold_factor=1, given_factor=1, tolerance=tolerance)
 
 
 _ABBREVIATED = re.compile(r"([+-]?\d[\d,]*(?:\.\d+)?)\s*([kKMB])")
@@ -92,7 +94,8 @@ def same_amounts(gold: Value, given: Value, *, tolerance: Tolerance) -> bool:
 
 def same_quantities(gold: Quantity, given: Quantity, tolerance: Tolerance) -> bool:
     if math_units.clash(gold.unit, given.unit):
-        return gold.plain and given.plain and same_plain(Expression(gold.text), Expression(given.text), tolerance)
+        products = all(quantity.plain and not _WORD.search(quantity.text) for quantity in (gold, given))
+        return products and same_plain(Expression(gold.text), Expression(given.text), tolerance)
     ratio = math_units.ratio(given.unit, gold.unit)
     assert ratio is not None  # they would clash
     if ratio == 1:
@@ -217,6 +220,7 @@ def _has_decimals(value: Value) -> bool:
     return isinstance(value, Expression) and re.search(r"\d\.\d|\.\d", value.text) is not None
 
 
+_WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{3}")  # hours per week is no product of letters
 _BRACED_SIGN = re.compile(r"\{(\w)\}")
 _MONEY = re.compile(f"[{MONEY}]")
 

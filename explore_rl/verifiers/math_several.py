@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from explore_rl.verifiers.math_keys import in_order_of_labels, key
 from explore_rl.verifiers.math_matrices import matrix_of
 from explore_rl.verifiers.math_same import same
@@ -11,6 +13,7 @@ from explore_rl.verifiers.math_scalars import (
 from explore_rl.verifiers.math_sets import real_set
 from explore_rl.verifiers.math_values import (
     Assignments,
+    Labelled,
     Listing,
     Matrix,
     Number,
@@ -182,6 +185,28 @@ def vector_for_sequence(gold: Sequence | Matrix, given: Sequence | Matrix, toler
     if one is None or other is None:
         return False
     return in_order(one.parts, other.parts, tolerance=tolerance)
+
+
+def rows_for_matrix(gold: Sequence | Matrix, given: Sequence | Matrix, tolerance: Tolerance) -> bool:
+    """[[1, 2], [3, 4]]: a matrix row by row."""
+    matrix, sequence = one_of(Matrix, gold, given=given), one_of(Sequence, gold, given=given)
+    rows = [part for part in sequence.parts if isinstance(part, Sequence) and part.brackets in ("[]", "()")]
+    if len(rows) < len(sequence.parts) or sequence.brackets not in ("[]", "()"):
+        return False
+    other = Matrix(sequence.text, tuple(row.parts for row in rows))
+    if [len(row) for row in other.rows] != [len(row) for row in matrix.rows]:
+        return False
+    return same_matrices(*((matrix, other) if matrix is gold else (other, matrix)), tolerance)
+
+
+def indexed_for_values(gold: Labelled | Assignments, given: Labelled | Assignments, tolerance: Tolerance) -> bool:
+    """x_1 = 2, x_2 = 3 for x = 2, 3: an index counts the values of one unknown."""
+    values, indexed = one_of(Labelled, gold, given=given), one_of(Assignments, gold, given=given)
+    if any(not re.fullmatch(rf"{re.escape(values.label)}_?\d{{1,2}}", name) for name, _ in indexed.pairs):
+        return False
+    listing = Listing(indexed.text, tuple(value for _, value in indexed.pairs))
+    one, other = (listing if side is indexed else values.value for side in (gold, given))
+    return same(one, other, tolerance=tolerance)
 
 
 def worked_out_matrix(gold: Value, given: Value, tolerance: Tolerance) -> bool:

@@ -43,6 +43,14 @@ _WORDS = re.compile(r"[A-Za-z][A-Za-z0-9 .,'\-:]*")
 _FIRST_WORDS = re.compile(rf"(?P<words>(?:[A-Za-z]+\s+){{1,4}})(?P<rest>[{MONEY}]?[+-]?[\d.\\(].*)", re.DOTALL)
 _TRIGONOMETRY = re.compile(r"\\(?:arc)?(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
 _NUMBERS = re.compile(r"[+-]?\d[\d.,]*(?:\s+[\d.,]+)+")
+# what is said of a number, and is none: over 7, a multiple of 7, a 7-digit number
+_NO_VALUE = re.compile(
+    r"(?:(?:just |well |far )?(?:over|under|above|below|beyond|within)|up\s+to|(?:any|every)thing\s+but"
+    r"|(?:divisible|divided)\s+by|(?:an?\s+|any\s+|the\s+)?(?:multiples?|divisors?|factors?|powers?|reciprocal|inverse"
+    r"|(?:square|cube)\s+root)\s+of)\s+[^A-Za-z]*\d|(?:an?\s+)?\d+-(?:digit|sided|fold|gon|element|dimensional|letter)\b",
+    re.IGNORECASE,
+)
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _BEARING = re.compile(rf"([NSEW])\s*(\d+(?:\.\d+)?)\s*(?:{_CIRCLE}|degrees?)?\s*([NSEW])")
 _OPERATION = re.compile(r"(?P<number>[+-]?\d\S*)\s+(?P<what>squared|cubed|factorial)", re.IGNORECASE)
 _ZERO = re.compile(r"(?P<what>.*\d.*?)\s+(?P<side>below|under|above)\s+(?:zero|0)", re.IGNORECASE | re.DOTALL)
@@ -59,8 +67,10 @@ def read_single(text: str) -> Value:
     bare = _WORDY.sub(r" \1 ", text).strip() if "\\" in text else text
     if (number := read_number(bare)) is not None:
         return number
-    if _NUMBERS.fullmatch(bare):  # 1 2
+    if _NUMBERS.fullmatch(bare) or _DATE.fullmatch(bare):  # 1 2; 2020-01-02
         return Words(text, bare)
+    if _NO_VALUE.match(bare):
+        return Words(text, bare.lower())
     if bearing := _BEARING.fullmatch(bare):  # N 30° E
         return Words(text, " ".join(bearing.groups()))
     if (clock := _clock(bare)) is not None:

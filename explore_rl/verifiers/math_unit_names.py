@@ -150,7 +150,7 @@ CURRENCIES = {DOLLAR: "dollar", "£": "sterling", "€": "euro", "¥": "yen", "�
 BINDING = [
     {"am"}, {"pm"}, {"bc", "bce"}, {"ad", "ce"}, {"north", "northern"}, {"south", "southern"}, {"east", "eastern"},
     {"west", "western"},
-    {"northeast"}, {"northwest"}, {"southeast"}, {"southwest"},
+    {"atleast"}, {"atmost"}, {"northeast"}, {"northwest"}, {"southeast"}, {"southwest"},
     {"increase", "increased", "rise", "growth", "gain", "gained", "profit", "up", "surplus", "higher"},
     {"decrease", "decreased", "fall", "drop", "loss", "lost", "lose", "down", "deficit", "decline", "reduction",
     "discount", "lower", "off"},

@@ -46,7 +46,7 @@ _SHORT_WORDS = set(
 )
 _SHORT_WORDS |= {word + "s" for word in _SHORT_WORDS} | set(
     "per of in to is sq cu am pm bc ad bce ce bn mn hrs yrs lbs kgs yds pts red new old odd net pcs doz pks mos wks "
-    "ppl qts ids ago".split()
+    "ppl qts ids ago px pt ea bps".split()
 )
 _FUNCTIONS = set("sin cos tan cot sec csc log ln exp mod max min gcd lcm lim sqrt".split())
 _WORD = r"[A-Za-zµΩÅ°%‰☉']+"
@@ -55,6 +55,8 @@ _OF_TWO_WORDS = [
     (re.compile(pattern, re.IGNORECASE), name)
     for pattern, name in [
         (r"\bnautical\s+miles?\b", "nmi"), (r"\blight[\s-]+years?\b", "ly"), (r"\bmetric\s+tons?\b", "tonne"),
+        (r"\b(?:or|and)\s+(?:more|greater|higher|above|over|larger|up)\b|\bat\s+least\b", "atleast"),
+        (r"\b(?:or|and)\s+(?:less|fewer|lower|below|under|smaller)\b|\bat\s+most\b", "atmost"),
         (r"\bper\s+mille?\b", "‰"), (r"\bsolar\s+mass(?:es)?\b", "M☉"), (r"\bsolar\s+luminosit(?:y|ies)\b", "L☉"),
         (r"\bsolar\s+radi(?:us|i)\b", "R☉"), (r"\bfl(?:uid|\.)?\s+(?:ounces?|oz)\b\.?", "floz"),
         (r"\b(?:minutes?\s+of\s+arc|arc[\s-]minutes?)\b", "arcmin"),
@@ -228,7 +230,9 @@ class _Reading:
             self.sign = -1
             self.words.update([low] if low == "each" else [])
         elif found is None:
-            self.words.update([_stem(low)] if low not in EMPTY and _stem(low) not in EMPTY else [])
+            word = _stem(low)
+            if low not in EMPTY and word not in EMPTY:  # 3 students per teacher is not 3 teachers per student
+                self.words.add(f"/{word}" if self.sign < 0 else word)
             self.last = None
         else:
             exponent, self.seen = self.sign * self.before, True
@@ -352,8 +356,8 @@ def counted_words(unit: Unit) -> frozenset[str]:
 
 
 def changes(unit: Unit) -> bool:
-    """Whether the words alone make another number of one without them: 5 negative."""
-    return not unit.dimensions and unit.words == {"negative"}
+    """Whether the words alone make something else of one without them: 5 negative, 5 or more."""
+    return bool(unit.words & {"atleast", "atmost"}) or (not unit.dimensions and unit.words == {"negative"})
 
 
 def is_worded(text: str) -> bool:
@@ -365,6 +369,8 @@ def is_worded(text: str) -> bool:
     words = re.findall(_WORD, text)
     if len(words) > 1 and words[-1] in _COMPASS and lookup(words[0]):  # 30 km E
         words = words[:-1]
+    if words == ["a"]:  # 15 a: a variable
+        return False
     if not words or all(_is_word(word) for word in words):
         return bool(words)
     # "big blue boxes", "hours ago": short words beside one that is surely a word

@@ -13,6 +13,7 @@ r"""What a clause says the answer is: "10, since 5 + 5 = 10" says 10, and "there
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 
 DELIMITERS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"), ("`", "`"))
 _ABBREVIATION = re.compile(
@@ -66,14 +67,37 @@ _MARKUP = re.compile(
 )
 _ITEM = re.compile(r"^\(?[a-eA-E]\)\s+(?=[-\d$\\])")
 _WORDS_FIRST = re.compile(r"[A-Za-z]+(?:[ -][A-Za-z]+){0,5}\s+\(([-+]?\d[\d,]*(?:\.\d+)?%?)\)")
+# words that make something else of the number behind them
 _LIMITS = re.compile(
-    r"\b(?:least|most|than|between|not|no|never|or|half|million|over|under|above|below)\b", re.IGNORECASE
+    r"\b(?:least|most|than|between|not|no|never|or|half|million|over|under|above|below|beyond|up|within|nearly|almost"
+    r"|anything|but|except|root|reciprocal|inverse|opposite|multiples?|divisible|divisors?|factors?|powers?|squared?"
+    r"|cubed?|twice|double|triple|thrice|thirds?|quarters?|log\w*|mod\w*|base|plus|minus|times|divided|exceed\w*)\b",
+    re.IGNORECASE,
 )
+_YES_OR_NO = re.compile(
+    r"(yes|no|true|false)\s*[,;:—-]\s*(?:since|because|as|it|they|there|this|that|the|we|every|each)\b", re.IGNORECASE
+)
+# $\\frac12$ (or $0.5$): one value, written twice
+_WRITTEN_AGAIN = re.compile(r"\s*\((?:or|i\.e\.,?|that\s+is,?)\s*\$([^$]{1,80})\$\s*\)\s*[.,;:]*\s*")
 # the matrix of the map: $...$
 _INTRODUCED = re.compile(r"[A-Za-z][A-Za-z ]{2,60}:\s+(?=\$|\\[(\[]|\\begin)")
 _CALCULATION = re.compile(r"([^\d:]{0,3}-?\d[\d,]*(?:\.\d+)?%?(?: [A-Za-z]+)?)\s*:\s+(?=.*[+*/×÷=A-Za-z-])")
 _COMMA = re.compile(r",\s+(?=[A-Za-z]{2,}\s+[A-Za-z])")
 _IS = re.compile(r"\b(?:is|are|was|be|becomes|equals)\s*:?\s+", re.IGNORECASE)
+_NOT_BUT = re.compile(r"\s*(?:definitely\s+)?not\s+[^,;]{1,40}?,?\s+but(?:\s+rather)?\s+", re.IGNORECASE)
+_ASKED_AND_DENIED = re.compile(
+    r"\?\s+(?:no|nope|wait|actually)\b[\s,.:;!-]*(?:(?:it|that|the\s+answer)(?:['’]s|\s+is)\s+)?(?=\S)", re.IGNORECASE
+)
+_AMOUNT = r"\$?-?\d[\d,]*(?:\.\d+)?(?:\s?/\s?\d+)?\s?\\?%?\$?"
+_TWICE = re.compile(
+    rf"(?P<one>{_AMOUNT})\s*(?:,\s*or|or|,\s*i\.e\.,?|\(or)\s+(?:equivalently\s+)?(?P<two>{_AMOUNT})\)?"
+)
+# of 4 and 6, which is 10
+_WORKED_OUT = re.compile(
+    r"(?:the\s+(?:sum|product|difference|quotient|ratio|total|mean|average)\s+)?of\s[^=]{1,60}?,?\s+"
+    r"(?:which|that)\s+(?:is|equals|gives|makes|comes\s+to)\s+(?P<value>[-$\\\d].{0,60})",
+    re.IGNORECASE,
+)
 _TAIL = re.compile(r"(?:\\[,;:! ]|[.,;:\s])+$")
 _WORD = re.compile(r"(?<![\\A-Za-z{])[A-Za-z]{2,}")
 
@@ -88,7 +112,9 @@ def statement(rest: str, of: str) -> str:
             if (formula := _formula(rest, opening, closing=closing, of=of)) is not None:
                 return formula
             break
-    said = rest[: sentence_end(rest)]
+    said = rest[: (end := sentence_end(rest))]
+    if again := _ASKED_AND_DENIED.match(rest, end):  # Paris? No, Rome.
+        return statement(rest[again.end() :], of)
     return value_in(_strip(said)) if of == "value" else _words_in(_strip(said))
 
 
@@ -124,6 +150,8 @@ def _formula(rest: str, opening: str, *, closing: str, of: str) -> str | None:
     sentence = after[: sentence_end(after)]
     if opening in ("**", "`"):
         return value_in(_strip(inside)) if of == "value" else _words_in(_strip(inside)) + _bracketed(sentence)
+    if again := _WRITTEN_AGAIN.fullmatch(sentence):
+        return rf"{inside} \approx {again[1]}"
     if "$" in sentence or r"\(" in sentence:
         clause = _CLAUSE.match(sentence)
         return inside if clause else None
@@ -147,6 +175,15 @@ def _unit_after(sentence: str) -> str:
 def value_in(text: str) -> str:
     """The value that a clause names: without what comes before it ("the largest n is") and after it ("since ...")."""
     text = _ITEM.sub("", _MARKUP.sub("", text))
+    if said := _YES_OR_NO.match(text):
+        return said[1]
+    if denied := _NOT_BUT.match(text):
+        text = text[denied.end() :]
+    if twice := _TWICE.fullmatch(text):
+        if (one := _fraction(twice["one"])) is not None and one == _fraction(twice["two"]):
+            text = twice["one"]
+    if worked := _WORKED_OUT.fullmatch(text):
+        text = worked["value"]
     if lead := _LEAD.match(text):
         text = text[lead.end() :] or text
     # words around exactly one formula: the largest $n$ is $34$
@@ -179,6 +216,15 @@ def value_in(text: str) -> str:
         if not _LIMITS.search(one["before"]):
             text = one["number"]
     return _strip(text)
+
+
+def _fraction(text: str) -> Fraction | None:
+    """Of 3/4, 75% or 0.75."""
+    number = text.strip().strip("$").replace("\\", "").replace(",", "")
+    try:
+        return Fraction(number.removesuffix("%").strip()) / (100 if number.endswith("%") else 1)
+    except (ValueError, ZeroDivisionError):
+        return None
 
 
 def _words_in(text: str) -> str:

@@ -68,6 +68,9 @@ def test_the_probability_of_a_one_is_a_score(server):
         ("verdict: correct", "correct"),
         ("<think>VERDICT: INCORRECT</think>VERDICT: CORRECT", "correct"),
         ("VERDICT: **CORRECT**", "correct"),
+        (r"VERDICT: \boxed{CORRECT}", "correct"),
+        ("My VERDICT is CORRECT", "correct"),
+        ("VERDICT: “INCORRECT”</answer>", "wrong"),
     ],
 )
 def test_the_last_verdict_counts(server, reply, status):
@@ -155,6 +158,9 @@ GARBAGE = [
     (500, "out of memory"),
     (429, "slow down"),
     "I cannot say.",
+    "VERDICT: CORRECT or VERDICT: INCORRECT",
+    "VERDICT: ~CORRECT",
+    (200, json.dumps({"choices": [{"message": {"content": "VERDICT: CORRECT"}, "finish_reason": "content_filter"}]})),
 ]
 
 

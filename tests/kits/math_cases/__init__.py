@@ -5,9 +5,9 @@ The first lines of each kind come from public bug reports, in our own words; the
 kind.
 """
 
-from math_cases import forms, units, values
-from math_cases.said import SAID
+from math_cases import forms, further, said, units, values
 
 __all__ = ["CASES", "SAID"]
 
-CASES = values.CASES | units.CASES | forms.CASES
+CASES = values.CASES | units.CASES | forms.CASES | further.CASES
+SAID = said.SAID | further.SAID
