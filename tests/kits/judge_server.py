@@ -69,7 +69,10 @@ class Server:
             def log_message(self, *_):
                 pass
 
-        self.http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        class Listening(http.server.ThreadingHTTPServer):
+            request_queue_size = 64  # with the usual 5 some of 16 callers at once wait a second to be heard
+
+        self.http = Listening(("127.0.0.1", 0), Handler)
         self.http.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.http.server_address[1]}/v1"
         self.thread = threading.Thread(target=self.http.serve_forever, args=(0.02,), daemon=True)

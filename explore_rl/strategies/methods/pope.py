@@ -29,6 +29,7 @@ class Pope(PrefixRL):
     """
 
     name = "pope"
+    reads_policy = False
     trial = Trial(off={"rate": 0.0})
 
     def __init__(self, *, hard: float = 0.0, low: float = 0.2, high: float = 0.5, rate: float = 0.5, **options):
