@@ -39,11 +39,19 @@ def start(tree: Path, used: Meter, *, output: Path) -> tuple[float, float]:
     """(wall, CPU) seconds of one start with the code of `tree`; prints its stages."""
     recipe = tree / "configs/lab/grpo.yaml"
     command = [sys.executable, "-c", COMMAND, "train", str(recipe), *SETTINGS, f"run.output={output}"]
-    environment = os.environ | {"PYTHONPATH": str(tree)}
+    environment = os.environ | {
+        "PYTHONPATH": str(tree)
+    }  # behind the folder that it is called in, which is the tree too
     began, before = time.monotonic(), used.seconds()
     at_start: tuple[float, float] | None = None
     with subprocess.Popen(
-        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment, preexec_fn=used.enter
+        command,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        env=environment,
+        cwd=tree,
+        preexec_fn=used.enter,
     ) as run:
         assert run.stderr is not None
         said = []
