@@ -235,11 +235,12 @@ class Engines:
             # A request that vLLM would wait for, cut short or refuse in words of its own.
             if not self.families.get(r.engine):
                 raise InputError(f"problem {r.problem}: asked of the {r.engine!r} engines, but none was started")
-            if len(r.prompt_ids) + r.max_tokens > self.context:
+            room = self.context - len(r.prompt_ids)
+            if r.max_tokens > room:
                 raise InputError(
                     f"problem {r.problem}: a prompt of {len(r.prompt_ids)} tokens and "
                     f"rollout.max_new_tokens={r.max_tokens} exceed the model's context of {self.context} tokens; "
-                    f"lower rollout.max_new_tokens to at most {self.context - len(r.prompt_ids)}, or shorten the prompt"
+                    f"lower it (--max-tokens of sample and answer) to at most {room}, or shorten the prompt"
                 )
             if len(r.prefix_ids) >= r.max_tokens:
                 raise InputError(
