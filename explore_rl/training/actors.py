@@ -20,6 +20,7 @@ from explore_rl.learner.learner import Learner
 from explore_rl.learner.messages import POLICY_ALONE, LearnerNeeds
 from explore_rl.objectives.readouts import logprob
 from explore_rl.rollout.engines import Engines
+from explore_rl.rollout.stream import Stream
 from explore_rl.strategies.base import Needs
 from explore_rl.training.rows import sequence_of
 from explore_rl.transfer.on_ranks import import_sender
@@ -65,6 +66,7 @@ class Actors:
             self.learner = learner.result()
             self.engines = engines.result()
             self.weights = WeightSync(self.learner, self.engines)
+            self.stream = Stream(self.engines)
         except BaseException:
             self.stack.close()
             raise
@@ -94,6 +96,7 @@ class Actors:
     def reset(self, config: Config, models: LearnerNeeds) -> None:
         self.config = config
         self.models = models
+        self.stream.drop()
         self.engines.restart_dead()  # and those that answered with NaN
         self.engines.sleep()  # the last transfer was followed by no draw
         self.learner.reset(config, models)

@@ -286,8 +286,8 @@ def test_one_seed_a_draw_as_on_gpus(house):
 
         def draws(actor):
             settings = replace(actor.settings, own_seeds=False)
-            done = actor.compat.draw(actor.llm, requests, settings=settings, on_step=lambda moved: True)
-            return {i: tokens.tolist() for i, tokens, _, _ in done}
+            done = actor.compat.draw(actor.in_flight, requests, settings=settings, on_step=lambda moved: True)
+            return {i: drawn.tokens.tolist() for i, drawn in done}
 
         return on_engine(house, draws)
 
