@@ -146,12 +146,15 @@ def _evaluation(config: Config) -> Findings:
 
 
 def _ahead(config: Config) -> Findings:
+    beside = "draws while the learner works, and with devices.colocate=true the engines sleep then; give them GPUs of"
     if config.run.ahead and config.devices.colocate:
-        yield (
-            "run.ahead",
-            "draws while the learner works, and with devices.colocate=true the engines sleep then; give them GPUs of "
-            "their own, or set run.ahead=0",
-        )
+        yield "run.ahead", f"{beside} their own, or set run.ahead=0"
+    if config.rollout.streaming and config.devices.colocate:
+        yield "rollout.streaming", f"{beside} their own, or set rollout.streaming=false"
+    if config.rollout.streaming and config.run.ahead:
+        yield "run.ahead", "rollout.streaming draws ahead already, by run.max_staleness batches; set one of the two"
+    if config.rollout.streaming and config.rollout.engine.get("scheduling_policy", "priority") != "priority":
+        yield "rollout.engine", "rollout.streaming needs scheduling_policy=priority and sets it; leave it out"
 
 
 def _passed_on(config: Config) -> Findings:
@@ -181,6 +184,10 @@ def warnings(config: Config, device: str, *, draws_from_base: bool) -> list[str]
         lines.append(f"{warmup}: the run has {updates} updates and ends before the warm-up does")
     if config.run.ahead and config.algorithm.importance_cap is None:
         lines.append("run.ahead=1 with algorithm.importance_cap=null: nothing corrects for draws one version old")
+    if config.rollout.streaming and config.algorithm.importance_cap is None:
+        lines.append("rollout.streaming with algorithm.importance_cap=null: nothing corrects for draws of old versions")
+    if "run.max_staleness" in changed and not config.rollout.streaming:
+        lines.append("run.max_staleness has no effect: rollout.streaming=false")
     return lines
 
 

@@ -158,8 +158,10 @@ def changed_at(places: list[tuple[int, int]], drawn: int, *, version: int) -> li
 
     Nothing was drawn with weights that came and went in the same place, and the same weights again are no change.
 
-    >>> changed_at([(0, 3)], 5, version=4), changed_at([(0, 3), (5, 4)], 5, version=5), changed_at([(0, 3)], 0, version=4)
-    ([(0, 3), (5, 4)], [(0, 3), (5, 5)], [(0, 4)])
+    >>> changed_at([(0, 3)], 5, version=4), changed_at([(0, 3), (5, 4)], 5, version=6)
+    ([(0, 3), (5, 4)], [(0, 3), (5, 6)])
+    >>> changed_at([(0, 3)], 0, version=4)
+    [(0, 4)]
     """
     kept = [place for place in places if place[0] < drawn]
     if kept and kept[-1][1] == version:

@@ -32,7 +32,7 @@ def save(folder: Path, batches: list[Batch], *, problems: list[Problem]) -> None
             _Pickler(target, problems).dump(_whole(batch))
         except (pickle.PicklingError, TypeError, AttributeError) as error:
             raise RunStopped(
-                f"run.ahead=1: the batch of step {batch.number} cannot be saved: {error}; what strategies leave in"
+                f"drawn ahead: the batch of step {batch.number} cannot be saved: {error}; what strategies leave in"
                 " context.kept and in samples has to be plain data"
             ) from error
     (folder / FILE).write_bytes(target.getbuffer())

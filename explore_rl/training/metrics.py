@@ -84,6 +84,24 @@ def of_groups(kept: list[Group], dropped: list[Group], *, free: frozenset[str]) 
     return metrics | _of_columns(learnt)
 
 
+def of_versions(groups: list[Group], version: int) -> dict[str, float]:
+    """How far the weights that drew are behind those that learn, where draws go on while weights change.
+
+    groups: that are learnt from.
+    version: of the weights that learn from them.
+    """
+    drawn = [s.rollout for g in groups for s in g.samples if s.rollout.weight_version >= 0]
+    if not drawn:
+        return {}
+    behind = [version - r.versions[~r.given] for r in drawn]
+    return {
+        "streaming/changes_inside": float(sum(len(r.changes) for r in drawn)),
+        "streaming/changed_share": _share([bool(r.changes) for r in drawn]),
+        "streaming/staleness_mean": float(np.mean(np.concatenate(behind))),
+        "streaming/staleness_max": float(max(int(b.max()) for b in behind)),
+    }
+
+
 def _of_verdicts(samples: list[Sample]) -> dict[str, float]:
     """Share of each verdict and of each source among all samples."""
     metrics = {}

@@ -33,8 +33,8 @@ from explore_rl.rollout.seeds import hashed_seed
 from explore_rl.strategies.base import StepContext, Strategy, needs_of
 from explore_rl.strategies.old_logprob import choose_old_logprob, terms_for
 from explore_rl.strategies.together import terms_of
-from explore_rl.training import rows
 from explore_rl.training import metrics as metrics_of
+from explore_rl.training import rows
 from explore_rl.training.actors import Actors
 from explore_rl.training.checkpoints import Checkpoints
 from explore_rl.training.columns import fill_columns, fill_from_update, own_readouts
@@ -250,6 +250,7 @@ class Trainer:
         metrics |= metrics_of.of_updates(reports) | self.clock.metrics()
         tokens = sum(len(s.rollout.tokens) for g in batch.groups + batch.dropped for s in g.samples)
         metrics["tokens_per_second"] = tokens / metrics["seconds/step"]
+        metrics |= metrics_of.of_versions(batch.groups, batch.number) if self.serving.streaming else {}
         metrics["data/epoch"] = batch.epoch
         metrics["update/rows_idle"] = batch.idle
         for strategy, context in batch.acting:
