@@ -97,7 +97,7 @@ class Streamed:
         """Decoding steps until nothing is left to draw, or `paused`. on_step: as in `vllm_compat.draw`."""
         try:
             while not self.paused:
-                self._take_in(version)
+                self.take_in(version)
                 if not self.going:
                     return
                 on_step(self.in_flight.step())
@@ -107,7 +107,8 @@ class Streamed:
                 self.changed.notify_all()
             raise
 
-    def _take_in(self, version: int) -> None:
+    def take_in(self, version: int) -> None:
+        """Puts what was admitted into the engine. version: of its weights."""
         with self.changed:
             waiting, self.waiting = self.waiting, []
         for draw, requests in waiting:

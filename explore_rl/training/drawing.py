@@ -41,6 +41,7 @@ class Batch:
     dropped: those that were drawn and left out.
     plans: of the draw that is on its way.
     epoch: of the data, when the last draw took its problems.
+    entropies: means over tokens, by the identity of a sample without the column, where the update read them.
     idle: share of the rows whose gradient is 0, which were not computed.
     """
 
@@ -51,6 +52,7 @@ class Batch:
     dropped: list[Group] = field(default_factory=list)
     plans: Plans | None = None
     epoch: float = 0.0
+    entropies: dict[int, float] = field(default_factory=dict)
     idle: float = 0.0
 
     def judge_last_draw(self) -> int:

@@ -97,9 +97,8 @@ class Trainer:
         )
         self.evaluations = Evaluations(config, evaluations, means=means)
         self.parity = Parity(actors)
-        streaming = config.rollout.streaming
-        self.learning = Learning(actors.learner, beside=streaming or bool(config.run.ahead))
-        self.serving = Serving(actors, self.parity, self.learning, streaming=streaming)
+        self.learning = Learning(actors.learner, beside=config.rollout.streaming or bool(config.run.ahead))
+        self.serving = Serving(actors, self.parity, self.learning, streaming=config.rollout.streaming)
         self.recorder = Recorder(folder)
         self.clock = StageClock()
         # What changes over the run. A checkpoint keeps all of it but the encoded prompts.
@@ -210,7 +209,7 @@ class Trainer:
             self.serving.verify_until_learnt()
         reports = self.learning.end()
         if reads and reports[0].read:
-            fill_from_update(minibatches[0], reports[0])
+            batch.entropies = fill_from_update(minibatches[0], reports[0])
         with self.clock("train"):
             for strategy, context in batch.acting:
                 strategy.after_update(batch.groups, context)
@@ -246,7 +245,7 @@ class Trainer:
         """Every sample goes into the run folder. Returns figures of the batch, of its updates and of the time."""
         self.recorder.write(batch.groups, batch.dropped, step=batch.number)
         self.health.count(reports)
-        metrics = metrics_of.of_groups(batch.groups, batch.dropped, free=self.free_terms)
+        metrics = metrics_of.of_groups(batch.groups, batch.dropped, free=self.free_terms, entropies=batch.entropies)
         metrics |= metrics_of.of_updates(reports) | self.clock.metrics()
         tokens = sum(len(s.rollout.tokens) for g in batch.groups + batch.dropped for s in g.samples)
         metrics["tokens_per_second"] = tokens / metrics["seconds/step"]
