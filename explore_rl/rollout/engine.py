@@ -141,9 +141,9 @@ class RolloutActor(Receiver):
         self.streamed.admit(requests, draw)
 
     @ray.method(concurrency_group="watch")
-    def pause(self, paused: bool) -> None:
-        """True ends `flow` after the present decoding step, and whatever was asked of the engine has its turn."""
-        self.streamed.paused = paused
+    def pause(self, turn: int) -> None:
+        """Ends `flow` of earlier turns after the present decoding step: what else the engine was asked comes next."""
+        self.streamed.turn = turn
 
     @ray.method(concurrency_group="wait")
     def drawn(self, draw: int) -> list[Answer | None]:
@@ -156,9 +156,9 @@ class RolloutActor(Receiver):
         self.streamed.forget(draw)
 
     @ends_if_broken
-    def flow(self) -> None:
-        """Draws what was admitted, until nothing is left or `pause`."""
-        self.streamed.flow(self.version, self._step)
+    def flow(self, turn: int) -> None:
+        """Draws what was admitted, until nothing is left or `pause` names a later turn."""
+        self.streamed.flow(turn, self.version, on_step=self._step)
 
     @ends_if_broken
     def drop_stream(self) -> None:

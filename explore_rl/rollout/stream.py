@@ -58,6 +58,7 @@ class Stream:
     def __init__(self, engines: Engines):
         self.engines = engines
         self.draws: dict[int, Streaming] = {}  # by number
+        self.turn = 0  # the engines' present one, which a pause ends; they are counted as draws are
 
     def begin(self, requests: list[Request], on_texts: OnTexts) -> int:
         """Notes requests for the engines; returns the number of the draw. Raises InputError as `Engines.generate` does.
@@ -66,6 +67,8 @@ class Stream:
         """
         self.engines.check(requests)
         number = next(self.engines.draws)
+        if not self.draws:
+            self.turn = number  # later than any pause so far, of whichever run
         draw = self.draws[number] = Streaming(requests, on_texts)
         for engine, share in self.engines.deal(requests):
             draw.parts[engine.name] = Part(engine, None, share, EndedTexts([], number, on_texts))
@@ -129,13 +132,13 @@ class Stream:
             self._go_on()
 
     def _stop(self) -> None:
+        self.turn = next(self.engines.draws)
         for engine in self.engines.engines:
-            engine.handle.pause.remote(True)
+            engine.handle.pause.remote(self.turn)
 
     def _go_on(self) -> None:
         for engine in self.engines.engines:
-            engine.handle.pause.remote(False)
-            engine.handle.flow.remote()
+            engine.handle.flow.remote(self.turn)
 
     def drop(self) -> None:
         """Gives up whatever is on its way. An engine that does not answer is left to `Engines.restart_dead`."""

@@ -56,7 +56,7 @@ class Streamed:
 
     def __init__(self, in_flight: Any, settings: Any, answer_of: Callable[..., Answer]):
         self.in_flight, self.settings, self.answer_of = in_flight, settings, answer_of
-        self.paused = False
+        self.turn = 0
         self.draws: dict[int, Draw] = {}
         self.waiting: list[tuple[int, list[Request]]] = []  # asked for, and not in the engine yet
         self.going: dict[str, Going] = {}  # by the request's name
@@ -93,10 +93,15 @@ class Streamed:
 
     # --- from the engine's thread -------------------------------------------------------------------------------------
 
-    def flow(self, version: int, on_step: Callable[[bool], Any]) -> None:
-        """Decoding steps until nothing is left to draw, or `paused`. on_step: as in `vllm_compat.draw`."""
+    def flow(self, turn: int, version: int, *, on_step: Callable[[bool], Any]) -> None:
+        """Decoding steps until nothing is left to draw, or a later turn has come.
+
+        turn: whose this is. The trainer counts them up with every pause, which may arrive before this or after it.
+        version: of the engine's weights.
+        on_step: as in `vllm_compat.draw`.
+        """
         try:
-            while not self.paused:
+            while self.turn <= turn:
                 self.take_in(version)
                 if not self.going:
                     return
@@ -150,7 +155,6 @@ class Streamed:
             self.going = {}
             self.draws = {}
             self.waiting = []
-            self.paused = False
             self.changed.notify_all()
 
 
