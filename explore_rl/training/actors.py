@@ -23,6 +23,7 @@ from explore_rl.rollout.engines import Engines
 from explore_rl.rollout.stream import Stream
 from explore_rl.strategies.base import Needs
 from explore_rl.training.rows import sequence_of
+from explore_rl.training.verifying import start_verifiers
 from explore_rl.transfer.on_ranks import import_sender
 from explore_rl.transfer.sync import WeightSync
 from explore_rl.types import Rollout
@@ -57,7 +58,7 @@ class Actors:
             with stage("Ray, and room for every actor"):
                 self.layout = placement.start(config, config.rollout.base_actors if base_engine else 0)
             self.stack.callback(self.layout.close)
-            self.verifiers = self.stack.enter_context(verifier_pool(config))
+            self.verifiers = self.stack.enter_context(start_verifiers(config, self.layout.other_nodes()))
             # Engines and learner start side by side, since each spends most of its start on imports. On shared GPUs
             # they start one after the other, since an engine measures the free memory when it starts (and then sleeps).
             with ThreadPoolExecutor(1 if self.layout.colocated else 2) as threads:
