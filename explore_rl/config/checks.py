@@ -23,7 +23,7 @@ def check(config: Config, where: str) -> None:
 
     where: the file or override that is named in the message.
     """
-    checks = (_values, _algorithm, _rollout, _verifiers, _learner, _evaluation, _ahead, _passed_on, _final)
+    checks = (_values, _algorithm, _rollout, _verifiers, _learner, _evaluation, _ahead, _offload, _passed_on, _final)
     for key, why in itertools.chain.from_iterable(one(config) for one in checks):
         raise InputError(f"{where}: {key}={value_of(config, key)!r}: {why}")
     for i, strategy in enumerate(config.strategies):
@@ -124,6 +124,24 @@ def _learner(config: Config) -> Findings:
             "model.attention",
             "flash attention computes in half precision only; set model.dtype=bfloat16, or model.attention=sdpa",
         )
+
+
+def _offload(config: Config) -> Findings:
+    key = "devices.offload_learner"
+    if not config.devices.offload_learner:
+        return
+    if not config.devices.colocate:
+        yield key, "makes room for engines on the same GPUs; set devices.colocate=true, or leave it out"
+    if config.learner.zero_stage == 0:
+        yield key, "DeepSpeed moves states at learner.zero_stage 1 and 2 only"
+    if config.learner.zero_stage == 3:
+        yield (
+            key,
+            "at learner.zero_stage=3 DeepSpeed moves the states of its own FusedAdam only, and the optimizer here is"
+            " PyTorch's; use stage 1 or 2",
+        )
+    if config.learner.offload_optimizer:
+        yield key, "learner.offload_optimizer keeps the optimizer in CPU memory already; set one of the two"
 
 
 def _final(config: Config) -> Findings:

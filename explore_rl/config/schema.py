@@ -47,6 +47,11 @@ class DevicesConfig:
     colocate: bool = setting(
         False, "engines and ranks share the same GPUs, vLLM sleeping while the learner works (CUDA only)"
     )
+    offload_learner: bool = setting(
+        False,
+        "with devices.colocate: weights, gradients and optimizer of the ranks in CPU memory while engines draw"
+        " (learner.zero_stage 1 or 2)",
+    )
     ray_address: str = setting(
         "local", "local: a cluster of this process's own; auto: join the cluster that `ray start` made (multi-node)"
     )

@@ -356,3 +356,8 @@ def sub_groups(rank):
     """The built ZeRO-3 optimizer's sub_group_size, and how many groups of parameters it steps on in turn."""
     optimizer = rank.engine.optimizer
     return optimizer.sub_group_size, len(optimizer.fp32_partitioned_groups_flat)
+
+
+def offloaded(actor):
+    """Whether the rank says so, and how many of four kinds of state DeepSpeed moved."""
+    return actor.rank.away, len(actor.rank.engine.optimizer.offloaded_states)
