@@ -94,6 +94,38 @@ def test_without_learning_it_draws_and_learns_from_what_a_synchronous_run_does(t
     assert sum(m["streaming/changes_inside"] for m in streamed.metrics) > 600
 
 
+class Slow:
+    """Verifiers whose verdicts take so long that they are only waited for at the end; notes what was drawn by then."""
+
+    def __init__(self, verifiers, stream):
+        self.verifiers, self.stream, self.waited_at, self.begun = verifiers, stream, [], 0
+        begin = stream.begin
+
+        def begins(*arguments):
+            self.begun += 1
+            return begin(*arguments)
+
+        stream.begin = begins
+
+    def begin(self, items):
+        verdicts = self.verifiers.begin(items)
+
+        def later():
+            self.waited_at.append(self.begun)
+            return verdicts()
+
+        return later
+
+
+def test_a_slow_verifier_holds_up_no_draw(tmp_path):
+    """Whoever waits for a batch's verdicts has handed the engines the batches behind it."""
+    trainer = make_trainer(tmp_path, config=config_of(2))
+    trainer.start()
+    slow = trainer.actors.verifiers = Slow(trainer.actors.verifiers, trainer.actors.stream)
+    trainer.run()
+    assert slow.waited_at == [3, 4, 5, 5, 5]  # the first batch's with the third begun, and so on to the last
+
+
 class Diary(Strategy):
     """Notes every call, and asks for a second round in step 1."""
 
