@@ -57,7 +57,8 @@ class RolloutActor(Receiver):
 
     @ray.method(concurrency_group="watch")
     def state(self) -> dict[str, Any]:
-        return {"version": self.version, "whole": not (self.updating or self.lost_a_worker()), "pid": os.getpid()}
+        broken = self.updating or self.lost_a_worker() or self.streamed.broken is not None
+        return {"version": self.version, "whole": not broken, "pid": os.getpid()}
 
     def lost_a_worker(self) -> bool:
         return self.llm is not None and self.compat.lost_a_worker(self.llm)

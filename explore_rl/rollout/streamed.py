@@ -51,6 +51,8 @@ class Streamed:
 
     in_flight: the engine's requests (`vllm_compat.InFlight`).
     settings: of the engine.
+    turn: see `flow`.
+    broken: what ended the loop, if it did not end by itself: the engine is to be replaced.
     answer_of: makes an Answer of a request, what was drawn for it, the version that began and the changes.
     """
 
