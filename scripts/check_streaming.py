@@ -9,8 +9,8 @@ At learning rate 0 all versions of the weights are the same, so that a completio
 be, token for token and log-probability for log-probability, the one that a synchronous run draws from the same seed. A
 third run learns: in every step from FIRST on at least one change has to fall inside a completion, and no token may be
 older than the bound. With --kill the engine gets SIGKILL in the middle of another run at learning rate 0, while it has
-draws: what it had is drawn anew by the one in its place, and is the same. Engines decode few sequences at once (MAX_NUM_SEQS), so that they still draw when an update ends.
-Exit code 1 where one of it is not so.
+draws: what it had is drawn anew by the one in its place, and is the same. Engines decode few sequences at once
+(MAX_NUM_SEQS), so that they still draw when an update ends. Exit code 1 where one of it is not so.
 """
 
 from __future__ import annotations
