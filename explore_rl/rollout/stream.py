@@ -77,6 +77,8 @@ class Stream:
     def mend(self) -> None:
         """Asks engines for the parts that their present actors do not know of. Raises ActorFault for one that died."""
         lost = [(n, part) for n, draw in self.draws.items() for part in draw.parts.values() if _is_lost(part)]
+        if not lost:
+            return
         refs = []
         for number, part in lost:
             draw = self.draws[number]
@@ -89,8 +91,7 @@ class Stream:
             for _, part in lost:
                 part.handle = None
             raise
-        if lost:
-            self._go_on()
+        self._go_on()
 
     def tell(self) -> None:
         """Tells whoever began the draws which completions have ended. It waits for no engine."""
