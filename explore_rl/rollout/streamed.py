@@ -23,11 +23,13 @@ class Draw:
     """Requests that were asked for together.
 
     answers: of each, None until it has ended.
+    left: how many have not.
     ended: texts in the order of ending.
     """
 
     requests: list[Request]
     answers: list[Answer | None]
+    left: int
     ended: list[EndedText] = field(default_factory=list)
 
 
@@ -71,7 +73,7 @@ class Streamed:
         """Requests that `flow` takes on. Those of a draw that is here already are asked for twice, and drawn once."""
         with self.changed:
             if draw not in self.draws:
-                self.draws[draw] = Draw(requests, [None] * len(requests))
+                self.draws[draw] = Draw(requests, [None] * len(requests), left=len(requests))
                 self.waiting.append((draw, requests))
 
     def texts(self, draw: int, begin: int) -> list[EndedText]:
@@ -82,7 +84,7 @@ class Streamed:
         """The answers of a draw, once all have ended; those that ended if it is dropped meanwhile."""
         with self.changed:
             asked = self.draws[draw]
-            while self.broken is None and draw in self.draws and None in asked.answers:
+            while self.broken is None and draw in self.draws and asked.left:
                 self.changed.wait(LOOK_S)
             if self.broken is not None:
                 raise RuntimeError(f"the engine's loop ended: {self.broken}") from self.broken
@@ -141,7 +143,9 @@ class Streamed:
         with self.changed:
             asked.answers[going.index] = answer
             asked.ended.append(EndedText(going.index, answer.text, answer.finish_reason))
-            self.changed.notify_all()
+            asked.left -= 1
+            if not asked.left:
+                self.changed.notify_all()
 
     def weights_change(self, version: int) -> bool:
         """What is half drawn goes on under `version`, its keys and values computed anew. Returns whether it could."""
