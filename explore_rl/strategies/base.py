@@ -136,6 +136,7 @@ class Strategy:
     key: the name, made different for each instance of a run (`explore_rl.strategies.together`).
     regulariser: whether its terms hold the policy where it is, and are no reason to learn from a group.
     acts_on_draws: whether it does nothing for a group that nobody draws for.
+    own_baseline: whether it weighs each draw without the others of its group, so that a group may be a single draw.
     biases: why exact importance weights are biased beside it, in a few words; empty: they are not.
     reads_policy: whether a place reads Sample.columns["old_logprob"] or ["entropy"]; None: it is taken to if it has a
         place that could. False spares a forward pass (`algorithm.old_logprob`), and the columns are not there then.
@@ -149,6 +150,7 @@ class Strategy:
     key = ""
     regulariser = False
     acts_on_draws = False
+    own_baseline = False
     biases = ""
     reads_policy: bool | None = None
     turn = ""

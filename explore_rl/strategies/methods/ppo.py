@@ -61,6 +61,7 @@ class Ppo(Strategy):
         self.whiten = parameters.flag("whiten", whiten)
         self.biases = "whiten=true divides by a spread that looks at the sample itself" if whiten else ""
         self.share = parameters.share("share", share)
+        self.own_baseline = self.share == 1
         self.critic_warmup = parameters.whole("critic_warmup", critic_warmup, least=0)
 
     def needs(self, config: Config) -> Needs:

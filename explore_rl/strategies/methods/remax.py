@@ -34,6 +34,7 @@ class Remax(Strategy):
 
     def __init__(self, *, share: float = 1.0):
         self.share = parameters.share("share", share)
+        self.own_baseline = self.share == 1
 
     def plan(self, requests: list[Request], groups: list[Group], round: int, context: StepContext) -> list[Request]:
         if round or not self.share:
