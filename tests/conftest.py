@@ -95,14 +95,14 @@ class TwoRanks:
     def __init__(self, layout):
         self.layout, self.learner = layout, None
 
-    def reset(self, config, *needs):
+    def reset(self, config):
         """The two ranks with the model of `config` and a new optimizer."""
         from explore_rl.learner.learner import Learner
 
         if self.learner is None or not self.learner.actors:
-            self.learner = Learner(config, self.layout, *needs)
+            self.learner = Learner(config, self.layout)
         else:
-            self.learner.reset(config, *needs)
+            self.learner.reset(config)
         return self.learner
 
 

@@ -193,7 +193,7 @@ def ends_if_broken(method: Callable) -> Callable:
     return checked
 
 
-def kill(actor: Any, pid: int = 0, node: str = "") -> None:
+def kill(actor: Any, pid: int = 0, *, node: str = "") -> None:
     """Ends an actor for good.
 
     A stopped process does not hear Ray. Where its pid and node are known it gets the signal itself if it stays.

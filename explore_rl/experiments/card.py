@@ -11,7 +11,7 @@ from explore_rl.config.schema import Config
 from explore_rl.files import write_atomic
 
 
-def write_card(model: Path, config: Config, found: Sequence[str], *, step: int | None = None) -> None:
+def write_card(model: Path, config: Config, *, found: Sequence[str], step: int | None = None) -> None:
     """Writes README.md into a Hugging Face checkpoint.
 
     model: its folder.

@@ -36,7 +36,7 @@ def is_terminal() -> bool:
 class Progress:
     """How far a run is. `step` after every step, `state` after every evaluation or audit."""
 
-    def __init__(self, name: str, steps: int, begin: int, bar: tqdm | None):
+    def __init__(self, name: str, steps: int, *, begin: int, bar: tqdm | None):
         self.name, self.steps, self.begin, self.bar = name, steps, begin, bar
         self.started = time.monotonic()
 
@@ -59,16 +59,16 @@ class Progress:
 
 
 @contextmanager
-def progress(name: str, steps: int, begin: int) -> Iterator[Progress]:
+def progress(name: str, steps: int, *, begin: int) -> Iterator[Progress]:
     """Around the steps of a run. begin: steps done before."""
     if not is_terminal():
-        yield Progress(name, steps, begin, None)
+        yield Progress(name, steps, begin=begin, bar=None)
         return
     with (
         logging_redirect_tqdm(),
         tqdm(total=steps, initial=begin, desc=name, unit="step", dynamic_ncols=True) as bar,
     ):
-        yield Progress(name, steps, begin, bar)
+        yield Progress(name, steps, begin=begin, bar=bar)
 
 
 def _is_shown(name: str) -> bool:

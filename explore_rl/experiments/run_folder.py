@@ -61,7 +61,7 @@ class RunFolder:
             )
 
     @classmethod
-    def create(cls, path: Path, config_yaml: str, environment: dict[str, Any]) -> RunFolder:
+    def create(cls, path: Path, config_yaml: str, *, environment: dict[str, Any]) -> RunFolder:
         """Lays out a new folder. Raises InputError if it holds a run already."""
         cls.refuse_existing(path)
         folder = cls(path)
@@ -102,7 +102,7 @@ class RunFolder:
         pq.write_table(table, aside, compression="zstd")
         os.replace(aside, target)
 
-    def write_evaluation(self, step: int, name: str, rows: list[dict[str, Any]]) -> None:
+    def write_evaluation(self, step: int, name: str, *, rows: list[dict[str, Any]]) -> None:
         """The draws of an evaluation after `step` steps, as `analysis` reads samples. name: of the set."""
         (self.path / "evaluations").mkdir(exist_ok=True)
         write_samples(self.path / "evaluations" / f"step-{step:06d}-{name}.parquet", rows)

@@ -98,7 +98,7 @@ class Learner:
     needs: the models that it holds.
     """
 
-    def __init__(self, config: Config, layout: Layout, needs: LearnerNeeds = POLICY_ALONE):
+    def __init__(self, config: Config, layout: Layout, *, needs: LearnerNeeds = POLICY_ALONE):
         self.config, self.kind = config, layout.kind
         self.processes: list[tuple[int, str]] = [(0, "")] * len(layout.learner)
         environment = learner_environment(config, layout.kind)

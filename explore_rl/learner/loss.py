@@ -100,7 +100,7 @@ def wants_whole(terms: Iterable[LossTerm]) -> bool:
 
 
 @torch.no_grad()
-def add_parts(terms: Iterable[LossTerm], outputs: Outputs, parts: Parts) -> None:
+def add_parts(terms: Iterable[LossTerm], outputs: Outputs, *, parts: Parts) -> None:
     """Adds to `parts` what the micro-batch has of the terms' `sums` and `gathered`."""
     for term, feeding in _fed(terms, outputs):
         own = parts.setdefault(term.name, {})

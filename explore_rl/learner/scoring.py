@@ -211,14 +211,14 @@ def reader(
     config.rollout.actors = 0
     layout = placement.start(config, 0)
     try:
-        learner = Learner(config, layout, LearnerNeeds(policy=False, base=True))
+        learner = Learner(config, layout, needs=LearnerNeeds(policy=False, base=True))
         yield learner
         learner.close()
     finally:
         layout.close()
 
 
-def score(settings: ScoringSettings, out: Path, reading: AbstractContextManager[Reader]) -> dict[str, Any]:
+def score(settings: ScoringSettings, out: Path, *, reading: AbstractContextManager[Reader]) -> dict[str, Any]:
     """Scores what is missing of `settings` into `out`, a record a text (analysis.records.SCORE_COLUMNS), in order.
 
     A record holds logprob (nats, of the whole text), the mean entropy of its tokens, and perplexity, exp(-logprob /

@@ -25,7 +25,7 @@ class EndedTexts:
     on_texts: told.
     """
 
-    def __init__(self, shares: list[tuple[Any, list[int]]], draw: int, on_texts: OnTexts):
+    def __init__(self, shares: list[tuple[Any, list[int]]], draw: int, *, on_texts: OnTexts):
         self.shares, self.draw, self.on_texts = shares, draw, on_texts
         self.told = [0] * len(shares)
         self.asked: list[Any] = [None] * len(shares)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 
-def mix(policy: torch.Tensor, expert: torch.Tensor, limits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def mix(policy: torch.Tensor, expert: torch.Tensor, *, limits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """log pi_mix [n, V], and the expert's share w [n].
 
     policy, expert: log-probabilities, float32 [n, V].

@@ -68,7 +68,7 @@ class TokenMixture(LogitsProcessor):
         policy = torch.log_softmax(logits[places].float() / temperatures, dim=-1)
         expert = torch.log_softmax(heard.float() / temperatures, dim=-1)
         # The temperature is still to be applied to what is left here.
-        logits[places] = (mix(policy, expert, limits)[0] * temperatures).to(logits.dtype)
+        logits[places] = (mix(policy, expert, limits=limits)[0] * temperatures).to(logits.dtype)
         return logits
 
 

@@ -37,6 +37,6 @@ class TableActors(Actors):
         self.config, self.base_engine, self.models = config, base_engine, models
         self.layout = Layout("cpu", [], [], [])
         self.verifiers = InProcessVerifiers(config.verifiers.options, verifiers or {})
-        self.learner = TableLearner(config, start, models)
-        self.engines = TableEngines(config, start, base_engine)
+        self.learner = TableLearner(config, start, needs=models)
+        self.engines = TableEngines(config, start, needs_base=base_engine)
         self.weights = TableSync(self.learner, self.engines)

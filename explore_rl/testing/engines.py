@@ -28,7 +28,7 @@ class TableEngines:
     needs_base: start the base engine too; without it a request for one is refused, as it would be in a run.
     """
 
-    def __init__(self, config: Config, start: LogitTable, needs_base: bool = False):
+    def __init__(self, config: Config, start: LogitTable, *, needs_base: bool = False):
         if config.rollout.stop:
             raise ValueError("rollout.stop: engines over a table know no stop strings, only the end token")
         self.tokenizer = load_tokenizer(config.model.path)

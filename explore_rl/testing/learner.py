@@ -68,7 +68,7 @@ class TableLearner:
     policy: the table as it is now. history: every update since the last reset, oldest first.
     """
 
-    def __init__(self, config: Config, start: LogitTable, needs: LearnerNeeds = POLICY_ALONE):
+    def __init__(self, config: Config, start: LogitTable, *, needs: LearnerNeeds = POLICY_ALONE):
         self.start = start.copy()
         self.reset(config, needs)
 
@@ -165,7 +165,7 @@ class TableLearner:
             feeding = [row for row in rows if any(term.name in row.terms for term in own)]
             if not feeding:
                 continue
-            outputs = self._outputs(model, feeding, own)
+            outputs = self._outputs(model, feeding, terms=own)
             if model == "policy" and readouts:
                 own_read = {id(row): values for row, values in zip(feeding, self._read(feeding, readouts), strict=True)}
                 read = [own_read.get(id(row)) for row in rows]
@@ -191,7 +191,7 @@ class TableLearner:
         self.history.append(Update(rows, gradient, report))
         return report
 
-    def _outputs(self, model: str, rows: list[Row], terms: list[LossTerm]) -> Outputs:
+    def _outputs(self, model: str, rows: list[Row], *, terms: list[LossTerm]) -> Outputs:
         """What the unmasked tokens of all rows give, one after the other."""
         first = first_readout(model, self.config.rollout.temperature)
         kept = [torch.from_numpy(row.mask != 0) for row in rows]
@@ -214,7 +214,7 @@ class TableLearner:
         first = outputs.values[outputs.first]
         parts: Parts = {}
         if wants_whole(terms):
-            add_parts(terms, outputs, parts)
+            add_parts(terms, outputs, parts=parts)
         whole = joined_parts([parts], first.detach())
         return loss_of(terms, outputs, whole=whole, sums=sums) + first.sum() * 0
 

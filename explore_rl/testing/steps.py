@@ -78,7 +78,9 @@ def make_trainer(
     together.check(every, config, problems=problems)
     needs = needs_of(every, config)
     path = Path(folder)
-    run_folder = RunFolder.open(path) if (path / "config.yaml").exists() else RunFolder.create(path, "{}\n", {})
+    run_folder = (
+        RunFolder.open(path) if (path / "config.yaml").exists() else RunFolder.create(path, "{}\n", environment={})
+    )
     actors = TableActors(
         config,
         table,

@@ -76,7 +76,7 @@ def stratum_of(verdict: str, correct_of_problem: int) -> str | None:
     return UNREAD if verdict == "no_answer" else None
 
 
-def draw(verdicts: list[tuple[str, str]], count: int, seed: int = 0) -> list[tuple[int, str, int]]:
+def draw(verdicts: list[tuple[str, str]], count: int, *, seed: int = 0) -> list[tuple[int, str, int]]:
     """Which verdicts to judge: (place in `verdicts`, stratum, size of the stratum), in a random order.
 
     verdicts: (problem, verdict) of every draw. Half of the sample goes to accepted draws of problems with 1 to FEW

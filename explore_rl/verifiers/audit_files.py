@@ -31,7 +31,7 @@ def write_sheet(file: str, problems: dict[str, Problem], *, count: int, seed: in
     # only what is needed to draw is kept of the rows that are not drawn
     verdicts = [(_problem_id(row), _verdict(row)) for row in read_rows(file)]
     try:
-        drawn = {place: (name, size) for place, name, size in audit.draw(verdicts, count, seed)}
+        drawn = {place: (name, size) for place, name, size in audit.draw(verdicts, count, seed=seed)}
     except ValueError as error:
         raise InputError(f"--audit {count}: {error}") from None
     if not drawn:

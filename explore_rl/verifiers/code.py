@@ -142,7 +142,9 @@ class CodeVerifier:
     def _asserts(self, code: str, tests: Asserts) -> Verdict:
         program_text = assemble(code, tests)
         interpreter = self._interpreter(program_text, cases=False)
-        with Program(program_text, "calls", self.program_limits, self.held_by, interpreter) as program:
+        with Program(
+            program_text, "calls", limits=self.program_limits, held_by=self.held_by, interpreter=interpreter
+        ) as program:
             try:
                 program.define()
             except (ProgramRaised, ProgramEnded) as error:
@@ -187,7 +189,9 @@ class CodeVerifier:
                 if done.exit_code:
                     return _last_line(done.stderr) or f"exit code {done.exit_code}"
                 return compare_output(done.stdout, expected, tolerance=self.float_tolerance)
-            with Program(code, "calls", self.program_limits, self.held_by, interpreter) as program:
+            with Program(
+                code, "calls", limits=self.program_limits, held_by=self.held_by, interpreter=interpreter
+            ) as program:
                 program.define()
                 return compare_result(
                     program.call(tests.function, tuple(given)), expected, tolerance=self.float_tolerance

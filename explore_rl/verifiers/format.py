@@ -21,7 +21,7 @@ class FormatVerifier:
     """
 
     def __init__(
-        self, tags: list[str] | tuple[str, ...] = ("think", "answer"), prefilled: bool = False, partial: bool = False
+        self, tags: list[str] | tuple[str, ...] = ("think", "answer"), prefilled: bool = False, *, partial: bool = False
     ):
         if (
             not isinstance(tags, (list, tuple))

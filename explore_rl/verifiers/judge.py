@@ -98,7 +98,7 @@ CHOICES = {
 class NoReply(Exception):
     """The endpoint gave no usable reply. `again`: asking again may help. `late`: for want of time."""
 
-    def __init__(self, message: str, again: bool = True, late: bool = False):
+    def __init__(self, message: str, again: bool = True, *, late: bool = False):
         super().__init__(message)
         self.again, self.late = again, late
 

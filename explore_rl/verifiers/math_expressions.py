@@ -98,7 +98,7 @@ def _same_values(one: sympy.Expr, other: sympy.Expr, *, how: Comparison) -> bool
         called = {
             symbol: renamed.get(_name(symbol), _name(symbol)) if symbol in theirs else _name(symbol) for symbol in names
         }
-        values = {symbol: _sample(name, point, whole, signs) for symbol, name in called.items()}
+        values = {symbol: _sample(name, point, whole=whole, signs=signs) for symbol, name in called.items()}
         left, right = _value(one, values), _value(other, values)
         if signs and (_complex(left) or _complex(right)):  # log n^2 and 2 log n: the same where both are real
             continue
@@ -123,7 +123,7 @@ def _name(symbol: Any) -> str:
     return re.sub(r"[\s{}]", "", name)
 
 
-def _sample(name: str, point: int, whole: bool, signs: bool) -> sympy.Expr:
+def _sample(name: str, point: int, *, whole: bool, signs: bool) -> sympy.Expr:
     """A value for a symbol that depends on its name only, so that both expressions get the same. A Float: powers of
     fractions explode."""
     digest = int.from_bytes(hashlib.sha256(f"{name}/{point}".encode()).digest()[:6], "big")
@@ -179,7 +179,7 @@ def _same_quotient(one: sympy.Expr, other: sympy.Expr) -> bool:
     names = _opaque(one) | _opaque(other) | one.free_symbols | other.free_symbols
     ratio = None
     for point in range(POINTS):
-        values = {symbol: _sample(_name(symbol), point, False, False) for symbol in names}
+        values = {symbol: _sample(_name(symbol), point, whole=False, signs=False) for symbol in names}
         left, right = _value(one, values), _value(other, values)
         if left is None or right is None or abs(right) < _TINY or abs(left) < _TINY:
             return False

@@ -109,7 +109,7 @@ def describe() -> str:
 def _probe(wanted: Isolation) -> str:
     """Why a program cannot be held in this way; empty if it can."""
     try:
-        with Program("", "probe", SandboxLimits(), wanted):
+        with Program("", "probe", limits=SandboxLimits(), held_by=wanted):
             return ""
     except SandboxFault as error:
         return str(error)
@@ -143,7 +143,7 @@ class Program:
     """
 
     def __init__(
-        self, text: str, mode: str, limits: SandboxLimits, held_by: Isolation, interpreter: Interpreter = DEFAULT
+        self, text: str, mode: str, *, limits: SandboxLimits, held_by: Isolation, interpreter: Interpreter = DEFAULT
     ):
         self.text, self.mode, self.limits, self.held_by = text, mode, limits, held_by
         self.interpreter = interpreter

@@ -32,7 +32,7 @@ def run_script(
 
     Raises ProgramEnded (a limit), Starved or SandboxFault.
     """
-    with Program(text, "script", limits, held_by, interpreter) as program:
+    with Program(text, "script", limits=limits, held_by=held_by, interpreter=interpreter) as program:
         streams = program.process
         assert streams.stdin and streams.stdout and streams.stderr  # all three are pipes
         feed, written = memoryview(stdin.encode(errors="replace")), {"stdout": bytearray(), "stderr": bytearray()}

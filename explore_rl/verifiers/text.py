@@ -38,6 +38,7 @@ class TextVerifier:
         self,
         metric: Literal["exact", "f1"] = "exact",
         threshold: float = 1.0,
+        *,
         extract: Literal["lenient", "boxed", "whole"] = "lenient",
     ):
         if metric not in ("exact", "f1"):

@@ -293,7 +293,7 @@ def test_a_checkpoint_that_lacks_a_part_is_no_checkpoint(groups, tiny_model, tmp
     config = learner_config(tiny_model, ranks=2, zero_stage=2)
     group = groups[2]
     group.reset(config)
-    folder = RunFolder.create(tmp_path / "run", "", {})
+    folder = RunFolder.create(tmp_path / "run", "", environment={})
     folder.complete_checkpoint(1, folder.begin_checkpoint(1), keep=1)
     aside = folder.begin_checkpoint(2)
     group.apply(save_elsewhere, tmp_path / "disk of another node")
