@@ -21,7 +21,7 @@ class ProgramEnded(Exception):
 class ProgramRaised(Exception):
     """The program's function raised. `kind`: the nearest built-in exception type."""
 
-    def __init__(self, kind: str, own: str, *, message: str):
+    def __init__(self, kind: str, own: str, message: str):
         super().__init__(f"{own}: {message}" if message else own)
         self.kind = kind
 
