@@ -150,6 +150,7 @@ def _verl_writer(args: argparse.Namespace) -> Callable[[str, Iterable[Problem]],
 def _chosen(
     args: argparse.Namespace, template: Template, *, tokenizer: Any, notes: dict[str, selection.Dropped]
 ) -> Stream:
+    # What has no meaning is refused before the file is read.
     if tokenizer is None and (args.max_prompt_tokens is not None or args.min_prompt_tokens):
         raise InputError("--max-prompt-tokens and --min-prompt-tokens count tokens: give --model or --tokenizer")
     counts = selection.read_counts(args.success) if args.success else None
@@ -168,6 +169,7 @@ def _chosen(
             benchmark=args.benchmark,
             duplicates=duplicates,
         )
+        # Each narrows the stream of the one before; what depends on all that is left comes last.
         if traces is not None:
             problems = attach_traces(problems, traces, path=args.traces, some_problems=args.limit is not None)
         if part is not None:

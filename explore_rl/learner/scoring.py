@@ -237,6 +237,7 @@ def score(settings: ScoringSettings, out: Path, *, reading: AbstractContextManag
         texts = from_samples(settings.samples, problems, template=template, tokenizer=tokenizer, settings=settings.at)
     else:
         texts = from_traces(problems, template=template, tokenizer=tokenizer)
+    # Parts of another model, of other settings or other texts are refused; those that fit are not scored again.
     identity = model_identity(resolve_model(settings.model))
     decides = {"model": identity, "at": settings.at, "dtype": settings.dtype, "part": settings.part}
     parts = Parts(out, decides | {"content of the texts": _hash_of(texts)})
@@ -255,6 +256,7 @@ def score(settings: ScoringSettings, out: Path, *, reading: AbstractContextManag
                 ]
                 parts.write(i, conform(_table(records), SCORE_COLUMNS))
                 bar.update(len(records))
+    # Only now is there a file under the name that was asked for.
     whole = pa.concat_tables(parts.tables(len(spans)), promote_options="permissive")
     write_scores(out, whole)
     parts.remove()

@@ -160,6 +160,7 @@ class TableLearner:
         norms: dict[str, float] = {}
         tokens = 0
         read: list[tuple[np.ndarray, ...] | None] = [None] * len(rows) if readouts else []
+        # Policy and critic one after the other, each by its own terms and the rows that feed them.
         for model in TRAINED:
             own = [term for term in terms.values() if term.model == model]
             feeding = [row for row in rows if any(term.name in row.terms for term in own)]
@@ -177,6 +178,7 @@ class TableLearner:
                 if self.parameter.grad is not None and math.isfinite(losses[model]):
                     gradient = self.parameter.grad.numpy().copy()
         finite = all(math.isfinite(number) for number in (*losses.values(), *norms.values()))
+        # A metric is a mean over the tokens that feed its term; a loss is divided already.
         metrics = {}
         for key in sorted(key for key in sums if finite and "/" in key):
             count = 1.0 if key.endswith("/loss") else sums[f"{key.split('/')[0]}:tokens"]

@@ -244,10 +244,12 @@ def _second_letter(rest: str, mark: str, *, options: dict[str, str | None]) -> b
 def _letter_last(text: str, options: dict[str, str | None]) -> str | None:
     """ "10 mg (B)", "10 mg, which is option B", "I think it is B"."""
     letters = "".join(options)
+    # The option's text, then its letter.
     behind = re.fullmatch(rf"(.*\S)(?:\s*[-–—,:]\s*|\s+)([{letters}])", text, re.DOTALL)
     option = options[behind[2]] if behind else None
     if behind and option is not None and _plain(behind[1]) == _plain(option):
         return behind[2]
+    # Its place: "the second option".
     named = re.fullmatch(
         rf"(?:the\s+)?(?P<which>first|second|third|fourth|fifth|last)\s+{_NAMED}\s*(?:[,(:]\s*\(?([{letters}])\)?)?",
         text,
@@ -256,6 +258,7 @@ def _letter_last(text: str, options: dict[str, str | None]) -> str | None:
         place = _ORDINALS.get(named["which"], len(options) - 1)
         letter = list(options)[place] if place < len(options) else None
         return letter if named[2] in (None, letter) else None
+    # The text, and the letter said again.
     also = re.fullmatch(
         rf"(.*\S)\s*[,;(]\s*(?:i\.e\.,?|that\s+is,?|namely|so|thus|hence|therefore)\s+(?:{_NAMED}\s+)?\(?([{letters}])\)*",
         text,
@@ -263,6 +266,7 @@ def _letter_last(text: str, options: dict[str, str | None]) -> str | None:
     )
     if also and (option := options[also[2]]) is not None and _plain(also[1]) == _plain(option):
         return also[2]
+    # A letter that ends the sentence, unless it is denied, one of several, or behind another option's text.
     match = re.search(
         rf"(?:\(\s*(?:{_NAMED}\s+)?([{letters}])\s*\)|\b(?:{_NAMED}|is|be|with)\s+\(?([{letters}])\)?)\s*\.?$",
         text,
