@@ -12,7 +12,7 @@ def mix(policy: torch.Tensor, expert: torch.Tensor, *, limits: torch.Tensor) -> 
     limits: entropies in nats from which the expert speaks alone, above 0, [n]; infinite: the policy alone.
 
     >>> one, other = torch.tensor([[0.5, 0.5]]).log(), torch.tensor([[0.25, 0.75]]).log()
-    >>> logs, weight = mix(one, other, 2 * torch.tensor([2.0]).log())
+    >>> logs, weight = mix(one, other, limits=2 * torch.tensor([2.0]).log())
     >>> logs.exp().tolist(), weight.tolist()
     ([[0.375, 0.625]], [0.5])
     """
