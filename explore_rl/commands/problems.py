@@ -204,7 +204,8 @@ def _part(text: str | None) -> tuple[float, float] | None:
     try:
         low, high = (float(bound) for bound in text.split(":"))
     except ValueError:
-        low, high = 1.0, 0.0
+        low = 1.0
+        high = 0.0
     if not 0 <= low < high <= 1:
         raise InputError(f"--part {text}: expected two shares such as 0:0.9")
     return low, high
@@ -317,7 +318,8 @@ def _tokenizer(args: argparse.Namespace) -> tuple[Any, Any]:
 def _report_fit(
     args: argparse.Namespace, tokenizer: Any, *, template: Template, model_config: Any, summary: Summary
 ) -> None:
-    end, digest = template.end_token(tokenizer), template_hash(template, tokenizer)
+    end = template.end_token(tokenizer)
+    digest = template_hash(template, tokenizer)
     print(f"  {'template':10} {template.name}, hash {digest}; completions end with {end!r}")
     for line in check(tokenizer, template, model_config=model_config, max_prompt_tokens=max(summary.lengths)):
         print(f"  note: {line}")

@@ -35,7 +35,8 @@ def between(base: Path, tuned: Path, *, share: float, asked: list[Problem], temp
     temperature: what it is taken at.
     """
     (model, tokenizer), (other, _) = load_model(base), load_model(tuned)
-    ours, theirs = model.state_dict(), other.state_dict()
+    ours = model.state_dict()
+    theirs = other.state_dict()
     if {name: value.shape for name, value in ours.items()} != {name: value.shape for name, value in theirs.items()}:
         raise InputError(f"{tuned}: its weights are not those of {base} by name and shape, so nothing lies between")
     for name, value in ours.items():

@@ -70,7 +70,8 @@ class _ChunkedReadouts(torch.autograd.Function):
                 outputs[i][rows] = values
             tick()
         ctx.save_for_backward(hidden, weight, targets, *outputs)
-        ctx.readouts, ctx.tick = readouts, tick
+        ctx.readouts = readouts
+        ctx.tick = tick
         ctx.set_materialize_grads(False)  # what is only looked at costs nothing in the backward pass
         return tuple(outputs)
 

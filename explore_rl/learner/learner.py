@@ -131,7 +131,8 @@ class Learner:
         """The same ranks with the models of config.model.path and new optimizers, as if they had just started."""
         if config.learner.ranks != len(self.actors):
             raise ValueError(f"reset to learner.ranks={config.learner.ranks}, but {len(self.actors)} ranks are running")
-        self.config, self.needs = config, needs
+        self.config = config
+        self.needs = needs
         answers = self._all(
             "reset",
             [(config, needs)] * len(self.actors),

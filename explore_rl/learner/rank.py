@@ -109,7 +109,8 @@ class LearnerRank:
         if device.computes_on_cpu(config, self.kind):
             torch.set_num_threads(config.learner.threads)
         checkpoints.seed_everything(config.seed, self.index)
-        self.config, self.needs = config, needs
+        self.config = config
+        self.needs = needs
         self.base_refreshed = False
         if needs.policy:
             self._train("policy", self._load(heads=needs.heads), peak=config.learner.learning_rate)

@@ -19,6 +19,7 @@ def explained_variance(values: np.ndarray, returns: np.ndarray) -> float:
     >>> explained_variance(np.array([0.1, 0.9]), np.array([1.0, 1.0]))
     nan
     """
-    values, returns = values.astype(np.float64), returns.astype(np.float64)
+    values = values.astype(np.float64)
+    returns = returns.astype(np.float64)
     spread = float(returns.var())
     return 1 - float((returns - values).var()) / spread if spread > 0 else math.nan

@@ -83,12 +83,15 @@ def _from_scheme(scheme: str, spec: str, *, format: str | None) -> Iterator[Prob
 def _from_files(path: str | Path, format: str | None, *, options: Options, duplicates: str) -> Iterator[Problem]:
     seen: dict[str, str] = {}  # id -> where it first stood
     verifiers: set[str] = set()
-    adapter, adapter_path, unanswered = None, None, 0
+    adapter = None
+    adapter_path = None
+    unanswered = 0
     if options.verifier is not None:
         _check_verifier(options.verifier, "verifier=")
     for row in _rows(path):
         if adapter is None or adapter_path != row.path:
-            adapter, adapter_path = adapter_for(row, format), row.path
+            adapter = adapter_for(row, format)
+            adapter_path = row.path
         problem = with_options(adapter.convert(row, options))
         if problem.verifier not in verifiers:
             _check_verifier(problem.verifier, f"{row.place}: key 'verifier'")

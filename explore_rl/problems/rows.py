@@ -97,7 +97,8 @@ def read_rows(path: str | Path) -> Iterator[Row]:
     InputError."""
     asked = Path(path)
     try:
-        is_folder, is_there = asked.is_dir(), asked.exists()
+        is_folder = asked.is_dir()
+        is_there = asked.exists()
     except (OSError, ValueError) as error:  # too long, or with a NUL in it
         raise InputError(f"{str(path)[:200]!r}: not a usable path: {error}") from None
     if is_folder and ((asked / "dataset_dict.json").exists() or (asked / "state.json").exists()):

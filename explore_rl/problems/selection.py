@@ -39,7 +39,8 @@ def split(problems: Iterable[Problem], shares: Mapping[str, float], *, seed: int
 
 def part_of(problem: Problem, shares: Mapping[str, float], *, seed: int = 0) -> str | None:
     """The part a problem belongs to (None: to none). For files that are streamed."""
-    where, end = place(problem, seed, purpose="split"), 0.0
+    where = place(problem, seed, purpose="split")
+    end = 0.0
     for name, share in shares.items():
         end += share
         if where < end:

@@ -106,7 +106,8 @@ def verify_traces(
 
     problems = list(problems)
     verdicts = iter(verify([Item(problem, trace.text) for problem in problems for trace in problem.traces]))
-    report, kept = TraceReport(), []
+    report = TraceReport()
+    kept = []
     for problem in problems:
         right = []
         for index, trace in enumerate(problem.traces):

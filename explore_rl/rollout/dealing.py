@@ -38,7 +38,8 @@ class EndedTexts:
                 self.asked[place] = handle.texts.remote(self.draw, self.told[place])
 
     def _take(self, place: int, share: list[int]) -> None:
-        answer, self.asked[place] = self.asked[place], None
+        answer = self.asked[place]
+        self.asked[place] = None
         try:
             ended: list[EndedText] = ray.get(answer, timeout=0)
         except RayActorError:  # whoever waits for the draw finds it dead

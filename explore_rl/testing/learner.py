@@ -74,7 +74,8 @@ class TableLearner:
 
     def reset(self, config: Config, needs: LearnerNeeds = POLICY_ALONE) -> None:
         """The initial table with a new optimizer, as if the learner had just started."""
-        self.config, self.needs = config, needs
+        self.config = config
+        self.needs = needs
         self.policy = self.start.copy()
         self.base = self.start.copy() if needs.base else None
         self.base_refreshed = False

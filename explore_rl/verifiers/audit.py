@@ -122,11 +122,13 @@ def _shares(sizes: dict[str, int], count: int) -> dict[str, int]:
 def strata_of(rows: Iterable[dict[str, Any]], place: str) -> list[Stratum]:
     """The strata of a judged sheet. Raises InputError for a row that is not judged, naming it."""
     sizes: dict[str, int] = {}
-    judged, wrong = Counter(), Counter()
+    judged = Counter()
+    wrong = Counter()
     rows = list(rows)
     open_rows = [number for number, row in enumerate(rows, start=1) if row.get("judged_correct") is None]
     for number, row in enumerate(rows, start=1):
-        name, verdict = row.get("stratum"), row.get("judged_correct")
+        name = row.get("stratum")
+        verdict = row.get("judged_correct")
         if name not in ORDER or not isinstance(row.get("stratum_size"), int):
             raise InputError(f"{place}:{number}: no row of an audit sheet; expected what `verify --audit` wrote")
         if verdict is None:
@@ -194,9 +196,11 @@ def more_needed(strata: list[Stratum], target: float, *, level: float = 0.95) ->
     """How many more judgements would bring the bound of P(accepted | wrong) to the target, if they came out as those
     before; None if none would."""
     total = sum(stratum.judged for stratum in strata)
-    low, high = 1.0, 2.0
+    low = 1.0
+    high = 2.0
     while rates(_scaled(strata, high), level).accepted_if_wrong.high > target:
-        low, high = high, high * 2
+        low = high
+        high = high * 2
         if all(s.judged * high > s.size for s in strata) or high > 1e6:
             break
     if rates(_scaled(strata, high), level).accepted_if_wrong.high > target:
@@ -225,7 +229,8 @@ def effective(rate: Rate, level: float = 0.95, *, most: int = 10**6) -> tuple[in
     >>> effective(Rate(0.0, 0.0, 0.3085))
     (0, 10)
     """
-    low, high = 1, most
+    low = 1
+    high = most
     while low < high:
         n = (low + high + 1) // 2
         if clopper_pearson(math.ceil(rate.rate * n - 1e-9), n, level=level)[1] >= rate.high - 5e-5:

@@ -89,7 +89,8 @@ def _problem_id(row: Any) -> str:
 
 
 def _verdict(row: Any) -> str:
-    verdict, correct = row.values.get("verdict"), row.values.get("correct")
+    verdict = row.values.get("verdict")
+    correct = row.values.get("correct")
     if isinstance(verdict, str):
         return verdict
     if isinstance(correct, bool):
@@ -104,7 +105,8 @@ def report(sheet: str, verifier: str | None, *, out: Path, level: float = 0.95) 
     rows = [_opened(row.values) for row in read_rows(sheet)]
     strata = audit.strata_of(rows, sheet)
     found = audit.rates(strata, level)
-    accepted, rejected = found.accepted_if_wrong, found.rejected_if_right
+    accepted = found.accepted_if_wrong
+    rejected = found.rejected_if_right
     names = sorted({str(row.get("verifier")) for row in rows})
     draws = rows[0].get("draws_per_problem") or 1
     for s in strata:

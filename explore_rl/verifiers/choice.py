@@ -204,7 +204,8 @@ def _letter_first(text: str, options: dict[str, str | None]) -> str | None:
     )
     if match is None or match[1].upper() not in options:
         return None
-    letter, rest = match[1].upper(), match["rest"]
+    letter = match[1].upper()
+    rest = match["rest"]
     option = options[letter]
     if option is not None and _begins(rest, option):
         return letter
@@ -274,7 +275,8 @@ def _letter_last(text: str, options: dict[str, str | None]) -> str | None:
     )
     if match is None or not (match[1] or match[2]).isupper() or _NOT.search(text[: match.end()]):
         return None
-    letter, before = (match[1] or match[2]), text[: match.start()]
+    letter = match[1] or match[2]
+    before = text[: match.start()]
     if re.search(rf"\b[{letters}]\W{{0,3}}\s*(?:or|and|/|&|,)\s*$|\bor\b", before):
         return None
     if any(_begins(before, other) for name, other in options.items() if name != letter and other is not None):
@@ -322,10 +324,12 @@ def _stated(text: str, options: dict[str, str | None]) -> str | None:
         rf"^(?i:\s*(?:it\s+is\s+)?(?:option|choice))\s*{letter}[\s*)\].]*$",
         rf"^{letter}[\s*)\].]*$",
     ]
-    mentions, stated = set(), set()
+    mentions = set()
+    stated = set()
     start = 0
     for end, behind in [match.span() for match in _CLAUSES.finditer(last)] + [(len(last), len(last))]:
-        clause, led = last[start:end], start
+        clause = last[start:end]
+        led = start
         start = behind
         if _NOT.search(clause) or last[end : end + 1] == "?":
             continue

@@ -159,7 +159,9 @@ class CodeVerifier:
     # --- input and output ---
 
     def _cases(self, code: str, tests: Cases) -> Verdict:
-        held, failure, end = 0, "", time.monotonic() + self.total_time_s
+        held = 0
+        failure = ""
+        end = time.monotonic() + self.total_time_s
         for number, (given, expected) in enumerate(tests.cases, start=1):
             if time.monotonic() > end:
                 raise Starved(
@@ -237,7 +239,9 @@ def extract_code(completion: str, entry_point: str | None = None) -> tuple[str, 
     ('x = 1\\n', True)
     """
     text = _untagged(settled(completion, code=True))
-    blocks, fence, indent = [], "", ""
+    blocks = []
+    fence = ""
+    indent = ""
     lines = text.splitlines(keepends=True)
     for number, line in enumerate(lines):
         bare = line.strip()

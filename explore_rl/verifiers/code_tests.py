@@ -139,7 +139,9 @@ def _livecodebench(cases: list[dict], problem: Problem) -> Cases:
 
 
 def _apps(answer: dict, problem: Problem) -> Cases:
-    given, expected, name = answer["inputs"], answer["outputs"], answer.get("fn_name")
+    given = answer["inputs"]
+    expected = answer["outputs"]
+    name = answer.get("fn_name")
     if not given or len(given) != len(expected):
         raise InputError(
             f"problem {problem.id!r}: {len(given)} inputs and {len(expected)} outputs; expected as many of both, "

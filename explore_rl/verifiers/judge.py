@@ -170,7 +170,8 @@ class JudgeVerifier:
 
     def _decided(self, scores: list[float]) -> bool:
         """Whether the votes that are missing cannot change a binary verdict."""
-        for_it, missing = sum(scores), self.votes - len(scores)
+        for_it = sum(scores)
+        missing = self.votes - len(scores)
         return self._holds(for_it) == self._holds(for_it + missing)
 
     def _holds(self, for_it: float) -> bool:
@@ -264,7 +265,8 @@ class JudgeVerifier:
             choice = json.loads(data)["choices"][0]
             if self.scale == "probability":
                 return str(probability_of(choice["logprobs"]["content"][0]["top_logprobs"]))
-            content, finish = choice["message"]["content"], choice.get("finish_reason")
+            content = choice["message"]["content"]
+            finish = choice.get("finish_reason")
         except urllib.error.HTTPError as error:
             with error:
                 detail = " ".join(error.read(300).decode(errors="replace").split())

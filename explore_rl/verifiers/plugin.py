@@ -92,11 +92,14 @@ class PluginVerifier:
         return self._verdict(result)
 
     def _verdict(self, result: Any) -> Verdict:
-        said, answer = None, None
+        said = None
+        answer = None
         if isinstance(result, Mapping):
             if "score" not in result:
                 return failed(f"{self.name}: returned a mapping without 'score': {_short(result)}")
-            said, answer, result = result.get("acc"), result.get("pred"), result["score"]
+            said = result.get("acc")
+            answer = result.get("pred")
+            result = result["score"]
         if result is None:
             reason = f"{self.name}: gave None: not applicable"
             return failed(reason) if self.none == "error" else no_answer(reason)

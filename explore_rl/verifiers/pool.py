@@ -93,7 +93,9 @@ class VerifierPool:
     def verify(self, items: Iterable[Item]) -> Iterator[Verdict]:
         """One verdict an item, in order, as they become known. `items` is read as far ahead as the workers need, not
         further."""
-        call, window, source = Call(), deque(), iter(items)
+        call = Call()
+        window = deque()
+        source = iter(items)
         take = (
             CHUNK_MAX if hasattr(items, "__len__") else 1
         )  # a generator may be slow, so it is asked for one item at a time
@@ -248,7 +250,8 @@ class VerifierPool:
                     worker.finished += len(content[0])
                     worker.slow = False
                 elif kind == "ready":
-                    worker.ready, self._failed_starts = True, 0
+                    worker.ready = True
+                    self._failed_starts = 0
                     worker.base_size = resident_mb(worker.process.pid)
                 elif kind == "broken":
                     self._broken = f"a verifier worker could not be set up: {content[0]}"

@@ -212,7 +212,8 @@ class Program:
         self._end()
 
     def _setup(self) -> dict:
-        held_by, limits = self.held_by, self.limits
+        held_by = self.held_by
+        limits = self.limits
         code = seccomp_filter(limits.processes, held_by.namespaces) if held_by.seccomp else b""
         return {
             "parent": os.getpid(),
@@ -257,7 +258,8 @@ class Program:
         if type(reply.get("not_plain")) is str:
             raise NotPlainResult(reply["not_plain"][:200])
         try:
-            value, changed = unpack(reply["value"]), {int(k): unpack(v) for k, v in reply["changed"].items()}
+            value = unpack(reply["value"])
+            changed = {int(k): unpack(v) for k, v in reply["changed"].items()}
         except (KeyError, ValueError, AttributeError, RecursionError) as error:
             raise self._broken() from error
         for index, now in changed.items():

@@ -213,7 +213,8 @@ def serve(text: str, prelude: str, *, read_fd: int, write_fd: int) -> int:
 
 
 def answer(names: dict, call: dict) -> dict:
-    args, kwargs = wire.unpack(call["args"]), {name: wire.unpack(value) for name, value in call["kwargs"].items()}
+    args = wire.unpack(call["args"])
+    kwargs = {name: wire.unpack(value) for name, value in call["kwargs"].items()}
     before = call["args"]["tuple"]
     try:
         result = find(names, call["name"])(*args, **kwargs)

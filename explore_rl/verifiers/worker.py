@@ -121,7 +121,10 @@ def serve(connection: Connection, mark: Mark) -> None:
     global _BASE_SIZE
     setup: Setup = connection.recv()
     die_with_parent(setup.parent)
-    verifiers, verdicts, flushed, in_force = {}, [], time.monotonic(), None
+    verifiers = {}
+    verdicts = []
+    flushed = time.monotonic()
+    in_force = None
 
     def flush() -> None:
         nonlocal flushed

@@ -69,4 +69,5 @@ class AdaptiveEntropy(Strategy):
         return {"coefficient": self.coefficient, "moved_in": self.moved_in}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        self.coefficient, self.moved_in = state["coefficient"], state["moved_in"]
+        self.coefficient = state["coefficient"]
+        self.moved_in = state["moved_in"]

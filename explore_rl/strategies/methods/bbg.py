@@ -39,7 +39,8 @@ class Bbg(Factor):
 
     def factors(self, samples: list[Sample], context: StepContext) -> np.ndarray:
         counts = counted(samples)
-        n, m = int(counts.sum()), int(right(samples)[counts].sum())
+        n = int(counts.sum())
+        m = int(right(samples)[counts].sum())
         return np.full(len(samples), gate(n, m, k=self.k, tau=self.tau) if m else 1.0)
 
     def advantage(self, groups: list[Group], context: StepContext) -> None:

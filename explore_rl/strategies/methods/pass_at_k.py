@@ -51,8 +51,10 @@ class PassAtK(InPlace):
             )
 
     def of_group(self, samples: list[Sample]) -> np.ndarray:
-        is_right, counts = right(samples), counted(samples)
-        n, c = int(counts.sum()), int((is_right & counts).sum())
+        is_right = right(samples)
+        counts = counted(samples)
+        n = int(counts.sum())
+        c = int((is_right & counts).sum())
         of_right, of_wrong = advantages(n, c, k=min(self.k, n))
         return np.where(is_right, of_right, of_wrong)
 

@@ -75,7 +75,8 @@ class Srft(Injection):
         every = [sample for group in groups for sample in group.samples]
         traces = [sample for sample in every if self.is_ours(sample)]
         drawn = [sample for sample in every if sample.rollout.drawn and "entropy" in sample.columns]
-        of_traces, of_drawn = mean_entropy(traces), mean_entropy(drawn)
+        of_traces = mean_entropy(traces)
+        of_drawn = mean_entropy(drawn)
         for sample in traces:
             weights = {self.term_name("srft_likelihood"): self.imitation * np.exp(-of_traces)}
             sample.terms = {**sample.terms, **weights}
