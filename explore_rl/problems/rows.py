@@ -26,8 +26,14 @@ BATCH_ROWS = 256  # rows of a Parquet or Arrow file that are turned to Python ob
 
 @dataclass(frozen=True)
 class Row:
-    """One record of a file. name: the file's path below what was asked for, without suffix; number: 1-based line (or
-    row) in it."""
+    """One record of a file.
+
+    path: of the file.
+    name: the file's path below what was asked for, without suffix.
+    number: of the line (or row) in it, from 1.
+    unit: what `number` counts.
+    values: the record.
+    """
 
     path: str
     name: str

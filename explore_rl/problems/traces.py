@@ -74,8 +74,12 @@ class BadTrace:
 
 @dataclass
 class TraceReport:
-    """checked, correct: numbers of traces. bad: those that are not correct, left out or not. bare: problems left
-    without any."""
+    """What a check of the traces found.
+
+    checked, correct: numbers of traces.
+    bad: those that are not correct, left out or not.
+    bare: ids of problems left without any.
+    """
 
     checked: int = 0
     correct: int = 0

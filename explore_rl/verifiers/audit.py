@@ -41,8 +41,13 @@ ORDER = (ACCEPTED_FEW, ACCEPTED, WRONG_FEW, WRONG, UNREAD)
 
 @dataclass(frozen=True)
 class Stratum:
-    """size: verdicts of this kind; judged: how many a person looked at; wrong: how many of these answers are wrong,
-    says the person."""
+    """Verdicts of one kind, and what a person says of some of them.
+
+    accepted: whether the verdicts are CORRECT.
+    size: how many there are.
+    judged: how many a person looked at.
+    wrong: how many of the answers looked at are wrong, says the person.
+    """
 
     name: str
     accepted: bool

@@ -20,8 +20,10 @@ from explore_rl.types import Problem
 class Asserts:
     """Unit tests: Python source with asserts on functions of the program, or with `check(candidate)`.
 
-    setup: run before them. stub: the beginning of a program that the completion continues or repeats (HumanEval's
-    prompt).
+    source: the tests.
+    entry_point: the function that `check` is given.
+    setup: runs before them.
+    stub: the beginning of a program that the completion continues or repeats (HumanEval's prompt).
     """
 
     source: str

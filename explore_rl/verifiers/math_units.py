@@ -70,8 +70,7 @@ _BEFORE = {"square": 2, "sq": 2, "cubic": 3, "cu": 3}
 
 @dataclass(frozen=True)
 class Unit:
-    """dimensions: name -> power, sorted. size: in base units. factor: of the magnitudes. words: all others. degrees: of
-    temperature or angle."""
+    """dimensions: name -> power, sorted. size: in base units. factor: of the magnitudes. words: all others."""
 
     dimensions: tuple[tuple[str, int], ...] = ()
     size: Fraction = Fraction(1)

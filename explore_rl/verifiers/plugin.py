@@ -35,12 +35,15 @@ ANSWERS = (
 
 
 class PluginVerifier:
-    """target: the function. form: "trl" or "verl"; None: told from the names of its parameters. arguments: further
-    keyword arguments.
+    """A function of the user's own, or of another trainer, as a verifier.
 
-    low, high: the range of the function's scores, mapped to [0, 1] (DAPO's gives -1 and 1). correct_from: the score, so
-    mapped, from which an answer is CORRECT, unless a verl function says so itself ("acc"). none: what a TRL function's
-    None (not applicable) means: "error", which leaves the sample out of its group, or "no_answer".
+    target: the function.
+    form: "trl" or "verl"; None: told from the names of its parameters.
+    arguments: further keyword arguments.
+    low, high: the range of the function's scores, mapped to [0, 1] (DAPO's gives -1 and 1).
+    correct_from: the score, so mapped, from which an answer is CORRECT, unless a verl function says so itself ("acc").
+    none: what a TRL function's None (not applicable) means: "error", which leaves the sample out of its group, or
+        "no_answer".
     """
 
     def __init__(

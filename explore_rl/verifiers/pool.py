@@ -46,11 +46,13 @@ class VerifierPoolError(RuntimeError):
 
 
 class VerifierPool:
-    """options: verifier name -> its options (as `make_verifier` takes them; checked here). workers: processes, None for
-    one a core.
+    """Processes that verify. The limits are for one item, where its verifier has no `limits` of its own.
 
-    time_limit_s (wall clock), cpu_limit_s (processor seconds, None: no limit besides the wall clock) and
-    memory_limit_mb (growth of the process) are for one item, where its verifier has no `limits` of its own.
+    options: verifier name -> its options (as `make_verifier` takes them; checked here).
+    workers: processes; None: one a core.
+    time_limit_s: wall clock.
+    memory_limit_mb: by how much the process may grow.
+    cpu_limit_s: processor seconds; None: no limit besides the wall clock.
 
     Workers start with the first call and end with `close` (or the `with` block, or this process). Verdicts come in the
     order of the items. Safe to use from several threads at once. Raises InputError for unknown verifiers and options,

@@ -67,9 +67,11 @@ class Mark:
 
 @dataclass(frozen=True)
 class Setup:
-    """options: verifier name -> its options. preload: names to make at once. limits: what one item may use where its
-    verifier does not say.
+    """What a worker is told before its first item.
 
+    options: verifier name -> its options.
+    preload: names to make at once.
+    limits: what one item may use where its verifier does not say.
     parent: process id of the one who sends this.
     """
 

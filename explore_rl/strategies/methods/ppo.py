@@ -112,7 +112,11 @@ class Ppo(Strategy):
 
 
 def gae(reward: float, values: np.ndarray, *, gamma: float, gae_lambda: float) -> np.ndarray:
-    """A_t of one completion (arXiv 1506.02438, eq. 16), [T]. reward: at its last token. values: before each token, [T].
+    """A_t of one completion (arXiv 1506.02438, eq. 16), [T].
+
+    reward: at its last token.
+    values: before each token, [T].
+    gamma, gae_lambda: the paper's discount and lambda.
 
     With gamma = .9 and lambda = .5 by hand: the deltas are .9 x .4 - .2 = .16 and 1 - .4 = .6; A_1 = .16 + .45 x .6.
 
