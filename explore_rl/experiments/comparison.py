@@ -42,7 +42,7 @@ class Comparison:
     samples: completions a problem.
     problems: the problems to sample; None: the first `SAMPLED` of the recipe's exact audit problems or, outside the
         laboratory, of its held-out problems.
-    replicates: of the audits' bootstrap; None: the audit's own default.
+    replicates: how many the audits' bootstrap draws; None: the audit's own default.
     """
 
     SAMPLED = 100

@@ -27,7 +27,7 @@ class RunModel:
 
     folder: the run's.
     step: after how many steps; None: the final model.
-    config: of the run.
+    config: the run's.
     """
 
     folder: Path

@@ -20,7 +20,7 @@ WRONG = 4  # wrong completions of each model
 def telling(asked: list[Problem], base: exact.ExactAudit, *, tuned: exact.ExactAudit) -> int | None:
     """The place of the problem whose modes have changed most in the logarithm, of those that fit; None if none does.
 
-    base, tuned: of the problems in `asked`.
+    base, tuned: the exact audits of the problems in `asked`.
     """
     eps = 1e-6  # below it nothing is to be seen in a picture
     logs = [np.log(np.maximum(audit.mode_probabilities, eps)) for audit in (base, tuned)]

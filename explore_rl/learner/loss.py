@@ -36,10 +36,10 @@ def readouts_of(terms: Iterable[LossTerm], first: Readout) -> tuple[Readout, ...
 class Outputs:
     """What the forward pass of a micro-batch gave.
 
-    rows: of the micro-batch, in the order of the tokens.
+    rows: the micro-batch's, in the order of the tokens.
     counts: unmasked tokens of each row, which are the ones read.
     first: what every term gets first.
-    values: of each readout, [sum(counts)], row after row; with gradient.
+    values: one array a readout, [sum(counts)], row after row; with gradient.
     read: (a row's number in its part, arrays) of what is read for others than the terms.
     """
 

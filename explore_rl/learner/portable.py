@@ -33,8 +33,8 @@ PART_BYTES = 1 << 30  # of a file: rank 0 holds no more than this of the state a
 def save(trained: dict[str, Any], folder: Path, *, is_first: bool, tick: Callable[[], None]) -> None:
     """Writes the trained models with their optimizers. Called on every rank, since they gather shards together.
 
-    trained: by name, as in `LearnerRank`.
-    folder: of the learner's checkpoint; rank 0 writes into a folder of it.
+    trained: the models by name, as in `LearnerRank`.
+    folder: the learner's checkpoint; rank 0 writes into a folder of it.
     is_first: whether this is rank 0.
     tick: called after every tensor.
     """

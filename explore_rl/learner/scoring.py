@@ -62,10 +62,10 @@ def from_samples(path: Path, problems: list[Problem], *, template: Any, tokenize
     A row's own tokens are taken where it has them. Else its completion is encoded, with the end token if it stopped by
     itself. Raises InputError, also for samples drawn with another template.
 
-    path: of the samples file.
+    path: the samples file's.
     problems: those that its rows name.
     template: the prompt template, which also encodes completions.
-    tokenizer: of the model that scores.
+    tokenizer: that of the model that scores.
     settings: "raw", or "own" for each row's temperature and top_p.
     """
     known = {p.id: p for p in problems}
@@ -175,8 +175,8 @@ class ScoringSettings:
     problems: a file or a spec.
     samples: a samples file; None: the traces of the problems are scored.
     at: "raw", or "own" for each sample's own temperature and top_p.
-    template: of the prompts.
-    dtype: of the model.
+    template: the prompts'.
+    dtype: the model's.
     part: texts that are written at a time.
     """
 

@@ -12,7 +12,7 @@ def explained_variance(values: np.ndarray, returns: np.ndarray) -> float:
 
     NaN where the returns do not vary: there is nothing to explain.
 
-    values, returns: of each token, [N].
+    values, returns: one a token, [N].
 
     >>> explained_variance(np.array([0.25, 0.25, 0.75, 0.75]), np.array([0.0, 0.0, 1.0, 1.0]))
     0.75

@@ -28,9 +28,9 @@ BATCH_ROWS = 256  # rows of a Parquet or Arrow file that are turned to Python ob
 class Row:
     """One record of a file.
 
-    path: of the file.
+    path: the file's.
     name: the file's path below what was asked for, without suffix.
-    number: of the line (or row) in it, from 1.
+    number: which line (or row) of it, from 1.
     unit: what `number` counts.
     values: the record.
     """

@@ -81,8 +81,8 @@ def by_request(
     """The completions by their request's index.
 
     shares: each engine's indices.
-    answers: of each engine, in the order of its share; None where nothing was drawn. Empty for an engine that did not
-        answer.
+    answers: one list an engine, in the order of its share; None where nothing was drawn. Empty for an engine that did
+        not answer.
     """
     rollouts = {}
     for (_, share), drawn in zip(shares, answers, strict=True):

@@ -36,8 +36,8 @@ class Engine:
     """One engine, and what it takes to start it again.
 
     name: in messages.
-    options: of Ray, for its actor.
-    settings: of the actor (`vllm_compat.EngineSettings`).
+    options: what Ray starts its actor with.
+    settings: what the actor starts with (`vllm_compat.EngineSettings`).
     handle: the actor.
     pid, node: where its process runs.
     context: tokens that a sequence may have, prompt included.
@@ -68,7 +68,7 @@ class Engines:
 
     Raises InputError, and ActorFault if an engine does not start within devices.start_timeout_s.
 
-    config: of the run.
+    config: the run's.
     layout: where the engines go.
     needs_base: also start engines with the frozen weights of the checkpoint.
     model_path: instead of config.model.path.

@@ -94,7 +94,7 @@ def _row(params: SamplingParams, prompt: list[int] | None, drawn: list[int]) -> 
 class Expert:
     """An engine that says what it would write next.
 
-    config: of the engine that asks.
+    config: that of the engine that asks.
     """
 
     def __init__(self, config: VllmConfig):

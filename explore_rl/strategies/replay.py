@@ -20,9 +20,9 @@ REPLAY = "replay"  # the source of a replay
 class Kept:
     """A success.
 
-    tokens, text: of the completion.
-    logprobs: of its tokens under the policy that drew it, at the training temperature; 0 where it was not read.
-    answer, mode, score: of its verdict.
+    tokens, text: the completion.
+    logprobs: its tokens', under the policy that drew it, at the training temperature; 0 where it was not read.
+    answer, mode, score: its verdict's.
     """
 
     tokens: list[int]

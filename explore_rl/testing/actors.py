@@ -21,7 +21,7 @@ class TableActors(Actors):
     start: the base policy.
     base_engine: also draw from the base, as `Needs` asks for.
     models: what the learner holds besides the policy.
-    verifiers: by the name that problems use, besides the built-in ones.
+    verifiers: named as problems name them, besides the built-in ones.
     """
 
     def __init__(

@@ -50,7 +50,7 @@ from explore_rl.types import Row
 class Update:
     """An optimizer step, as a test may look at it.
 
-    gradient: by the policy's table, before clipping; zeros where none could be made.
+    gradient: the loss's, by the policy's table, before clipping; zeros where none could be made.
     """
 
     rows: list[Row]

@@ -23,7 +23,7 @@ class EvaluationSet:
     name: its figures are NAME/pass@1 and so on.
     problems: all of them.
     n: draws a problem.
-    temperature, top_p, max_new_tokens: of the draws.
+    temperature, top_p, max_new_tokens: how it is drawn.
     every: steps between evaluations.
     verifier: in place of the problems' own; None: theirs.
     """

@@ -27,7 +27,7 @@ class Serving:
 
     parity: holds the engines to the learner after every transfer.
     learning: tells whether the learner's weights are changing meanwhile.
-    version: of the weights that the engines hold.
+    version: which weights the engines hold.
     """
 
     def __init__(self, actors: Actors, parity: Parity, *, learning: Learning):
@@ -37,7 +37,7 @@ class Serving:
     def send(self, step: int, clock: StageClock) -> dict[str, float]:
         """The learner's present weights to the engines, held against it afterwards. Returns figures of both.
 
-        step, clock: of the step that ends with it.
+        step, clock: those of the step that ends with it.
         """
         with clock("parity"):
             self.parity.expect()
@@ -120,7 +120,7 @@ class Checks:
     """Verification beside a draw.
 
     groups: that the requests name by their place.
-    requests: of the draw.
+    requests: what is drawn.
     verifiers: the pool.
     """
 
@@ -142,7 +142,7 @@ class Checks:
     def verdicts(self, rollouts: list[Rollout]) -> list[Verdict]:
         """The verdicts of what the draw gave in the end; what was not told of, or came out otherwise, is verified now.
 
-        rollouts: of the requests, in order.
+        rollouts: one a request, in order.
         """
         left = [
             EndedText(i, rollout.text, rollout.finish_reason)

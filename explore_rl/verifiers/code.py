@@ -57,7 +57,7 @@ class CodeVerifier:
     with what there is.
     prelude: what runs before a program: "auto" (LiveCodeBench's star imports for cases of input and output, nothing for
     unit tests), "none", or source of your own.
-    recursion_limit: of Python; None: 50,000 for cases, Python's own for unit tests.
+    recursion_limit: Python's; None: 50,000 for cases, Python's own for unit tests.
     """
 
     time_limit_s: float = 10.0

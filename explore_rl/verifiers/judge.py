@@ -85,15 +85,15 @@ class JudgeVerifier:
     rule: over the votes, "any", "majority" (more than half; soft: the mean) or "all".
     threshold: the soft score from which a verdict is CORRECT.
     temperature: 0 gives equal votes, so more than one vote needs more.
-    request_limit_s: for one reply.
-    time_limit_s: for the verdict.
+    request_limit_s: how long one reply may take.
+    time_limit_s: how long the verdict may take.
     retries: further attempts a vote.
     backoff_s: before the first of them, doubled each time.
     cache: folder for replies (each file whole or not there), None for no cache.
     instructions: replace the task that the judge is given.
     template: replaces all that the judge reads; {question}, {reference} and {response} stand for what they say.
     api_key_env: the environment variable that holds the key, where one is needed.
-    max_characters: of the student's text; of a longer one the middle is left out.
+    max_characters: how many of the student's text; of a longer one the middle is left out.
 
     A reply that was cut off (finish_reason "length" or "content_filter") says nothing, whatever stands in it.
     """

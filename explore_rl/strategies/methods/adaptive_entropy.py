@@ -30,7 +30,7 @@ class AdaptiveEntropy(Strategy):
 
     target: nats a token; above it the bonus rests.
     initial: the coefficient of the first step.
-    rate: by how much it moves a step; 0 with initial 0: GRPO.
+    rate: how much it moves a step; 0 with initial 0: GRPO.
     """
 
     name = "adaptive_entropy"

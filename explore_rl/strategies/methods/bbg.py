@@ -23,7 +23,7 @@ from explore_rl.types import Group, Sample
 class Bbg(Factor):
     """Gates groups by how much pass@k would gain from them.
 
-    k: of pass@k; 1 leaves every group as it is.
+    k: the k of pass@k; 1 leaves every group as it is.
     tau: a group whose u is below tau (n + 1) learns nothing.
     signed: how hard the failures of a group without success push.
     """

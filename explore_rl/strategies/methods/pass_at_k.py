@@ -30,7 +30,7 @@ class PassAtK(InPlace):
     """Gives each sample the advantage of its sets.
 
     k: completions in a set; at most the group's size.
-    share: of it in an advantage; the rest is what `algorithm.advantage` says. 0: GRPO.
+    share: its part in an advantage; the rest is what `algorithm.advantage` says. 0: GRPO.
     """
 
     name = "pass_at_k"

@@ -36,7 +36,7 @@ class Ppo(Strategy):
     gae_lambda: how far GAE looks past the next value, in [0, 1].
     value_clip: how far a value may move from the one at the start of the step before its loss is clipped; None: free.
     whiten: whether a draw's advantages are brought to mean 0 and deviation 1, over all tokens.
-    share: of the critic's advantage in a token's; the rest is the group's. 0: GRPO, and the critic learns beside it.
+    share: the critic's part in a token's advantage; the rest is the group's. 0: GRPO, and the critic learns beside it.
     critic_warmup: steps in which the critic alone learns.
     """
 

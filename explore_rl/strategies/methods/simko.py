@@ -37,7 +37,7 @@ class SimKO(Strategy):
     k: how many candidates a success lifts, at most 64.
     alpha: share of its gradient that they get.
     penalty: of a failure's likeliest token, times its advantage.
-    quantile: of a completion's entropies, above which a token forks.
+    quantile: a token forks above this quantile of its completion's entropies.
     """
 
     name = "simko"

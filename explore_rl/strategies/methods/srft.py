@@ -29,10 +29,10 @@ from explore_rl.types import Group, Problem, Sample
 class Srft(Injection):
     """Imitates traces and learns from draws at once.
 
-    imitation: of w_S.
-    success: of w_R.
-    gamma: of the shaping.
-    share: of its advantages in those of draws; the rest is the group's. With share 0 and rate 0: GRPO.
+    imitation: w_S's factor.
+    success: w_R's factor.
+    gamma: the shaping's.
+    share: the part of its advantages in those of draws; the rest is the group's. With share 0 and rate 0: GRPO.
     per_group, when, statistics: see `trace_options.Injection`.
     rate, traces, which, regions, leave_out: see `trace_options.FromTraces`.
     """
