@@ -41,7 +41,7 @@ def between(base: Path, tuned: Path, *, share: float, asked: list[Problem], temp
         raise InputError(f"{tuned}: its weights are not those of {base} by name and shape, so nothing lies between")
     for name, value in ours.items():
         value.lerp_(theirs[name], share)  # state_dict holds the parameters themselves
-    audit = audit_of_loaded(model, tokenizer, asked, temperature=temperature)
+    audit = audit_of_loaded(model, tokenizer, asked=asked, temperature=temperature)
     audit.settings |= {"temperature": temperature, "top_p": 1.0, "model": f"{share:g} from {base} to {tuned}"}
     return audit
 

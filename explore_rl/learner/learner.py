@@ -290,8 +290,8 @@ class Learner:
         self._all_in("save_pretrained", folder, doing="save the model")
 
     def close(self) -> None:
-        for (_, actor), process in zip(self.actors, self.processes, strict=True):
-            kill(actor, *process)
+        for (_, actor), (pid, node) in zip(self.actors, self.processes, strict=True):
+            kill(actor, pid, node=node)
         self.actors = []
         self.processes = []
 
