@@ -43,7 +43,7 @@ PLACES = ("choose", "plan", "inject", "reward", "advantage", "keep", "terms", "a
 class Column:
     """What the learner fills in for every sample, from its own forward pass, before `reward`.
 
-    name: of the column in Sample.columns.
+    name: the column's key in Sample.columns.
     model: "policy" (weights at the start of the step), "base" (frozen), or "critic" if `Needs` asks for one.
     readout: what is read of the model; see `explore_rl.objectives.readouts`.
     """
@@ -58,7 +58,7 @@ class Needs:
     """What a strategy needs, read before any actor starts.
 
     base_engine: whether it draws from an engine with the frozen base model.
-    columns: for the learner to fill; one under "base" needs the frozen base.
+    columns: what the learner is to fill; one under "base" needs the frozen base.
     critic: a model with a value head of its own.
     heads: names of heads on the policy.
     """
@@ -94,7 +94,7 @@ class StepContext:
     terms: every loss term of the run by its name.
     free_terms: names of those that pull without an advantage, regularisers left out; see `strategies.signal`.
     metrics: what is put here is logged under the strategy's key.
-    kept: for what one place tells the next; empty at the start of a step.
+    kept: what one place tells the next; empty at the start of a step.
     """
 
     number: int

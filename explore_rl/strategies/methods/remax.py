@@ -23,7 +23,7 @@ GREEDY = "greedy"  # the source of its draws
 class Remax(Strategy):
     """Measures each sample against the greedy completion of its problem.
 
-    share: of the greedy completion in the baseline; the rest is what `algorithm.advantage` says. 1: ReMax; 0: GRPO.
+    share: the greedy completion's part in the baseline; the rest is what `algorithm.advantage` says. 1: ReMax; 0: GRPO.
     """
 
     name = "remax"
