@@ -14,15 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from analysis.audit import audit, plain
+from analysis.audit import audit
 from analysis.counts import Counts
 from analysis.differences import BenchmarkRuns
 from analysis.differing import differing
 from analysis.errors import InputError
+from analysis.json_files import plain
 from analysis.method_verdict import judge_methods
 from analysis.null import exact_null
 from analysis.pair import DEFAULTS, AuditSettings
-from analysis.readings import POOLED, Groups
+from analysis.readings import POOLED, groups_of
 from analysis.records import ModelSamples, Scores
 from analysis.significance import holm
 from analysis.verdict import Rules, judge
@@ -53,7 +54,7 @@ def compare(
         for i, run in enumerate(runs):
             progress(f"{name} run {i}")
             audits[name].append(audit(base, run, redraw=redraw, scores=scores, settings=settings, shared=shared))
-    groups = _groups(base)
+    groups = groups_of(base.benchmarks)
     documents = [one for runs in audits.values() for one in runs]
     lines = [*warnings, *few_runs(methods), *repeated_runs(methods)]
     found = dict.fromkeys([*lines, *(line for one in documents for line in one["warnings"])])
@@ -120,13 +121,6 @@ def repeated_runs(methods: dict[str, list[ModelSamples]]) -> list[str]:
 
 def _counts(run: ModelSamples, index: np.ndarray) -> Counts:
     return Counts(run.n[index], run.correct[index])
-
-
-def _groups(base: ModelSamples) -> Groups:
-    labels = np.array(base.benchmarks)
-    return {name: np.flatnonzero(labels == name) for name in sorted(set(base.benchmarks))} | {
-        POOLED: np.arange(len(labels))
-    }
 
 
 def _run_row(section: dict[str, Any]) -> dict[str, Any]:

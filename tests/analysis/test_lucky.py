@@ -58,7 +58,11 @@ def test_single_lucky_draws_vanish_from_the_table_and_tip_the_verdict():
     assert [row["at_least"] for row in rows] == [1, 2, 3, 5, 10]
     assert [row["verdict"] for row in rows] == ["shrank", "held", "held", "held", "held"]
     tipping = tipping_points(base, tuned, rates=(0.0, 0.0), rules=DEFAULT_RULES)
-    assert 0 < tipping["base"]["rate"] < 0.01 and tipping["base"]["verdict"] != "shrank"
+    rate = tipping["base"]["rate"]
+    assert 0 < rate < 0.01 and tipping["base"]["verdict"] != "shrank"
+    for of, changes in ((rate, True), (0.9 * rate, False)):  # it is the smallest, to a twentieth
+        null = null_above(base, tuned, rates=(of, 0.0), rules=DEFAULT_RULES)
+        assert (judge(null, 200).verdict != "shrank") == changes
 
 
 def test_the_rate_of_a_graded_sample():
@@ -76,6 +80,10 @@ def test_the_rate_of_a_graded_sample():
         ("[1]", "no object"),
         ('{"judged_correct": 5}', "false_accepts is None"),
         ('{"judged_correct": 5, "false_accepts": 9, "judged_wrong": 1, "false_rejects": 0}', "9 of judged_correct = 5"),
+        (
+            '{"judged_correct": 5, "false_accepts": 1, "judged_wrong": 1, "false_rejects": 0, "verifier": 7}',
+            "verifier is 7",
+        ),
         ('{"judged_correct": 0, "false_accepts": 0, "judged_wrong": 1, "false_rejects": 0}', "graded draws"),
     ],
 )
@@ -88,13 +96,18 @@ def test_bad_graded_samples_are_refused(tmp_path, content, said):
 
 def test_the_command_takes_rates_and_refuses_nonsense_in_one_line(tmp_path, capsys):
     graded = tmp_path / "graded.json"
-    graded.write_text(json.dumps({"judged_correct": 400, "false_accepts": 1, "judged_wrong": 100, "false_rejects": 0}))
+    counts = {"judged_correct": 400, "false_accepts": 1, "judged_wrong": 100, "false_rejects": 0}
+    graded.write_text(json.dumps(counts | {"verifier": "math-verify 0.7", "drawn": "at random"}))
     arguments = ["audit", "--base", PAIR + "::base", "--tuned", PAIR + "::simplerl", "--no-report"]
     arguments += ["--replicates", "100", "--k", "1", "--out", str(tmp_path / "out"), "--false-positive-rate"]
     assert main([*arguments, str(graded), "0.001"]) == 0
     document = json.loads((tmp_path / "out" / "audit.json").read_text())
     found = document["benchmarks"]["all"]["lucky_guesses"]
     assert found["rates"]["tuned"] == 0.001 and 0 < found["rates"]["base"] < 0.1 and len(found["at_least"]) == 5
+    said = document["benchmarks"]["all"]["evidence"]
+    assert "1 of 400 graded accepted draws were wrong; verifier math-verify 0.7; drawn at random" in said
+    assert "a problem counts as solved by the tuned model with at least 4 correct draws" in said
+    assert document["settings"]["false_positives"][0]["drawn"] == "at random"
     capsys.readouterr()
     for bad in (["2"], ["nowhere.json"], ["0", "0", "0"]):
         assert main([*arguments, *bad]) == 2
