@@ -58,11 +58,17 @@ def test_single_lucky_draws_vanish_from_the_table_and_tip_the_verdict():
     assert [row["at_least"] for row in rows] == [1, 2, 3, 5, 10]
     assert [row["verdict"] for row in rows] == ["shrank", "held", "held", "held", "held"]
     tipping = tipping_points(base, tuned, rates=(0.0, 0.0), rules=DEFAULT_RULES)
-    rate = tipping["base"]["rate"]
-    assert 0 < rate < 0.01 and tipping["base"]["verdict"] != "shrank"
-    for of, changes in ((rate, True), (0.9 * rate, False)):  # it is the smallest, to a twentieth
-        null = null_above(base, tuned, rates=(of, 0.0), rules=DEFAULT_RULES)
-        assert (judge(null, 200).verdict != "shrank") == changes
+    assert 0 < tipping["base"]["rate"] < 0.01 and tipping["base"]["verdict"] != "shrank"
+
+
+def test_the_tipping_rate_is_the_smallest_that_changes_the_word():
+    base, tuned = (Counts(np.full(200, 128), np.r_[np.full(30, hits), np.full(170, 90)]) for hits in (10, 0))
+    rate = tipping_points(base, tuned, rates=(0.0, 0.0), rules=DEFAULT_RULES)["base"]["rate"]
+    words = [
+        judge(null_above(base, tuned, rates=(tried, 0.0), rules=DEFAULT_RULES), 200).verdict
+        for tried in (0.9 * rate, rate)
+    ]
+    assert words == ["shrank", "inconclusive"] and 0.001 < rate < 0.05
 
 
 def test_the_rate_of_a_graded_sample():
