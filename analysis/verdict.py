@@ -226,7 +226,10 @@ def beyond(judgement: Judgement, rules: Rules = DEFAULT_RULES) -> str:
             parts.append(f"The {name} is beyond {change} of {fold:g} (odds of a correct draw).")
             continue
         first = next(test.fold for test in judgement.folds if test.fold > fold)
-        parts.append(f"The {name} is not beyond {change}: odds changed {first:g}-fold everywhere could explain it.")
+        parts.append(
+            f"The {name} is not beyond {change} by its count: as many could come of odds that changed {first:g}-fold "
+            "everywhere."
+        )
     return " ".join(parts)
 
 

@@ -17,6 +17,7 @@ from analysis.report.training import settings_section, training_section
 from analysis.report.words import cell
 
 COLOURS = 20  # --m0 to --m19
+FEW_METHODS = 8  # with more, one legend is enough for charts side by side
 
 
 def comparison_page(document: dict) -> dict[str, Any]:
@@ -53,6 +54,7 @@ def comparison_page(document: dict) -> dict[str, Any]:
         )
     return {
         "names": {"base": document["base"]["name"], "tuned": ""},
+        "labels": {"base": "base", "tuned": ""},
         "warnings": document.get("warnings") or [],
         "categories": charts.CATEGORIES,
         "glossary": for_page(),
@@ -190,6 +192,7 @@ def support_chart(audits: dict[str, list[dict]], colours: dict[str, str]) -> dic
                 "y": y,
                 "name": name,
                 "mode": "markers",
+                "showlegend": len(audits) <= FEW_METHODS,
                 "marker": {"size": 12, "color": colours[name], "opacity": 0.85},
                 "hovertemplate": f"{name}: %{{x}} lost, %{{y}} gained<extra></extra>",
             }
@@ -204,6 +207,7 @@ def support_chart(audits: dict[str, list[dict]], colours: dict[str, str]) -> dic
             "y": [y],
             "name": "one model drawn twice (mean)",
             "mode": "markers",
+            "showlegend": True,
             "marker": {"size": 12, "symbol": "x", "color": "--neutral"},
             "hovertemplate": "null: %{x:.2f}, %{y:.2f}<extra></extra>",
         }
@@ -225,7 +229,7 @@ def support_chart(audits: dict[str, list[dict]], colours: dict[str, str]) -> dic
     return charts.figure(
         "lost-gained",
         "Lost and gained by each run",
-        caption="One dot a run. Above the line more was gained than lost.",
+        caption="One dot a run, in the colours of the curves. Above the line more was gained than lost.",
         data=data,
         layout=layout,
         width=5,
