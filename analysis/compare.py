@@ -20,7 +20,7 @@ from analysis.differences import BenchmarkRuns
 from analysis.differing import differing
 from analysis.errors import InputError
 from analysis.json_files import plain
-from analysis.method_verdict import judge_methods
+from analysis.method_verdict import Blocks, judge_methods
 from analysis.null import exact_null
 from analysis.pair import DEFAULTS, AuditSettings
 from analysis.readings import POOLED, groups_of
@@ -58,9 +58,9 @@ def compare(
     documents = [one for runs in audits.values() for one in runs]
     lines = [*warnings, *few_runs(methods), *repeated_runs(methods)]
     found = dict.fromkeys([*lines, *(line for one in documents for line in one["warnings"])])
-    blocks = {
-        name: {method: [one["benchmarks"][name] for one in runs] for method, runs in audits.items()} for name in groups
-    }
+    blocks: dict[str, Blocks] = {}
+    for name in groups:
+        blocks[name] = {method: [one["benchmarks"][name] for one in runs] for method, runs in audits.items()}
     words = judge_methods(blocks, pooled=POOLED, rules=settings.rules)
     boards = {name: _board(base, methods, index=index, settings=settings) for name, index in groups.items()}
     pairs = [_between(boards, first=a, second=b) for a, b in combinations(methods, 2)]
@@ -159,7 +159,7 @@ def _board(
     base: ModelSamples, methods: dict[str, list[ModelSamples]], *, index: np.ndarray, settings: AuditSettings
 ) -> BenchmarkRuns:
     runs = {name: [_counts(run, index) for run in runs] for name, runs in methods.items()}
-    return BenchmarkRuns(_counts(base, index), runs, settings)
+    return BenchmarkRuns(_counts(base, index), runs, settings=settings)
 
 
 def _between(boards: dict[str, BenchmarkRuns], *, first: str, second: str) -> dict[str, Any]:

@@ -188,8 +188,8 @@ def _answer_statistics(answers: AnswerCounts | None, by: str, *, problems: int) 
         return None
     problem, count = entropy_of.merged_counts(answers, by)
     return {
-        "": entropy_of.plug_in(problem, count, problems),
-        "_corrected": entropy_of.chao_wang_jost(problem, count, problems),
+        "": entropy_of.plug_in(problem, count, problems=problems),
+        "_corrected": entropy_of.chao_wang_jost(problem, count, problems=problems),
         "_distinct": entropy_of.distinct(problem, problems),
     }
 

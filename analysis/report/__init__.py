@@ -24,9 +24,9 @@ from analysis.tables import audit_tables, write_tables, write_text
 def write(
     document: dict[str, Any],
     base: ModelSamples | None,
+    *,
     tuned: ModelSamples | None,
     out_dir: str | os.PathLike,
-    *,
     with_json: bool = True,
 ) -> list[Path]:
     """Writes audit.json, report.html, tables/ and figures/ of an audit document into `out_dir`, and returns their

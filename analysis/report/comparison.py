@@ -82,18 +82,22 @@ def sampled_sections(document: dict, benchmark: str, *, colours: dict[str, str])
         "The audit of each run alone: its word is about this checkpoint, and is not corrected for how many runs are "
         "read here. S counts problems that only the base solved, E those that only the run solved."
     )
-    out.append(section("verdicts", "Runs, each alone", lead, [verdict_table(document, audits, benchmark=benchmark)]))
+    out.append(
+        section("verdicts", "Runs, each alone", lead=lead, parts=[verdict_table(document, audits, benchmark=benchmark)])
+    )
     lead = "Curves are means over the runs of a method; their shade is the range of its runs, not an interval."
     out.append(
         section(
             "curves",
             "What the samples show",
-            lead,
-            [curves_chart(document, audits, colours=colours), support_chart(audits, colours)],
+            lead=lead,
+            parts=[curves_chart(document, audits, colours=colours), support_chart(audits, colours)],
         )
     )
     if document["pairs"]:
-        out.append(section("pairs", "Methods against each other", PAIRS_LEAD, [pairs_table(document, benchmark)]))
+        out.append(
+            section("pairs", "Methods against each other", lead=PAIRS_LEAD, parts=[pairs_table(document, benchmark)])
+        )
     return out
 
 

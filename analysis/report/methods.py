@@ -64,9 +64,11 @@ def method_sections(document: dict, benchmark: str) -> list[dict]:
         "mean pass@k; their intervals are over problems and runs."
     )
     parts = [forest(document, benchmark), word_table(document, benchmark), reasons(document, benchmark)]
-    out = [section("methods", "Methods", lead, parts)]
+    out = [section("methods", "Methods", lead=lead, parts=parts)]
     if table := spread_table(document, benchmark):
-        out.append(section("between-runs", "How much runs differ", spread_lead(document, benchmark), [table]))
+        out.append(
+            section("between-runs", "How much runs differ", lead=spread_lead(document, benchmark), parts=[table])
+        )
     return out
 
 

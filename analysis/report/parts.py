@@ -40,8 +40,8 @@ def sections(
             section(
                 "verdicts",
                 "By benchmark",
-                "p-values are after Holm over the benchmarks; the pooled problems are a question of their own.",
-                [verdicts_table(by)],
+                lead="p-values are after Holm over the benchmarks; the pooled problems are a question of their own.",
+                parts=[verdicts_table(by)],
             )
         )
     # curves over k, and where they cross
@@ -62,16 +62,16 @@ def sections(
         section(
             "curves",
             "How many problems within k samples",
-            lead,
-            [*parts, curves.tokens(block, names), pass_table(block, names)],
+            lead=lead,
+            parts=[*parts, curves.tokens(block, names), pass_table(block, names)],
         )
     )
     out.append(
         section(
             "support",
             "Support",
-            support_lead(block),
-            [
+            lead=support_lead(block),
+            parts=[
                 solved_table(block),
                 charts.null(block),
                 support_table(block),
@@ -89,42 +89,45 @@ def sections(
         charts.ladder(certified) if certified else None,
     ]
     out.append(
-        section("per-problem", "Problem by problem, and what can be certified", certified_lead(certified), parts)
+        section(
+            "per-problem", "Problem by problem, and what can be certified", lead=certified_lead(certified), parts=parts
+        )
     )
-    out.append(section("answers", *unit_parts(block)))
+    title, lead, parts = unit_parts(block)
+    out.append(section("answers", title, lead=lead, parts=parts))
     out.append(
         section(
             "entropy",
             "Entropy and perplexity",
-            None,
-            [*entropy_parts(block, names), *perplexity_parts(block, names, authors=authors)],
+            lead=None,
+            parts=[*entropy_parts(block, names), *perplexity_parts(block, names, authors=authors)],
         )
     )
     out.append(
         section(
             "metrics",
             "Relatives of pass@k",
-            f"Means over problems with {level} intervals (Bayes@N holds the problems fixed).",
-            [metrics_part(block, names)],
+            lead=f"Means over problems with {level} intervals (Bayes@N holds the problems fixed).",
+            parts=[metrics_part(block, names)],
         )
     )
-    out.append(section("measures", "Further measures", None, measures(block)))
+    out.append(section("measures", "Further measures", lead=None, parts=measures(block)))
     # what to do with it
     if advice := block.get("advice"):
         out.append(
             section(
                 "use",
                 "If you have K samples to spend",
-                None,
-                [curves.mixing(advice, names), advice_table(advice, names)],
+                lead=None,
+                parts=[curves.mixing(advice, names), advice_table(advice, names)],
             )
         )
     if halves := block.get("split_halves"):
-        out.append(section("selection", "What selection is worth", halves_words(halves), []))
+        out.append(section("selection", "What selection is worth", lead=halves_words(halves), parts=[]))
     return [s for s in out if s and (s["parts"] or (s["id"] == "selection"))]
 
 
-def section(id: str, title: str, lead: str | None, parts: list) -> dict[str, Any]:
+def section(id: str, title: str, *, lead: str | None, parts: list) -> dict[str, Any]:
     return {"id": id, "title": title, "lead": lead, "parts": [part for part in parts if part]}
 
 

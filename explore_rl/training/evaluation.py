@@ -157,7 +157,7 @@ def _passes(drawn: np.ndarray, correct: np.ndarray, n: int) -> dict[str, float]:
     for k in (2**i for i in range(n.bit_length())):
         enough = drawn >= k
         if enough.any():
-            passes[f"pass@{k}"] = float(np.mean(pass_at_k(drawn[enough], correct[enough], k)))
+            passes[f"pass@{k}"] = float(np.mean(pass_at_k(drawn[enough], correct[enough], k=k)))
     return passes
 
 

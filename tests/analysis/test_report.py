@@ -122,7 +122,7 @@ def test_figures_are_of_paper_size(report):
 def test_counts_alone_make_a_report_and_nothing_half_written_stays(tmp_path):
     base, tuned, warnings = align(*(load([f"{EXAMPLE}::{side}"]) for side in ("base", "simplerl")))
     document = audit(base, tuned, settings=SETTINGS, warnings=warnings)
-    written = write(document, base, tuned, tmp_path)
+    written = write(document, base, tuned=tuned, out_dir=tmp_path)
     page = (tmp_path / "report.html").read_text()
     data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)[1])
     assert data["problems"][0]["id"] == "242" and data["problems"][0]["flip"]  # 0 to 126 of 128: to be read first
@@ -140,7 +140,7 @@ def test_extreme_inputs_still_make_a_report(tmp_path, rates):
         write_samples(tmp_path / f"{name}.parquet", rows(name, p, seed, ("one",)))
         sides.append(load([str(tmp_path / f"{name}.parquet")]))
     base, tuned, warnings = align(*sides)
-    write(audit(base, tuned, settings=SETTINGS, warnings=warnings), base, tuned, tmp_path / "out")
+    write(audit(base, tuned, settings=SETTINGS, warnings=warnings), base, tuned=tuned, out_dir=tmp_path / "out")
     assert (tmp_path / "out" / "report.html").stat().st_size > 1_000_000
 
 
@@ -148,7 +148,7 @@ def test_a_single_draw_a_problem_still_makes_a_report(tmp_path):
     for name, correct in (("base", "0"), ("tuned", "1")):
         (tmp_path / f"{name}.csv").write_text(f"problem_id,n,correct\na,1,{correct}\nb,1,1\n")
     base, tuned, warnings = align(load([str(tmp_path / "base.csv")]), load([str(tmp_path / "tuned.csv")]))
-    write(audit(base, tuned, settings=SETTINGS, warnings=warnings), base, tuned, tmp_path / "out")
+    write(audit(base, tuned, settings=SETTINGS, warnings=warnings), base, tuned=tuned, out_dir=tmp_path / "out")
     assert (tmp_path / "out" / "tables" / "support.tex").exists()
 
 
