@@ -161,7 +161,7 @@ def _passes(drawn: np.ndarray, correct: np.ndarray, *, n: int) -> dict[str, floa
     for k in (2**i for i in range(n.bit_length())):
         enough = drawn >= k
         if enough.any():
-            passes[f"pass@{k}"] = float(np.mean(pass_at_k(drawn[enough], correct[enough], k)))
+            passes[f"pass@{k}"] = float(np.mean(pass_at_k(drawn[enough], correct[enough], k=k)))
     return passes
 
 

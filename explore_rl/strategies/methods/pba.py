@@ -60,7 +60,7 @@ class Pba(Strategy):
                 f"strategies: pba: {self.base}: {found.n.min()} draws of a problem; pass@{self.k} wants more"
             )
         seldom = found.correct / found.n < self.most
-        at_boundary = seldom & (pass_at_k(found.n, found.correct, self.k) > self.reach)
+        at_boundary = seldom & (pass_at_k(found.n, found.correct, k=self.k) > self.reach)
         self.boundary = frozenset(name for name, held in zip(found.problem_ids, at_boundary, strict=True) if held)
         if not self.boundary:
             raise InputError("strategies: pba: no training problem is at the boundary; lower reach, or raise most")
