@@ -77,7 +77,7 @@ class RolloutActor(Receiver):
         self.tokenizer = AutoTokenizer.from_pretrained(self.settings.model)
         self.llm = vllm_compat.make_engine(self.settings)
         self.in_flight = vllm_compat.InFlight(self.llm)
-        self.streamed = Streamed(self.in_flight, self.settings, self._answer)
+        self.streamed = Streamed(self.in_flight, self.settings, answer_of=self._answer)
         self._warm_up()
         return {
             "pid": os.getpid(),
@@ -104,11 +104,13 @@ class RolloutActor(Receiver):
         self.draw = draw
         answers: list[Answer | None] = [None] * len(requests)
         for i, drawn in self.compat.draw(self.in_flight, requests, settings=self.settings, on_step=self._step):
-            answer = answers[i] = self._answer(requests[i], drawn, self.version)
+            answer = answers[i] = self._answer(requests[i], drawn, version=self.version)
             self.ended.append(EndedText(i, answer.text, answer.finish_reason))
         return answers
 
-    def _answer(self, request: Request, drawn: Any, version: int, changes: tuple[tuple[int, int], ...] = ()) -> Answer:
+    def _answer(
+        self, request: Request, drawn: Any, *, version: int, changes: tuple[tuple[int, int], ...] = ()
+    ) -> Answer:
         """drawn: `vllm_compat.Drawn`. A given prefix belongs to the completion, but nobody drew it."""
         prefix = request.prefix_ids
         tokens = np.concatenate([prefix, drawn.tokens])

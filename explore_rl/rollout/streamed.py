@@ -58,7 +58,7 @@ class Streamed:
     answer_of: makes an Answer of a request, what was drawn for it, the version that began and the changes.
     """
 
-    def __init__(self, in_flight: Any, settings: Any, answer_of: Callable[..., Answer]):
+    def __init__(self, in_flight: Any, settings: Any, *, answer_of: Callable[..., Answer]):
         self.in_flight, self.settings, self.answer_of = in_flight, settings, answer_of
         self.turn = 0
         self.draws: dict[int, Draw] = {}
@@ -139,7 +139,7 @@ class Streamed:
         (_, began), *changes = going.places
         given = len(request.prefix_ids)
         changes = tuple((given + place, version) for place, version in changes)
-        answer = self.answer_of(request, drawn, began, changes)
+        answer = self.answer_of(request, drawn, version=began, changes=changes)
         with self.changed:
             asked.answers[going.index] = answer
             asked.ended.append(EndedText(going.index, answer.text, answer.finish_reason))

@@ -40,7 +40,7 @@ class Batch:
     groups: those that count.
     dropped: those that were drawn and left out.
     plans: of the draw that is on its way.
-    epoch: of the data, when the last draw took its problems.
+    epoch: passes over the data, when the last draw took its problems.
     entropies: means over tokens, by the identity of a sample without the column, where the update read them.
     idle: share of the rows whose gradient is 0, which were not computed.
     """
@@ -100,7 +100,7 @@ def seeded(requests: list[Request], seed: int, *, number: int, attempt: int = 0,
     seed: the run's.
     number: the step.
     attempt: how often the step was drawn before.
-    plan_round: of the strategies' planning.
+    plan_round: the round of the strategies' planning.
     """
     places: Counter[int] = Counter()
     found = []

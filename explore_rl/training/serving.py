@@ -30,10 +30,10 @@ class Serving:
     parity: holds the engines to the learner after every transfer.
     learning: tells whether the learner's weights are changing meanwhile.
     streaming: whether draws go on while weights change (rollout.streaming).
-    version: of the weights that the engines hold.
+    version: which weights the engines hold.
     """
 
-    def __init__(self, actors: Actors, parity: Parity, learning: Learning, *, streaming: bool):
+    def __init__(self, actors: Actors, parity: Parity, *, learning: Learning, streaming: bool):
         self.actors, self.parity, self.learning = actors, parity, learning
         self.streaming = streaming
         self.version = 0
@@ -41,7 +41,7 @@ class Serving:
     def send(self, step: int, clock: StageClock) -> dict[str, float]:
         """The learner's present weights to the engines, held against it afterwards. Returns figures of both.
 
-        step, clock: of the step that ends with it.
+        step, clock: those of the step that ends with it.
         """
         with clock("parity"):
             self.parity.expect()
@@ -58,13 +58,13 @@ class Serving:
             **gap,
         }
 
-    def begin(self, groups: list[Group], requests: list[Request], step: int) -> Drawing:
+    def begin(self, groups: list[Group], requests: list[Request], *, step: int) -> Drawing:
         """A draw, to be finished by `finish`. With rollout.streaming the engines begin with it at once.
 
         groups: that the requests name by their place.
         step: for messages.
         """
-        drawing = Drawing(requests, Checks(groups, requests, self.actors.verifiers))
+        drawing = Drawing(requests, Checks(groups, requests, verifiers=self.actors.verifiers))
         if self.streaming:
             drawing.number = self.actors.stream.begin(requests, drawing.checks.begin)
             self.on_all_engines(self.actors.stream.mend, step)
@@ -103,7 +103,7 @@ class Serving:
                     self.check_parity(step)
         raise AssertionError("unreachable")
 
-    def generate(self, requests: list[Request], step: int, on_texts: OnTexts | None = None) -> list[Rollout]:
+    def generate(self, requests: list[Request], step: int, *, on_texts: OnTexts | None = None) -> list[Rollout]:
         """Draws. If an engine dies, what was finished is kept and the rest is drawn again, which gives the same.
 
         For the seeds are in the requests (on GPUs an engine has one of its own). Only where a batch is learnt meanwhile
@@ -114,9 +114,9 @@ class Serving:
         on_texts: as in `Engines.generate`; a completion that was told of may be drawn again all the same.
         """
         with self.actors.stream.held():
-            return self._generate(requests, step, on_texts)
+            return self._generate(requests, step, on_texts=on_texts)
 
-    def _generate(self, requests: list[Request], step: int, on_texts: OnTexts | None) -> list[Rollout]:
+    def _generate(self, requests: list[Request], step: int, *, on_texts: OnTexts | None) -> list[Rollout]:
         drawn: dict[int, Rollout] = {}  # by the request's index
         for retry in range(ENGINE_RETRIES + 1):
             left = [i for i in range(len(requests)) if i not in drawn]
@@ -175,11 +175,11 @@ class Checks:
     """Verification beside a draw.
 
     groups: that the requests name by their place.
-    requests: of the draw.
+    requests: what is drawn.
     verifiers: the pool.
     """
 
-    def __init__(self, groups: list[Group], requests: list[Request], verifiers: Any):
+    def __init__(self, groups: list[Group], requests: list[Request], *, verifiers: Any):
         self.groups, self.requests, self.verifiers = groups, requests, verifiers
         # By the request's index: the text that its verdict is of, and where that verdict comes from.
         self.begun: dict[int, tuple[str, bool, Callable[[], list[Verdict]], int]] = {}
@@ -197,7 +197,7 @@ class Checks:
     def verdicts(self, rollouts: list[Rollout]) -> list[Verdict]:
         """The verdicts of what the draw gave in the end; what was not told of, or came out otherwise, is verified now.
 
-        rollouts: of the requests, in order.
+        rollouts: one a request, in order.
         """
         left = [
             EndedText(i, rollout.text, rollout.finish_reason)

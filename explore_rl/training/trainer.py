@@ -98,7 +98,7 @@ class Trainer:
         self.evaluations = Evaluations(config, evaluations, means=means)
         self.parity = Parity(actors)
         self.learning = Learning(actors.learner, beside=config.rollout.streaming or bool(config.run.ahead))
-        self.serving = Serving(actors, self.parity, self.learning, streaming=config.rollout.streaming)
+        self.serving = Serving(actors, self.parity, learning=self.learning, streaming=config.rollout.streaming)
         self.recorder = Recorder(folder)
         self.clock = StageClock()
         # What changes over the run. A checkpoint keeps all of it but the encoded prompts.
@@ -159,7 +159,7 @@ class Trainer:
             attempt = len(batch.drawn)  # how often the step was drawn before
             when = {"number": batch.number, "attempt": attempt, "plan_round": plans.round}
             requests = seeded(requests, self.config.seed, **when)
-            plans.drawing = self.serving.begin(plans.groups, requests, batch.number)
+            plans.drawing = self.serving.begin(plans.groups, requests, step=batch.number)
         plans.round += 1
 
     def collect(self, batch: Batch) -> None:

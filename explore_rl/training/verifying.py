@@ -105,7 +105,7 @@ def _put(found: list[Any], share: list[int], *, verdicts: list[Verdict]) -> None
 class NodeVerifiers:
     """The actor of another node: its pool."""
 
-    def __init__(self, options: Any, workers: int | None, limits: dict[str, Any]):
+    def __init__(self, options: Any, workers: int | None, *, limits: dict[str, Any]):
         self.pool = VerifierPool(options, workers, **limits)
 
     def ready(self) -> int:
@@ -134,7 +134,7 @@ def start_verifiers(config: Config, nodes: list[str]) -> Verifiers:
     for node in nodes:
         there = NodeAffinitySchedulingStrategy(node, soft=False)
         options = {"num_cpus": 0, "scheduling_strategy": there, "max_concurrency": CALLS, "max_restarts": 0}
-        handle = actor.options(**options).remote(settings.options, settings.workers, limits)
+        handle = actor.options(**options).remote(settings.options, settings.workers, limits=limits)
         named.append((f"the verifiers of node {node[:8]}", handle))
     refs = [handle.ready.remote() for _, handle in named]
     try:

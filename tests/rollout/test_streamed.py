@@ -41,13 +41,13 @@ class InFlight:
             self.left[name] = 0
 
 
-def answer_of(request, drawn, version, changes):
+def answer_of(request, drawn, *, version, changes):
     return Answer(np.zeros(drawn, np.int32), "x" * drawn, "stop", np.zeros(drawn, np.float32), version, changes)
 
 
 @pytest.fixture
 def streamed():
-    return Streamed(InFlight(), SimpleNamespace(own_seeds=True), answer_of)
+    return Streamed(InFlight(), SimpleNamespace(own_seeds=True), answer_of=answer_of)
 
 
 def requests(*lengths):
