@@ -93,7 +93,7 @@ def _log_comb(n: int, c: int) -> float:
 def order_warnings(side: ModelSamples, *, independent: bool) -> list[str]:
     """Lines for the user. independent: whether the verdict takes these draws for independent."""
     lines = []
-    if side.draws is not None and (twice := repeated_problems(side.draws)):
+    if independent and side.draws is not None and (twice := repeated_problems(side.draws)):
         lines.append(
             f"{side.name}: the draws of {twice} problem{'s' * (twice > 1)} repeat themselves in order, as rows do that "
             "were added twice; they count as draws of their own"
