@@ -29,7 +29,7 @@ class Pba(Strategy):
     """Holds boundary problems where the base has them.
 
     base: records or counts of the base's draws on the training problems (`explore-rl sample`).
-    coefficient: of the KL; 0: GRPO.
+    coefficient: the KL's weight; 0: GRPO.
     most: share of the draws that are right, below which a problem can be at the boundary.
     k, reach: pass@k above which it is.
     """
