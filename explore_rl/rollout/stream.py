@@ -71,7 +71,7 @@ class Stream:
             self.turn = number  # later than any pause so far, of whichever run
         draw = self.draws[number] = Streaming(requests, on_texts)
         for engine, share in self.engines.deal(requests):
-            draw.parts[engine.name] = Part(engine, None, share, EndedTexts([], number, on_texts))
+            draw.parts[engine.name] = Part(engine, None, share, EndedTexts([], number, on_texts=on_texts))
         return number
 
     def mend(self) -> None:
@@ -83,7 +83,7 @@ class Stream:
         for number, part in lost:
             draw = self.draws[number]
             part.handle = part.engine.handle
-            part.texts = EndedTexts([(part.handle, part.share)], number, draw.on_texts)
+            part.texts = EndedTexts([(part.handle, part.share)], number, on_texts=draw.on_texts)
             refs.append(part.handle.admit.remote([draw.requests[i] for i in part.share], number))
         try:
             self.engines.gather([part.engine for _, part in lost], refs, doing="take requests", together=False)
