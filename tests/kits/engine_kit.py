@@ -5,7 +5,6 @@ import torch
 from explore_rl.training.actors import Actors
 from explore_rl.transfer.sync import WeightSync
 
-
 # Of the session's engines: a harmless setting, to be read back, and both logits processors.
 ENGINE = {
     "max_logprobs": 24,
