@@ -4,7 +4,7 @@
 
 Every folder with an exact.jsonl below those given is a run; runs whose settings differ but for the seed are methods of
 their own, named as the sweep named them. Writes docs/pictures/method_curves.svg and .png, a panel a method with GRPO
-in grey, docs/methods/curves.csv, and, on the page of each method, a line "**Curve.**" in place of the one there.
+in grey, docs/methods/curves.csv, and a line "**Curve.**" on the page of each method that has none of its own.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ KS = ("1", "16", "1024")
 COLOURS = dict(zip(KS, ("tab:blue", "tab:orange", "tab:green"), strict=True))
 PLAIN = "grpo"
 COLUMNS = 5
+PICTURE = "pictures/method_curves.svg"
 LOSSES = {"ppo_clip": "grpo", "gspo": "gspo", "cispo": "cispo", "clip_cov": "covariance", "kl_cov": "covariance"}
 
 
@@ -171,9 +172,7 @@ def line_of(of_page: list[Method], every: list[Method]) -> str:
             f"`{method.name}`, {seeds}, {method.steps[-1]} steps, exactly, on `{method.problems}`:"
             f" pass{', '.join(moved)}{beside}"
         )
-    return (
-        f"**Curve.** {'; '.join(said)}. All of them: [picture](../pictures/method_curves.svg), [figures](curves.csv)."
-    )
+    return f"**Curve.** {'; '.join(said)}. All of them: [picture](../{PICTURE}), [figures](curves.csv)."
 
 
 def _at(method: Method, k: str, place: int) -> str:
@@ -182,10 +181,11 @@ def _at(method: Method, k: str, place: int) -> str:
 
 
 def write_page(page: Path, line: str) -> None:
-    """Puts the line in the place of the page's own, or at its end."""
+    """Puts the line at the page's end, in the place of one that this script wrote; a curve of its own stays alone."""
     paragraphs = page.read_text().rstrip("\n").split("\n\n")
-    kept = [paragraph for paragraph in paragraphs if not paragraph.startswith("**Curve.**")]
-    write_atomic(page, "\n\n".join([*kept, line]) + "\n")
+    kept = [paragraph for paragraph in paragraphs if PICTURE not in paragraph]
+    if not any(paragraph.startswith("**Curve.**") for paragraph in kept):
+        write_atomic(page, "\n\n".join([*kept, line]) + "\n")
 
 
 def main() -> int:
