@@ -73,15 +73,13 @@ class TrajectoryBalance(Strategy):
         ]
 
     def inject(self, groups: list[Group], context: StepContext) -> None:
-        replayed = 0
         for index, group in enumerate(groups if self.share else ()):
             stored = self.bank.of(group.problem.id)
             for place in context.rng.permutation(len(stored))[: self.count]:
                 sample = self.bank.sample(group, index, kept=stored[place], context=context, in_baseline=False)
                 sample.terms = {TERM: self.share}
                 group.samples.append(sample)
-                replayed += 1
-        context.metrics["replayed"] = context.metrics.get("replayed", 0.0) + replayed
+                context.metrics["replayed"] = context.metrics.get("replayed", 0.0) + 1
 
     def keep(self, groups: list[Group], context: StepContext) -> tuple[list[Group], int]:
         if self.share:
@@ -114,8 +112,8 @@ def _learnt(sample: Sample) -> np.ndarray:
 
 def _log_ratio(sample: Sample) -> float:
     """log pi_old(y) - log pi_base(y)."""
-    gaps = sample.columns["old_logprob"] - sample.columns["base_logprob"]
-    return float(gaps[_learnt(sample)].sum(dtype=np.float64))
+    gaps = np.subtract(sample.columns["old_logprob"], sample.columns["base_logprob"], dtype=np.float64)
+    return float(gaps[_learnt(sample)].sum())
 
 
 def _mean_worth(sample: Sample) -> float:
@@ -136,8 +134,8 @@ def balance(
     [0.25, 0.25]
     """
     count = sequence.bincount()
-    first = count.cumsum(0) - count  # the place of each completion's first token
     nothing = logprob.new_zeros(len(count))
+    # At each completion's first token log Z, and over its tokens what it is and what it should be.
     log_ratio = nothing.index_add(0, sequence, logprob - base_logprob)
-    mean_worth = nothing.index_add(0, sequence, worth) / count
-    return ((log_z[first] + log_ratio - mean_worth / beta) ** 2)[sequence]
+    gap = log_z[count.cumsum(0) - count] + log_ratio - nothing.index_add(0, sequence, worth) / count / beta
+    return (gap**2)[sequence]
