@@ -35,7 +35,7 @@ def write(
     """The card as Markdown.
 
     recipe: what the model was made of.
-    name: of the model, as `build-base` takes it.
+    name: the model's, as `build-base` takes it.
     most: problems of each set that are measured; None: all.
     """
     # A row of pass@k for each set of problems, and one for each of its regions.
