@@ -163,11 +163,11 @@ def line_of(of_page: list[Method], every: list[Method]) -> str:
     said = []
     for method in of_page:
         seeds = f"seed{'s' * (len(method.seeds) > 1)} {', '.join(map(str, method.seeds))}"
-        moved = [f"@{k} {_at(method, k, 0)} -> {_at(method, k, -1)}" for k in KS]
+        moved = [f"@{k} {_at(method, k, place=0)} -> {_at(method, k, place=-1)}" for k in KS]
         plain: Any = plain_of(every, method.problems)
         beside = ""
         if plain is not None and plain is not method and plain.steps[-1] == method.steps[-1]:
-            beside = f" (GRPO's: {', '.join(_at(plain, k, -1) for k in KS)})"
+            beside = f" (GRPO's: {', '.join(_at(plain, k, place=-1) for k in KS)})"
         said.append(
             f"`{method.name}`, {seeds}, {method.steps[-1]} steps, exactly, on `{method.problems}`:"
             f" pass{', '.join(moved)}{beside}"
@@ -175,7 +175,7 @@ def line_of(of_page: list[Method], every: list[Method]) -> str:
     return f"**Curve.** {'; '.join(said)}. All of them: [picture](../{PICTURE}), [figures](curves.csv)."
 
 
-def _at(method: Method, k: str, place: int) -> str:
+def _at(method: Method, k: str, *, place: int) -> str:
     """The mean over the seeds, without the leading 0."""
     return f"{method.values[k][:, place].mean():.3f}".replace("0.", ".", 1)
 

@@ -61,8 +61,11 @@ class Novelty(Strategy):
         self.scale = parameters.number("scale", scale, least=0)
         self.half = parameters.number("half", 40.0 if half is None else half, above=0)
         self.bound = parameters.share("bound", 0.5 if bound is None else bound)
-        width, outputs = (parameters.whole(k, v, least=1) for k, v in (("width", width), ("outputs", outputs)))
-        self.network = NoveltyNetwork(width=width, outputs=outputs, rate=parameters.number("rate", rate, above=0))
+        self.network = NoveltyNetwork(
+            width=parameters.whole("width", width, least=1),
+            outputs=parameters.whole("outputs", outputs, least=1),
+            rate=parameters.number("rate", rate, above=0),
+        )
         self.passes = parameters.whole("passes", passes, least=1)
 
     def advantage(self, groups: list[Group], context: StepContext) -> None:
