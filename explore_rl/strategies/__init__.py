@@ -62,6 +62,10 @@ STRATEGIES = {
     "mentor": "explore_rl.strategies.methods.mentor:Mentor",
     "pope": "explore_rl.strategies.methods.pope:Pope",
     "curriculum": "explore_rl.strategies.methods.curriculum:Curriculum",
+    "siren": "explore_rl.strategies.methods.siren:Siren",
+    "trajectory_balance": "explore_rl.strategies.methods.trajectory_balance:TrajectoryBalance",
+    "novelty": "explore_rl.strategies.methods.novelty:Novelty",
+    "mixed_cuts": "explore_rl.strategies.methods.mixed_cuts:MixedCuts",
     "detours": "explore_rl.strategies.methods.detours:Detours",
     "lift": "explore_rl.strategies.methods.lift:Lift",
 }
