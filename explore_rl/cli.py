@@ -9,6 +9,7 @@ import importlib.metadata
 import os
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import NoReturn
 
 from analysis.__main__ import leave
@@ -111,6 +112,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = build_parser(named)
     args = parser.parse_intermixed_args(argv[1:]) if named in MIXED else parser.parse_args(argv)
     try:
+        _fill_in_home(args)
         return importlib.import_module(COMMANDS[args.command][0]).run(args)
     except InputError as error:
         for one in getattr(error, "errors", [error]):
@@ -123,6 +125,20 @@ def main(argv: list[str] | None = None) -> int:
             raise
         print(f"explore-rl {args.command}: error: {error.filename}: {error.strerror}", file=sys.stderr)
         return 2
+
+
+def _fill_in_home(args: argparse.Namespace) -> None:
+    """`~` of every path that was typed: a shell leaves it alone in quotes and behind `=`. Raises InputError."""
+    from explore_rl.config.paths import of_home, refuse_variables
+
+    for name, value in vars(args).items():
+        if isinstance(value, Path):
+            setattr(args, name, of_home(str(value)))
+            refuse_variables(str(value))
+        elif name == "out" and isinstance(value, str):  # of the commands that analysis has too
+            args.out = str(of_home(value))
+        elif isinstance(value, list) and value and all(isinstance(one, Path) for one in value):
+            setattr(args, name, [of_home(str(one)) for one in value])
 
 
 def console() -> NoReturn:

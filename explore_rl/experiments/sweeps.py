@@ -28,22 +28,18 @@ from typing import Any
 import yaml
 
 from analysis.errors import InputError
-from explore_rl import strategies
 from explore_rl.config.loading import load_config
 from explore_rl.config.paths import absolute
 from explore_rl.config.recipes import find
 from explore_rl.config.schema import Config
 from explore_rl.experiments import anchor
 from explore_rl.experiments.parallel import claimed
-from explore_rl.experiments.preflight import output_folder, training_problems
+from explore_rl.experiments.preflight import Readings, check, output_folder
 from explore_rl.experiments.resuming import refuse_other_settings
 from explore_rl.experiments.run_folder import RunFolder
 from explore_rl.experiments.runs import run
-from explore_rl.models import resolve_model
-from explore_rl.strategies import together
 from explore_rl.strategies.base import Needs, needs_of
 from explore_rl.training.actors import Actors
-from explore_rl.types import Problem
 
 log = logging.getLogger(__name__)
 
@@ -179,13 +175,19 @@ def _check_keys(where: str, mapping: dict[str, Any], *, known: dict[str, Kind], 
             raise InputError(f"{where}: {key}: expected {known[key].wanted}, got {value!r}")
 
 
+def is_begun(config: Config) -> bool:
+    """Whether the run of `config` has made a step: one that has made none leaves its folder free."""
+    path = output_folder(config)
+    return (path / "config.yaml").exists() and not RunFolder(path).never_began()
+
+
 def finished(config: Config) -> bool:
     """Whether the run of `config` is done.
 
     Raises InputError if its folder holds a run of other settings, finished or not.
     """
     path = output_folder(config)
-    if not (path / "config.yaml").exists():
+    if not is_begun(config):
         return False
     folder = RunFolder.open(path)
     is_final = (path / "final" / "config.json").exists()
@@ -207,23 +209,14 @@ def check_runs(configs: list[Config]) -> list[Needs]:
 
     Raises InputError, with the run's name and seed.
     """
-    loaded: dict[tuple, list[Problem]] = {}  # runs mostly share their problems
+    read = Readings()  # runs mostly share their problems and their model
     needs = []
     for config in configs:
-        settings = config.problems
-        # The same refusals as at the run's own start, before any actor.
         try:
-            resolve_model(config.model.path)
-            chosen = strategies.of(config)
-            if settings.train is None:
-                raise InputError("problems.train: there is nothing to train on")
-            key = (settings.train, settings.format, settings.limit)
-            if key not in loaded:
-                loaded[key] = training_problems(settings)
-            together.check(chosen, config, problems=loaded[key])
+            inputs = check(config, resume=is_begun(config), read=read)
         except InputError as error:
             raise InputError(f"{config.name}, seed {config.seed}: {error}") from None
-        needs.append(needs_of(chosen, config))
+        needs.append(needs_of(inputs.strategies, config))
     return needs
 
 
@@ -260,7 +253,7 @@ def run_sweep(
                     continue
                 log.info("run %d of %d: %s, seed %d", number, len(waiting), config.name, config.seed)
                 actors = shared.serving(config)
-                folder = run(config, resume=(output_folder(config) / "config.yaml").exists(), actors=actors)
+                folder = run(config, resume=is_begun(config), actors=actors)
                 if after_each:
                     after_each(config, folder, actors)
     return [output_folder(config) for config in sweep.configs]
