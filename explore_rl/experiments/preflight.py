@@ -6,7 +6,6 @@ of them are told together.
 
 from __future__ import annotations
 
-import itertools
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -207,8 +206,10 @@ def training_problems(settings: ProblemsConfig) -> list[Problem]:
 def _verifiers(found: _Found) -> None:
     """Each verifier that is asked for is made once with its options, since it would refuse them after the start."""
     options = found.config.verifiers.options
-    evaluated = itertools.chain.from_iterable(one.problems for one in found.evaluations)
-    for name in dict.fromkeys([*options, *(problem.verifier for problem in (*found.training, *evaluated))]):
+    asked = dict.fromkeys([*options, *(problem.verifier for problem in found.training)])
+    for one in found.evaluations:
+        asked |= dict.fromkeys([one.verifier] if one.verifier else [problem.verifier for problem in one.problems])
+    for name in asked:
         make_verifier(name, options.get(name))
 
 
