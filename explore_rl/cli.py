@@ -49,7 +49,7 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         words = message.removeprefix("unrecognized arguments: ").split()
         dashed = next((word for word in words if word.startswith("--")), None)
-        if self.takes_settings and dashed is not None:
+        if self.takes_settings and message.startswith("unrecognized arguments") and dashed is not None:
             from explore_rl.config.aliases import alias_of
             from explore_rl.config.schema import all_settings
 

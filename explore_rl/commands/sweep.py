@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from explore_rl.experiments.sweeps import Sweep
 
 from explore_rl.commands.reporting import reported, talk
+from explore_rl.commands.train import thing_and_settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,6 +63,8 @@ def _seed_or_setting(word: str) -> int | str:
 
 def run(args: argparse.Namespace) -> int:
     talk()
+    named, args.overrides = thing_and_settings(str(args.sweep), args.overrides)
+    args.sweep = Path(str(named))
     args.overrides += [word for word in args.seeds or () if isinstance(word, str)]
     args.seeds = [seed for seed in args.seeds or () if isinstance(seed, int)] or None
     from explore_rl.experiments.sweeps import load_sweep, run_sweep

@@ -167,6 +167,8 @@ def _recipe_layers(path: Path, below: tuple[Path, ...]) -> list[Layer]:
         layer = OmegaConf.load(path)
     except (OmegaConfBaseException, yaml.YAMLError, ValueError, OSError) as error:
         raise InputError(f"{path}: not readable as YAML: {_one_line(error)}") from None
+    if isinstance(layer, DictConfig) and isinstance(layer._get_node("runs"), ListConfig):
+        raise InputError(f"{path}: a sweep of several runs and no recipe; explore-rl sweep {path}")
     if isinstance(layer, DictConfig) and "base" in layer:
         base = str(layer.pop("base"))
         beside = path.parent / of_home(base)

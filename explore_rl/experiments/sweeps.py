@@ -21,7 +21,7 @@ import itertools
 import json
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ import yaml
 
 from analysis.errors import InputError
 from explore_rl.config.loading import load_config
-from explore_rl.config.paths import absolute
+from explore_rl.config.paths import absolute, of_home, refuse_variables
 from explore_rl.config.recipes import find
 from explore_rl.config.schema import Config
 from explore_rl.experiments import anchor
@@ -69,7 +69,8 @@ def load_sweep(
     """
     path = find(path)
     data = _read(path)
-    folder = Path(output or data.get("output") or f"runs/{path.stem}")
+    folder = of_home(output or data.get("output") or f"runs/{path.stem}")
+    refuse_variables(str(folder))
     configs = []
     # Seed by seed, so that a sweep that is stopped early has all runs of its first seeds.
     for seed in seeds or data.get("seeds", [0]):
@@ -132,6 +133,8 @@ def _read(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(data, dict):
         raise InputError(f"{path}: expected keys base, seeds, output and runs")
+    if "runs" not in data and data.keys() & {field.name for field in fields(Config)} - {"runs"}:
+        raise InputError(f"{path}: a recipe of one run and no sweep; explore-rl train {path}")
     _check_keys(str(path), data, known=SWEEP_KEYS, needed="runs")
 
     for i, entry in enumerate(data["runs"]):
