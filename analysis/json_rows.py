@@ -6,11 +6,24 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from analysis.errors import InputError
+
+POINTER = b"version https://git-lfs"  # begins what Git LFS leaves in place of a file
+POINTED = "a Git LFS pointer and not the file itself; fetch it with `git lfs pull`, or download it again"
+
+
+def is_pointer(path: Path) -> bool:
+    """Whether a file is what Git LFS leaves in place of one."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(POINTER)) == POINTER
+    except OSError:
+        return False
 
 
 def json_lines(opened: Callable[[], Any], at: Callable[[int], str]) -> Iterator[tuple[int, Any]]:
@@ -28,7 +41,12 @@ def json_lines(opened: Callable[[], Any], at: Callable[[int], str]) -> Iterator[
             except UnicodeDecodeError as error:
                 raise InputError(f"{at(number)}: not UTF-8 text ({error.reason})") from None
             except json.JSONDecodeError as error:
-                raise InputError(f"{at(number)}: not JSON ({error.msg}, column {error.colno})") from None
+                why = (
+                    POINTED
+                    if number == 1 and line.startswith(POINTER)
+                    else f"not JSON ({error.msg}, column {error.colno})"
+                )
+                raise InputError(f"{at(number)}: {why}") from None
 
 
 def table_of(rows: list[dict[str, Any]]) -> pa.Table:
