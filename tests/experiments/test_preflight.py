@@ -14,7 +14,7 @@ from analysis.errors import InputError
 from explore_rl.cli import main
 from explore_rl.config.loading import load_config, to_yaml
 from explore_rl.experiments import runs
-from explore_rl.experiments.pooling import differences, method_names
+from explore_rl.experiments.pooling import differences, method_names, refuse_other_content
 from explore_rl.experiments.preflight import CHECKS, InputErrors, check
 from explore_rl.experiments.resuming import finished, refuse_other_settings
 from explore_rl.experiments.run_folder import RunFolder
@@ -296,6 +296,30 @@ def test_runs_of_one_name_and_other_settings_are_not_one_method():
         "strategies differs: grpo: []; uniq: [{'name': 'diversity_bonus'}]",
         "run.steps differs: grpo: 100; uniq: 5",
     ]
+
+
+def test_runs_whose_files_changed_under_their_names_are_not_compared(tmp_path):
+    for number, (name, train, model) in enumerate(
+        [("a", "1", "m"), ("a", "1", "m"), ("b", "2", "m"), ("old", None, None)]
+    ):
+        folder = tmp_path / str(number)
+        config = load_config("lab/grpo", [*SMALL, f"name={name}", f"seed={number}", f"run.output={folder}"])
+        RunFolder.create(folder, to_yaml(config), {"problems": {"train": train}, "model": model})
+    folders = [tmp_path / str(number) for number in range(4)]
+    refuse_other_content(folders)
+    for number, facts, said in (
+        (1, {"problems": {"train": "2"}, "model": "m"}, "problems.train has the name"),
+        (
+            2,
+            {"problems": {"train": "2"}, "model": "n"},
+            "model has the name that it has in .*0, and another content .n",
+        ),
+    ):
+        before = (folders[number] / "environment.json").read_text()
+        (folders[number] / "environment.json").write_text(json.dumps(facts))
+        with pytest.raises(InputError, match=said):
+            refuse_other_content(folders)
+        (folders[number] / "environment.json").write_text(before)
 
 
 def test_the_projects_recipes_lie_in_the_package_and_need_no_working_directory(tmp_path, monkeypatch):
