@@ -44,9 +44,12 @@ MIXED = ("train", "resume", "sweep")  # key=value may stand before and behind op
 
 
 class Parser(argparse.ArgumentParser):
-    """Argparse's, with a hint where settings are written as options."""
+    """Argparse's, with a hint where settings are written as options, and with help where a command is missing."""
 
     def error(self, message: str) -> NoReturn:
+        if message.endswith("are required: COMMAND"):
+            self.print_help(sys.stderr)
+            self.exit(2)
         words = message.removeprefix("unrecognized arguments: ").split()
         dashed = next((word for word in words if word.startswith("--")), None)
         if self.takes_settings and message.startswith("unrecognized arguments") and dashed is not None:

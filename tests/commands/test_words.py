@@ -38,6 +38,8 @@ def here(tmp_path, monkeypatch):
         (["train", "lab"], "of lab there are lab/adaptive_entropy"),
         (["train", "Lab/Grpo"], "did you mean lab/grpo?"),
         (["train", "nothing_like_it"], "begin with ablations/, lab/, math/"),
+        (["models"], "show this help"),
+        (["lab"], "show this help"),
         (["sweep", "--seeds", "0", "sweep.yaml"], "the sweep's file stands before --seeds"),
         (["train", "lab/grpo", "problems.train=openai/gsm8k", "--check"], "openai/gsm8k:train"),
         (["train", "lab/grpo", "strategies=[{name: 'raises.py:A'}]", "--check"], "KeyError: 'x' (line 2 of "),
