@@ -6,24 +6,12 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from analysis.errors import InputError
-
-POINTER = b"version https://git-lfs"  # begins what Git LFS leaves in place of a file
-POINTED = "a Git LFS pointer and not the file itself; fetch it with `git lfs pull`, or download it again"
-
-
-def is_pointer(path: Path) -> bool:
-    """Whether a file is what Git LFS leaves in place of one."""
-    try:
-        with open(path, "rb") as file:
-            return file.read(len(POINTER)) == POINTER
-    except OSError:
-        return False
+from analysis.lfs import POINTED, POINTER
 
 
 def json_lines(opened: Callable[[], Any], at: Callable[[int], str]) -> Iterator[tuple[int, Any]]:

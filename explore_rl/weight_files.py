@@ -7,11 +7,10 @@ import zipfile
 from pathlib import Path
 
 from analysis.errors import InputError
+from analysis.lfs import POINTED, is_pointer
 
 INDEX = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 LONGEST_HEADER = 100_000_000  # bytes, as safetensors itself has it
-POINTER = b"version https://git-lfs"  # begins what Git LFS leaves in place of a file
-LONGEST_POINTER = 1024  # bytes
 
 
 def check_weights(folder: Path) -> None:
@@ -30,16 +29,8 @@ def check_weights(folder: Path) -> None:
 def refuse_pointers(folder: Path) -> None:
     """Raises InputError where a file of a checkpoint is a Git LFS pointer: cloned, and not fetched."""
     for file in sorted(folder.iterdir()):
-        try:
-            is_pointer = (
-                file.is_file() and file.stat().st_size <= LONGEST_POINTER and file.read_bytes().startswith(POINTER)
-            )
-        except OSError as error:
-            raise InputError(f"{file}: cannot be read ({error.strerror})") from None
-        if is_pointer:
-            raise InputError(
-                f"{file}: a Git LFS pointer and not the file itself; fetch it with `git lfs pull`, or download it again"
-            )
+        if file.is_file() and is_pointer(file):
+            raise InputError(f"{file}: {POINTED}")
 
 
 def _of_index(folder: Path) -> list[Path]:
@@ -62,7 +53,7 @@ def _check(file: Path) -> None:
         with open(file, "rb") as stream:
             head = stream.read(64)
             if file.suffix == ".safetensors":
-                _check_safetensors(file, head, size, stream.read)
+                _check_safetensors(file, head, size=size, read=stream.read)
             elif head.startswith(b"PK") and not zipfile.is_zipfile(file):  # its list of contents stands at the end
                 raise InputError(f"{file}: cut off or damaged; download it again")
             elif not head.startswith((b"PK\x03\x04", b"\x80\x02")):  # a zip archive, or torch's old pickle
@@ -71,7 +62,7 @@ def _check(file: Path) -> None:
         raise InputError(f"{file}: cannot be read ({error.strerror})") from None
 
 
-def _check_safetensors(file: Path, head: bytes, size: int, read) -> None:
+def _check_safetensors(file: Path, head: bytes, *, size: int, read) -> None:
     """The format is 8 bytes with the header's length, a JSON header with every tensor's span, and the tensors."""
     length = int.from_bytes(head[:8], "little")
     if len(head) < 8 or not 0 < length <= LONGEST_HEADER or 8 + length > size:

@@ -156,7 +156,7 @@ def refuse_impossible(config: Config, base_engines: int) -> None:
     if kind == "cuda" and "RAY_OVERRIDE_RESOURCES" not in os.environ:
         import torch
 
-        _check_gpus(config, bundles, torch.cuda.device_count())
+        _check_gpus(config, bundles, here=torch.cuda.device_count())
 
 
 def demand(config: Config, base_engines: int) -> str:
@@ -285,7 +285,7 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _check_gpus(config: Config, bundles: list[dict[str, float]], here: int) -> None:
+def _check_gpus(config: Config, bundles: list[dict[str, float]], *, here: int) -> None:
     """Raises InputError for more GPUs than this machine has, where no cluster is joined."""
     asked = sum(b.get("GPU", 0) for b in bundles)
     if asked > here:

@@ -65,7 +65,7 @@ class Inputs:
 class _Found:
     """What the checks have read so far. An attribute is there once its check has passed."""
 
-    def __init__(self, config: Config, resume: bool, allowed: Sequence[str]):
+    def __init__(self, config: Config, resume: bool, *, allowed: Sequence[str]):
         self.config, self.resume, self.allowed = config, resume, allowed
         self.strategies: list[Strategy] = []
         self.training: list[Problem] = []
@@ -85,7 +85,7 @@ def check(config: Config, *, resume: bool = False, allowed: Sequence[str] = (), 
     allowed: settings that may have changed since then, as in `resuming.refuse_other_settings`.
     read: what the checks of other runs have read, for those that read the same; it gets what this one reads.
     """
-    found = _Found(config, resume, allowed)
+    found = _Found(config, resume, allowed=allowed)
     passed: set[str] = set()
     faults: list[InputError] = []
     if read is not None:

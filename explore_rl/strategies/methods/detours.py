@@ -35,7 +35,7 @@ class Detours(Strategy):
 
     per_group: how many a group gets.
     rarity: how strongly a token that was met less is preferred; 0: all are as likely.
-    coefficient: of the loss of those that are right.
+    coefficient: weight of the loss of those that are right.
     """
 
     name = "detours"
