@@ -97,7 +97,7 @@ class WandbTracker:
             for earlier in (folder.path / "wandb").glob(f"offline-run-*-{run_id}"):
                 shutil.rmtree(earlier)
         self.run = wandb.init(
-            **wandb_names(config),
+            **{key: value or None for key, value in wandb_names(config).items()},
             dir=str(folder.path),
             config=asdict(config),
             mode=mode,

@@ -304,7 +304,8 @@ def test_runs_whose_files_changed_under_their_names_are_not_compared(tmp_path):
     ):
         folder = tmp_path / str(number)
         config = load_config("lab/grpo", [*SMALL, f"name={name}", f"seed={number}", f"run.output={folder}"])
-        RunFolder.create(folder, to_yaml(config), {"problems": {"train": train}, "model": model})
+        facts = {"problems": {"train": train}, "model": model}
+        RunFolder.create(folder, to_yaml(config), environment=facts)
     folders = [tmp_path / str(number) for number in range(4)]
     refuse_other_content(folders)
     for number, facts, said in (
