@@ -16,6 +16,7 @@ from analysis.errors import InputError
 from explore_rl import problems, strategies
 from explore_rl.cluster import placement
 from explore_rl.config.checks import warnings
+from explore_rl.config.lora import read_lora
 from explore_rl.config.schema import Config, ProblemsConfig
 from explore_rl.experiments.resuming import content_hash, refuse_other_problems, refuse_other_settings
 from explore_rl.experiments.run_folder import RunFolder
@@ -142,6 +143,15 @@ def _weights(found: _Found) -> None:
     check_weights(resolve_model(found.config.model.path))
 
 
+def _lora(found: _Found) -> None:
+    """The layers that get an adapter are looked for in the model's shape alone."""
+    lora = read_lora(found.config.learner.lora)
+    if lora is not None:
+        from explore_rl.learner.lora import check_targets  # imports torch
+
+        check_targets(found.config.model.path, lora)
+
+
 def _tokenizer(found: _Found) -> None:
     found.tokenizer = load_tokenizer(found.config.model.path)
 
@@ -249,6 +259,7 @@ CHECKS = (
     _Check(_layout, ("strategies",)),
     _Check(_model),
     _Check(_weights, ("model",)),
+    _Check(_lora, ("model",)),
     _Check(_tokenizer, ("model",)),
     _Check(_template, ("tokenizer",)),
     _Check(_training),
