@@ -21,6 +21,7 @@ from explore_rl.config.schema import Config, ProblemsConfig
 from explore_rl.experiments.resuming import content_hash, refuse_other_problems, refuse_other_settings
 from explore_rl.experiments.run_folder import RunFolder
 from explore_rl.files import refuse_unwritable
+from explore_rl.lab.families import family_of
 from explore_rl.models import end_token_ids, load_model_config, load_tokenizer, resolve_model
 from explore_rl.problems.template_checks import check as check_template
 from explore_rl.problems.template_checks import check_lengths
@@ -220,7 +221,8 @@ def _together(found: _Found) -> None:
 
 def _exact(found: _Found) -> None:
     if found.config.run.exact_every:
-        problems.load_problems(found.config.run.exact_problems)  # read for the check alone
+        for problem in problems.load_problems(found.config.run.exact_problems):
+            family_of(problem)
 
 
 def _folder(found: _Found) -> None:

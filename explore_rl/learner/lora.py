@@ -104,7 +104,7 @@ def adapters_off(model: nn.Module) -> Iterator[None]:
     """Within it the model is the base model. For reading: no adapter takes a gradient."""
     from peft.tuners.lora import LoraLayer
 
-    layers = [module for module in model.modules() if isinstance(module, LoraLayer)]
+    layers: list[Any] = [module for module in model.modules() if isinstance(module, LoraLayer)]
     for layer in layers:
         layer.enable_adapters(False)
     try:

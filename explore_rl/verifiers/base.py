@@ -45,6 +45,7 @@ VERIFIERS = {
     "real_mixed": "explore_rl.verifiers.line:LineVerifier",
     "real_gcd": "explore_rl.verifiers.line:LineVerifier",
     "real_pairs": "explore_rl.verifiers.line:LineVerifier",
+    "real_steps": "explore_rl.verifiers.steps:StepsVerifier",
 }
 PLUGIN = (
     "explore_rl.verifiers.plugin:PluginVerifier"  # PluginVerifier("module:function" or "path.py:function", **options)

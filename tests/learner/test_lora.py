@@ -67,7 +67,7 @@ def with_peft(path, factors):
     model = get_peft_model(load_plain(path), config)
     with torch.no_grad():
         for name, values in factors.items():
-            model.get_parameter(f"base_model.model.{name}").copy_(torch.from_numpy(values))
+            model.get_parameter(f"base_model.model.{name}").copy_(torch.tensor(values))
     return model
 
 
@@ -119,7 +119,7 @@ def test_it_learns_as_peft_does_and_everyone_gets_the_merged_weights(groups, lla
     whole = plain.merge_and_unload()
     to_engines = group.apply(sent)[0]
     for name, values in to_engines.items():
-        np.testing.assert_allclose(values, whole.get_parameter(name).detach().numpy(), atol=1e-6, rtol=0)
+        np.testing.assert_allclose(values, whole.get_parameter(name).detach().numpy(), atol=5e-6, rtol=0)
     group.save_checkpoint(tmp_path / "checkpoint")
     group.save_pretrained(tmp_path / "final")
     export(tmp_path / "checkpoint", str(llama), out=tmp_path / "exported")

@@ -14,6 +14,7 @@ from explore_rl.types import Status
 from explore_rl.verifiers.base import make_verifier
 
 ONE_A_FAMILY = ["real:sum?terms=3", "real:product?by=2", "real:mixed", "real:gcd", "real:pairs?most=40"]
+STEPS = "real:steps?terms=3&digits=1"
 
 
 @pytest.mark.parametrize("name", ONE_A_FAMILY)
@@ -43,7 +44,7 @@ def test_questions_by_hand():
     assert question((12, 30, 7)) == "12 + 30 - 7 ="
 
 
-@pytest.mark.parametrize("name", ONE_A_FAMILY)
+@pytest.mark.parametrize("name", [*ONE_A_FAMILY, STEPS])
 def test_splits_share_no_problem_whatever_its_order_and_shots_are_in_none(name):
     mark = "&" if "?" in name else "?"
     kind = name.partition("?")[0].removeprefix("real:")
