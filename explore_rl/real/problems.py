@@ -99,7 +99,10 @@ def _shots(kind: str, level: dict[str, int]) -> list[str]:
     lines = []
     for numbers in _shown(kind, level):
         rng = random.Random(_hash("shot", kind, numbers))
-        lines.append(f"{family.question(numbers)} {rng.choice(family.answers(numbers))}{families.END}")
+        answers = family.answers(numbers)
+        # Where answers are not listed the first is the plainest: shots that write in one way are easier to follow.
+        answer = rng.choice(answers) if family.is_listed else answers[0]
+        lines.append(f"{family.question(numbers)} {answer}{families.END}")
     return lines
 
 
