@@ -6,6 +6,10 @@
 Writes docs/unleashed.csv beside the page, and puts table and bars between the marks <!-- rows --> and
 <!-- end of rows --> of the page. A run's audit is kept in its folder and not made again. Unfinished runs are named on
 the page. With runs that were made again, the rows are the same bit for bit.
+
+--controls METHOD adds what its models can do without any training: other temperatures, weights between base and model,
+one draw of the model and the rest the base's. --curve METHOD... draws docs/pictures/unleashed_transfer.png: the
+probability of each correct mode after training against that before, with docs/unleashed_transfer.csv.
 """
 
 from __future__ import annotations
@@ -23,6 +27,8 @@ import numpy as np
 from scipy import stats
 
 from analysis.errors import InputError
+from analysis.figures import save
+from explore_rl.experiments import free_controls, transfer_curve
 from explore_rl.experiments.board import draws
 from explore_rl.experiments.run_folder import RunFolder
 from explore_rl.experiments.sweeps import finished, load_sweep
@@ -78,8 +84,18 @@ def figures(audit: ExactAudit, base: ExactAudit) -> dict[str, float]:
     return found | {"left_out_mass": regions[LEFT_OUT]["mass"], "rare_mass": regions[RARE]["mass"]}
 
 
-def read(sweep: Path, runs: Path | None, split: str) -> tuple[list[Run], list[str]]:
-    """The base and every finished run of the sweep, and the method of each run that is missing.
+@dataclass
+class Rows:
+    """What was read: the base first, then every finished run; methods of missing runs; audits by method, base aside."""
+
+    runs: list[Run]
+    missing: list[str]
+    base: ExactAudit
+    audits: dict[str, list[ExactAudit]]
+
+
+def read(sweep: Path, runs: Path | None, *, split: str, controls: str | None = None) -> Rows:
+    """The base and every finished run of the sweep, and free controls of one method.
 
     Raises InputError without any finished run.
     """
@@ -89,22 +105,51 @@ def read(sweep: Path, runs: Path | None, split: str) -> tuple[list[Run], list[st
         raise InputError(f"{sweep}: none of its runs is finished; run: explore-rl sweep {sweep} --no-compare")
     asked = problems.load(f"lab:countdown?level=3&split={split}&size=500")
     temperature = done[0].rollout.temperature
-    base = audit_of(resolve_model(done[0].model.path), asked, temperature=temperature)
-    found = [Run("base", None, figures(base, base) | {"draws": 0, "completion_tokens": 0, "seconds": 0.0})]
+    base_folder = resolve_model(done[0].model.path)
+    base = audit_of(base_folder, asked, temperature=temperature)
+    no_cost = {"draws": 0, "completion_tokens": 0, "seconds": 0.0}
+    found = Rows([Run("base", None, figures(base, base) | no_cost)], [], base, {})
+    # Of the base alone a control is another temperature.
+    for other in free_controls.TEMPERATURES if controls else ():
+        audit = audit_of(base_folder, asked, temperature=other)
+        found.runs.append(Run(f"base at T={other:g}", None, figures(audit, base) | no_cost))
     for config in done:
         folder = Path(config.run.output)
-        kept = folder / f"exact_on_{split}.json"
-        if not kept.exists():
-            audit_of(folder / "final", asked, temperature=temperature).save(kept)
-        steps = RunFolder(folder).records("metrics.jsonl")
-        cost = {
-            "draws": draws(folder),
-            "completion_tokens": round(sum(s["tokens_per_second"] * s["seconds/step"] for s in steps)),
-            "seconds": sum(s["seconds/step"] for s in steps),
+
+        def audited(name: str, *, at: float = temperature, share: float = 1.0, of: Path = folder) -> ExactAudit:
+            path = of / f"exact_on_{split}{name}.json"
+            return free_controls.kept(path, asked, temperature=at, model=of / "final", base=base_folder, share=share)
+
+        audit = audited("")
+        found.audits.setdefault(config.name, []).append(audit)
+        cost = cost_of(folder)
+        found.runs.append(Run(config.name, config.seed, figures(audit, base) | cost))
+        if config.name != controls:
+            continue
+        others = {
+            f"{controls} at T={other:g}": audited(f"_at_{other:g}", at=other) for other in free_controls.TEMPERATURES
         }
-        own = figures(audit_of(kept, asked, temperature=temperature), base)
-        found.append(Run(config.name, config.seed, own | cost))
-    return found, [config.name for config in configs if config not in done]
+        others |= {
+            f"{share:g} from base to {controls}": audited(f"_between_{share:g}", share=share)
+            for share in free_controls.SHARES
+        }
+        found.runs += [Run(name, config.seed, figures(one, base) | cost) for name, one in others.items()]
+        # In the split all draws but one are the base's, and so is its support.
+        at_k = {f"pass@{k}": value for k, value in free_controls.split_pass_at_k(base, audit, KS).items()}
+        name = f"split: 1 draw of {controls}, then base"
+        found.runs.append(Run(name, config.seed, figures(base, base) | at_k | cost))
+    found.missing = [config.name for config in configs if config not in done]
+    return found
+
+
+def cost_of(folder: Path) -> dict[str, float]:
+    """What a run cost: draws and tokens of the engines, seconds of its steps."""
+    steps = RunFolder(folder).records("metrics.jsonl")
+    return {
+        "draws": draws(folder),
+        "completion_tokens": round(sum(s["tokens_per_second"] * s["seconds/step"] for s in steps)),
+        "seconds": sum(s["seconds/step"] for s in steps),
+    }
 
 
 def table(runs: Sequence[Run]) -> str:
@@ -188,6 +233,24 @@ def write_csv(path: Path, runs: Sequence[Run]) -> None:
     write_atomic(path, text.getvalue())
 
 
+def write_curves(page: Path, rows: Rows, *, methods: Sequence[str]) -> None:
+    """The transfer curve as CSV beside the page and as a picture. Raises InputError for a method without a run."""
+    for method in methods:
+        if method not in rows.audits:
+            raise InputError(f"--curve {method}: no finished run; there are {', '.join(rows.audits)}")
+    curves = {method: transfer_curve.transfer(rows.base, rows.audits[method]) for method in methods}
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["method", "runs", *next(iter(curves.values()))[0]])
+    for method, lines in curves.items():
+        writer.writerows([method, len(rows.audits[method]), *line.values()] for line in lines)
+    write_atomic(page.with_name(f"{page.stem}_transfer.csv"), text.getvalue())
+    folder = page.parent / "pictures"
+    folder.mkdir(exist_ok=True)
+    _, picture = save(transfer_curve.figure(curves, eps=EPS), folder / f"{page.stem}_transfer")
+    picture.with_suffix(".svg").unlink()  # pages show the PNG
+
+
 def into_page(path: Path, block: str) -> None:
     """Raises InputError if the page lacks the marks."""
     text = path.read_text()
@@ -206,11 +269,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--bars", nargs="*", default=[], metavar="METHOD[:SFT]", help="methods held against bars A and B, and controls"
     )
+    parser.add_argument("--controls", metavar="METHOD", help="the method whose free controls are shown")
+    parser.add_argument("--curve", nargs="*", default=[], metavar="METHOD", help="methods of the transfer curve")
     given = parser.parse_args(arguments)
     try:
-        runs, missing = read(given.sweep, given.runs, given.split)
-        into_page(given.page, block(runs, missing, given))
-        write_csv(given.page.with_suffix(".csv"), runs)
+        rows = read(given.sweep, given.runs, split=given.split, controls=given.controls)
+        into_page(given.page, block(rows.runs, rows.missing, given))
+        write_csv(given.page.with_suffix(".csv"), rows.runs)
+        if given.curve:
+            write_curves(given.page, rows, methods=given.curve)
     except InputError as error:
         print(f"exact_board: error: {error}", file=sys.stderr)
         return 2

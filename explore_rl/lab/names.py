@@ -1,4 +1,4 @@
-"""What a laboratory problem list is called: "lab:FAMILY?level=N&split=NAME&size=N"."""
+"""What a laboratory problem list is called: "lab:FAMILY?level=N&split=NAME&size=N&orders=N"."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from analysis.errors import InputError
 
 PREFIX = "lab:"
 REAL = "real:"  # the families of explore_rl.real, whose answers can be listed as well
-OPTIONS = ("level", "split", "size")
+OPTIONS = ("level", "split", "size", "orders")
 FINAL = "final"  # the split that is audited once
 
 

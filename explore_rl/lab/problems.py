@@ -5,6 +5,9 @@ another. Each level's multisets are put in a fixed pseudo-random order (a hash) 
 20 % held out. Of the held-out problems the first 100 are the split `heldout`, which serves evaluation during training,
 and the next 500 the split `final`: choices are made on `train`, `audit` has been looked at by earlier work, and `final`
 is audited once, when nothing is left to choose. A smaller size is the beginning of a larger one.
+
+On the training split `orders=N` asks for each problem N times, with its numbers in as many orders: the answers are the
+same, the prompts are not. A critic that would learn the prompts by heart sees more of them.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ import hashlib
 import itertools
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from analysis.errors import InputError
@@ -52,7 +55,7 @@ def load(name: str) -> list[Problem]:
     carry none. Raises InputError for an unknown name, key or value, and for a size larger than the split.
 
     name: "lab:countdown", "lab:worked" or "lab:worked_evaluation", optionally followed by "?" and any of level=N,
-        split=train|audit|heldout|final, size=N (or size=all), joined by "&".
+        split=train|audit|heldout|final, size=N (or size=all), orders=N, joined by "&".
 
     >>> problem = load("lab:countdown?level=3&split=train&size=1")[0]
     >>> problem.verifier, sorted(problem.answer), problem.metadata["level"]
@@ -83,7 +86,34 @@ def load(name: str) -> list[Problem]:
         raise InputError(
             f"{name}: size={size or SPLITS[split].size}: must be at most {len(chosen)}, which is what this split holds"
         )
-    return chosen
+    return _in_orders(name, chosen, options.get("orders", "1"))
+
+
+def _in_orders(name: str, problems: list[Problem], asked: str) -> list[Problem]:
+    """The problems, then all of them in a second order of their numbers, and so on up to the number of orders asked.
+
+    A problem with equal numbers may have fewer orders. Raises InputError, which begins with `name`.
+    """
+    if asked == "1":
+        return problems
+    if not asked.isdigit() or int(asked) == 0:
+        raise InputError(f"{name}: orders={asked}: must be a whole number from 1")
+    if any("numbers" not in problem.answer or problem.metadata["split"] != "train" for problem in problems):
+        raise InputError(f"{name}: orders={asked}: only countdown and worked problems of split=train have other orders")
+    others = [_other_orders(problem) for problem in problems]
+    rounds = [[own[n] for own in others if n < len(own)] for n in range(int(asked) - 1)]
+    return problems + list(itertools.chain.from_iterable(rounds))
+
+
+def _other_orders(problem: Problem) -> list[Problem]:
+    """The problem with its numbers in every other order, in a fixed pseudo-random sequence; the id names the order."""
+    numbers, target = problem.answer["numbers"], problem.answer["target"]
+    prompts = {countdown.prompt(order, target): order for order in itertools.permutations(numbers)}
+    return [
+        replace(problem, id=f"{problem.id}-as-{'.'.join(map(str, order))}", prompt=prompt)
+        for prompt, order in sorted(prompts.items(), key=lambda item: _hash("orders", item[0]))
+        if prompt != problem.prompt
+    ]
 
 
 def _multisets(rules: countdown.Level, split: str, *, label: str) -> list[tuple[int, ...]]:

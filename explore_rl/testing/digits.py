@@ -8,7 +8,7 @@ there is something for every kind of strategy to act on.
 from __future__ import annotations
 
 import copy
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 
@@ -36,7 +36,7 @@ def digits_config(*overrides: str) -> Config:
     return copy.deepcopy(_config(overrides))
 
 
-@lru_cache(maxsize=64)
+@cache
 def _config(overrides: tuple[str, ...]) -> Config:
     """Reading a config takes longer than the steps do."""
     return load_config(None, [*SETTINGS, *overrides])

@@ -12,6 +12,6 @@ def verify(
     program: str, tests, *, fenced: bool = True, truncated: bool = False, metadata: dict | None = None, **options
 ):
     completion = f"Here it is.\n```python\n{program}\n```\n" if fenced else program
-    return CodeVerifier(time_limit_s=2.0, wall_limit_s=120, **options)(
+    return CodeVerifier(time_limit_s=1.0, wall_limit_s=120, **options)(
         completion, problem(tests, **(metadata or {})), truncated=truncated
     )

@@ -226,7 +226,7 @@ def test_division_is_out_of_reach_of_the_embedded_model_and_the_rare_region_is_r
     torch.set_num_threads(1)
     model, codes = logprobs.load_model("lab:worked")
     for family in ("worked", "worked_evaluation"):
-        asked = load(f"lab:{family}?split=audit&size=12")
+        asked = load(f"lab:{family}?split=audit&size=10")
         pairs, index = exact.sequences(asked, codes)
         audit = exact.summarise(asked, index, logprobs=logprobs.completion_logprobs(model, pairs))
         regions = audit.regions()

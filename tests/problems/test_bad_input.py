@@ -169,7 +169,7 @@ def places(value, here=()):
 
 
 @pytest.mark.parametrize("form", ROWS)
-@settings(max_examples=60, deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_no_adapter_lets_anything_but_input_errors_out(form, data, tmp_path):
     """A good row with any part of it replaced by anything, or removed, gives a sound problem or an InputError that

@@ -295,6 +295,6 @@ def test_in_the_pool_a_loop_costs_one_item():
     tests = problem(["assert f(1) == 2"])
     right, loop = "```python\ndef f(x): return x + 1\n```", "```python\ndef f(x):\n    while True: pass\n```"
     with VerifierPool({"code": {"time_limit_s": 1.0, "wall_limit_s": 120}}, workers=2) as pool:
-        verdicts = pool.verify_all([Item(tests, text) for text in (right, loop, loop, loop, right, right)])
-    assert [v.status.value for v in verdicts] == ["correct", "wrong", "wrong", "wrong", "correct", "correct"]
+        verdicts = pool.verify_all([Item(tests, text) for text in (right, loop, right, right)])
+    assert [v.status.value for v in verdicts] == ["correct", "wrong", "correct", "correct"]
     assert verdicts[1].reason.startswith("time limit")

@@ -60,15 +60,13 @@ def test_grades_again_and_says_what_changed(files, capsys):
     assert samples.problem_ids == ["a", "b"] and samples.n.tolist() == [3, 2] and samples.correct.tolist() == [2, 1]
 
 
-def test_options_and_another_verifier(files):
+def test_options(files):
     assert verify(files, "strict.jsonl", "--set", "math.extract=boxed") == 0
-    assert [row["verdict"] for row in rows(files / "strict.jsonl")] == [
-        "correct",
-        "no_answer",
-        "wrong",
-        "correct",
-        "no_answer",
-    ]
+    graded = [row["verdict"] for row in rows(files / "strict.jsonl")]
+    assert graded == ["correct", "no_answer", "wrong", "correct", "no_answer"]
+
+
+def test_a_verifier_of_ones_own(files):
     (files / "mine.py").write_text(
         "def score(data_source, solution_str, ground_truth, extra_info=None):\n    return 1 / solution_str.count('3')\n"
     )
@@ -76,6 +74,9 @@ def test_options_and_another_verifier(files):
     graded = rows(files / "mine.jsonl")
     assert [row["verdict"] for row in graded] == ["error", "error", "correct", "error", "error"]
     assert "correct" not in graded[0] and "score" not in graded[0] and "ZeroDivisionError" in graded[0]["reason"]
+
+
+def test_options_of_a_combination(files):
     parts = 'combine.parts=[{"verifier": "math", "weight": 3}, {"verifier": "format", "options": {"tags": ["answer"]}}]'
     assert verify(files, "both.jsonl", "--verifier", "combine", "--set", parts) == 0
     assert [row["score"] for row in rows(files / "both.jsonl")] == [0.75, 0.75, 0, 0.75, 0]

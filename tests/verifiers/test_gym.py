@@ -16,20 +16,20 @@ LEFT_OUT = {"composite", "arc_agi", "rearc", "knight_swap", "group_anagrams", "f
 TASKS = sorted(set(DATASETS) - LEFT_OUT)
 
 
-@pytest.mark.slow
-def test_every_tasks_reference_is_correct_and_nonsense_is_not():
+NEVER_WRONG = {"game_of_life_halting"}  # its scorer takes whatever is not "True" for "False"
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_every_tasks_reference_is_correct_and_nonsense_is_not(part):
     verify = GymVerifier()
-    never_wrong = set()
-    for task in TASKS:
+    for task in TASKS[part::4]:
         for problem in gym_problems(task, 2, seed=5):
             if problem.answer is not None and "Integral(" not in problem.answer:  # an integral left as it was asked
                 assert verify(f"<answer>{problem.answer}</answer>", problem).status is Status.CORRECT, problem
-            if verify("<answer>nonsense</answer>", problem).status is not Status.WRONG:
-                never_wrong.add(task)
-    assert never_wrong <= {"game_of_life_halting"}  # its scorer takes whatever is not "True" for "False"
+            found = verify("<answer>nonsense</answer>", problem).status
+            assert found is Status.WRONG or task in NEVER_WRONG, problem
 
 
-@pytest.mark.slow
 def test_no_scorer_is_given_code_to_run():
     """Some scorers evaluate answers: whatever of ours any of them compiles must be without a call or an attribute."""
     compiled = []

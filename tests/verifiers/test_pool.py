@@ -186,8 +186,8 @@ def test_one_pool_for_many_verifiers():
 
 def test_math_that_explodes_is_a_timeout():
     problem = Problem("p", "", "12", "math")
-    bombs = ["\\boxed{9^{9^{9}}}", "\\boxed{\\dfrac{5^{(5^{(5^{(5^5)})}-4)}-5}{16}}", "\\boxed{2^{3^{20}}}"]
-    with VerifierPool({"math": {}}, workers=2, time_limit_s=2.0) as timed:
+    bombs = ["\\boxed{\\dfrac{5^{(5^{(5^{(5^5)})}-4)}-5}{16}}", "\\boxed{2^{3^{20}}}"]
+    with VerifierPool({"math": {}}, workers=1, time_limit_s=1.0) as timed:
         verdicts = timed.verify_all([Item(problem, text) for text in ["\\boxed{12}", *bombs, "\\boxed{12}"]])
     assert verdicts[0].status is verdicts[-1].status is C
     assert all(status in (T, W) for status in statuses(verdicts[1:-1]))
