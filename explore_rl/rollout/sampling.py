@@ -90,7 +90,7 @@ class SamplingSettings:
         return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:8]
 
 
-def at_least_1(name: str, value: int) -> None:
+def at_least_1(name: str, value: float) -> None:
     """Raises InputError for a value below 1 of the option `name`."""
     if value < 1:
         raise InputError(f"--{name.replace('_', '-')}={value}: expected at least 1")
