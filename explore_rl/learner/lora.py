@@ -95,10 +95,6 @@ def _peft_config(lora: Lora, *, targets: list[str], base: str | None = None, inf
     )
 
 
-def has_adapters(model: nn.Module) -> bool:
-    return any(name.endswith(FACTORS[0]) for name, _ in model.named_parameters())
-
-
 @contextmanager
 def adapters_off(model: nn.Module) -> Iterator[None]:
     """Within it the model is the base model. For reading: no adapter takes a gradient."""
