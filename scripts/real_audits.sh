@@ -26,7 +26,7 @@ for set in $sets; do
       # Right by its end is what is drawn for; the steps are judged afterwards.
       draw steps_drawn "$spec" --template line --max-tokens 48 --verifier-options '{"real_steps": {"reward": "end"}}'
       [ -f "$output/steps.parquet" ] ||
-        explore-rl verify "$output/steps_drawn.parquet" --problems "$spec" --reasoning --out "$output/steps.parquet"
+        explore-rl verify "$output/steps_drawn.parquet" --problems "$spec" --verifier real_steps --reasoning --out "$output/steps.parquet"
       ;;
     gsm8k) draw gsm8k "${GSM8K:-openai/gsm8k:test}" --limit "$problems" --template chat --max-tokens 256 ;;
     *) draw "$set" "gym:$set?size=$problems&seed=0" --template chat --max-tokens 192 ;;

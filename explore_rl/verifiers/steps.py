@@ -15,13 +15,14 @@ REWARDS = ("steps", "end")
 _VALUE = "(0|[1-9][0-9]{0,8})"
 # Words may stand before a step: "First", "Next, we get:". They are not read.
 _STEP = re.compile(rf"(?:[A-Za-z][A-Za-z,:' ]* )?{_VALUE} ([-+]) {_VALUE} = {_VALUE}")
-_ANSWER = re.compile(rf"{real.ANSWER}{_VALUE}{END}")
+_ANSWER = re.compile(rf"{real.ANSWER}{_VALUE}{END}?\Z")
 
 
 class StepsVerifier:
     """problem.answer is {"numbers": [12, 30, -7]}; the completion must work the sum out and say its value.
 
-    A space, steps such as "First 12 + 30 = 42." with a space between them, then "So the answer is 35" and the newline.
+    A space, steps such as "First 12 + 30 = 42." with a space between them, then "So the answer is 35" and the end: the
+    newline, or the model's own end token, which instruct models prefer behind a sentence and which leaves no text.
     Steps may stand in any order, and use the numbers in any: they are right if each is true, uses what is at hand, and
     all of them compute this very sum (`worked.fault`, `worked_evaluation.computes`). `answer` is the number at the end;
     `mode` are the steps without their words and order, where they are right.
@@ -50,7 +51,7 @@ class StepsVerifier:
             return no_answer("cut off before the end of its line")
         found = _ANSWER.search(completion)
         if found is None:
-            return no_answer(f"does not end with {real.ANSWER!r}, a number, and the newline")
+            return no_answer(f"does not end with {real.ANSWER!r} and a number")
         answer = found.group(1)
         fault, mode = _fault(completion[: found.start()], problem.answer["numbers"], answer=int(answer))
         if fault is None:

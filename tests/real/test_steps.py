@@ -1,13 +1,16 @@
 """Sums in written steps, held against brute force: every chain over the numbers, by what it computes of each."""
 
 import itertools
+import json
 import random
 
 import pytest
 
 from analysis.errors import InputError
+from explore_rl.cli import main
 from explore_rl.config.loading import load_config
 from explore_rl.lab.families import family_of
+from explore_rl.real.families import KINDS
 from explore_rl.real.problems import load
 from explore_rl.types import Problem, Status
 from explore_rl.verifiers.base import make_verifier
@@ -96,6 +99,8 @@ def test_no_answer_and_bad_requests():
     problem = problem_of(12, 30, -7)
     text = " First 12 + 30 = 42. Then 42 - 7 = 35. So the answer is 35\n"
     assert JUDGE(text, problem).status is Status.CORRECT
+    assert JUDGE(text.rstrip(), problem) == JUDGE(text, problem)  # ended by a token that leaves no text
+    assert JUDGE(f"{text}\n", problem).status is Status.NO_ANSWER
     assert JUDGE(text, problem, truncated=True).status is Status.NO_ANSWER
     assert JUDGE(" 35\n", problem).status is Status.NO_ANSWER
     with pytest.raises(InputError, match="must be one of steps, end"):
@@ -107,3 +112,22 @@ def test_no_answer_and_bad_requests():
         family_of(problem)
     with pytest.raises(InputError, match="the split final"):
         load_config("configs/real/grpo.yaml", ["problems.train=real:steps?split=final"])
+
+
+def test_the_steps_of_draws_that_were_right_by_their_end_are_judged_afterwards(tmp_path, capsys):
+    [problem] = load("real:steps?terms=3&digits=1&split=audit&size=1")
+    right = next(iter(KINDS["steps"].answers(tuple(problem.answer["numbers"]))))
+    lucky = right.replace("First", "First 1 + 1 = 3. Then", 1)
+    rows = [
+        {"problem_id": problem.id, "sample": i, "completion": f" {text}\n"} for i, text in enumerate((right, lucky))
+    ]
+    file, out = tmp_path / "drawn.jsonl", tmp_path / "judged.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    spec = "real:steps?terms=3&digits=1&split=audit&size=1"
+    words = ["verify", str(file), "--problems", spec, "--reasoning", "--workers", "1", "--out", str(out)]
+    assert main([*words, "--verifier", "real_steps"]) == 0
+    judged = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [row["cot_correct"] for row in judged] == [True, False]
+    for other in (["math"], ["real_steps", "--set", "real_steps.reward=end"]):
+        assert main([*words, "--overwrite", "--verifier", *other]) == 2
+        assert "a verifier that reads every step" in capsys.readouterr().err
