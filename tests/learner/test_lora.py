@@ -83,6 +83,7 @@ def close(found, expected):
 
 @pytest.mark.slow
 @pytest.mark.engine
+@pytest.mark.timeout(600)  # the first case may have to start the ranks
 @pytest.mark.parametrize("ranks, stage", [(1, 0), (2, 1), (2, 3)])
 def test_it_learns_as_peft_does_and_everyone_gets_the_merged_weights(groups, llama, tmp_path, ranks, stage):
     config = learner_config(

@@ -119,7 +119,8 @@ def test_the_steps_of_draws_that_were_right_by_their_end_are_judged_afterwards(t
     right = next(iter(KINDS["steps"].answers(tuple(problem.answer["numbers"]))))
     lucky = right.replace("First", "First 1 + 1 = 3. Then", 1)
     rows = [
-        {"problem_id": problem.id, "sample": i, "completion": f" {text}\n"} for i, text in enumerate((right, lucky))
+        {"problem_id": problem.id, "sample": i, "completion": f" {text}\n", "correct": True}
+        for i, text in enumerate((right, lucky))
     ]
     file, out = tmp_path / "drawn.jsonl", tmp_path / "judged.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
