@@ -122,7 +122,7 @@ KINDS = {
         commutes=len,
     ),
     "steps": Kind(
-        levels={"terms": (4, 3, 5), "digits": (2, 1)},
+        levels={"terms": (4, 2, 3, 5), "digits": (2, 1)},
         draw=steps.draw,
         question=steps.question,
         answers=steps.worked_out,
