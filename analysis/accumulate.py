@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.compute
 
 from analysis.clusters import grouping_codes, multiplicity
-from analysis.columns import column
+from analysis.columns import check_ranges, column, floats, verdicts
 from analysis.errors import InputError
 from analysis.files import Batch, Source, several_models
 from analysis.problem_codes import ProblemCodes
-from analysis.records import NO_EVIDENCE, SAMPLE_COLUMNS, VERDICTS, AnswerCounts, Draws, ModelSamples
+from analysis.records import SAMPLE_COLUMNS, AnswerCounts, Draws, ModelSamples
 
 pc: Any = pyarrow.compute  # its functions are made when it is imported, which no type checker sees
 
@@ -44,12 +44,12 @@ class SampleRows:
         self.given: dict[str, int] = {}  # column -> rows of batches that had it
         self.settings: dict[str, set] = {}
 
-    def add(self, batch: Batch, source: Source, file: int) -> None:
+    def add(self, batch: Batch, source: Source, *, file: int) -> None:
         # the columns, as the schema has them
         rows = batch.table.num_rows
         code = self.problems.code(batch, source)
         got = {
-            name: column(batch, source, name, kind)
+            name: column(batch, source, name=name, kind=kind)
             for name, (kind, _) in SAMPLE_COLUMNS.items()
             if name not in ("completion", "problem_id", "benchmark")
         }
@@ -58,11 +58,11 @@ class SampleRows:
             inside = np.zeros(rows, dtype=np.int64) if got["sample"] is None else np.asarray(got["sample"].fill_null(0))
             got["sample"] = pa.array(file * DRAWS_A_FILE + inside)
         # what is summed up and dropped at once
-        correct, evidence = self._verdicts(got, batch, source=source)
+        correct, evidence = verdicts(got, batch, source=source)
         for name, array in got.items():
             if array is not None and array.null_count < rows:
                 self.given[name] = self.given.get(name, 0) + rows
-        self._check_ranges(got, batch, source=source)
+        check_ranges(got, batch, source=source)
         self._add_sums(code, correct, evidence=evidence, got=got)
         self._add_answers(code, correct, evidence=evidence, got=got)
         self._add_settings(got, batch, source=source)
@@ -77,7 +77,7 @@ class SampleRows:
                 self.kept[name].append(np.full(int(evidence.sum()), -1, dtype=np.int32))
         for name in ("logprob", "num_tokens"):
             values = (
-                np.full(rows, np.nan, dtype=np.float32) if got[name] is None else _floats(got[name]).astype(np.float32)
+                np.full(rows, np.nan, dtype=np.float32) if got[name] is None else floats(got[name]).astype(np.float32)
             )
             self.kept[name].append(values[evidence])
         if got["cluster"] is not None:
@@ -94,61 +94,6 @@ class SampleRows:
             self.cluster_names.setdefault(name, len(self.cluster_names)) for name in encoded.dictionary.to_pylist()
         ]
         return np.array([*known, -1], dtype=np.int32)[np.asarray(encoded.indices.fill_null(len(known)))]
-
-    def _verdicts(
-        self, got: dict[str, pa.Array | None], batch: Batch, *, source: Source
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """correct (False where it is no evidence) and evidence, bool [rows]."""
-        rows = batch.table.num_rows
-        correct = got["correct"]
-        verdict = got["verdict"]
-        if correct is None and verdict is None:
-            raise InputError(f"{source.at(batch.number(0))}: neither correct nor verdict is there")
-        if verdict is None:
-            evidence = np.ones(rows, dtype=bool)
-            said = np.zeros(rows, dtype=bool)
-            unknown = np.ones(rows, dtype=bool)
-        else:
-            encoded = verdict if pa.types.is_dictionary(verdict.type) else verdict.dictionary_encode()
-            words = encoded.dictionary.to_pylist()
-            index = np.asarray(encoded.indices.fill_null(len(words)))
-            if bad := [word for word in words if word not in VERDICTS]:
-                at = np.flatnonzero(index == words.index(bad[0]))
-                if len(at):
-                    raise InputError(
-                        f"{source.at(batch.number(int(at[0])))}: verdict is {bad[0]!r}; it should be "
-                        f"one of {', '.join(VERDICTS)}"
-                    )
-            evidence = ~np.array([word in NO_EVIDENCE for word in words] + [False])[index]
-            said = np.array([word == "correct" for word in words] + [False])[index]
-            unknown = index == len(words)
-        if correct is None:
-            correct = pa.nulls(rows, pa.bool_())
-        absent = np.asarray(correct.is_null())
-        value = np.asarray(correct.fill_null(False))
-        if (missing := absent & unknown).any():
-            raise InputError(f"{source.at(batch.number(int(missing.argmax())))}: correct is missing")
-        if (clash := ~absent & ~unknown & (value != said) & (evidence | value)).any():
-            i = int(clash.argmax())
-            raise InputError(
-                f"{source.at(batch.number(i))}: correct is {bool(value[i])} but verdict is {words[index[i]]!r}"
-            )
-        return np.where(absent, said, value) & evidence, evidence
-
-    def _check_ranges(self, got: dict[str, pa.Array | None], batch: Batch, *, source: Source) -> None:
-        for name, low, high, meaning in (
-            ("sample", 0, np.inf, "an index from 0"),
-            ("logprob", -np.inf, 1e-6, "at most 0"),
-            ("num_tokens", 0, np.inf, "not negative"),
-            ("token_entropy", -1e-6, np.inf, "not negative"),
-            ("temperature", 0, np.inf, "not negative"),
-            ("top_p", 1e-12, 1, "in (0, 1]"),
-        ):
-            if got[name] is not None:
-                values = _floats(got[name])
-                if (bad := (values < low) | (values > high)).any():
-                    i = int(bad.argmax())
-                    raise InputError(f"{source.at(batch.number(i))}: {name} is {values[i]:g}; it should be {meaning}")
 
     def _add_sums(
         self, code: np.ndarray, correct: np.ndarray, *, evidence: np.ndarray, got: dict[str, pa.Array | None]
@@ -177,7 +122,7 @@ class SampleRows:
             add("cot_correct", code[correct & np.asarray(got["cot_correct"].fill_null(False))])
         for name in ("token_entropy", "num_tokens"):
             if got[name] is not None:
-                values = _floats(got[name])
+                values = floats(got[name])
                 there = evidence & np.isfinite(values)
                 add(f"{name} rows", code[there])
                 add(name, code[there], weights=values[there])
@@ -397,7 +342,3 @@ def _times(n: np.ndarray, correct: np.ndarray, *, answers: AnswerCounts | None) 
 def _counted(tables: list[pa.Table]) -> pa.Table:
     counted = pa.concat_tables(tables).group_by(["problem", "answer", "mode", "correct"]).aggregate([("count", "sum")])
     return counted.rename_columns({"count_sum": "count"}).select(["problem", "answer", "mode", "correct", "count"])
-
-
-def _floats(array: pa.Array) -> np.ndarray:
-    return array.cast(pa.float64()).to_numpy(zero_copy_only=False)

@@ -5,7 +5,6 @@ document = audit(base, tuned)          # ModelSamples from analysis.readers.load
 
 from __future__ import annotations
 
-import math
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -20,35 +19,29 @@ from analysis.certified import CERTIFIED, UNSCORED, Bounds, Certificate, certify
 from analysis.cluster_null import single_draws
 from analysis.counts import Counts
 from analysis.cross_task import check_trained, cross_task
-from analysis.dependence import look
 from analysis.equivalence import equivalence
 from analysis.errors import InputError
 from analysis.fold import efficiency_equivalent, odds_ratio_bounds, support_at_budgets
-from analysis.intervals import Bootstrap, clopper_pearson
-from analysis.lucky import tipping_points, tipping_words, verdicts_at_least
+from analysis.intervals import clopper_pearson
+from analysis.json_files import plain
+from analysis.lucky import rates_in_words, tipping_points, tipping_words, verdicts_at_least
 from analysis.null import Null
+from analysis.order_of_draws import order_warnings
 from analysis.pair import DEFAULTS, AuditSettings, BenchmarkPair
 from analysis.patterns import PatternCounts, pattern_rates
 from analysis.posterior import posterior
 from analysis.published import published
-from analysis.readings import (
-    AS_IF_INDEPENDENT,
-    POOLED,
-    by_single_draws,
-    group_nulls,
-    judge_groups,
-    other_readings,
-)
+from analysis.readings import POOLED, Groups, Verdicts, find_verdicts, groups_of
 from analysis.records import SCHEMA_VERSION, ModelSamples, Scores
 from analysis.scored import lower_bounds
 from analysis.strata import strata
 from analysis.support import CATEGORIES, categories, suspicious_flips
 from analysis.tail_miss import tail_miss
 from analysis.units import judge_units, units
-from analysis.verdict import Rules, evidence
+from analysis.verdict import Spans, evidence
 from analysis.witnesses import witnesses
 
-__all__ = ["DOCUMENT_VERSION", "POOLED", "AuditSettings", "audit", "plain"]
+__all__ = ["DOCUMENT_VERSION", "POOLED", "AuditSettings", "audit"]
 DOCUMENT_VERSION = 1
 
 
@@ -77,108 +70,87 @@ def audit(
     shared: one dict for several runs against this very base (and these settings), whose parts are then found once.
     Raises InputError where k is above n.
     """
+    groups = _groups(base, tuned, settings=settings)
+    bounds, refused = _bounds_of(scores, base, tuned=tuned)
+    verdicts = find_verdicts(base, tuned, groups=groups, settings=settings)
+
+    # then each benchmark alone; with a single one, the pooled problems are the same and get the same numbers
+    found: dict[str, Any] = {}
+    details: list[dict[str, Any]] = [{} for _ in base.problem_ids]
+    pairs: dict[str, BenchmarkPair] = {}
+    for name, index in groups.items():
+        if len(groups) == 2 and name == POOLED:
+            found[POOLED] = found[next(iter(groups))]
+            continue
+        progress(name)
+        # of the pooled problems, what is found problem by problem has been found with their benchmarks
+        known = tuple((pair, groups[part]) for part, pair in pairs.items()) if name == POOLED else ()
+        again = None if redraw is None else redraw.subset(index)
+        pair = BenchmarkPair(base.subset(index), tuned.subset(index), again, scores, settings, known, shared)
+        pairs[name] = pair
+        # what is said of single problems takes draws for independent: one of each cluster is
+        cells = verdicts.dependence.at(index).cells
+        single = (pair.b, pair.t) if cells is None else single_draws(cells, seed=settings.seed)
+        certificate, plan = _certificate(pair, single, bounds=bounds.at(index))
+        found[name] = _section(
+            pair,
+            verdicts.nulls[name],
+            certificate=certificate,
+            plan=plan,
+            bounds=bounds.at(index),
+            single=single,
+            independent=cells is None,
+        )
+        if patterns is not None:
+            found[name]["patterns"] = pattern_rates(pair, patterns[0].at(index), tuned=patterns[1].at(index))
+        found[name] |= _verdict_keys(name, pair, verdicts=verdicts)
+        if name != POOLED:
+            rows = _problem_rows(pair, certificate=certificate, plan=plan, single=single)
+            for row, problem in zip(rows, index, strict=True):
+                details[problem] = row
+
+    # and what needs all benchmarks again
+    tasks = {name: (pair.b, pair.t, pair.bootstrap) for name, pair in pairs.items() if name != POOLED}
+    found[POOLED]["cross_task"] = cross_task(tasks, trained_on=settings.trained_on)
+    for key in ("answers", "modes"):
+        judge_units({name: section[key] for name, section in found.items()}, rules=settings.rules, pooled=POOLED)
+    independent = verdicts.dependence.cells is None
+    order = [line for side in (base, tuned) for line in order_warnings(side, independent=independent)]
+    lines = [*warnings, *refused, *verdicts.dependence.warnings, *order, *_unread(patterns)]
+    sides = {"base": base, "tuned": tuned, "redraw": redraw, "scores": scores}
+    return plain(
+        {"benchmarks": found, "problems_detail": details, **_provenance(sides, settings=settings), "warnings": lines}
+    )
+
+
+def _groups(base: ModelSamples, tuned: ModelSamples, *, settings: AuditSettings) -> Groups:
+    """Benchmark -> indices of its problems, by name, and the pooled problems last. Raises InputError where the sides do
+    not belong together or a name is not allowed."""
     names = sorted(set(base.benchmarks))
     if POOLED in names:
         raise InputError(f"a benchmark is called {POOLED!r}, which is the name of the pooled problems; rename it")
     if base.problem_ids != tuned.problem_ids or base.benchmarks != tuned.benchmarks:
         raise InputError("base and tuned hold different problems; line them up with analysis.readers.align")
     check_trained(settings.trained_on, names)
-    bounds, refused = _bounds_of(scores, base, tuned=tuned)
+    return groups_of(base.benchmarks)
 
-    # verdicts of all benchmarks together, since Holm's correction needs them all
-    labels = np.array(base.benchmarks)
-    groups = {name: np.flatnonzero(labels == name) for name in names} | {POOLED: np.arange(len(labels))}
-    b = Counts(base.n, base.correct)
-    t = Counts(tuned.n, tuned.correct)
-    first, second = settings.false_positives
-    rates = (first.of(b), second.of(t))
-    dependence = look(base, tuned, choice=settings.clusters, seed=settings.seed)
-    nulls = group_nulls(
-        b, t, groups=groups, dependence=dependence, rates=rates, rules=settings.rules, seed=settings.seed
-    )
-    judged = judge_groups(nulls, groups, rules=settings.rules)
-    if dependence.cells is None:
-        other = other_readings(base, tuned, groups=groups, rules=settings.rules)
-    else:  # the others relabel single draws too
-        other = {AS_IF_INDEPENDENT: by_single_draws(nulls, groups, rules=settings.rules)}
 
-    # then each benchmark alone; with a single one, the pooled problems are the same and get the same numbers
-    found: dict[str, Any] = {}
-    details: list[dict[str, Any]] = [{} for _ in labels]
-    tasks: dict[str, tuple[Counts, Counts, Bootstrap]] = {}
-    parts: list[tuple[BenchmarkPair, np.ndarray]] = []
-    for name, index in groups.items():
-        if len(names) == 1 and name == POOLED:
-            found[POOLED] = found[names[0]]
-            continue
-        progress(name)
-        again = None if redraw is None else redraw.subset(index)
-        known = tuple(parts) if name == POOLED else ()
-        pair = BenchmarkPair(base.subset(index), tuned.subset(index), again, scores, settings, known, shared)
-        parts.append((pair, index))
-        here = dependence.at(index).cells
-        # what is said of single problems takes draws for independent: one of each cluster is
-        single = (pair.b, pair.t) if here is None else single_draws(here, seed=settings.seed)
-        section, certificate, plan = _section(
-            pair, nulls[name], bounds=bounds.at(index), single=single, independent=here is None
-        )
-        if patterns is not None:
-            section["patterns"] = pattern_rates(pair, patterns[0].at(index), tuned=patterns[1].at(index))
-        readings = {label: by[name] for label, by in other.items()}
-        adjusted = len(names) > 1 and name != POOLED
-        section["verdict"] = judged[name].verdict
-        section["within"] = f"within {draws_in_words(pair)} draws"
-        section["evidence"] = evidence(
-            nulls[name],
-            judged[name],
-            problems=len(index),
-            draws=draws_in_words(pair),
-            rules=settings.rules,
-            adjusted=adjusted,
-            others=readings,
-        )
-        section["evidence"] += dependence.sentence
-        section["dependence"] = dependence.document()
-        section["lucky_guesses"] = None
-        if dependence.cells is None:
-            section["lucky_guesses"] = _lucky(b.at(index), t.at(index), rates=rates, rules=settings.rules)
-            section["evidence"] += tipping_words(section["lucky_guesses"]["tipping"])
-        section["verdict_detail"] = plain(asdict(judged[name]) | {"other_readings": readings})
-        found[name] = section
-        tasks[name] = (pair.b, pair.t, pair.bootstrap)
-        if name != POOLED:
-            for row, problem in zip(
-                _problem_rows(pair, certificate=certificate, plan=plan, single=single), index, strict=True
-            ):
-                details[problem] = row
-
-    found[POOLED]["cross_task"] = cross_task(
-        {name: task for name, task in tasks.items() if name != POOLED}, trained_on=settings.trained_on
-    )
-    for key in ("answers", "modes"):
-        judge_units({name: section[key] for name, section in found.items()}, rules=settings.rules, pooled=POOLED)
-    sides = {"base": base, "tuned": tuned, "redraw": redraw, "scores": scores}
-    return plain(
-        {
-            "benchmarks": found,
-            "problems_detail": details,
-            "inputs": {side: given.files for side, given in sides.items() if given is not None},
-            "models": {
-                side: {"name": m.name, "settings": m.settings} for side, m in (("base", base), ("tuned", tuned))
-            },
-            "settings": settings.document(),
-            "versions": {
-                "document": DOCUMENT_VERSION,
-                "schema": SCHEMA_VERSION,
-                "python": platform.python_version(),
-                "numpy": np.__version__,
-                "scipy": scipy.__version__,
-                "pyarrow": pyarrow.__version__,
-            },
-            "seed": settings.seed,
-            "warnings": [*warnings, *refused, *dependence.warnings, *_unread(patterns)],
-        }
-    )
+def _provenance(sides: dict[str, Any], *, settings: AuditSettings) -> dict[str, Any]:
+    """What was read, with which settings and versions: given again, it gives the same document."""
+    return {
+        "inputs": {side: given.files for side, given in sides.items() if given is not None},
+        "models": {side: {"name": sides[side].name, "settings": sides[side].settings} for side in ("base", "tuned")},
+        "settings": settings.document(),
+        "versions": {
+            "document": DOCUMENT_VERSION,
+            "schema": SCHEMA_VERSION,
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "scipy": scipy.__version__,
+            "pyarrow": pyarrow.__version__,
+        },
+        "seed": settings.seed,
+    }
 
 
 def _bounds_of(scores: Scores | None, base: ModelSamples, *, tuned: ModelSamples) -> tuple[Bounds, list[str]]:
@@ -204,38 +176,73 @@ def _unread(patterns: tuple[PatternCounts, PatternCounts] | None) -> list[str]:
     ]
 
 
-def _lucky(b: Counts, t: Counts, *, rates: tuple[float, float], rules: Rules) -> dict[str, Any]:
-    """What false positives of the verifier do to the verdict of one benchmark (without Holm over several)."""
+def _verdict_keys(name: str, pair: BenchmarkPair, *, verdicts: Verdicts) -> dict[str, Any]:
+    """The part of a benchmark's block that says what happened to its support, and by what evidence."""
+    rules = pair.settings.rules
+    judged = verdicts.judged[name]
+    readings = verdicts.readings(name)
+    dependence = verdicts.dependence
+    clusters = dependence.cells is not None
+    draws = Spans.of(pair.b, pair.t)
+    said = evidence(
+        verdicts.nulls[name],
+        judged,
+        problems=len(pair),
+        draws=draws.sentence,
+        rules=rules,
+        adjusted=name != POOLED and len(verdicts.groups) > 2,
+        others=readings,
+    )
+    given = pair.settings.false_positives
+    said += rates_in_words(pair.b, pair.t, rates=verdicts.rates, given=given, rules=rules, clusters=clusters)
+    said += dependence.sentence
+    lucky = None
+    if not clusters:  # both recount single draws
+        lucky = {
+            "rates": dict(zip(("base", "tuned"), verdicts.rates, strict=True)),
+            "at_least": verdicts_at_least(pair.b, pair.t, rules=rules),
+            "tipping": tipping_points(pair.b, pair.t, rates=verdicts.rates, rules=rules),
+        }
+        said += tipping_words(lucky["tipping"])
     return {
-        "rates": {"base": rates[0], "tuned": rates[1]},
-        "at_least": verdicts_at_least(b, t, rules=rules),
-        "tipping": tipping_points(b, t, rates=rates, rules=rules),
+        "verdict": judged.verdict,
+        "within": draws.within,
+        "evidence": said,
+        "dependence": dependence.document(),
+        "lucky_guesses": lucky,
+        "verdict_detail": plain(asdict(judged) | {"other_readings": readings}),
     }
 
 
-def draws_in_words(pair: BenchmarkPair) -> str:
-    """Draws a problem, as sentences name them: 128, or 64 to 128, or both sides where they differ."""
-    spans = [f"{n.min():,}" if n.min() == n.max() else f"{n.min():,} to {n.max():,}" for n in (pair.b.n, pair.t.n)]
-    return spans[0] if spans[0] == spans[1] else f"{spans[0]} and {spans[1]}"
-
-
-def _section(
-    pair: BenchmarkPair, null: Null, *, bounds: Bounds, single: tuple[Counts, Counts], independent: bool
-) -> tuple[dict[str, Any], Certificate | None, dict[str, Any] | None]:
-    """The document of one benchmark but for its verdict, with the certificate and the sampling plan (None where n is
-    too small).
-
-    single: independent draws of both sides. independent: whether these are all draws.
-    """
+def _certificate(
+    pair: BenchmarkPair, single: tuple[Counts, Counts], *, bounds: Bounds
+) -> tuple[Certificate | None, dict[str, Any] | None]:
+    """The certificate of one benchmark and the draws that would settle the rest; None where n is too small."""
     settings = pair.settings
     fewest = int(min(side.n.min() for side in single))
     eps = settings.eps or default_eps(max(fewest, 1), len(pair), confidence=settings.confidence)
-    certificate = None
-    plan = None
-    if eps is not None:
-        certificate = certify(*single, eps=eps, confidence=settings.confidence, bounds=bounds)
-        plan = sampling_plan(*single, certificate=certificate)
-    section = {
+    if eps is None:
+        return None, None
+    certificate = certify(*single, eps=eps, confidence=settings.confidence, bounds=bounds)
+    return certificate, sampling_plan(*single, certificate=certificate)
+
+
+def _section(
+    pair: BenchmarkPair,
+    null: Null,
+    *,
+    certificate: Certificate | None,
+    plan: dict[str, Any] | None,
+    bounds: Bounds,
+    single: tuple[Counts, Counts],
+    independent: bool,
+) -> dict[str, Any]:
+    """The document of one benchmark but for its verdict.
+
+    single: independent draws of both sides. independent: whether these are all draws.
+    """
+    eps = None if certificate is None else certificate.eps
+    return {
         "problems": len(pair),
         "draws": {side: sections.draws(s) for side, s in (("base", pair.base), ("tuned", pair.tuned))},
         **sections.support(pair),
@@ -262,7 +269,6 @@ def _section(
         "suspicious_flips": sections.flips(pair),
         "advice": sections.advice(pair),
     }
-    return section, certificate, plan
 
 
 def _problem_rows(
@@ -306,22 +312,3 @@ def _problem_rows(
         }
         for i in range(len(base))
     ]
-
-
-def _is_finite(value: np.ndarray) -> bool:
-    return value.dtype.kind in "biu" or (value.dtype.kind == "f" and bool(np.isfinite(value).all()))
-
-
-def plain(value: Any) -> Any:
-    """JSON-ready: numpy becomes Python; NaN and infinity, which JSON does not know, become null."""
-    if isinstance(value, dict):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(v) for v in value]
-    if isinstance(value, np.ndarray):
-        return value.tolist() if _is_finite(value) else plain(value.tolist())
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

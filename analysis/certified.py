@@ -18,6 +18,7 @@ from analysis.counts import Counts
 from analysis.significance import benjamini_hochberg, binomial_at_least, binomial_at_most
 
 CERTIFIED = ("preserved", "shrunk", "expanded", "out", "undetermined")
+MORE = (2, 4, 10)  # times the draws there are, for which a plan says how many problems they would settle
 FAR = 10**9  # a plan of more draws than this says only that they are too many
 
 
@@ -140,7 +141,7 @@ def further_draws(n: np.ndarray, c: np.ndarray, *, eps: float, confidence: float
 
 def sampling_plan(base: Counts, tuned: Counts, *, certificate: Certificate) -> dict[str, Any]:
     """Further draws that would settle the undetermined problems: per problem float64 [M] for "base" and "tuned" (0 for
-    settled ones), and totals.
+    settled ones), totals, and how many would be settled by 2, 4 and 10 times the draws ("settled_by").
 
     "beyond" counts problems whose success rate is too near eps to be settled in 10^9 draws; they are not in the totals.
     """
@@ -152,6 +153,10 @@ def sampling_plan(base: Counts, tuned: Counts, *, certificate: Certificate) -> d
         for n, c in (base, tuned)
     ]
     beyond = ~np.isfinite(sides[0]) | ~np.isfinite(sides[1])
+    settled_by = []
+    for times in MORE:
+        enough = [side <= (times - 1) * np.asarray(of.n) for side, of in zip(sides, (base, tuned), strict=True)]
+        settled_by.append({"times": times, "problems": int((undecided & enough[0] & enough[1]).sum())})
     totals = [int(side[~beyond].sum()) for side in sides]
     return {
         "base": sides[0],
@@ -159,4 +164,5 @@ def sampling_plan(base: Counts, tuned: Counts, *, certificate: Certificate) -> d
         "total_base": totals[0],
         "total_tuned": totals[1],
         "beyond": int(beyond.sum()),
+        "settled_by": settled_by,
     }

@@ -65,7 +65,7 @@ def hits(
     rng = np.random.default_rng(seed)
     found = []
     for side, kept, rate in zip(cells, kept_draws(cells, single=single), rates, strict=True):
-        chance = -np.expm1(log_miss(side.n, side.correct, kept))
+        chance = -np.expm1(log_miss(side.n, side.correct, k=kept))
         hit = rng.random(len(chance)) < chance  # 0 or 1 where all draws are kept
         if more := (max(rates) - rate) / (1 - rate):
             hit |= rng.random(len(hit)) < -np.expm1(kept * np.log1p(-more))

@@ -1,4 +1,4 @@
-"""Columns of a batch as a wanted type, with errors that name the row."""
+"""Columns of a batch as a wanted type, and what has to hold between them, with errors that name the row."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pyarrow.compute
 
 from analysis.errors import InputError
 from analysis.files import Batch, Source
+from analysis.records import NO_EVIDENCE, VERDICTS
 
 pc: Any = pyarrow.compute  # its functions are made when it is imported, which no type checker sees
 
@@ -23,7 +24,7 @@ MEANING = {
 }
 
 
-def column(batch: Batch, source: Source, name: str, kind: pa.DataType, *, missing_ok: bool = True) -> pa.Array | None:
+def column(batch: Batch, source: Source, *, name: str, kind: pa.DataType, missing_ok: bool = True) -> pa.Array | None:
     """Column `name` of a batch as `kind`, None where the batch has none.
 
     Raises InputError naming the first row that is not `kind`, or is missing.
@@ -98,3 +99,66 @@ def _parse(data: pa.Array, kind: pa.DataType) -> pa.Array:
 def _shown(value: pa.Scalar) -> str:
     shown = value.as_py()
     return repr(shown if not isinstance(shown, str) or len(shown) <= 40 else shown[:40] + "...")
+
+
+def verdicts(got: dict[str, pa.Array | None], batch: Batch, *, source: Source) -> tuple[np.ndarray, np.ndarray]:
+    """correct (False where it is no evidence) and evidence, bool [rows], from columns `correct` and `verdict`.
+
+    Raises InputError naming the first row in which both are missing, contradict each other, or a verdict is unknown.
+    """
+    rows = batch.table.num_rows
+    correct = got["correct"]
+    verdict = got["verdict"]
+    if correct is None and verdict is None:
+        raise InputError(f"{source.at(batch.number(0))}: neither correct nor verdict is there")
+    if verdict is None:
+        evidence = np.ones(rows, dtype=bool)
+        said = np.zeros(rows, dtype=bool)
+        unknown = np.ones(rows, dtype=bool)
+    else:
+        encoded = verdict if pa.types.is_dictionary(verdict.type) else verdict.dictionary_encode()
+        words = encoded.dictionary.to_pylist()
+        index = np.asarray(encoded.indices.fill_null(len(words)))
+        if bad := [word for word in words if word not in VERDICTS]:
+            at = np.flatnonzero(index == words.index(bad[0]))
+            if len(at):
+                raise InputError(
+                    f"{source.at(batch.number(int(at[0])))}: verdict is {bad[0]!r}; it should be "
+                    f"one of {', '.join(VERDICTS)}"
+                )
+        evidence = ~np.array([word in NO_EVIDENCE for word in words] + [False])[index]
+        said = np.array([word == "correct" for word in words] + [False])[index]
+        unknown = index == len(words)
+    if correct is None:
+        correct = pa.nulls(rows, pa.bool_())
+    absent = np.asarray(correct.is_null())
+    value = np.asarray(correct.fill_null(False))
+    if (missing := absent & unknown).any():
+        raise InputError(f"{source.at(batch.number(int(missing.argmax())))}: correct is missing")
+    if (clash := ~absent & ~unknown & (value != said) & (evidence | value)).any():
+        i = int(clash.argmax())
+        raise InputError(
+            f"{source.at(batch.number(i))}: correct is {bool(value[i])} but verdict is {words[index[i]]!r}"
+        )
+    return np.where(absent, said, value) & evidence, evidence
+
+
+def check_ranges(got: dict[str, pa.Array | None], batch: Batch, *, source: Source) -> None:
+    """Raises InputError naming the first row with a number that cannot be."""
+    for name, low, high, meaning in (
+        ("sample", 0, np.inf, "an index from 0"),
+        ("logprob", -np.inf, 1e-6, "at most 0"),
+        ("num_tokens", 0, np.inf, "not negative"),
+        ("token_entropy", -1e-6, np.inf, "not negative"),
+        ("temperature", 0, np.inf, "not negative"),
+        ("top_p", 1e-12, 1, "in (0, 1]"),
+    ):
+        if got[name] is not None:
+            values = floats(got[name])
+            if (bad := (values < low) | (values > high)).any():
+                i = int(bad.argmax())
+                raise InputError(f"{source.at(batch.number(i))}: {name} is {values[i]:g}; it should be {meaning}")
+
+
+def floats(array: pa.Array) -> np.ndarray:
+    return array.cast(pa.float64()).to_numpy(zero_copy_only=False)

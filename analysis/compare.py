@@ -14,15 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from analysis.audit import audit, plain
+from analysis.audit import audit
 from analysis.counts import Counts
 from analysis.differences import BenchmarkRuns
 from analysis.differing import differing
 from analysis.errors import InputError
-from analysis.method_verdict import judge_methods
+from analysis.json_files import plain
+from analysis.method_verdict import Blocks, judge_methods
 from analysis.null import exact_null
 from analysis.pair import DEFAULTS, AuditSettings
-from analysis.readings import POOLED, Groups
+from analysis.readings import POOLED, groups_of
 from analysis.records import ModelSamples, Scores
 from analysis.significance import holm
 from analysis.verdict import Rules, judge
@@ -53,13 +54,13 @@ def compare(
         for i, run in enumerate(runs):
             progress(f"{name} run {i}")
             audits[name].append(audit(base, run, redraw=redraw, scores=scores, settings=settings, shared=shared))
-    groups = _groups(base)
+    groups = groups_of(base.benchmarks)
     documents = [one for runs in audits.values() for one in runs]
     lines = [*warnings, *few_runs(methods), *repeated_runs(methods)]
     found = dict.fromkeys([*lines, *(line for one in documents for line in one["warnings"])])
-    blocks = {
-        name: {method: [one["benchmarks"][name] for one in runs] for method, runs in audits.items()} for name in groups
-    }
+    blocks: dict[str, Blocks] = {}
+    for name in groups:
+        blocks[name] = {method: [one["benchmarks"][name] for one in runs] for method, runs in audits.items()}
     words = judge_methods(blocks, pooled=POOLED, rules=settings.rules)
     boards = {name: _board(base, methods, index=index, settings=settings) for name, index in groups.items()}
     pairs = [_between(boards, first=a, second=b) for a, b in combinations(methods, 2)]
@@ -122,13 +123,6 @@ def _counts(run: ModelSamples, index: np.ndarray) -> Counts:
     return Counts(run.n[index], run.correct[index])
 
 
-def _groups(base: ModelSamples) -> Groups:
-    labels = np.array(base.benchmarks)
-    return {name: np.flatnonzero(labels == name) for name in sorted(set(base.benchmarks))} | {
-        POOLED: np.arange(len(labels))
-    }
-
-
 def _run_row(section: dict[str, Any]) -> dict[str, Any]:
     """The numbers of one run that the board shows."""
     curve = section["pass_at_k"]["tuned"]
@@ -165,7 +159,7 @@ def _board(
     base: ModelSamples, methods: dict[str, list[ModelSamples]], *, index: np.ndarray, settings: AuditSettings
 ) -> BenchmarkRuns:
     runs = {name: [_counts(run, index) for run in runs] for name, runs in methods.items()}
-    return BenchmarkRuns(_counts(base, index), runs, settings)
+    return BenchmarkRuns(_counts(base, index), runs, settings=settings)
 
 
 def _between(boards: dict[str, BenchmarkRuns], *, first: str, second: str) -> dict[str, Any]:

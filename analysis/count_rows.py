@@ -21,9 +21,9 @@ class CountRows:
         self.models: set[str] = set()
         self.seen = 0
 
-    def add(self, batch: Batch, source: Source, file: int) -> None:
+    def add(self, batch: Batch, source: Source, *, file: int) -> None:
         got = {
-            name: column(batch, source, name, kind, missing_ok=name not in ("problem_id", "n", "correct"))
+            name: column(batch, source, name=name, kind=kind, missing_ok=name not in ("problem_id", "n", "correct"))
             for name, (kind, _) in COUNT_COLUMNS.items()
         }
         lists = {

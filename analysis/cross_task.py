@@ -31,8 +31,8 @@ def support_ratio(base: Counts, tuned: Counts, *, k: int, bootstrap: Bootstrap) 
 
     base, tuned: (n, c), int [M] each.
     """
-    first = pass_at_k(*base, k)
-    second = pass_at_k(*tuned, k)
+    first = pass_at_k(*base, k=k)
+    second = pass_at_k(*tuned, k=k)
     found: dict[str, Any] = {"base": first.sum(), "tuned": second.sum()}
     if not first.sum():
         return found | {"ratio": None}

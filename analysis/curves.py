@@ -26,8 +26,8 @@ def curves(pair: BenchmarkPair) -> dict[str, Any]:
     first k of n; the draws-only interval.
     """
     grid = np.union1d(grid_up_to(pair.largest), pair.k)
-    base = pass_at_k(*pair.b, grid)
-    tuned = pass_at_k(*pair.t, grid)
+    base = pass_at_k(*pair.b, k=grid)
+    tuned = pass_at_k(*pair.t, k=grid)
     table = {}
     replicates = np.empty((0, len(grid)))
     for (name, pseudo), values in zip(SIDES, (base, tuned, tuned - base), strict=True):
@@ -46,7 +46,9 @@ def curves(pair: BenchmarkPair) -> dict[str, Any]:
 
     def exact(k: np.ndarray) -> np.ndarray:
         parts = np.array_split(k, max(1, len(k) // 256))
-        return np.concatenate([(pass_at_k(*pair.t, part) - pass_at_k(*pair.b, part)).mean(axis=0) for part in parts])
+        return np.concatenate(
+            [(pass_at_k(*pair.t, k=part) - pass_at_k(*pair.b, k=part)).mean(axis=0) for part in parts]
+        )
 
     crossing = find_crossing(
         grid, table["difference"]["value"], replicates=replicates, exact=exact, confidence=pair.settings.confidence
@@ -88,7 +90,7 @@ def _fixed_problems(pair: BenchmarkPair) -> dict[str, Any]:
 
     def of(n: np.ndarray, c: np.ndarray) -> Estimate:
         interval = draws_only_interval(n, c, k=pair.k, confidence=pair.settings.confidence)
-        return Estimate(pass_at_k(n, c, pair.k).mean(axis=0), *interval)
+        return Estimate(pass_at_k(n, c, k=pair.k).mean(axis=0), *interval)
 
     base = pair.of_base("fixed problems", lambda: of(*pair.b))
     tuned = of(*pair.t)
@@ -155,10 +157,10 @@ def token_budget(pair: BenchmarkPair) -> dict[str, Any]:
     }
 
 
-def _chance(n: np.ndarray, c: np.ndarray, k: np.ndarray) -> np.ndarray:
+def _chance(n: np.ndarray, c: np.ndarray, *, k: np.ndarray) -> np.ndarray:
     """pass@k at real k: [M, K], once for problems of the same counts."""
     unique_n, unique_c, where = unique_counts(n, c)
-    return -np.expm1(log_miss(unique_n[:, None], unique_c[:, None], k))[where]
+    return -np.expm1(log_miss(unique_n[:, None], unique_c[:, None], k=k))[where]
 
 
 def pass_at_tokens(
@@ -192,9 +194,9 @@ def pass_at_tokens(
     values = []
     replicates = []
     for (n, c), mean, length, (_, pseudo) in zip((base, tuned), means, resampled, SIDES, strict=False):
-        values.append(_chance(n, c, budget / mean).mean(axis=0))
+        values.append(_chance(n, c, k=budget / mean).mean(axis=0))
         k = np.geomspace(min(budget[0] / length.max(), 1.0), largest, 2 * points)
-        curve = bootstrap.means(_chance(n, c, k), pseudo)  # [B, 2 points], smooth in ln k
+        curve = bootstrap.means(_chance(n, c, k=k), pseudo)  # [B, 2 points], smooth in ln k
         at = np.log(budget)[None, :] - np.log(length)[:, None]
         replicates.append(np.stack([np.interp(x, np.log(k), row) for x, row in zip(at, curve, strict=True)]))
     for (name, _), value, rows in zip(

@@ -33,8 +33,8 @@ class BenchmarkRuns:
         self,
         base: Counts,
         methods: dict[str, list[Counts]],
-        settings: AuditSettings,
         *,
+        settings: AuditSettings,
         bootstrap: Bootstrap | None = None,
     ):
         self.base = base
@@ -60,9 +60,9 @@ class BenchmarkRuns:
         """pass@k of every problem [M]; read off a table where all problems have as many draws."""
         n = int(run.n[0])
         if (run.n != n).any():
-            return pass_at_k(run.n, run.correct, k)
+            return pass_at_k(run.n, run.correct, k=k)
         if (n, k) not in self._tables:
-            self._tables[n, k] = pass_at_k(n, np.arange(n + 1), k)
+            self._tables[n, k] = pass_at_k(n, np.arange(n + 1), k=k)
         return self._tables[n, k][run.correct]
 
     def spread(self, k: int) -> tuple[list[str], Moderated | None]:

@@ -60,7 +60,7 @@ def _evalplus(content: dict[str, Any], asked: Asked) -> Iterator[dict[str, Any]]
                 "problem_id": task,
                 "benchmark": str(task).split("/")[0],
                 "sample": draw,
-                "correct": all(asked.verdict(value, name, number) for value in wanted.values()),
+                "correct": all(asked.verdict(value, name, number=number) for value in wanted.values()),
                 "completion": sample.get("solution"),
                 "metric": name,
             }
@@ -98,9 +98,9 @@ def _inspect(content: dict[str, Any], asked: Asked) -> Iterator[dict[str, Any]]:
         if value == "N":  # no answer
             yield row | {"verdict": "no_answer", "metric": name}
         elif value == "P" and asked.correct_above is not None:  # partly correct, a half
-            yield row | {"correct": asked.verdict(0.5, name, number), "metric": name}
+            yield row | {"correct": asked.verdict(0.5, name, number=number), "metric": name}
         else:
-            yield row | {"correct": asked.verdict(value, name, number), "metric": name}
+            yield row | {"correct": asked.verdict(value, name, number=number), "metric": name}
 
 
 def inspect_log(path: Path) -> dict[str, Any]:
@@ -145,7 +145,7 @@ def _opencompass(content: dict[str, Any], asked: Asked) -> Iterator[dict[str, An
         answers = answers if isinstance(answers, list) else [answers]
         for draw, one in enumerate(values):
             row = {"problem_id": str(key), "sample": draw, "metric": name}
-            row["correct"] = asked.verdict(one, name, number)
+            row["correct"] = asked.verdict(one, name, number=number)
             row["completion"] = str(texts[draw]) if len(texts) == len(values) and texts[draw] is not None else None
             row["answer"] = str(answers[draw]) if len(answers) == len(values) and answers[draw] is not None else None
             yield row
@@ -174,7 +174,7 @@ def _bigcode(content: dict[str, Any], asked: Asked) -> Iterator[dict[str, Any]]:
             yield {
                 "problem_id": str(task),
                 "sample": draw,
-                "correct": asked.verdict(result.get("passed"), "passed", number),
+                "correct": asked.verdict(result.get("passed"), "passed", number=number),
                 "result": result.get("result"),
             }
 

@@ -60,7 +60,7 @@ def draws_only_interval(
     prior = fit(n, c, inflated=False)
     unique_n, unique_c, where = unique_counts(n, c)
     weight = np.bincount(where, minlength=len(unique_n))
-    value = pass_at_k(n, c, k).mean(axis=0)
+    value = pass_at_k(n, c, k=k).mean(axis=0)
     never = c == 0
     always = c == n
     rate_never, rate_always = (1 - tail ** (1 / max(int(n[rows].sum()), 1)) for rows in (never, always))

@@ -27,7 +27,7 @@ def merged_counts(answers: AnswerCounts, by: str = "answer") -> tuple[np.ndarray
     return keys // size, np.bincount(where, weights=answers.count).astype(np.int64)
 
 
-def plug_in(problem: np.ndarray, count: np.ndarray, problems: int) -> np.ndarray:
+def plug_in(problem: np.ndarray, count: np.ndarray, *, problems: int) -> np.ndarray:
     """- sum_j (f_j / N) ln(f_j / N) of each problem, as published (arXiv 2507.14843, app. B.4); biased down by about
     (classes - 1) / 2N.
 
@@ -39,7 +39,7 @@ def plug_in(problem: np.ndarray, count: np.ndarray, problems: int) -> np.ndarray
     return np.where(n > 0, result, np.nan)
 
 
-def chao_wang_jost(problem: np.ndarray, count: np.ndarray, problems: int) -> np.ndarray:
+def chao_wang_jost(problem: np.ndarray, count: np.ndarray, *, problems: int) -> np.ndarray:
     """Entropy of each problem corrected for answers not seen yet: sum (x/n)[psi(n) - psi(x)] plus an estimate of the
     rest from singletons and doubletons.
 

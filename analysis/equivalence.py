@@ -26,7 +26,7 @@ def equivalence(pair: BenchmarkPair) -> list[dict[str, Any]]:
     level = 1 - rules.bound
     rows = []
     for k in dict.fromkeys((1, int(pair.k[-1]))):
-        values = pass_at_k(*pair.t, k) - pass_at_k(*pair.b, k)
+        values = pass_at_k(*pair.t, k=k) - pass_at_k(*pair.b, k=k)
         replicates = pair.bootstrap.means(values, PSEUDO_DIFFERENCE)
         low, high = (float(x) for x in np.quantile(replicates, [level, 1 - level]))
         value = float(values.mean())

@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
+from analysis.batches import batches, one_model
 from analysis.columns import column
-from analysis.files import TEXT_BATCH_ROWS, Batch, Source, batches, find_sources, one_model, parquet
+from analysis.files import TEXT_BATCH_ROWS, Batch, Source, find_sources, parquet
 from analysis.records import DEFAULT_BENCHMARK, ModelSamples
 
 pc: Any = pyarrow.compute  # its functions are made when it is imported, which no type checker sees
@@ -88,7 +89,7 @@ def _choose(
     if not batch.table.num_rows:
         return []
     ids = pa.array(sorted({problem for _, problem in wanted}), pa.string())
-    problem = pc.cast(column(batch, source, "problem_id", pa.string()), pa.string())
+    problem = pc.cast(column(batch, source, name="problem_id", kind=pa.string()), pa.string())
     rows = np.asarray(pc.is_in(problem, value_set=ids))
     if source.select and not source.foreign:
         rows &= np.asarray(pc.equal(batch.table["model"].cast(pa.string()), source.select).fill_null(False))
@@ -96,9 +97,9 @@ def _choose(
     code = np.asarray(problem.take(pa.array(at)).dictionary_encode().indices).astype(np.int64)
     correct = np.zeros(len(rows), dtype=bool)
     for name, kind, right in (("correct", pa.bool_(), True), ("verdict", pa.string(), "correct")):
-        if (values := column(batch, source, name, kind)) is not None:
+        if (values := column(batch, source, name=name, kind=kind)) is not None:
             correct |= np.asarray(pc.equal(values.cast(kind), right).fill_null(False))
-    benchmark = None if only is not None else column(batch, source, "benchmark", pa.string())
+    benchmark = None if only is not None else column(batch, source, name="benchmark", kind=pa.string())
     sets = (
         np.zeros(len(at), dtype=np.int64)
         if benchmark is None

@@ -1,8 +1,7 @@
-"""From paths to tables: finds the files, reads them in batches, and turns the columns of other projects into ours."""
+"""From paths to files: finds them, and says what each is. analysis.batches reads their rows."""
 
 from __future__ import annotations
 
-import codecs
 import csv
 import hashlib
 import io
@@ -13,17 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute
-import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from analysis import documents
 from analysis.adapters import ADAPTERS, CHOSEN, LISTS, Adapter
 from analysis.adapters.asked import Asked
 from analysis.errors import InputError
-from analysis.json_rows import json_lines, table_of
+from analysis.json_rows import json_lines
 from analysis.records import SAMPLE_COLUMNS
 
 pc: Any = pyarrow.compute  # its functions are made when it is imported, which no type checker sees
@@ -128,7 +125,7 @@ def find_sources(paths: list[str], *, metric: str | None = None, correct_above: 
         if (key := (source.path.resolve(), source.select)) in seen:
             raise InputError(f"{source.path}: given twice")
         seen[key] = None
-        with _readable(source):
+        with readable(source):
             _identify(source)
     kinds = {s.kind: s for s in sources}
     if len(kinds) > 1:
@@ -206,15 +203,15 @@ def _head(source: Source) -> list[str]:
         source.lists = {f.name for f in schema if pa.types.is_list(f.type) or pa.types.is_large_list(f.type)}
         return schema.names
     if source.format == "csv":
-        with io.BufferedReader(_open(source)) as raw:
+        with io.BufferedReader(opened(source)) as raw:
             line = raw.readline().decode("utf-8-sig")
-        names = next(csv.reader([line], delimiter=_delimiter(source)), [])
+        names = next(csv.reader([line], delimiter=delimiter(source)), [])
         names = [name.strip() for name in names]
         if repeated := [n for n in names if names.count(n) > 1]:
             raise InputError(f"{source.path}: column {repeated[0]!r} appears twice in the header")
         return names
     names = {}
-    for index, (_, row) in enumerate(_json_rows(source)):
+    for index, (_, row) in enumerate(read_json_rows(source)):
         names |= dict.fromkeys(row)
         source.lists |= {name for name, value in row.items() if isinstance(value, list)}
         if index == 99:
@@ -224,53 +221,8 @@ def _head(source: Source) -> list[str]:
     return list(names)
 
 
-def batches(source: Source, wanted: set[str] | None = None, *, rows: int = BATCH_ROWS) -> Iterator[Batch]:
-    """The rows of a file in our columns, adapted where the file is another project's. wanted: only these columns (all
-    where None)."""
-    read = {"parquet": _parquet_batches, "csv": _csv_batches, "json": _json_batches}[source.format]
-    own = source.foreign is None
-    with _readable(source):
-        found = read(source, wanted if own else None, rows if own else TEXT_BATCH_ROWS)
-        yield from found if source.adapter is None else _adapted(source.adapter, source, found)
-
-
-def _adapted(adapter: Adapter, source: Source, found: Iterator[Batch]) -> Iterator[Batch]:
-    """The batches of another project's rows, converted."""
-
-    def rows() -> Iterator[tuple[int, dict[str, Any]]]:
-        for batch in found:
-            for i, row in enumerate(batch.table if isinstance(batch.table, list) else batch.table.to_pylist()):
-                yield batch.number(i), row
-
-    numbers: list[int] = []
-    out: list[dict[str, Any]] = []
-    for number, row in adapter.convert(rows(), source.asked):
-        numbers.append(number)
-        out.append(row)
-        if len(out) == TEXT_BATCH_ROWS:
-            yield Batch(table_of(out), numbers.__getitem__)
-            numbers = []
-            out = []
-    if out:
-        yield Batch(table_of(out), numbers.__getitem__)
-
-
-def one_model(batch: Batch, source: Source) -> Batch:
-    """Only the rows of the model that FILE::NAME asks for (or of what else an adapter makes of NAME itself).
-
-    Raises InputError where the rows have no model to choose by: a NAME without effect would be a wrong label.
-    """
-    if not source.select or (source.adapter and source.adapter.selects):
-        return batch
-    if "model" not in batch.table.column_names:
-        what = f"a {source.foreign} file" if source.foreign else "the file"
-        raise InputError(f"{source.path}: {what} has no model column to choose {source.select!r} by; leave ::NAME out")
-    kept = np.flatnonzero(np.asarray(pc.equal(batch.table["model"].cast(pa.string()), source.select).fill_null(False)))
-    return Batch(batch.table.take(pa.array(kept)), lambda i: batch.number(int(kept[i])))
-
-
 @contextmanager
-def _readable(source: Source) -> Iterator[None]:
+def readable(source: Source) -> Iterator[None]:
     """Around reading: a file that is cut, locked, not packed as its name says or not UTF-8 becomes an InputError."""
     try:
         yield
@@ -280,11 +232,11 @@ def _readable(source: Source) -> Iterator[None]:
         raise InputError(f"{source.path}: cannot be read ({error.strerror or ' '.join(str(error).split())})") from None
 
 
-def _open(source: Source) -> pa.NativeFile:
+def opened(source: Source) -> pa.NativeFile:
     return pa.input_stream(str(source.path), compression="detect")
 
 
-def _delimiter(source: Source) -> str:
+def delimiter(source: Source) -> str:
     return "\t" if _suffix(source.path) == ".tsv" else ","
 
 
@@ -300,80 +252,12 @@ def parquet(source: Source) -> pq.ParquetFile:
     )
 
 
-def _parquet_batches(source: Source, wanted: set[str] | None, rows: int) -> Iterator[Batch]:
-    file = parquet(source)
-    if file.metadata.num_rows == 0:
-        raise InputError(f"{source.path}: the file holds no rows")
-    columns = None if wanted is None else [name for name in source.columns if name in wanted]
-    first = 1
-    for batch in file.iter_batches(batch_size=rows, columns=columns):
-        yield Batch(pa.Table.from_batches([batch]), lambda i, first=first: first + i)
-        first += batch.num_rows
-
-
-def _check_utf8(source: Source) -> None:
-    """Raises InputError with the line that is not UTF-8: also in columns that only the report will read."""
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    lines = 1
-    with _open(source) as raw:
-        while block := raw.read(1 << 20):
-            try:
-                decoder.decode(block)
-            except UnicodeDecodeError as error:
-                # The decoder counts from what the block before left over, at most three bytes.
-                lines += error.object[: error.start].count(b"\n")
-                raise InputError(
-                    f"{source.path}, line {lines}: not UTF-8 text ({error.reason}); save it as UTF-8"
-                ) from None
-            lines += block.count(b"\n")
-
-
-def _csv_batches(source: Source, wanted: set[str] | None, rows: int) -> Iterator[Batch]:
-    _check_utf8(source)
-    refused: list[pa_csv.InvalidRow] = []
-
-    def refuse(row: pa_csv.InvalidRow) -> str:
-        refused.append(row)
-        return "error"
-
-    names = source.columns
-    first = 1
-    try:
-        reader = pa_csv.open_csv(
-            _open(source),
-            read_options=pa_csv.ReadOptions(column_names=names, skip_rows=1, block_size=16 << 20, use_threads=False),
-            parse_options=pa_csv.ParseOptions(
-                delimiter=_delimiter(source), newlines_in_values=True, invalid_row_handler=refuse
-            ),
-            convert_options=pa_csv.ConvertOptions(
-                column_types={name: pa.string() for name in names},
-                include_columns=None if wanted is None else [n for n in names if n in wanted],
-                strings_can_be_null=True,
-                quoted_strings_can_be_null=True,
-                null_values=[""],
-            ),
-        )
-        for batch in reader:
-            if batch.num_rows:
-                yield Batch(pa.Table.from_batches([batch]), lambda i, first=first: first + i)
-            first += batch.num_rows
-    except pa.ArrowInvalid as error:
-        if refused:
-            at = (
-                source.at() if refused[0].number is None else source.at(refused[0].number - 1)
-            )  # its numbers count the header
-            columns = f"{refused[0].actual_columns} fields where the header has {refused[0].expected_columns}"
-            raise InputError(f"{at}: {columns}: {refused[0].text[:80]!r}") from None
-        if "Empty CSV file" not in str(error):
-            raise InputError(f"{source.path}: {str(error).splitlines()[0]}") from None
-    if first == 1:
-        raise InputError(f"{source.path}: the file holds no rows below its header")
-
-
-def _json_rows(source: Source) -> Iterator[tuple[int, dict[str, Any]]]:
+def read_json_rows(source: Source) -> Iterator[tuple[int, dict[str, Any]]]:
     """Line number and object, of JSON lines; of a JSON array, position (from 1) and object; of one JSON document, the
     rows of its format."""
-    content = documents.read(source.path, lambda: _open(source)) if _suffix(source.path) in (".json", ".eval") else None
+    content = (
+        documents.read(source.path, lambda: opened(source)) if _suffix(source.path) in (".json", ".eval") else None
+    )
     if isinstance(content, dict):
         source.document = documents.find(content)
         if source.document is not None:
@@ -391,7 +275,7 @@ def _json_rows(source: Source) -> Iterator[tuple[int, dict[str, Any]]]:
             raise InputError(f"{source.path}: an array of JSON objects is wanted, this is {type(content).__name__}")
         yield from ((i, _object(row, source, number=i)) for i, row in enumerate(content, 1))
         return
-    for number, row in json_lines(lambda: _open(source), source.at):
+    for number, row in json_lines(lambda: opened(source), source.at):
         yield number, _object(row, source, number=number)
 
 
@@ -399,29 +283,6 @@ def _object(row: Any, source: Source, *, number: int) -> dict[str, Any]:
     if not isinstance(row, dict):
         raise InputError(f"{source.at(number)}: a JSON object is wanted, this is {type(row).__name__}")
     return row
-
-
-def _json_batches(source: Source, wanted: set[str] | None, rows: int) -> Iterator[Batch]:
-    numbers: list[int] = []
-    held: list[dict[str, Any]] = []
-
-    def flush() -> Batch:
-        table = (
-            held
-            if source.adapter
-            else table_of([{k: v for k, v in r.items() if wanted is None or k in wanted} for r in held])
-        )
-        return Batch(table, list(numbers).__getitem__)
-
-    for number, row in _json_rows(source):
-        held.append(row)
-        numbers.append(number)
-        if len(held) == TEXT_BATCH_ROWS:
-            yield flush()
-            held = []
-            numbers = []
-    if held:
-        yield flush()
 
 
 def several_models(source: Source, models: set[str]) -> str:

@@ -53,8 +53,8 @@ def efficiency_equivalent(pair: BenchmarkPair) -> dict[str, Any]:
     ):
         most = int(own.n.min())
         grid = grid_up_to(most)
-        curve = pass_at_k(*own, grid)
-        goal = pass_at_k(*other, at)[:, 0]
+        curve = pass_at_k(*own, k=grid)
+        goal = pass_at_k(*other, k=at)[:, 0]
         value = _first_reaching(grid, curve.mean(axis=0), goal=float(goal.mean()))
         replicates = pair.bootstrap.means(curve, own_pseudo)
         goals = pair.bootstrap.means(goal, other_pseudo)
@@ -116,8 +116,8 @@ def support_at_budgets(pair: BenchmarkPair) -> list[dict[str, Any]]:
             rows.append(("equal tokens", k_tuned * ratio, k_tuned))
     found = []
     for label, k_base, k_tuned in rows:
-        b = -np.expm1(log_miss(*pair.b, k_base))
-        t = -np.expm1(log_miss(*pair.t, k_tuned))
+        b = -np.expm1(log_miss(*pair.b, k=k_base))
+        t = -np.expm1(log_miss(*pair.t, k=k_tuned))
         shrunk = float((b * (1 - t)).sum())
         expanded = float(((1 - b) * t).sum())
         found.append({"label": label, "k_base": k_base, "k_tuned": k_tuned, "shrunk": shrunk, "expanded": expanded})

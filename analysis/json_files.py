@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
+
+import numpy as np
 
 
 def dense(document: Any) -> str:
@@ -37,3 +40,22 @@ def by_lines(document: dict[str, Any]) -> str:
 
     inside = ",\n".join(f"{line(str(key))}: {entry(value)}" for key, value in document.items())
     return f"{{\n{inside}\n}}\n"
+
+
+def plain(value: Any) -> Any:
+    """JSON-ready: numpy becomes Python; NaN and infinity, which JSON does not know, become null."""
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    if isinstance(value, np.ndarray):
+        return value.tolist() if _is_finite(value) else plain(value.tolist())
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _is_finite(value: np.ndarray) -> bool:
+    return value.dtype.kind in "biu" or (value.dtype.kind == "f" and bool(np.isfinite(value).all()))

@@ -10,7 +10,9 @@ the smallest r that the draws themselves leave possible.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from analysis.verdict import Rules, judge
 
 AT_LEAST = (1, 2, 3, 5, 10)  # correct draws asked of a solved problem, in the table of verdicts
 GRADED = ("judged_correct", "false_accepts", "judged_wrong", "false_rejects")
+SAID = ("verifier", "drawn")  # of a graded sample, for people to read
 TRIED = np.geomspace(1e-5, 0.2, 18)  # false-positive rates among which the one that turns the verdict is looked for
 
 
@@ -35,6 +38,7 @@ class FalsePositives:
     rate: the rate itself, or None where a graded sample is given.
     judged_correct, false_accepts: graded draws that the verifier accepted, and how many of them are wrong.
     judged_wrong, false_rejects: graded draws that it rejected, and how many of them are right.
+    verifier, drawn: which verifier was graded, and how the graded draws were chosen, as the user says it.
     """
 
     rate: float | None = 0.0
@@ -42,6 +46,16 @@ class FalsePositives:
     false_accepts: int = 0
     judged_wrong: int = 0
     false_rejects: int = 0
+    verifier: str = ""
+    drawn: str = ""
+
+    @property
+    def source(self) -> str:
+        """Where the rate is from, in words; empty where it was given as a number."""
+        if self.rate is not None:
+            return ""
+        told = "".join(f"; {name} {said}" for name in ("verifier", "drawn") if (said := getattr(self, name)))
+        return f"{self.false_accepts} of {self.judged_correct} graded accepted draws were wrong{told}"
 
     def of(self, side: Counts) -> float:
         """The rate on one side's draws: P(accepted | wrong).
@@ -58,6 +72,7 @@ class FalsePositives:
 
 
 NONE = FalsePositives()
+Given = tuple[FalsePositives, FalsePositives]  # of base and tuned
 
 
 def read_rate(given: str) -> FalsePositives:
@@ -96,7 +111,12 @@ def _read_graded(path: Path) -> FalsePositives:
     for part, whole in (("false_accepts", "judged_correct"), ("false_rejects", "judged_wrong")):
         if values[part] > values[whole]:
             raise InputError(f"{path}: {part} is {values[part]} of {whole} = {values[whole]}")
-    return FalsePositives(None, **values)
+    words = {}
+    for key in SAID:
+        if not isinstance(found.get(key, ""), str):
+            raise InputError(f"{path}: {key} is {found[key]!r}; it should be a text")
+        words[key] = found.get(key, "")
+    return FalsePositives(None, **values, **words)
 
 
 def null_above(
@@ -157,25 +177,68 @@ def verdicts_at_least(base: Counts, tuned: Counts, *, rules: Rules) -> list[dict
 def tipping_points(base: Counts, tuned: Counts, *, rates: tuple[float, float], rules: Rules) -> dict[str, Any]:
     """The smallest false-positive rate of each side at which the verdict's word changes, the other side's as it is.
 
-    Among 18 rates from 1e-5 to .2, above the side's own; None where none of them changes it.
+    The first of 18 rates from 1e-5 to .2, above the side's own, at which it does, and then halved down to a twentieth
+    of the rate (the word changes no more than once between two of them, it is assumed); None where none changes it.
     """
-    now = judge(null_above(base, tuned, rates=rates, rules=rules), len(base.n), rules=rules).verdict
+
+    def word_at(rate: float, *, side: int) -> str:
+        tried = (rate, rates[1]) if side == 0 else (rates[0], rate)
+        return judge(null_above(base, tuned, rates=tried, rules=rules), len(base.n), rules=rules).verdict
+
+    now = word_at(rates[0], side=0)
     found: dict[str, Any] = {}
     for side, name in enumerate(("base", "tuned")):
         found[name] = None
-        for rate in TRIED[TRIED > rates[side]]:
-            tried = (float(rate), rates[1]) if side == 0 else (rates[0], float(rate))
-            verdict = judge(null_above(base, tuned, rates=tried, rules=rules), len(base.n), rules=rules).verdict
-            if verdict != now:
-                found[name] = {"rate": float(rate), "verdict": verdict}
+        below = rates[side]
+        for rate in TRIED[TRIED > below].tolist():
+            if (verdict := word_at(rate, side=side)) != now:
+                found[name] = _turning(below, rate, verdict=verdict, now=now, word_at=partial(word_at, side=side))
                 break
+            below = rate
     return found
+
+
+def _turning(below: float, above: float, *, verdict: str, now: str, word_at: Callable[[float], str]) -> dict[str, Any]:
+    """Where between two rates the word turns from `now`: {"rate", "verdict"} of the smallest rate found above it."""
+    while above - below > 0.05 * above and above > TRIED[0] / 10:
+        middle = (below + above) / 2
+        if (said := word_at(middle)) == now:
+            below = middle
+        else:
+            above = middle
+            verdict = said
+    return {"rate": above, "verdict": verdict}
+
+
+def rates_in_words(
+    base: Counts, tuned: Counts, *, rates: tuple[float, float], given: Given, rules: Rules, clusters: bool = False
+) -> str:
+    """What the given rates ask of a solved problem, as a sentence of the evidence; empty where both are 0.
+
+    given: what the user said of base and tuned. clusters: whether whole clusters are counted, which have thresholds of
+    their own.
+    """
+    if not any(rates):
+        return ""
+    share = rules.level / len(base.n)
+    parts = []
+    for name, side, rate, said in zip(("base", "tuned model"), (base, tuned), rates, given, strict=True):
+        accepted = f"{100 * rate:.2g}% of its wrong draws are accepted" + (f" ({said.source})" if said.source else "")
+        if clusters:
+            parts.append(f"of the {name}, {accepted}")
+            continue
+        least = least_beyond(side.n, rate, share=share)
+        span = f"{least.min()}" if least.min() == least.max() else f"{least.min()} to {least.max()}"
+        draws = f"{span} correct draw{'s' * (span != '1')}"
+        parts.append(f"a problem counts as solved by the {name} with at least {draws}, since {accepted}")
+    return f" False positives: {', and '.join(parts)}; chance allows for equal models that these rates set apart."
 
 
 def tipping_words(tipping: dict[str, Any]) -> str:
     """The tipping points as a sentence of the evidence."""
     parts = [
-        f"the {side}'s verifier accepting {100 * found['rate']:.2g}% of wrong draws would make it {found['verdict']}"
+        f"{'the base' if side == 'base' else 'the tuned model'}'s verifier accepting {100 * found['rate']:.2g}% of "
+        f"wrong draws would make it {found['verdict']}"
         for side, found in tipping.items()
         if found
     ]

@@ -104,8 +104,8 @@ def _spread(scores: list[np.ndarray]) -> Moderated | None:
 
 
 def judge_methods(by_benchmark: dict[str, Blocks], *, pooled: str, rules: Rules) -> dict[str, dict[str, Any]]:
-    """Verdicts of all methods: method -> benchmark -> {"verdict", "p_gain", "p_loss", "gain", "loss", "runs",
-    "questions", "evidence"}; p_gain and p_loss after Holm over `questions`.
+    """Verdicts of all methods: method -> benchmark -> {"verdict", "within", "p_gain", "p_loss", "gain", "loss", "runs",
+    "questions", "beyond", "evidence"}; p_gain, p_loss and the p-values of `beyond` after Holm over `questions`.
 
     by_benchmark: benchmark -> method -> the audit blocks of its runs. pooled: the name of the pooled problems.
     """
@@ -114,12 +114,17 @@ def judge_methods(by_benchmark: dict[str, Blocks], *, pooled: str, rules: Rules)
     }
     single = [name for name in by_benchmark if name != pooled]
     adjusted: dict[tuple[str, str, str], tuple[float, int]] = {}
+    speed_up: dict[tuple[str, str, str], float] = {}
     for family in (single, [pooled]):
         for direction in DIRECTIONS:
             asked = [(name, method) for name in family for method in by_benchmark[name]]
             p = holm(np.array([weighed[name][direction][method].p for name, method in asked]))
-            for (name, method), value in zip(asked, p.tolist(), strict=True):
+            faster = holm(
+                np.array([_beyond(by_benchmark[name][method], direction, rules=rules) for name, method in asked])
+            )
+            for (name, method), value, reach in zip(asked, p.tolist(), faster.tolist(), strict=True):
                 adjusted[name, method, direction] = (value, len(asked))
+                speed_up[name, method, direction] = max(value, reach)
     out: dict[str, dict[str, Any]] = {method: {} for method in by_benchmark[pooled]}
     for name, blocks in by_benchmark.items():
         for method, runs in blocks.items():
@@ -129,16 +134,54 @@ def judge_methods(by_benchmark: dict[str, Blocks], *, pooled: str, rules: Rules)
             if verdict == "inconclusive" and _all_bounded(runs, rules):
                 verdict = "held"
             questions = adjusted[name, method, "gain"][1]
+            beyond = {direction: speed_up[name, method, direction] for direction in DIRECTIONS}
+            said = sentence(evidence, p_of, runs=len(runs), questions=questions, verdict=verdict)
             out[method][name] = {
                 "verdict": verdict,
+                "within": within(runs),
                 "p_gain": p_of["gain"],
                 "p_loss": p_of["loss"],
                 **{direction: vars(found) for direction, found in evidence.items()},
                 "runs": len(runs),
                 "questions": questions,
-                "evidence": sentence(evidence, p_of, runs=len(runs), questions=questions, verdict=verdict),
+                "beyond": {"fold": rules.fold, **{f"p_{direction}": p for direction, p in beyond.items()}},
+                "evidence": said + beyond_words(p_of, beyond, runs=len(runs), rules=rules),
             }
     return out
+
+
+def within(runs: Sequence[dict[str, Any]]) -> str:
+    """The draws that a word is about, as the runs' audits have them."""
+    said = dict.fromkeys(run.get("within", "") for run in runs)
+    return next(iter(said)) if len(said) == 1 else "within the draws of each run"
+
+
+def _beyond(runs: Sequence[dict[str, Any]], direction: str, *, rules: Rules) -> float:
+    """p-value of "in no more than half of the runs is the change beyond a speed-up of the rules' fold"; 1 where the
+    audits did not test folds.
+
+    Each run's is its largest up to that fold (closed testing), after Holm over its benchmarks.
+    """
+    p = []
+    for run in runs:
+        tests = [test for test in run["verdict_detail"].get("folds") or [] if test["fold"] <= rules.fold]
+        p.append(max((test[f"p_{direction}"] for test in tests), default=1.0))
+    return majority_p(np.array(p))
+
+
+def beyond_words(p: dict[str, float], beyond: dict[str, float], *, runs: int, rules: Rules) -> str:
+    """Whether the change is more than a speed-up, in words; empty without a change.
+
+    p, beyond: p-values of each direction, of the change and of a change beyond the fold.
+    """
+    text = ""
+    for direction, change in (("gain", "a speed-up"), ("loss", "a slow-down")):
+        if p[direction] > rules.level:
+            continue
+        shown = "is" if beyond[direction] <= rules.level else "is not shown to be"
+        where = " in more than half of the runs" if runs > 1 else ""
+        text += f" The {direction} {shown} beyond {change} of {rules.fold:g}{where} (p = {beyond[direction]:.2g})."
+    return text
 
 
 def _all_bounded(runs: Sequence[dict[str, Any]], rules: Rules) -> bool:

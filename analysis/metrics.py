@@ -50,7 +50,7 @@ def delta_se(base: Counts, tuned: Counts, *, k: int = 256) -> np.ndarray:
     base, tuned: (n, c), int [M] each; returns [M]. Source: arXiv 2504.13837, sec. 4.4, with k = 256 and the sign of the
     printed values.
     """
-    return pass_at_k(*base, k) - pass_at_k(*tuned, 1)
+    return pass_at_k(*base, k=k) - pass_at_k(*tuned, k=1)
 
 
 def majority_at_k(

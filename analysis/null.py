@@ -134,9 +134,10 @@ def one_side_only(
     given = (one, other, psi, m, m_other)
     same = c.size and all(x.min() == x.max() for x in given)  # then the chance depends on c alone
     if same and one.flat[0] + other.flat[0] <= TABLE:
-        return _by_correct(*(float(x.flat[0]) for x in given))[c]
+        names = ("n_one", "n_other", "odds", "least_one", "least_other")
+        return _by_correct(**{name: float(x.flat[0]) for name, x in zip(names, given, strict=True)})[c]
     if (psi == 1).all() and (m == 1).all() and (m_other == 1).all():
-        return _none_of_the_other(one, other, c)
+        return _none_of_the_other(one, other, c=c)
     rows = np.stack([np.asarray(x, dtype=float).ravel() for x in (one, other, c, psi, m, m_other)])
     distinct, where = np.unique(rows, axis=1, return_inverse=True)  # many problems share their counts
     one, other, c_each, psi, m, m_other = distinct
@@ -144,18 +145,18 @@ def one_side_only(
     return tail[where.ravel()].reshape(c.shape)
 
 
-def _none_of_the_other(one: np.ndarray, other: np.ndarray, c: np.ndarray) -> np.ndarray:
+def _none_of_the_other(one: np.ndarray, other: np.ndarray, *, c: np.ndarray) -> np.ndarray:
     """At odds 1: all correct draws are on the one side where none of the other side's draws is correct."""
-    return np.where(c > 0, np.exp(log_miss(one + other, c, other)), 0.0)
+    return np.where(c > 0, np.exp(log_miss(one + other, c, k=other)), 0.0)
 
 
 @lru_cache(maxsize=512)  # the same number of draws in all problems is the usual case, and one table serves them all
-def _by_correct(n_one: float, n_other: float, odds: float, least_one: float, least_other: float) -> np.ndarray:
+def _by_correct(n_one: float, n_other: float, *, odds: float, least_one: float, least_other: float) -> np.ndarray:
     """`one_side_only` for every possible number of correct draws: float64 [n_one + n_other + 1]."""
     c = np.arange(int(n_one + n_other) + 1)
     one, other, ratio = (np.full(len(c), x) for x in (n_one, n_other, odds))
     if odds == least_one == least_other == 1:
-        return _none_of_the_other(one, other, c)
+        return _none_of_the_other(one, other, c=c)
     return tail_of_split(one, other, c=c, odds=ratio, enough=np.maximum(least_one, c - least_other + 1))
 
 

@@ -58,7 +58,7 @@ def unique_counts(n: ArrayLike, c: ArrayLike) -> tuple[np.ndarray, np.ndarray, n
     return *np.divmod(keys, int(n.max(initial=0)) + 1), where.reshape(n.shape)
 
 
-def log_miss(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> np.ndarray:
+def log_miss(n: ArrayLike, c: ArrayLike, *, k: ArrayLike) -> np.ndarray:
     """ln [C(n - c, k) / C(n, k)]: log-probability that k draws taken without replacement from n, c of them correct,
     hold no correct one.
 
@@ -92,14 +92,14 @@ def log_miss(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> np.ndarray:
     return result
 
 
-def pass_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> np.ndarray:
+def pass_at_k(n: ArrayLike, c: ArrayLike, *, k: ArrayLike) -> np.ndarray:
     """Unbiased pass@k of each problem: 1 - C(n - c, k) / C(n, k), the chance that k of the n draws hold a correct one.
 
     n, c: [M] (or anything that broadcasts); k: scalar gives [M], an array [K] gives [M, K]. k <= n or InputError.
     Source: Chen et al. 2021 (arXiv 2107.03374), eq. 1. CoT-Pass@K (arXiv 2506.14245) is the same with c = draws whose
     answer and reasoning are both correct.
 
-    >>> float(pass_at_k(4, 1, 2))
+    >>> float(pass_at_k(4, 1, k=2))
     0.5
     """
     n = np.asarray(n)
@@ -111,8 +111,8 @@ def pass_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> np.ndarray:
     check_counts(n, c, k=k)
     if k.ndim == 1 and n.size > 64:  # many problems share their counts
         unique_n, unique_c, where = unique_counts(n[..., 0], c[..., 0])
-        return -np.expm1(log_miss(unique_n[:, None], unique_c[:, None], k))[where]
-    return -np.expm1(log_miss(n, c, k))
+        return -np.expm1(log_miss(unique_n[:, None], unique_c[:, None], k=k))[where]
+    return -np.expm1(log_miss(n, c, k=k))
 
 
 def first_k(correct: np.ndarray, start: np.ndarray, *, k: np.ndarray) -> np.ndarray:
@@ -133,7 +133,7 @@ def first_k(correct: np.ndarray, start: np.ndarray, *, k: np.ndarray) -> np.ndar
     return (first[:, None] < k).astype(np.float64)
 
 
-def pass_all_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> np.ndarray:
+def pass_all_k(n: ArrayLike, c: ArrayLike, *, k: ArrayLike) -> np.ndarray:
     """pass^k: the chance that all of k draws are correct, C(c, k) / C(n, k). Shapes as `pass_at_k`. Source: tau-bench
     (arXiv 2406.12045), sec. 3."""
     n = np.asarray(n)
@@ -143,10 +143,10 @@ def pass_all_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> np.ndarray:
         n = n[..., None]
         c = c[..., None]
     check_counts(n, c, k=k)
-    return np.exp(log_miss(n, n - c, k))
+    return np.exp(log_miss(n, n - c, k=k))
 
 
-def g_pass_at_k(n: ArrayLike, c: ArrayLike, k: int, tau: float) -> np.ndarray:
+def g_pass_at_k(n: ArrayLike, c: ArrayLike, *, k: int, tau: float) -> np.ndarray:
     """G-Pass@k_tau: the chance that at least ceil(tau k) of k draws are correct, sum_{j >= ceil(tau k)} C(c, j) C(n -
     c, k - j) / C(n, k).
 
@@ -162,7 +162,7 @@ def g_pass_at_k(n: ArrayLike, c: ArrayLike, k: int, tau: float) -> np.ndarray:
     return _at_least(n, c, k=k)[..., needed]
 
 
-def mg_pass_at_k(n: ArrayLike, c: ArrayLike, k: int) -> np.ndarray:
+def mg_pass_at_k(n: ArrayLike, c: ArrayLike, *, k: int) -> np.ndarray:
     """mG-Pass@k = 2 int_{1/2}^{1} G-Pass@k_tau dtau, as published: (2 / k) sum_{i = ceil(k/2) + 1}^{k} G-Pass@k_{i/k}.
     Source: arXiv 2412.13147, eq. 7."""
     n = np.asarray(n)
@@ -204,5 +204,5 @@ def mixed_pass_at_k(base: Counts, tuned: Counts, *, k_base: np.ndarray, k_tuned:
         k = np.atleast_1d(k)
         check_counts(n, c, k=np.maximum(k, 1))
         unique_n, unique_c, where = unique_counts(n[:, 0], c[:, 0])
-        total = total + log_miss(unique_n[:, None], unique_c[:, None], k)[where]
+        total = total + log_miss(unique_n[:, None], unique_c[:, None], k=k)[where]
     return -np.expm1(total)

@@ -25,10 +25,11 @@ import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
 
+from analysis.batches import batches, one_model
 from analysis.columns import column
 from analysis.errors import InputError
 from analysis.estimates import mean_of, sides_of
-from analysis.files import TEXT_BATCH_ROWS, Batch, Source, batches, find_sources, one_model
+from analysis.files import TEXT_BATCH_ROWS, Batch, Source, find_sources
 from analysis.intervals import PSEUDO_DIFFERENCE
 from analysis.pair import BenchmarkPair
 from analysis.records import DEFAULT_BENCHMARK, NO_EVIDENCE, ModelSamples
@@ -150,7 +151,7 @@ def _rows(
     rows = batch.table.num_rows
 
     def values(name: str, kind: pa.DataType) -> list[Any]:
-        array = column(batch, source, name, kind)
+        array = column(batch, source, name=name, kind=kind)
         return [None] * rows if array is None else array.to_pylist()
 
     for problem, benchmark, correct, verdict, text in zip(

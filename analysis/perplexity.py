@@ -30,22 +30,29 @@ def _problem_means(problem: np.ndarray, values: np.ndarray, *, problems: int) ->
     return np.where(size > 0, total / np.maximum(size, 1), np.nan), int(known.sum())
 
 
-def of_draws(draws: Draws | None) -> tuple[np.ndarray, int] | None:
+def of_draws(draws: Draws | None, *, correct_only: bool = False) -> tuple[np.ndarray, int] | None:
     """Mean perplexity of each problem's own samples under the model that drew them, float64 [M], and how many; None
-    without log-probabilities.
+    without log-probabilities. correct_only: of the correct samples.
     """
     if draws is None or draws.logprob is None or draws.num_tokens is None:
         return None
     problems = len(draws.start) - 1
     owner = np.repeat(np.arange(problems), np.diff(draws.start))
+    if correct_only:
+        owner = np.where(draws.correct.astype(bool), owner, -1)
     means, traces = _problem_means(owner, of_traces(draws.logprob, draws.num_tokens), problems=problems)
     return (means, traces) if traces else None
 
 
-def of_scores(scores: Scores, scored_by: ModelSamples) -> dict[tuple[str, float, float], tuple[np.ndarray, int]]:
+def of_scores(
+    scores: Scores, scored_by: ModelSamples, *, correct_only: bool = False
+) -> dict[tuple[str, float, float], tuple[np.ndarray, int]]:
     """(author, temperature, top-p) -> (mean perplexity of each problem's texts under `scored_by`, float64 [M]; number
-    of texts)."""
+    of texts). correct_only: of the texts that are known to be correct."""
     mine = rows_of(scores, scored_by)
+    if correct_only:
+        correct = scores["correct"]
+        mine = mine & np.array([False] * len(scores) if correct is None else [x == 1 for x in correct])
     problem = problem_index(scores, scored_by)
     values = of_traces(scores.of("logprob"), scores.of("num_tokens"))
 

@@ -25,12 +25,12 @@ class ProblemCodes:
     def code(self, batch: Batch, source: Source) -> np.ndarray:
         """int32 [rows]."""
         problem = _encoded(
-            column(batch, source, "problem_id", pa.string(), missing_ok=False),
+            column(batch, source, name="problem_id", kind=pa.string(), missing_ok=False),
             source=source,
             batch=batch,
             name="problem_id",
         )
-        benchmark = column(batch, source, "benchmark", pa.string())
+        benchmark = column(batch, source, name="benchmark", kind=pa.string())
         names = ["" if v is None else v for v in problem.dictionary.to_pylist()]
         if "" in names and (empty := np.asarray(problem.indices) == names.index("")).any():
             raise InputError(f"{source.at(batch.number(int(empty.argmax())))}: problem_id is empty")

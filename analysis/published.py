@@ -74,13 +74,13 @@ def metric_rows(block: dict[str, Any]) -> list[Row]:
     return [row for some in rows for row in some]
 
 
-def _both(pair: BenchmarkPair, metric: Callable[..., np.ndarray], *more: Any) -> Entry | None:
+def _both(pair: BenchmarkPair, metric: Callable[..., np.ndarray], **more: Any) -> Entry | None:
     """A metric of counts (n, c, ...) -> [M] on both sides."""
-    return sides_of(pair, metric(*pair.b, *more), tuned=metric(*pair.t, *more), bounded=True)
+    return sides_of(pair, metric(*pair.b, **more), tuned=metric(*pair.t, **more), bounded=True)
 
 
 def _pass_all(pair: BenchmarkPair) -> Entry:
-    return {str(k): _both(pair, pass_all_k, k) for k in pair.k}
+    return {str(k): _both(pair, pass_all_k, k=k) for k in pair.k}
 
 
 def _g_pass_k(pair: BenchmarkPair) -> int:
@@ -89,12 +89,12 @@ def _g_pass_k(pair: BenchmarkPair) -> int:
 
 def _g_pass(pair: BenchmarkPair) -> Entry:
     k = _g_pass_k(pair)
-    return {"k": k, **{str(tau): _both(pair, g_pass_at_k, k, tau) for tau in TAUS}}
+    return {"k": k, **{str(tau): _both(pair, g_pass_at_k, k=k, tau=tau) for tau in TAUS}}
 
 
 def _mg_pass(pair: BenchmarkPair) -> Entry | None:
     k = _g_pass_k(pair)
-    both = _both(pair, mg_pass_at_k, k) if k > 1 else None
+    both = _both(pair, mg_pass_at_k, k=k) if k > 1 else None
     return None if both is None else {"k": k, **both}
 
 
@@ -117,7 +117,7 @@ def _cot(pair: BenchmarkPair) -> Entry | None:
     for samples in pair.sides:
         if samples.cot_correct is None or samples.cot_unjudged is not None:
             return None
-        sides.append(pass_at_k(samples.n, samples.cot_correct, pair.k))
+        sides.append(pass_at_k(samples.n, samples.cot_correct, k=pair.k))
     return {str(k): sides_of(pair, sides[0][:, i], tuned=sides[1][:, i], bounded=True) for i, k in enumerate(pair.k)}
 
 

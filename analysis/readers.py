@@ -19,10 +19,11 @@ import pyarrow as pa
 from tqdm import tqdm
 
 from analysis.accumulate import SampleRows
+from analysis.batches import batches, one_model
 from analysis.columns import column
 from analysis.count_rows import CountRows
 from analysis.errors import InputError
-from analysis.files import batches, find_sources, one_model, sha256
+from analysis.files import find_sources, sha256
 from analysis.records import DEFAULT_BENCHMARK, SAMPLE_COLUMNS, SCORE_COLUMNS, ModelSamples, Scores
 
 TRUNCATION_MARGIN = 0.02  # truncation rates of the two sides that differ by more than this get a warning
@@ -56,7 +57,7 @@ def load(
             for batch in batches(source, rows.WANTED):
                 batch = one_model(batch, source)
                 if batch.table.num_rows:
-                    rows.add(batch, source, index)
+                    rows.add(batch, source, file=index)
                     bar.update(batch.table.num_rows)
             found[source.given, source.select] = found.get((source.given, source.select), 0) + rows.seen - before
             files.append(
@@ -116,7 +117,7 @@ def load_scores(paths: Sequence[str]) -> Scores:
         for batch in batches(source, set(SCORE_COLUMNS) - {"completion"}):
             for name, (kind, _) in SCORE_COLUMNS.items():
                 required = name in ("problem_id", "model", "logprob", "num_tokens")
-                array = column(batch, source, name, kind, missing_ok=not required)
+                array = column(batch, source, name=name, kind=kind, missing_ok=not required)
                 parts[name].append(
                     np.full(batch.table.num_rows, None, dtype=object) if array is None else _numpy(array)
                 )

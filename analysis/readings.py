@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from analysis.cluster_null import over_all_problems, within_problems
 from analysis.counts import Counts
-from analysis.dependence import Dependence
+from analysis.dependence import Dependence, look
 from analysis.judged import judged_counts
 from analysis.lucky import null_above
-from analysis.null import Null, exact_null
+from analysis.null import Null
+from analysis.pair import AuditSettings
 from analysis.records import ModelSamples
 from analysis.support import suspicious_flips
 from analysis.verdict import Judgement, Rules, judge, judge_all
@@ -21,6 +23,48 @@ POOLED = "all"  # the name of all problems together
 AS_IF_INDEPENDENT = "with single draws relabelled, as if they were independent"
 
 Groups = dict[str, np.ndarray]  # benchmark -> indices of its problems; the pooled problems are the last one
+
+
+def groups_of(benchmarks: Sequence[str]) -> Groups:
+    """The problems of each benchmark, by name, and the pooled problems last. benchmarks: of each problem."""
+    labels = np.array(benchmarks)
+    each = {name: np.flatnonzero(labels == name) for name in sorted(set(benchmarks))}
+    return each | {POOLED: np.arange(len(labels))}
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """What is said of all benchmarks together, since Holm's correction needs them all.
+
+    groups: benchmark -> its problems. dependence: of the draws. rates: false positives of base and tuned.
+    nulls, judged: benchmark -> exact null and verdict. others: label -> benchmark -> verdict under another reading.
+    """
+
+    groups: Groups
+    dependence: Dependence
+    rates: tuple[float, float]
+    nulls: dict[str, Null]
+    judged: dict[str, Judgement]
+    others: dict[str, dict[str, str]]
+
+    def readings(self, name: str) -> dict[str, str]:
+        """Label -> verdict of one benchmark."""
+        return {label: by[name] for label, by in self.others.items()}
+
+
+def find_verdicts(base: ModelSamples, tuned: ModelSamples, *, groups: Groups, settings: AuditSettings) -> Verdicts:
+    """Verdicts of all benchmarks and of the pooled problems, and under other readings of the same draws."""
+    rules = settings.rules
+    b = Counts(base.n, base.correct)
+    t = Counts(tuned.n, tuned.correct)
+    rates = (settings.false_positives[0].of(b), settings.false_positives[1].of(t))
+    dependence = look(base, tuned, choice=settings.clusters, seed=settings.seed)
+    nulls = group_nulls(b, t, groups=groups, dependence=dependence, rates=rates, rules=rules, seed=settings.seed)
+    if dependence.cells is None:
+        others = other_readings(base, tuned, groups=groups, rates=rates, rules=rules)
+    else:  # the others relabel single draws too
+        others = {AS_IF_INDEPENDENT: by_single_draws(nulls, groups, rules=rules)}
+    return Verdicts(groups, dependence, rates, nulls, judge_groups(nulls, groups, rules=rules), others)
 
 
 def group_nulls(
@@ -70,14 +114,19 @@ def by_single_draws(nulls: dict[str, Null], groups: Groups, *, rules: Rules) -> 
 
 
 def other_readings(
-    base: ModelSamples, tuned: ModelSamples, *, groups: Groups, rules: Rules
+    base: ModelSamples,
+    tuned: ModelSamples,
+    *,
+    groups: Groups,
+    rates: tuple[float, float] = (0.0, 0.0),
+    rules: Rules,
 ) -> dict[str, dict[str, str]]:
     """Verdicts under another reading of the same draws: label -> benchmark -> verdict. Only readings that differ in
-    their data are there."""
+    their data are there. rates: false positives of base and tuned."""
 
-    def verdicts(b: Counts, t: Counts, keep: np.ndarray) -> dict[str, str]:
+    def verdicts(b: Counts, t: Counts, *, keep: np.ndarray, lucky: tuple[float, float] = rates) -> dict[str, str]:
         left = {name: index[keep[index]] for name, index in groups.items()}
-        nulls = {name: exact_null(b.at(i), t.at(i)) for name, i in left.items()}
+        nulls = {name: null_above(b.at(i), t.at(i), rates=lucky, rules=rules) for name, i in left.items()}
         return {name: judgement.verdict for name, judgement in judge_groups(nulls, left, rules=rules).items()}
 
     b = Counts(base.n, base.correct)
@@ -88,25 +137,26 @@ def other_readings(
     if flips.any() and all((~flips[index]).any() for index in groups.values()):
         several = "s" * bool(flips.sum() > 1)
         label = f"without the {flips.sum()} suspicious flip{several} (0 of n to nearly all, or back)"
-        readings[label] = verdicts(b, t, ~flips)
+        readings[label] = verdicts(b, t, keep=~flips)
 
     if (excluded := int(base.excluded.sum() + tuned.excluded.sum())) > 0:
         label = f"with the {excluded} draws that the verifier could not judge counted as wrong"
         everything = np.ones(len(base), dtype=bool)
         more_b = Counts(base.n + base.excluded, base.correct)
         more_t = Counts(tuned.n + tuned.excluded, tuned.correct)
-        readings[label] = verdicts(more_b, more_t, everything)
+        readings[label] = verdicts(more_b, more_t, keep=everything)
         # neither reading is a bound: the worst case for each direction is
         best_b = Counts(more_b.n, base.correct + base.excluded)
         best_t = Counts(more_t.n, tuned.correct + tuned.excluded)
         readings["with those of the base as correct and those of the tuned model as wrong"] = verdicts(
-            best_b, more_t, everything
+            best_b, more_t, keep=everything
         )
         readings["with those of the base as wrong and those of the tuned model as correct"] = verdicts(
-            more_b, best_t, everything
+            more_b, best_t, keep=everything
         )
     for label, (judged_b, judged_t) in judged_counts(base, tuned).items():
         keep = (judged_b.n > 0) & (judged_t.n > 0)
         if all(keep[index].any() for index in groups.values()):
-            readings[label] = verdicts(judged_b, judged_t, keep)
+            # what a judge of the reasoning found right is no lucky guess of the verifier
+            readings[label] = verdicts(judged_b, judged_t, keep=keep, lucky=(0.0, 0.0))
     return readings

@@ -16,9 +16,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
+from analysis.batches import batches, one_model
 from analysis.columns import column
 from analysis.errors import InputError
-from analysis.files import BATCH_ROWS, TEXT_BATCH_ROWS, Batch, Source, batches, find_sources, one_model, parquet
+from analysis.files import BATCH_ROWS, TEXT_BATCH_ROWS, Batch, Source, find_sources, parquet
 from analysis.records import DEFAULT_BENCHMARK, NO_EVIDENCE
 
 pc: Any = pyarrow.compute  # its functions are made when it is imported, which no type checker sees
@@ -183,12 +184,12 @@ class _Codes:
 
 
 def _coded(batch: Batch, source: Source, *, name: str, codes: _Codes, absent: str) -> np.ndarray:
-    values = column(batch, source, name, pa.string())
+    values = column(batch, source, name=name, kind=pa.string())
     return codes.of(pa.nulls(batch.table.num_rows, pa.string()) if values is None else values, absent)
 
 
 def _numbers(batch: Batch, source: Source, *, name: str, kind: pa.DataType, absent: float) -> np.ndarray:
-    values = column(batch, source, name, kind)
+    values = column(batch, source, name=name, kind=kind)
     return np.full(batch.table.num_rows, absent) if values is None else np.asarray(values.fill_null(absent))
 
 
@@ -229,9 +230,9 @@ def _light(sources: list[Source]) -> Light:
 
 def _verdict(batch: Batch, source: Source) -> pa.Array:
     """correct, wrong, no_answer, timeout, error, or null where nothing is known."""
-    if (verdict := column(batch, source, "verdict", pa.string())) is not None:
+    if (verdict := column(batch, source, name="verdict", kind=pa.string())) is not None:
         return verdict
-    correct = column(batch, source, "correct", pa.bool_())
+    correct = column(batch, source, name="correct", kind=pa.bool_())
     if correct is None:
         return pa.nulls(batch.table.num_rows, pa.string())
     return pc.if_else(correct, pa.scalar("correct"), pa.scalar("wrong"))

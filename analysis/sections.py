@@ -144,7 +144,7 @@ def certified(
         "confidence": certificate.confidence,
         **certificate.counts(),
         "ladder": certification.ladder(*sides, start=certificate.eps, confidence=certificate.confidence, bounds=bounds),
-        "plan": {key: plan[key] for key in ("total_base", "total_tuned", "beyond")},
+        "plan": {key: plan[key] for key in ("total_base", "total_tuned", "beyond", "settled_by")},
         "from_scores": {
             side: None if b is None else int((b > certificate.eps).sum())
             for side, b in zip(("base", "tuned"), bounds, strict=True)
@@ -188,45 +188,40 @@ def _answer_statistics(answers: AnswerCounts | None, by: str, *, problems: int) 
         return None
     problem, count = entropy_of.merged_counts(answers, by)
     return {
-        "": entropy_of.plug_in(problem, count, problems),
-        "_corrected": entropy_of.chao_wang_jost(problem, count, problems),
+        "": entropy_of.plug_in(problem, count, problems=problems),
+        "_corrected": entropy_of.chao_wang_jost(problem, count, problems=problems),
         "_distinct": entropy_of.distinct(problem, problems),
     }
 
 
 def perplexities(pair: BenchmarkPair) -> dict[str, Any] | None:
     """Perplexity by category of problem (shrinkage, expansion, neither solves, and preserved), of traces by whoever
-    wrote them under base and tuned."""
+    wrote them under base and tuned: of all traces, and of the correct ones."""
     category = categories(pair.base.correct, pair.tuned.correct)
-    sources: list[dict[str, Any]] = []
-    for side, samples in (("base", pair.base), ("tuned", pair.tuned)):
-        if (own := perplexity_of.of_draws(samples.draws)) is not None:
-            setting = samples.settings
-            sources.append(
-                {
-                    "written_by": samples.name,
-                    "under": side,
-                    "temperature": setting.get("temperature"),
-                    "top_p": setting.get("top_p"),
-                    "values": own,
-                }
-            )
-        if pair.scores is not None:
-            for (author, temperature, top_p), values in perplexity_of.of_scores(pair.scores, samples).items():
-                sources.append(
-                    {"written_by": author, "under": side, "temperature": temperature, "top_p": top_p, "values": values}
-                )
-    if not sources:
-        return None
     rows = []
-    for source in sources:
-        values, _ = source.pop("values")
+    for source, values in [*_trace_sources(pair, correct_only=False), *_trace_sources(pair, correct_only=True)]:
         for index, name in enumerate(CATEGORIES):
             here = np.where(category == index, values, np.nan)
             if not np.isnan(here).all():
                 estimate = mean_of(pair, here, least=1.0) or {}
                 rows.append({**source, "category": name, **estimate, "problems": int((~np.isnan(here)).sum())})
-    return {"formula": perplexity_of.FORMULA, "rows": rows}
+    return {"formula": perplexity_of.FORMULA, "rows": rows} if rows else None
+
+
+def _trace_sources(pair: BenchmarkPair, *, correct_only: bool) -> list[tuple[dict[str, Any], np.ndarray]]:
+    """Who wrote the traces, and under which model and settings they are measured, with the mean of each problem [M]."""
+    traces = "correct" if correct_only else "all"
+    found = []
+    for side, samples in (("base", pair.base), ("tuned", pair.tuned)):
+        if (own := perplexity_of.of_draws(samples.draws, correct_only=correct_only)) is not None:
+            drawn_at = {key: samples.settings.get(key) for key in ("temperature", "top_p")}
+            found.append(({"written_by": samples.name, "under": side, "traces": traces, **drawn_at}, own[0]))
+        if pair.scores is not None:
+            of = perplexity_of.of_scores(pair.scores, samples, correct_only=correct_only)
+            for (author, temperature, top_p), (values, _) in of.items():
+                scored_at = {"temperature": temperature, "top_p": top_p}
+                found.append(({"written_by": author, "under": side, "traces": traces, **scored_at}, values))
+    return found
 
 
 def halves(pair: BenchmarkPair) -> dict[str, Any] | None:

@@ -40,8 +40,8 @@ def by_base_success(base: Counts, tuned: Counts) -> tuple[int, dict[str, np.ndar
     rate = correct / half
     stratum = np.select([rate == 0, rate < 0.1, rate <= 0.6], [0, 1, 2], 3)
     left = n_each[kind] - half
-    miss = np.exp(log_miss(left, c_each[kind] - correct, k))
-    twice = np.exp(log_miss(left, c_each[kind] - correct, 2 * k))
+    miss = np.exp(log_miss(left, c_each[kind] - correct, k=k))
+    twice = np.exp(log_miss(left, c_each[kind] - correct, k=2 * k))
     # summed over the splits of a problem, stratum by stratum
     cell = kind * len(STRATA) + stratum
     shape = (len(n_each), len(STRATA))
@@ -49,7 +49,7 @@ def by_base_success(base: Counts, tuned: Counts) -> tuple[int, dict[str, np.ndar
         np.bincount(cell, weights=weight * value, minlength=shape[0] * shape[1]).reshape(shape)[where]
         for value in (np.ones(len(cell)), miss, miss - twice)
     )
-    solved = pass_at_k(*tuned, k)[:, None]
+    solved = pass_at_k(*tuned, k=k)[:, None]
     return k, {
         "problems": share,
         "exits": (share - missed) * (1 - solved),

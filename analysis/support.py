@@ -59,8 +59,8 @@ def memberships(base: Counts, tuned: Counts, *, k: int) -> np.ndarray:
     base, tuned: (n, c), int [M] each. At k = n it is 0 or 1: "at least one of the k draws was correct", the published
     rule. At k < n it is the expectation over which k of the n draws are taken (the two sides are independent).
     """
-    b = pass_at_k(*base, k)
-    t = pass_at_k(*tuned, k)
+    b = pass_at_k(*base, k=k)
+    t = pass_at_k(*tuned, k=k)
     return np.stack([b * t, b * (1 - t), (1 - b) * t, (1 - b) * (1 - t)], axis=1)
 
 
@@ -126,10 +126,10 @@ def split_halves(base: Counts, tuned: Counts) -> dict[str, np.ndarray]:
     h_t = n_t // 2
     check_counts(n_b, c_b, k=h_b)
     check_counts(n_t, c_t, k=h_t)
-    solve_b = -np.expm1(log_miss(n_b, c_b, h_b))
-    solve_t = -np.expm1(log_miss(n_t, c_t, h_t))
-    never_b = np.exp(log_miss(n_b, c_b, 2 * h_b))
-    never_t = np.exp(log_miss(n_t, c_t, 2 * h_t))
+    solve_b = -np.expm1(log_miss(n_b, c_b, k=h_b))
+    solve_t = -np.expm1(log_miss(n_t, c_t, k=h_t))
+    never_b = np.exp(log_miss(n_b, c_b, k=2 * h_b))
+    never_t = np.exp(log_miss(n_t, c_t, k=2 * h_t))
     # of two disjoint halves: P(miss A, solve B) = P(miss A) - P(miss both); P(solve both) = 1 - 2 P(miss A) + P(miss
     # both)
     turn_b = 1 - solve_b - never_b

@@ -129,6 +129,11 @@ def triple(entry: dict | None) -> list[Any]:
     return [None] * 3 if not entry else [entry["value"], entry["low"], entry["high"]]
 
 
+def _at(setting: Any) -> Any:
+    """A sampling setting, or several, as one cell."""
+    return ", ".join(map(str, setting)) if isinstance(setting, list) else setting
+
+
 def trio(name: str) -> list[str]:
     return [name, f"{name}_low", f"{name}_high"]
 
@@ -167,7 +172,8 @@ def audit_tables(document: dict) -> list[Table]:
             )
         )
     if rows := [
-        [name, r["category"], r["written_by"], r["under"], r["problems"], *triple(r)]
+        [name, r["category"], r["traces"], r["written_by"], r["under"], _at(r["temperature"]), _at(r["top_p"])]
+        + [r["problems"], *triple(r)]
         for name, b in by.items()
         for r in (b.get("perplexity") or {}).get("rows", [])
     ]:
@@ -175,7 +181,8 @@ def audit_tables(document: dict) -> list[Table]:
             Table(
                 "perplexity",
                 "Perplexity of whole traces by category",
-                ["benchmark", "category", "written by", "under", "problems", *trio("perplexity")],
+                ["benchmark", "category", "traces", "written by", "under", "temperature", "top p", "problems"]
+                + trio("perplexity"),
                 rows,
             )
         )

@@ -29,7 +29,7 @@ def missed(base: Counts, group: int) -> np.ndarray:
     [0.5, nan]
     """
     n, c = (np.asarray(x) for x in base)
-    return np.where(c > 0, np.exp(log_miss(n, c, group)), np.nan)
+    return np.where(c > 0, np.exp(log_miss(n, c, k=group)), np.nan)
 
 
 def tail_miss(pair: BenchmarkPair) -> list[dict[str, Any]]:

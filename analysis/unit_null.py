@@ -72,13 +72,13 @@ def _number_on_one_side(
         if len(rows) == 1:
             pmf = np.array([1 - chance[rows[0]], chance[rows[0]]])
         else:
-            pmf = _within(tuple(sorted(c[rows].tolist())), int(one[rows[0]]), int(other[rows[0]]))
+            pmf = _within(tuple(sorted(c[rows].tolist())), int(one[rows[0]]), other=int(other[rows[0]]))
         total = np.convolve(total, pmf)
     return total
 
 
 @lru_cache(maxsize=4096)
-def _within(c: tuple[int, ...], one: int, other: int) -> np.ndarray:
+def _within(c: tuple[int, ...], one: int, *, other: int) -> np.ndarray:
     """Distribution of the number of units, of c draws each, that are all among the `one` draws of one + other.
 
     A unit's draws on a side are independent binomials, conditioned on their sum: a table of (units on the one side

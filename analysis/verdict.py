@@ -226,8 +226,42 @@ def beyond(judgement: Judgement, rules: Rules = DEFAULT_RULES) -> str:
             parts.append(f"The {name} is beyond {change} of {fold:g} (odds of a correct draw).")
             continue
         first = next(test.fold for test in judgement.folds if test.fold > fold)
-        parts.append(f"The {name} is not beyond {change}: odds changed {first:g}-fold everywhere could explain it.")
+        parts.append(
+            f"The {name} is not beyond {change} by its count: as many could come of odds that changed {first:g}-fold "
+            "everywhere."
+        )
     return " ".join(parts)
+
+
+@dataclass(frozen=True)
+class Spans:
+    """Draws a problem of base and tuned, as sentences name them.
+
+    >>> draws = Spans.of(Counts(np.array([64, 64]), np.zeros(2)), Counts(np.array([57, 64]), np.zeros(2)))
+    >>> draws.within
+    'within 64 (base) and 57 to 64 (tuned) draws'
+    """
+
+    base: str
+    tuned: str
+
+    @staticmethod
+    def of(base: Counts, tuned: Counts) -> Spans:
+        ends = [(int(np.min(side.n)), int(np.max(side.n))) for side in (base, tuned)]
+        return Spans(*(f"{low:,}" if low == high else f"{low:,} to {high:,}" for low, high in ends))
+
+    @property
+    def within(self) -> str:
+        if self.base == self.tuned:
+            return f"within {self.base} draw{'s' * (self.base != '1')}"
+        return f"within {self.base} (base) and {self.tuned} (tuned) draws"
+
+    @property
+    def sentence(self) -> str:
+        draws = f"{self.base} draw{'s' * (self.base != '1')}"
+        return (
+            f"{draws} a side" if self.base == self.tuned else f"{draws} of the base and {self.tuned} of the tuned model"
+        )
 
 
 def evidence(
@@ -242,7 +276,7 @@ def evidence(
 ) -> str:
     """The verdict in sentences that a person can check.
 
-    draws: how many a problem, as written ("128" or "64 to 128").
+    draws: how many a problem, as written (Spans.sentence).
     adjusted: whether Holm shares the level with other benchmarks.
     others: label -> verdict under another reading ("without the 1 suspicious flip": "shrank").
     """
@@ -251,7 +285,7 @@ def evidence(
     gain = null.expanded
     one = "was" if loss.all.observed == 1 else "were"
     text = (
-        f"Of {problems} problem{'s' * (problems != 1)} with {draws} draw{'s' * (draws != '1')} a side, "
+        f"Of {problems} problem{'s' * (problems != 1)} with {draws}, "
         f"{loss.all.observed} {one} solved by the "
         f"base only, where one model drawn twice would show {loss.all.expected:.3g}, and "
         f"{gain.all.observed} by the tuned "

@@ -74,7 +74,7 @@ class Request:
         strategy's plan: what a strategy leaves or puts here is never used.
     source: the behaviour that draws it, as strategies and records name it ("policy", "base", "hot", "hint", ...).
     engine: which engine family serves it: "policy" (current weights) or "base" (frozen).
-    temperature: of the softmax that it is sampled from.
+    temperature: that of the softmax it is sampled from.
     top_p: share of the probability mass that it is sampled from.
     prefix_ids: completion tokens that are given rather than drawn (a hint), int32.
     in_baseline: whether the sample counts for the group's mean and spread.

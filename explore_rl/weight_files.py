@@ -49,14 +49,14 @@ def _check(file: Path) -> None:
                     "download the file again"
                 )
             if file.suffix == ".safetensors":
-                _check_safetensors(file, head, size, stream.read)
+                _check_safetensors(file, head, size=size, read=stream.read)
             elif not head.startswith((b"PK\x03\x04", b"\x80\x02")):  # a zip archive, or torch's old pickle
                 raise InputError(f"{file}: not a file of torch weights")
     except OSError as error:
         raise InputError(f"{file}: cannot be read ({error.strerror})") from None
 
 
-def _check_safetensors(file: Path, head: bytes, size: int, read) -> None:
+def _check_safetensors(file: Path, head: bytes, *, size: int, read) -> None:
     """The format is 8 bytes with the header's length, a JSON header with every tensor's span, and the tensors."""
     length = int.from_bytes(head[:8], "little")
     if len(head) < 8 or not 0 < length <= LONGEST_HEADER or 8 + length > size:

@@ -158,7 +158,7 @@ def make_trainer(args: argparse.Namespace, folder: Path) -> Trainer:
         learner=StubLearner(config, values),
         verifiers=StubVerifiers(verdicts),
     )
-    run_folder = RunFolder.create(folder / "run", "{}\n", {})
+    run_folder = RunFolder.create(folder / "run", "{}\n", environment={})
     return Trainer(config, problems, evaluations=[], strategies=strategies.of(config), actors=actors, folder=run_folder)
 
 

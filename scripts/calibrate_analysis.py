@@ -26,6 +26,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from calibration_cells import Cell, cells
 from calibration_kit import Line, smallest_after_holm, table
 from calibration_notes import NOTES, TITLES
+from calibration_scenarios import Kwargs, scenario_table, scenarios
 
 PREAMBLE = """# How sure is the analysis? Calibration by simulation
 
@@ -94,11 +95,13 @@ def run_missing(
 def page(asked: dict[str, tuple[Cell, int]], done: Done, seed: int) -> tuple[str, list[Line]]:
     """The tables as Markdown, and the lines that missed their target."""
     by_table: dict[str, list[Line]] = {}
+    kinds: list[tuple[str, Kwargs, Line]] = []
     sets = 0
     for key, (cell, _) in asked.items():
         if key in done:
             sets += done[key][0]
             by_table.setdefault(cell.table, []).extend(done[key][1])
+            kinds += [(cell.table, cell.kwargs, line) for line in done[key][1]]
     every = [line for lines in by_table.values() for line in lines]
     bounded = [line for line in every if line.at_most is not None]
     missed = [line for line in every if line.missed]
@@ -113,6 +116,7 @@ def page(asked: dict[str, tuple[Cell, int]], done: Done, seed: int) -> tuple[str
         )
     if missing := len(asked) - sum(key in done for key in asked):
         out.append(f"\n{missing} of {len(asked):,} cells are not simulated yet: the same command goes on with them.")
+    out += scenario_table(scenarios(kinds))
     for name, title in TITLES.items():
         if name in by_table:
             out += table(title, NOTES[name], by_table[name])

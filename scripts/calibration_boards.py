@@ -57,7 +57,7 @@ def run_differences(
             for name, sd in enumerate(sds)
         }
         base = Counts(draws, rng.binomial(n, p))
-        rows = BenchmarkRuns(base, board, settings, bootstrap=bootstrap).between("0", str(len(sds) - 1))
+        rows = BenchmarkRuns(base, board, settings=settings, bootstrap=bootstrap).between("0", str(len(sds) - 1))
         for k, row in rows.items():
             for label, (low, high) in (("", (row["low"], row["high"])), (", runs held fixed", row["over_problems"])):
                 key = f"pass@{k}{label}"

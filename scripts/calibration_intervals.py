@@ -47,7 +47,7 @@ def coverage(
     hits = {"crossing": 0.0, "exact": 0.0} | {
         name: np.zeros(len(ks)) for name in ("base", "difference", "fixed", "fixed difference")
     }
-    table = pass_at_k(n, np.arange(n + 1), every)
+    table = pass_at_k(n, np.arange(n + 1), k=every)
     grid = np.union1d(np.geomspace(1, n, 24).round().astype(int), ks)
     fixed_trials = max(trials // 4, 1)
     for i in range(trials):

@@ -38,7 +38,7 @@ def exact(models: list[Any], prompt: list[int], *, length: int, limit: float, en
         tokens = torch.tensor([[*prompt, *beginning] for beginning in beginnings])
         with torch.inference_mode():
             heard = [torch.log_softmax(model(tokens, use_cache=False).logits[:, -1].float(), -1) for model in models]
-        mixed = mix(heard[0], heard[1], of_all)[0].double().numpy()
+        mixed = mix(heard[0], heard[1], limits=of_all)[0].double().numpy()
         going = {}
         for beginning, row in zip(beginnings, mixed, strict=True):
             for token, logprob in enumerate(open_[beginning] + row):

@@ -43,7 +43,7 @@ def main() -> None:
     columns = pq.read_table(args.samples, columns=["problem_id", "correct", "temperature"]).to_pydict()
     [temperature] = set(columns["temperature"])
     model, tokenizer = load_model(args.model)
-    exact = audit_of_loaded(model, tokenizer, asked, temperature=temperature).success
+    exact = audit_of_loaded(model, tokenizer, asked=asked, temperature=temperature).success
     place = {problem.id: i for i, problem in enumerate(asked)}
     drawn = np.zeros(len(asked))
     right = np.zeros(len(asked))

@@ -23,11 +23,11 @@ from analysis.readers import load
 REPLICATES = 2000
 
 
-def line(n: np.ndarray, correct: np.ndarray, ks: list[int]) -> str:
+def line(n: np.ndarray, correct: np.ndarray, *, ks: list[int]) -> str:
     """Means over problems with intervals, for every k that all problems have draws for. n, correct: [M]."""
     rng = np.random.default_rng(0)
     ks = [k for k in ks if k <= n.min()]
-    values = pass_at_k(n, correct, np.array(ks))
+    values = pass_at_k(n, correct, k=np.array(ks))
     replicates = Bootstrap.draw(len(n), REPLICATES, rng=rng).means(values, PSEUDO_BASE)
     low, high = Bootstrap(np.empty(0), np.empty(0)).interval(replicates)
     cells = [f"@{k} {v:.3f} [{a:.3f}, {b:.3f}]" for k, v, a, b in zip(ks, values.mean(0), low, high, strict=True)]
@@ -44,9 +44,9 @@ def main() -> int:
         for file in args.files:
             found = load([str(file)])
             print(f"{file.stem}: {len(found.n)} problems, {found.n.min()} draws or more each")
-            print(f"    right           {line(found.n, found.correct, ks)}")
+            print(f"    right           {line(found.n, found.correct, ks=ks)}")
             if found.cot_correct is not None and found.cot_unjudged is None:
-                print(f"    right and shown {line(found.n, found.cot_correct, ks)}")
+                print(f"    right and shown {line(found.n, found.cot_correct, ks=ks)}")
     except (InputError, ValueError) as error:
         print(f"real_base: error: {error}", file=sys.stderr)
         return 2

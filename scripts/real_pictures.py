@@ -110,11 +110,12 @@ def read_runs(folders: Sequence[Path], out: Path) -> tuple[str, ExactAudit, list
     runs = []
     for folder, config in configs.items():
         audit = final_audit(folder, asked, temperature=temperature).in_regions_of(base)
-        runs.append(Run(config.name, config.seed, audit, RunFolder(folder).records("metrics.jsonl")))
+        metrics = RunFolder(folder).records("metrics.jsonl")
+        runs.append(Run(config.name, config.seed, audit=audit, metrics=metrics))
     return model, base, runs
 
 
-def table(name: str, base: ExactAudit, runs: Sequence[Run]) -> str:
+def table(base: ExactAudit, runs: Sequence[Run], *, name: str) -> str:
     """One line a run, as Markdown."""
     heads = ["run", "pass@1", "any end", *(f"@{k}" for k in SHOWN_K[1:]), "falls below at k", "kept", "lost", "gained"]
     regions = base.index.region_names
@@ -158,7 +159,7 @@ def _by_method(runs: Sequence[Run]) -> Mapping[str, list[Run]]:
     return found
 
 
-def draw(name: str, base: ExactAudit, runs: Sequence[Run], *, target: Path) -> None:
+def draw(base: ExactAudit, runs: Sequence[Run], *, name: str, target: Path) -> None:
     """The four panels, a colour a method, a line or cloud a seed."""
     import matplotlib.pyplot as plt
 
@@ -203,13 +204,13 @@ def main() -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     try:
         name, base, runs = read_runs(args.runs, args.out)
-        print(table(name, base, runs))
+        print(table(base, runs, name=name))
         if args.lab is not None:
             print(f"\n{against_lab(runs, args.lab)}")
     except InputError as error:
         print(f"real_pictures: error: {error}", file=sys.stderr)
         return 2
-    draw(name, base, runs, target=args.out / "real.png")
+    draw(base, runs, name=name, target=args.out / "real.png")
     print(f"\nwritten: {args.out / 'real.png'}")
     return 0
 

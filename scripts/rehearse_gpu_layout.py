@@ -71,8 +71,10 @@ def rehearsal(gpus: int) -> Iterator[None]:
         return layout
 
     def engine_settings(config, _, model=None):
-        on_gpus = real.engine_settings(config, "cuda", model)
-        return real.engine_settings(config, "cpu", model) | {key: on_gpus[key] for key in parallel if key in on_gpus}
+        on_gpus = real.engine_settings(config, "cuda", model=model)
+        return real.engine_settings(config, "cpu", model=model) | {
+            key: on_gpus[key] for key in parallel if key in on_gpus
+        }
 
     class Rehearsed(Learner):
         def __init__(self, *args, **options):

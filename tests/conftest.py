@@ -26,20 +26,9 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY / "scripts"))  # what a script and a test share
 sys.path.insert(0, str(REPOSITORY / "tests" / "kits"))  # what tests of several files share: tests are not packages
+from small_runs import SMALL  # isort: skip
+
 BUDGET = json.loads((REPOSITORY / "tests" / "budget.json").read_text())
-SMALL = [
-    "problems.train=lab:countdown?level=3&split=train&size=24",
-    "problems.heldout=lab:countdown?level=3&split=heldout&size=8",
-    "run.exact_problems=lab:countdown?level=3&split=audit&size=20",
-    "algorithm.prompts_per_step=4",
-    "algorithm.group_size=4",
-    "run.steps=4",
-    "run.checkpoint_every=2",
-    "run.evaluate_every=0",
-    "run.exact_every=0",
-    "verifiers.workers=1",
-    "devices.stall_timeout_s=60",
-]
 CLUSTER_CPUS = 8
 
 
@@ -95,14 +84,14 @@ class TwoRanks:
     def __init__(self, layout):
         self.layout, self.learner = layout, None
 
-    def reset(self, config, *needs):
+    def reset(self, config):
         """The two ranks with the model of `config` and a new optimizer."""
         from explore_rl.learner.learner import Learner
 
         if self.learner is None or not self.learner.actors:
-            self.learner = Learner(config, self.layout, *needs)
+            self.learner = Learner(config, self.layout)
         else:
-            self.learner.reset(config, *needs)
+            self.learner.reset(config)
         return self.learner
 
 

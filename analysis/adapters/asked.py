@@ -57,7 +57,7 @@ class Asked:
             )
         return known[0]
 
-    def verdict(self, value: Any, name: str, number: int, *, wrong_too: Sequence[float] = ()) -> bool:
+    def verdict(self, value: Any, name: str, *, number: int, wrong_too: Sequence[float] = ()) -> bool:
         """Whether `value` says correct. Raises InputError for a value that says neither.
 
         wrong_too: numbers besides 0 that mean wrong in this format.

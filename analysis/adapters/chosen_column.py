@@ -17,4 +17,4 @@ def convert(rows: Rows, asked: Asked) -> Rows:
         if row.get(name) is None:
             raise InputError(f"{asked.at(number)}: {name} is missing; the row has {', '.join(row)}")
         kept = {k: v for k, v in row.items() if k not in ("correct", "verdict")}
-        yield number, kept | {"correct": asked.verdict(row[name], name, number), "metric": name}
+        yield number, kept | {"correct": asked.verdict(row[name], name, number=number), "metric": name}

@@ -23,7 +23,7 @@ def convert(rows: Rows, asked: Asked) -> Rows:
             raise InputError(f"{asked.at(number)}: {'task_id' if task is None else name} is missing")
         known = {
             "problem_id": str(task),
-            "correct": asked.verdict(row[name], name, number),
+            "correct": asked.verdict(row[name], name, number=number),
             "completion": row.get("completion", row.get("solution")),
         }
         if (sample := row.get("completion_id", row.get("sample"))) is not None:

@@ -32,10 +32,10 @@ def convert(rows: Rows, asked: Asked) -> Rows:
         if doc.get("task_name"):
             common["benchmark"] = str(doc["task_name"]).split("|")[1 if "|" in str(doc["task_name"]) else 0]
         if len(texts) <= 1:
-            own = {"correct": asked.verdict(scores[name], name, number)}
+            own = {"correct": asked.verdict(scores[name], name, number=number)}
             yield number, common | own | ({"completion": texts[0]} if texts else {})
             continue
-        correct = _how_many(scores[name], len(texts), f"{asked.at(number)}: {name}")
+        correct = _how_many(scores[name], len(texts), what=f"{asked.at(number)}: {name}")
         asked.note(
             f"{name} is a share over several texts: counted as correct and wrong draws, in no order and without texts"
         )
@@ -43,7 +43,7 @@ def convert(rows: Rows, asked: Asked) -> Rows:
             yield number, common | {"correct": draw < correct, "sample": draw}
 
 
-def _how_many(share: Any, n: int, what: str) -> int:
+def _how_many(share: Any, n: int, *, what: str) -> int:
     """Of n draws, how many the share says are correct. Raises InputError for a share that is none of k/n."""
     try:
         count = round(float(share) * n)

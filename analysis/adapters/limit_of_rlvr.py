@@ -49,4 +49,4 @@ def convert(rows: Rows, asked: Asked) -> Rows:
             if "answer" in lists:
                 # An empty string is what their extraction leaves where it finds nothing.
                 lists["answer"] = lists["answer"] or None
-            yield number, common | lists | {"sample": sample, "correct": asked.verdict(score, name, number)}
+            yield number, common | lists | {"sample": sample, "correct": asked.verdict(score, name, number=number)}

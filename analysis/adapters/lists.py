@@ -35,4 +35,4 @@ def convert(rows: Rows, asked: Asked) -> Rows:
             if name == "verdict":
                 yield number, one | {"verdict": said[draw], "sample": draw}
             else:
-                yield number, one | {"correct": asked.verdict(said[draw], name, number), "sample": draw}
+                yield number, one | {"correct": asked.verdict(said[draw], name, number=number), "sample": draw}

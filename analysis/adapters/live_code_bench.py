@@ -28,5 +28,5 @@ def convert(rows: Rows, asked: Asked) -> Rows:
         common = {k: v for k, v in row.items() if k not in LISTS and not isinstance(v, list | dict)}
         common |= {"problem_id": str(row["question_id"]), "benchmark": "livecodebench"}
         for sample, value in enumerate(graded):
-            own = {"sample": sample, "correct": asked.verdict(value, "graded_list", number)}
+            own = {"sample": sample, "correct": asked.verdict(value, "graded_list", number=number)}
             yield number, common | own | ({"completion": texts[sample]} if texts else {})

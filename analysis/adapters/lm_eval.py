@@ -57,10 +57,10 @@ def convert(rows: Rows, asked: Asked) -> Rows:
                     "(lm-evaluation-harness before 0.4.5 writes all documents once a filter): "
                     f"take one, as in {asked.path}::1 for the first"
                 )
-        yield from ((number, draw) for draw in _draws(row, asked, number))
+        yield from ((number, draw) for draw in _draws(row, asked, number=number))
 
 
-def _draws(row: dict[str, Any], asked: Asked, number: int) -> list[dict[str, Any]]:
+def _draws(row: dict[str, Any], asked: Asked, *, number: int) -> list[dict[str, Any]]:
     at = asked.at(number)
     metrics = row.get("metrics") or [name for name in row if name not in PLAIN]
     there = [name for name in metrics if row.get(name) is not None]
@@ -94,7 +94,7 @@ def _draws(row: dict[str, Any], asked: Asked, number: int) -> list[dict[str, Any
         common["temperature"] = 0.0
     out = []
     for index, value in enumerate(values):
-        own = {"correct": asked.verdict(value, metric, number), "sample": index}
+        own = {"correct": asked.verdict(value, metric, number=number), "sample": index}
         if drawn:
             own["completion"] = drawn[index]
         if len(answers) == len(values) and isinstance(answers[index], str) and drawn:

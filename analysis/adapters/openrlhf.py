@@ -29,7 +29,7 @@ def convert(rows: Rows, asked: Asked) -> Rows:
             kept
             | {
                 "problem_id": identity,
-                "correct": asked.verdict(row[name], name, number),
+                "correct": asked.verdict(row[name], name, number=number),
                 "completion": text_of(row.get("output")),
                 "prompt": prompt,
                 "openrlhf_reward": row[name],

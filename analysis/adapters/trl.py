@@ -36,7 +36,7 @@ def convert(rows: Rows, asked: Asked) -> Rows:
             {k: v for k, v in row.items() if k not in ("prompt", "completion", "step")}
             | {
                 "problem_id": hashlib.sha256(prompt.encode("utf-8", "replace")).hexdigest()[:16],
-                "correct": asked.verdict(row[name], name, number),
+                "correct": asked.verdict(row[name], name, number=number),
                 "completion": text_of(row.get("completion")),
                 "prompt": prompt,
                 "model": f"step {row['step']}",

@@ -39,7 +39,7 @@ def convert(rows: Rows, asked: Asked) -> Rows:
         identity = f"{row['input']}\x00{row.get('gts')}".encode("utf-8", "replace")
         known = {
             "problem_id": hashlib.sha256(identity).hexdigest()[:16],
-            "correct": asked.verdict(row[name], name, number, wrong_too=(-1,)),
+            "correct": asked.verdict(row[name], name, number=number, wrong_too=(-1,)),
             "completion": row.get("output"),
             "prompt": prompt,
             "metric": name,

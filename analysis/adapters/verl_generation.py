@@ -34,5 +34,5 @@ def convert(rows: Rows, asked: Asked) -> Rows:
         if row.get("data_source") is not None:
             known["benchmark"] = str(row["data_source"])
         for draw, text in enumerate(texts):
-            correct = asked.verdict(row[name][draw], name, number)
+            correct = asked.verdict(row[name][draw], name, number=number)
             yield number, known | {"completion": text, "sample": draw, "correct": correct}

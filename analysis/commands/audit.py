@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def add_settings(parser: argparse.ArgumentParser) -> None:
     """The options that audit and compare share. Their defaults stand in AuditSettings and Rules."""
 
-    def number(option: str, default: float, help: str) -> None:
+    def number(option: str, default: float, *, help: str) -> None:
         parser.add_argument(option, type=type(default), default=default, help=f"{help} (default: {default:g})")
 
     parser.add_argument(
@@ -88,13 +88,13 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         type=float,
         help="threshold of certified support (default: ln(20 M)/n for M problems, the least that can be certified)",
     )
-    number("--confidence", DEFAULTS.confidence, "of intervals and certificates")
-    number("--level", DEFAULTS.rules.level, "one-sided error of gain and of loss in the verdict")
-    number("--margin", DEFAULTS.rules.margin, "share of problems below which a change does not matter")
+    number("--confidence", DEFAULTS.confidence, help="of intervals and certificates")
+    number("--level", DEFAULTS.rules.level, help="one-sided error of gain and of loss in the verdict")
+    number("--margin", DEFAULTS.rules.margin, help="share of problems below which a change does not matter")
     number(
         "--fold",
         DEFAULTS.rules.fold,
-        "speed-up (ratio of odds) beyond which a change is said to be more than a speed-up",
+        help="speed-up (ratio of odds) beyond which a change is said to be more than a speed-up",
     )
     parser.add_argument(
         "--false-positive-rate",
@@ -115,7 +115,8 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     number(
         "--alpha",
         DEFAULTS.alpha,
-        "with --scores: a correct trace of the base is kept where the tuned model gives it so much of its probability",
+        help="with --scores: a correct trace of the base is kept where the tuned model gives it so much of its "
+        "probability",
     )
     parser.add_argument(
         "--trained-on",
@@ -123,8 +124,8 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         metavar="BENCHMARK",
         help="benchmarks that the model was tuned on, so that the others are read as other tasks",
     )
-    number("--replicates", DEFAULTS.replicates, "bootstrap replicates")
-    number("--seed", DEFAULTS.seed, "of the bootstrap and of maj@k")
+    number("--replicates", DEFAULTS.replicates, help="bootstrap replicates")
+    number("--seed", DEFAULTS.seed, help="of the bootstrap and of maj@k")
     parser.add_argument(
         "--common", action="store_true", help="drop problems that not all sides have, instead of refusing them"
     )
@@ -223,7 +224,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.no_report:
         from analysis.report import write
 
-        write(document, base, tuned, out, with_json=False)
+        write(document, base, tuned=tuned, out_dir=out, with_json=False)
     print(f"written: {out / 'audit.json'}" + ("" if args.no_report else f", {out / 'report.html'}"))
     for name, section in document["benchmarks"].items():
         if name != "all" or len(document["benchmarks"]) > 2:

@@ -91,7 +91,8 @@ def run(args: argparse.Namespace) -> int:
         print(line)
     print("verdicts, from all runs of a method:")
     for name, method in document["methods"].items():
-        print(f"  {name}: {method['verdict'][POOLED]['verdict']}")
+        found = method["verdict"][POOLED]
+        print(f"  {name}: {found['verdict']} {found['within']}")
     return 0
 
 

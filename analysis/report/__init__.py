@@ -24,9 +24,9 @@ from analysis.tables import audit_tables, write_tables, write_text
 def write(
     document: dict[str, Any],
     base: ModelSamples | None,
+    *,
     tuned: ModelSamples | None,
     out_dir: str | os.PathLike,
-    *,
     with_json: bool = True,
 ) -> list[Path]:
     """Writes audit.json, report.html, tables/ and figures/ of an audit document into `out_dir`, and returns their
@@ -40,6 +40,7 @@ def write(
     # the page, then the same numbers as tables and figures
     page = audit_page(document, base, tuned=tuned)
     names = page["names"]
+    labels = page["labels"]
     heading = f"{names['base']} → {names['tuned']}: did the support change?"
     if with_json:
         write_text(out / "audit.json", by_lines(document))
@@ -48,7 +49,7 @@ def write(
         render(page, heading=heading, kicker="audit of a tuned model against its base", json_name="audit.json"),
     )
     tables = write_tables(audit_tables(document), out / "tables")
-    figures = write_figures(document, (names["base"], names["tuned"]), folder=out / "figures")
+    figures = write_figures(document, (labels["base"], labels["tuned"]), folder=out / "figures")
     return [out / "report.html", out / "audit.json", *tables, *figures]
 
 
@@ -62,7 +63,8 @@ def write_comparison(document: dict[str, Any], out_dir: str | os.PathLike, *, wi
     out = Path(out_dir)
     out.mkdir(parents=True, exist_ok=True)
     methods = list(document["methods"])
-    heading = f"{', '.join(methods[:6])}{' …' if len(methods) > 6 else ''} against {document['base']['name']}"
+    named = ", ".join(methods) if len(methods) <= 6 else f"{len(methods)} methods"
+    heading = f"{named} against {document['base']['name']}"
     documents = write_documents(document, out) if with_json else [out / "compare.json"]
     write_text(
         out / "report.html",

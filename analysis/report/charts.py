@@ -33,6 +33,7 @@ def figure(
 
 def null(block: dict) -> dict[str, Any]:
     n = block["null"]
+    p = {"shrunk": block["verdict_detail"]["p_loss"], "expanded": block["verdict_detail"]["p_gain"]}
     again = block.get("redraw")
     rows = [("lost (base only)", "shrunk"), ("gained (tuned only)", "expanded")]
     labels = [label for label, _ in rows]
@@ -45,7 +46,7 @@ def null(block: dict) -> dict[str, Any]:
             "x": observed,
             "name": "observed",
             "marker": {"color": ["--shrunk", "--expanded"]},
-            "text": [f"{x:,}  (p = {n['p_' + key]:.2g})" for x, (_, key) in zip(observed, rows, strict=True)],
+            "text": [f"{x:,}  (p = {p[key]:.2g})" for x, (_, key) in zip(observed, rows, strict=True)],
         },
         {
             **bar,

@@ -17,6 +17,7 @@ from analysis.report.training import settings_section, training_section
 from analysis.report.words import cell
 
 COLOURS = 20  # --m0 to --m19
+FEW_METHODS = 8  # with more, one legend is enough for charts side by side
 
 
 def comparison_page(document: dict) -> dict[str, Any]:
@@ -53,6 +54,7 @@ def comparison_page(document: dict) -> dict[str, Any]:
         )
     return {
         "names": {"base": document["base"]["name"], "tuned": ""},
+        "labels": {"base": "base", "tuned": ""},
         "warnings": document.get("warnings") or [],
         "categories": charts.CATEGORIES,
         "glossary": for_page(),
@@ -80,18 +82,22 @@ def sampled_sections(document: dict, benchmark: str, *, colours: dict[str, str])
         "The audit of each run alone: its word is about this checkpoint, and is not corrected for how many runs are "
         "read here. S counts problems that only the base solved, E those that only the run solved."
     )
-    out.append(section("verdicts", "Runs, each alone", lead, [verdict_table(document, audits, benchmark=benchmark)]))
+    out.append(
+        section("verdicts", "Runs, each alone", lead=lead, parts=[verdict_table(document, audits, benchmark=benchmark)])
+    )
     lead = "Curves are means over the runs of a method; their shade is the range of its runs, not an interval."
     out.append(
         section(
             "curves",
             "What the samples show",
-            lead,
-            [curves_chart(document, audits, colours=colours), support_chart(audits, colours)],
+            lead=lead,
+            parts=[curves_chart(document, audits, colours=colours), support_chart(audits, colours)],
         )
     )
     if document["pairs"]:
-        out.append(section("pairs", "Methods against each other", PAIRS_LEAD, [pairs_table(document, benchmark)]))
+        out.append(
+            section("pairs", "Methods against each other", lead=PAIRS_LEAD, parts=[pairs_table(document, benchmark)])
+        )
     return out
 
 
@@ -190,6 +196,7 @@ def support_chart(audits: dict[str, list[dict]], colours: dict[str, str]) -> dic
                 "y": y,
                 "name": name,
                 "mode": "markers",
+                "showlegend": len(audits) <= FEW_METHODS,
                 "marker": {"size": 12, "color": colours[name], "opacity": 0.85},
                 "hovertemplate": f"{name}: %{{x}} lost, %{{y}} gained<extra></extra>",
             }
@@ -204,6 +211,7 @@ def support_chart(audits: dict[str, list[dict]], colours: dict[str, str]) -> dic
             "y": [y],
             "name": "one model drawn twice (mean)",
             "mode": "markers",
+            "showlegend": True,
             "marker": {"size": 12, "symbol": "x", "color": "--neutral"},
             "hovertemplate": "null: %{x:.2f}, %{y:.2f}<extra></extra>",
         }
@@ -225,7 +233,7 @@ def support_chart(audits: dict[str, list[dict]], colours: dict[str, str]) -> dic
     return charts.figure(
         "lost-gained",
         "Lost and gained by each run",
-        caption="One dot a run. Above the line more was gained than lost.",
+        caption="One dot a run, in the colours of the curves. Above the line more was gained than lost.",
         data=data,
         layout=layout,
         width=5,

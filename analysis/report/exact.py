@@ -65,8 +65,8 @@ def exact_sections(exact: dict, colours: dict[str, str]) -> list[dict]:
         section(
             "exact",
             "Exact figures",
-            lead,
-            [
+            lead=lead,
+            parts=[
                 exact_table(exact, "figures"),
                 exact_curves(exact, colours),
                 exact_masses(exact, colours),
@@ -79,9 +79,9 @@ def exact_sections(exact: dict, colours: dict[str, str]) -> list[dict]:
             section(
                 "exact-tree",
                 "The search tree of one problem",
-                "What each model would write, branch by branch: every correct answer, the likeliest wrong ones, and "
-                "what is left over. Of the audit problems with few answers, the one that training has changed most.",
-                [exact_tree(exact["tree"])],
+                lead="What each model would write, branch by branch: every correct answer, the likeliest wrong ones, "
+                "and what is left over. Of the audit problems with few answers, the one that training changed most.",
+                parts=[exact_tree(exact["tree"])],
             )
         )
     parts = [
@@ -92,8 +92,8 @@ def exact_sections(exact: dict, colours: dict[str, str]) -> list[dict]:
         section(
             "exact-ladder",
             "Lost and gained at every threshold",
-            f"Counts of {BIG_UNITS[unit]} whose probability is above eps under one side only.",
-            parts,
+            lead=f"Counts of {BIG_UNITS[unit]} whose probability is above eps under one side only.",
+            parts=parts,
         )
     )
     steps = [
@@ -104,8 +104,8 @@ def exact_sections(exact: dict, colours: dict[str, str]) -> list[dict]:
         section(
             "exact-training",
             "Support over training",
-            f"{BIG_UNITS[unit].capitalize()} lost and gained against the base at each audited step.",
-            steps,
+            lead=f"{BIG_UNITS[unit].capitalize()} lost and gained against the base at each audited step.",
+            parts=steps,
         )
     )
     return [s for s in out if s["parts"]]

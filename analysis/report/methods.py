@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import analysis.report.charts as charts
 from analysis.report.page import tile
 from analysis.report.parts import section
-from analysis.report.words import cell, interval
+from analysis.report.words import cell, interval, shortened
 
 PAIRS_LEAD = (
     "Difference of the means over runs. The interval is over problems and runs, at its level for each difference "
@@ -23,11 +24,24 @@ def method_tiles(document: dict, benchmark: str, *, colours: dict[str, str]) -> 
         rows = method["per_run"][benchmark]
         alone = [row["verdict"] for row in rows]
         counted = ", ".join(f"{alone.count(v)} {v}" if len(rows) > 1 else v for v in dict.fromkeys(alone))
-        note = f"{len(rows)} runs, alone: {counted}" if len(rows) > 1 else f"1 run, alone: {counted}"
+        found = method["verdict"][benchmark]
+        note = f"{found['within']}{reach(found, document['settings']['level'])}; "
+        note += f"{len(rows)} run{'s' * (len(rows) > 1)}, alone: {counted}"
         note += f"; S {spread([r['shrunk'] for r in rows])}, E {spread([r['expanded'] for r in rows])}"
-        word = method["verdict"][benchmark]["verdict"].capitalize()
+        word = found["verdict"].capitalize()
         out.append(tile(name, word, note=note, colour=colours[name]))
     return out
+
+
+def reach(found: dict, level: float) -> str:
+    """Whether the changes of a word are more than a speed-up; empty where the word names none."""
+    said = [
+        f"the {name} {'' if found['beyond'][f'p_{name}'] <= level else 'not '}beyond a {change} of "
+        f"{found['beyond']['fold']:g}"
+        for name, change in (("gain", "speed-up"), ("loss", "slow-down"))
+        if found[f"p_{name}"] <= level
+    ]
+    return f"; {', '.join(said)}" if said else ""
 
 
 def spread(values: list[float | None], form: str = "{:g}") -> str:
@@ -49,10 +63,41 @@ def method_sections(document: dict, benchmark: str) -> list[dict]:
         f"of boards of methods that change nothing at most {100 * error:.3g} % hold a false word. Differences are of "
         "mean pass@k; their intervals are over problems and runs."
     )
-    out = [section("methods", "Methods", lead, [word_table(document, benchmark), reasons(document, benchmark)])]
+    parts = [forest(document, benchmark), word_table(document, benchmark), reasons(document, benchmark)]
+    out = [section("methods", "Methods", lead=lead, parts=parts)]
     if table := spread_table(document, benchmark):
-        out.append(section("between-runs", "How much runs differ", spread_lead(document, benchmark), [table]))
+        out.append(
+            section("between-runs", "How much runs differ", lead=spread_lead(document, benchmark), parts=[table])
+        )
     return out
+
+
+def forest(document: dict, benchmark: str) -> dict[str, Any]:
+    """Every method's difference to the base at the smallest and the largest k, best first."""
+    rows = []
+    ks: dict[str, None] = {}
+    for name, method in document["methods"].items():
+        steps = method["against_base"][benchmark]
+        ends = (next(iter(steps)), list(steps)[-1])
+        ks |= dict.fromkeys(ends)
+        rows.append((shortened(name, most=22), steps[ends[0]], steps[ends[1]]))
+    several = len(ks) > 2  # methods with fewer draws end at a smaller k
+    names = (f"pass@{int(next(iter(ks))):,}", "at the largest k" if several else f"pass@{int(list(ks)[-1]):,}")
+    chart = charts.dots(
+        "forest",
+        "Methods against their base",
+        caption="Method minus base with intervals over problems and runs, the best at the largest k first.",
+        rows=rows,
+        names=names,
+        unit="difference in pass@k",
+        width=12,
+    )
+    chart["height"] = 150 + 30 * len(rows)
+    layout = chart["spec"]["layout"]
+    layout["xaxis"] |= {"tickformat": "+.0%", "zeroline": True, "zerolinewidth": 1.5}
+    for trace, colour in zip(chart["spec"]["data"], ("--neutral", "--expanded"), strict=True):
+        trace["marker"]["color"] = trace["error_x"]["color"] = colour
+    return chart
 
 
 def word_table(document: dict, benchmark: str) -> dict[str, Any]:
@@ -79,7 +124,10 @@ def word_table(document: dict, benchmark: str) -> dict[str, Any]:
     if (first := next(iter(next(iter(document["methods"].values()))["against_base"][benchmark]))) != "1":
         columns[5] = f"pass@{int(first):,} − base"
     asked = next(iter(document["methods"].values()))["verdict"][benchmark]["questions"]
-    note = f"p-values after Holm over {asked} questions. df: degrees of freedom of the spread between runs."
+    note = (
+        f"p-values after Holm over {asked} questions. Words are about the draws there are, and say nothing of more. "
+        "df: degrees of freedom of the spread between runs."
+    )
     return {"columns": columns, "rows": rows, "text_columns": [2], "note": note}
 
 

@@ -228,7 +228,7 @@ function problemRow(problem) {
   row.addEventListener("toggle", () => {
     if (row.open && !row.querySelector(".reading")) {
       const texts = data.completions[problem.key] || { base: [], tuned: [] };
-      const sides = [completions(texts.base, data.names.base, "base"), completions(texts.tuned, data.names.tuned, "tuned")];
+      const sides = [completions(texts.base, data.labels.base, "base"), completions(texts.tuned, data.labels.tuned, "tuned")];
       row.append(make("div", { class: "reading" }, ...sides));
       if (problem.note) row.append(make("p", { class: "muted", style: "padding: 0 12px" }, problem.note));
     }
@@ -264,7 +264,7 @@ function problemSection(benchmark) {
     for (const button of buttons) button.setAttribute("aria-pressed", String(button.dataset.filter === state.category));
   }
   fill();
-  const heads = ["problem", data.names.base, data.names.tuned, "category", "certified"].map((text) => make("span", {}, text));
+  const heads = ["problem", data.labels.base, data.labels.tuned, "category", "certified"].map((text) => make("span", {}, text));
   return make("section", { id: "problems", class: "problems-section" },
     make("h2", {}, "Problems to read"), make("p", { class: "lead" }, data.problems_lead),
     make("div", { class: "filters" }, ...buttons, search, status),

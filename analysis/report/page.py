@@ -10,7 +10,8 @@ from analysis.report.glance import glance
 from analysis.report.glossary import MEANINGS, explain, for_page
 from analysis.report.parts import sections
 from analysis.report.reading import completions, problems
-from analysis.report.words import interval, number, plainly
+from analysis.report.support import equivalent
+from analysis.report.words import interval, number, plainly, shortened
 from analysis.tables import blocks
 from analysis.verdict import meaning
 
@@ -21,6 +22,8 @@ def audit_page(document: dict, base: ModelSamples | None, *, tuned: ModelSamples
     names = tuple(str((models.get(side) or {}).get("name") or side) for side in ("base", "tuned"))
     names = tuple(names) if names[0] != names[1] else (f"{names[0]} (base)", f"{names[1]} (tuned)")
     short = (shortened(names[0]), shortened(names[1]))
+    # charts and tables have room for short names only; the heading has the others
+    labels = short if max(map(len, short)) <= SHORT else ("base", "tuned")
     by = blocks(document)
     pooled_first = dict(sorted(by.items(), key=lambda item: item[0] != "all"))
     rows = document["problems_detail"]
@@ -28,6 +31,7 @@ def audit_page(document: dict, base: ModelSamples | None, *, tuned: ModelSamples
     level = f"{round(100 * document['settings']['confidence'], 6):g}%"
     return {
         "names": dict(zip(("base", "tuned"), short, strict=True)),
+        "labels": dict(zip(("base", "tuned"), labels, strict=True)),
         "warnings": document.get("warnings") or [],
         "categories": charts.CATEGORIES,
         "glossary": for_page(),
@@ -44,7 +48,8 @@ def audit_page(document: dict, base: ModelSamples | None, *, tuned: ModelSamples
                         block,
                         by=by,
                         rows=[r for r in rows if name in ("all", r["benchmark"])],
-                        names=short,
+                        names=labels,
+                        authors=dict(zip(names, labels, strict=True)),
                         level=level,
                     )
                 ),
@@ -59,8 +64,7 @@ def audit_page(document: dict, base: ModelSamples | None, *, tuned: ModelSamples
     }
 
 
-def shortened(name: str) -> str:
-    return name if len(name) <= 34 else "…" + name[-33:]
+SHORT = 16  # characters of a name that charts and tables have room for
 
 
 def verdict(block: dict) -> dict[str, Any]:
@@ -90,6 +94,13 @@ def terms(block: dict) -> list[list[str]]:
             f"{least:,} of the {side} model" if least == most else f"{least:,} to {most:,} of the {side} model"
         )
     out = [["n, draws a problem", " and ".join(sides)]]
+    worth = block["efficiency"]
+    out.append(
+        [
+            "in draws of the base",
+            f"{worth['n']:,} draws of the tuned model reach what {equivalent(worth['base'])} of the base do",
+        ]
+    )
     if certified := block.get("certified"):
         out.append(
             [

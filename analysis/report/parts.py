@@ -18,21 +18,30 @@ from analysis.report.support import (
     support_table,
 )
 from analysis.report.units import unit_parts
-from analysis.report.words import cell, interval, number, percent, share, signed
+from analysis.report.words import cell, interval, number, percent, plainly, share, shortened, signed
 
 
 def sections(
-    name: str, block: dict, *, by: dict[str, dict], rows: list[dict], names: tuple[str, str], level: str
+    name: str,
+    block: dict,
+    *,
+    by: dict[str, dict],
+    rows: list[dict],
+    names: tuple[str, str],
+    authors: dict[str, str],
+    level: str,
 ) -> list[dict[str, Any]]:
-    """name, block: the benchmark; by: all of them; rows: its problems; level: of the intervals, as written ("95%")."""
+    """name, block: the benchmark; by: all of them; rows: its problems; names: what base and tuned are called in charts
+    and tables; authors: the same of the models that wrote traces, by full name; level: of the intervals, as written
+    ("95%")."""
     out = []
     if name == "all" and len(by) > 1:
         out.append(
             section(
                 "verdicts",
                 "By benchmark",
-                "Levels are shared over the benchmarks by Holm; the pooled problems are a question of their own.",
-                [verdicts_table(by)],
+                lead="p-values are after Holm over the benchmarks; the pooled problems are a question of their own.",
+                parts=[verdicts_table(by)],
             )
         )
     # curves over k, and where they cross
@@ -53,16 +62,16 @@ def sections(
         section(
             "curves",
             "How many problems within k samples",
-            lead,
-            [*parts, curves.tokens(block, names), pass_table(block, names)],
+            lead=lead,
+            parts=[*parts, curves.tokens(block, names), pass_table(block, names)],
         )
     )
     out.append(
         section(
             "support",
             "Support",
-            support_lead(block),
-            [
+            lead=support_lead(block),
+            parts=[
                 solved_table(block),
                 charts.null(block),
                 support_table(block),
@@ -80,39 +89,45 @@ def sections(
         charts.ladder(certified) if certified else None,
     ]
     out.append(
-        section("per-problem", "Problem by problem, and what can be certified", certified_lead(certified), parts)
+        section(
+            "per-problem", "Problem by problem, and what can be certified", lead=certified_lead(certified), parts=parts
+        )
     )
-    out.append(section("answers", *unit_parts(block)))
+    title, lead, parts = unit_parts(block)
+    out.append(section("answers", title, lead=lead, parts=parts))
     out.append(
         section(
-            "entropy", "Entropy and perplexity", None, [*entropy_parts(block, names), *perplexity_parts(block, names)]
+            "entropy",
+            "Entropy and perplexity",
+            lead=None,
+            parts=[*entropy_parts(block, names), *perplexity_parts(block, names, authors=authors)],
         )
     )
     out.append(
         section(
             "metrics",
             "Relatives of pass@k",
-            f"Means over problems with {level} intervals (Bayes@N holds the problems fixed).",
-            [metrics_part(block, names)],
+            lead=f"Means over problems with {level} intervals (Bayes@N holds the problems fixed).",
+            parts=[metrics_part(block, names)],
         )
     )
-    out.append(section("measures", "Further measures", None, measures(block)))
+    out.append(section("measures", "Further measures", lead=None, parts=measures(block)))
     # what to do with it
     if advice := block.get("advice"):
         out.append(
             section(
                 "use",
                 "If you have K samples to spend",
-                None,
-                [curves.mixing(advice, names), advice_table(advice, names)],
+                lead=None,
+                parts=[curves.mixing(advice, names), advice_table(advice, names)],
             )
         )
     if halves := block.get("split_halves"):
-        out.append(section("selection", "What selection is worth", halves_words(halves), []))
+        out.append(section("selection", "What selection is worth", lead=halves_words(halves), parts=[]))
     return [s for s in out if s and (s["parts"] or (s["id"] == "selection"))]
 
 
-def section(id: str, title: str, lead: str | None, parts: list) -> dict[str, Any]:
+def section(id: str, title: str, *, lead: str | None, parts: list) -> dict[str, Any]:
     return {"id": id, "title": title, "lead": lead, "parts": [part for part in parts if part]}
 
 
@@ -120,7 +135,7 @@ def verdicts_table(by: dict[str, dict]) -> dict[str, Any]:
     rows = []
     for name, b in sorted(by.items(), key=lambda item: item[0] == "all"):
         s = b["support"]
-        n = b["null"]
+        detail = b["verdict_detail"]
         p = b["pass_at_k"]
         k = list(p["base"])[-1]
         rows.append(
@@ -130,8 +145,8 @@ def verdicts_table(by: dict[str, dict]) -> dict[str, Any]:
                 b["problems"],
                 s["k"],
                 *(number(s[c]) for c in ("preserved", "shrunk", "expanded", "out")),
-                f"{n['p_shrunk']:.2g}",
-                f"{n['p_expanded']:.2g}",
+                f"{detail['p_loss']:.2g}",
+                f"{detail['p_gain']:.2g}",
                 interval(p["difference"]["1"], sign=True) if "1" in p["difference"] else None,
                 interval(p["difference"][k], sign=True),
             ]
@@ -188,12 +203,10 @@ def certified_lead(certified: dict | None) -> str:
         f" {certified['shrunk']} shrunk, {certified['expanded']} expanded,"
         f" {certified['out']} out of support, {certified['undetermined']} undetermined."
     )
-    if plan:
-        text += (
-            f" About {plan['total_base']:,} further draws of the base and {plan['total_tuned']:,} of the "
-            "tuned model would settle them"
-        )
-        text += f", but for {plan['beyond']} whose rate is too near eps." if plan.get("beyond") else "."
+    if certified["undetermined"] and plan:
+        settled = ", ".join(f"{r['problems']} with {r['times']} times the draws" for r in plan["settled_by"])
+        text += f" Of the undetermined, these would be settled if rates stay as they are: {settled}"
+        text += f"; {plan['beyond']} are too near eps for any number." if plan.get("beyond") else "."
     return text
 
 
@@ -235,20 +248,26 @@ def entropy_parts(block: dict, names: tuple[str, str]) -> list[dict]:
     )
 
 
-def perplexity_parts(block: dict, names: tuple[str, str]) -> list[dict]:
+def perplexity_parts(block: dict, names: tuple[str, str], *, authors: dict[str, str]) -> list[dict]:
     if not (entry := block.get("perplexity")):
         return []
     order = ("preserved", "shrunk", "expanded", "out")
+    # one line a category, author and kind of traces; and a setting, where one model measured them at several
+    settings: dict[tuple, dict[str, None]] = {}
+    for r in entry["rows"]:
+        settings.setdefault((r["written_by"], r["under"]), {})[_setting(r)] = None
     groups: dict[tuple, dict[str, dict]] = {}
     for r in entry["rows"]:
-        groups.setdefault((order.index(r["category"]), r["category"], r["written_by"]), {})[r["under"]] = r
-    rows = [
-        (f"{category}, by {author}", by.get("base"), by.get("tuned"))
-        for (_, category, author), by in sorted(groups.items(), key=lambda item: (item[0][0], str(item[0][2])))
-    ]
+        author = authors.get(r["written_by"]) or shortened(str(r["written_by"]), most=16)
+        label = f"{r['category']}, by {author}" + (", correct" if r["traces"] == "correct" else "")
+        if len(settings[r["written_by"], r["under"]]) > 1:
+            label += f", {_setting(r)}"
+        groups.setdefault((order.index(r["category"]), label), {})[r["under"]] = r
+    rows = [(label, by.get("base"), by.get("tuned")) for (_, label), by in sorted(groups.items(), key=lambda g: g[0])]
     caption = (
         f"{entry['formula']}. Rows: what became of the problem, and who wrote the traces; colour: the "
-        "model under which they are measured."
+        "model under which they are measured. The category is read off the same draws: of a problem that the tuned "
+        "model lost, all of its traces are wrong, so the correct traces stand apart."
     )
     chart = charts.dots(
         "perplexity",
@@ -260,8 +279,13 @@ def perplexity_parts(block: dict, names: tuple[str, str]) -> list[dict]:
         width=12,
         from_zero=False,
     )
-    chart["spec"]["layout"]["margin"]["l"] = 240
+    chart["spec"]["layout"]["xaxis"]["nticks"] = 5
     return [chart]
+
+
+def _setting(row: dict) -> str:
+    """Temperature and top-p as a label has them."""
+    return f"T {plainly(row['temperature'])}, top-p {plainly(row['top_p'])}"
 
 
 def metrics_part(block: dict, names: tuple[str, str]) -> dict[str, Any] | None:

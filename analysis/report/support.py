@@ -43,6 +43,7 @@ def support_table(block: dict) -> dict[str, Any]:
     """The metrics beside the null."""
     s = block["support"]
     n = block["null"]
+    p = {"shrunk": block["verdict_detail"]["p_loss"], "expanded": block["verdict_detail"]["p_gain"]}
     i = block["support"]["intervals"]
     again = block.get("redraw")
     rows = [
@@ -51,7 +52,7 @@ def support_table(block: dict) -> dict[str, Any]:
             counted(i[key]),
             f"{n['observed_' + key]}" if letter in "SE" else None,
             f"{n['expected_' + key]:.3g}" if letter in "SE" else None,
-            f"{n['p_' + key]:.2g}" if letter in "SE" else None,
+            f"{p[key]:.2g}" if key in p else None,
             again and counted(again["intervals"][key]),
         ]
         for key, letter in (("preserved", "P"), ("shrunk", "S"), ("expanded", "E"), ("out", "O"))

@@ -36,7 +36,7 @@ def settings_section(document: dict[str, Any]) -> tuple[dict[str, Any] | None, b
         "rows": [[row["setting"], *row["values"]] for row in rows],
         "text_columns": list(range(1, len(found["names"]) + 1)),
     }
-    return section("settings", title, lead, [table]), bool(more)
+    return section("settings", title, lead=lead, parts=[table]), bool(more)
 
 
 def training_section(document: dict[str, Any], colours: dict[str, str]) -> dict[str, Any] | None:
@@ -46,7 +46,7 @@ def training_section(document: dict[str, Any], colours: dict[str, str]) -> dict[
     if not any(parts):
         return None
     lead = "As recorded while training, on the training problems; means over runs, the shade is their range."
-    return section("training", "Over training", lead, parts)
+    return section("training", "Over training", lead=lead, parts=parts)
 
 
 def _chart(runs: list[dict[str, Any]], metric: str, *, title: str, colours: dict[str, str]) -> dict[str, Any] | None:

@@ -59,3 +59,8 @@ def plainly(value: Any) -> str:
             if v not in (None, {}, [])
         )
     return ", ".join(map(plainly, value)) if isinstance(value, list) else str(value)
+
+
+def shortened(name: str, *, most: int = 34) -> str:
+    """A name from its end, which tells checkpoints apart."""
+    return name if len(name) <= most else "…" + name[-(most - 1) :]

@@ -76,7 +76,8 @@ def _fewer_daemons() -> Iterator[None]:
     try:
         yield
     finally:
-        parameter.RayParams, services.start_api_server = params, api_server
+        parameter.RayParams = params
+        services.start_api_server = api_server
 
 
 SOCKET_PATH = 107  # bytes that Linux takes for the name of a socket

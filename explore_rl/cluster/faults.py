@@ -68,7 +68,7 @@ def gather(
     actors: (name, handle) of whoever makes the result of the same index.
     refs: what is waited for.
     doing: what the actors were asked to do, for the message.
-    timeout_s: for all results together.
+    timeout_s: how long all results together may take.
     stall_s: an actor that neither finishes nor makes progress for so long is stuck. Progress is the number that its
         `progress()` returns, which grows while it works and is served beside its work. None: nobody is asked.
     meanwhile: called every MEANWHILE_S while results are awaited.
@@ -131,7 +131,7 @@ def _look_for_stuck(
     """Asks actors for their progress, and raises ActorFault for those that made none for `stall_s`.
 
     waiting: (name, handle) by the actor's index.
-    last_progress: of each index; brought up to date.
+    last_progress: one time an index; brought up to date.
     doing: what the actors were asked to do, for the message.
     stall_s: how long an actor may stand still.
     """
@@ -193,7 +193,7 @@ def ends_if_broken(method: Callable) -> Callable:
     return checked
 
 
-def kill(actor: Any, pid: int = 0, node: str = "") -> None:
+def kill(actor: Any, pid: int = 0, *, node: str = "") -> None:
     """Ends an actor for good.
 
     A stopped process does not hear Ray. Where its pid and node are known it gets the signal itself if it stays.

@@ -154,7 +154,7 @@ def refuse_impossible(config: Config, base_engines: int) -> None:
     if kind == "cuda" and "RAY_OVERRIDE_RESOURCES" not in os.environ:
         import torch
 
-        _check_gpus(config, bundles, torch.cuda.device_count())
+        _check_gpus(config, bundles, here=torch.cuda.device_count())
 
 
 def demand(config: Config, base_engines: int) -> str:
@@ -280,7 +280,7 @@ def _check_cores(config: Config, kind: str, *, processes: int) -> None:
         log.info("%d processes share %d cores (%s)", processes, cores, _asked(config))
 
 
-def _check_gpus(config: Config, bundles: list[dict[str, float]], here: int) -> None:
+def _check_gpus(config: Config, bundles: list[dict[str, float]], *, here: int) -> None:
     """Raises InputError for more GPUs than this machine has, where no cluster is joined."""
     asked = sum(b.get("GPU", 0) for b in bundles)
     if asked > here:

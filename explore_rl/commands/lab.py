@@ -279,7 +279,7 @@ def _regions(args: argparse.Namespace) -> int:
     widest = max(map(len, sets))
     print(f"{'units by ' + args.model:{widest}}", *(f"{head:>8}" for head in heads))
     for spec, asked in sets.items():
-        audit = audit_of_loaded(model, tokenizer, asked, temperature=args.temperature)
+        audit = audit_of_loaded(model, tokenizer, asked=asked, temperature=args.temperature)
         counts = {name: figures["modes"] for name, figures in audit.regions().items()}
         passes = audit.pass_at_k((1, 16, 1024))
         any_end = float(audit.success_any_end.mean()) if audit.success_any_end is not None else float("nan")

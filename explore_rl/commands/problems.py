@@ -150,6 +150,7 @@ def _verl_writer(args: argparse.Namespace) -> Callable[[str, Iterable[Problem]],
 def _chosen(
     args: argparse.Namespace, template: Template, *, tokenizer: Any, notes: dict[str, selection.Dropped]
 ) -> Stream:
+    # What has no meaning is refused before the file is read.
     if tokenizer is None and (args.max_prompt_tokens is not None or args.min_prompt_tokens):
         raise InputError("--max-prompt-tokens and --min-prompt-tokens count tokens: give --model or --tokenizer")
     counts = selection.read_counts(args.success) if args.success else None
@@ -168,6 +169,7 @@ def _chosen(
             benchmark=args.benchmark,
             duplicates=duplicates,
         )
+        # Each narrows the stream of the one before; what depends on all that is left comes last.
         if traces is not None:
             problems = attach_traces(problems, traces, path=args.traces, some_problems=args.limit is not None)
         if part is not None:
@@ -202,7 +204,8 @@ def _part(text: str | None) -> tuple[float, float] | None:
     try:
         low, high = (float(bound) for bound in text.split(":"))
     except ValueError:
-        low, high = 1.0, 0.0
+        low = 1.0
+        high = 0.0
     if not 0 <= low < high <= 1:
         raise InputError(f"--part {text}: expected two shares such as 0:0.9")
     return low, high
@@ -315,7 +318,8 @@ def _tokenizer(args: argparse.Namespace) -> tuple[Any, Any]:
 def _report_fit(
     args: argparse.Namespace, tokenizer: Any, *, template: Template, model_config: Any, summary: Summary
 ) -> None:
-    end, digest = template.end_token(tokenizer), template_hash(template, tokenizer)
+    end = template.end_token(tokenizer)
+    digest = template_hash(template, tokenizer)
     print(f"  {'template':10} {template.name}, hash {digest}; completions end with {end!r}")
     for line in check(tokenizer, template, model_config=model_config, max_prompt_tokens=max(summary.lengths)):
         print(f"  note: {line}")

@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
             device=args.device,
             ray_address=args.ray_address,
         )
-        found = scoring.score(settings, args.out, reading)
+        found = scoring.score(settings, args.out, reading=reading)
     if outcome.code:
         return outcome.code
 

@@ -101,7 +101,8 @@ def _verifiers(config: Config) -> Findings:
 
 
 def _learner(config: Config) -> Findings:
-    learner, model = config.learner, config.model
+    learner = config.learner
+    model = config.model
     if learner.min_learning_rate > learner.learning_rate:
         yield "learner.min_learning_rate", f"above learner.learning_rate={learner.learning_rate}"
     if learner.schedule == "constant" and learner.min_learning_rate:

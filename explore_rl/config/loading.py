@@ -146,7 +146,7 @@ def _refuse_unknown(layer: DictConfig, schema: type, *, where: str, prefix: str 
     known = {f.name: f for f in fields(schema)}
     for key in layer:
         if key not in known:
-            full = _full_key(layer, str(key), prefix)
+            full = _full_key(layer, str(key), prefix=prefix)
             nearest = _nearest(full)
             hint = f"; did you mean {nearest}?" if nearest else f"; known here: {', '.join(known)}"
             raise InputError(f"{where}: unknown key {_one_line(full)}{hint}")
@@ -175,7 +175,7 @@ def _plain(value: Any) -> Any:
     return OmegaConf.to_container(value) if OmegaConf.is_config(value) else getattr(value, "_value", lambda: value)()
 
 
-def _full_key(layer: DictConfig, key: str, prefix: str) -> str:
+def _full_key(layer: DictConfig, key: str, *, prefix: str) -> str:
     """The dotted name that was written: of a key that we do not know, with the only keys below it."""
     words = [prefix + key]
     value: Any = layer._get_node(key)

@@ -54,4 +54,4 @@ def read_lora(given: Mapping[str, Any] | None) -> Lora | None:
     targets = given.get("targets", [])
     if not isinstance(targets, list) or not all(isinstance(name, str) and name for name in targets):
         raise ValueError(f"targets={targets}: expected a list of names of layers, such as [q_proj, v_proj]")
-    return Lora(rank, float(alpha), tuple(targets))
+    return Lora(rank, float(alpha), targets=tuple(targets))

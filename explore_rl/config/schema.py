@@ -147,7 +147,7 @@ class LearnerConfig:
 @dataclass
 class AlgorithmConfig:
     prompts_per_step: int = setting(16, "groups of a step", least=1)
-    group_size: int = setting(16, "samples of a group", least=2, why="a group of one has no baseline and so no signal")
+    group_size: int = setting(16, "samples of a group; 1 for strategies that compare none", least=1)
     minibatches: int = setting(
         1, "optimizer updates per batch of rollouts; mini-batches are whole groups, fixed globally", least=1
     )
@@ -201,7 +201,7 @@ class RewardsConfig:
     error: float | None = setting(
         None, "null: the sample leaves its group; 0 is refused: an error is never a reward of 0"
     )
-    min_group: int = setting(2, "a group with fewer rewarded samples is dropped (and counted)", least=2)
+    min_group: int = setting(2, "a group with fewer rewarded samples is dropped (and counted)", least=1)
 
 
 @dataclass

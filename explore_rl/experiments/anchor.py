@@ -37,7 +37,7 @@ def hold(output: Path, config: Config, *, make: Callable[[Config], Path]) -> Non
     Raises InputError if the weights moved; it names both commits.
 
     output: the folder of the board.
-    config: of the anchor, with its own run folder.
+    config: the anchor's, with its own run folder.
     make: trains a config and returns its run folder.
     """
     folder = Path(config.run.output)

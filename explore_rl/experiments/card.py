@@ -11,11 +11,11 @@ from explore_rl.config.schema import Config
 from explore_rl.files import write_atomic
 
 
-def write_card(model: Path, config: Config, found: Sequence[str], *, step: int | None = None) -> None:
+def write_card(model: Path, config: Config, *, found: Sequence[str], step: int | None = None) -> None:
     """Writes README.md into a Hugging Face checkpoint.
 
     model: its folder.
-    config: of the run that it comes from.
+    config: that of the run it comes from.
     found: lines on what was measured; may be empty.
     step: after how many steps; None: at the run's end.
     """

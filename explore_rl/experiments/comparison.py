@@ -42,7 +42,7 @@ class Comparison:
     samples: completions a problem.
     problems: the problems to sample; None: the first `SAMPLED` of the recipe's exact audit problems or, outside the
         laboratory, of its held-out problems.
-    replicates: of the audits' bootstrap; None: the audit's own default.
+    replicates: how many the audits' bootstrap draws; None: the audit's own default.
     """
 
     SAMPLED = 100
@@ -117,7 +117,7 @@ class Comparison:
         """
         (settings, out), *of_base = self.wanted(config, folder)
         if not out.exists():
-            self._sample(settings, out, nullcontext(actors.engines), actors.verifiers)
+            self._sample(settings, out, drawing=nullcontext(actors.engines), pool=actors.verifiers)
         if not base:
             return
 
@@ -127,7 +127,7 @@ class Comparison:
             actors.reset(config, POLICY_ALONE)
             actors.weights.send(0)
         for settings, out in missing:
-            self._sample(settings, out, nullcontext(actors.engines), actors.verifiers)
+            self._sample(settings, out, drawing=nullcontext(actors.engines), pool=actors.verifiers)
 
     def sample_missing(self, folders: Sequence[Path]) -> None:
         """The same for runs whose engines are gone: starts engines once for each model that has no samples yet."""
@@ -143,10 +143,10 @@ class Comparison:
         for draws in by_model.values():
             with engines(draws[0][0]) as started, verifier_pool(draws[0][2]) as pool:
                 for settings, out, _ in draws:
-                    self._sample(settings, out, nullcontext(started), pool)
+                    self._sample(settings, out, drawing=nullcontext(started), pool=pool)
 
     def _sample(
-        self, settings: SamplingSettings, out: Path, drawing: AbstractContextManager[Engines], pool: VerifierPool
+        self, settings: SamplingSettings, out: Path, *, drawing: AbstractContextManager[Engines], pool: VerifierPool
     ) -> None:
         counts = sample(settings, out, drawing=drawing, pool=pool)
         log.info("%s: %s", out, ", ".join(f"{name} {count}" for name, count in sorted(counts.items())))
@@ -208,11 +208,11 @@ class Comparison:
         temperature = config.rollout.temperature
         base = resolve_model(config.model.path)
         tuned = board.final_audit(next(reversed(first.values())), asked, temperature=temperature)
-        place = tree_figure.telling(asked, audit_of(base, asked, temperature=temperature), tuned)
+        place = tree_figure.telling(asked, audit_of(base, asked, temperature=temperature), tuned=tuned)
         if place is None:
             return None
         models = {"base": Path(base)} | {name: folder / "final" for name, folder in first.items()}
-        return tree_figure.draw(asked[place], models, self.output / "figures")
+        return tree_figure.draw(asked[place], models, folder=self.output / "figures")
 
 
 def _is_more_than_the_method(configs: dict[Path, Config]) -> bool:

@@ -30,17 +30,18 @@ def between(base: Path, tuned: Path, *, share: float, asked: list[Problem], temp
     Raises InputError if the two do not have the same weights' names and shapes.
 
     base, tuned: checkpoint folders.
-    share: of the tuned weights, 0 to 1.
+    share: the tuned weights', 0 to 1.
     asked: the problems.
     temperature: what it is taken at.
     """
     (model, tokenizer), (other, _) = load_model(base), load_model(tuned)
-    ours, theirs = model.state_dict(), other.state_dict()
+    ours = model.state_dict()
+    theirs = other.state_dict()
     if {name: value.shape for name, value in ours.items()} != {name: value.shape for name, value in theirs.items()}:
         raise InputError(f"{tuned}: its weights are not those of {base} by name and shape, so nothing lies between")
     for name, value in ours.items():
         value.lerp_(theirs[name], share)  # state_dict holds the parameters themselves
-    audit = audit_of_loaded(model, tokenizer, asked, temperature=temperature)
+    audit = audit_of_loaded(model, tokenizer, asked=asked, temperature=temperature)
     audit.settings |= {"temperature": temperature, "top_p": 1.0, "model": f"{share:g} from {base} to {tuned}"}
     return audit
 
@@ -58,12 +59,12 @@ def split_pass_at_k(base: ExactAudit, tuned: ExactAudit, ks: Iterable[int]) -> d
 def kept(path: Path, asked: list[Problem], *, temperature: float, model: Path, base: Path, share: float) -> ExactAudit:
     """The audit of a control from its file, made and written there if it is not there yet.
 
-    path: of the JSON file.
+    path: the JSON file's.
     asked: the problems.
     temperature: what it is taken at.
     model: the trained model's folder.
     base: the base's.
-    share: of the trained weights; 1: the trained model itself.
+    share: the trained weights'; 1: the trained model itself.
     """
     if not path.exists():
         if share == 1:

@@ -66,7 +66,7 @@ class Inputs:
 class _Found:
     """What the checks have read so far. An attribute is there once its check has passed."""
 
-    def __init__(self, config: Config, resume: bool, allowed: Sequence[str]):
+    def __init__(self, config: Config, resume: bool, *, allowed: Sequence[str]):
         self.config, self.resume, self.allowed = config, resume, allowed
         self.strategies: list[Strategy] = []
         self.training: list[Problem] = []
@@ -85,7 +85,7 @@ def check(config: Config, *, resume: bool = False, allowed: Sequence[str] = ()) 
     resume: whether to go on with the run that the folder holds.
     allowed: settings that may have changed since then, as in `resuming.refuse_other_settings`.
     """
-    found = _Found(config, resume, allowed)
+    found = _Found(config, resume, allowed=allowed)
     passed: set[str] = set()
     faults: list[InputError] = []
     for one in CHECKS:

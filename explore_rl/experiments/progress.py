@@ -36,7 +36,7 @@ def is_terminal() -> bool:
 class Progress:
     """How far a run is. `step` after every step, `state` after every evaluation or audit."""
 
-    def __init__(self, name: str, steps: int, begin: int, bar: tqdm | None):
+    def __init__(self, name: str, steps: int, *, begin: int, bar: tqdm | None):
         self.name, self.steps, self.begin, self.bar = name, steps, begin, bar
         self.started = time.monotonic()
 
@@ -59,16 +59,16 @@ class Progress:
 
 
 @contextmanager
-def progress(name: str, steps: int, begin: int) -> Iterator[Progress]:
+def progress(name: str, steps: int, *, begin: int) -> Iterator[Progress]:
     """Around the steps of a run. begin: steps done before."""
     if not is_terminal():
-        yield Progress(name, steps, begin, None)
+        yield Progress(name, steps, begin=begin, bar=None)
         return
     with (
         logging_redirect_tqdm(),
         tqdm(total=steps, initial=begin, desc=name, unit="step", dynamic_ncols=True) as bar,
     ):
-        yield Progress(name, steps, begin, bar)
+        yield Progress(name, steps, begin=begin, bar=bar)
 
 
 def _is_shown(name: str) -> bool:
@@ -99,13 +99,15 @@ def before_and_after(folder: RunFolder, until: int | None = None) -> list[str]:
     for record in (r for r in folder.records("evaluations.jsonl") if r["step"] <= most):
         by_set.setdefault(record.get("set", "heldout"), []).append(record)
     for name, records in by_set.items():
-        first, last = records[0], records[-1]
+        first = records[0]
+        last = records[-1]
         figures = [key for key in first if key in last and _is_shown(key)]
         said = ", ".join(f"{key} {first[key]:.3f} -> {last[key]:.3f}" for key in figures)
         lines.append(f"{name}, {last['problems']} problems, step {first['step']} -> {last['step']}: {said}")
     audits = [record for record in folder.records("exact.jsonl") if record["step"] <= most]
     if audits:
-        first, last = audits[0]["pass_at_k"], audits[-1]["pass_at_k"]
+        first = audits[0]["pass_at_k"]
+        last = audits[-1]["pass_at_k"]
         said = ", ".join(f"pass@{k} {first[k]:.3f} -> {last[k]:.3f}" for k in map(str, SHOWN_K) if k in first)
         rung = min(audits[-1]["support"]["mode"], key=lambda rung: abs(rung["eps"] - EPS_SHOWN))
         support = f"of the base's solutions {rung['shrunk']} lost, {rung['expanded']} new ones gained"

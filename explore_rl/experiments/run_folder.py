@@ -61,7 +61,7 @@ class RunFolder:
             )
 
     @classmethod
-    def create(cls, path: Path, config_yaml: str, environment: dict[str, Any]) -> RunFolder:
+    def create(cls, path: Path, config_yaml: str, *, environment: dict[str, Any]) -> RunFolder:
         """Lays out a new folder. Raises InputError if it holds a run already."""
         cls.refuse_existing(path)
         folder = cls(path)

@@ -27,7 +27,7 @@ class RunModel:
 
     folder: the run's.
     step: after how many steps; None: the final model.
-    config: of the run.
+    config: the run's.
     """
 
     folder: Path
@@ -86,8 +86,8 @@ def export_checkpoint(model: RunModel, out: Path) -> None:
         if out.exists():
             raise InputError(f"{out}: is there already; choose another folder, or remove it")
         shutil.copytree(model.folder / "final", out)
-        write_card(out, model.config, before_and_after(folder))
+        write_card(out, model.config, found=before_and_after(folder))
         return
     log.info("exporting %s after %d steps to %s", model.folder, model.step, out)
     export(folder.checkpoint_path(model.step) / "learner", model.config.model.path, out=out)
-    write_card(out, model.config, before_and_after(folder, model.step), step=model.step)
+    write_card(out, model.config, found=before_and_after(folder, model.step), step=model.step)

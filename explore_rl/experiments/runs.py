@@ -80,7 +80,7 @@ def run(
                 facts = environment(config.seed, used.layout.kind)
                 facts |= {"problems": inputs.content, "settings": settings_hash(config)}
                 facts |= {"model": model_identity(resolve_model(config.model.path)), "hub": hub.revisions()}
-                folder = RunFolder.create(path, to_yaml(config), facts)
+                folder = RunFolder.create(path, to_yaml(config), environment=facts)
             refuse_unshared(used.learner, folder, is_new=not resume)
             _run_with(used, config, inputs=inputs, folder=folder, resume=resume)
     return path
@@ -106,13 +106,13 @@ def _run_with(actors: Actors, config: Config, *, inputs: Inputs, folder: RunFold
     with (
         old_objects_left_alone(),
         interruptible() as asked_to_stop,
-        progress(config.name, config.run.steps, begin) as shown,
+        progress(config.name, config.run.steps, begin=begin) as shown,
     ):
 
         def on_step(number: int, metrics: dict[str, float]) -> None:
             tracker.log(number + 1, metrics)
             if shown_rollouts and (number + 1) % config.run.checkpoint_every == 0:
-                tracker.table(number + 1, rollouts_of(folder, number, shown_rollouts))
+                tracker.table(number + 1, rollouts_of(folder, number, most=shown_rollouts))
             shown.step(number, metrics)
 
         def on_state(done: int, metrics: dict[str, float]) -> None:
@@ -137,7 +137,7 @@ def _run_with(actors: Actors, config: Config, *, inputs: Inputs, folder: RunFold
     from explore_rl.experiments.curves import draw_curves
 
     draw_curves(folder)
-    write_card(folder.path / "final", config, before_and_after(folder))
+    write_card(folder.path / "final", config, found=before_and_after(folder))
 
 
 def how_to_go_on(path: Path) -> str:

@@ -123,8 +123,8 @@ def audit_all(files: dict[int, Path], out: Path, *, replicates: int | None = Non
         document = audit(*align(base, tuned)[:2], settings=settings)
         write_json(out / f"audit-step-{step:06d}.json", document)
         if not rows:
-            rows.append(_row(0, "base", document))
-        rows.append(_row(step, "tuned", document))
+            rows.append(_row(0, "base", document=document))
+        rows.append(_row(step, "tuned", document=document))
         log.info("audited step %d: %s", step, rows[-1]["verdict"])
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS)
@@ -135,7 +135,7 @@ def audit_all(files: dict[int, Path], out: Path, *, replicates: int | None = Non
     return rows
 
 
-def _row(step: int, side: str, document: dict[str, Any]) -> dict[str, Any]:
+def _row(step: int, side: str, *, document: dict[str, Any]) -> dict[str, Any]:
     section = document["benchmarks"]["all" if "all" in document["benchmarks"] else next(iter(document["benchmarks"]))]
     passes = section["pass_at_k"][side]
     null = section["null"]

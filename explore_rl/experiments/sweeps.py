@@ -54,7 +54,7 @@ class Sweep:
 
     output: the folder of all runs.
     configs: one a run, seed by seed.
-    anchor: of the anchor, where the sweep has one.
+    anchor: the anchor's config, where the sweep has one.
     """
 
     output: Path
@@ -68,7 +68,7 @@ def load_sweep(
     """Reads and checks every run of a sweep before any starts. Raises InputError.
 
     path: the file, or the name of a sweep that comes with the project, such as "lab/board".
-    overrides: for all runs; they win over the file's.
+    overrides: what holds for all runs; they win over the file's.
     seeds, output: in place of the file's.
     """
     path = find(path)

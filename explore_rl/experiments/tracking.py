@@ -201,7 +201,7 @@ def _wandb_mode() -> Any:
     return "online" if wandb.login(prompt=False) else "offline"
 
 
-def rollouts_of(folder: RunFolder, step: int, most: int) -> list[list[Any]]:
+def rollouts_of(folder: RunFolder, step: int, *, most: int) -> list[list[Any]]:
     """Rows of TABLE: the first samples of each group of a step, at most `most` in all."""
     import pyarrow.parquet as pq
 

@@ -24,7 +24,7 @@ def transfer(base: ExactAudit, tuned: Sequence[ExactAudit]) -> list[dict[str, fl
 
     low, median, high: 5, 50 and 95 % of log10 of the probability after, over the decade's modes and the runs.
 
-    base: of the model before training.
+    base: the model before training.
     tuned: one audit a run, of the same problems.
     """
     before = _log10(base.mode_probabilities)
@@ -55,7 +55,7 @@ def figure(curves: dict[str, list[dict[str, float]]], *, eps: float) -> Figure:
     """One line a method with its 5 to 95 %; dashed: nothing has changed; dotted: the threshold.
 
     curves: method -> rows of `transfer`.
-    eps: of the dotted lines.
+    eps: where the dotted lines are.
     """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(4.6, 3.9), layout="constrained")

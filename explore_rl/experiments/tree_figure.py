@@ -17,10 +17,10 @@ PANELS = 3  # the base's among them
 WRONG = 4  # wrong completions of each model
 
 
-def telling(asked: list[Problem], base: exact.ExactAudit, tuned: exact.ExactAudit) -> int | None:
+def telling(asked: list[Problem], base: exact.ExactAudit, *, tuned: exact.ExactAudit) -> int | None:
     """The place of the problem whose modes have changed most in the logarithm, of those that fit; None if none does.
 
-    base, tuned: of the problems in `asked`.
+    base, tuned: the exact audits of the problems in `asked`.
     """
     eps = 1e-6  # below it nothing is to be seen in a picture
     logs = [np.log(np.maximum(audit.mode_probabilities, eps)) for audit in (base, tuned)]
@@ -30,7 +30,7 @@ def telling(asked: list[Problem], base: exact.ExactAudit, tuned: exact.ExactAudi
     return max(fits, key=lambda place: moved[place]) if fits else None
 
 
-def draw(problem: Problem, models: Mapping[str, Path], folder: Path) -> dict[str, Any]:
+def draw(problem: Problem, models: Mapping[str, Path], *, folder: Path) -> dict[str, Any]:
     """Draws tree.svg and tree.png into `folder`; returns what the report shows: {"problem", "svg"}.
 
     models: name -> checkpoint folder, the base first.

@@ -33,7 +33,7 @@ class Published:
     file_sha256: of that file.
     weights_sha256: of the converted weights, as `hashes.of_weights` takes it.
     parameters: how many there are.
-    licence, origin: of the weights.
+    licence, origin: the weights' licence, and where they come from.
     download_mb, disk_mb: what fetching it takes, and what is kept.
     """
 

@@ -39,15 +39,15 @@ def audit_of(
         return audit
     logprobs.check_settings(temperature, top_p)
     loaded, tokenizer = logprobs.load_model(model)
-    audit = audit_of_loaded(loaded, tokenizer, asked, temperature=temperature, top_p=top_p, progress=progress)
+    audit = audit_of_loaded(loaded, tokenizer, asked=asked, temperature=temperature, top_p=top_p, progress=progress)
     return replace(audit, settings=settings | {"model": str(model)})
 
 
 def audit_of_loaded(
     model: Any,
     tokenizer: Any,
-    asked: list[Problem],
     *,
+    asked: list[Problem],
     temperature: float = 1.0,
     top_p: float = 1.0,
     progress: bool = False,

@@ -33,7 +33,7 @@ def write(recipe: Recipe, model: PreTrainedModel, *, name: str, tokenizer: PreTr
     """The card as Markdown.
 
     recipe: what the model was made of.
-    name: of the model, as `build-base` takes it.
+    name: the model's, as `build-base` takes it.
     """
     # A row of pass@k for each set of problems, and one for each of its regions.
     passes = []

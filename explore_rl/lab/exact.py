@@ -124,8 +124,8 @@ def _check_one_to_one(tokenizer: Any) -> None:
 class ExactAudit:
     """What one model does on a set of problems, exactly.
 
-    problem_ids: of the n problems.
-    index: of the N answers.
+    problem_ids: the n problems'.
+    index: what the N answers are.
     logprobs: [N] natural log-probability of each answer with its end token, -inf where top-p cuts it off.
     settings: what it was taken under (model, problems, temperature, top_p); any keys.
     any_end: [N] log-probability of each answer with whatever ends it, where answers end with a newline; else None. A
@@ -278,7 +278,7 @@ def summarise(
     together.
 
     problems, index: those of `sequences`.
-    logprobs: of each sequence that `sequences` gave, in its order.
+    logprobs: one a sequence that `sequences` gave, in its order.
     settings: what the log-probabilities were taken under.
     any_end: as ExactAudit.any_end.
     """

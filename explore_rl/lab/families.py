@@ -25,7 +25,7 @@ BY_BASE = "by base"  # the region of an answer whose probability under the base 
 class Family:
     """One kind of problem.
 
-    levels: by their count of numbers.
+    levels: those there are, by their count of numbers.
     default_level: the one that is meant where none is named.
     answers: from a problem's reference to all its correct answers, sorted.
     mode: the canonical form of an answer; answers of one mode are one solution.

@@ -107,7 +107,8 @@ def _in_orders(name: str, problems: list[Problem], asked: str) -> list[Problem]:
 
 def _other_orders(problem: Problem) -> list[Problem]:
     """The problem with its numbers in every other order, in a fixed pseudo-random sequence; the id names the order."""
-    numbers, target = problem.answer["numbers"], problem.answer["target"]
+    numbers = problem.answer["numbers"]
+    target = problem.answer["target"]
     prompts = {countdown.prompt(order, target): order for order in itertools.permutations(numbers)}
     return [
         replace(problem, id=f"{problem.id}-as-{'.'.join(map(str, order))}", prompt=prompt)

@@ -43,7 +43,7 @@ def draw(
     max_tokens: limit on new tokens.
     top_p: nucleus mass.
     generator: what is drawn from.
-    temperature: of the softmax.
+    temperature: the softmax's.
     """
     # The prompt goes through the model once, and its cache is copied for every completion.
     end = model.config.eos_token_id
@@ -81,12 +81,12 @@ def draw_all(
 ) -> list[Counter[tuple[int, ...]]]:
     """Token sequences and how often each came, problem by problem.
 
-    model, tokenizer: of the checkpoint.
+    model, tokenizer: the checkpoint's.
     problems: from the laboratory.
     draws: in all, equally many (rounded down) for each problem.
     top_p: nucleus mass.
-    temperature: of the softmax.
-    seed: of all draws.
+    temperature: the softmax's.
+    seed: what all draws depend on.
     progress: whether a bar is shown.
     """
     generator = torch.Generator().manual_seed(seed)
@@ -184,7 +184,7 @@ def g_statistic(seen: Counter[str], probabilities: dict[str, float], *, draws: i
     these last two that expects less than 5 is merged into its neighbour.
 
     seen: correct draws of each answer.
-    probabilities: of every answer.
+    probabilities: every answer's.
     draws: correct or not.
     """
     # Cells as (observed, expected).

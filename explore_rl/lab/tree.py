@@ -215,7 +215,7 @@ SEEN = 0.005  # what is left over is drawn from this probability on
 def draw(tree: Tree, targets: Sequence[Path]) -> None:
     """One panel a model, side by side, with the same branches at the same places.
 
-    tree: of `search_tree`.
+    tree: what `search_tree` gave.
     targets: files to write; their endings say the kinds (.svg, .png).
     """
     import matplotlib

@@ -118,7 +118,8 @@ def load(rank: Saved, folder: Path) -> bool:
     saved = saved_layout(folder)
     if differing := differences(saved, rank.layout):
         key = differing[0]
-        before, now = saved.get(key, NOT_THERE.get(key)), rank.layout[key]
+        before = saved.get(key, NOT_THERE.get(key))
+        now = rank.layout[key]
         raise InputError(
             f"{folder}: was saved with {key}={before}, the learner now has {now}; resume with the same; only"
             " checkpoints of run.portable_checkpoints=true go on in another layout"

@@ -70,7 +70,8 @@ class _ChunkedReadouts(torch.autograd.Function):
                 outputs[i][rows] = values
             tick()
         ctx.save_for_backward(hidden, weight, targets, *outputs)
-        ctx.readouts, ctx.tick = readouts, tick
+        ctx.readouts = readouts
+        ctx.tick = tick
         ctx.set_materialize_grads(False)  # what is only looked at costs nothing in the backward pass
         return tuple(outputs)
 
@@ -84,7 +85,7 @@ class _ChunkedReadouts(torch.autograd.Function):
         for rows in _chunks(len(hidden), weight):
             log_p = _log_p(hidden[rows], weight)
             own = [
-                _Read(readout, gradient[rows], values[rows])
+                _Read(readout, gradient[rows], values=values[rows])
                 for readout, gradient, values in zip(ctx.readouts, gradients, outputs, strict=True)
                 if gradient is not None
             ]
@@ -97,7 +98,7 @@ class _ChunkedReadouts(torch.autograd.Function):
 class _Read:
     """A readout of a chunk: the gradient of the loss by its values, and the values."""
 
-    def __init__(self, readout: Readout, gradient: Tensor, values: Tensor):
+    def __init__(self, readout: Readout, gradient: Tensor, *, values: Tensor):
         self.readout, self.gradient, self.values = readout, gradient, values
 
 

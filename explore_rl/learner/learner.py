@@ -65,7 +65,7 @@ class RankActor:
     ) -> tuple[int, str]:
         """Joins the other ranks. Returns process id and node.
 
-        index: of this rank among `ranks`.
+        index: this rank's place among `ranks`.
         kind: "cpu" or "cuda".
         address: host and port where rank 0 listens.
         timeout_s: how long a rank waits for a partner, now and in every later exchange.
@@ -98,7 +98,7 @@ class Learner:
     needs: the models that it holds.
     """
 
-    def __init__(self, config: Config, layout: Layout, needs: LearnerNeeds = POLICY_ALONE):
+    def __init__(self, config: Config, layout: Layout, *, needs: LearnerNeeds = POLICY_ALONE):
         self.config, self.kind = config, layout.kind
         self.processes: list[tuple[int, str]] = [(0, "")] * len(layout.learner)
         environment = learner_environment(config, layout.kind)
@@ -131,7 +131,8 @@ class Learner:
         """The same ranks with the models of config.model.path and new optimizers, as if they had just started."""
         if config.learner.ranks != len(self.actors):
             raise ValueError(f"reset to learner.ranks={config.learner.ranks}, but {len(self.actors)} ranks are running")
-        self.config, self.needs = config, needs
+        self.config = config
+        self.needs = needs
         answers = self._all(
             "reset",
             [(config, needs)] * len(self.actors),
@@ -183,7 +184,7 @@ class Learner:
         No step is made for a mini-batch as soon as its loss or gradient is not finite on at least one rank. Raises
         ValueError for a row that names an unknown term, lacks a column, or has columns that differ in length.
 
-        readouts: of the policy, per token, taken on the way from the forward pass of each step; see UpdateReport.read.
+        readouts: what is read of the policy, token by token, in each step's forward pass; see UpdateReport.read.
         """
         check_terms(terms, self.needs)
         by_name = {term.name: term for term in terms}
@@ -289,8 +290,8 @@ class Learner:
         self._all_in("save_pretrained", folder, doing="save the model")
 
     def close(self) -> None:
-        for (_, actor), process in zip(self.actors, self.processes, strict=True):
-            kill(actor, *process)
+        for (_, actor), (pid, node) in zip(self.actors, self.processes, strict=True):
+            kill(actor, pid, node=node)
         self.actors = []
         self.processes = []
 
@@ -306,7 +307,7 @@ class Learner:
         """What a method of LearnerRank returns on every rank.
 
         method: its name.
-        arguments: of each rank.
+        arguments: one list a rank.
         doing, timeout_s, stall: as in `_gather`.
         """
         refs = [actor.call.remote(method, *args) for (_, actor), args in zip(self.actors, arguments, strict=True)]
@@ -362,8 +363,8 @@ def _read_by_row(
 ) -> list[tuple[np.ndarray, ...] | None]:
     """What the ranks read of the policy, in the order of the rows.
 
-    parts: of each rank.
-    read: of each rank, in the order of its part's rows.
+    parts: one a rank.
+    read: one list a rank, in the order of its part's rows.
     terms: names of the policy's.
     """
     if not any(read):

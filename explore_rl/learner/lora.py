@@ -113,10 +113,10 @@ def adapters_off(model: nn.Module) -> Iterator[None]:
 # --- the weights that others see --------------------------------------------------------------------------------------
 
 
-def merged(weight: Tensor, a: Tensor, b: Tensor, *, scale: float) -> Tensor:
+def merged(weight: Tensor, *, a: Tensor, b: Tensor, scale: float) -> Tensor:
     """weight + scale B A, added in float32 (float64 of one in float64) and rounded once to the weight's dtype.
 
-    >>> merged(torch.eye(2), torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0], [4.0]]), scale=0.5)
+    >>> merged(torch.eye(2), a=torch.tensor([[1.0, 0.0]]), b=torch.tensor([[0.0], [4.0]]), scale=0.5)
     tensor([[1., 0.],
             [2., 1.]])
     """
@@ -150,7 +150,7 @@ class Weight:
         if not self.adapter:
             return weight
         a, b = self.adapter
-        return merged(weight, a.data, b.data, scale=self.scale)
+        return merged(weight, a=a.data, b=b.data, scale=self.scale)
 
 
 def weights_of(model: Any, *, every_name: bool = False) -> list[Weight]:
@@ -166,7 +166,7 @@ def weights_of(model: Any, *, every_name: bool = False) -> list[Weight]:
         layer = name.removesuffix(f"{BASE_LAYER}weight")
         adapter = tuple(named[layer + factor] for factor in FACTORS) if layer != name else ()
         scale = model.get_submodule(layer).scaling[NAME] if adapter else 1.0
-        found.append(Weight(name.replace(BASE_LAYER, "."), parameter, adapter, scale))
+        found.append(Weight(name.replace(BASE_LAYER, "."), parameter, adapter=adapter, scale=scale))
     return found
 
 
@@ -181,7 +181,7 @@ def merge_into(weights: dict[str, Tensor], adapter: Mapping[str, Tensor], *, sca
         layer = name.removesuffix(FACTORS[0])
         weight = weights[f"{layer}.weight"]
         a, b = (adapter[layer + factor].to(weight.dtype) for factor in FACTORS)
-        weights[f"{layer}.weight"] = merged(weight, a, b, scale=scale)
+        weights[f"{layer}.weight"] = merged(weight, a=a, b=b, scale=scale)
 
 
 def save_adapter(adapter: Mapping[str, Tensor], folder: Path, *, lora: Lora, base: str) -> None:

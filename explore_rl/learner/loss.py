@@ -36,10 +36,10 @@ def readouts_of(terms: Iterable[LossTerm], first: Readout) -> tuple[Readout, ...
 class Outputs:
     """What the forward pass of a micro-batch gave.
 
-    rows: of the micro-batch, in the order of the tokens.
+    rows: the micro-batch's, in the order of the tokens.
     counts: unmasked tokens of each row, which are the ones read.
     first: what every term gets first.
-    values: of each readout, [sum(counts)], row after row; with gradient.
+    values: one array a readout, [sum(counts)], row after row; with gradient.
     read: (a row's number in its part, arrays) of what is read for others than the terms.
     """
 
@@ -100,7 +100,7 @@ def wants_whole(terms: Iterable[LossTerm]) -> bool:
 
 
 @torch.no_grad()
-def add_parts(terms: Iterable[LossTerm], outputs: Outputs, parts: Parts) -> None:
+def add_parts(terms: Iterable[LossTerm], outputs: Outputs, *, parts: Parts) -> None:
     """Adds to `parts` what the micro-batch has of the terms' `sums` and `gathered`."""
     for term, feeding in _fed(terms, outputs):
         own = parts.setdefault(term.name, {})

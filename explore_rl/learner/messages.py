@@ -58,11 +58,11 @@ class UpdateReport:
         whose own were not finite made no step.
     loss: the policy's minimised sum. A critic's is the "<term>/loss" of its terms.
     grad_norm: the policy's gradient's norm before clipping; the critic's is the metric "critic/gradient_norm".
-    learning_rate: of this step.
+    learning_rate: this step's.
     metrics: "<term>/loss" is the term's part of the loss, "<term>/<figure>" a mean over its unmasked tokens.
     tokens: unmasked completion tokens that the policy was trained on.
     padding_fraction: share of padding among the tokens that went through the model.
-    read: of each row, what `Learner.update` was asked to read of the policy, at its unmasked tokens; None for a row
+    read: what, of each row, `Learner.update` was asked to read of the policy, at its unmasked tokens; None for a row
         that feeds no term of the policy. Empty where nothing was asked, or no step was made.
     """
 

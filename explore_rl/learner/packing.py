@@ -39,7 +39,7 @@ class Shard(Generic[Item]):
 
     items: the rank's sequences.
     places: where each of them stands in the whole batch.
-    micro_batches: of indices into `items`.
+    micro_batches: lists of indices into `items`.
     padding_fraction: share of padding in the whole batch, over all ranks.
     """
 
@@ -93,9 +93,9 @@ def bundles(
     transformer's usual matrices (12 h^2 weights a layer), a bundle costs  (P + C) + (P + C)^2 / 6h  for its C tokens.
     The cost a token is least at  C = sqrt(P (6h + P)).
 
-    prompts: of each sequence, in any form that can be compared.
-    prompt_lengths: of each sequence.
-    lengths: of the whole sequences, prompt included.
+    prompts: one a sequence, in any form that can be compared.
+    prompt_lengths: one a sequence.
+    lengths: the whole sequences', prompts included.
     hidden_size: h, of the model.
     budget: tokens that a bundle may have, unless it is a single sequence.
 
@@ -289,7 +289,7 @@ def shards(
 
     items: the sequences of the whole batch.
     together: its bundles, indices into `items`.
-    plans: of each rank, indices into `together`.
+    plans: one a rank, of indices into `together`.
     lengths: tokens of each bundle.
     """
     # Every rank knows the padding of the whole batch.

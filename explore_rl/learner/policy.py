@@ -60,7 +60,8 @@ class ValueHead(nn.Linear):
     def forward(self, hidden: Tensor) -> Tensor:
         """[n, h] -> [n]."""
         precision = torch.promote_types(hidden.dtype, torch.float32)
-        weight, bias = self.weight.to(precision), self.bias.to(precision)
+        weight = self.weight.to(precision)
+        bias = self.bias.to(precision)
         return nn.functional.linear(hidden.to(precision), weight, bias)[:, 0]
 
 

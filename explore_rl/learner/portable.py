@@ -33,8 +33,8 @@ PART_BYTES = 1 << 30  # of a file: rank 0 holds no more than this of the state a
 def save(trained: dict[str, Any], folder: Path, *, is_first: bool, tick: Callable[[], None]) -> None:
     """Writes the trained models with their optimizers. Called on every rank, since they gather shards together.
 
-    trained: by name, as in `LearnerRank`.
-    folder: of the learner's checkpoint; rank 0 writes into a folder of it.
+    trained: the models by name, as in `LearnerRank`.
+    folder: the learner's checkpoint; rank 0 writes into a folder of it.
     is_first: whether this is rank 0.
     tick: called after every tensor.
     """
@@ -78,7 +78,7 @@ def load(trained: dict[str, Any], folder: Path, *, tick: Callable[[], None]) -> 
             _link_moments(model)
         for key, parameter in _learnt(model):
             for kind in (PARAMETER, *MOMENTS) if step else (PARAMETER,):
-                _set(parameter, kind, _read(file_of, f"{kind}.{key}", parameter), model=model)
+                _set(parameter, kind, value=_read(file_of, f"{kind}.{key}", parameter=parameter), model=model)
             tick()
         if not step:
             model.reset_optimizer()
@@ -102,7 +102,7 @@ def _write(part: dict[str, torch.Tensor], target: Path, *, name: str, files: dic
     return {}
 
 
-def _read(file_of: dict[str, Path], key: str, parameter: torch.nn.Parameter) -> torch.Tensor:
+def _read(file_of: dict[str, Path], key: str, *, parameter: torch.nn.Parameter) -> torch.Tensor:
     """A tensor of the state. Raises InputError if it is not there, or has another shape than the parameter."""
     if key not in file_of:
         raise InputError(f"a portable checkpoint lacks {key}; it was saved of another model, or without that optimizer")
@@ -176,7 +176,7 @@ def _get(parameter: torch.nn.Parameter, kind: str, *, model: Any) -> torch.Tenso
 
 
 @torch.no_grad()
-def _set(parameter: torch.nn.Parameter, kind: str, value: torch.Tensor, *, model: Any) -> None:
+def _set(parameter: torch.nn.Parameter, kind: str, *, value: torch.Tensor, model: Any) -> None:
     from deepspeed import utils
 
     if kind == PARAMETER:  # the weights that the model computes with, beside the float32 ones

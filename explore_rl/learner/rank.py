@@ -114,7 +114,8 @@ class LearnerRank:
         if device.computes_on_cpu(config, self.kind):
             torch.set_num_threads(config.learner.threads)
         checkpoints.seed_everything(config.seed, self.index)
-        self.config, self.needs = config, needs
+        self.config = config
+        self.needs = needs
         self.lora = read_lora(config.learner.lora) if needs.policy else None
         self.base_refreshed = False
         if needs.policy:
@@ -274,7 +275,7 @@ class LearnerRank:
         readouts: what is read on the way, besides.
         read: where it goes, by row of the part; empty or None: nothing is read.
         """
-        whole = self._whole(trained, part, terms) if wants_whole(terms) else {}
+        whole = self._whole(trained, part, terms=terms) if wants_whole(terms) else {}
         for outputs in self._outputs(trained, part, terms=terms, besides=readouts if read else ()):
             if read:
                 for i, values in outputs.read:
@@ -292,13 +293,13 @@ class LearnerRank:
         return True
 
     @torch.no_grad()
-    def _whole(self, trained: Trained, part: Part, terms: list[LossTerm]) -> Whole:
+    def _whole(self, trained: Trained, part: Part, *, terms: list[LossTerm]) -> Whole:
         """What the terms want to know of the whole mini-batch, by a forward pass before the one with gradient."""
         wanting = [term for term in terms if wants_whole([term])]
         own: dict[str, Any] = {}
         trained.engine.eval()
         for outputs in self._outputs(trained, part, terms=wanting):
-            add_parts(wanting, outputs, own)
+            add_parts(wanting, outputs, parts=own)
             self.progress += 1
         trained.engine.train()
         return joined_parts(self._from_all(own), torch.empty(0, device=self.device))

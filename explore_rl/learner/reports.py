@@ -26,7 +26,7 @@ def by_row(order: list[int], counts: list[int], *, values: list[torch.Tensor]) -
 def report_of(norms: dict[str, float], totals: Counter[str], *, rate: float, padding_fraction: float) -> UpdateReport:
     """The report of a step.
 
-    norms: of each model's gradient; NaN if it made no step.
+    norms: each model's gradient norm; NaN if it made no step.
     totals: the sums of all ranks. Its keys are "loss of <model>", "tokens of <model>", "<term>/loss", "<term>/<figure>"
         and "<term>:tokens".
     rate: the policy's learning rate.

@@ -62,10 +62,10 @@ def from_samples(path: Path, problems: list[Problem], *, template: Any, tokenize
     A row's own tokens are taken where it has them. Else its completion is encoded, with the end token if it stopped by
     itself. Raises InputError, also for samples drawn with another template.
 
-    path: of the samples file.
+    path: the samples file's.
     problems: those that its rows name.
     template: the prompt template, which also encodes completions.
-    tokenizer: of the model that scores.
+    tokenizer: that of the model that scores.
     settings: "raw", or "own" for each row's temperature and top_p.
     """
     known = {p.id: p for p in problems}
@@ -175,8 +175,8 @@ class ScoringSettings:
     problems: a file or a spec.
     samples: a samples file; None: the traces of the problems are scored.
     at: "raw", or "own" for each sample's own temperature and top_p.
-    template: of the prompts.
-    dtype: of the model.
+    template: the prompts'.
+    dtype: the model's.
     part: texts that are written at a time.
     """
 
@@ -211,14 +211,14 @@ def reader(
     config.rollout.actors = 0
     layout = placement.start(config, 0)
     try:
-        learner = Learner(config, layout, LearnerNeeds(policy=False, base=True))
+        learner = Learner(config, layout, needs=LearnerNeeds(policy=False, base=True))
         yield learner
         learner.close()
     finally:
         layout.close()
 
 
-def score(settings: ScoringSettings, out: Path, reading: AbstractContextManager[Reader]) -> dict[str, Any]:
+def score(settings: ScoringSettings, out: Path, *, reading: AbstractContextManager[Reader]) -> dict[str, Any]:
     """Scores what is missing of `settings` into `out`, a record a text (analysis.records.SCORE_COLUMNS), in order.
 
     A record holds logprob (nats, of the whole text), the mean entropy of its tokens, and perplexity, exp(-logprob /
@@ -237,6 +237,7 @@ def score(settings: ScoringSettings, out: Path, reading: AbstractContextManager[
         texts = from_samples(settings.samples, problems, template=template, tokenizer=tokenizer, settings=settings.at)
     else:
         texts = from_traces(problems, template=template, tokenizer=tokenizer)
+    # Parts of another model, of other settings or other texts are refused; those that fit are not scored again.
     identity = model_identity(resolve_model(settings.model))
     decides = {"model": identity, "at": settings.at, "dtype": settings.dtype, "part": settings.part}
     parts = Parts(out, decides | {"content of the texts": _hash_of(texts)})
@@ -255,6 +256,7 @@ def score(settings: ScoringSettings, out: Path, reading: AbstractContextManager[
                 ]
                 parts.write(i, conform(_table(records), SCORE_COLUMNS))
                 bar.update(len(records))
+    # Only now is there a file under the name that was asked for.
     whole = pa.concat_tables(parts.tables(len(spans)), promote_options="permissive")
     write_scores(out, whole)
     parts.remove()

@@ -35,9 +35,9 @@ def clip_cov(
 
     logprob, old_logprob, advantage: [N].
     clip_low, clip_high: 1 and 1 hardly ever clip, as the paper has it.
-    cov_low, cov_high: of the tokens to draw from.
+    cov_low, cov_high: between these are the covariances of the tokens to draw from.
     share: how many tokens of the mini-batch are drawn, on average; one at least; 0: none.
-    gathered: of all tokens, [tokens, 3], as `of_tokens` gives it.
+    gathered: what `of_tokens` gives of all tokens, [tokens, 3].
     Returns [N].
 
     Four tokens with a mean log-probability of -1.5 and a mean advantage of 0. Their covariances are 3, -1, -.25 and
@@ -68,8 +68,8 @@ def kl_cov(
         loss = -A rho + [cov among the largest] coefficient |logprob - old_logprob|
 
     logprob, old_logprob, advantage: [N].
-    share: of the tokens of the mini-batch; one at least, and those that tie with the last.
-    gathered: of all tokens, [tokens, 3], as `of_tokens` gives it.
+    share: how many of the mini-batch's tokens; one at least, and those that tie with the last.
+    gathered: what `of_tokens` gives of all tokens, [tokens, 3].
     Returns [N].
 
     Three tokens that have become twice as likely. Their covariances are .46, .23 and 0; the first third is pulled back.

@@ -25,7 +25,7 @@ ENGINE = "engine_logprob"  # the engine's log-probability of each token, in rows
 def on_first_update(term: LossTerm, cap: float | None) -> LossTerm:
     """`term` without the column "old_logprob", and, where it reads an advantage, with the correction inside.
 
-    cap: of the importance ratio, as `corrections.truncated_importance` has it; None: no correction.
+    cap: the importance ratio's, as `corrections.truncated_importance` has it; None: no correction.
 
     >>> from explore_rl.objectives.losses import ppo_clip
     >>> term = LossTerm("policy_gradient", ppo_clip, ("old_logprob", "advantage"), {"clip_low": 0.2, "clip_high": 0.2})
@@ -58,9 +58,9 @@ def on_first_update(term: LossTerm, cap: float | None) -> LossTerm:
 class FirstUpdate:
     """A function of a term, called with the columns that are left.
 
-    function: of the term as it was declared.
+    function: the term's, as it was declared.
     columns: that it takes.
-    cap: of the correction; None: none is made, and no engine's log-probability comes along.
+    cap: the correction's; None: none is made, and no engine's log-probability comes along.
     """
 
     function: Callable[..., Any]

@@ -132,7 +132,7 @@ def shaped_trace(logprob: Tensor, advantage: Tensor, gamma: float, clip: float |
     p = gamma, so that rare tokens are lifted most.
 
     logprob, advantage: [N].
-    gamma: of the shaping.
+    gamma: the shaping's.
     clip: f is capped there as PPO caps its ratio: beyond it a positive advantage pulls no further. None: no cap.
     Returns [N].
 

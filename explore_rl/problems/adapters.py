@@ -275,10 +275,8 @@ def _competition_name(row: Row) -> str | None:
 
 
 def _is_competition(values: dict[str, Any]) -> bool:
-    asked, answered = (
-        {"problem", "Problem", "question", "Question"},
-        {"answer", "Answer", "solution", "Solution", "expected_answer"},
-    )
+    asked = {"problem", "Problem", "question", "Question"}
+    answered = {"answer", "Answer", "solution", "Solution", "expected_answer"}
     return bool(asked & values.keys()) and bool(answered & values.keys())
 
 

@@ -11,7 +11,9 @@ from explore_rl.types import Problem, Trace
 def humaneval(row: Row, options: Options) -> Problem:
     """HumanEval and HumanEval+ (Chen et al., 2021; Liu et al., 2023): task_id, prompt (a stub), entry_point,
     canonical_solution, test."""
-    entry_point, test, stub = row.text("entry_point"), row.text("test"), row.text("prompt")
+    entry_point = row.text("entry_point")
+    test = row.text("test")
+    stub = row.text("prompt")
     benchmark = options.benchmark or benchmark_of(row, "humaneval")
     canonical = row.optional_text("canonical_solution")
     return Problem(
@@ -52,7 +54,8 @@ def mbpp(row: Row, options: Options) -> Problem:
 def livecodebench(row: Row, options: Options) -> Problem:
     """LiveCodeBench (Jain et al., 2024): question_content, starter_code, public_test_cases (JSON), private_test_cases
     (packed; may be absent)."""
-    prompt, starter = row.text("question_content"), row.values.get("starter_code")
+    prompt = row.text("question_content")
+    starter = row.values.get("starter_code")
     if isinstance(starter, str) and starter.strip():
         prompt = f"{prompt}\n\nBegin with:\n```python\n{starter}\n```"
     metadata = rest_of(row, "question_content", "public_test_cases", "private_test_cases", "metadata")

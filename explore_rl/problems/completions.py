@@ -54,7 +54,7 @@ class Completions:
                 f"({problem.answer!r}): --problems has to be the data set that the harness read, in its order",
             )
         texts = row.values["resps"][0] if row.values["resps"] else []
-        yield from self._spread(row, problem, texts)
+        yield from self._spread(row, problem, texts=texts)
 
     def _of_verl(self, row: Row) -> Iterator[Row]:
         prompt = _prompt(row.values.get("prompt"))
@@ -62,9 +62,9 @@ class Completions:
         problem = self.by_content.get((prompt, answer))
         if problem is None:
             raise row.error("prompt", "is the prompt of none of the problems, with this answer")
-        yield from self._spread(row, problem, row.values["responses"])
+        yield from self._spread(row, problem, texts=row.values["responses"])
 
-    def _spread(self, row: Row, problem: Problem, texts: Any) -> Iterator[Row]:
+    def _spread(self, row: Row, problem: Problem, *, texts: Any) -> Iterator[Row]:
         if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
             raise InputError(f"{row.place}: its responses are not texts, so there is nothing to grade")
         for text in texts:

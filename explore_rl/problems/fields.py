@@ -103,7 +103,8 @@ def trace_from(row: Row, key: str, *, entry: Any, i: int) -> Trace:
     for name in ("text", "source"):
         if not isinstance(entry.get(name), str) or not entry[name].strip():
             raise row.error(key, f"trace {i}: {name}: expected text, got {describe(entry.get(name))}")
-    logprob, region = entry.get("logprob"), entry.get("region")
+    logprob = entry.get("logprob")
+    region = entry.get("region")
     if logprob is not None and (
         isinstance(logprob, bool) or not isinstance(logprob, (int, float)) or not -math.inf < logprob <= 0
     ):

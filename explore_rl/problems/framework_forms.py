@@ -134,7 +134,8 @@ def trl(row: Row, options: Options) -> Problem:
     answer = None if key is None else row.values[key]
     traces: tuple[Trace, ...] = ()
     if key == "solution" and isinstance(answer, str) and (boxed := last_boxed(answer)):
-        traces, answer = (Trace(answer, "solution"),), boxed
+        traces = (Trace(answer, "solution"),)
+        answer = boxed
     if row.values.get("completion"):
         completion = row.values["completion"]
         traces += (

@@ -44,10 +44,12 @@ def load(
     """Problems of a file, folder or glob, of a spec such as "lab:countdown?level=3&split=train" or
     "gym:chain_sum?size=100&seed=0", or of a data set of the Hugging Face hub, such as "openai/gsm8k:train".
 
-    Streams: only the ids are kept, to find duplicates. format: a name of `ADAPTERS`; None: found from the columns of
-    each file's first row.
-    verifier, benchmark: replace what the rows say (or do not say). limit: the first so many. duplicates: of ids,
-    "error" or "skip" (the first is kept).
+    It is a stream: only the ids are kept, to find duplicates.
+
+    format: a name of `ADAPTERS`; None: found from the columns of each file's first row.
+    limit: how many problems at most, the first ones.
+    verifier, benchmark: replace what the rows say (or do not say).
+    duplicates: what becomes of a second problem with the same id: "error" or "skip" (the first is kept).
 
     Raises InputError, with file, line (or row) and key, for whatever cannot be used: malformed lines, wrong types,
     missing answers, duplicate ids, unknown verifiers, files without problems.
@@ -83,12 +85,15 @@ def _from_scheme(scheme: str, spec: str, *, format: str | None) -> Iterator[Prob
 def _from_files(path: str | Path, format: str | None, *, options: Options, duplicates: str) -> Iterator[Problem]:
     seen: dict[str, str] = {}  # id -> where it first stood
     verifiers: set[str] = set()
-    adapter, adapter_path, unanswered = None, None, 0
+    adapter = None
+    adapter_path = None
+    unanswered = 0
     if options.verifier is not None:
         _check_verifier(options.verifier, "verifier=")
     for row in _rows(path):
         if adapter is None or adapter_path != row.path:
-            adapter, adapter_path = adapter_for(row, format), row.path
+            adapter = adapter_for(row, format)
+            adapter_path = row.path
         problem = with_options(adapter.convert(row, options))
         if problem.verifier not in verifiers:
             _check_verifier(problem.verifier, f"{row.place}: key 'verifier'")

@@ -26,8 +26,14 @@ BATCH_ROWS = 256  # rows of a Parquet or Arrow file that are turned to Python ob
 
 @dataclass(frozen=True)
 class Row:
-    """One record of a file. name: the file's path below what was asked for, without suffix; number: 1-based line (or
-    row) in it."""
+    """One record of a file.
+
+    path: the file's.
+    name: the file's path below what was asked for, without suffix.
+    number: which line (or row) of it, from 1.
+    unit: what `number` counts.
+    values: the record.
+    """
 
     path: str
     name: str
@@ -97,7 +103,8 @@ def read_rows(path: str | Path) -> Iterator[Row]:
     InputError."""
     asked = Path(path)
     try:
-        is_folder, is_there = asked.is_dir(), asked.exists()
+        is_folder = asked.is_dir()
+        is_there = asked.exists()
     except (OSError, ValueError) as error:  # too long, or with a NUL in it
         raise InputError(f"{str(path)[:200]!r}: not a usable path: {error}") from None
     if is_folder and ((asked / "dataset_dict.json").exists() or (asked / "state.json").exists()):

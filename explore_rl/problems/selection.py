@@ -39,7 +39,8 @@ def split(problems: Iterable[Problem], shares: Mapping[str, float], *, seed: int
 
 def part_of(problem: Problem, shares: Mapping[str, float], *, seed: int = 0) -> str | None:
     """The part a problem belongs to (None: to none). For files that are streamed."""
-    where, end = place(problem, seed, purpose="split"), 0.0
+    where = place(problem, seed, purpose="split")
+    end = 0.0
     for name, share in shares.items():
         end += share
         if where < end:
@@ -122,9 +123,12 @@ def filter_by_success(
 ) -> Iterator[Problem]:
     """Problems whose measured success rate correct / n lies in [low, high].
 
-    counts: (benchmark, problem id) -> (correct, n), as `read_counts` gives them. unmeasured: what becomes of problems
-    without draws: "error", "keep" or "drop". A rate of 0 of n says less the smaller n is; the range is on what was
-    measured, not on what is true.
+    A rate of 0 of n says less the smaller n is; the range is on what was measured, not on what is true.
+
+    counts: (benchmark, problem id) -> (correct, n), as `read_counts` gives them.
+    low, high: the range, both ends included.
+    unmeasured: what becomes of problems without draws: "error", "keep" or "drop".
+    dropped: is told of each problem that is left out.
     """
     if not 0 <= low <= high <= 1:
         raise InputError(f"success rates from {low} to {high}: expected 0 <= low <= high <= 1")

@@ -26,9 +26,11 @@ def check(
 
     model_config: the model's `transformers` config. max_prompt_tokens + max_tokens has to fit the model's positions.
     """
-    end, end_id = template.end_token(tokenizer), template.end_id(tokenizer)
+    end = template.end_token(tokenizer)
+    end_id = template.end_id(tokenizer)
     sample = Problem(id="check", prompt="What is 1 + 1?", answer="2", verifier="math")
-    rendered, ids = template.render(sample, tokenizer), template.encode(sample, tokenizer)
+    rendered = template.render(sample, tokenizer)
+    ids = template.encode(sample, tokenizer)
     warnings = []
     # where completions end
     if end != tokenizer.eos_token:
@@ -109,7 +111,8 @@ def _puts_begin(tokenizer: Any) -> bool:
 
 def _check_model(tokenizer: Any, end: str, *, end_id: int, largest: int, model_config: Any, length: int) -> list[str]:
     config = model_config.get_text_config() if hasattr(model_config, "get_text_config") else model_config
-    vocabulary, positions = getattr(config, "vocab_size", None), getattr(config, "max_position_embeddings", None)
+    vocabulary = getattr(config, "vocab_size", None)
+    positions = getattr(config, "max_position_embeddings", None)
     largest = max(end_id, largest)
     if vocabulary is not None and largest >= vocabulary:
         raise InputError(
@@ -136,7 +139,9 @@ def _check_model(tokenizer: Any, end: str, *, end_id: int, largest: int, model_c
 def check_lengths(problems: Iterable[Problem], template: Template, *, tokenizer: Any, max_prompt_tokens: int) -> int:
     """Tokens of the longest prompt. Raises InputError where prompts are over the limit (they are never cut), or hold
     what is no token, and where answers would have to end otherwise than completions do."""
-    longest, whose, over = 0, None, 0
+    longest = 0
+    whose = None
+    over = 0
     for problem in problems:
         if problem.verifier in VERIFIERS and template.end_token(tokenizer) != END:
             raise InputError(
@@ -155,7 +160,8 @@ def check_lengths(problems: Iterable[Problem], template: Template, *, tokenizer:
         length = len(ids)
         over += length > max_prompt_tokens
         if length > longest:
-            longest, whose = length, problem.id
+            longest = length
+            whose = problem.id
     if over:
         raise InputError(
             f"{over} prompts are longer than {max_prompt_tokens} tokens (the longest, problem {whose!r}, has "

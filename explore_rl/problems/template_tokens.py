@@ -24,7 +24,8 @@ def refuse_lossy(text: str, ids: list[int], *, tokenizer: Any, what: str) -> Non
     """Raises InputError where the tokens do not stand for the text: some tokenizers drop what they do not know without
     a word."""
     back = tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-    wanted, got = _bare(text), _bare(back)
+    wanted = _bare(text)
+    got = _bare(back)
     if wanted != got:
         at = next(
             (i for i, pair in enumerate(zip(wanted, got, strict=False)) if pair[0] != pair[1]),

@@ -160,7 +160,8 @@ def load_template(name: str, end: str | None = None) -> Template:
     """
     base, mark, query = name.partition("?")
     if not mark or Path(name).is_file():
-        base, query = name, ""
+        base = name
+        query = ""
     template = NAMED[base] if base in NAMED else _read_template(base)
     if query:
         if not (template.is_chat or template.is_jinja):
@@ -241,7 +242,8 @@ def _read_template(name: str) -> Template:
         # a published chat template asks for many things and does without most of them; one with a prompt is the user's
         # own
         if "prompt" in used and (unknown := used - chat_jinja.KNOWN - {"prompt"}):
-            listed, known = ", ".join(sorted(unknown)), ", ".join(["prompt", *sorted(chat_jinja.KNOWN)])
+            listed = ", ".join(sorted(unknown))
+            known = ", ".join(["prompt", *sorted(chat_jinja.KNOWN)])
             raise InputError(f"template {name!r}: unknown variables {listed}; there are {known}")
     elif text.count("{prompt}") != 1:
         raise InputError(f"template {name!r}: holds {text.count('{prompt}')} {{prompt}} slots; expected one")

@@ -74,8 +74,12 @@ class BadTrace:
 
 @dataclass
 class TraceReport:
-    """checked, correct: numbers of traces. bad: those that are not correct, left out or not. bare: problems left
-    without any."""
+    """What a check of the traces found.
+
+    checked, correct: numbers of traces.
+    bad: those that are not correct, left out or not.
+    bare: ids of problems left without any.
+    """
 
     checked: int = 0
     correct: int = 0
@@ -106,7 +110,8 @@ def verify_traces(
 
     problems = list(problems)
     verdicts = iter(verify([Item(problem, trace.text) for problem in problems for trace in problem.traces]))
-    report, kept = TraceReport(), []
+    report = TraceReport()
+    kept = []
     for problem in problems:
         right = []
         for index, trace in enumerate(problem.traces):

@@ -52,7 +52,8 @@ def write_verl(
             ("target", messages),
         ]
     )
-    numbered, count = iter(enumerate(problems)), 0
+    numbered = iter(enumerate(problems))
+    count = 0
     with _aside(Path(path)) as aside, pq.ParquetWriter(aside, schema) as writer:
         while rows := [
             _verl_row(problem, index, split=split, data_source=data_source)

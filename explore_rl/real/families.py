@@ -72,7 +72,8 @@ def _gcd(rng: random.Random, level: Mapping[str, int]) -> tuple[int, ...]:
     while True:
         factor = rng.randint(1, level["most"] // 2)
         rows = level["most"] // factor
-        a, b = factor * rng.randint(1, rows), factor * rng.randint(1, rows)
+        a = factor * rng.randint(1, rows)
+        b = factor * rng.randint(1, rows)
         if a != b:
             return a, b
 

@@ -121,9 +121,9 @@ def answer(
 ) -> dict[str, list[Answer]]:
     """Draws what is missing, and ranks the answers.
 
-    settings: of the tuned model's draws; `n` is taken from the split.
+    settings: how the tuned model draws; `n` is taken from the split.
     base: the model of the other side.
-    split: of `shares`.
+    split: one that `shares` gives.
     out: folder of the samples, tuned.parquet and base.parquet, each with its count; complete ones are kept.
     drawing: side -> engines that hold its model, entered only if draws are missing.
     """

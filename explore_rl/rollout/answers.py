@@ -13,8 +13,8 @@ from explore_rl.types import Rollout
 class EndedText(NamedTuple):
     """A completion that has ended while others go on.
 
-    index: of its request.
-    text: of the completion, a given prefix included.
+    index: its request's.
+    text: the completion's, a given prefix included.
     finish_reason: as in Rollout.
     """
 

@@ -25,7 +25,7 @@ class EndedTexts:
     on_texts: told.
     """
 
-    def __init__(self, shares: list[tuple[Any, list[int]]], draw: int, on_texts: OnTexts):
+    def __init__(self, shares: list[tuple[Any, list[int]]], draw: int, *, on_texts: OnTexts):
         self.shares, self.draw, self.on_texts = shares, draw, on_texts
         self.told = [0] * len(shares)
         self.asked: list[Any] = [None] * len(shares)
@@ -38,7 +38,8 @@ class EndedTexts:
                 self.asked[place] = handle.texts.remote(self.draw, self.told[place])
 
     def _take(self, place: int, share: list[int]) -> None:
-        answer, self.asked[place] = self.asked[place], None
+        answer = self.asked[place]
+        self.asked[place] = None
         try:
             ended: list[EndedText] = ray.get(answer, timeout=0)
         except RayActorError:  # whoever waits for the draw finds it dead
@@ -80,8 +81,8 @@ def by_request(
     """The completions by their request's index.
 
     shares: each engine's indices.
-    answers: of each engine, in the order of its share; None where nothing was drawn. Empty for an engine that did not
-        answer.
+    answers: one list an engine, in the order of its share; None where nothing was drawn. Empty for an engine that did
+        not answer.
     """
     rollouts = {}
     for (_, share), drawn in zip(shares, answers, strict=True):

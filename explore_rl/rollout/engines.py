@@ -36,8 +36,8 @@ class Engine:
     """One engine, and what it takes to start it again.
 
     name: in messages.
-    options: of Ray, for its actor.
-    settings: of the actor (`vllm_compat.EngineSettings`).
+    options: what Ray starts its actor with.
+    settings: what the actor starts with (`vllm_compat.EngineSettings`).
     handle: the actor.
     pid, node: where its process runs.
     context: tokens that a sequence may have, prompt included.
@@ -68,7 +68,7 @@ class Engines:
 
     Raises InputError, and ActorFault if an engine does not start within devices.start_timeout_s.
 
-    config: of the run.
+    config: the run's.
     layout: where the engines go.
     needs_base: also start engines with the frozen weights of the checkpoint.
     model_path: instead of config.model.path.
@@ -96,7 +96,7 @@ class Engines:
             "max_num_seqs": config.rollout.max_num_seqs,
             "stop": tuple(config.rollout.stop),
             "end_tokens": tuple(dict.fromkeys((*end_token_ids(model), turn_end))),
-            "device": engine_settings(config, layout.kind, model),
+            "device": engine_settings(config, layout.kind, model=model),
             "own_seeds": own_seeds(layout.kind),
         }
         policy = common | {"load_format": load_format, "transfer": self.transfer}
@@ -178,7 +178,7 @@ class Engines:
         draw = next(self.draws)
         refs = [engine.handle.generate.remote([requests[i] for i in share], draw) for engine, share in shares]
         handles = [(engine.handle, share) for engine, share in shares]
-        tell = EndedTexts(handles, draw, on_texts).tell if on_texts is not None else None
+        tell = EndedTexts(handles, draw, on_texts=on_texts).tell if on_texts is not None else None
         doing = f"draw {len(requests)} completions"
         try:
             answers = self._gather([engine for engine, _ in shares], refs, doing=doing, meanwhile=tell)
@@ -376,4 +376,4 @@ def _says_whole(ref: Any) -> bool:
 
 def _end(engine: Engine) -> None:
     if engine.handle is not None:
-        kill(engine.handle, engine.pid, engine.node)
+        kill(engine.handle, engine.pid, node=engine.node)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 
 
-def mix(policy: torch.Tensor, expert: torch.Tensor, limits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def mix(policy: torch.Tensor, expert: torch.Tensor, *, limits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """log pi_mix [n, V], and the expert's share w [n].
 
     policy, expert: log-probabilities, float32 [n, V].
     limits: entropies in nats from which the expert speaks alone, above 0, [n]; infinite: the policy alone.
 
     >>> one, other = torch.tensor([[0.5, 0.5]]).log(), torch.tensor([[0.25, 0.75]]).log()
-    >>> logs, weight = mix(one, other, 2 * torch.tensor([2.0]).log())
+    >>> logs, weight = mix(one, other, limits=2 * torch.tensor([2.0]).log())
     >>> logs.exp().tolist(), weight.tolist()
     ([[0.375, 0.625]], [0.5])
     """

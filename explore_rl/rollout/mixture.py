@@ -68,7 +68,7 @@ class TokenMixture(LogitsProcessor):
         policy = torch.log_softmax(logits[places].float() / temperatures, dim=-1)
         expert = torch.log_softmax(heard.float() / temperatures, dim=-1)
         # The temperature is still to be applied to what is left here.
-        logits[places] = (mix(policy, expert, limits)[0] * temperatures).to(logits.dtype)
+        logits[places] = (mix(policy, expert, limits=limits)[0] * temperatures).to(logits.dtype)
         return logits
 
 
@@ -94,7 +94,7 @@ def _row(params: SamplingParams, prompt: list[int] | None, drawn: list[int]) -> 
 class Expert:
     """An engine that says what it would write next.
 
-    config: of the engine that asks.
+    config: that of the engine that asks.
     """
 
     def __init__(self, config: VllmConfig):

@@ -46,7 +46,7 @@ def columns_of(groups: list[Group], dropped: list[Group], *, step: int) -> dict[
 
     groups: the ones that count.
     dropped: groups that dynamic sampling drew and left out (kept is false).
-    step: of the run.
+    step: the run's step.
     """
     rows = []
     samples = []

@@ -49,9 +49,9 @@ class SamplingSettings:
     max_tokens: response budget.
     seed: every completion's own seed is a hash of it, the model's identity, the problem and the index of the draw, so
         that two models are drawn from independently. The records' column `seed` holds the seed given here.
-    template: of the prompt, by name.
+    template: the prompt's template, by name.
     stop: strings that end a completion.
-    format: of the problem file, where its name does not tell.
+    format: the problem file's form, where its name does not tell.
     limit: problems that are taken of the file; None: all.
     verifier_options: verifier name -> its options.
     part: completions of a part.
@@ -101,7 +101,7 @@ def engine_config(
 ) -> Config:
     """A config with engines alone, no learner.
 
-    settings: of the samples.
+    settings: what is sampled, and how.
     actors: engines.
     tensor_parallel: GPUs of an engine.
     stall_timeout_s: after which an engine without progress is stuck; a pass over long prompts shows none.
@@ -154,7 +154,7 @@ def engines(
 class _Draws:
     """All draws of a file, by position: `settings.n` for the first problem, then those for the second, and so on.
 
-    settings: of the samples.
+    settings: what is sampled, and how.
     problems: all of them.
     prompts: token ids of each problem's prompt.
     identity: the model's.
@@ -215,7 +215,7 @@ def sample(
 
     Raises InputError, ActorFault.
 
-    settings: of the samples.
+    settings: what is sampled, and how.
     out: must not be there yet; its parts may.
     drawing: gives the engines that hold the model (`engines`, or ones that a training run keeps up). It is entered only
         if something is missing.

@@ -24,7 +24,7 @@ def transfer_backend(config: Config, kind: str) -> str:
     return "ipc" if config.devices.colocate else "nccl"
 
 
-def engine_settings(config: Config, kind: str, model: str | None = None) -> dict[str, Any]:
+def engine_settings(config: Config, kind: str, *, model: str | None = None) -> dict[str, Any]:
     """Arguments of `vllm.LLM` that depend on the device, and those that the recipe passes on (`rollout.engine`).
 
     Raises InputError for one of these that the device decides.

@@ -55,7 +55,7 @@ class EngineSettings:
     """How an engine is built.
 
     model: checkpoint folder.
-    dtype: of the weights.
+    dtype: the weights' type.
     load_format: "dummy" (random weights, to be sent) or "auto" (the checkpoint's).
     max_num_seqs: sequences that it draws at a time.
     end_tokens: ids that end a completion.

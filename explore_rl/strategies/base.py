@@ -43,7 +43,7 @@ PLACES = ("choose", "plan", "inject", "reward", "advantage", "keep", "terms", "a
 class Column:
     """What the learner fills in for every sample, from its own forward pass, before `reward`.
 
-    name: of the column in Sample.columns.
+    name: the column's key in Sample.columns.
     model: "policy" (weights at the start of the step), "base" (frozen), or "critic" if `Needs` asks for one.
     readout: what is read of the model; see `explore_rl.objectives.readouts`.
     """
@@ -58,7 +58,7 @@ class Needs:
     """What a strategy needs, read before any actor starts.
 
     base_engine: whether it draws from an engine with the frozen base model.
-    columns: for the learner to fill; one under "base" needs the frozen base.
+    columns: what the learner is to fill; one under "base" needs the frozen base.
     critic: a model with a value head of its own.
     heads: names of heads on the policy.
     """
@@ -94,7 +94,7 @@ class StepContext:
     terms: every loss term of the run by its name.
     free_terms: names of those that pull without an advantage, regularisers left out; see `strategies.signal`.
     metrics: what is put here is logged under the strategy's key.
-    kept: for what one place tells the next; empty at the start of a step.
+    kept: what one place tells the next; empty at the start of a step.
     """
 
     number: int
@@ -136,6 +136,7 @@ class Strategy:
     key: the name, made different for each instance of a run (`explore_rl.strategies.together`).
     regulariser: whether its terms hold the policy where it is, and are no reason to learn from a group.
     acts_on_draws: whether it does nothing for a group that nobody draws for.
+    own_baseline: whether it weighs each draw without the others of its group, so that a group may be a single draw.
     biases: why exact importance weights are biased beside it, in a few words; empty: they are not.
     reads_policy: whether a place reads Sample.columns["old_logprob"] or ["entropy"]; None: it is taken to if it has a
         place that could. False spares a forward pass (`algorithm.old_logprob`), and the columns are not there then.
@@ -149,6 +150,7 @@ class Strategy:
     key = ""
     regulariser = False
     acts_on_draws = False
+    own_baseline = False
     biases = ""
     reads_policy: bool | None = None
     turn = ""

@@ -41,7 +41,8 @@ def jaccard(one: str, other: str) -> float:
     >>> jaccard("so x = 2", "so x = 3")
     0.5
     """
-    mine, theirs = bigrams(one), bigrams(other)
+    mine = bigrams(one)
+    theirs = bigrams(other)
     return len(mine & theirs) / len(mine | theirs) if mine | theirs else 1.0
 
 

@@ -15,7 +15,7 @@ from explore_rl.types import Group, Problem, Sample, Status
 class InPlace(Strategy):
     """Makes the advantages of a group. A subclass has `of_group` and sets `share`.
 
-    share: of the method in an advantage; the rest is what `algorithm.advantage` says. 0: GRPO.
+    share: the method's part in an advantage; the rest is what `algorithm.advantage` says. 0: GRPO.
     """
 
     acts_on_draws = True

@@ -54,7 +54,7 @@ def go_on(
 def begin_with(prefixes: Mapping[int, np.ndarray], requests: list[Request], *, source: str) -> list[Request]:
     """Gives all requests of a group its prefix. prefixes: by the group's place in the draw.
 
-    source: of the policy's own; a component of a mixture, or a greedy draw, keeps its name.
+    source: what the policy's own are called; a component of a mixture, or a greedy draw, keeps its name.
     """
     return [
         replace(

@@ -20,9 +20,9 @@ REPLAY = "replay"  # the source of a replay
 class Kept:
     """A success.
 
-    tokens, text: of the completion.
-    logprobs: of its tokens under the policy that drew it, at the training temperature; 0 where it was not read.
-    answer, mode, score: of its verdict.
+    tokens, text: the completion.
+    logprobs: its tokens', under the policy that drew it, at the training temperature; 0 where it was not read.
+    answer, mode, score: its verdict's.
     """
 
     tokens: list[int]
@@ -55,7 +55,7 @@ class Bank:
                 tokens = tuple(sample.rollout.tokens.tolist())
                 if tokens not in known:
                     known.add(tokens)
-                    self._keep(group.problem.id, sample, sample.columns["old_logprob"])
+                    self._keep(group.problem.id, sample, logprobs=sample.columns["old_logprob"])
                     new += 1
         return new
 
@@ -72,11 +72,11 @@ class Bank:
                 if sample.verdict.status is Status.CORRECT and mode not in known:
                     refuse_held_out(self.name, [group.problem], config=context.config)
                     known.add(mode)
-                    self._keep(group.problem.id, sample, np.zeros(len(sample.rollout.tokens)))
+                    self._keep(group.problem.id, sample, logprobs=np.zeros(len(sample.rollout.tokens)))
                     new += 1
         return new
 
-    def _keep(self, problem: str, sample: Sample, logprobs: np.ndarray) -> None:
+    def _keep(self, problem: str, sample: Sample, *, logprobs: np.ndarray) -> None:
         verdict = sample.verdict
         kept = Kept(
             tokens=sample.rollout.tokens.tolist(),

@@ -21,7 +21,7 @@ class TableActors(Actors):
     start: the base policy.
     base_engine: also draw from the base, as `Needs` asks for.
     models: what the learner holds besides the policy.
-    verifiers: by the name that problems use, besides the built-in ones.
+    verifiers: named as problems name them, besides the built-in ones.
     """
 
     def __init__(
@@ -37,6 +37,6 @@ class TableActors(Actors):
         self.config, self.base_engine, self.models = config, base_engine, models
         self.layout = Layout("cpu", [], [], [])
         self.verifiers = InProcessVerifiers(config.verifiers.options, verifiers or {})
-        self.learner = TableLearner(config, start, models)
-        self.engines = TableEngines(config, start, base_engine)
+        self.learner = TableLearner(config, start, needs=models)
+        self.engines = TableEngines(config, start, needs_base=base_engine)
         self.weights = TableSync(self.learner, self.engines)

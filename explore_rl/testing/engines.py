@@ -28,7 +28,7 @@ class TableEngines:
     needs_base: start the base engine too; without it a request for one is refused, as it would be in a run.
     """
 
-    def __init__(self, config: Config, start: LogitTable, needs_base: bool = False):
+    def __init__(self, config: Config, start: LogitTable, *, needs_base: bool = False):
         if config.rollout.stop:
             raise ValueError("rollout.stop: engines over a table know no stop strings, only the end token")
         self.tokenizer = load_tokenizer(config.model.path)
@@ -40,7 +40,8 @@ class TableEngines:
         self.last_draws: int | None = None  # completions that it still finishes before it dies
 
     def receive(self, table: LogitTable, version: int) -> None:
-        self.policy, self.version = table.copy(), version
+        self.policy = table.copy()
+        self.version = version
 
     def generate(
         self, requests: list[Request], on_texts: Callable[[list[EndedText]], None] | None = None
@@ -51,7 +52,8 @@ class TableEngines:
         """
         if requests and (self.dead or self.last_draws is not None):
             finished = [] if self.dead else self._rollouts(requests[: self.last_draws])
-            self.dead, self.last_draws = True, None
+            self.dead = True
+            self.last_draws = None
             fault = ActorFault("rollout engine 0", f"draw {len(requests)} completions", "died")
             raise DrawFault(fault, dict(enumerate(finished)))
         rollouts = self._rollouts(requests)
@@ -119,7 +121,8 @@ class TableEngines:
 
     def kill(self, after: int | None = None) -> None:
         """As if the policy engine's process had died: now, or in the next draw with `after` completions finished."""
-        self.dead, self.last_draws = after is None, after
+        self.dead = after is None
+        self.last_draws = after
 
     def restart_dead(self) -> list[str]:
         """Replaces a killed policy engine by one without weights; the names of those replaced."""

@@ -50,7 +50,7 @@ from explore_rl.types import Row
 class Update:
     """An optimizer step, as a test may look at it.
 
-    gradient: by the policy's table, before clipping; zeros where none could be made.
+    gradient: the loss's, by the policy's table, before clipping; zeros where none could be made.
     """
 
     rows: list[Row]
@@ -68,13 +68,14 @@ class TableLearner:
     policy: the table as it is now. history: every update since the last reset, oldest first.
     """
 
-    def __init__(self, config: Config, start: LogitTable, needs: LearnerNeeds = POLICY_ALONE):
+    def __init__(self, config: Config, start: LogitTable, *, needs: LearnerNeeds = POLICY_ALONE):
         self.start = start.copy()
         self.reset(config, needs)
 
     def reset(self, config: Config, needs: LearnerNeeds = POLICY_ALONE) -> None:
         """The initial table with a new optimizer, as if the learner had just started."""
-        self.config, self.needs = config, needs
+        self.config = config
+        self.needs = needs
         self.policy = self.start.copy()
         self.base = self.start.copy() if needs.base else None
         self.base_refreshed = False
@@ -160,12 +161,13 @@ class TableLearner:
         norms: dict[str, float] = {}
         tokens = 0
         read: list[tuple[np.ndarray, ...] | None] = [None] * len(rows) if readouts else []
+        # Policy and critic one after the other, each by its own terms and the rows that feed them.
         for model in TRAINED:
             own = [term for term in terms.values() if term.model == model]
             feeding = [row for row in rows if any(term.name in row.terms for term in own)]
             if not feeding:
                 continue
-            outputs = self._outputs(model, feeding, own)
+            outputs = self._outputs(model, feeding, terms=own)
             if model == "policy" and readouts:
                 own_read = {id(row): values for row, values in zip(feeding, self._read(feeding, readouts), strict=True)}
                 read = [own_read.get(id(row)) for row in rows]
@@ -177,6 +179,7 @@ class TableLearner:
                 if self.parameter.grad is not None and math.isfinite(losses[model]):
                     gradient = self.parameter.grad.numpy().copy()
         finite = all(math.isfinite(number) for number in (*losses.values(), *norms.values()))
+        # A metric is a mean over the tokens that feed its term; a loss is divided already.
         metrics = {}
         for key in sorted(key for key in sums if finite and "/" in key):
             count = 1.0 if key.endswith("/loss") else sums[f"{key.split('/')[0]}:tokens"]
@@ -191,7 +194,7 @@ class TableLearner:
         self.history.append(Update(rows, gradient, report))
         return report
 
-    def _outputs(self, model: str, rows: list[Row], terms: list[LossTerm]) -> Outputs:
+    def _outputs(self, model: str, rows: list[Row], *, terms: list[LossTerm]) -> Outputs:
         """What the unmasked tokens of all rows give, one after the other."""
         first = first_readout(model, self.config.rollout.temperature)
         kept = [torch.from_numpy(row.mask != 0) for row in rows]
@@ -214,7 +217,7 @@ class TableLearner:
         first = outputs.values[outputs.first]
         parts: Parts = {}
         if wants_whole(terms):
-            add_parts(terms, outputs, parts)
+            add_parts(terms, outputs, parts=parts)
         whole = joined_parts([parts], first.detach())
         return loss_of(terms, outputs, whole=whole, sums=sums) + first.sum() * 0
 

@@ -66,7 +66,7 @@ def make_trainer(
 ) -> Trainer:
     """A Trainer over a table, made as a run makes it: by the strategies' `needs`, after their `check`.
 
-    folder: of the run; made if it is not there.
+    folder: the run's; made if it is not there.
     strategies: instances, in order.
     config, problems, table: `digits_config()`, `digit_problems()` and the table that fits them. A table of one's own
     has to have a row for whatever the problems' prompts can lead to.
@@ -78,7 +78,9 @@ def make_trainer(
     together.check(every, config, problems=problems)
     needs = needs_of(every, config)
     path = Path(folder)
-    run_folder = RunFolder.open(path) if (path / "config.yaml").exists() else RunFolder.create(path, "{}\n", {})
+    run_folder = (
+        RunFolder.open(path) if (path / "config.yaml").exists() else RunFolder.create(path, "{}\n", environment={})
+    )
     actors = TableActors(
         config,
         table,

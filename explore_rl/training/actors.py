@@ -71,7 +71,7 @@ class Actors:
 
     def _start_learner(self) -> Learner:
         with stage(f"{self.config.learner.ranks} learner rank(s), with the model loaded"):
-            learner = Learner(self.config, self.layout, self.models)
+            learner = Learner(self.config, self.layout, needs=self.models)
         self.stack.callback(learner.close)
         learner.apply(import_sender)
         return learner

@@ -38,7 +38,7 @@ def fill_columns(
     samples = [s for g in groups for s in g.samples if len(s.rollout.tokens)]
     own = [Column(name, "policy", readout) for name, readout in zip(OWN, own_readouts(config), strict=True)]
     if old_logprob == "score":
-        _read(samples, (*own, *columns), learner)
+        _read(samples, (*own, *columns), learner=learner)
         return
     if old_logprob == "engine":
         left = []
@@ -48,11 +48,11 @@ def fill_columns(
                 left.append(sample)
             else:
                 sample.columns["old_logprob"] = logprobs
-        _read(left, (own[0],), learner)
-    _read(samples, columns, learner)
+        _read(left, (own[0],), learner=learner)
+    _read(samples, columns, learner=learner)
 
 
-def _read(samples: list[Sample], columns: tuple[Column, ...], learner: Any) -> None:
+def _read(samples: list[Sample], columns: tuple[Column, ...], *, learner: Any) -> None:
     if not samples or not columns:
         return
     sequences = [sequence_of(s.rollout) for s in samples]

@@ -20,7 +20,7 @@ class Batch:
     drawn: the groups of every draw, with all that strategies injected.
     groups: those that count.
     dropped: those that were drawn and left out.
-    epoch: of the data, when the last draw took its problems.
+    epoch: passes over the data, when the last draw took its problems.
     idle: share of the rows whose gradient is 0, which were not computed.
     """
 
@@ -62,7 +62,7 @@ def seeded(requests: list[Request], seed: int, *, number: int, attempt: int = 0,
     seed: the run's.
     number: the step.
     attempt: how often the step was drawn before.
-    plan_round: of the strategies' planning.
+    plan_round: the round of the strategies' planning.
     """
     places: Counter[int] = Counter()
     found = []

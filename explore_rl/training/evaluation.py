@@ -87,7 +87,9 @@ class Evaluations:
         rollouts = self.means.generate(self.requests(one, step))
         items = [Item(one.problems[r.request.group], r.text, r.truncated) for r in rollouts]
         verdicts = self.means.verify(items)
-        self.means.keep(step, one.name, [_row(*both, one, step) for both in zip(rollouts, verdicts, strict=True)])
+        self.means.keep(
+            step, one.name, [_row(*both, one=one, step=step) for both in zip(rollouts, verdicts, strict=True)]
+        )
 
         # A timeout or an error is no evidence either way: that draw does not count.
         drawn = np.zeros(len(one.problems), dtype=int)
@@ -99,13 +101,15 @@ class Evaluations:
 
         benchmarks = np.array([problem.benchmark or "" for problem in one.problems])
         names = sorted(set(benchmarks.tolist()))
-        by_benchmark = {name: _passes(drawn[benchmarks == name], correct[benchmarks == name], one.n) for name in names}
+        by_benchmark = {
+            name: _passes(drawn[benchmarks == name], correct[benchmarks == name], n=one.n) for name in names
+        }
         return {
             "set": one.name,
             "problems": len(one.problems),
             "samples": int(drawn.sum()),
             "excluded": int(one.n * len(one.problems) - drawn.sum()),
-            **_passes(drawn, correct, one.n),
+            **_passes(drawn, correct, n=one.n),
             **(self.critic_on(rollouts, verdicts) if self.means.critic else {}),
             **({"benchmarks": by_benchmark} if len(names) > 1 else {}),
         }
@@ -151,17 +155,17 @@ class Evaluations:
         return requests
 
 
-def _passes(drawn: np.ndarray, correct: np.ndarray, n: int) -> dict[str, float]:
+def _passes(drawn: np.ndarray, correct: np.ndarray, *, n: int) -> dict[str, float]:
     """pass@k by its name. drawn, correct: int [problems]; each k is averaged over those with at least k draws."""
     passes = {}
     for k in (2**i for i in range(n.bit_length())):
         enough = drawn >= k
         if enough.any():
-            passes[f"pass@{k}"] = float(np.mean(pass_at_k(drawn[enough], correct[enough], k)))
+            passes[f"pass@{k}"] = float(np.mean(pass_at_k(drawn[enough], correct[enough], k=k)))
     return passes
 
 
-def _row(rollout: Rollout, verdict: Verdict, one: EvaluationSet, step: int) -> dict[str, Any]:
+def _row(rollout: Rollout, verdict: Verdict, *, one: EvaluationSet, step: int) -> dict[str, Any]:
     """The record of a draw, as analysis.records.SAMPLE_COLUMNS."""
     problem = one.problems[rollout.request.group]
     no_evidence = verdict.status in (Status.TIMEOUT, Status.ERROR)

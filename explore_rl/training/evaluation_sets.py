@@ -23,7 +23,7 @@ class EvaluationSet:
     name: its figures are NAME/pass@1 and so on.
     problems: all of them.
     n: draws a problem.
-    temperature, top_p, max_new_tokens: of the draws.
+    temperature, top_p, max_new_tokens: how it is drawn.
     every: steps between evaluations.
     verifier: in place of the problems' own; None: theirs.
     """
@@ -57,14 +57,14 @@ def evaluation_sets(config: Config) -> list[EvaluationSet]:
             )
         )
     for i, given in enumerate(config.run.evaluations):
-        sets.append(_set_of(given, f"run.evaluations[{i}]", config))
+        sets.append(_set_of(given, f"run.evaluations[{i}]", config=config))
     names = [one.name for one in sets]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise InputError(f"run.evaluations: two sets are called {twice}; their figures would be mixed up")
     return sets
 
 
-def _set_of(given: Any, where: str, config: Config) -> EvaluationSet:
+def _set_of(given: Any, where: str, *, config: Config) -> EvaluationSet:
     if not isinstance(given, dict):
         raise InputError(f"{where}: expected a mapping such as {{problems: aime24.jsonl, n: 32}}, got {given!r}")
     for key in given:

@@ -38,7 +38,7 @@ class Health:
     def stop_if_hopeless(self, metrics: dict[str, float]) -> None:
         """Counts `silent_steps`. Raises RunStopped after too many bad or silent steps in a row.
 
-        metrics: of the step.
+        metrics: the step's.
         """
         run = self.config.run
         self.silent_steps = self.silent_steps + 1 if metrics["signal/groups_without"] == 1.0 else 0

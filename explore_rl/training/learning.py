@@ -20,7 +20,7 @@ class Learning:
 
     learner: the ranks.
     beside: whether `begin` returns before the update is done (run.ahead=1).
-    version: of the learner's weights: batches learnt.
+    version: the learner's weights, counted in batches learnt.
     """
 
     def __init__(self, learner: Any, *, beside: bool):

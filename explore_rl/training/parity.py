@@ -75,7 +75,7 @@ class Parity:
         for name, scores in self.actors.engines.score(self.sequences).items():
             by_engine = np.concatenate(scores)
             gap = np.abs(by_engine - self.by_learner)[np.isfinite(self.by_learner)]
-            if why := self._fault(name, by_engine, gap):
+            if why := self._fault(name, by_engine, gap=gap):
                 self.bad[name] = self.bad.get(name, 0) + 1
                 line = f"step {step}: {name} does not compute what the learner computes: {why}"
                 if self.bad[name] >= patience or np.isnan(gap).any():
@@ -91,7 +91,7 @@ class Parity:
             return {"engine/parity_mean": float("nan"), "engine/parity_max": float("nan")}
         return {"engine/parity_mean": float(every.mean()), "engine/parity_max": float(every.max())}
 
-    def _fault(self, name: str, by_engine: np.ndarray, gap: np.ndarray) -> str:
+    def _fault(self, name: str, by_engine: np.ndarray, *, gap: np.ndarray) -> str:
         """What is wrong with an engine's answer; empty if nothing is. gap: where the learner's is finite."""
         tolerance = PARITY[self.actors.config.model.dtype]
         if not len(gap):

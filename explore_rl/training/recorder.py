@@ -37,7 +37,8 @@ class Recorder:
 
     def flush(self) -> None:
         """Until all steps are on disk. Raises OSError if one could not be written."""
-        writing, self._writing = self._writing, None
+        writing = self._writing
+        self._writing = None
         if writing is not None:
             writing.result()
 

@@ -27,7 +27,7 @@ class Minibatch:
     """What one optimizer step learns from.
 
     rows: to be computed.
-    samples: of each row, the sample that it was made of.
+    samples: the sample that each row was made of.
     idle: how many rows were left out: they count in every normaliser, and their gradient is 0.
     """
 

@@ -27,17 +27,17 @@ class Serving:
 
     parity: holds the engines to the learner after every transfer.
     learning: tells whether the learner's weights are changing meanwhile.
-    version: of the weights that the engines hold.
+    version: which weights the engines hold.
     """
 
-    def __init__(self, actors: Actors, parity: Parity, learning: Learning):
+    def __init__(self, actors: Actors, parity: Parity, *, learning: Learning):
         self.actors, self.parity, self.learning = actors, parity, learning
         self.version = 0
 
     def send(self, step: int, clock: StageClock) -> dict[str, float]:
         """The learner's present weights to the engines, held against it afterwards. Returns figures of both.
 
-        step, clock: of the step that ends with it.
+        step, clock: those of the step that ends with it.
         """
         with clock("parity"):
             self.parity.expect()
@@ -60,13 +60,13 @@ class Serving:
         groups: that the requests name by their place.
         step, clock: as in `send`; what verification takes beyond the draw counts as "verify".
         """
-        checks = Checks(groups, requests, self.actors.verifiers)
+        checks = Checks(groups, requests, verifiers=self.actors.verifiers)
         with clock("generate"):
             rollouts = self.generate(requests, step, on_texts=checks.begin)
         with clock("verify"):
             return list(zip(rollouts, checks.verdicts(rollouts), strict=True))
 
-    def generate(self, requests: list[Request], step: int, on_texts: OnTexts | None = None) -> list[Rollout]:
+    def generate(self, requests: list[Request], step: int, *, on_texts: OnTexts | None = None) -> list[Rollout]:
         """Draws. If an engine dies, what was finished is kept and the rest is drawn again, which gives the same.
 
         For the seeds are in the requests (on GPUs an engine has one of its own). Only where a batch is learnt meanwhile
@@ -120,11 +120,11 @@ class Checks:
     """Verification beside a draw.
 
     groups: that the requests name by their place.
-    requests: of the draw.
+    requests: what is drawn.
     verifiers: the pool.
     """
 
-    def __init__(self, groups: list[Group], requests: list[Request], verifiers: Any):
+    def __init__(self, groups: list[Group], requests: list[Request], *, verifiers: Any):
         self.groups, self.requests, self.verifiers = groups, requests, verifiers
         # By the request's index: the text that its verdict is of, and where that verdict comes from.
         self.begun: dict[int, tuple[str, bool, Callable[[], list[Verdict]], int]] = {}
@@ -142,7 +142,7 @@ class Checks:
     def verdicts(self, rollouts: list[Rollout]) -> list[Verdict]:
         """The verdicts of what the draw gave in the end; what was not told of, or came out otherwise, is verified now.
 
-        rollouts: of the requests, in order.
+        rollouts: one a request, in order.
         """
         left = [
             EndedText(i, rollout.text, rollout.finish_reason)

@@ -96,7 +96,7 @@ class Trainer:
         self.evaluations = Evaluations(config, evaluations, means=means)
         self.parity = Parity(actors)
         self.learning = Learning(actors.learner, beside=bool(config.run.ahead))
-        self.serving = Serving(actors, self.parity, self.learning)
+        self.serving = Serving(actors, self.parity, learning=self.learning)
         self.recorder = Recorder(folder)
         self.clock = StageClock()
         # What changes over the run. A checkpoint keeps all of it but the encoded prompts.

@@ -19,7 +19,7 @@ def trainer_half(endpoints: Endpoints, rank: int, *, client: Any, source: Any, r
     endpoints: the engines' side, which names the backend.
     rank: this rank's number.
     client: through which vLLM speaks to the engines.
-    source: of the weights, as vLLM's `WeightSource`.
+    source: gives the weights, as vLLM's `WeightSource`.
     rendezvous: address and port that rank 0 opens for NCCL, and that all workers of the engines join.
     """
     if endpoints.backend == "object_store":

@@ -12,9 +12,9 @@ from explore_rl.cluster.faults import ActorFault
 class Endpoints:
     """The engines' side of a connection.
 
-    backend: of vLLM's weight-transfer API: "nccl", "ipc" or "object_store".
+    backend: which of vLLM's weight-transfer API: "nccl", "ipc" or "object_store".
     engines: (name, handle) of every policy engine.
-    membership: of the engines (`Engines.membership`); with another one the connection has to be made anew.
+    membership: which engines there are (`Engines.membership`); with another one the connection has to be made anew.
     workers: engines x tensor parallel size.
     load_threads: CPU threads an engine may load with. The ranks are idle then, so it also borrows its share of theirs.
     start_timeout_s, step_timeout_s, stall_timeout_s: as in `devices`.
@@ -35,7 +35,7 @@ class Sent:
     """What a rank says after a send.
 
     gather_s: seconds in which shards were made whole.
-    fault: of an engine; the rank itself is well.
+    fault: an engine's; the rank itself is well.
     """
 
     gather_s: float

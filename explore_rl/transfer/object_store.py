@@ -36,7 +36,7 @@ class ObjectStoreInitInfo(WeightTransferInitInfo):
 class ObjectStoreUpdateInfo(WeightTransferUpdateInfo):
     """One bucket.
 
-    names, dtype_names, shapes: of its tensors, in order.
+    names, dtype_names, shapes: its tensors', in order.
     data: one-element list with the reference to their bytes. Ray would replace a reference that stood alone by the
         bytes themselves.
     """

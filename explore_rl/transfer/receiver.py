@@ -11,7 +11,7 @@ class Receiver:
     """Part of an actor with one vLLM engine.
 
     llm: the engine, once it is there.
-    version: of the weights; -1: the ones it was started with.
+    version: the weights'; -1: the ones it was started with.
     updating: whether an update has started and not ended, so that the weights are neither old nor new.
     steps: grows with every part of an update, and with whatever else the actor counts.
     """

@@ -197,7 +197,8 @@ def _free_port() -> int:
 
     It lies below those that the system gives to outgoing connections, which could take it in between.
     """
-    first, last = 10_000, 32_000
+    first = 10_000
+    last = 32_000
     with suppress(OSError, ValueError):  # where there is no Linux to ask
         last = min(last, int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0]))
     for port in random.SystemRandom().sample(range(first, max(last, first + 1000)), 100):

@@ -41,8 +41,13 @@ ORDER = (ACCEPTED_FEW, ACCEPTED, WRONG_FEW, WRONG, UNREAD)
 
 @dataclass(frozen=True)
 class Stratum:
-    """size: verdicts of this kind; judged: how many a person looked at; wrong: how many of these answers are wrong,
-    says the person."""
+    """Verdicts of one kind, and what a person says of some of them.
+
+    accepted: whether the verdicts are CORRECT.
+    size: how many there are.
+    judged: how many a person looked at.
+    wrong: how many of the answers looked at are wrong, says the person.
+    """
 
     name: str
     accepted: bool
@@ -76,7 +81,7 @@ def stratum_of(verdict: str, correct_of_problem: int) -> str | None:
     return UNREAD if verdict == "no_answer" else None
 
 
-def draw(verdicts: list[tuple[str, str]], count: int, seed: int = 0) -> list[tuple[int, str, int]]:
+def draw(verdicts: list[tuple[str, str]], count: int, *, seed: int = 0) -> list[tuple[int, str, int]]:
     """Which verdicts to judge: (place in `verdicts`, stratum, size of the stratum), in a random order.
 
     verdicts: (problem, verdict) of every draw. Half of the sample goes to accepted draws of problems with 1 to FEW
@@ -122,11 +127,13 @@ def _shares(sizes: dict[str, int], count: int) -> dict[str, int]:
 def strata_of(rows: Iterable[dict[str, Any]], place: str) -> list[Stratum]:
     """The strata of a judged sheet. Raises InputError for a row that is not judged, naming it."""
     sizes: dict[str, int] = {}
-    judged, wrong = Counter(), Counter()
+    judged = Counter()
+    wrong = Counter()
     rows = list(rows)
     open_rows = [number for number, row in enumerate(rows, start=1) if row.get("judged_correct") is None]
     for number, row in enumerate(rows, start=1):
-        name, verdict = row.get("stratum"), row.get("judged_correct")
+        name = row.get("stratum")
+        verdict = row.get("judged_correct")
         if name not in ORDER or not isinstance(row.get("stratum_size"), int):
             raise InputError(f"{place}:{number}: no row of an audit sheet; expected what `verify --audit` wrote")
         if verdict is None:
@@ -194,9 +201,11 @@ def more_needed(strata: list[Stratum], target: float, *, level: float = 0.95) ->
     """How many more judgements would bring the bound of P(accepted | wrong) to the target, if they came out as those
     before; None if none would."""
     total = sum(stratum.judged for stratum in strata)
-    low, high = 1.0, 2.0
+    low = 1.0
+    high = 2.0
     while rates(_scaled(strata, high), level).accepted_if_wrong.high > target:
-        low, high = high, high * 2
+        low = high
+        high = high * 2
         if all(s.judged * high > s.size for s in strata) or high > 1e6:
             break
     if rates(_scaled(strata, high), level).accepted_if_wrong.high > target:
@@ -225,7 +234,8 @@ def effective(rate: Rate, level: float = 0.95, *, most: int = 10**6) -> tuple[in
     >>> effective(Rate(0.0, 0.0, 0.3085))
     (0, 10)
     """
-    low, high = 1, most
+    low = 1
+    high = most
     while low < high:
         n = (low + high + 1) // 2
         if clopper_pearson(math.ceil(rate.rate * n - 1e-9), n, level=level)[1] >= rate.high - 5e-5:

@@ -31,7 +31,7 @@ def write_sheet(file: str, problems: dict[str, Problem], *, count: int, seed: in
     # only what is needed to draw is kept of the rows that are not drawn
     verdicts = [(_problem_id(row), _verdict(row)) for row in read_rows(file)]
     try:
-        drawn = {place: (name, size) for place, name, size in audit.draw(verdicts, count, seed)}
+        drawn = {place: (name, size) for place, name, size in audit.draw(verdicts, count, seed=seed)}
     except ValueError as error:
         raise InputError(f"--audit {count}: {error}") from None
     if not drawn:
@@ -89,7 +89,8 @@ def _problem_id(row: Any) -> str:
 
 
 def _verdict(row: Any) -> str:
-    verdict, correct = row.values.get("verdict"), row.values.get("correct")
+    verdict = row.values.get("verdict")
+    correct = row.values.get("correct")
     if isinstance(verdict, str):
         return verdict
     if isinstance(correct, bool):
@@ -104,7 +105,8 @@ def report(sheet: str, verifier: str | None, *, out: Path, level: float = 0.95) 
     rows = [_opened(row.values) for row in read_rows(sheet)]
     strata = audit.strata_of(rows, sheet)
     found = audit.rates(strata, level)
-    accepted, rejected = found.accepted_if_wrong, found.rejected_if_right
+    accepted = found.accepted_if_wrong
+    rejected = found.rejected_if_right
     names = sorted({str(row.get("verifier")) for row in rows})
     draws = rows[0].get("draws_per_problem") or 1
     for s in strata:

@@ -204,7 +204,8 @@ def _letter_first(text: str, options: dict[str, str | None]) -> str | None:
     )
     if match is None or match[1].upper() not in options:
         return None
-    letter, rest = match[1].upper(), match["rest"]
+    letter = match[1].upper()
+    rest = match["rest"]
     option = options[letter]
     if option is not None and _begins(rest, option):
         return letter
@@ -244,10 +245,12 @@ def _second_letter(rest: str, mark: str, *, options: dict[str, str | None]) -> b
 def _letter_last(text: str, options: dict[str, str | None]) -> str | None:
     """ "10 mg (B)", "10 mg, which is option B", "I think it is B"."""
     letters = "".join(options)
+    # The option's text, then its letter.
     behind = re.fullmatch(rf"(.*\S)(?:\s*[-–—,:]\s*|\s+)([{letters}])", text, re.DOTALL)
     option = options[behind[2]] if behind else None
     if behind and option is not None and _plain(behind[1]) == _plain(option):
         return behind[2]
+    # Its place: "the second option".
     named = re.fullmatch(
         rf"(?:the\s+)?(?P<which>first|second|third|fourth|fifth|last)\s+{_NAMED}\s*(?:[,(:]\s*\(?([{letters}])\)?)?",
         text,
@@ -256,6 +259,7 @@ def _letter_last(text: str, options: dict[str, str | None]) -> str | None:
         place = _ORDINALS.get(named["which"], len(options) - 1)
         letter = list(options)[place] if place < len(options) else None
         return letter if named[2] in (None, letter) else None
+    # The text, and the letter said again.
     also = re.fullmatch(
         rf"(.*\S)\s*[,;(]\s*(?:i\.e\.,?|that\s+is,?|namely|so|thus|hence|therefore)\s+(?:{_NAMED}\s+)?\(?([{letters}])\)*",
         text,
@@ -263,6 +267,7 @@ def _letter_last(text: str, options: dict[str, str | None]) -> str | None:
     )
     if also and (option := options[also[2]]) is not None and _plain(also[1]) == _plain(option):
         return also[2]
+    # A letter that ends the sentence, unless it is denied, one of several, or behind another option's text.
     match = re.search(
         rf"(?:\(\s*(?:{_NAMED}\s+)?([{letters}])\s*\)|\b(?:{_NAMED}|is|be|with)\s+\(?([{letters}])\)?)\s*\.?$",
         text,
@@ -270,7 +275,8 @@ def _letter_last(text: str, options: dict[str, str | None]) -> str | None:
     )
     if match is None or not (match[1] or match[2]).isupper() or _NOT.search(text[: match.end()]):
         return None
-    letter, before = (match[1] or match[2]), text[: match.start()]
+    letter = match[1] or match[2]
+    before = text[: match.start()]
     if re.search(rf"\b[{letters}]\W{{0,3}}\s*(?:or|and|/|&|,)\s*$|\bor\b", before):
         return None
     if any(_begins(before, other) for name, other in options.items() if name != letter and other is not None):
@@ -318,10 +324,12 @@ def _stated(text: str, options: dict[str, str | None]) -> str | None:
         rf"^(?i:\s*(?:it\s+is\s+)?(?:option|choice))\s*{letter}[\s*)\].]*$",
         rf"^{letter}[\s*)\].]*$",
     ]
-    mentions, stated = set(), set()
+    mentions = set()
+    stated = set()
     start = 0
     for end, behind in [match.span() for match in _CLAUSES.finditer(last)] + [(len(last), len(last))]:
-        clause, led = last[start:end], start
+        clause = last[start:end]
+        led = start
         start = behind
         if _NOT.search(clause) or last[end : end + 1] == "?":
             continue

@@ -57,7 +57,7 @@ class CodeVerifier:
     with what there is.
     prelude: what runs before a program: "auto" (LiveCodeBench's star imports for cases of input and output, nothing for
     unit tests), "none", or source of your own.
-    recursion_limit: of Python; None: 50,000 for cases, Python's own for unit tests.
+    recursion_limit: Python's; None: 50,000 for cases, Python's own for unit tests.
     """
 
     time_limit_s: float = 10.0
@@ -142,7 +142,9 @@ class CodeVerifier:
     def _asserts(self, code: str, tests: Asserts) -> Verdict:
         program_text = assemble(code, tests)
         interpreter = self._interpreter(program_text, cases=False)
-        with Program(program_text, "calls", self.program_limits, self.held_by, interpreter) as program:
+        with Program(
+            program_text, "calls", limits=self.program_limits, held_by=self.held_by, interpreter=interpreter
+        ) as program:
             try:
                 program.define()
             except (ProgramRaised, ProgramEnded) as error:
@@ -157,7 +159,9 @@ class CodeVerifier:
     # --- input and output ---
 
     def _cases(self, code: str, tests: Cases) -> Verdict:
-        held, failure, end = 0, "", time.monotonic() + self.total_time_s
+        held = 0
+        failure = ""
+        end = time.monotonic() + self.total_time_s
         for number, (given, expected) in enumerate(tests.cases, start=1):
             if time.monotonic() > end:
                 raise Starved(
@@ -187,7 +191,9 @@ class CodeVerifier:
                 if done.exit_code:
                     return _last_line(done.stderr) or f"exit code {done.exit_code}"
                 return compare_output(done.stdout, expected, tolerance=self.float_tolerance)
-            with Program(code, "calls", self.program_limits, self.held_by, interpreter) as program:
+            with Program(
+                code, "calls", limits=self.program_limits, held_by=self.held_by, interpreter=interpreter
+            ) as program:
                 program.define()
                 return compare_result(
                     program.call(tests.function, tuple(given)), expected, tolerance=self.float_tolerance
@@ -233,7 +239,9 @@ def extract_code(completion: str, entry_point: str | None = None) -> tuple[str, 
     ('x = 1\\n', True)
     """
     text = _untagged(settled(completion, code=True))
-    blocks, fence, indent = [], "", ""
+    blocks = []
+    fence = ""
+    indent = ""
     lines = text.splitlines(keepends=True)
     for number, line in enumerate(lines):
         bare = line.strip()

@@ -159,7 +159,10 @@ def _reason(error: Exception, source: str, *, calls: _Calls) -> str:
 def _program_names(tree: ast.AST, names: dict[str, Any], *, entry_point: str | None) -> set[str]:
     """Names that the tests use and nothing of theirs defines: the program's. Standard modules that they only name are
     imported."""
-    used, bound, modules, called = set(), set(names), set(), set()
+    used = set()
+    bound = set(names)
+    modules = set()
+    called = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Name):
             (used if isinstance(node.ctx, ast.Load) else bound).add(node.id)

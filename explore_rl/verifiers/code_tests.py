@@ -20,8 +20,10 @@ from explore_rl.types import Problem
 class Asserts:
     """Unit tests: Python source with asserts on functions of the program, or with `check(candidate)`.
 
-    setup: run before them. stub: the beginning of a program that the completion continues or repeats (HumanEval's
-    prompt).
+    source: the tests.
+    entry_point: the function that `check` is given.
+    setup: runs before them.
+    stub: the beginning of a program that the completion continues or repeats (HumanEval's prompt).
     """
 
     source: str
@@ -139,7 +141,9 @@ def _livecodebench(cases: list[dict], problem: Problem) -> Cases:
 
 
 def _apps(answer: dict, problem: Problem) -> Cases:
-    given, expected, name = answer["inputs"], answer["outputs"], answer.get("fn_name")
+    given = answer["inputs"]
+    expected = answer["outputs"]
+    name = answer.get("fn_name")
     if not given or len(given) != len(expected):
         raise InputError(
             f"problem {problem.id!r}: {len(given)} inputs and {len(expected)} outputs; expected as many of both, "

@@ -57,7 +57,8 @@ class CombinedVerifier:
             )
 
     def __call__(self, completion: str, problem: Problem, *, truncated: bool = False) -> Verdict:
-        verdicts, scores = [], []
+        verdicts = []
+        scores = []
         for name, _, verifier in self.parts:
             verdict = verifier(completion, problem, truncated=truncated)
             if verdict.score is None:

@@ -38,7 +38,8 @@ class CountdownVerifier:
             return no_answer("cut off before the end token")
         if not completion:
             return no_answer("empty")
-        numbers, target = problem.answer["numbers"], problem.answer["target"]
+        numbers = problem.answer["numbers"]
+        target = problem.answer["target"]
         if Counter(_NUMBER.findall(completion)) != Counter(map(str, numbers)):
             return wrong(completion, reason=f"does not use each of {', '.join(map(str, numbers))} exactly once")
         longest = sum(len(str(number)) for number in numbers) + 3 * (

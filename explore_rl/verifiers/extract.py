@@ -216,7 +216,8 @@ def last_boxed(text: str) -> str | None:
             content = None
     if not content:
         return None
-    parts, labels = [content], []
+    parts = [content]
+    labels = []
     while openings and len(parts) < MAX_PARTS:
         before, brace = openings.pop()
         content = _content(text, brace, stop=start)

@@ -21,7 +21,7 @@ class FormatVerifier:
     """
 
     def __init__(
-        self, tags: list[str] | tuple[str, ...] = ("think", "answer"), prefilled: bool = False, partial: bool = False
+        self, tags: list[str] | tuple[str, ...] = ("think", "answer"), prefilled: bool = False, *, partial: bool = False
     ):
         if (
             not isinstance(tags, (list, tuple))
@@ -50,11 +50,14 @@ class FormatVerifier:
 
     def _share(self, text: str, marks: list[str]) -> float:
         """Half at most where all tags are there but something stands outside them or one is empty."""
-        good, at = 0, 0
+        good = 0
+        at = 0
         for tag in self.tags:
-            start, end = text.find(f"<{tag}>", at), text.find(f"</{tag}>", at)
+            start = text.find(f"<{tag}>", at)
+            end = text.find(f"</{tag}>", at)
             if marks.count(f"<{tag}>") == marks.count(f"</{tag}>") == 1 and 0 <= start < end:
-                good, at = good + 1, end
+                good = good + 1
+                at = end
         return good / len(self.tags) if good < len(self.tags) else 0.5
 
     def _fault(self, marks: list[str], expected: list[str]) -> str:

@@ -26,6 +26,7 @@ from analysis.errors import InputError
 from explore_rl.types import Problem, Status, Verdict
 from explore_rl.verifiers.base import Limits, correct, failed, no_answer, timed_out, wrong
 from explore_rl.verifiers.extract import settled
+from explore_rl.verifiers.judge_replies import NoReply, probability_of, score_of
 
 # Each "\n" below breaks a line of what the judge reads.
 ANSWER = (
@@ -65,42 +66,12 @@ FORMS = {
     "soft": f"{THINK}SCORE: followed by a number from 0 (entirely wrong) to 1 (entirely correct)",
     "probability": "Answer with one character: 1 if it is correct, 0 if it is not.",
 }
-# A verdict or a score has to end its clause: "CORRECT or INCORRECT?" and "1 on a scale of 10" say something else.
-_END = r"[ \t*_`\"'”’)\]}$]*(?:</\w{1,20}>\s*)?(?:\Z|\n|[.;!](?=\s|\Z|[*_`\"')\]]))"
-_JOINT = r"[^\w~≠¬!/-]"  # no sign of a negation
-BINARY = re.compile(
-    rf"VERDICT(?:{_JOINT}{{1,8}}|[ \t]+is{_JOINT}{{1,8}}|[ \t]*-{_JOINT}{{0,8}})(?:\\boxed\{{)?(CORRECT|INCORRECT)\b"
-    rf"(?={_END}|[ \t*_]*(?:[,(–—]|-\s)"
-    r"(?![ \t*_]*(?:or|if|but|only|and|not|incorrect|correct)\b))",
-    re.IGNORECASE,
-)
-# a whole number, decimal, fraction or per cent
-SOFT = re.compile(
-    r"SCORE[ *_]{0,4}(?:[(\[]\s?(?:from\s)?0(?:\.0)?\s?(?:-|–|to)\s?1(?:\.0)?\s?[)\]])?"
-    r"[\s:=*_`\"'“(\[$]{1,8}(?:\\boxed\{)?(?P<value>[-+−]?\d*[.,]?\d+(?:e[-+]?\d{1,2})?)"
-    r"(?:\s{0,2}\(?(?:/|out\s+of|of)\s{0,2}(?P<whole>\d+(?:[.,]\d+)?)\)?|\s?(?P<percent>%))?"
-    r"(?:\s?points?)?(?:\s?\((?!\s*out\b)[A-Za-z ,'-]{1,60}\)|,\s(?!or\b)[A-Za-z][A-Za-z ,'-]{1,80})?"
-    rf"\.?(?={_END})",
-    re.IGNORECASE,
-)
-MENTION = {
-    "binary": re.compile(r"VERDICT\W{1,8}\w", re.IGNORECASE),
-    "soft": re.compile(r"SCORE\W{1,8}\w", re.IGNORECASE),
-}
 MAX_REPLY = 4 << 20  # bytes
 CHOICES = {
     "subject": ("answer", "reasoning"),
     "scale": ("binary", "soft", "probability"),
     "rule": ("any", "majority", "all"),
 }
-
-
-class NoReply(Exception):
-    """The endpoint gave no usable reply. `again`: asking again may help. `late`: for want of time."""
-
-    def __init__(self, message: str, again: bool = True, late: bool = False):
-        super().__init__(message)
-        self.again, self.late = again, late
 
 
 @dataclass
@@ -114,15 +85,15 @@ class JudgeVerifier:
     rule: over the votes, "any", "majority" (more than half; soft: the mean) or "all".
     threshold: the soft score from which a verdict is CORRECT.
     temperature: 0 gives equal votes, so more than one vote needs more.
-    request_limit_s: for one reply.
-    time_limit_s: for the verdict.
+    request_limit_s: how long one reply may take.
+    time_limit_s: how long the verdict may take.
     retries: further attempts a vote.
     backoff_s: before the first of them, doubled each time.
     cache: folder for replies (each file whole or not there), None for no cache.
     instructions: replace the task that the judge is given.
     template: replaces all that the judge reads; {question}, {reference} and {response} stand for what they say.
     api_key_env: the environment variable that holds the key, where one is needed.
-    max_characters: of the student's text; of a longer one the middle is left out.
+    max_characters: how many of the student's text; of a longer one the middle is left out.
 
     A reply that was cut off (finish_reason "length" or "content_filter") says nothing, whatever stands in it.
     """
@@ -199,7 +170,8 @@ class JudgeVerifier:
 
     def _decided(self, scores: list[float]) -> bool:
         """Whether the votes that are missing cannot change a binary verdict."""
-        for_it, missing = sum(scores), self.votes - len(scores)
+        for_it = sum(scores)
+        missing = self.votes - len(scores)
         return self._holds(for_it) == self._holds(for_it + missing)
 
     def _holds(self, for_it: float) -> bool:
@@ -249,7 +221,7 @@ class JudgeVerifier:
         if self.scale == "probability":
             body |= {"max_tokens": 1, "logprobs": True, "top_logprobs": 20}
         kept = self._kept(body)
-        if kept is not None and (score := self._score(kept)) is not None:
+        if kept is not None and (score := score_of(kept, self.scale)) is not None:
             return score
         last = NoReply("out of time", late=True)
         for attempt in range(self.retries + 1):
@@ -265,31 +237,12 @@ class JudgeVerifier:
                 if not error.again:
                     break
                 continue
-            score = self._score(reply)
+            score = score_of(reply, self.scale)
             if score is not None:
                 self._keep(body, reply)
                 return score
             last = NoReply(f"no verdict in its reply: {' '.join(reply[-80:].split())!r}")
         raise last
-
-    def _score(self, reply: str) -> float | None:
-        """What the reply says last; None if it says nothing of the form that was asked for, or says it in a thought
-        that never ended."""
-        if self.scale == "probability":  # `_ask` made it
-            return float(reply)
-        said = settled(reply)
-        pattern = BINARY if self.scale == "binary" else SOFT
-        found = list(pattern.finditer(said))
-        # what it says last has to be of the form: an earlier, readable score is not its verdict
-        last = [match.start() for match in MENTION[self.scale].finditer(said)]
-        if not found or found[-1].start() < last[-1]:
-            return None
-        if self.scale == "binary":
-            # "VERDICT: CORRECT or VERDICT: INCORRECT"
-            if re.search(r"VERDICT\W{1,8}\w+\s+or\b", said[: found[-1].start()].rpartition("\n")[2], re.IGNORECASE):
-                return None
-            return 1.0 if found[-1][1].upper() == "CORRECT" else 0.0
-        return _score(found[-1])
 
     def _ask(self, body: dict, limit_s: float) -> str:
         """The text of one reply; on the scale "probability" that number, written out. Raises NoReply."""
@@ -311,8 +264,9 @@ class JudgeVerifier:
                         raise TimeoutError
             choice = json.loads(data)["choices"][0]
             if self.scale == "probability":
-                return str(_probability(choice["logprobs"]["content"][0]["top_logprobs"]))
-            content, finish = choice["message"]["content"], choice.get("finish_reason")
+                return str(probability_of(choice["logprobs"]["content"][0]["top_logprobs"]))
+            content = choice["message"]["content"]
+            finish = choice.get("finish_reason")
         except urllib.error.HTTPError as error:
             with error:
                 detail = " ".join(error.read(300).decode(errors="replace").split())
@@ -366,34 +320,6 @@ class JudgeVerifier:
         with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".part", delete=False) as file:
             json.dump({"model": self.model, "reply": reply}, file)
         os.replace(file.name, path)
-
-
-def _probability(first: list[dict]) -> float:
-    """Of "1" against "0". Raises NoReply if neither is among the most probable first tokens.
-
-    first: {"token", "logprob"} of those.
-    """
-    mass = {"1": 0.0, "0": 0.0}
-    for entry in first:
-        if entry["token"].strip() in mass:
-            mass[entry["token"].strip()] += math.exp(entry["logprob"])
-    if not (total := mass["1"] + mass["0"]) > 0:
-        raise NoReply(f"neither 1 nor 0 among its {len(first)} most probable first tokens", again=False)
-    return mass["1"] / total
-
-
-def _score(match: re.Match[str]) -> float | None:
-    """The score that SOFT found, from 0 to 1: "0.8", "0,8", "4/5", "8 out of 10", "80 %"; None outside that."""
-    written = match["value"]
-    if re.fullmatch(r"[-+−]?[1-9]\d*,\d{3}", written):  # a thousand, or one with three decimals
-        return None
-    value = float(written.replace("−", "-").replace(",", "."))
-    if match["whole"]:
-        whole = float(match["whole"].replace(",", "."))
-        value = value / whole if whole else -1.0
-    elif match["percent"]:
-        value /= 100
-    return value if 0.0 <= value <= 1.0 else None
 
 
 def cot_correct(verdict: Verdict) -> bool | None:

@@ -38,7 +38,7 @@ class MathVerifier:
     """
 
     def __init__(
-        self, extract: Extraction = "lenient", relative_tolerance: float = 1e-6, absolute_tolerance: float = 0.0
+        self, extract: Extraction = "lenient", relative_tolerance: float = 1e-6, *, absolute_tolerance: float = 0.0
     ):
         if extract not in EXTRACTIONS:
             raise InputError(f"math verifier: extract must be one of {', '.join(EXTRACTIONS)}, got {extract!r}")

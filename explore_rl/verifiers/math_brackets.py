@@ -21,7 +21,9 @@ def split(text: str, separators: str) -> list[str]:
 
 
 def split_at(text: str, separator: str) -> list[str]:
-    parts, depth, start = [], 0, 0
+    parts = []
+    depth = 0
+    start = 0
     for match in re.finditer(rf"(?P<at>{separator})|\\[a-zA-Z]+|\\.|[()\[\]{{}}]", text):
         token = match.group()
         if match["at"]:
@@ -41,7 +43,10 @@ def split_at(text: str, separator: str) -> list[str]:
 
 
 def sides_of(text: str) -> tuple[list[str], list[str]]:
-    sides, operators, depth, start = [], [], 0, 0
+    sides = []
+    operators = []
+    depth = 0
+    start = 0
     for match in re.finditer(r"[({\[]|\\[{}]|[)}\]]|" + _RELATIONS.pattern, text):
         token = match.group()
         if token in "({[" or token == r"\{":

@@ -84,12 +84,15 @@ def _replaced(expression: sympy.Expr, values: dict) -> sympy.Expr:
 def _same_values(one: sympy.Expr, other: sympy.Expr, *, how: Comparison) -> bool:
     names = _opaque(one) | _opaque(other) | one.free_symbols | other.free_symbols
     if not names:
-        one, other = _exact(one), _exact(other)
+        one = _exact(one)
+        other = _exact(other)
         if isinstance(one, sympy.Rational) and isinstance(other, sympy.Rational) and how.relative <= float(EQUAL):
             return abs(one - other) <= how.absolute
         verdict = _close_values(_value(one, {}), _value(other, {}), how=how)
         return _math_verify_says(one, other) if verdict is None else verdict
-    whole, theirs, renamed = one.has(*_WHOLE) or other.has(*_WHOLE), other.atoms(), dict(how.renamed)
+    whole = one.has(*_WHOLE) or other.has(*_WHOLE)
+    theirs = other.atoms()
+    renamed = dict(how.renamed)
     seen = 0
     for point in range(2 * POINTS):
         signs = point >= POINTS
@@ -98,8 +101,9 @@ def _same_values(one: sympy.Expr, other: sympy.Expr, *, how: Comparison) -> bool
         called = {
             symbol: renamed.get(_name(symbol), _name(symbol)) if symbol in theirs else _name(symbol) for symbol in names
         }
-        values = {symbol: _sample(name, point, whole, signs) for symbol, name in called.items()}
-        left, right = _value(one, values), _value(other, values)
+        values = {symbol: _sample(name, point, whole=whole, signs=signs) for symbol, name in called.items()}
+        left = _value(one, values)
+        right = _value(other, values)
         if signs and (_complex(left) or _complex(right)):  # log n^2 and 2 log n: the same where both are real
             continue
         verdict = _close_values(left, right, how=how)
@@ -123,7 +127,7 @@ def _name(symbol: Any) -> str:
     return re.sub(r"[\s{}]", "", name)
 
 
-def _sample(name: str, point: int, whole: bool, signs: bool) -> sympy.Expr:
+def _sample(name: str, point: int, *, whole: bool, signs: bool) -> sympy.Expr:
     """A value for a symbol that depends on its name only, so that both expressions get the same. A Float: powers of
     fractions explode."""
     digest = int.from_bytes(hashlib.sha256(f"{name}/{point}".encode()).digest()[:6], "big")
@@ -161,7 +165,8 @@ def _close_values(one: Any, other: Any, *, how: Comparison) -> bool | None:
 def same_equations(gold: Relation, given: Relation) -> bool:
     """The same up to a constant factor, once denominators are multiplied out: (left - right) has the same quotient at
     all points."""
-    one, other = _difference(gold), _difference(given)
+    one = _difference(gold)
+    other = _difference(given)
     if one is None or other is None:
         return False
     if _same_quotient(one, other):
@@ -179,8 +184,9 @@ def _same_quotient(one: sympy.Expr, other: sympy.Expr) -> bool:
     names = _opaque(one) | _opaque(other) | one.free_symbols | other.free_symbols
     ratio = None
     for point in range(POINTS):
-        values = {symbol: _sample(_name(symbol), point, False, False) for symbol in names}
-        left, right = _value(one, values), _value(other, values)
+        values = {symbol: _sample(_name(symbol), point, whole=False, signs=False) for symbol in names}
+        left = _value(one, values)
+        right = _value(other, values)
         if left is None or right is None or abs(right) < _TINY or abs(left) < _TINY:
             return False
         if ratio is None:

@@ -201,14 +201,16 @@ def _relation(text: str, deep: int) -> Value | None:
     r"""x = 5, f(n) = n, a < x \leq b, x \in S; other equations and inequalities as they are."""
     sides, operators = sides_of(text)
     while operators and not sides[0] and operators[0] in ("=", r"\approx"):  # "= 5"
-        sides, operators = sides[1:], operators[1:]
+        sides = sides[1:]
+        operators = operators[1:]
         if not operators:
             return read(sides[0], deep + 1)
     if not operators or any(not side for side in sides):
         return None
     # all one way: from small to large
     if set(operators) <= {">", r"\geq"}:
-        sides, operators = sides[::-1], [_FLIPPED[operator] for operator in operators[::-1]]
+        sides = sides[::-1]
+        operators = [_FLIPPED[operator] for operator in operators[::-1]]
     labels = [label_of(side) for side in sides]
     if set(operators) <= {"=", r"\approx"}:
         return _equation(text, sides, labels=labels, deep=deep)
@@ -224,7 +226,8 @@ def _relation(text: str, deep: int) -> Value | None:
 
 def _equation(text: str, sides: list[str], *, labels: list[re.Match[str] | None], deep: int) -> Value:
     if not labels[0] and len(sides) == 2 and labels[1]:
-        sides, labels = sides[::-1], labels[::-1]
+        sides = sides[::-1]
+        labels = labels[::-1]
     if labels[0] and not _is_word_and_chain(sides):
         rest = [read(side, deep + 1) for side in sides[1:]]
         return with_label(text, labels[0], value=rest[0] if len(rest) == 1 else Chain(text, tuple(rest)))
@@ -288,7 +291,8 @@ def _group(text: str, deep: int) -> Value | None:
     if matrix := _MATRIX.fullmatch(_BRACKETED_ARRAY.sub(r"\1", text)):
         if r"\begin" not in matrix[2]:
             return _matrix(text, matrix[2], deep=deep)
-    opening, closing = bracket_at(text, True), bracket_at(text, False)
+    opening = bracket_at(text, True)
+    closing = bracket_at(text, False)
     closes = opening and closing and closes_at_end(text.replace(r"\langle", "(").replace(r"\rangle", ")"))
     if not closes:
         return None

@@ -96,9 +96,12 @@ def _value(text: str) -> tuple[Fraction | None, bool]:
 
 def _fraction(match: re.Match[str]) -> Fraction | None:
     if match[5]:
-        top, bottom = int(match[5].rstrip(".")), int(match[6].rstrip("."))
+        top = int(match[5].rstrip("."))
+        bottom = int(match[6].rstrip("."))
         return Fraction(top, bottom) if bottom else None
-    whole, top, bottom = int(match[2] or 0), int(match[3]), int(match[4])
+    whole = int(match[2] or 0)
+    top = int(match[3])
+    bottom = int(match[4])
     if not bottom or (match[2] and not 0 < top < bottom):  # 4\frac{10}{3} is a product
         return None
     return _signed(match[1], whole + Fraction(top, bottom))
@@ -117,7 +120,8 @@ def _based(text: str) -> Based | None:
     match = _BASED.fullmatch(text)
     if match is None:
         return None
-    digits, base = match[1].upper(), int(match[2] or _BASES[match[3]])
+    digits = match[1].upper()
+    base = int(match[2] or _BASES[match[3]])
     lettered = not digits.isdigit()
     if not 2 <= base <= 36 or (lettered and (base < 11 or len(digits) < 2 or any(int(d, 16) >= base for d in digits))):
         return None

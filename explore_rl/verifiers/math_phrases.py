@@ -99,7 +99,8 @@ def _pieces(text: str, first: str, *, numbers: list[str], between: list[str]) ->
     """2 hours 30 minutes (a sum); 3 boys 2 girls (a list)."""
     # what stands between two numbers is the unit of the first, a word that joins, and perhaps the currency of the next
     money = [first, *("" for _ in between[1:])]
-    units, joints = [], []
+    units = []
+    joints = []
     for place, said in enumerate(between):
         if found := re.search(rf"\s*([{MONEY}])$", said):
             if place + 1 == len(between):
@@ -181,7 +182,8 @@ def read_phrase(text: str, single: Callable[[str], Value]) -> Phrase | None:
     marked = _TEXT.sub(lambda match: f" \x01{match[1]}\x01 " if re.search("[A-Za-z]{2}", match[1]) else match[1], text)
     marked = re.sub(r"(?<=[\d)%])(\s+|(?=[A-Za-z]{3}))([A-Za-z][A-Za-z .,'\-]*?)(?=\s*[+-]?[\d(])", _marked, marked)
     pieces = marked.split("\x01")
-    words, parts = [" ".join(piece.lower().split()) for piece in pieces[1::2]], [piece.strip() for piece in pieces[::2]]
+    words = [" ".join(piece.lower().split()) for piece in pieces[1::2]]
+    parts = [piece.strip() for piece in pieces[::2]]
     if len(parts) < 3 and not (len(parts) == 2 and all(parts)):
         return None
     if not any(words[place] and _joins(parts[place], parts[place + 1]) for place in range(len(words))):

@@ -75,7 +75,8 @@ def _share(number: Number) -> Fraction:
 def _close(
     gold: Number, given: Number, *, gold_factor: Fraction | int, given_factor: Fraction | int, tolerance: Tolerance
 ) -> bool:
-    wanted, got = gold.value * gold_factor, given.value * given_factor
+    wanted = gold.value * gold_factor
+    got = given.value * given_factor
     difference = abs(wanted - got)
     if difference <= tolerance.margin:
         return True

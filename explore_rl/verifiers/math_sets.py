@@ -100,7 +100,8 @@ def _union(parts: list[sympy.Set | None]) -> sympy.Set | None:
 
 
 def _interval(piece: Piece, ends: dict[Any, Value]) -> sympy.Set | None:
-    left, right = _end(piece.left, ends), _end(piece.right, ends)
+    left = _end(piece.left, ends)
+    right = _end(piece.right, ends)
     if left is None or right is None:
         return None
     if right < left or (left == right and piece.brackets != "[]"):  # (2, 1) is a pair

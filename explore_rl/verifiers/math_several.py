@@ -28,7 +28,8 @@ from explore_rl.verifiers.math_values import (
 
 
 def same_listings(gold: Listing, given: Listing, tolerance: Tolerance) -> bool:
-    golds, givens = gold.parts, given.parts
+    golds = gold.parts
+    givens = given.parts
     if _told_apart(golds, givens) or _told_apart(givens, golds):
         return in_order(golds, givens, tolerance=tolerance)
     if len(golds) == len(givens):
@@ -98,7 +99,8 @@ def sequence_for_listing(gold: Listing | Sequence, given: Listing | Sequence, to
 
     A set in braces has no order, so neither answers the other.
     """
-    listing, sequence = one_of(Listing, gold, given=given), one_of(Sequence, gold, given=given)
+    listing = one_of(Listing, gold, given=given)
+    sequence = one_of(Sequence, gold, given=given)
     if len(sequence.parts) < 3 or sequence.brackets not in ("()", "[]") or listing.braces:
         return False
     if listing is gold:
@@ -142,7 +144,8 @@ def _in_label_order(value: _Several) -> tuple[Value, ...] | None:
 
 
 def same_real_sets(gold: Value, given: Value, tolerance: Tolerance) -> bool:
-    one, other = real_set(gold), real_set(given)
+    one = real_set(gold)
+    other = real_set(given)
     if one is None or other is None or len(one.pieces) != len(other.pieces):
         return False
     left = list(other.pieces)
@@ -165,7 +168,8 @@ def _same_pieces(gold: Piece, given: Piece, *, tolerance: Tolerance) -> bool:
 def same_matrices(gold: Matrix, given: Matrix, tolerance: Tolerance) -> bool:
     shapes = [[len(row) for row in matrix.rows] for matrix in (gold, given)]
     if shapes[0] != shapes[1]:
-        one, other = _vector_of(gold), _vector_of(given)
+        one = _vector_of(gold)
+        other = _vector_of(given)
         return one is not None and other is not None and in_order(one.parts, other.parts, tolerance=tolerance)
     return all(in_order(one, other, tolerance=tolerance) for one, other in zip(gold.rows, given.rows, strict=True))
 
@@ -189,7 +193,8 @@ def vector_for_sequence(gold: Sequence | Matrix, given: Sequence | Matrix, toler
 
 def rows_for_matrix(gold: Sequence | Matrix, given: Sequence | Matrix, tolerance: Tolerance) -> bool:
     """[[1, 2], [3, 4]]: a matrix row by row."""
-    matrix, sequence = one_of(Matrix, gold, given=given), one_of(Sequence, gold, given=given)
+    matrix = one_of(Matrix, gold, given=given)
+    sequence = one_of(Sequence, gold, given=given)
     rows = [part for part in sequence.parts if isinstance(part, Sequence) and part.brackets in ("[]", "()")]
     if len(rows) < len(sequence.parts) or sequence.brackets not in ("[]", "()"):
         return False
@@ -201,7 +206,8 @@ def rows_for_matrix(gold: Sequence | Matrix, given: Sequence | Matrix, tolerance
 
 def indexed_for_values(gold: Labelled | Assignments, given: Labelled | Assignments, tolerance: Tolerance) -> bool:
     """x_1 = 2, x_2 = 3 for x = 2, 3: an index counts the values of one unknown."""
-    values, indexed = one_of(Labelled, gold, given=given), one_of(Assignments, gold, given=given)
+    values = one_of(Labelled, gold, given=given)
+    indexed = one_of(Assignments, gold, given=given)
     if any(not re.fullmatch(rf"{re.escape(values.label)}_?\d{{1,2}}", name) for name, _ in indexed.pairs):
         return False
     listing = Listing(indexed.text, tuple(value for _, value in indexed.pairs))

@@ -137,7 +137,7 @@ def _quantity(text: str) -> Value | None:
     if (match := _MONEY_FIRST.fullmatch(text)) and (short := _SHORT_MAGNITUDE.fullmatch(match["rest"].strip())):
         word = {"k": "thousand", "K": "thousand", "M": "million", "B": "billion"}[short["letter"]]
         return _made(text, match["sign"] + short["amount"], unit=f"{word} {match['money']}", plain=False)
-    if match:
+    if match:  # money before its number, which may have a unit of its own: "$3 per kg"
         rest = match["rest"].strip()
         inner = _quantity(match["sign"] + rest) if not re.match(f"[{MONEY}]", rest) else _quantity(rest)
         unit = match["money"].rstrip(".").replace("Rs", "rupee")
@@ -152,6 +152,7 @@ def _quantity(text: str) -> Value | None:
             plain=False,
             amount=inner,
         )
+    # A typeset unit behind a body, then a plain one; a degree sign belongs to the unit, not to an angle's function.
     degrees = r"\circ" in text and not _TRIGONOMETRY.search(text)
     if (match := _TYPESET.search(text)) and match.start() and text[match.start() - 1] not in "_^{\\":
         unit = match["unit"]

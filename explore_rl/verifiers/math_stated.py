@@ -40,7 +40,8 @@ _SAYS_NOTHING = set("answer final result total value solution sum number amount 
 
 def _may_be_one(label: str, other: str) -> bool:
     """Whether two labels in words may name the same: area and perimeter do not."""
-    one, two = set(label.split()), set(other.split())
+    one = set(label.split())
+    two = set(other.split())
     return bool(one & two or one & _SAYS_NOTHING or two & _SAYS_NOTHING)
 
 
@@ -57,7 +58,8 @@ def same_labelled(gold: Labelled, given: Labelled, tolerance: Tolerance) -> bool
         return as_equations(gold, given, tolerance)
     if gold.worded and given.worded and not _may_be_one(gold.label, given.label):
         return False
-    one, other = gold.value, given.value
+    one = gold.value
+    other = given.value
     if (
         gold.variable
         and given.variable
@@ -100,7 +102,8 @@ def label_left_out(gold: Value, given: Value, tolerance: Tolerance) -> bool:
 
 def as_equations(gold: Labelled | Relation, given: Labelled | Relation, tolerance: Tolerance) -> bool:
     """y = 2x + 1 is an equation where the other side is one; an equation between letters, not a value for one."""
-    one, other = _equation_of(gold), _equation_of(given)
+    one = _equation_of(gold)
+    other = _equation_of(given)
     return one is not None and other is not None and same_equations(one, other)
 
 
@@ -165,6 +168,7 @@ def both_sides(gold: Value, given: Relation, tolerance: Tolerance) -> bool:
 
 def solved_for_label(gold: Value, given: Value, tolerance: Tolerance) -> bool:
     """x < 1 and -x > -1: the same set, of the same letter."""
-    labelled, relation = one_of(Labelled, gold, given=given), one_of(Relation, gold, given=given)
+    labelled = one_of(Labelled, gold, given=given)
+    relation = one_of(Relation, gold, given=given)
     letters = {letter for side in relation.sides for letter in re.findall(r"(?<![\\A-Za-z])[A-Za-z]", side.text)}
     return letters == {labelled.label} and same_real_sets(gold, given, tolerance)

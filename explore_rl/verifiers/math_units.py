@@ -1,5 +1,4 @@
-r"""Units, magnitudes and words behind a number: what of them is part of the value, what may be left out, and what
-clashes.
+r"""Units, magnitudes and words behind a number: what is part of the value, what may be left out, and what clashes.
 
     >>> metre_a_second, metre = read_unit("m/s"), read_unit("m")
     >>> clash(metre_a_second, metre), clash(read_unit("km/h"), read_unit("kph"))
@@ -71,8 +70,7 @@ _BEFORE = {"square": 2, "sq": 2, "cubic": 3, "cu": 3}
 
 @dataclass(frozen=True)
 class Unit:
-    """dimensions: name -> power, sorted. size: in base units. factor: of the magnitudes. words: all others. degrees: of
-    temperature or angle."""
+    """dimensions: name -> power, sorted. size: in base units. factor: of the magnitudes. words: all others."""
 
     dimensions: tuple[tuple[str, int], ...] = ()
     size: Fraction = Fraction(1)
@@ -133,10 +131,8 @@ def read_unit(text: str) -> Unit:
         if power:
             reading.raise_last(power)
         elif not reading.takes_sign(token, low):
-            before, behind = (
-                tokens[place - 1] if place else "",
-                tokens[place + 1].lower() if tokens[place + 1 :] else "",
-            )
+            before = tokens[place - 1] if place else ""
+            behind = tokens[place + 1].lower() if tokens[place + 1 :] else ""
             if not reading.takes_number_word(low, behind) and not reading.takes_place(token, before, behind=behind):
                 reading.take_word(token, low)
     return reading.unit()
@@ -187,9 +183,11 @@ class _Reading:
     def takes_sign(self, token: str, low: str) -> bool:
         """Brackets, quotients, products, and powers that are said before the unit."""
         if token == "(":
-            self.depth, self.group = self.depth + 1, self.sign
+            self.depth += 1
+            self.group = self.sign
         elif token == ")":
-            self.depth, self.group, self.sign = max(self.depth - 1, 0), 1, 1
+            self.depth = max(self.depth - 1, 0)
+            self.group = self.sign = 1
         elif token == "/" or low == "per":
             self.sign = -self.group if self.depth else -1
         elif token in "*·.":
@@ -235,9 +233,11 @@ class _Reading:
                 self.words.add(f"/{word}" if self.sign < 0 else word)
             self.last = None
         else:
-            exponent, self.seen = self.sign * self.before, True
+            exponent = self.sign * self.before
+            self.seen = True
             self._multiply(*found, exponent=exponent)
-            self.last, self.before = (*found, exponent), 1
+            self.last = (*found, exponent)
+            self.before = 1
             self.sign = self.group if self.depth else self.sign
 
     def _multiply(self, dimensions: dict[str, int], size: Fraction, *, exponent: int) -> None:
@@ -282,7 +282,9 @@ def _stem(word: str) -> str:
 
 def _dimensions(unit: Unit, other: Unit) -> tuple[dict[str, int], Fraction]:
     """Of `unit`, with what could mean several things read as `other` has it."""
-    dimensions, size, theirs = dict(unit.dimensions), unit.size, dict(other.dimensions)
+    dimensions = dict(unit.dimensions)
+    size = unit.size
+    theirs = dict(other.dimensions)
     if "pound" in dimensions and "pound" not in theirs:
         power = dimensions.pop("pound")
         name, factor = ("sterling", Fraction(1)) if "sterling" in theirs else (MASS, Fraction("0.45359237"))
@@ -346,7 +348,8 @@ def _measured_and_counted(gold: Unit, given: Unit) -> bool:
 def _words_clash(gold: Unit, given: Unit) -> bool:
     """Each side says something that the other does not."""
     alike = {word for place in gold.binding & given.binding for word in BINDING[place]}
-    ours, theirs = gold.words - BESIDE - alike, given.words - BESIDE - alike
+    ours = gold.words - BESIDE - alike
+    theirs = given.words - BESIDE - alike
     return bool(ours - theirs and theirs - ours)
 
 

@@ -38,8 +38,9 @@ class Based(Value):
 class Quantity(Value):
     """A number or expression with what stands behind it.
 
-    plain: the unit is written without text or roman type, so `5 m` may also be five times m. compound: a sum of
-    several units (2 hours 30 minutes), in the first of them; how many of each unit one of the first is.
+    plain: the unit is written without text or roman type, so `5 m` may also be five times m.
+    compound: how many of each unit one of the first is, where several are added (2 hours 30 minutes); `amount`
+        is in the first of them.
     """
 
     amount: Value = field(default_factory=Value)
@@ -124,8 +125,12 @@ class Matrix(Value):
 
 @dataclass(frozen=True)
 class Labelled(Value):
-    """`x = 5`, `f(n) = n`. label: "x", "f"; variable: "n" in the latter. worded: the label is a word, such as
-    "Area"."""
+    """`x = 5`, `f(n) = n`.
+
+    label: "x", "f".
+    variable: "n" in the latter.
+    worded: the label is a word, such as "Area".
+    """
 
     label: str = ""
     variable: str = ""

@@ -24,7 +24,7 @@ class NumericVerifier:
     """
 
     def __init__(
-        self, relative_tolerance: float = 0.0, absolute_tolerance: float = 0.0, extract: Extraction = "lenient"
+        self, relative_tolerance: float = 0.0, absolute_tolerance: float = 0.0, *, extract: Extraction = "lenient"
     ):
         if extract not in EXTRACTIONS:
             raise InputError(f"numeric verifier: extract must be one of {', '.join(EXTRACTIONS)}, got {extract!r}")

@@ -35,12 +35,15 @@ ANSWERS = (
 
 
 class PluginVerifier:
-    """target: the function. form: "trl" or "verl"; None: told from the names of its parameters. arguments: further
-    keyword arguments.
+    """A function of the user's own, or of another trainer, as a verifier.
 
-    low, high: the range of the function's scores, mapped to [0, 1] (DAPO's gives -1 and 1). correct_from: the score, so
-    mapped, from which an answer is CORRECT, unless a verl function says so itself ("acc"). none: what a TRL function's
-    None (not applicable) means: "error", which leaves the sample out of its group, or "no_answer".
+    target: the function.
+    form: "trl" or "verl"; None: told from the names of its parameters.
+    arguments: further keyword arguments.
+    low, high: the range of the function's scores, mapped to [0, 1] (DAPO's gives -1 and 1).
+    correct_from: the score, so mapped, from which an answer is CORRECT, unless a verl function says so itself ("acc").
+    none: what a TRL function's None (not applicable) means: "error", which leaves the sample out of its group, or
+        "no_answer".
     """
 
     def __init__(
@@ -92,11 +95,14 @@ class PluginVerifier:
         return self._verdict(result)
 
     def _verdict(self, result: Any) -> Verdict:
-        said, answer = None, None
+        said = None
+        answer = None
         if isinstance(result, Mapping):
             if "score" not in result:
                 return failed(f"{self.name}: returned a mapping without 'score': {_short(result)}")
-            said, answer, result = result.get("acc"), result.get("pred"), result["score"]
+            said = result.get("acc")
+            answer = result.get("pred")
+            result = result["score"]
         if result is None:
             reason = f"{self.name}: gave None: not applicable"
             return failed(reason) if self.none == "error" else no_answer(reason)

@@ -46,11 +46,13 @@ class VerifierPoolError(RuntimeError):
 
 
 class VerifierPool:
-    """options: verifier name -> its options (as `make_verifier` takes them; checked here). workers: processes, None for
-    one a core.
+    """Processes that verify. The limits are for one item, where its verifier has no `limits` of its own.
 
-    time_limit_s (wall clock), cpu_limit_s (processor seconds, None: no limit besides the wall clock) and
-    memory_limit_mb (growth of the process) are for one item, where its verifier has no `limits` of its own.
+    options: verifier name -> its options (as `make_verifier` takes them; checked here).
+    workers: processes; None: one a core.
+    time_limit_s: wall clock.
+    memory_limit_mb: by how much the process may grow.
+    cpu_limit_s: processor seconds; None: no limit besides the wall clock.
 
     Workers start with the first call and end with `close` (or the `with` block, or this process). Verdicts come in the
     order of the items. Safe to use from several threads at once. Raises InputError for unknown verifiers and options,
@@ -93,7 +95,9 @@ class VerifierPool:
     def verify(self, items: Iterable[Item]) -> Iterator[Verdict]:
         """One verdict an item, in order, as they become known. `items` is read as far ahead as the workers need, not
         further."""
-        call, window, source = Call(), deque(), iter(items)
+        call = Call()
+        window = deque()
+        source = iter(items)
         take = (
             CHUNK_MAX if hasattr(items, "__len__") else 1
         )  # a generator may be slow, so it is asked for one item at a time
@@ -248,7 +252,8 @@ class VerifierPool:
                     worker.finished += len(content[0])
                     worker.slow = False
                 elif kind == "ready":
-                    worker.ready, self._failed_starts = True, 0
+                    worker.ready = True
+                    self._failed_starts = 0
                     worker.base_size = resident_mb(worker.process.pid)
                 elif kind == "broken":
                     self._broken = f"a verifier worker could not be set up: {content[0]}"

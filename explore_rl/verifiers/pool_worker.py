@@ -117,7 +117,8 @@ class Worker:
     def give(self, chunk: list[Ticket]) -> bool:
         """False if the worker does not take it."""
         self.tickets.extend(chunk)
-        self.since, self.slow = time.monotonic(), False
+        self.since = time.monotonic()
+        self.slow = False
         try:
             self.connection.send([(ticket.name, *ticket.packed) for ticket in chunk])
         except OSError:

@@ -109,7 +109,7 @@ def describe() -> str:
 def _probe(wanted: Isolation) -> str:
     """Why a program cannot be held in this way; empty if it can."""
     try:
-        with Program("", "probe", SandboxLimits(), wanted):
+        with Program("", "probe", limits=SandboxLimits(), held_by=wanted):
             return ""
     except SandboxFault as error:
         return str(error)
@@ -143,7 +143,7 @@ class Program:
     """
 
     def __init__(
-        self, text: str, mode: str, limits: SandboxLimits, held_by: Isolation, interpreter: Interpreter = DEFAULT
+        self, text: str, mode: str, *, limits: SandboxLimits, held_by: Isolation, interpreter: Interpreter = DEFAULT
     ):
         self.text, self.mode, self.limits, self.held_by = text, mode, limits, held_by
         self.interpreter = interpreter
@@ -212,7 +212,8 @@ class Program:
         self._end()
 
     def _setup(self) -> dict:
-        held_by, limits = self.held_by, self.limits
+        held_by = self.held_by
+        limits = self.limits
         code = seccomp_filter(limits.processes, held_by.namespaces) if held_by.seccomp else b""
         return {
             "parent": os.getpid(),
@@ -257,7 +258,8 @@ class Program:
         if type(reply.get("not_plain")) is str:
             raise NotPlainResult(reply["not_plain"][:200])
         try:
-            value, changed = unpack(reply["value"]), {int(k): unpack(v) for k, v in reply["changed"].items()}
+            value = unpack(reply["value"])
+            changed = {int(k): unpack(v) for k, v in reply["changed"].items()}
         except (KeyError, ValueError, AttributeError, RecursionError) as error:
             raise self._broken() from error
         for index, now in changed.items():

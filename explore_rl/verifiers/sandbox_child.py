@@ -60,6 +60,7 @@ def main(read_fd: int, write_fd: int) -> int:
     except OSError as error:
         wire.send(write_fd, {"failed": str(error)})
         return 1
+    # The inner process runs the program. In namespaces it learns from the pipe that this one has gone.
     outer = os.getpid()
     alive, keep = os.pipe()
     child = os.fork()
@@ -70,6 +71,7 @@ def main(read_fd: int, write_fd: int) -> int:
             os.close(alive)
             return program(setup, outer, read_fd, write_fd)
         return init(setup, alive, read_fd, write_fd)
+    # What is open here would keep the parent waiting for an end that never comes.
     os.close(alive)
     os.close(read_fd)
     os.close(write_fd)
@@ -211,7 +213,8 @@ def serve(text: str, prelude: str, *, read_fd: int, write_fd: int) -> int:
 
 
 def answer(names: dict, call: dict) -> dict:
-    args, kwargs = wire.unpack(call["args"]), {name: wire.unpack(value) for name, value in call["kwargs"].items()}
+    args = wire.unpack(call["args"])
+    kwargs = {name: wire.unpack(value) for name, value in call["kwargs"].items()}
     before = call["args"]["tuple"]
     try:
         result = find(names, call["name"])(*args, **kwargs)

@@ -15,7 +15,8 @@ def oom_kills() -> int:
 
 def runqueue_wait(ancestor: int) -> float:
     """Seconds that the living descendants of a process have spent ready to run but without a processor."""
-    parents, waits = {}, {}
+    parents = {}
+    waits = {}
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             try:
@@ -25,8 +26,10 @@ def runqueue_wait(ancestor: int) -> float:
                 )
             except (OSError, ValueError):  # it has gone, or the kernel keeps no such count
                 continue
-    family, grown = {ancestor}, True
+    family = {ancestor}
+    grown = True
     while grown:
         new = {child for child, parent in parents.items() if parent in family} - family
-        family, grown = family | new, bool(new)
+        family = family | new
+        grown = bool(new)
     return sum(waits.get(pid, 0) for pid in family) / 1e9

@@ -56,7 +56,8 @@ def die_with_parent(parent: int) -> None:
 def enter_namespaces() -> None:
     """New user (unless we are root), mount, pid, network, IPC and host-name namespaces. The next fork is pid 1 in
     there."""
-    user, group = os.geteuid(), os.getegid()
+    user = os.geteuid()
+    group = os.getegid()
     flags = NEW_NS | NEW_UTS | NEW_IPC | NEW_PID | NEW_NET
     must(LIBC.unshare(flags if user == 0 else flags | NEW_USER), "unshare")
     if user:
@@ -124,7 +125,8 @@ def give_up_rights(user: int | None) -> None:
         os.setgroups([])
         os.setresgid(user, user, user)
         os.setresuid(user, user, user)
-    header, nothing = struct.pack("=Ii", 0x20080522, 0), bytes(24)
+    header = struct.pack("=Ii", 0x20080522, 0)
+    nothing = bytes(24)
     syscall("capset", SYS_CAPSET[platform.machine()], header, nothing)
 
 
@@ -136,7 +138,10 @@ def landlock(readable: list[str]) -> None:
     fields = [files] + [3] * (version >= 4) + [3] * (version >= 6)  # TCP bind and connect; abstract sockets and signals
     attributes = struct.pack(f"={len(fields)}Q", *fields)
     rules = syscall("landlock_create_ruleset", SYS_LANDLOCK_CREATE, attributes, len(attributes), 0)
-    execute, write, read, read_folder = 1, 2, 4, 8
+    execute = 1
+    write = 2
+    read = 4
+    read_folder = 8
     allowed = dict.fromkeys(readable, execute | read | read_folder)
     allowed |= {"/dev/null": read | write, "/dev/zero": read, "/dev/urandom": read, "/dev/random": read}
     for path, access in allowed.items():
@@ -158,7 +163,8 @@ def limit(kind: int, soft: int, *, hard: int | None = None) -> None:
     ceiling = resource.getrlimit(kind)[1]
     hard = soft if hard is None else hard
     if ceiling != resource.RLIM_INFINITY:
-        soft, hard = min(soft, ceiling), min(hard, ceiling)
+        soft = min(soft, ceiling)
+        hard = min(hard, ceiling)
     resource.setrlimit(kind, (soft, hard))
 
 

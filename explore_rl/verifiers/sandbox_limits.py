@@ -37,7 +37,8 @@ class SandboxLimits:
     cpu_s: processor seconds of each process.
     wall_s: seconds from the start; None: 3 x cpu_s + 10.
     memory_mb: address space of each process, MiB.
-    processes: how many it may start beside itself (needs namespaces); threads: beside that.
+    processes: how many it may start beside itself (needs namespaces).
+    threads: how many it may start beside those.
     files: open at a time.
     output_mb: of standard output and error together, and of any one result.
     scratch_mb: size of its own /tmp, which is all it can write.

@@ -32,10 +32,11 @@ def run_script(
 
     Raises ProgramEnded (a limit), Starved or SandboxFault.
     """
-    with Program(text, "script", limits, held_by, interpreter) as program:
+    with Program(text, "script", limits=limits, held_by=held_by, interpreter=interpreter) as program:
         streams = program.process
         assert streams.stdin and streams.stdout and streams.stderr  # all three are pipes
-        feed, written = memoryview(stdin.encode(errors="replace")), {"stdout": bytearray(), "stderr": bytearray()}
+        feed = memoryview(stdin.encode(errors="replace"))
+        written = {"stdout": bytearray(), "stderr": bytearray()}
         for stream in (streams.stdin, streams.stdout, streams.stderr):
             os.set_blocking(stream.fileno(), False)
         with selectors.DefaultSelector() as selector:

@@ -38,7 +38,8 @@ def seccomp_filter(processes: int, confined: bool) -> bytes:
     """
     import pyseccomp as libseccomp
 
-    refuse, allow = libseccomp.ERRNO(errno.EPERM), libseccomp.ALLOW
+    refuse = libseccomp.ERRNO(errno.EPERM)
+    allow = libseccomp.ALLOW
     rules = libseccomp.SyscallFilter(allow)
 
     def add(action: int, name: str, *conditions: Any) -> None:

@@ -143,7 +143,8 @@ def _formula(rest: str, opening: str, *, closing: str, of: str) -> str | None:
     end = rest.find(closing, len(opening))
     if end < 0:
         return None
-    inside, after = rest[len(opening) : end].strip(), rest[end + len(closing) :]
+    inside = rest[len(opening) : end].strip()
+    after = rest[end + len(closing) :]
     # $18, which is more than $10: those are dollars
     if opening == "$" and re.match(r"[\d.]", inside) and _WORD.search(inside):
         return None

@@ -38,6 +38,7 @@ class TextVerifier:
         self,
         metric: Literal["exact", "f1"] = "exact",
         threshold: float = 1.0,
+        *,
         extract: Literal["lenient", "boxed", "whole"] = "lenient",
     ):
         if metric not in ("exact", "f1"):
@@ -113,7 +114,8 @@ def _kept(text: str) -> str:
 
 def _without_accents(text: str) -> str:
     """Of Latin and Greek letters only: in other scripts such marks are letters (が, й, vowel signs)."""
-    kept, base = [], ""
+    kept = []
+    base = ""
     for c in unicodedata.normalize("NFKD", text):
         if not unicodedata.combining(c):
             base = c
@@ -133,6 +135,7 @@ def f1(given: str, reference: str) -> float:
     >>> f1("elysee palace in paris", "elysee palace")  # precision 2/4, recall 2/2
     0.6666666666666666
     """
-    given_words, reference_words = given.split(), reference.split()
+    given_words = given.split()
+    reference_words = reference.split()
     common = sum((Counter(given_words) & Counter(reference_words)).values())
     return 2 * common / (len(given_words) + len(reference_words)) if common else 0.0

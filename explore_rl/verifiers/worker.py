@@ -67,9 +67,11 @@ class Mark:
 
 @dataclass(frozen=True)
 class Setup:
-    """options: verifier name -> its options. preload: names to make at once. limits: what one item may use where its
-    verifier does not say.
+    """What a worker is told before its first item.
 
+    options: verifier name -> its options.
+    preload: names to make at once.
+    limits: what one item may use where its verifier does not say.
     parent: process id of the one who sends this.
     """
 
@@ -121,7 +123,10 @@ def serve(connection: Connection, mark: Mark) -> None:
     global _BASE_SIZE
     setup: Setup = connection.recv()
     die_with_parent(setup.parent)
-    verifiers, verdicts, flushed, in_force = {}, [], time.monotonic(), None
+    verifiers = {}
+    verdicts = []
+    flushed = time.monotonic()
+    in_force = None
 
     def flush() -> None:
         nonlocal flushed

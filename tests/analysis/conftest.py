@@ -32,5 +32,5 @@ def report(pair, tmp_path_factory):
     base, tuned, warnings = pair
     folder = tmp_path_factory.mktemp("report")
     document = audit(base, tuned, settings=SETTINGS, warnings=[*warnings, "a line of warning"])
-    write(document, base, tuned, folder)
+    write(document, base, tuned=tuned, out_dir=folder)
     return folder, document

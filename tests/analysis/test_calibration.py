@@ -13,6 +13,7 @@ from calibration_cells import Cell, cells
 from calibration_intervals import coverage, skewed_coverage
 from calibration_kit import AROUND, HALF_ZERO, MATH, NEAR_ZERO, Line, smallest_after_holm
 from calibration_notes import NOTES, TITLES
+from calibration_scenarios import name_of, scenario_table, scenarios
 from calibration_words import (
     RAGGED,
     certified_errors,
@@ -153,3 +154,25 @@ def test_every_cell_has_a_table_and_a_key_of_its_own():
     every = list(cells())
     assert len({cell.key for cell in every}) == len(every)
     assert {cell.table for cell in every} == set(TITLES) == set(NOTES)
+
+
+def test_cells_of_one_law_are_one_scenario_whatever_their_shape():
+    def line(share, trials=1000):
+        return Line("x", "called changed", share, trials, at_most=0.05)
+
+    law = {"law": "worse everywhere"}
+    cells_ = [("false", {"shape": MATH, "n": (8, 8)}, line(0.08)), ("false", {"shape": AROUND, "n": (9, 9)}, line(0.0))]
+    one, other, found = scenarios(
+        [*cells_, ("false", law, line(0.2, 50)), ("hidden", law, Line("x", "found", 0.8, 1000, at_least=0.95))]
+    )
+    assert (one.cells, one.sets, one.hits, one.thinnest, one.worst) == (2, 2000, 80, 1000, 0.08) and not one.missed
+    assert other.missed and other.thinnest == 50 and found.missed and found.p < 1e-9
+    page = "\n".join(scenario_table([one, other, found]))
+    assert "| one model drawn twice | 2 | 2,000 | 1,000 | 4.00% |" in page and page.count("**missed**") == 2
+    assert "missed by more than two standard errors: 2." in page and "thinnest single cell has 50" in page
+
+
+def test_every_target_of_a_cell_has_a_scenario_in_words():
+    names = {cell.table: name_of(cell.table, cell.kwargs, column="pass@1") for cell in cells()}
+    without = {table for table, name in names.items() if name.startswith(f"{table}: ")}
+    assert without == {"shares", "fold power", "cluster power", "mode power"}  # which have no target

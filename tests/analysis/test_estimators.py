@@ -17,7 +17,6 @@ from analysis.counts import Counts
 from analysis.crossing import find_crossing, grid_up_to
 from analysis.curves import pass_at_tokens
 from analysis.draws_only import draw_moments, draws_only_interval
-from analysis.entropy import chao_wang_jost, merged_counts, plug_in
 from analysis.errors import InputError
 from analysis.intervals import PSEUDO_BASE, Bootstrap, clopper_pearson, wilson
 from analysis.metrics import cover_at, majority_at_k
@@ -47,13 +46,15 @@ def test_pass_at_k_and_relatives_are_means_over_all_subsets(n, data):
     c, k = data.draw(st.integers(0, n)), data.draw(st.integers(1, n))
     tau = data.draw(st.sampled_from([0.0, 0.3, 0.5, 0.75, 1.0]))
     solved = [sum(s) for s in combinations(draws(n, c), k)]
-    assert pass_at_k(n, c, k) == pytest.approx(np.mean([s >= 1 for s in solved]))
-    assert pass_all_k(n, c, k) == pytest.approx(np.mean([s == k for s in solved]))
+    assert pass_at_k(n, c, k=k) == pytest.approx(np.mean([s >= 1 for s in solved]))
+    assert pass_all_k(n, c, k=k) == pytest.approx(np.mean([s == k for s in solved]))
     needed = max(1, int(np.ceil(Fraction(str(tau)) * k)))
-    assert g_pass_at_k(np.array([n]), np.array([c]), k, tau)[0] == pytest.approx(np.mean([s >= needed for s in solved]))
+    assert g_pass_at_k(np.array([n]), np.array([c]), k=k, tau=tau)[0] == pytest.approx(
+        np.mean([s >= needed for s in solved])
+    )
     if k % 2 == 0:  # the published sum is the integral for even k
         integral = 2 * sum(np.mean([s >= j for s in solved]) / k for j in range(k // 2 + 1, k + 1))
-        assert mg_pass_at_k(np.array([n]), np.array([c]), k)[0] == pytest.approx(integral)
+        assert mg_pass_at_k(np.array([n]), np.array([c]), k=k)[0] == pytest.approx(integral)
 
 
 @given(st.integers(1, 400), st.data())
@@ -61,7 +62,7 @@ def test_pass_at_k_and_relatives_are_means_over_all_subsets(n, data):
 def test_pass_at_k_equals_exact_fractions(n, data):
     c, k = data.draw(st.integers(0, n)), data.draw(st.integers(1, n))
     exact = 1 - Fraction(comb(n - c, k), comb(n, k))
-    assert pass_at_k(n, c, k) == pytest.approx(float(exact), rel=1e-12, abs=1e-300)
+    assert pass_at_k(n, c, k=k) == pytest.approx(float(exact), rel=1e-12, abs=1e-300)
 
 
 @pytest.mark.parametrize(
@@ -73,28 +74,28 @@ def test_pass_at_k_of_a_million_draws(c, k):
     miss = Fraction(1)
     for j in range(few):
         miss *= Fraction(max(n - many - j, 0), n - j)
-    assert pass_at_k(n, c, k) == pytest.approx(float(1 - miss), rel=1e-11)
+    assert pass_at_k(n, c, k=k) == pytest.approx(float(1 - miss), rel=1e-11)
 
 
 def test_pass_at_k_shapes_and_refusals():
     n, c = np.array([4, 8]), np.array([1, 0])
-    assert pass_at_k(n, c, 2).shape == (2,) and pass_at_k(n, c, [1, 2, 4]).shape == (2, 3)
-    large = pass_at_k(np.tile(n, 100), np.tile(c, 100), [1, 2, 4])  # the path that works on distinct counts
-    assert np.array_equal(large, np.tile(pass_at_k(n, c, [1, 2, 4]), (100, 1)))
+    assert pass_at_k(n, c, k=2).shape == (2,) and pass_at_k(n, c, k=[1, 2, 4]).shape == (2, 3)
+    large = pass_at_k(np.tile(n, 100), np.tile(c, 100), k=[1, 2, 4])  # the path that works on distinct counts
+    assert np.array_equal(large, np.tile(pass_at_k(n, c, k=[1, 2, 4]), (100, 1)))
     with pytest.raises(InputError, match="k = 5 is above n = 4"):
-        pass_at_k(n, c, 5)
+        pass_at_k(n, c, k=5)
     with pytest.raises(InputError, match="5 correct of n = 4"):
-        pass_at_k(4, 5, 1)
+        pass_at_k(4, 5, k=1)
     with pytest.raises(InputError, match="NaN"):
-        pass_at_k(np.array([4.0, np.nan]), np.array([1, 1]), 1)
+        pass_at_k(np.array([4.0, np.nan]), np.array([1, 1]), k=1)
     with pytest.raises(InputError, match="at least 1"):
-        pass_at_k(4, 1, 0)
+        pass_at_k(4, 1, k=0)
 
 
 def test_real_k_lies_between_its_neighbours():
     k = np.linspace(1, 100, 397)
     for c in (1, 5, 80, 100):
-        curve = log_miss(100, c, k)
+        curve = log_miss(100, c, k=k)
         assert (np.diff(curve[np.isfinite(curve)]) < 0).all()
         assert np.allclose(
             np.exp(curve[::4]), [comb(100 - c, round(j)) / comb(100, round(j)) for j in k[::4]], rtol=1e-9, atol=1e-25
@@ -272,7 +273,7 @@ def test_variance_of_the_draws_by_writing_out_every_count():
         after = stats.beta(a + c, b + n - c)
         variance = after.expect(
             lambda p: (
-                pass_at_k(n, np.arange(n + 1), k) ** 2 @ stats.binom.pmf(np.arange(n + 1), n, p)
+                pass_at_k(n, np.arange(n + 1), k=k) ** 2 @ stats.binom.pmf(np.arange(n + 1), n, p)
                 - (1 - (1 - p) ** k) ** 2
             )
         )
@@ -309,7 +310,7 @@ def test_token_budgets_know_that_lengths_are_estimates():
         table, _ = pass_at_tokens((n, c), (n, c), lengths=(lengths, even), largest=64, bootstrap=bootstrap, points=32)
         at = int(np.searchsorted(table["tokens"], 8000))
         k = table["tokens"][at] / 1000
-        assert table["base"]["value"][at] == pytest.approx(-np.expm1(log_miss(n, c, np.full(200, k))).mean())
+        assert table["base"]["value"][at] == pytest.approx(-np.expm1(log_miss(n, c, k=np.full(200, k))).mean())
         width[name] = table["difference"]["high"][at] - table["difference"]["low"][at]
     assert width["uneven"] > 1.5 * width["even"]  # the same models: only the lengths differ, and are known or not
     assert pass_at_tokens((n, c), (n, c), lengths=(even, np.full(200, np.nan)), largest=64, bootstrap=bootstrap) is None
@@ -361,45 +362,3 @@ def test_crossing_is_the_last_k_with_the_tuned_model_ahead():
     assert never.value is None and never.share == 0 and never.high is None and never.low == 8192
     behind = find_crossing(grid, np.full(len(grid), -0.1), replicates=np.full((50, len(grid)), -0.1))
     assert behind.value is None and (behind.low, behind.high, behind.share) == (0, 0, 0)
-
-
-def test_answer_entropy_by_hand_and_its_correction_by_simulation():
-    table = answers((0, "1", 2, True), (0, None, 1, False), (0, "2", 1, False), (1, "3", 4, True))
-    problem, count = merged_counts(table)
-    h = plug_in(problem, count, 3)
-    assert h[0] == pytest.approx(0.5 * np.log(2) + 0.5 * np.log(4)) and h[1] == 0 and np.isnan(h[2])
-    rng = np.random.default_rng(0)
-    p = rng.dirichlet(np.full(40, 0.7))
-    truth = -(p * np.log(p)).sum()
-    counts = rng.multinomial(32, p, size=800)
-    where, kind = np.nonzero(counts)
-    plain, corrected = (f(where, counts[where, kind], 800).mean() for f in (plug_in, chao_wang_jost))
-    assert (
-        truth - plain > 0.25 and abs(truth - corrected) < 0.08
-    )  # the plug-in is far too low, the correction nearly right
-
-
-def test_chao_wang_jost_as_printed():
-    counts = np.array([5, 2, 2, 1, 1, 1])
-    n, f1, f2 = 12, 3, 2
-    seen = sum(x / n * sum(1 / k for k in range(x, n)) for x in counts)
-    a = 2 * f2 / ((n - 1) * f1 + 2 * f2)
-    rest = f1 / n * (1 - a) ** (1 - n) * (-np.log(a) - sum((1 - a) ** r / r for r in range(1, n)))
-    assert chao_wang_jost(np.zeros(6, dtype=int), counts, 1)[0] == pytest.approx(seen + rest)
-
-
-def test_bootstrap_t_reaches_to_the_long_side_and_knows_its_limits():
-    rng = np.random.default_rng(0)
-    bootstrap = Bootstrap.draw(20, 2000, rng=rng)
-    values = rng.lognormal(0, 1.2, 20)
-    low, high = bootstrap.studentised(values)
-    plain = bootstrap.interval(bootstrap.means(values))
-    assert low <= plain[0] and high > plain[1] and high - values.mean() > 1.5 * (values.mean() - low)
-    shifted = bootstrap.studentised(1e6 + values)
-    assert shifted == pytest.approx((1e6 + low, 1e6 + high), abs=1e-6)  # squares keep their digits
-    assert bootstrap.studentised(np.full(20, 3.0)) == (3.0, 3.0)
-    only = np.full(20, np.nan)
-    only[0] = 1.0
-    assert np.isnan(bootstrap.studentised(only)).all()
-    only[1] = 2.0
-    assert bootstrap.studentised(only) == (1.0, 2.0)

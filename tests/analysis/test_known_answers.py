@@ -124,8 +124,10 @@ def test_g_pass_at_k_as_its_authors_print_it():
     published = RELATIVES["g_pass_at_k"]
     n, c = np.array([published["n"]]), np.array([published["c"]])
     for k, values in published["values"].items():
-        assert {tau: g_pass_at_k(n, c, int(k), float(tau))[0] for tau in values} == pytest.approx(values, rel=1e-9)
-        assert mg_pass_at_k(n, c, int(k))[0] == pytest.approx(published["mean"][k], rel=1e-9)
+        assert {tau: g_pass_at_k(n, c, k=int(k), tau=float(tau))[0] for tau in values} == pytest.approx(
+            values, rel=1e-9
+        )
+        assert mg_pass_at_k(n, c, k=int(k))[0] == pytest.approx(published["mean"][k], rel=1e-9)
 
 
 def test_bayes_at_n_and_relatives_as_its_authors_library_prints_them():
@@ -138,7 +140,7 @@ def test_bayes_at_n_and_relatives_as_its_authors_library_prints_them():
     assert avg_at_n(n, c).mean() == pytest.approx(published["avg"])
     for f, name in ((pass_at_k, "pass_at_k"), (pass_all_k, "pass_all_k"), (mg_pass_at_k, "mg_pass_at_k")):
         assert {k: f(n, c, int(k)).mean() for k in published[name]} == pytest.approx(published[name])
-    assert {tau: g_pass_at_k(n, c, 2, float(tau)).mean() for tau in published["g_pass_at_2"]} == pytest.approx(
+    assert {tau: g_pass_at_k(n, c, k=2, tau=float(tau)).mean() for tau in published["g_pass_at_2"]} == pytest.approx(
         published["g_pass_at_2"]
     )
 

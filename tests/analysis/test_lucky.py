@@ -61,6 +61,16 @@ def test_single_lucky_draws_vanish_from_the_table_and_tip_the_verdict():
     assert 0 < tipping["base"]["rate"] < 0.01 and tipping["base"]["verdict"] != "shrank"
 
 
+def test_the_tipping_rate_is_the_smallest_that_changes_the_word():
+    base, tuned = (Counts(np.full(200, 128), np.r_[np.full(30, hits), np.full(170, 90)]) for hits in (10, 0))
+    rate = tipping_points(base, tuned, rates=(0.0, 0.0), rules=DEFAULT_RULES)["base"]["rate"]
+    words = [
+        judge(null_above(base, tuned, rates=(tried, 0.0), rules=DEFAULT_RULES), 200).verdict
+        for tried in (0.9 * rate, rate)
+    ]
+    assert words == ["shrank", "inconclusive"] and 0.001 < rate < 0.05
+
+
 def test_the_rate_of_a_graded_sample():
     graded = FalsePositives(None, judged_correct=200, false_accepts=4, judged_wrong=100, false_rejects=2)
     rate = graded.of(Counts(np.array([100]), np.array([40])))
@@ -76,6 +86,10 @@ def test_the_rate_of_a_graded_sample():
         ("[1]", "no object"),
         ('{"judged_correct": 5}', "false_accepts is None"),
         ('{"judged_correct": 5, "false_accepts": 9, "judged_wrong": 1, "false_rejects": 0}', "9 of judged_correct = 5"),
+        (
+            '{"judged_correct": 5, "false_accepts": 1, "judged_wrong": 1, "false_rejects": 0, "verifier": 7}',
+            "verifier is 7",
+        ),
         ('{"judged_correct": 0, "false_accepts": 0, "judged_wrong": 1, "false_rejects": 0}', "graded draws"),
     ],
 )
@@ -88,13 +102,18 @@ def test_bad_graded_samples_are_refused(tmp_path, content, said):
 
 def test_the_command_takes_rates_and_refuses_nonsense_in_one_line(tmp_path, capsys):
     graded = tmp_path / "graded.json"
-    graded.write_text(json.dumps({"judged_correct": 400, "false_accepts": 1, "judged_wrong": 100, "false_rejects": 0}))
+    counts = {"judged_correct": 400, "false_accepts": 1, "judged_wrong": 100, "false_rejects": 0}
+    graded.write_text(json.dumps(counts | {"verifier": "math-verify 0.7", "drawn": "at random"}))
     arguments = ["audit", "--base", PAIR + "::base", "--tuned", PAIR + "::simplerl", "--no-report"]
     arguments += ["--replicates", "100", "--k", "1", "--out", str(tmp_path / "out"), "--false-positive-rate"]
     assert main([*arguments, str(graded), "0.001"]) == 0
     document = json.loads((tmp_path / "out" / "audit.json").read_text())
     found = document["benchmarks"]["all"]["lucky_guesses"]
     assert found["rates"]["tuned"] == 0.001 and 0 < found["rates"]["base"] < 0.1 and len(found["at_least"]) == 5
+    said = document["benchmarks"]["all"]["evidence"]
+    assert "1 of 400 graded accepted draws were wrong; verifier math-verify 0.7; drawn at random" in said
+    assert "a problem counts as solved by the tuned model with at least 4 correct draws" in said
+    assert document["settings"]["false_positives"][0]["drawn"] == "at random"
     capsys.readouterr()
     for bad in (["2"], ["nowhere.json"], ["0", "0", "0"]):
         assert main([*arguments, *bad]) == 2

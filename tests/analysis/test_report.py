@@ -19,6 +19,7 @@ from analysis.readers import align, load
 from analysis.records import write_samples
 from analysis.report import write
 from analysis.report.comparison import comparison_page
+from analysis.report.page import audit_page
 from analysis.tables import Table
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "simplerl_math500.csv"
@@ -38,12 +39,59 @@ def test_many_methods_have_colours_of_their_own_and_stand_best_first(tmp_path):
     )
     tiles = comparison_page(document)["pages"][0]["tiles"]
     assert len({tile["colour"] for tile in tiles}) == len(tiles) == 9
+    charts = {
+        part["id"]: part
+        for s in comparison_page(document)["pages"][0]["sections"]
+        for part in s["parts"]
+        if "spec" in part
+    }
+    legends = [trace.get("showlegend", True) for trace in charts["lost-gained"]["spec"]["data"]]
+    assert legends == [False] * 9 + [True]  # those of the curves beside it are enough
+    assert charts["forest"]["spec"]["layout"]["yaxis"]["ticktext"] == [tile["label"] for tile in tiles]
     gains = [list(document["methods"][tile["label"]]["against_base"]["all"].values())[-1]["value"] for tile in tiles]
     assert gains == sorted(gains, reverse=True)
     css = (Path(__file__).parents[2] / "analysis" / "report" / "page.css").read_text()
     for theme in css.split("color-scheme")[:2]:
         found = re.findall(r"--m\d+: (#[0-9a-f]{6})", theme)
         assert len(found) == len(set(found)) == 20
+
+
+def test_long_names_stay_in_the_heading_and_sides_are_called_by_role(report):
+    document = json.loads(json.dumps(report[1]))
+    long = {
+        document["models"][side]["name"]: f"runs/a-rather-long-name-of-the-{side}-model" for side in ("base", "tuned")
+    }
+    for side in ("base", "tuned"):
+        document["models"][side]["name"] = long[document["models"][side]["name"]]
+    for block in document["benchmarks"].values():
+        for row in block["perplexity"]["rows"]:
+            row["written_by"] = long[row["written_by"]]
+    page = audit_page(document, None, tuned=None)
+    assert page["labels"] == {"base": "base", "tuned": "tuned"} and "long-name" in page["names"]["tuned"]
+    assert "long-name" not in json.dumps([shown["sections"] for shown in page["pages"]])
+    charts = {part["id"]: part for s in page["pages"][0]["sections"] for part in s["parts"] if "spec" in part}
+    labels = charts["perplexity"]["spec"]["layout"]["yaxis"]["ticktext"]
+    assert "preserved, by tuned, correct" in labels and len(labels) == len(set(labels))
+
+
+def test_perplexities_at_two_temperatures_are_two_rows(report):
+    document = json.loads(json.dumps(report[1]))
+    rows_ = document["benchmarks"]["all"]["perplexity"]["rows"]
+    hot = {**rows_[0], "temperature": 1.3, "value": 9.0, "low": 8.0, "high": 10.0}
+    rows_.append(hot)
+    page = audit_page(document, None, tuned=None)
+    charts = {part["id"]: part for s in page["pages"][0]["sections"] for part in s["parts"] if "spec" in part}
+    labels = charts["perplexity"]["spec"]["layout"]["yaxis"]["ticktext"]
+    assert sum("T 1.3" in label for label in labels) == 1 and any("T 0.6" in label for label in labels)
+
+
+def test_p_values_by_benchmark_are_those_after_holm(report):
+    document = report[1]
+    page = audit_page(document, None, tuned=None)["pages"][0]
+    (table,) = next(s for s in page["sections"] if s["id"] == "verdicts")["parts"]
+    for name, *_, loss, gain, _, _ in table["rows"]:
+        detail = document["benchmarks"]["all" if name == "all, pooled" else name]["verdict_detail"]
+        assert (loss, gain) == (f"{detail['p_loss']:.2g}", f"{detail['p_gain']:.2g}")
 
 
 def test_tables_hold_the_documents_numbers_in_three_formats(report):
@@ -122,7 +170,7 @@ def test_figures_are_of_paper_size(report):
 def test_counts_alone_make_a_report_and_nothing_half_written_stays(tmp_path):
     base, tuned, warnings = align(*(load([f"{EXAMPLE}::{side}"]) for side in ("base", "simplerl")))
     document = audit(base, tuned, settings=SETTINGS, warnings=warnings)
-    written = write(document, base, tuned, tmp_path)
+    written = write(document, base, tuned=tuned, out_dir=tmp_path)
     page = (tmp_path / "report.html").read_text()
     data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)[1])
     assert data["problems"][0]["id"] == "242" and data["problems"][0]["flip"]  # 0 to 126 of 128: to be read first
@@ -140,7 +188,7 @@ def test_extreme_inputs_still_make_a_report(tmp_path, rates):
         write_samples(tmp_path / f"{name}.parquet", rows(name, p, seed, ("one",)))
         sides.append(load([str(tmp_path / f"{name}.parquet")]))
     base, tuned, warnings = align(*sides)
-    write(audit(base, tuned, settings=SETTINGS, warnings=warnings), base, tuned, tmp_path / "out")
+    write(audit(base, tuned, settings=SETTINGS, warnings=warnings), base, tuned=tuned, out_dir=tmp_path / "out")
     assert (tmp_path / "out" / "report.html").stat().st_size > 1_000_000
 
 
@@ -148,7 +196,7 @@ def test_a_single_draw_a_problem_still_makes_a_report(tmp_path):
     for name, correct in (("base", "0"), ("tuned", "1")):
         (tmp_path / f"{name}.csv").write_text(f"problem_id,n,correct\na,1,{correct}\nb,1,1\n")
     base, tuned, warnings = align(load([str(tmp_path / "base.csv")]), load([str(tmp_path / "tuned.csv")]))
-    write(audit(base, tuned, settings=SETTINGS, warnings=warnings), base, tuned, tmp_path / "out")
+    write(audit(base, tuned, settings=SETTINGS, warnings=warnings), base, tuned=tuned, out_dir=tmp_path / "out")
     assert (tmp_path / "out" / "tables" / "support.tex").exists()
 
 

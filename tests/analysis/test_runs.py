@@ -233,3 +233,16 @@ def test_the_tables_hold_words_and_spreads(board, tmp_path):
     }
     for name, runs in board["audits"].items():
         assert [json.loads((tmp_path / short["file"]).read_text()) for short in kept["audits"][name]] == runs
+
+
+def test_a_word_of_a_method_says_within_which_draws_and_whether_it_is_more_than_a_speed_up():
+    base = model([0] * 8 + [8] * 32, "base")
+    wide = [model([16] * 8 + [8] * 32, f"wide/{i}") for i in range(2)]
+    faint = [model([1] * 8 + [8] * 32, f"faint/{i}") for i in range(2)]
+    found = compare(base, {"wide": wide, "faint": faint}, settings=SETTINGS)["methods"]
+    said = {name: method["verdict"]["all"] for name, method in found.items()}
+    assert {of["verdict"] for of in said.values()} == {"expanded"}
+    assert all(of["within"] == "within 16 draws" and of["beyond"]["fold"] == 4 for of in said.values())
+    assert "is beyond a speed-up of 4 in more than half of the runs" in said["wide"]["evidence"]
+    assert "is not shown to be beyond a speed-up of 4" in said["faint"]["evidence"]
+    assert said["wide"]["beyond"]["p_gain"] < 0.001 < 0.025 < said["faint"]["beyond"]["p_gain"]

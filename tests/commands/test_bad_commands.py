@@ -108,7 +108,7 @@ def test_scores_keep_how_their_texts_were_drawn(tmp_path, monkeypatch):
     from explore_rl.testing import LogitTable, TableLearner
 
     table = LogitTable.by_last_token(len(load_tokenizer("lab:base")))
-    learner = TableLearner(Config(), table, LearnerNeeds(base=True))
+    learner = TableLearner(Config(), table, needs=LearnerNeeds(base=True))
     monkeypatch.setattr(scoring, "reader", lambda *_, **__: nullcontext(learner))
     template = template_hash(load_template("none"), load_tokenizer("lab:base"))
     drawn = {

@@ -64,7 +64,7 @@ def named(folder, kind, *overrides):
 
 
 def test_wandb_takes_names_from_the_config_then_from_its_own_variables(tmp_path, monkeypatch, stub):
-    folder = RunFolder.create(tmp_path / "run", "", {})
+    folder = RunFolder.create(tmp_path / "run", "", environment={})
     named(folder, "wandb", "seed=3")
     plain = {"project": "explore-rl", "entity": None, "group": "grpo", "name": "grpo-seed3", "mode": "offline"}
     assert {key: stub.asked[key] for key in plain} == plain and stub.asked["tags"] is None
@@ -79,7 +79,7 @@ def test_wandb_takes_names_from_the_config_then_from_its_own_variables(tmp_path,
 
 
 def test_trackio_logs_no_step_twice_over_a_resume(tmp_path, stub):
-    folder = RunFolder.create(tmp_path / "run", "", {})
+    folder = RunFolder.create(tmp_path / "run", "", environment={})
     tracker = named(folder, "trackio")
     for step in range(3):
         folder.append("metrics.jsonl", {"step": step, "loss": 0.5})
@@ -93,7 +93,7 @@ def test_trackio_logs_no_step_twice_over_a_resume(tmp_path, stub):
 def test_trackio_that_is_not_there_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "trackio", None)
     with pytest.raises(InputError, match="pip install trackio"):
-        named(RunFolder.create(tmp_path / "run", "", {}), "trackio")
+        named(RunFolder.create(tmp_path / "run", "", environment={}), "trackio")
 
 
 def test_a_chat_model_is_not_asked_without_its_template(tmp_path):

@@ -150,7 +150,7 @@ with held(Path(sys.argv[1]), "run"):
 
 def begun(path, overrides=(), steps=3, final=False):
     config = load_config("lab/grpo", [*SMALL, f"run.output={path}", f"run.steps={steps}", *overrides])
-    folder = RunFolder.create(path, to_yaml(config), {"problems": {}})
+    folder = RunFolder.create(path, to_yaml(config), environment={"problems": {}})
     for step in range(steps if final else steps - 1):
         folder.append("metrics.jsonl", {"step": step, "pass@1": 0.25})
     if final:
@@ -222,7 +222,7 @@ def test_what_does_not_change_the_mathematics_may_change_when_asked(tmp_path):
 
 def test_the_advice_after_a_fault_is_one_that_can_be_followed(tmp_path):
     assert "nothing was begun" in runs.how_to_go_on(tmp_path / "run")
-    RunFolder.create(tmp_path / "run", "name: x", {})
+    RunFolder.create(tmp_path / "run", "name: x", environment={})
     assert "the same command begins anew" in runs.how_to_go_on(tmp_path / "run")
     folder = RunFolder.open(tmp_path / "run")
     folder.append("metrics.jsonl", {"step": 0})

@@ -16,7 +16,7 @@ def began(tmp_path):
     """began(overrides, step): the folder of a run with these settings and a checkpoint after `step` steps."""
 
     def make(*overrides, step=4):
-        folder = RunFolder.create(tmp_path / "run", to_yaml(load_config(None, list(overrides))), {})
+        folder = RunFolder.create(tmp_path / "run", to_yaml(load_config(None, list(overrides))), environment={})
         if step:
             folder.complete_checkpoint(step, folder.begin_checkpoint(step), keep=1)
         return folder

@@ -11,7 +11,7 @@ from explore_rl.experiments.run_folder import MARK, RunFolder, environment
 
 @pytest.fixture
 def folder(tmp_path):
-    return RunFolder.create(tmp_path / "run", "name: x\n", {"seed": 0})
+    return RunFolder.create(tmp_path / "run", "name: x\n", environment={"seed": 0})
 
 
 def checkpoint(folder, step, keep=2):
@@ -22,12 +22,12 @@ def checkpoint(folder, step, keep=2):
 
 def test_a_folder_that_holds_a_run_is_not_overwritten(folder):
     (folder.path / "rollouts" / "step-000000.parquet").write_text("half a step")
-    RunFolder.create(folder.path, "name: y\n", {})  # no step was ever made: nothing is lost
+    RunFolder.create(folder.path, "name: y\n", environment={})  # no step was ever made: nothing is lost
     assert (folder.path / "config.yaml").read_text() == "name: y\n"
     assert not list((folder.path / "rollouts").iterdir())
     folder.append("metrics.jsonl", {"step": 0})
     with pytest.raises(InputError, match="--resume"):
-        RunFolder.create(folder.path, "", {})
+        RunFolder.create(folder.path, "", environment={})
     with pytest.raises(InputError, match="no run to resume"):
         RunFolder.open(folder.path / "elsewhere")
 

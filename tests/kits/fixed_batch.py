@@ -38,7 +38,7 @@ def gradient_of_groups(groups, strategies, *, config, table, base=None):
     together.check(every, config, problems=[])
     needs = needs_of(every, config)
     terms, free = together.terms_of(every, config)
-    learner = TableLearner(config, base or table, models_of(needs))
+    learner = TableLearner(config, base or table, needs=models_of(needs))
     learner.policy.logits[:] = table.logits
     fill_columns(groups, needs.columns, learner=learner, config=config)
     for drawn in (s for g in groups for s in g.samples):

@@ -58,7 +58,7 @@ class OneStep:
         self.every = together.assemble([self.strategy], self.config)
         together.check(self.every, self.config, problems=self.problems)
         self.needs = needs_of(self.every, self.config)
-        self.learner = TableLearner(self.config, table, models_of(self.needs))
+        self.learner = TableLearner(self.config, table, needs=models_of(self.needs))
 
     def step(self, samples: list[Sample]) -> Update:
         """One update on one group."""

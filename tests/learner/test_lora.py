@@ -160,7 +160,7 @@ def test_in_bfloat16_the_sum_is_rounded_once():
     generator = torch.Generator().manual_seed(0)
     weight, a, b = (torch.randn(shape, generator=generator).bfloat16() for shape in ((32, 48), (4, 48), (32, 4)))
     exact = weight.double() + 0.5 * b.double() @ a.double()
-    found = merged(weight, a, b, scale=0.5)
+    found = merged(weight, a=a, b=b, scale=0.5)
     assert found.dtype == torch.bfloat16 and (found == exact.bfloat16()).all()
     assert (weight + 0.5 * (b @ a) != exact.bfloat16()).any()  # which rounds three times
 
@@ -169,7 +169,7 @@ def test_the_adapters_are_the_seeds_and_off_is_the_model_itself(llama):
     def load(**kind):
         return load_policy(llama, "float32", attention="sdpa", **kind).model
 
-    lora = Lora(4, 6.0, tuple(TARGETS))
+    lora = Lora(4, 6.0, targets=tuple(TARGETS))
     first, again, other = (load(lora=lora, seed=seed) for seed in (3, 3, 4))
     a = "model.layers.0.self_attn.q_proj.lora_A.default.weight"
     assert (first.get_parameter(a) == again.get_parameter(a)).all()
@@ -205,8 +205,8 @@ def test_settings_without_meaning_are_refused(given, said):
 @pytest.mark.parametrize("target", ["query", "lm_head", "embed_tokens", "mlp"])
 def test_a_layer_that_is_not_there_is_told_with_those_that_are(llama, target):
     with pytest.raises(InputError, match=f"{target}: .* it has down_proj, gate_proj, k_proj, o_proj, q_proj, up_proj"):
-        check_targets(str(llama), Lora(2, 4.0, (target,)))
-    check_targets(str(llama), Lora(2, 4.0, ("self_attn.q_proj", "down_proj")))
+        check_targets(str(llama), Lora(2, 4.0, targets=(target,)))
+    check_targets(str(llama), Lora(2, 4.0, targets=("self_attn.q_proj", "down_proj")))
 
 
 def test_what_trains_more_than_adapters_or_moves_the_base_is_refused():

@@ -26,7 +26,7 @@ def table():
 
 @pytest.fixture(scope="module")
 def learner():
-    return TableLearner(Config(), table(), LearnerNeeds(base=True))
+    return TableLearner(Config(), table(), needs=LearnerNeeds(base=True))
 
 
 def samples(tmp_path):
@@ -63,7 +63,7 @@ def by_hand(before, tokens, temperature, top_p):
 
 def test_a_record_is_what_the_model_says_at_the_samples_own_settings(learner, tmp_path):
     path, rows = samples(tmp_path)
-    figures = score(settings(path), tmp_path / "out.parquet", nullcontext(learner))
+    figures = score(settings(path), tmp_path / "out.parquet", reading=nullcontext(learner))
     records = pq.read_table(tmp_path / "out.parquet").to_pylist()
     prompt = load_template("none").encode(load_problems(PROBLEMS)[0], load_tokenizer("lab:base"))
     cut_off = 0
@@ -94,27 +94,27 @@ def test_a_killed_scoring_goes_on_where_it_was(learner, tmp_path):
 
         yield Dying()
 
-    score(settings(path, at="raw"), tmp_path / "whole.parquet", dies_after(None))
+    score(settings(path, at="raw"), tmp_path / "whole.parquet", reading=dies_after(None))
     assert asked == [1, 2, 2]  # an empty text is not asked for
     broken = tmp_path / "broken.parquet"
     asked.clear()
     with pytest.raises(KeyboardInterrupt):
-        score(settings(path, at="raw"), broken, dies_after(2))
+        score(settings(path, at="raw"), broken, reading=dies_after(2))
     assert not broken.exists()
     with pytest.raises(InputError, match="made with another at"):
-        score(settings(path), broken, dies_after(None))
+        score(settings(path), broken, reading=dies_after(None))
     asked.clear()
-    score(settings(path, at="raw"), broken, dies_after(None))
+    score(settings(path, at="raw"), broken, reading=dies_after(None))
     assert asked == [2]
     assert pq.read_table(broken).equals(pq.read_table(tmp_path / "whole.parquet"))
     assert not broken.with_name("broken.parquet.parts").exists()
     with pytest.raises(InputError, match="is there already"):
-        score(settings(path, at="raw"), broken, dies_after(None))
+        score(settings(path, at="raw"), broken, reading=dies_after(None))
 
 
 def test_traces_are_scored_with_their_end_token(learner, tmp_path):
     traced = "lab:countdown?level=3&split=train&size=6"
-    score(settings(None, part=7, problems=traced), tmp_path / "out.parquet", nullcontext(learner))
+    score(settings(None, part=7, problems=traced), tmp_path / "out.parquet", reading=nullcontext(learner))
     records = pq.read_table(tmp_path / "out.parquet").to_pylist()
     traces = [trace for problem in load_problems(traced) for trace in problem.traces]
     assert [r["completion"] for r in records] == [trace.text for trace in traces]

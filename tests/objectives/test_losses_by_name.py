@@ -137,7 +137,7 @@ def gradient_by_cuts(term, ranks):
     for micro_batches in ranks:
         of_ranks.append({})
         for part in micro_batches:
-            add_parts([term], outputs(part), of_ranks[-1])
+            add_parts([term], outputs(part), parts=of_ranks[-1])
     whole = joined_parts(of_ranks, leaves[0].detach())
     figures = defaultdict(float)
     for part in (part for micro_batches in ranks for part in micro_batches):

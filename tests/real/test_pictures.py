@@ -43,12 +43,12 @@ def test_a_rank_correlation_says_how_little_few_methods_can_say():
 
 def test_table_and_picture(tmp_path):
     metrics = [{"step": step, "entropy/token": 1.0 - step / 10, "answers/entropy": 1.5} for step in range(3)]
-    runs = [Run("grpo", 0, SHARPENED, metrics), Run("other", 0, audit(0.2, 0.1, 0.5), [])]
-    base, grpo, other = table("base", BASE, runs).splitlines()[2:]
+    runs = [Run("grpo", 0, audit=SHARPENED, metrics=metrics), Run("other", 0, audit=audit(0.2, 0.1, 0.5), metrics=[])]
+    base, grpo, other = table(BASE, runs, name="base").splitlines()[2:]
     assert base.startswith("| base | 0.100 | 0.100 |")
     assert grpo.startswith("| grpo, seed 0 | 0.300 | 0.300 |") and "| 5 | 1 | 1 | 0 |" in grpo
     assert "| none to 16384 | 2 | 0 | 1 |" in other
-    draw("base", BASE, runs, target=tmp_path / "real.png")
+    draw(BASE, runs, name="base", target=tmp_path / "real.png")
     assert (tmp_path / "real.png").stat().st_size > 10_000
 
 

@@ -9,12 +9,12 @@ import real_base
 
 def test_estimates_by_hand_and_intervals_that_stay_open():
     found = re.findall(
-        r"@(\d+) ([\d.]+) \[([\d.]+), ([\d.]+)\]", real_base.line(np.array([4, 4]), np.array([1, 4]), [1, 2, 16])
+        r"@(\d+) ([\d.]+) \[([\d.]+), ([\d.]+)\]", real_base.line(np.array([4, 4]), np.array([1, 4]), ks=[1, 2, 16])
     )
     assert [(int(k), float(v)) for k, v, *_ in found] == [(1, 0.625), (2, 0.75)]  # 16 has not been drawn
     assert all(float(low) < float(value) < float(high) for _, value, low, high in found)
     [(_, value, low, high)] = re.findall(
-        r"@(\d+) ([\d.]+) \[([\d.]+), ([\d.]+)\]", real_base.line(np.full(9, 8), np.zeros(9), [8])
+        r"@(\d+) ([\d.]+) \[([\d.]+), ([\d.]+)\]", real_base.line(np.full(9, 8), np.zeros(9), ks=[8])
     )
     assert float(value) == float(low) == 0 < float(high)
 

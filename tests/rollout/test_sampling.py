@@ -94,7 +94,7 @@ def test_scores_at_the_samples_own_settings_are_the_engines_log_probabilities(
     def scored(at):
         actors.learner.reset(actors.config, LearnerNeeds(policy=False, base=True))
         what = ScoringSettings("lab:base", PROBLEMS, drawn, at)
-        score(what, tmp_path / f"{at}.parquet", alive(actors.learner))
+        score(what, tmp_path / f"{at}.parquet", reading=alive(actors.learner))
         return pq.read_table(tmp_path / f"{at}.parquet").to_pylist()
 
     own = scored("own")

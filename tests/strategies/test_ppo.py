@@ -6,7 +6,9 @@ import torch
 from one_step import OneStep, drawn
 
 from analysis.errors import InputError
+from explore_rl.strategies.builtin.group_advantage import GroupAdvantage
 from explore_rl.strategies.methods.ppo import Ppo, gae, value_loss
+from explore_rl.strategies.methods.remax import Remax
 from explore_rl.testing import digits_config, run_steps
 
 UNIFORM = [[0.25] * 4] * 2
@@ -101,3 +103,23 @@ def test_while_the_critic_warms_up_the_policy_stays_bit_for_bit(tmp_path):
     still = run_steps(tmp_path / "still", [Ppo(critic_warmup=9)], config=config)
     assert (still.table == still.learner.start.logits).all()
     assert still.learner.values.detach().abs().sum() > 0
+
+
+ALONE = ("algorithm.group_size=1", "rewards.min_group=1")
+
+
+@pytest.mark.parametrize("strategy", [Ppo(), Remax()])
+def test_a_draw_may_be_alone_where_nothing_compares_it(strategy, tmp_path):
+    config = digits_config("run.steps=2", "learner.critic_learning_rate=0.5", *ALONE)
+    GroupAdvantage().check(config, [], [strategy])
+    outcome = run_steps(tmp_path, [strategy], config=config)
+    assert len([s for s in outcome.samples(0) if s["source"] == "policy"]) == config.algorithm.prompts_per_step
+    assert any(update.gradient.any() for update in outcome.updates)
+
+
+@pytest.mark.parametrize("others", [[], [Ppo(share=0.5)], [Remax(share=0.0)]])
+def test_a_draw_alone_is_refused_where_it_is_compared(others):
+    with pytest.raises(InputError, match=r"group_size=1: a group of one has no baseline.*ppo, remax"):
+        GroupAdvantage().check(digits_config(*ALONE), [], others)
+    with pytest.raises(InputError, match=r"min_group=1: a group of one has no baseline"):
+        GroupAdvantage().check(digits_config("rewards.min_group=1"), [], others)

@@ -88,7 +88,7 @@ def test_a_completion_ends_with_the_end_token_or_its_length_and_depends_on_its_r
 
 def test_log_probabilities_are_the_tables_and_the_learner_says_the_same():
     table = random_table()
-    learner = TableLearner(Config(), table, LearnerNeeds(base=True))
+    learner = TableLearner(Config(), table, needs=LearnerNeeds(base=True))
     rollouts = engines_of(table).generate(requests(20, temperature=0.7, prefix_ids=(3,)))
     sequences = [sequence_of(r) for r in rollouts]
     for model in ("policy", "base"):
@@ -170,7 +170,7 @@ def learner_of(table, needs=POLICY_ALONE, **learner):
     config.learner.optimizer, config.learner.learning_rate, config.learner.max_grad_norm = "sgd", 1.0, 0.0
     for key, value in learner.items():
         setattr(config.learner, key, value)
-    return TableLearner(config, table, needs)
+    return TableLearner(config, table, needs=needs)
 
 
 def make_rows(table, count=8, seed=0):

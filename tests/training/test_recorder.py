@@ -20,7 +20,7 @@ def group():
 
 @pytest.fixture
 def folder(tmp_path):
-    return RunFolder.create(tmp_path / "run", "{}\n", {})
+    return RunFolder.create(tmp_path / "run", "{}\n", environment={})
 
 
 def test_the_writer_does_not_hold_up_the_step_and_sees_what_was_when_it_was_called(folder, monkeypatch):

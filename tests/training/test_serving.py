@@ -69,7 +69,7 @@ def test_texts_are_told_once_and_by_the_index_of_their_request(monkeypatch):
     monkeypatch.setattr(dealing.ray, "wait", lambda refs, timeout: (refs, []))
     monkeypatch.setattr(dealing.ray, "get", lambda ref, timeout: ref)
     one, other, told = Handle(), Handle(), []
-    asking = EndedTexts([(one, [0, 2]), (other, [3, 1])], 7, told.extend)
+    asking = EndedTexts([(one, [0, 2]), (other, [3, 1])], 7, on_texts=told.extend)
     one.ended = [EndedText(1, "c", "stop")]
     asking.tell()
     other.ended = [EndedText(0, "d", "stop")]

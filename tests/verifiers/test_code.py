@@ -242,7 +242,9 @@ def test_a_busy_machine_is_a_timeout_not_a_wrong(monkeypatch):
     """Time spent ready to run, but without a processor, is not the program's. (The count is the kernel's; here it is
     set.)"""
     monkeypatch.setattr("explore_rl.verifiers.sandbox.runqueue_wait", lambda pid: 0.9)
-    with Program("def f():\n    while True: pass", "calls", SandboxLimits(wall_s=1.0), isolation()) as program:
+    with Program(
+        "def f():\n    while True: pass", "calls", limits=SandboxLimits(wall_s=1.0), held_by=isolation()
+    ) as program:
         program.define()
         with pytest.raises(Starved):
             program.call("f")

@@ -197,7 +197,7 @@ def bomb():
                 try: os.fork()
                 except OSError: time.sleep(60)
 """
-    with Program(bomb, "calls", SandboxLimits(cpu_s=5, processes=4, threads=4), isolation()) as program:
+    with Program(bomb, "calls", limits=SandboxLimits(cpu_s=5, processes=4, threads=4), held_by=isolation()) as program:
         program.define()
         assert 0 < program.call("bomb") <= 8
         pids = family(program.process.pid)
@@ -221,7 +221,7 @@ def start():
         os._exit(0)
     os.wait()
 """
-    with Program(daemon, "calls", SandboxLimits(processes=4), isolation()) as program:
+    with Program(daemon, "calls", limits=SandboxLimits(processes=4), held_by=isolation()) as program:
         program.define()
         program.call("start")
         pids = family(program.process.pid)
@@ -251,7 +251,7 @@ def test_everything_dies_with_the_verifier(held_by, tmp_path):
 
 def test_threads_that_keep_running_are_killed(held_by):
     program = SOLUTION + "import threading\ndef spin():\n    while True: pass\nthreading.Thread(target=spin).start()"
-    with Program(program, "calls", SandboxLimits(), held_by) as running:
+    with Program(program, "calls", limits=SandboxLimits(), held_by=held_by) as running:
         running.define()
         assert running.call("secret", (1,)) == 7341
         pids = family(running.process.pid)
@@ -277,7 +277,9 @@ def test_an_endless_loop_is_wrong_and_says_so(loop, held_by):
 
 
 def test_sleeping_is_no_way_out(held_by):
-    with Program("import time\ndef nap(): time.sleep(300)", "calls", SandboxLimits(wall_s=1.0), held_by) as program:
+    with Program(
+        "import time\ndef nap(): time.sleep(300)", "calls", limits=SandboxLimits(wall_s=1.0), held_by=held_by
+    ) as program:
         program.define()
         with pytest.raises(ProgramEnded, match="time limit: 1 s passed"):
             program.call("nap")
@@ -301,7 +303,7 @@ def fill():
     except OSError as error:
         return written, error.errno
 """
-    with Program(program, "calls", SandboxLimits(scratch_mb=8), held_by) as running:
+    with Program(program, "calls", limits=SandboxLimits(scratch_mb=8), held_by=held_by) as running:
         running.define()
         written, _ = running.call("fill")
     assert written <= 8 << 20 and (written > 0) == held_by.namespaces

@@ -66,7 +66,7 @@ def test_whatever_comes_over_the_wire_is_plain_or_refused(data):
 
 def test_hostile_exceptions_do_not_stop_the_answer():
     program = "class E(Exception):\n    def __str__(self): raise ValueError\ndef f(): raise E"
-    with Program(program, "calls", SandboxLimits(), isolation()) as running:
+    with Program(program, "calls", limits=SandboxLimits(), held_by=isolation()) as running:
         running.define()
         with pytest.raises(ProgramRaised, match="E"):
             running.call("f")
@@ -74,5 +74,8 @@ def test_hostile_exceptions_do_not_stop_the_answer():
 
 def test_python_that_cannot_be_started_is_a_fault(monkeypatch):
     monkeypatch.setattr("sys.executable", "/no/such/python")
-    with pytest.raises(SandboxFault, match="did not start"), Program("", "calls", SandboxLimits(), isolation()):
+    with (
+        pytest.raises(SandboxFault, match="did not start"),
+        Program("", "calls", limits=SandboxLimits(), held_by=isolation()),
+    ):
         pass

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from analysis.errors import InputError
 from explore_rl.config.schema import AlgorithmConfig, Config
 from explore_rl.objectives import advantages
 from explore_rl.objectives.losses import find_loss
@@ -29,6 +30,13 @@ class GroupAdvantage(Strategy):
 
     def check(self, config: Config, problems: list[Problem], others: list[Strategy]) -> None:
         policy_gradient(config.algorithm)
+        least = min(config.algorithm.group_size, config.rewards.min_group)
+        if least == 1 and not any(other.own_baseline for other in others):
+            key = "algorithm.group_size" if config.algorithm.group_size == 1 else "rewards.min_group"
+            raise InputError(
+                f"{key}=1: a group of one has no baseline and so no signal; expected at least 2, or a strategy that weighs"
+                " each draw alone: ppo, remax"
+            )
 
     def terms(self, config: Config) -> list[LossTerm]:
         return [policy_gradient(config.algorithm)]

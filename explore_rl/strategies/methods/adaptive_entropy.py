@@ -30,7 +30,7 @@ class AdaptiveEntropy(Strategy):
 
     target: nats a token; above it the bonus rests.
     initial: the coefficient of the first step.
-    rate: by how much it moves a step; 0 with initial 0: GRPO.
+    rate: how much it moves a step; 0 with initial 0: GRPO.
     """
 
     name = "adaptive_entropy"
@@ -69,4 +69,5 @@ class AdaptiveEntropy(Strategy):
         return {"coefficient": self.coefficient, "moved_in": self.moved_in}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        self.coefficient, self.moved_in = state["coefficient"], state["moved_in"]
+        self.coefficient = state["coefficient"]
+        self.moved_in = state["moved_in"]

@@ -28,9 +28,9 @@ LEAST_RATE = 1e-4
 class AlphaDpg(InPlace):
     """Gives each sample its pseudo-reward against the others'.
 
-    alpha: of the divergence, below 1.
-    cap: of a pseudo-reward.
-    share: of it in an advantage; the rest is what `algorithm.advantage` says. 0: GRPO.
+    alpha: the divergence's, below 1.
+    cap: the largest pseudo-reward.
+    share: its part in an advantage; the rest is what `algorithm.advantage` says. 0: GRPO.
     """
 
     name = "alpha_dpg"

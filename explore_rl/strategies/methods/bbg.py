@@ -23,7 +23,7 @@ from explore_rl.types import Group, Sample
 class Bbg(Factor):
     """Gates groups by how much pass@k would gain from them.
 
-    k: of pass@k; 1 leaves every group as it is.
+    k: the k of pass@k; 1 leaves every group as it is.
     tau: a group whose u is below tau (n + 1) learns nothing.
     signed: how hard the failures of a group without success push.
     """
@@ -39,7 +39,8 @@ class Bbg(Factor):
 
     def factors(self, samples: list[Sample], context: StepContext) -> np.ndarray:
         counts = counted(samples)
-        n, m = int(counts.sum()), int(right(samples)[counts].sum())
+        n = int(counts.sum())
+        m = int(right(samples)[counts].sum())
         return np.full(len(samples), gate(n, m, k=self.k, tau=self.tau) if m else 1.0)
 
     def advantage(self, groups: list[Group], context: StepContext) -> None:

@@ -22,8 +22,8 @@ from explore_rl.types import Group, Problem
 class Curriculum(Strategy):
     """Brings problems at the boundary back.
 
-    share: of a step's problems that are brought back; 0: GRPO, which keeps what was solved.
-    k: of pass@k.
+    share: how many of a step's problems are brought back; 0: GRPO, which keeps what was solved.
+    k: the k of pass@k.
     most: share of right draws above which a problem is not brought back.
     """
 

@@ -36,7 +36,7 @@ class Detours(Strategy):
 
     per_group: how many a group gets.
     rarity: how strongly a token that was met less is preferred; 0: all are as likely.
-    coefficient: of the loss of those that are right.
+    coefficient: weight of the loss of those that are right.
     among: the tokens that are tried, by their texts; None: all but special ones, which finds nothing where there are
         50,000 of them.
     """

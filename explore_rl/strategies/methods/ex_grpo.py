@@ -31,8 +31,8 @@ from explore_rl.types import Group, Problem, Request
 class ExGrpo(Strategy):
     """Replays partly solved problems with a success of theirs.
 
-    share: of a step's groups that are replayed; 0: GRPO, which keeps a bank.
-    gamma: of the shaping.
+    share: how many of a step's groups are replayed; 0: GRPO, which keeps a bank.
+    gamma: the shaping's.
     start: share of right draws in a step, from which on anything is replayed.
     size: successes that are kept of a problem.
     """

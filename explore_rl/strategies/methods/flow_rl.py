@@ -32,7 +32,7 @@ class FlowRL(Strategy):
 
     beta: how sharply the target follows the reward.
     clip: how far the weight of a completion may be from 1.
-    share: of the balance in the loss; the rest is the policy gradient. 0: GRPO, with a log Z that does not learn.
+    share: the balance's part in the loss; the rest is the policy gradient. 0: GRPO, with a log Z that does not learn.
     """
 
     name = "flow_rl"

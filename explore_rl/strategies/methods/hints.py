@@ -29,9 +29,9 @@ class Hints(FromTraces):
     """Draws again with a hint what failed without.
 
     tiers: shares of a trace, rising.
-    draws: of a tier.
+    draws: how many a tier gets.
     place, use: see above.
-    template: of a hinted prompt, with the slots {prompt} and {hint}; for place "prompt" alone.
+    template: how a hinted prompt is written, with the slots {prompt} and {hint}; for place "prompt" alone.
     after: share of the run's steps before which no hint is given; .15 in Scaf-GRPO.
     rate, traces, which, regions, leave_out: see `trace_options.FromTraces`; rate 0: GRPO.
     """

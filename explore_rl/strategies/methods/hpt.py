@@ -23,7 +23,7 @@ class Hpt(FromTraces):
     """Switches each group between policy gradient and likelihood.
 
     gate: largest share of right draws at which a group is imitated; 0 in the paper: where all failed.
-    coefficient: of the likelihood.
+    coefficient: the likelihood's weight.
     rate, traces, which, regions, leave_out: see `trace_options.FromTraces`.
     """
 

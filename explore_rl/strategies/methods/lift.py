@@ -34,7 +34,7 @@ SIZE = 1024  # completions that are remembered of a problem
 class Lift(Strategy):
     """A memory of what was right, and a floor under it.
 
-    coefficient: of the loss, whose normaliser is its own; 0: GRPO, which remembers.
+    coefficient: weight of the loss, whose normaliser is its own; 0: GRPO, which remembers.
     count: remembered completions that a step shows: the least likely of `choice` times as many.
     choice: see there; 1: any.
     floor: probability of a completion from which on it is left alone.

@@ -23,7 +23,7 @@ from explore_rl.types import Group, Problem, Request
 class Likelihood(FromTraces):
     """Adds the likelihood loss on traces.
 
-    coefficient: of the loss.
+    coefficient: weight of the loss.
     only: no policy gradient at all; nothing is drawn.
     per_group, rate, when: as in trace injection.
     traces, which, regions, leave_out: see `traces.TraceSource`.

@@ -35,8 +35,8 @@ ENGINE = (
 class Mentor(Strategy):
     """Draws a part of each group from the mixture.
 
-    share: of a group's draws, rounded down; 0: GRPO.
-    quantile, least: of the limit.
+    share: how much of a group is mixed, rounded down; 0: GRPO.
+    quantile, least: what the limit is made of.
     until: T_a, as a share of the run's steps.
     """
 

@@ -30,7 +30,7 @@ class PassAtK(InPlace):
     """Gives each sample the advantage of its sets.
 
     k: completions in a set; at most the group's size.
-    share: of it in an advantage; the rest is what `algorithm.advantage` says. 0: GRPO.
+    share: its part in an advantage; the rest is what `algorithm.advantage` says. 0: GRPO.
     """
 
     name = "pass_at_k"
@@ -51,8 +51,10 @@ class PassAtK(InPlace):
             )
 
     def of_group(self, samples: list[Sample]) -> np.ndarray:
-        is_right, counts = right(samples), counted(samples)
-        n, c = int(counts.sum()), int((is_right & counts).sum())
+        is_right = right(samples)
+        counts = counted(samples)
+        n = int(counts.sum())
+        c = int((is_right & counts).sum())
         of_right, of_wrong = advantages(n, c, k=min(self.k, n))
         return np.where(is_right, of_right, of_wrong)
 

@@ -29,7 +29,7 @@ class Pba(Strategy):
     """Holds boundary problems where the base has them.
 
     base: records or counts of the base's draws on the training problems (`explore-rl sample`).
-    coefficient: of the KL; 0: GRPO.
+    coefficient: the KL's weight; 0: GRPO.
     most: share of the draws that are right, below which a problem can be at the boundary.
     k, reach: pass@k above which it is.
     """
@@ -60,7 +60,7 @@ class Pba(Strategy):
                 f"strategies: pba: {self.base}: {found.n.min()} draws of a problem; pass@{self.k} wants more"
             )
         seldom = found.correct / found.n < self.most
-        at_boundary = seldom & (pass_at_k(found.n, found.correct, self.k) > self.reach)
+        at_boundary = seldom & (pass_at_k(found.n, found.correct, k=self.k) > self.reach)
         self.boundary = frozenset(name for name, held in zip(found.problem_ids, at_boundary, strict=True) if held)
         if not self.boundary:
             raise InputError("strategies: pba: no training problem is at the boundary; lower reach, or raise most")

@@ -26,8 +26,8 @@ from explore_rl.types import Problem, Sample
 class Pkpo(InPlace):
     """Gives each sample what it adds to the best of k - 1 others.
 
-    k: of max@k; from 2 to the group's size.
-    share: of it in an advantage; the rest is what `algorithm.advantage` says. 0: GRPO.
+    k: the k of max@k; from 2 to the group's size.
+    share: its part in an advantage; the rest is what `algorithm.advantage` says. 0: GRPO.
     """
 
     name = "pkpo"

@@ -31,7 +31,7 @@ class Polychromic(InPlace):
 
     k: size of a set.
     by: what differs, see `clusters.clusters`.
-    share: of it in an advantage; the rest is what `algorithm.advantage` says. 0: GRPO.
+    share: its part in an advantage; the rest is what `algorithm.advantage` says. 0: GRPO.
     """
 
     name = "polychromic"

@@ -36,7 +36,7 @@ class Ppo(Strategy):
     gae_lambda: how far GAE looks past the next value, in [0, 1].
     value_clip: how far a value may move from the one at the start of the step before its loss is clipped; None: free.
     whiten: whether a draw's advantages are brought to mean 0 and deviation 1, over all tokens.
-    share: of the critic's advantage in a token's; the rest is the group's. 0: GRPO, and the critic learns beside it.
+    share: the critic's part in a token's advantage; the rest is the group's. 0: GRPO, and the critic learns beside it.
     critic_warmup: steps in which the critic alone learns.
     """
 
@@ -61,6 +61,7 @@ class Ppo(Strategy):
         self.whiten = parameters.flag("whiten", whiten)
         self.biases = "whiten=true divides by a spread that looks at the sample itself" if whiten else ""
         self.share = parameters.share("share", share)
+        self.own_baseline = self.share == 1
         self.critic_warmup = parameters.whole("critic_warmup", critic_warmup, least=0)
 
     def needs(self, config: Config) -> Needs:
@@ -112,7 +113,11 @@ class Ppo(Strategy):
 
 
 def gae(reward: float, values: np.ndarray, *, gamma: float, gae_lambda: float) -> np.ndarray:
-    """A_t of one completion (arXiv 1506.02438, eq. 16), [T]. reward: at its last token. values: before each token, [T].
+    """A_t of one completion (arXiv 1506.02438, eq. 16), [T].
+
+    reward: at its last token.
+    values: before each token, [T].
+    gamma, gae_lambda: the paper's discount and lambda.
 
     With gamma = .9 and lambda = .5 by hand: the deltas are .9 x .4 - .2 = .16 and 1 - .4 = .6; A_1 = .16 + .45 x .6.
 

@@ -29,7 +29,7 @@ class PrefixRft(FromTraces):
     """Makes one draw of a group a hybrid.
 
     low, high: bounds of the share of a trace that is given; `low` is that of step 0.
-    final: of low, at the end of the run.
+    final: what `low` has become at the end of the run.
     top: share of the prefix's tokens that are learnt from.
     rate, traces, which, regions, leave_out: see `trace_options.FromTraces`; rate 0: GRPO.
     """

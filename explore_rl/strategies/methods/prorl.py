@@ -67,12 +67,14 @@ class ProRL(Strategy):
             self.score = mean if self.score is None else self.score + RATE * (mean - self.score)
         self.waited += 1
         if self.score is not None and self.score > self.best:
-            self.best, self.waited = self.score, 0
+            self.best = self.score
+            self.waited = 0
         by_clock = self.every is not None and (context.number + 1) % self.every == 0
         if by_clock or (self.patience is not None and self.waited >= self.patience):
             context.refresh_base()
             context.reset_optimizer()
-            self.best, self.waited = -math.inf if self.score is None else self.score, 0
+            self.best = -math.inf if self.score is None else self.score
+            self.waited = 0
             self.resets += 1
         context.metrics |= {"resets": float(self.resets), "waited": float(self.waited)}
 
@@ -81,5 +83,7 @@ class ProRL(Strategy):
         return {"score": self.score, "best": best, "waited": self.waited, "resets": self.resets}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        self.score, self.waited, self.resets = state["score"], state["waited"], state["resets"]
+        self.score = state["score"]
+        self.waited = state["waited"]
+        self.resets = state["resets"]
         self.best = -math.inf if state["best"] is None else state["best"]

@@ -33,7 +33,7 @@ class ReinforcePP(Strategy):
     """Writes Sample.columns["advantage"].
 
     baseline: "none" (REINFORCE++) or "group" (REINFORCE++-baseline).
-    kl_coefficient: of the KL in the rewards of the tokens.
+    kl_coefficient: weight of the KL in the tokens' rewards.
     whiten: whether advantages are normalised over the batch. Without it and the rest, "group" is Dr. GRPO.
     """
 

@@ -26,7 +26,7 @@ class Relift(FromTraces):
     """Learns failed problems from traces, a buffer at a time.
 
     size: problems that fill the buffer.
-    coefficient: of the likelihood.
+    coefficient: the likelihood's weight.
     rate, traces, which, regions, leave_out: see `trace_options.FromTraces`.
     """
 

@@ -23,7 +23,7 @@ GREEDY = "greedy"  # the source of its draws
 class Remax(Strategy):
     """Measures each sample against the greedy completion of its problem.
 
-    share: of the greedy completion in the baseline; the rest is what `algorithm.advantage` says. 1: ReMax; 0: GRPO.
+    share: the greedy completion's part in the baseline; the rest is what `algorithm.advantage` says. 1: ReMax; 0: GRPO.
     """
 
     name = "remax"
@@ -34,6 +34,7 @@ class Remax(Strategy):
 
     def __init__(self, *, share: float = 1.0):
         self.share = parameters.share("share", share)
+        self.own_baseline = self.share == 1
 
     def plan(self, requests: list[Request], groups: list[Group], round: int, context: StepContext) -> list[Request]:
         if round or not self.share:

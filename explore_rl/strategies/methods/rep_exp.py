@@ -23,7 +23,7 @@ class RepExp(Strategy):
     """Adds the bonus to the rewards.
 
     beta: multiplies it; 0: GRPO.
-    lam: of the ridge; the larger, the smaller every bonus.
+    lam: the ridge; the larger, the smaller every bonus.
     dimension: hidden states of more numbers are projected to so many.
     """
 

@@ -30,7 +30,7 @@ class Rlpr(Strategy):
 
     marker: text after whose last occurrence the answer begins, for example "boxed{" or "=".
     reference: where the answer is, a key of Problem.metadata; None: Problem.answer.
-    share: of it in the reward; 0: GRPO.
+    share: its part in the reward; 0: GRPO.
     filter: groups with less than so much of the usual spread are left out; 0: none.
     """
 

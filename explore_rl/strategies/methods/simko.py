@@ -37,7 +37,7 @@ class SimKO(Strategy):
     k: how many candidates a success lifts, at most 64.
     alpha: share of its gradient that they get.
     penalty: of a failure's likeliest token, times its advantage.
-    quantile: of a completion's entropies, above which a token forks.
+    quantile: a token forks above this quantile of its completion's entropies.
     """
 
     name = "simko"
@@ -106,7 +106,11 @@ def difference(
 ) -> Tensor:
     """SimKO's loss minus the clipped one, per token, [N]. At A > 0 its value is 0: only the gradient is another.
 
-    top: mean log-probability of the top K. rank: 0 where the token is the likeliest. clip: `ppo_clip`'s parameters.
+    forks: above 0 where the policy is unsure (see the top of this file).
+    top: mean log-probability of the top K.
+    rank: 0 where the token is the likeliest.
+    alpha, penalty: the paper's.
+    clip: `ppo_clip`'s parameters.
 
     >>> lp, top = torch.tensor([-1.0], requires_grad=True), torch.tensor([-2.0], requires_grad=True)
     >>> one, zero = torch.ones(1), torch.zeros(1)

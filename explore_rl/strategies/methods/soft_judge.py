@@ -27,7 +27,7 @@ class SoftJudge(Strategy):
 
     judge: options of the judge (docs/verifiers/judge.md): url and model, and others where wanted.
     reference: where the answer is, a key of Problem.metadata; None: Problem.answer.
-    share: of it in the reward; 0: GRPO, and nothing is asked.
+    share: its part in the reward; 0: GRPO, and nothing is asked.
     at_once: questions that the judge gets at a time.
     """
 

@@ -29,10 +29,10 @@ from explore_rl.types import Group, Problem, Sample
 class Srft(Injection):
     """Imitates traces and learns from draws at once.
 
-    imitation: of w_S.
-    success: of w_R.
-    gamma: of the shaping.
-    share: of its advantages in those of draws; the rest is the group's. With share 0 and rate 0: GRPO.
+    imitation: w_S's factor.
+    success: w_R's factor.
+    gamma: the shaping's.
+    share: the part of its advantages in those of draws; the rest is the group's. With share 0 and rate 0: GRPO.
     per_group, when, statistics: see `trace_options.Injection`.
     rate, traces, which, regions, leave_out: see `trace_options.FromTraces`.
     """
@@ -75,7 +75,8 @@ class Srft(Injection):
         every = [sample for group in groups for sample in group.samples]
         traces = [sample for sample in every if self.is_ours(sample)]
         drawn = [sample for sample in every if sample.rollout.drawn and "entropy" in sample.columns]
-        of_traces, of_drawn = mean_entropy(traces), mean_entropy(drawn)
+        of_traces = mean_entropy(traces)
+        of_drawn = mean_entropy(drawn)
         for sample in traces:
             weights = {self.term_name("srft_likelihood"): self.imitation * np.exp(-of_traces)}
             sample.terms = {**sample.terms, **weights}

@@ -19,7 +19,7 @@ from explore_rl.strategies.trace_options import Injection
 class TraceInjection(Injection):
     """Puts traces into groups as off-policy samples.
 
-    gamma: of the shaping.
+    gamma: the shaping's.
     clip: largest f(p) that still gets a gradient; None: no clipping.
     per_group, when, statistics: see `trace_options.Injection`.
     rate, traces, which, regions, leave_out: see `trace_options.FromTraces`.

@@ -29,8 +29,8 @@ HINTED = "uft"  # the source of its draws
 class Uft(FromTraces):
     """Reinforces what follows a hint and imitates the hint.
 
-    coefficient: of the hints' likelihood.
-    pieces: of a trace.
+    coefficient: weight of the hints' likelihood.
+    pieces: how many a trace is cut into.
     until: share of the run's steps after which no hint is given.
     rate, traces, which, regions, leave_out: see `trace_options.FromTraces`; rate 0: GRPO.
     """

@@ -21,7 +21,7 @@ from explore_rl.types import Group
 class Unlikeliness(Strategy):
     """Takes a share off the reward of likely successes.
 
-    beta: of the reward of the likeliest, in [0, 1]; 0: GRPO.
+    beta: how much of its reward the likeliest pays, in [0, 1]; 0: GRPO.
     """
 
     name = "unlikeliness"

@@ -25,9 +25,9 @@ from explore_rl.types import Problem, Sample
 class WReinforce(InPlace):
     """Gives right and wrong completions fixed advantages.
 
-    positive: of a right one; 0 or more.
+    positive: weight of a right one; 0 or more.
     negative: what is taken off for a wrong one; 0 or more.
-    share: of it in an advantage; the rest is what `algorithm.advantage` says. 0: GRPO.
+    share: its part in an advantage; the rest is what `algorithm.advantage` says. 0: GRPO.
     """
 
     name = "w_reinforce"

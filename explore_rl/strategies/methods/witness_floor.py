@@ -29,7 +29,7 @@ class WitnessFloor(Strategy):
     """Keeps successes from falling below a share of the base's probability.
 
     alpha: the share, in (0, 1].
-    coefficient: of the loss, whose normaliser is its own.
+    coefficient: weight of the loss, whose normaliser is its own.
     per_group: witnesses that a group of the problem brings along; 0: GRPO, which keeps a bank.
     size: witnesses that are kept of a problem.
     """
