@@ -150,10 +150,11 @@ def test_it_learns_as_peft_does_and_everyone_gets_the_merged_weights(groups, lla
     elsewhere = other.apply(adapter)[0]
     moved, expected = ({n: weights[n] - start[n] for n in start} for weights in (elsewhere, uninterrupted))
     assert relative_error(moved, expected) < 1e-5
+    config.learner.ranks, config.learner.zero_stage = ranks, stage
     config.learner.lora = LORA | {"rank": 2}
-    other.reset(config)
+    group.reset(config)
     with pytest.raises(InputError, match="learner.lora="):
-        other.load_checkpoint(tmp_path / "checkpoint")
+        group.load_checkpoint(tmp_path / "checkpoint")
 
 
 def test_in_bfloat16_the_sum_is_rounded_once():
