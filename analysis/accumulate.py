@@ -170,6 +170,7 @@ class SampleRows:
         count = len(keys)
         warnings = []
 
+        # sums were kept by code, in the order in which problems appeared; now they go to their places
         def per_problem(name: str) -> np.ndarray | None:
             if name not in self.sums:
                 return None
@@ -187,6 +188,7 @@ class SampleRows:
             rows = counted(f"{name} rows")
             return np.divide(total, rows, out=np.full(count, np.nan), where=rows > 0)
 
+        # a column that only some files have would be read for some draws and not for others
         partly = [
             name
             for name, rows in self.given.items()

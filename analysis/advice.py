@@ -27,6 +27,7 @@ def advise(base: Counts, tuned: Counts, *, budgets: np.ndarray, bootstrap: Boots
         table = mixed_pass_at_k(base, tuned, k_base=k_base, k_tuned=budget - k_base)
         mean = table.mean(axis=0)
         best = int(np.flatnonzero(mean >= mean.max() - 1e-12)[0])
+        # all on one model at either end of the table, and every split between them
         ends = [bootstrap.means(table[:, -1], PSEUDO_BASE), bootstrap.means(table[:, 0], PSEUDO_TUNED)]
         inner = bootstrap.means(table[:, 1:-1], PSEUDO_EITHER) if len(k_base) > 2 else np.empty((len(ends[0]), 0))
         replicates = np.column_stack([ends[1], inner, ends[0]])

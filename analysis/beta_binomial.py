@@ -44,6 +44,7 @@ def fit(
     mass = np.bincount(where, weights=weights, minlength=len(n))
     none = c == 0
 
+    # minus the log-likelihood and its gradient, in logit(zero), ln a and ln b, where no bound is met on the way
     def loss(x: np.ndarray) -> tuple[float, np.ndarray]:
         zero = special.expit(x[0])
         a = np.exp(x[1])
@@ -60,6 +61,7 @@ def fit(
         )
         return -float(mass @ log_p), -np.array([mass @ g for g in grad])
 
+    # the likelihood may have several peaks: unsolved problems are impossible, or just hard
     if start is not None:
         starts = [(special.logit(np.clip(start.zero, 1e-5, 1 - 1e-5)), np.log(start.a), np.log(start.b))]
     else:

@@ -153,6 +153,7 @@ def sampling_plan(base: Counts, tuned: Counts, *, certificate: Certificate) -> d
         for n, c in (base, tuned)
     ]
     beyond = ~np.isfinite(sides[0]) | ~np.isfinite(sides[1])
+    # what people decide is how many times to draw again, so a plan is said in such multiples
     settled_by = []
     for times in MORE:
         enough = [side <= (times - 1) * np.asarray(of.n) for side, of in zip(sides, (base, tuned), strict=True)]

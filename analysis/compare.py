@@ -54,6 +54,7 @@ def compare(
         for i, run in enumerate(runs):
             progress(f"{name} run {i}")
             audits[name].append(audit(base, run, redraw=redraw, scores=scores, settings=settings, shared=shared))
+    # words of methods, from the blocks of their runs
     groups = groups_of(base.benchmarks)
     documents = [one for runs in audits.values() for one in runs]
     lines = [*warnings, *few_runs(methods), *repeated_runs(methods)]
@@ -62,6 +63,7 @@ def compare(
     for name in groups:
         blocks[name] = {method: [one["benchmarks"][name] for one in runs] for method, runs in audits.items()}
     words = judge_methods(blocks, pooled=POOLED, rules=settings.rules)
+    # differences, with runs and problems as two samples
     boards = {name: _board(base, methods, index=index, settings=settings) for name, index in groups.items()}
     pairs = [_between(boards, first=a, second=b) for a, b in combinations(methods, 2)]
     _judge_run_by_run(pairs, boards, rules=settings.rules)

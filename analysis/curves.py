@@ -183,8 +183,10 @@ def pass_at_tokens(
     means = [float(np.nanmean(x)) if np.isfinite(x).any() else float("nan") for x in lengths]
     if not (np.isfinite(means).all() and min(means) > 0):
         return None
+    # mean lengths are estimates, so each replicate has its own; a replicate without any takes the mean
     resampled = [bootstrap.means(x) for x in lengths]
     resampled = [np.where(np.isfinite(x) & (x > 0), x, mean) for x, mean in zip(resampled, means, strict=True)]
+    # budgets that nearly every replicate of both sides can be read at
     least = max(np.quantile(x, 1 - EDGE) for x in resampled)
     most = largest * min(np.quantile(x, EDGE) for x in resampled)
     if most <= least:

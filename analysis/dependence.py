@@ -140,10 +140,12 @@ def look(base: ModelSamples, tuned: ModelSamples, *, choice: str = "auto", seed:
         found = [None if c is None or not c.grouping else homogeneity(c, rng=rng) for c in cells]
         within = [side.p for side in found if side is not None]
         shared = [side.p_shared for side in found if side is not None and side.p_shared is not None]
+        # Bonferroni over the tests of this kind, so that independent draws are seldom taken for clusters
         level = PRETEST / max(len(within) + len(shared), 1)
         if choice == "auto" and min([*within, *shared]) > level:
             first = first or Dependence(kind, found[0], found[1], "draws")
             continue
+        # a cluster that is better everywhere keeps its label over the problems, which are then no separate trials
         throughout = bool(shared) and min(shared) <= level
         unit = "clusters over all problems" if throughout else "clusters in each problem"
         each = tuple(_one_cluster(s) if c is None else c for s, c in zip((base, tuned), cells, strict=True))
@@ -201,6 +203,7 @@ def homogeneity(cells: Cells, *, rng: np.random.Generator) -> Homogeneity:
             total[:, label] += rng.permuted(beyond, axis=1) if step else beyond
         return (total * total).sum(axis=1)
 
+    # how much they agree, beside whether they do
     correlation = _correlation([n for _, n, _ in known], [c for *_, c in known])
     p_shared = _permutation_p(throughout) if cells.shared else None
     return Homogeneity(*shape, p=_permutation_p(unlike), p_shared=p_shared, correlation=correlation)

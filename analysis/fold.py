@@ -55,6 +55,7 @@ def efficiency_equivalent(pair: BenchmarkPair) -> dict[str, Any]:
         grid = grid_up_to(most)
         curve = pass_at_k(*own, k=grid)
         goal = pass_at_k(*other, k=at)[:, 0]
+        # the point estimate and its bootstrap: both the curve and the goal are resampled, with the same problems
         value = _first_reaching(grid, curve.mean(axis=0), goal=float(goal.mean()))
         replicates = pair.bootstrap.means(curve, own_pseudo)
         goals = pair.bootstrap.means(goal, other_pseudo)
@@ -108,6 +109,7 @@ def support_at_budgets(pair: BenchmarkPair) -> list[dict[str, Any]]:
         k = min(most_tuned, most_base // times)
         if k >= 1:
             rows.append((f"base with {times} times the draws", float(times * k), float(k)))
+    # as many tokens on both sides: fewer draws of the model that writes longer
     lengths = [None if side.num_tokens is None else float(np.nanmean(side.num_tokens)) for side in pair.sides]
     if all(length is not None and np.isfinite(length) and length > 0 for length in lengths):
         ratio = (lengths[1] or 1.0) / (lengths[0] or 1.0)  # draws of the base for the tokens of one tuned draw

@@ -138,9 +138,11 @@ def thresholds_and_odds(
 ) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
     """Correct draws that base and tuned need before they count as having solved a problem, and the largest odds ratios
     that the nulls of loss and of gain allow: [M] each, of `problems` problems in all."""
+    # of all problems together none that is impossible may pass but with chance `level`
     share = rules.level / problems
     first, second = (least_beyond(side.n, rate, share=share) for side, rate in zip((base, tuned), rates, strict=True))
     accepted = clopper_pearson(base.correct + tuned.correct, base.n + tuned.n, confidence=1 - share / 5)[0]
+    # the smallest true odds that the draws leave possible: small ones make the ratio of accepted odds large
     right = np.maximum(accepted - max(rates), 0.0)
     odds = right / (1 - right)
     loss = _largest_ratio(odds, one=rates[0], other=rates[1])

@@ -109,12 +109,14 @@ def judge_methods(by_benchmark: dict[str, Blocks], *, pooled: str, rules: Rules)
 
     by_benchmark: benchmark -> method -> the audit blocks of its runs. pooled: the name of the pooled problems.
     """
+    # each direction of each method alone
     weighed = {
         name: {direction: weigh(blocks, direction) for direction in DIRECTIONS} for name, blocks in by_benchmark.items()
     }
     single = [name for name in by_benchmark if name != pooled]
     adjusted: dict[tuple[str, str, str], tuple[float, int]] = {}
     speed_up: dict[tuple[str, str, str], float] = {}
+    # Holm over methods and benchmarks together; the pooled problems are asked once a method
     for family in (single, [pooled]):
         for direction in DIRECTIONS:
             asked = [(name, method) for name in family for method in by_benchmark[name]]
@@ -125,6 +127,7 @@ def judge_methods(by_benchmark: dict[str, Blocks], *, pooled: str, rules: Rules)
             for (name, method), value, reach in zip(asked, p.tolist(), faster.tolist(), strict=True):
                 adjusted[name, method, direction] = (value, len(asked))
                 speed_up[name, method, direction] = max(value, reach)
+    # the word, and what it rests on
     out: dict[str, dict[str, Any]] = {method: {} for method in by_benchmark[pooled]}
     for name, blocks in by_benchmark.items():
         for method, runs in blocks.items():

@@ -1,19 +1,25 @@
-"""What the order and the number of draws give away: neighbours that agree, and draws that stop with a success.
+"""What the order and the number of draws give away: neighbours that agree, draws that stop with a success, and draws
+that are there twice.
 
-Both break what the exact null rests on, and neither leaves a column behind. Draws that share a prefix or an engine call
+All break what the exact null rests on, and none leaves a column behind. Draws that share a prefix or an engine call
 often stand side by side; where nothing says which draws belong together, neighbours that are correct together are
 counted instead. And whoever draws until the first success has fixed the correct draws, not the number of draws.
 """
 
 from __future__ import annotations
 
+import math
+from itertools import pairwise
+
 import numpy as np
 from scipy import special
 
 from analysis.counts import Counts
+from analysis.null import upper_tail
 from analysis.records import Draws, ModelSamples
 
 AGREE = 0.001  # p-value of neighbours below which a line is said
+SELDOM = 0.01  # chance of a repeated order below which a problem says something of doubled rows
 ENOUGH = 10  # problems whose draws stop with a success before a line is said, and variance that a normal tail needs
 
 
@@ -59,9 +65,39 @@ def stops_with(side: Counts, draws: Draws | None = None) -> int | None:
     return m
 
 
+def repeated_problems(draws: Draws) -> int:
+    """Problems whose draws repeat themselves, the second half as the first or each draw twice in a row; 0 where chance
+    could have done that (p of so many of them at least 1e-6).
+
+    Given c correct draws of n, C(n / 2, c / 2) of the C(n, c) orders repeat themselves in one of these ways. Problems
+    in which that is likely (a correct rate near 0 or 1) say nothing.
+    """
+    chances = []
+    found = 0
+    for low, high in pairwise(draws.start.tolist()):
+        one = draws.correct[low:high].astype(bool)
+        n, c = len(one), int(one.sum())
+        if n % 2 or c % 2:
+            continue
+        chance = 2 * math.exp(_log_comb(n // 2, c // 2) - _log_comb(n, c))
+        if chance < SELDOM:
+            chances.append(chance)
+            found += bool((one[: n // 2] == one[n // 2 :]).all() or (one[::2] == one[1::2]).all())
+    return found if found and upper_tail(np.array(chances), found) < 1e-6 else 0
+
+
+def _log_comb(n: int, c: int) -> float:
+    return math.lgamma(n + 1) - math.lgamma(c + 1) - math.lgamma(n - c + 1)
+
+
 def order_warnings(side: ModelSamples, *, independent: bool) -> list[str]:
     """Lines for the user. independent: whether the verdict takes these draws for independent."""
     lines = []
+    if independent and side.draws is not None and (twice := repeated_problems(side.draws)):
+        lines.append(
+            f"{side.name}: the draws of {twice} problem{'s' * (twice > 1)} repeat themselves in order, as rows do that "
+            "were added twice; they count as draws of their own"
+        )
     m = stops_with(Counts(side.n, side.correct), side.draws)
     if m is not None:
         which = "first correct draw" if m == 1 else f"correct draw number {m}"

@@ -56,6 +56,7 @@ def posterior(pair: BenchmarkPair, sides: tuple[Counts, Counts] | None = None) -
     if far >= 1:
         return None
     rows = []
+    # far beyond eps on one side and below it on the other; the gap keeps "about eps on both" out of both
     for name in PRIORS:
         priors = (prior_of(name, sides[0]), prior_of(name, sides[1]))
         near = [above(side, prior, eps=eps) for side, prior in zip(sides, priors, strict=True)]

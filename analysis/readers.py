@@ -71,6 +71,7 @@ def load(
             asked = {"select": source.select, "adapter": source.foreign}
             asked |= {"metric": metric, "correct_above": correct_above}
             files[-1] |= {key: value for key, value in asked.items() if value is not None}
+    # a NAME that matches nothing, or one file under two names, would be a silent mistake
     for (given, select), count in found.items():
         if select and not count:
             raise InputError(f"{given}: no row belongs to {select!r}")
@@ -78,6 +79,7 @@ def load(
     for source, file in zip(sources, files, strict=True):
         if (same := hashes.setdefault((file["sha256"], source.select), file["path"])) != file["path"]:
             raise InputError(f"{file['path']}: the same content as {same}; its draws would count twice")
+    # what the rows make together
     samples = rows.finish(sources)
     samples.files = files
     samples.warnings += dict.fromkeys(line for source in sources for line in source.asked.notes)

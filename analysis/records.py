@@ -171,12 +171,14 @@ class ModelSamples:
         new = np.full(len(self), -1, dtype=np.int64)
         new[index] = np.arange(len(index))
         answers = draws = None
+        # answers are rows (problem, answer): those of the kept problems, in the new order
         if (a := self.answers) is not None:
             keep = new[a.problem] >= 0
             order = np.argsort(new[a.problem[keep]], kind="stable")
             answers = AnswerCounts(
                 new[a.problem[keep]][order], *(x[keep][order] for x in (a.answer, a.mode, a.count, a.correct))
             )
+        # draws lie problem by problem, so whole slices move
         if (d := self.draws) is not None:
             rows = (
                 np.concatenate([np.arange(d.start[i], d.start[i + 1]) for i in index])

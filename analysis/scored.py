@@ -62,6 +62,7 @@ def _sums(
     for column in ("sequence", "correct", *columns):
         if scores[column] is None:
             return None, f"the scores have no column {column}"
+    # a probability bounds the chance of a draw only where it was taken at the settings of the draws
     for column in ("temperature", "top_p"):
         drawn = samples.settings.get(column, [])
         if len(drawn) != 1:
@@ -78,6 +79,7 @@ def _sums(
         & np.array([bool(x) for x in scores.of("correct")])
         & np.array([x is not None for x in scores.of("sequence")])
     )
+    # equal sequences are one event: their probability counts once
     seen: set[tuple[int, str]] = set()
     total: dict[Key, float] = {}
     for row in np.flatnonzero(mine):

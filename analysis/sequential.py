@@ -128,6 +128,7 @@ def look_at(
     within: draws that the word is about. said_before: whether a gain and a loss were said at an earlier look; what was
     said stands, since the bound is on its ever being said.
     """
+    # bets begin late: the first draws tell which problems are open
     start = within // LATE
     width = int(rounds.max(initial=1))
     first = base[:, :width]
@@ -137,6 +138,7 @@ def look_at(
         bets(first, second, rounds=rounds, start=start),
     )
     wealth_gain, wealth_loss = (float(side.wealth()) for side in sides)
+    # Ville: wealth that ever reaches 1 / level has at most that chance where nothing rose; so a word stands
     limit = -np.log(rules.level)
     gain = wealth_gain >= limit or said_before[0]
     loss = wealth_loss >= limit or said_before[1]

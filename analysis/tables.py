@@ -171,6 +171,7 @@ def audit_tables(document: dict) -> list[Table]:
                 rows,
             )
         )
+    # perplexity needs no pairing of sides, so each row stands for itself
     if rows := [
         [name, r["category"], r["traces"], r["written_by"], r["under"], _at(r["temperature"]), _at(r["top_p"])]
         + [r["problems"], *triple(r)]

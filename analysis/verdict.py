@@ -280,6 +280,7 @@ def evidence(
     adjusted: whether Holm shares the level with other benchmarks.
     others: label -> verdict under another reading ("without the 1 suspicious flip": "shrank").
     """
+    # counts beside what chance expects, of all problems and of the clear ones
     note = " after Holm" if adjusted else ""
     loss = null.shrunk
     gain = null.expanded
@@ -300,6 +301,7 @@ def evidence(
         "expanded": "The gain is above chance and the loss is not: expanded.",
         "shrank": "The loss is above chance and the gain is not: shrank.",
     }.get(judgement.verdict, "")
+    # where nothing stands out, how much is ruled out
     if judgement.verdict in ("held", "inconclusive"):
         both = "both below" if judgement.verdict == "held" else "not both below"
         text += (

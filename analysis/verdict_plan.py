@@ -114,10 +114,12 @@ def plan(
             f"draws of one {dependence.kind} agree more than chance allows; looks between draws take them for "
             f"independent, so give one draw of each {dependence.kind}"
         )
+    # what the draws say by now
     rounds = np.minimum(base.n, tuned.n)
     now = look_at(*tables, rounds=rounds, within=within, rules=rules)
     there = np.arange(min(table.shape[1] for table in tables)) < rounds[:, None]
     correct = [(table[:, : there.shape[1]] & there).sum(axis=1) for table in tables]
+    # problems that both sides have solved can no longer change the word
     open_ = np.flatnonzero((correct[0] == 0) | (correct[1] == 0))
     sides = [Counts(side.n, side.correct) for side in (base, tuned)]
     believed = beliefs(*sides).at(open_)
@@ -138,6 +140,7 @@ def plan(
         "open_problems": _worth(base, believed, index=open_, correct=correct, rng=rng),
         "futures": [],
     }
+    # futures: the open problems drawn further, as the counts make it believable
     for times in TIMES if len(open_) else ():
         words = [
             _played(

@@ -139,7 +139,7 @@ def test_bayes_at_n_and_relatives_as_its_authors_library_prints_them():
     )
     assert avg_at_n(n, c).mean() == pytest.approx(published["avg"])
     for f, name in ((pass_at_k, "pass_at_k"), (pass_all_k, "pass_all_k"), (mg_pass_at_k, "mg_pass_at_k")):
-        assert {k: f(n, c, int(k)).mean() for k in published[name]} == pytest.approx(published[name])
+        assert {k: f(n, c, k=int(k)).mean() for k in published[name]} == pytest.approx(published[name])
     assert {tau: g_pass_at_k(n, c, k=2, tau=float(tau)).mean() for tau in published["g_pass_at_2"]} == pytest.approx(
         published["g_pass_at_2"]
     )

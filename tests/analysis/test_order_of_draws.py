@@ -7,7 +7,7 @@ from calibration_draws import clustered, samples_of
 
 from analysis.audit import AuditSettings, audit
 from analysis.counts import Counts
-from analysis.order_of_draws import neighbours_p, order_warnings, stops_with
+from analysis.order_of_draws import neighbours_p, order_warnings, repeated_problems, stops_with
 from analysis.records import Draws
 
 FAST = AuditSettings(k=(1, 8), replicates=100, maj_repeats=1, clusters="none")
@@ -52,3 +52,16 @@ def test_numbers_of_draws_that_have_nothing_to_do_with_success_are_fine():
     short = np.r_[np.full(20, 8), 16]
     draws = Draws(np.r_[0, np.cumsum(short)], np.tile([1] + [0] * 7, 22).astype(np.uint8))
     assert stops_with(Counts(short, np.r_[np.ones(20, int), 1]), draws) is None
+
+
+def test_draws_that_are_there_twice_are_noticed_in_some_problems_too():
+    rng = np.random.default_rng(3)
+    once = [rng.random(16) < rate for rate in rng.beta(0.8, 0.8, 60)]
+    twice = [np.concatenate([one, one]) if i < 20 else rng.permutation(np.repeat(one, 2)) for i, one in enumerate(once)]
+    start = 32 * np.arange(61)
+    found = repeated_problems(Draws(start, np.concatenate(twice).astype(np.uint8)))
+    assert 8 <= found <= 20
+    in_a_row = np.concatenate([np.repeat(one, 2) for one in once]).astype(np.uint8)
+    assert repeated_problems(Draws(start, in_a_row)) >= 30
+    fresh = [rng.random(32) < rate for rate in rng.beta(0.8, 0.8, 600)]
+    assert repeated_problems(Draws(32 * np.arange(601), np.concatenate(fresh).astype(np.uint8))) == 0

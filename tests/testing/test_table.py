@@ -14,10 +14,9 @@ from explore_rl.objectives.readouts import HIDDEN_MEAN, VALUE, entropy, logprob,
 from explore_rl.objectives.terms import LossTerm
 from explore_rl.rollout.answers import BadAnswer
 from explore_rl.rollout.seeds import hashed_seed
-from explore_rl.testing import InProcessVerifiers, LogitTable, TableEngines, TableLearner, digit_problems, digits_config
+from explore_rl.testing import LogitTable, TableEngines, TableLearner, digits_config
 from explore_rl.training.rows import sequence_of
-from explore_rl.types import Request, Row, Status
-from explore_rl.verifiers.pool import Item
+from explore_rl.types import Request, Row
 
 END, VOCABULARY = 19, 21
 PROMPT = (4, 16)
@@ -386,18 +385,3 @@ def test_a_hidden_state_is_a_row_of_logits_and_its_mean_one_vector_a_sequence():
     [(mean, ranks)] = learner_of(table).read([(tokens, 2)], (HIDDEN_MEAN, rank_of_target()))
     np.testing.assert_allclose(mean, table.logits[:3].mean(axis=0), rtol=1e-6)
     assert ranks.tolist() == [(table.logits[i] > table.logits[i, t]).sum() for i, t in enumerate((3, 5, 7))]
-
-
-# --- verifying --------------------------------------------------------------------------------------------------------
-
-
-def test_a_verifier_that_raises_is_an_error_and_options_reach_the_built_in_ones():
-    def broken(completion, problem, *, truncated=False):
-        raise KeyError("answer")
-
-    problem = digit_problems()[0]
-    verifiers = InProcessVerifiers({"gsm8k": {"kind": "numeric"}}, {"digits": broken})
-    named = Item(problem, "The answer is 1", verifier="gsm8k")
-    found = verifiers.verify_all([Item(problem, "01"), named])
-    assert [verdict.status for verdict in found] == [Status.ERROR, Status.CORRECT]
-    assert found[0].score is None and "KeyError" in found[0].reason

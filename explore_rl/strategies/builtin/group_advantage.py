@@ -34,8 +34,8 @@ class GroupAdvantage(Strategy):
         if least == 1 and not any(other.own_baseline for other in others):
             key = "algorithm.group_size" if config.algorithm.group_size == 1 else "rewards.min_group"
             raise InputError(
-                f"{key}=1: a group of one has no baseline and so no signal; expected at least 2, or a strategy that weighs"
-                " each draw alone: ppo, remax"
+                f"{key}=1: a group of one has no baseline and so no signal; expected at least 2, or a strategy that "
+                "weighs each draw alone: ppo, remax"
             )
 
     def terms(self, config: Config) -> list[LossTerm]:
