@@ -136,6 +136,11 @@ class LearnerConfig:
     threads: int = setting(
         1, "CPU threads of a rank (on the CPU, and for learner.offload_optimizer)", least=1, device="cpu", harmless=True
     )
+    lora: dict[str, Any] | None = setting(
+        None,
+        "adapters are trained in place of the weights: {rank: 16, alpha: 32, targets: [q_proj, v_proj]} (alpha: twice"
+        " the rank, targets: every linear layer, unless given); null: off",
+    )
     deepspeed: dict[str, Any] = setting(
         {}, "further settings of DeepSpeed, passed on as they are: {zero_optimization: {zero_hpz_partition_size: 8}}"
     )

@@ -16,11 +16,13 @@ from analysis.errors import InputError
 from explore_rl import problems, strategies
 from explore_rl.cluster import placement
 from explore_rl.config.checks import warnings
+from explore_rl.config.lora import read_lora
 from explore_rl.config.schema import Config, ProblemsConfig
 from explore_rl.experiments.resuming import content_hash, refuse_other_problems, refuse_other_settings
 from explore_rl.experiments.run_folder import RunFolder
 from explore_rl.experiments.tracking import refuse_tracker
 from explore_rl.files import refuse_unwritable
+from explore_rl.lab.families import family_of
 from explore_rl.models import end_token_ids, load_model_config, load_tokenizer, resolve_model
 from explore_rl.problems.template_checks import check as check_template
 from explore_rl.problems.template_checks import check_lengths
@@ -179,6 +181,15 @@ def _weights(found: _Found) -> None:
     check_weights(resolve_model(found.config.model.path))
 
 
+def _lora(found: _Found) -> None:
+    """The layers that get an adapter are looked for in the model's shape alone."""
+    lora = read_lora(found.config.learner.lora)
+    if lora is not None:
+        from explore_rl.learner.lora import check_targets  # imports torch
+
+        check_targets(found.config.model.path, lora)
+
+
 def _tokenizer(found: _Found) -> None:
     found.tokenizer = load_tokenizer(found.config.model.path)
 
@@ -250,7 +261,8 @@ def _together(found: _Found) -> None:
 
 def _exact(found: _Found) -> None:
     if found.config.run.exact_every:
-        problems.load_problems(found.config.run.exact_problems)  # read for the check alone
+        for problem in problems.load_problems(found.config.run.exact_problems):
+            family_of(problem)
 
 
 def _tracker(found: _Found) -> None:
@@ -293,6 +305,7 @@ CHECKS = (
     _Check(_layout, ("strategies",)),
     _Check(_model),
     _Check(_weights, ("model",)),
+    _Check(_lora, ("model",)),
     _Check(_tokenizer, ("model",)),
     _Check(_template, ("tokenizer",)),
     _Check(_training),
