@@ -13,6 +13,8 @@ from typing import Any
 from explore_rl.config.setting import Setting, setting, settings_of
 from explore_rl.types import VERIFIER_MEMORY_MB, VERIFIER_TIME_S
 
+LEAST_TEMPERATURE = 0.01  # vLLM draws at it where less is asked for
+
 
 @dataclass
 class ModelConfig:
@@ -67,8 +69,8 @@ class RolloutConfig:
     temperature: float = setting(
         1.0,
         "sampling temperature of training; engine log-probabilities are at it",
-        above=0.0,
-        why="greedy decoding has no gradient",
+        least=LEAST_TEMPERATURE,
+        why="greedy decoding has no gradient, and vLLM draws at 0.01 where less is asked for",
     )
     top_p: float = setting(
         1.0,

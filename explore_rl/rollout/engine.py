@@ -9,7 +9,7 @@ import numpy as np
 import ray
 
 from explore_rl.cluster.faults import ends_if_broken
-from explore_rl.cluster.starts import loading
+from explore_rl.cluster.starts import absent, loading
 from explore_rl.rollout.answers import EndedText
 from explore_rl.transfer.receiver import Receiver
 from explore_rl.types import Request
@@ -65,7 +65,8 @@ class RolloutActor(Receiver):
 
     def load(self) -> dict[str, Any]:
         """Builds the engine. Returns pid, node and the number of tokens that a sequence may have."""
-        with loading():
+        # vLLM takes scipy.signal along for audio of another rate, which nobody sends: half a second.
+        with loading(), absent("scipy.signal"):
             from transformers import AutoTokenizer
 
             from explore_rl.rollout import vllm_compat
@@ -73,7 +74,8 @@ class RolloutActor(Receiver):
         self.compat = vllm_compat
         self.settings = vllm_compat.EngineSettings(**self.settings_arguments)
         self.tokenizer = AutoTokenizer.from_pretrained(self.settings.model)
-        self.llm = vllm_compat.make_engine(self.settings)
+        with loading():  # vLLM imports the model's code and much else
+            self.llm = vllm_compat.make_engine(self.settings)
         self._warm_up()
         return {
             "pid": os.getpid(),

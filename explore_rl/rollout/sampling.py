@@ -25,7 +25,7 @@ from tqdm import tqdm
 from analysis.errors import InputError
 from analysis.records import SAMPLE_COLUMNS, conform
 from explore_rl.cluster import placement
-from explore_rl.config.schema import Config, DevicesConfig, ModelConfig, RolloutConfig
+from explore_rl.config.schema import LEAST_TEMPERATURE, Config, DevicesConfig, ModelConfig, RolloutConfig
 from explore_rl.models import load_tokenizer, model_identity, resolve_model
 from explore_rl.parts import Parts
 from explore_rl.problems import load_problems, load_template
@@ -77,6 +77,11 @@ class SamplingSettings:
             at_least_1(name, getattr(self, name))
         if not 0 <= self.temperature < math.inf:
             raise InputError(f"--temperature={self.temperature}: expected at least 0 (0: greedy)")
+        if 0 < self.temperature < LEAST_TEMPERATURE:
+            raise InputError(
+                f"--temperature={self.temperature}: expected 0 (greedy) or at least {LEAST_TEMPERATURE}, at which vLLM"
+                " draws where less is asked for"
+            )
         if not 0 < self.top_p <= 1:
             raise InputError(f"--top-p={self.top_p}: expected above 0 and at most 1")
 
