@@ -93,6 +93,8 @@ REFUSED = [  # settings, what is said
     (["run.tracker=trackio"], "run.tracker=trackio: it is not installed; pip install trackio"),
     (["run.tracker=wandb", "tracking.project=a/b"], "refused by wandb: Invalid project name 'a/b'"),
     (["run.exact_every=1", "run.exact_problems=lab:nothing"], "unknown laboratory problems"),
+    (["run.exact_every=1", "run.exact_problems=real:steps?size=2"], "its right answers cannot be listed"),
+    (["learner.lora={rank: 2, targets: [query]}"], "the model has no linear layer of that name"),
     (["strategies=[{name: nothing}]"], "no strategy 'nothing'"),
     (["strategies=[{name: 'mine.py:Mine'}]"], "mine.py"),
     (["strategies=[{name: likelihood}]", "problems.train=PLAIN"], "trace"),
@@ -133,7 +135,7 @@ def test_check_and_train_give_the_same_answer(capsys, tmp_path, monkeypatch, mod
 def test_every_check_has_a_case_above_or_is_of_a_resume():
     """A check that is added without a case would be one of which nobody knows that `--check` has it."""
     said = {"strategies", "layout", "model", "weights", "tokenizer", "template", "training", "evaluations"}
-    said |= {"lengths", "together", "exact", "folder", "verifiers", "tracker"}
+    said |= {"lengths", "together", "exact", "folder", "verifiers", "tracker", "lora"}
     assert {one.name for one in CHECKS} == said | {"content"}
 
 
