@@ -17,6 +17,7 @@ TRAIN = [  # vLLM itself is left to the lock files: its CPU build names packages
     "deepspeed==0.19.8",
     "ray==2.60.0",
     "transformers>=5.16.1,<5.20",
+    "peft==0.21.2",  # learner.lora: adapters, in the format that others read
     "omegaconf==2.4.0",
     "psutil>=6",  # the network interface that leads to another node
     "wandb>=0.31",

@@ -27,6 +27,8 @@ def main(argv: list[str] | None = None) -> int:
     for name, (module, summary) in COMMANDS.items():
         importlib.import_module(module).add_arguments(commands.add_parser(name, help=summary, description=summary))
     args = parser.parse_args(argv)
+    if getattr(args, "out", None):
+        args.out = os.path.expanduser(args.out)  # a shell leaves ~ alone in quotes and behind =
     try:
         return importlib.import_module(COMMANDS[args.command][0]).run(args)
     except InputError as error:

@@ -21,6 +21,7 @@ from analysis.adapters import ADAPTERS, CHOSEN, LISTS, Adapter
 from analysis.adapters.asked import Asked
 from analysis.errors import InputError
 from analysis.json_rows import json_lines
+from analysis.lfs import POINTED, is_pointer
 from analysis.records import SAMPLE_COLUMNS
 
 pc: Any = pyarrow.compute  # its functions are made when it is imported, which no type checker sees
@@ -244,7 +245,8 @@ def parquet(source: Source) -> pq.ParquetFile:
     try:
         file = pq.ParquetFile(source.path)
     except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(f"{source.path}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
+        why = POINTED if is_pointer(source.path) else f"not a readable Parquet file ({str(error).splitlines()[0]})"
+        raise InputError(f"{source.path}: {why}") from None
     texts = [f.name for f in file.schema_arrow if pa.types.is_string(f.type) or pa.types.is_large_string(f.type)]
     return pq.ParquetFile(
         source.path,

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from analysis.errors import InputError
+from analysis.lfs import POINTED, POINTER
 
 
 def json_lines(opened: Callable[[], Any], at: Callable[[int], str]) -> Iterator[tuple[int, Any]]:
@@ -28,7 +29,12 @@ def json_lines(opened: Callable[[], Any], at: Callable[[int], str]) -> Iterator[
             except UnicodeDecodeError as error:
                 raise InputError(f"{at(number)}: not UTF-8 text ({error.reason})") from None
             except json.JSONDecodeError as error:
-                raise InputError(f"{at(number)}: not JSON ({error.msg}, column {error.colno})") from None
+                why = (
+                    POINTED
+                    if number == 1 and line.startswith(POINTER)
+                    else f"not JSON ({error.msg}, column {error.colno})"
+                )
+                raise InputError(f"{at(number)}: {why}") from None
 
 
 def table_of(rows: list[dict[str, Any]]) -> pa.Table:

@@ -167,6 +167,11 @@ def align(
         if spelt[0] & spelt[1]:
             shown = [next(ascii(k[1]) for k in lost if _spelling(k) in spelt[0] & spelt[1]) for lost in alone]
             text += f"; some differ in blanks or Unicode form alone, as {shown[0]} and {shown[1]}"
+        if {key[1] for key in alone[0]} & {key[1] for key in alone[1]}:
+            text += (
+                "; what stands before the / is the benchmark's name, and differs: for lm-evaluation-harness it is the"
+                " task in the file's name (samples_TASK_DATE.jsonl)"
+            )
         if not common:
             raise InputError(
                 f"the two sides hold different problems: {text} [{base.files[0]['path']} against "

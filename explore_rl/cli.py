@@ -9,6 +9,7 @@ import importlib.metadata
 import os
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import NoReturn
 
 from analysis.__main__ import leave
@@ -43,12 +44,15 @@ MIXED = ("train", "resume", "sweep")  # key=value may stand before and behind op
 
 
 class Parser(argparse.ArgumentParser):
-    """Argparse's, with a hint where settings are written as options."""
+    """Argparse's, with a hint where settings are written as options, and with help where a command is missing."""
 
     def error(self, message: str) -> NoReturn:
+        if message.endswith("are required: COMMAND"):
+            self.print_help(sys.stderr)
+            self.exit(2)
         words = message.removeprefix("unrecognized arguments: ").split()
         dashed = next((word for word in words if word.startswith("--")), None)
-        if self.takes_settings and dashed is not None:
+        if self.takes_settings and message.startswith("unrecognized arguments") and dashed is not None:
             from explore_rl.config.aliases import alias_of
             from explore_rl.config.schema import all_settings
 
@@ -111,6 +115,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = build_parser(named)
     args = parser.parse_intermixed_args(argv[1:]) if named in MIXED else parser.parse_args(argv)
     try:
+        _fill_in_home(args)
         return importlib.import_module(COMMANDS[args.command][0]).run(args)
     except InputError as error:
         for one in getattr(error, "errors", [error]):
@@ -123,6 +128,20 @@ def main(argv: list[str] | None = None) -> int:
             raise
         print(f"explore-rl {args.command}: error: {error.filename}: {error.strerror}", file=sys.stderr)
         return 2
+
+
+def _fill_in_home(args: argparse.Namespace) -> None:
+    """`~` of every path that was typed: a shell leaves it alone in quotes and behind `=`. Raises InputError."""
+    from explore_rl.config.paths import of_home, refuse_variables
+
+    for name, value in vars(args).items():
+        if isinstance(value, Path):
+            setattr(args, name, of_home(str(value)))
+            refuse_variables(str(value))
+        elif name == "out" and isinstance(value, str):  # of the commands that analysis has too
+            args.out = str(of_home(value))
+        elif isinstance(value, list) and value and all(isinstance(one, Path) for one in value):
+            setattr(args, name, [of_home(str(one)) for one in value])
 
 
 def console() -> NoReturn:

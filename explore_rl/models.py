@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from analysis.errors import InputError
 from explore_rl.fetching import hub
 from explore_rl.fetching.catalogue import CATALOGUE, folder
+from explore_rl.weight_files import refuse_pointers
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -54,6 +55,7 @@ def resolve_model(path: str | Path) -> Path:
         )
     if not (folder / "config.json").is_file():
         raise InputError(f"model.path={path}: holds no config.json; expected a Hugging Face checkpoint")
+    refuse_pointers(folder)
     if not end_token_ids(folder):
         raise InputError(
             f"model.path={path}: neither generation_config.json, config.json nor the tokenizer names an end token"

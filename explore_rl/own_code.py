@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import os
 import sys
+import traceback
 from pathlib import Path
 from types import ModuleType
 
@@ -15,6 +16,12 @@ def load_module(place: str) -> ModuleType:
     """The module that "path.py" or "package.module" names, loaded once. Raises OSError, ImportError, and what its code
     raises."""
     return _from_file(Path(place)) if place.endswith(".py") else _from_name(place)
+
+
+def line_of(error: BaseException) -> str:
+    """Where an error was raised: "line 3 of file.py"."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"line {last.lineno} of {last.filename}"
 
 
 def _from_file(path: Path) -> ModuleType:
@@ -33,7 +40,10 @@ def _from_file(path: Path) -> ModuleType:
         sys.modules[name] = module  # dataclasses and pickle look modules up there
         try:
             spec.loader.exec_module(module)
-        except BaseException:  # even SystemExit leaves no half of a module behind
+        except SystemExit as error:
+            del sys.modules[name]
+            raise ImportError(f"{path} ends the process when it is imported (sys.exit)") from error
+        except BaseException:  # whatever it is leaves no half of a module behind
             del sys.modules[name]
             raise
     return sys.modules[name]

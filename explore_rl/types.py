@@ -62,6 +62,20 @@ class Problem:
 # --- what is drawn ---------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Flat:
+    """Draw uniformly over the likely tokens (`rollout.flat`).
+
+    top: how many of the most probable tokens at most.
+    least: the probability that one has to have, but for the most probable.
+    plain: tokens at the beginning that are drawn as ever.
+    """
+
+    top: int
+    least: float
+    plain: int
+
+
 @dataclass(frozen=True, eq=False)
 class Request:
     """One completion to draw.
@@ -81,6 +95,7 @@ class Request:
     share: chance that each component of a mixture had to make this draw, by name, sum 1; None: no mixture planned it.
     limit: entropy in nats from which the expert of a token-level mixture speaks alone (`rollout.mixture`); None: it is
         not asked.
+    flat: draw uniformly over the likely tokens; None: as the model has them.
     """
 
     problem: str
@@ -97,6 +112,7 @@ class Request:
     in_baseline: bool = True
     share: Mapping[str, float] | None = None
     limit: float | None = None
+    flat: Flat | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "prompt_ids", np.asarray(self.prompt_ids, dtype=np.int32))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 
 from analysis.errors import InputError
+from analysis.lfs import POINTED, is_pointer
 
 INDEX = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 LONGEST_HEADER = 100_000_000  # bytes, as safetensors itself has it
@@ -14,14 +16,21 @@ LONGEST_HEADER = 100_000_000  # bytes, as safetensors itself has it
 def check_weights(folder: Path) -> None:
     """Looks at every weight file of a Hugging Face checkpoint.
 
-    Raises InputError for a folder without weights, a shard that its index names and that is missing, a Git LFS pointer
-    in place of a file, and a file that is cut off.
+    Raises InputError for a folder without weights, a shard that its index names and that is missing, and a file that is
+    cut off.
     """
     files = _of_index(folder) or sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
     if not files:
         raise InputError(f"model.path={folder}: holds no weights; expected *.safetensors (or pytorch_model*.bin)")
     for file in files:
         _check(file)
+
+
+def refuse_pointers(folder: Path) -> None:
+    """Raises InputError where a file of a checkpoint is a Git LFS pointer: cloned, and not fetched."""
+    for file in sorted(folder.iterdir()):
+        if file.is_file() and is_pointer(file):
+            raise InputError(f"{file}: {POINTED}")
 
 
 def _of_index(folder: Path) -> list[Path]:
@@ -43,13 +52,10 @@ def _check(file: Path) -> None:
         size = file.stat().st_size
         with open(file, "rb") as stream:
             head = stream.read(64)
-            if head.startswith(b"version https://git-lfs"):
-                raise InputError(
-                    f"{file}: a Git LFS pointer and not the weights themselves; fetch them with `git lfs pull`, or "
-                    "download the file again"
-                )
             if file.suffix == ".safetensors":
                 _check_safetensors(file, head, size=size, read=stream.read)
+            elif head.startswith(b"PK") and not zipfile.is_zipfile(file):  # its list of contents stands at the end
+                raise InputError(f"{file}: cut off or damaged; download it again")
             elif not head.startswith((b"PK\x03\x04", b"\x80\x02")):  # a zip archive, or torch's old pickle
                 raise InputError(f"{file}: not a file of torch weights")
     except OSError as error:

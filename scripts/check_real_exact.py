@@ -57,7 +57,10 @@ def main() -> None:
     p_value = float(chi2.sf(statistic, len(draws)))
     error = smallest_found(expected, draws=draws)
     print(f"G = {statistic:.1f} with {len(draws)} degrees of freedom, p = {p_value:.3f}")
-    print(f"an error of {error:.1%} of every probability would have been found with probability {POWER:g}")
+    found = (
+        f"an error of {error:.1%} of every probability" if np.isfinite(error) else "not even twice every probability"
+    )
+    print(f"{found} would have been found with probability {POWER:g}")
     unseen = mass_of_special(model, tokenizer, asked, temperature=temperature)
     print(f"special tokens, which decode to nothing, have at most {unseen:.1e} at any place of a right completion")
     print("agree" if p_value > LEVEL else "DIFFER")

@@ -4,8 +4,9 @@
     explore-rl train lab/soft_judge                               in another shell
 
 It reads "CHAIN:VALUE=" and says 1 or 0: whether the chain's last number is the value. Trained on chains over random
-numbers, right ones, ones with another end, and beginnings of them; none of the base's draws. What it gets wrong on
-held-out ones is printed. The server speaks as much of the chat-completions protocol as a judge needs.
+numbers, whole and begun, true and with another end, beside their value and beside others; none of the base's draws. How
+many held-out ones it is right on is printed. The server speaks as much of the chat-completions protocol as a judge
+needs.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from explore_rl.lab import base, tokenizer, worked_evaluation
+from explore_rl.lab import base, tokenizer, worked
 
 RECIPE = base.Recipe(hidden_size=64, layers=2, context=96)
 TEMPLATE = "{response}:{reference}="  # the recipe has it too
@@ -31,24 +32,30 @@ HELD_OUT = 2000
 
 
 def examples(seed: int) -> Iterator[tuple[str, str]]:
-    """Endless ("CHAIN:VALUE=", "1" or "0") pairs, half of each."""
+    """Endless ("CHAIN:VALUE=", "1" or "0") pairs, half of each.
+
+    Whether the last step is true tells nothing: right ones may end in a false one, and wrong ones in a true one whose
+    result is another number, as most of a policy's do. A judge that sees no such pair takes any chain for right that is
+    whole and true.
+    """
     rng = random.Random(seed)
     while True:
-        numbers = [rng.randint(1, 12) for _ in range(4)]
-        _, steps = worked_evaluation.random_expression(numbers, dict.fromkeys("+-*/", 1.0), rng=rng)
-        value = steps[-1].result
-        if not 0 < value <= 100:
+        steps = worked.random_chain([rng.randint(1, 12) for _ in range(4)], dict.fromkeys("+-*/", 1.0), rng=rng)
+        end = steps[-1].result
+        if not 0 < end <= 100:
             continue
-        steps = steps[rng.choice((0, 0, 0, 1, 2)) :]
-        chain = " ".join(map(str, steps))
+        chain = " ".join(map(str, steps[rng.choice((0, 0, 0, 1, 2)) :]))
+        other = rng.choice((end + rng.randint(1, 9), max(0, end - rng.randint(1, 9)), rng.randint(0, 100)))
+        with_other = chain[: chain.rindex("=") + 1] + str(other)
+        beginning = chain[: rng.randrange(len(chain))]
         right = rng.random() < 0.5
-        if not right:
-            other = rng.choice((value + rng.randint(1, 9), max(0, value - rng.randint(1, 9)), rng.randint(0, 100)))
-            chain = rng.choice((chain[: chain.rindex("=") + 1] + str(other), chain[: rng.randrange(len(chain))]))
+        if right:
+            text, value = rng.choice(((chain, end), (chain, end), (with_other, other)))
+        else:
+            text, value = rng.choice(((chain, other), (with_other, end), (beginning, end)))
         # By what it ends with: the other number may be the value after all.
-        ends = chain.rpartition("=")[2] == str(value)
-        if ends == right:
-            yield f"{chain}:{value}=", "1" if right else "0"
+        if (text.rpartition("=")[2] == str(value)) == right:
+            yield f"{text}:{value}=", "1" if right else "0"
 
 
 def train(folder: Path, *, steps: int, batch_size: int) -> None:

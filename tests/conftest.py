@@ -56,11 +56,14 @@ def cluster():
 @pytest.fixture(scope="session")
 def actors(cluster):
     """A DeepSpeed rank with the frozen base beside it, two policy engines and a base engine: one set for all."""
+    from engine_kit import ENGINE
+
     from explore_rl.config.loading import load_config
     from explore_rl.learner.messages import LearnerNeeds
     from explore_rl.training.actors import Actors
 
-    own = ["rollout.actors=2", "rollout.engine={max_logprobs: 24}"]  # a harmless one, to be read back
+    # Nothing of it acts unless a request asks for it, and the expert starts with the first that does (engine_kit).
+    own = ["rollout.actors=2", f"rollout.engine={json.dumps(ENGINE)}"]
     config = load_config(REPOSITORY / "configs" / "lab" / "grpo.yaml", [*SMALL, *own])
     with Actors(config, base_engine=True, models=LearnerNeeds(base=True)) as started:
         yield started

@@ -15,10 +15,9 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 LAYERS = [
     ["analysis"],
     ["explore_rl", "explore_rl.types", "explore_rl.files", "explore_rl.own_code"],
-    ["explore_rl.parts", "explore_rl.fetching"],
+    ["explore_rl.parts", "explore_rl.fetching", "explore_rl.weight_files", "explore_rl.real.steps"],
     [
         "explore_rl.models",
-        "explore_rl.weight_files",
         "explore_rl.experiments.run_folder",
         "explore_rl.problems.rows",
         "explore_rl.lab.countdown",

@@ -62,7 +62,8 @@ def write_comparison(document: dict[str, Any], out_dir: str | os.PathLike, *, wi
     """
     out = Path(out_dir)
     out.mkdir(parents=True, exist_ok=True)
-    methods = list(document["methods"])
+    control = f"{document['base']['name']}, drawn again"  # which is no method
+    methods = [name for name in document["methods"] if name != control] or list(document["methods"])
     named = ", ".join(methods) if len(methods) <= 6 else f"{len(methods)} methods"
     heading = f"{named} against {document['base']['name']}"
     documents = write_documents(document, out) if with_json else [out / "compare.json"]

@@ -266,7 +266,7 @@ def curves_chart(document: dict, audits: dict[str, list[dict]], *, colours: dict
         data=data,
         layout=layout,
         width=7,
-        height=420,
+        height=420 + 12 * max(len(audits) - FEW_METHODS, 0),  # a legend of many methods takes its part
     )
 
 

@@ -36,7 +36,7 @@ def method_tiles(document: dict, benchmark: str, *, colours: dict[str, str]) -> 
 def reach(found: dict, level: float) -> str:
     """Whether the changes of a word are more than a speed-up; empty where the word names none."""
     said = [
-        f"the {name} {'' if found['beyond'][f'p_{name}'] <= level else 'not '}beyond a {change} of "
+        f"the {name} {'' if found['beyond'][f'p_{name}'] <= level else 'not shown to be '}beyond a {change} of "
         f"{found['beyond']['fold']:g}"
         for name, change in (("gain", "speed-up"), ("loss", "slow-down"))
         if found[f"p_{name}"] <= level

@@ -121,6 +121,8 @@ def start(config: Config, base_engines: int) -> Layout:
     refuse_impossible(config, base_engines)
     kind = resolve(config)
     bundles, place = _bundles(config, kind, base_engines=base_engines)
+    if kind == "cpu" and config.devices.ray_address == "local" and len(bundles) > _cores():
+        log.info("%d processes share %d cores (%s)", len(bundles), _cores(), _asked(config))
     # Ray would count cores; ranks and engines of one CPU each on fewer cores would wait for ever.
     cpus = int(max(sum(b["CPU"] for b in bundles) + 1, os.cpu_count() or 1)) if kind == "cpu" else None
     owns_ray = connection.connect(config.devices.ray_address, cpus)
@@ -275,7 +277,7 @@ def _check_cores(config: Config, kind: str, *, processes: int) -> None:
     """Raises InputError for processes that could only crawl: on this machine's own CPUs Ray takes any number."""
     if kind != "cpu" or config.devices.ray_address != "local":
         return
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = _cores()
     most = cores * MAX_PROCESSES_PER_CORE
     if processes > most:
         raise InputError(
@@ -283,8 +285,11 @@ def _check_cores(config: Config, kind: str, *, processes: int) -> None:
             f"at most {most} processes can share them; lower learner.ranks or rollout.actors, or join a cluster "
             "with devices.ray_address=auto"
         )
-    if processes > cores:
-        log.info("%d processes share %d cores (%s)", processes, cores, _asked(config))
+
+
+def _cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _check_gpus(config: Config, bundles: list[dict[str, float]], *, here: int) -> None:

@@ -28,6 +28,7 @@ def run(args: argparse.Namespace) -> int:
     from analysis.errors import InputError
     from explore_rl.config.loading import load_config
     from explore_rl.experiments.comparison import Comparison
+    from explore_rl.experiments.pooling import refuse_other_content
 
     # The runs have to be finished, and to share their base model.
     configs = []
@@ -41,6 +42,8 @@ def run(args: argparse.Namespace) -> int:
     if len(bases) > 1:
         said = ", ".join(f"{base} ({folder})" for base, folder in bases.items())
         raise InputError(f"the runs have different base models: {said}; compare one base at a time")
+
+    refuse_other_content(args.runs)
 
     # Mistakes in the audit problems are found before any engine starts.
     comparison = Comparison(args.out, args.samples, problems=args.problems, replicates=args.replicates)

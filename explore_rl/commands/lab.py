@@ -127,7 +127,8 @@ def _add_build_base(commands: Any) -> None:
         "write its model card. The same seed, steps and threads give the same weights on the same kind of machine. It\n"
         "takes 10 to 16 minutes on 2 cores, of lab:worked half an hour on one.\n\n"
         "examples: explore-rl lab build-base --out runs/base --seed 1\n"
-        "          explore-rl lab build-base lab:worked --out runs/worked_base",
+        "          explore-rl lab build-base lab:worked --out runs/worked_base\n"
+        "          explore-rl lab build-base lab:worked --out runs/quick --steps 20 --measure 5      some seconds",
     )
     build.add_argument("model", nargs="?", default="lab:base", choices=EMBEDDED, help="default: %(default)s")
     build.add_argument("--out", type=Path, required=True, help="folder of the checkpoint; an existing one is refused")
@@ -141,6 +142,9 @@ def _add_build_base(commands: Any) -> None:
         help="lab:base only: weight of documents that divide, which the base lacks, in the loss (default: none)",
     )
     build.add_argument("--threads", type=int, help="of torch; another number may change the last bits")
+    build.add_argument(
+        "--measure", type=int, metavar="N", help="only N problems of each set on the card (default: all)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -335,13 +339,15 @@ def _build_base(args: argparse.Namespace) -> int:
     changed = {name: getattr(args, name) for name in ("seed", "steps", "threads") if getattr(args, name) is not None}
     if any(changed.get(name, 1) < 1 for name in ("steps", "threads")):
         raise InputError("--steps and --threads must be at least 1")
+    if args.measure is not None and args.measure < 1:
+        raise InputError("--measure must be at least 1")
     if args.left_out_weight is not None:
         if args.model != "lab:base" or not 0 < args.left_out_weight <= 1:
             raise InputError("--left-out-weight: expected a number above 0 and at most 1, and lab:base")
         changed["left_out_weight"] = args.left_out_weight
     recipe = replace(base.RECIPES[args.model], **changed)
     model, tokenizer = base.pretrain(recipe)
-    text = card.write(recipe, model, name=args.model, tokenizer=tokenizer)
+    text = card.write(recipe, model, name=args.model, tokenizer=tokenizer, most=args.measure)
     recipe_json = json.dumps(asdict(recipe), indent=1) + "\n"
     base.save(model, tokenizer, folder=args.out, texts={"README.md": text, "recipe.json": recipe_json})
     print(text, file=sys.stdout)

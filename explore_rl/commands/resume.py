@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from explore_rl.commands.train import add_allowed, train
+from explore_rl.commands.train import add_allowed, thing_and_settings, train
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +25,8 @@ What it began with is in its config.yaml. A finished run is left as it is, at on
 def run(args: argparse.Namespace) -> int:
     from analysis.errors import InputError
 
+    folder, args.overrides = thing_and_settings(str(args.folder), args.overrides)
+    args.folder = Path(str(folder))
     recipe = args.folder / "config.yaml"
     if not recipe.is_file():
         raise InputError(f"{args.folder}: holds no run (no config.yaml); expected a run's folder")

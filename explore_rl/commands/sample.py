@@ -66,6 +66,13 @@ A killed command goes on where it stopped when it is given again. Both sides of 
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="default auto")
     parser.add_argument("--ray-address", default="local", help="auto joins a running cluster (default local)")
     parser.add_argument(
+        "--stall-timeout",
+        type=float,
+        default=45.0,
+        metavar="S",
+        help="seconds without progress after which an engine is stuck; more for a large model on a CPU (default 45)",
+    )
+    parser.add_argument(
         "--part", type=int, default=4096, help="completions written at a time, what a kill can lose (default 4096)"
     )
 
@@ -129,6 +136,7 @@ def run(args: argparse.Namespace) -> int:
     # Everything that was given is checked before an engine starts.
     at_least_1("actors", args.actors)
     at_least_1("tensor_parallel", args.tensor_parallel)
+    at_least_1("stall_timeout", args.stall_timeout)
     options = None if args.verifier_options is None else read_options(args.verifier_options)
     run = run_model(args.model)
     model = args.model if run is None else str(run.path())
@@ -158,6 +166,7 @@ def run(args: argparse.Namespace) -> int:
             tensor_parallel=args.tensor_parallel,
             device=args.device,
             ray_address=args.ray_address,
+            stall_timeout_s=args.stall_timeout,
         )
         limits = VerifierConfig() if run is None else run.config.verifiers
         with VerifierPool(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from explore_rl.experiments.sweeps import Sweep
 
 from explore_rl.commands.reporting import reported, talk
+from explore_rl.commands.train import thing_and_settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +32,7 @@ Finished runs are not run again and stopped ones are resumed: after a kill, give
     parser.add_argument(
         "overrides", nargs="*", metavar="key=value", help="settings for all runs; they win over those of the file"
     )
-    parser.add_argument("--seeds", type=int, nargs="+", help="instead of the file's")
+    parser.add_argument("--seeds", type=_seed_or_setting, nargs="+", help="instead of the file's")
     parser.add_argument("--output", help="instead of the file's")
     parser.add_argument(
         "--check", action="store_true", help="only read and check every run, and say what is left to do"
@@ -48,8 +49,24 @@ Finished runs are not run again and stopped ones are resumed: after a kill, give
     )
 
 
+def _seed_or_setting(word: str) -> int | str:
+    """A seed, or a setting that stands behind the seeds."""
+    if "=" in word:
+        return word
+    try:
+        return int(word)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"expected whole numbers, got {word!r} (the sweep's file stands before --seeds)"
+        ) from None
+
+
 def run(args: argparse.Namespace) -> int:
     talk()
+    named, args.overrides = thing_and_settings(str(args.sweep), args.overrides)
+    args.sweep = Path(str(named))
+    args.overrides += [word for word in args.seeds or () if isinstance(word, str)]
+    args.seeds = [seed for seed in args.seeds or () if isinstance(seed, int)] or None
     from explore_rl.experiments.sweeps import load_sweep, run_sweep
     from explore_rl.lab.names import is_final
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from pathlib import Path
 
 from explore_rl.commands.reporting import reported, talk
 
@@ -41,12 +42,27 @@ def add_allowed(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from analysis.errors import InputError
 
+    args.recipe, args.overrides = thing_and_settings(args.recipe, args.overrides)
     if args.fields:
         print_fields(args.recipe, args.overrides)
         return 0
     if args.recipe is None:
         raise InputError("no recipe given; for example: explore-rl train lab/grpo")
     return train(args.recipe, args.overrides, resume=args.resume, allowed=args.allow_changed, check_only=args.check)
+
+
+def thing_and_settings(first: str | None, others: list[str]) -> tuple[str | None, list[str]]:
+    """What a command is about, and the settings: these may stand before it too.
+
+    >>> thing_and_settings("run.steps=3", ["lab/grpo", "seed=1"])
+    ('lab/grpo', ['run.steps=3', 'seed=1'])
+    """
+    words = [word for word in (first, *others) if word is not None]
+    names = [word for word in words if "=" not in word or Path(word).exists()]
+    if first is None or first in names or not names:
+        return first, others
+    words.remove(names[0])
+    return names[0], words
 
 
 def train(recipe: str, overrides: list[str], *, resume: bool, allowed: list[str], check_only: bool) -> int:

@@ -23,7 +23,7 @@ from explore_rl.problems.completions import Completions
 from explore_rl.problems.rows import Row, read_rows
 from explore_rl.types import Problem, Status, Verdict
 from explore_rl.verifiers import audit_files
-from explore_rl.verifiers.base import VERIFIERS
+from explore_rl.verifiers.base import READS_STEPS, VERIFIERS
 from explore_rl.verifiers.judge import cot_correct
 from explore_rl.verifiers.pool import Item, VerifierPool
 
@@ -112,9 +112,11 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"--workers {args.workers}: expected at least 1")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
     options = _options(args.set)
-    if args.reasoning and options.get(args.verifier or "", {}).get("subject") != "reasoning":
+    own = options.get(args.verifier or "", {})
+    if args.reasoning and own.get("subject") != "reasoning" and (args.verifier not in READS_STEPS or "reward" in own):
         raise InputError(
-            "--reasoning: expected a judge of the reasoning, as in --verifier judge --set judge.subject=reasoning"
+            "--reasoning: expected a judge of the reasoning, as in --verifier judge --set judge.subject=reasoning, or a"
+            f" verifier that reads every step: --verifier {' | '.join(READS_STEPS)}"
         )
     if args.verifier:
         options.setdefault(args.verifier, {})

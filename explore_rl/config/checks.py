@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from analysis.errors import InputError
+from explore_rl.config.lora import read_lora
 from explore_rl.config.passed_on import refused
 from explore_rl.config.schema import Config, all_settings
 from explore_rl.lab.names import is_final
@@ -120,6 +121,10 @@ def _learner(config: Config) -> Findings:
             "learner.zero_stage",
             "DeepSpeed keeps no fp32 accumulation for bfloat16 at stage 0; use stage 1, 2 or 3",
         )
+    try:
+        read_lora(learner.lora)
+    except ValueError as error:
+        yield "learner.lora", str(error)
     if model.attention == "flash_attention_2" and model.dtype == "float32":
         yield (
             "model.attention",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import re
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
@@ -18,8 +19,11 @@ from analysis.errors import InputError
 from explore_rl.config import paths
 from explore_rl.config.aliases import alias_of
 from explore_rl.config.checks import check
+from explore_rl.config.paths import of_home
 from explore_rl.config.recipes import find
 from explore_rl.config.schema import Config, all_settings
+
+Layer = tuple[str, Any, Path | None]  # where it stands, its settings, and the folder that its paths may be beside
 
 # What OmegaConf and YAML raise for text that is no setting:
 # TypeError where containers do not fit, IndexError for a key like "[".
@@ -68,8 +72,9 @@ def _defaults() -> DictConfig:
 KINDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
 
 
-def _expected(key: str | None, layers: list[tuple[str, Any, Path | None]]) -> str | None:
-    """What a setting of one value wants, and what it got, instead of OmegaConf's words; None for any other."""
+def _expected(key: str | None, layers: list[Layer]) -> str | None:
+    """What a setting of one value, or an entry of a list, wants, and what it got, instead of OmegaConf's words; None
+    for any other."""
     kind = _kind_of(key) if key is not None else None
     if key is None or kind is None:
         return None
@@ -81,19 +86,28 @@ def _expected(key: str | None, layers: list[tuple[str, Any, Path | None]]) -> st
     return f"expected {KINDS[kind]}, got {'nothing' if got is None else repr(got)}{several}"
 
 
+ENTRY = re.compile(r"\[(\d+)\]$")  # the key of a list's entry ends so
+
+
 def _node(layer: Any, key: str) -> Any:
     """What a layer says of a dotted key, as OmegaConf holds it; None if nothing."""
-    for word in key.split("."):
+    entry = ENTRY.search(key)
+    for word in ENTRY.sub("", key).split("."):
         layer = layer._get_node(word) if isinstance(layer, DictConfig) else None
-    return layer
+    if entry is None:
+        return layer
+    number = int(entry[1])
+    return layer._get_node(number) if isinstance(layer, ListConfig) and number < len(layer) else None
 
 
 def _kind_of(key: str) -> type | None:
-    """The type of a setting of one value; None for lists, mappings and what is no setting."""
+    """The type of a setting of one value, or of a list's entry; None for lists, mappings and what is no setting."""
     schema: Any = Config
-    for word in key.split("."):
-        hints = get_type_hints(schema) if is_dataclass(schema) else {}
+    for word in ENTRY.sub("", key).split("."):
+        hints = _hints(schema) if is_dataclass(schema) else {}
         schema = hints.get(word)
+    if ENTRY.search(key):
+        schema = get_args(schema)[0] if get_origin(schema) is list else None
     members = (
         (schema,) if get_origin(schema) is None else get_args(schema) if None.__class__ in get_args(schema) else ()
     )
@@ -101,21 +115,38 @@ def _kind_of(key: str) -> type | None:
     return kinds[0] if len(kinds) == 1 else None
 
 
+_hints = cache(get_type_hints)
+
+NOT_AS_TYPED = re.compile(r"""(null|Null|NULL|~|\?\?\?|[\[{"'].*|.*\$\{.*)?""", re.S)
+
+
 def _override(text: str) -> DictConfig:
+    """The setting that one override gives.
+
+    What is a text or a number is taken as it is typed: YAML would make 1000.0 of the name 1e3, and 8 of the seed 010.
+    """
     key, equals, value = text.partition("=")
-    if not equals or not key.strip():
+    key, value = key.strip(), value.strip()
+    if not equals or not key:
         raise InputError(f"override {text!r}: expected key=value, for example learner.ranks=2")
+    if _kind_of(key) in (str, int, float) and not NOT_AS_TYPED.fullmatch(value):
+        layer = OmegaConf.create()
+        OmegaConf.update(layer, key, value)
+        return layer
     try:
         return OmegaConf.from_dotlist([text])
-    except yaml.constructor.ConstructorError:
+    except yaml.YAMLError:
+        bare = value.removeprefix("[").removesuffix("]")
+        is_list = isinstance(getattr(all_settings().get(key), "default", None), list)
+        like = f'["{bare}"]' if is_list else f'"{value}"'
         raise InputError(
-            f"override {text!r}: YAML reads the value {value!r} as a mark of its own; put quotes around it, as in "
-            f"'{key}=\"{value}\"'"
+            f"override {text!r}: YAML cannot read the value {value!r}, or takes it for a mark of its own; such text"
+            f" stands in quotes, as in '{key}={_one_line(like)}'"
         ) from None
 
 
-def _recipe_layers(path: Path, below: tuple[Path, ...]) -> list[tuple[str, Any, Path | None]]:
-    """The recipe at `path` after the one that its `base` key names (relative to it), as (where, settings, folder)."""
+def _recipe_layers(path: Path, below: tuple[Path, ...]) -> list[Layer]:
+    """The recipe at `path` after the one that its `base` key names: a file beside it, or a recipe of the project."""
     if not path.is_file():
         raise InputError(f"{path}: no such recipe")
     if path.resolve() in below:
@@ -124,9 +155,16 @@ def _recipe_layers(path: Path, below: tuple[Path, ...]) -> list[tuple[str, Any, 
         layer = OmegaConf.load(path)
     except (OmegaConfBaseException, yaml.YAMLError, ValueError, OSError) as error:
         raise InputError(f"{path}: not readable as YAML: {_one_line(error)}") from None
+    if isinstance(layer, DictConfig) and isinstance(layer._get_node("runs"), ListConfig):
+        raise InputError(f"{path}: a sweep of several runs and no recipe; explore-rl sweep {path}")
     if isinstance(layer, DictConfig) and "base" in layer:
-        base = layer.pop("base")
-        return _recipe_layers(path.parent / str(base), (*below, path.resolve())) + [(str(path), layer, path.parent)]
+        base = str(layer.pop("base"))
+        beside = path.parent / of_home(base)
+        try:
+            named = beside if beside.is_file() else find(base)
+        except InputError as error:
+            raise InputError(f"{path}: base: {error}") from None
+        return _recipe_layers(named, (*below, path.resolve())) + [(str(path), layer, path.parent)]
     return [(str(path), layer, path.parent)]
 
 

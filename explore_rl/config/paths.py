@@ -5,6 +5,7 @@ Actors run in folders of their own, on other nodes too, where a relative path me
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from analysis.errors import InputError
 # Settings that name a file or folder to be read. A name that is none (lab:base, chat, a Hub name) is left as it is.
 READ = ("model.path", "model.template", "problems.train", "problems.heldout", "run.exact_problems")
 OF_STRATEGIES = ("traces", "traces.file", "base")  # the same, of strategies
+VARIABLE = re.compile(r"\$\{?(\w+)\}?")  # which no shell has filled in
 SCHEMES = ("lab:", "real:", "gym:", "hub:", "hf:")
 
 
@@ -30,16 +32,18 @@ def resolve(layer: DictConfig, beside: Path | None) -> None:
         if isinstance(value, str):
             OmegaConf.update(layer, key, absolute(value, beside))
     output = OmegaConf.select(layer, "run.output", throw_on_missing=False) if "run" in layer else None
-    if isinstance(output, str) and output.startswith("~"):
+    if isinstance(output, str):
+        refuse_variables(output)
         OmegaConf.update(layer, "run.output", str(of_home(output)))
     for evaluation in _mappings(layer, "run", "evaluations"):
         if isinstance(evaluation.get("problems"), str):
             evaluation["problems"] = absolute(evaluation["problems"], beside)
+        _own_code(evaluation, "verifier", beside)
+    options = OmegaConf.select(layer, "verifiers.options", throw_on_missing=False)
+    for of_one in options.values() if isinstance(options, DictConfig) else ():
+        _own_code(of_one, "kind", beside)
     for strategy in _mappings(layer, "strategies"):
-        name = strategy.get("name")
-        if isinstance(name, str) and ".py:" in name:
-            file, _, kind = name.rpartition(":")
-            strategy["name"] = f"{absolute(file, beside)}:{kind}"
+        _own_code(strategy, "name", beside)
         for key in OF_STRATEGIES:
             value = OmegaConf.select(strategy, key, throw_on_missing=False)
             if isinstance(value, str):
@@ -59,7 +63,25 @@ def absolute(text: str, beside: Path | None) -> str:
         place = folder / path
         if _is_there(place):
             return str(place.resolve()) if "*" not in text else str(place.absolute())
+    refuse_variables(text)
     return str(path)
+
+
+def refuse_variables(text: str) -> None:
+    """Raises InputError for a path with a variable that no shell has filled in: it would become a folder's name."""
+    if (found := VARIABLE.search(text)) and not _is_there(Path(text)):
+        raise InputError(
+            f"{text}: {found[0]} is not filled in here; let the shell do it (no single quotes), or write"
+            f" ${{oc.env:{found[1]}}}"
+        )
+
+
+def _own_code(mapping: Any, key: str, beside: Path | None) -> None:
+    """Makes the file of "path.py:name" absolute, where a mapping has such a value under `key`."""
+    name = mapping.get(key) if isinstance(mapping, DictConfig) else None
+    if isinstance(name, str) and ".py:" in name:
+        file, _, within = name.rpartition(":")
+        mapping[key] = f"{absolute(file, beside)}:{within}"
 
 
 def of_home(text: str) -> Path:

@@ -34,6 +34,19 @@ def find(recipe: str | Path) -> Path:
     own = folder() / f"{name}.yaml"
     if name in names():
         return own
-    near = difflib.get_close_matches(name, names(), n=1)
-    hint = f"did you mean {near[0]}?" if near else f"the project's own are {', '.join(names())}"
-    raise InputError(f"{recipe}: no such recipe; {hint}")
+    if (path / "config.yaml").is_file():
+        raise InputError(f"{recipe}: the folder of a run and no recipe; explore-rl resume {recipe} goes on with it")
+    raise InputError(f"{recipe}: no such recipe; {_hint(name)}")
+
+
+def _hint(name: str) -> str:
+    """The recipe that was most likely meant, those of a group, or the groups."""
+    by_lower = {known.lower(): known for known in names()}
+    of_group = [known for known in names() if known.startswith(f"{name.lower().rstrip('/')}/")]
+    if of_group:
+        return f"of {name} there are {', '.join(of_group)}"
+    near = difflib.get_close_matches(name.lower(), list(by_lower), n=1)
+    if near:
+        return f"did you mean {by_lower[near[0]]}?"
+    groups = sorted({known.split("/")[0] for known in names()})
+    return f"the project's own begin with {', '.join(f'{group}/' for group in groups)} (all are in {folder()})"

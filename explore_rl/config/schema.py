@@ -13,6 +13,8 @@ from typing import Any
 from explore_rl.config.setting import Setting, setting, settings_of
 from explore_rl.types import VERIFIER_MEMORY_MB, VERIFIER_TIME_S
 
+LEAST_TEMPERATURE = 0.01  # vLLM draws at it where less is asked for
+
 
 @dataclass
 class ModelConfig:
@@ -72,8 +74,8 @@ class RolloutConfig:
     temperature: float = setting(
         1.0,
         "sampling temperature of training; engine log-probabilities are at it",
-        above=0.0,
-        why="greedy decoding has no gradient",
+        least=LEAST_TEMPERATURE,
+        why="greedy decoding has no gradient, and vLLM draws at 0.01 where less is asked for",
     )
     top_p: float = setting(
         1.0,
@@ -141,6 +143,11 @@ class LearnerConfig:
     )
     threads: int = setting(
         1, "CPU threads of a rank (on the CPU, and for learner.offload_optimizer)", least=1, device="cpu", harmless=True
+    )
+    lora: dict[str, Any] | None = setting(
+        None,
+        "adapters are trained in place of the weights: {rank: 16, alpha: 32, targets: [q_proj, v_proj]} (alpha: twice"
+        " the rank, targets: every linear layer, unless given); null: off",
     )
     deepspeed: dict[str, Any] = setting(
         {}, "further settings of DeepSpeed, passed on as they are: {zero_optimization: {zero_hpz_partition_size: 8}}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from explore_rl.experiments.run_folder import RunFolder
 from explore_rl.training.metrics import STAGES
@@ -12,9 +13,10 @@ PANELS = [  # of training.png: title, metrics of one population
     ("pass@1, of all drawn", ["pass@1", "pass@group"]),
     ("entropy of a group's answers (nats), of all drawn", ["answers/entropy"]),
     ("completion tokens, of all drawn", ["length/mean"]),
+    ("reward, of what is learnt from", ["reward/mean"]),
     ("seconds a step", [f"seconds/{stage}" for stage in STAGES]),
     ("entropy of a token (nats), of what is learnt from", ["entropy/token"]),
-    ("share of groups learnt from", ["signal/groups_without"]),
+    ("share of groups without a signal", ["signal/groups_without"]),
     ("gradient norm", ["update/gradient_norm"]),
     ("engine against learner, mean |log-probability|", ["engine/logprob_difference_mean", "engine/parity_mean"]),
 ]
@@ -38,7 +40,7 @@ def draw_curves(folder: RunFolder) -> list[Path]:
 def _training(folder: RunFolder, metrics: list[dict]) -> Path:
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(2, 4, figsize=(17, 6.5), layout="constrained")
+    figure, axes = plt.subplots(3, 3, figsize=(17, 9.5), layout="constrained")
     for axis, (title, names) in zip(axes.flat, PANELS, strict=True):
         for name in names:
             points = [(m["step"], m[name]) for m in metrics if m.get(name) is not None]
@@ -47,26 +49,34 @@ def _training(folder: RunFolder, metrics: list[dict]) -> Path:
         axis.set_title(title, fontsize=10)
         axis.set_xlabel("step")
         axis.grid(alpha=0.3)
-        if axis.lines:
-            axis.legend(fontsize=8)
 
-    # Dots on the first panel: pass@1 on the held-out problems.
-    evaluations = folder.records("evaluations.jsonl")
-    for record in evaluations:
+    # On the first panel dots: pass@1 of each evaluated set.
+    by_set: dict[str, list[tuple[int, float]]] = {}
+    for record in folder.records("evaluations.jsonl"):
         if "pass@1" in record:
-            axes[0, 0].plot(record["step"], record["pass@1"], "k.", markersize=5)
-    figure.suptitle(folder.path.name + (" (dots: held-out pass@1)" if evaluations else ""))
+            by_set.setdefault(record.get("set", "heldout"), []).append((record["step"], record["pass@1"]))
+    for name, states in by_set.items():
+        axes[0, 0].plot(*zip(*states, strict=True), linestyle=":", marker=".", linewidth=0.8, label=f"{name}/pass@1")
+    for axis in axes.flat:
+        _legend_beside(axis)
+    figure.suptitle(folder.path.name)
     target = folder.path / "figures" / "training.png"
     figure.savefig(target, dpi=110)
     plt.close(figure)
     return target
 
 
+def _legend_beside(axis: Any) -> None:
+    """A legend that covers no curve; none where the title names the only one."""
+    if len(axis.lines) > 1:
+        axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
 def _support(folder: RunFolder, exact: list[dict]) -> Path:
     import matplotlib.pyplot as plt
 
     steps = [record["step"] for record in exact]
-    figure, (passes, support, regions) = plt.subplots(1, 3, figsize=(14, 4.2), layout="constrained")
+    figure, (passes, support, regions) = plt.subplots(1, 3, figsize=(17, 4.2), layout="constrained")
     for k in ("1", "16", "256", "1024", "4096"):
         if k in exact[0]["pass_at_k"]:
             passes.plot(steps, [record["pass_at_k"][k] for record in exact], marker=".", label=f"pass@{k}")
@@ -89,7 +99,7 @@ def _support(folder: RunFolder, exact: list[dict]) -> Path:
     for axis in (passes, support, regions):
         axis.set_xlabel("step")
         axis.grid(alpha=0.3)
-        axis.legend(fontsize=8)
+        _legend_beside(axis)
     figure.suptitle(folder.path.name)
     target = folder.path / "figures" / "support.png"
     figure.savefig(target, dpi=110)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+from analysis.errors import InputError
 from explore_rl.config.checks import value_of
+from explore_rl.config.loading import load_config
 from explore_rl.config.schema import Config, all_settings
 
 # Where a run lies, how it is laid out and how it is watched makes no method.
@@ -44,6 +48,27 @@ def method_names(configs: Sequence[Config]) -> list[str]:
         said = ", ".join(f"{key}={settings[key]}" for key in differing(of_name))
         names.append(f"{config.name} ({said})" if said else config.name)
     return names
+
+
+def refuse_other_content(folders: Sequence[Path]) -> None:
+    """Settings that agree name files, and these may have changed between two runs.
+
+    Raises InputError where runs of one method were trained on other problems, or runs began from other models, under
+    the same names. What an older run did not write down is not held against it.
+    """
+    names = method_names([load_config(folder / "config.yaml") for folder in folders])
+    files = [folder / "environment.json" for folder in folders]
+    facts = [json.loads(file.read_text()) if file.exists() else {} for file in files]
+    seen: dict[tuple[str, str], tuple[Any, Path]] = {}
+    for name, fact, folder in zip(names, facts, folders, strict=True):
+        said = {("model", ""): fact.get("model"), ("problems.train", name): fact.get("problems", {}).get("train")}
+        for key, now in said.items():
+            before, first = seen.setdefault(key, (now, folder))
+            if now is not None and before is not None and now != before:
+                raise InputError(
+                    f"{folder}: {key[0]} has the name that it has in {first}, and another content ({now}, there"
+                    f" {before}); such runs are not compared"
+                )
 
 
 def differences(configs: Sequence[Config]) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,13 @@ from analysis.errors import InputError
 from explore_rl import problems, strategies
 from explore_rl.cluster import placement
 from explore_rl.config.checks import warnings
+from explore_rl.config.lora import read_lora
 from explore_rl.config.schema import Config, ProblemsConfig
 from explore_rl.experiments.resuming import content_hash, refuse_other_problems, refuse_other_settings
 from explore_rl.experiments.run_folder import RunFolder
+from explore_rl.experiments.tracking import refuse_tracker
 from explore_rl.files import refuse_unwritable
+from explore_rl.lab.families import family_of
 from explore_rl.models import end_token_ids, load_model_config, load_tokenizer, resolve_model
 from explore_rl.problems.template_checks import check as check_template
 from explore_rl.problems.template_checks import check_lengths
@@ -77,16 +80,21 @@ class _Found:
         self.notes: list[str] = []  # warnings, said when all checks are through
 
 
-def check(config: Config, *, resume: bool = False, allowed: Sequence[str] = ()) -> Inputs:
+def check(config: Config, *, resume: bool = False, allowed: Sequence[str] = (), read: Readings | None = None) -> Inputs:
     """Reads and checks everything that the user gave, and starts nothing. Raises InputError, of all faults together.
 
     resume: whether to go on with the run that the folder holds.
     allowed: settings that may have changed since then, as in `resuming.refuse_other_settings`.
+    read: what the checks of other runs have read, for those that read the same; it gets what this one reads.
     """
     found = _Found(config, resume, allowed=allowed)
     passed: set[str] = set()
     faults: list[InputError] = []
+    if read is not None:
+        passed |= read.taken_by(found)
     for one in CHECKS:
+        if one.name in passed:
+            continue
         if not set(one.after) <= passed:
             continue  # what it needs was refused already
         try:
@@ -96,9 +104,40 @@ def check(config: Config, *, resume: bool = False, allowed: Sequence[str] = ()) 
             faults.append(error)
     if faults:
         raise faults[0] if len(faults) == 1 else InputErrors(faults)
+    if read is not None:
+        read.of[_read_by(config)] = found
     for line in found.notes:
         log.warning("%s", line)
     return Inputs(found.training, found.evaluations, found.strategies, found.content, found.changed)
+
+
+class Readings:
+    """What was read for several runs: most runs of a sweep differ in what is learnt and not in what is read."""
+
+    def __init__(self) -> None:
+        self.of: dict[str, _Found] = {}
+
+    def taken_by(self, found: _Found) -> set[str]:
+        """Gives `found` what was read for another run. Returns the checks that this spares; none where nothing was."""
+        other = self.of.get(_read_by(found.config))
+        if other is None:
+            return set()
+        for name in ("training", "evaluations", "template", "tokenizer", "model_config"):
+            setattr(found, name, getattr(other, name))
+        return {one.name for one in CHECKS} - OF_EACH_RUN
+
+
+# The checks that hang on what one run of a sweep has and another has not.
+OF_EACH_RUN = {"strategies", "layout", "together", "folder", "content"}
+
+
+def _read_by(config: Config) -> str:
+    """All settings but those that only checks of OF_EACH_RUN look at."""
+    settings = asdict(config)
+    for name in ("name", "seed", "strategies", "algorithm", "learner"):
+        del settings[name]
+    del settings["run"]["output"]
+    return repr(settings)
 
 
 class InputErrors(InputError):
@@ -142,6 +181,15 @@ def _weights(found: _Found) -> None:
     check_weights(resolve_model(found.config.model.path))
 
 
+def _lora(found: _Found) -> None:
+    """The layers that get an adapter are looked for in the model's shape alone."""
+    lora = read_lora(found.config.learner.lora)
+    if lora is not None:
+        from explore_rl.learner.lora import check_targets  # imports torch
+
+        check_targets(found.config.model.path, lora)
+
+
 def _tokenizer(found: _Found) -> None:
     found.tokenizer = load_tokenizer(found.config.model.path)
 
@@ -169,7 +217,10 @@ def training_problems(settings: ProblemsConfig) -> list[Problem]:
 def _verifiers(found: _Found) -> None:
     """Each verifier that is asked for is made once with its options, since it would refuse them after the start."""
     options = found.config.verifiers.options
-    for name in dict.fromkeys([*options, *(problem.verifier for problem in found.training)]):
+    asked = dict.fromkeys([*options, *(problem.verifier for problem in found.training)])
+    for one in found.evaluations:
+        asked |= dict.fromkeys([one.verifier] if one.verifier else [problem.verifier for problem in one.problems])
+    for name in asked:
         make_verifier(name, options.get(name))
 
 
@@ -210,7 +261,12 @@ def _together(found: _Found) -> None:
 
 def _exact(found: _Found) -> None:
     if found.config.run.exact_every:
-        problems.load_problems(found.config.run.exact_problems)  # read for the check alone
+        for problem in problems.load_problems(found.config.run.exact_problems):
+            family_of(problem)
+
+
+def _tracker(found: _Found) -> None:
+    refuse_tracker(found.config)
 
 
 def _folder(found: _Found) -> None:
@@ -249,14 +305,16 @@ CHECKS = (
     _Check(_layout, ("strategies",)),
     _Check(_model),
     _Check(_weights, ("model",)),
+    _Check(_lora, ("model",)),
     _Check(_tokenizer, ("model",)),
     _Check(_template, ("tokenizer",)),
     _Check(_training),
-    _Check(_verifiers, ("training",)),
     _Check(_evaluations),
+    _Check(_verifiers, ("training", "evaluations")),
     _Check(_lengths, ("template", "training", "evaluations")),
     _Check(_together, ("strategies", "training")),
     _Check(_exact),
+    _Check(_tracker),
     _Check(_folder),
     _Check(_content, ("training", "evaluations", "folder")),
 )

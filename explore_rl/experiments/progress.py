@@ -101,7 +101,9 @@ def before_and_after(folder: RunFolder, until: int | None = None) -> list[str]:
     for name, records in by_set.items():
         first = records[0]
         last = records[-1]
-        figures = [key for key in first if key in last and _is_shown(key)]
+        both = [key for key in first if key in last]
+        largest = max((int(key[5:]) for key in both if key.startswith("pass@")), default=0)
+        figures = [key for key in both if _is_shown(key) or key == f"pass@{largest}"]
         said = ", ".join(f"{key} {first[key]:.3f} -> {last[key]:.3f}" for key in figures)
         lines.append(f"{name}, {last['problems']} problems, step {first['step']} -> {last['step']}: {said}")
     audits = [record for record in folder.records("exact.jsonl") if record["step"] <= most]

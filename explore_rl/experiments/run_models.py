@@ -18,6 +18,7 @@ from explore_rl.experiments.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
 
+CHECKPOINT = re.compile(r"^(?P<run>.+)/checkpoints/step-(?P<step>\d+)/?$")  # its folder, for RUN@STEP
 NAME = re.compile(r"^(?P<run>.+)@(?P<step>\d+|final)$")
 
 
@@ -49,6 +50,8 @@ def run_model(text: str) -> RunModel | None:
 
     Raises InputError for a step without a checkpoint, and for a run that has no final model yet.
     """
+    if checkpoint := CHECKPOINT.match(text):
+        text = f"{checkpoint['run']}@{int(checkpoint['step'])}"
     found = NAME.match(text)
     folder = of_home(found["run"] if found else text)
     if not (folder / "config.yaml").is_file() or (folder / "config.json").exists():

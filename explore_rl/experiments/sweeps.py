@@ -21,29 +21,25 @@ import itertools
 import json
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from analysis.errors import InputError
-from explore_rl import strategies
 from explore_rl.config.loading import load_config
-from explore_rl.config.paths import absolute
+from explore_rl.config.paths import absolute, of_home, refuse_variables
 from explore_rl.config.recipes import find
 from explore_rl.config.schema import Config
 from explore_rl.experiments import anchor
 from explore_rl.experiments.parallel import claimed
-from explore_rl.experiments.preflight import output_folder, training_problems
+from explore_rl.experiments.preflight import Readings, check, output_folder
 from explore_rl.experiments.resuming import refuse_other_settings
 from explore_rl.experiments.run_folder import RunFolder
 from explore_rl.experiments.runs import run
-from explore_rl.models import resolve_model
-from explore_rl.strategies import together
 from explore_rl.strategies.base import Needs, needs_of
 from explore_rl.training.actors import Actors
-from explore_rl.types import Problem
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +69,8 @@ def load_sweep(
     """
     path = find(path)
     data = _read(path)
-    folder = Path(output or data.get("output") or f"runs/{path.stem}")
+    folder = of_home(output or data.get("output") or f"runs/{path.stem}")
+    refuse_variables(str(folder))
     configs = []
     # Seed by seed, so that a sweep that is stopped early has all runs of its first seeds.
     for seed in seeds or data.get("seeds", [0]):
@@ -136,6 +133,8 @@ def _read(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(data, dict):
         raise InputError(f"{path}: expected keys base, seeds, output and runs")
+    if "runs" not in data and data.keys() & {field.name for field in fields(Config)} - {"runs"}:
+        raise InputError(f"{path}: a recipe of one run and no sweep; explore-rl train {path}")
     _check_keys(str(path), data, known=SWEEP_KEYS, needed="runs")
 
     for i, entry in enumerate(data["runs"]):
@@ -179,13 +178,19 @@ def _check_keys(where: str, mapping: dict[str, Any], *, known: dict[str, Kind], 
             raise InputError(f"{where}: {key}: expected {known[key].wanted}, got {value!r}")
 
 
+def is_begun(config: Config) -> bool:
+    """Whether the run of `config` has made a step: one that has made none leaves its folder free."""
+    path = output_folder(config)
+    return (path / "config.yaml").exists() and not RunFolder(path).never_began()
+
+
 def finished(config: Config) -> bool:
     """Whether the run of `config` is done.
 
     Raises InputError if its folder holds a run of other settings, finished or not.
     """
     path = output_folder(config)
-    if not (path / "config.yaml").exists():
+    if not is_begun(config):
         return False
     folder = RunFolder.open(path)
     is_final = (path / "final" / "config.json").exists()
@@ -207,23 +212,14 @@ def check_runs(configs: list[Config]) -> list[Needs]:
 
     Raises InputError, with the run's name and seed.
     """
-    loaded: dict[tuple, list[Problem]] = {}  # runs mostly share their problems
+    read = Readings()  # runs mostly share their problems and their model
     needs = []
     for config in configs:
-        settings = config.problems
-        # The same refusals as at the run's own start, before any actor.
         try:
-            resolve_model(config.model.path)
-            chosen = strategies.of(config)
-            if settings.train is None:
-                raise InputError("problems.train: there is nothing to train on")
-            key = (settings.train, settings.format, settings.limit)
-            if key not in loaded:
-                loaded[key] = training_problems(settings)
-            together.check(chosen, config, problems=loaded[key])
+            inputs = check(config, resume=is_begun(config), read=read)
         except InputError as error:
             raise InputError(f"{config.name}, seed {config.seed}: {error}") from None
-        needs.append(needs_of(chosen, config))
+        needs.append(needs_of(inputs.strategies, config))
     return needs
 
 
@@ -260,7 +256,7 @@ def run_sweep(
                     continue
                 log.info("run %d of %d: %s, seed %d", number, len(waiting), config.name, config.seed)
                 actors = shared.serving(config)
-                folder = run(config, resume=(output_folder(config) / "config.yaml").exists(), actors=actors)
+                folder = run(config, resume=is_begun(config), actors=actors)
                 if after_each:
                     after_each(config, folder, actors)
     return [output_folder(config) for config in sweep.configs]

@@ -7,6 +7,7 @@ after n + 1 steps.
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import logging
 import math
 import os
@@ -86,7 +87,6 @@ class WandbTracker:
         import wandb
 
         self.wandb = wandb
-        named = config.tracking
         mode = _wandb_mode()
         is_offline = mode == "offline"
         run_id = hashlib.sha256(str(folder.path.resolve()).encode()).hexdigest()[:12]
@@ -97,11 +97,7 @@ class WandbTracker:
             for earlier in (folder.path / "wandb").glob(f"offline-run-*-{run_id}"):
                 shutil.rmtree(earlier)
         self.run = wandb.init(
-            project=named.project or os.environ.get("WANDB_PROJECT") or PROJECT,
-            entity=named.entity,  # None: WANDB_ENTITY, or wandb's own default
-            group=named.group or os.environ.get("WANDB_RUN_GROUP") or config.name,
-            name=run_name(config),
-            tags=[*named.tags, *filter(None, os.environ.get("WANDB_TAGS", "").split(","))] or None,
+            **{key: value or None for key, value in wandb_names(config).items()},
             dir=str(folder.path),
             config=asdict(config),
             mode=mode,
@@ -131,14 +127,12 @@ class TrackioTracker:
     """trackio, which keeps its records on this machine (TRACKIO_DIR). A resumed run goes on where its records end."""
 
     def __init__(self, folder: RunFolder, config: Config):
-        try:
-            import trackio
-        except ImportError:
-            raise InputError("run.tracker=trackio: it is not installed; pip install trackio") from None
+        import trackio
+
         named = config.tracking
         self.trackio = trackio
         self.run = trackio.init(
-            project=named.project or os.environ.get("WANDB_PROJECT") or PROJECT,
+            project=project_name(config),
             name=run_name(config),
             group=named.group or config.name,
             config=asdict(config),
@@ -163,6 +157,10 @@ class TrackioTracker:
 
     def close(self) -> None:
         self.trackio.finish()
+
+
+def project_name(config: Config) -> str:
+    return config.tracking.project or os.environ.get("WANDB_PROJECT") or PROJECT
 
 
 def run_name(config: Config) -> str:
@@ -209,6 +207,45 @@ def rollouts_of(folder: RunFolder, step: int, *, most: int) -> list[list[Any]]:
     known = pq.read_schema(path).names
     rows = pq.read_table(path, columns=[name for name in TABLE if name in known]).to_pylist()
     return [[row.get(name) for name in TABLE] for row in rows[:: max(1, len(rows) // most)][:most]]
+
+
+MODULES = {"tensorboard": "tensorboard", "wandb": "wandb", "trackio": "trackio"}
+
+
+def refuse_tracker(config: Config) -> None:
+    """Raises InputError where a run's tracker is not installed, or would refuse its names after the start."""
+    kind = config.run.tracker
+    module = MODULES.get(kind)
+    if module is not None and importlib.util.find_spec(module) is None:
+        raise InputError(f"run.tracker={kind}: it is not installed; pip install {module}")
+    if kind == "wandb":
+        import wandb
+        from wandb.errors import UsageError
+
+        names = wandb_names(config)
+        try:
+            wandb.Settings(
+                project=names["project"],
+                entity=names["entity"],
+                run_group=names["group"],
+                run_name=names["name"],
+                run_tags=tuple(names["tags"]),
+            )
+        except (ValueError, UsageError) as error:
+            said = " ".join(str(error).split()).partition(" [type=")[0]
+            raise InputError(f"run.tracker=wandb: its names are refused by wandb: {said}") from None
+
+
+def wandb_names(config: Config) -> dict[str, Any]:
+    """How a run is called in wandb: by `tracking`, by wandb's own variables, or by the recipe."""
+    named = config.tracking
+    return {
+        "project": project_name(config),
+        "entity": named.entity,  # None: WANDB_ENTITY, or wandb's own default
+        "group": named.group or os.environ.get("WANDB_RUN_GROUP") or config.name,
+        "name": run_name(config),
+        "tags": [*named.tags, *filter(None, os.environ.get("WANDB_TAGS", "").split(","))],
+    }
 
 
 def make_tracker(config: Config, folder: RunFolder) -> Tracker:

@@ -29,16 +29,22 @@ MEASURED = {
 KS = (1, 4, 16, 64, 256, 1024, 8192)
 
 
-def write(recipe: Recipe, model: PreTrainedModel, *, name: str, tokenizer: PreTrainedTokenizerFast) -> str:
+def write(
+    recipe: Recipe, model: PreTrainedModel, *, name: str, tokenizer: PreTrainedTokenizerFast, most: int | None = None
+) -> str:
     """The card as Markdown.
 
     recipe: what the model was made of.
     name: the model's, as `build-base` takes it.
+    most: problems of each set that are measured; None: all.
     """
     # A row of pass@k for each set of problems, and one for each of its regions.
     passes = []
     regions = []
     for spec in (spec for family in recipe.families for spec in MEASURED[family]):
+        if most is not None:
+            start, _, size = spec.rpartition("=")
+            spec = f"{start}={min(most, int(size))}"
         asked = problems.load(spec)
         pairs, index = exact.sequences(asked, tokenizer)
         audit = exact.summarise(asked, index, logprobs=logprobs.completion_logprobs(model, pairs))

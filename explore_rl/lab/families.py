@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from analysis.errors import InputError
 from explore_rl.lab import countdown, worked, worked_evaluation
 from explore_rl.real import families as real
 from explore_rl.types import Problem
@@ -87,13 +88,20 @@ REAL = {
         base="",
         end=real.END,
     )
-    for verifier in real.VERIFIERS
+    for verifier, kind in real.VERIFIERS.items()
+    if real.KINDS[kind].is_listed
 }
 
 
 def family_of(problem: Problem) -> Family:
-    """Raises KeyError for a problem whose answers cannot be listed."""
-    return (FAMILIES | REAL)[problem.verifier]
+    """Raises InputError for a problem whose answers cannot be listed."""
+    family = (FAMILIES | REAL).get(problem.verifier)
+    if family is None:
+        raise InputError(
+            f"problem {problem.id}: nothing about it is exact, since its right answers cannot be listed; draw from the"
+            " model (explore-rl sample, run.evaluate_every)"
+        )
+    return family
 
 
 def answers_of(problem: Problem) -> list[str]:

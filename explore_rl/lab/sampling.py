@@ -68,6 +68,46 @@ def draw(
     return [tuple(row[: row.index(end) + 1]) if end in row else tuple(row) for row in rows]
 
 
+@torch.inference_mode()
+def draw_counts(
+    model: PreTrainedModel,
+    prompt_ids: list[int],
+    *,
+    count: int,
+    max_tokens: int,
+    top_p: float,
+    rng: np.random.Generator,
+    temperature: float = 1.0,
+) -> Counter[tuple[int, ...]]:
+    """As `draw`, but how often each completion came: those that have begun alike are computed once.
+
+    At every step the number of completions with one beginning is split multinomially over the next token, which is the
+    same distribution.
+    """
+    end = model.config.eos_token_id
+    warp: Any = TopPLogitsWarper(top_p)
+    cache = DynamicCache()
+    logits = model(torch.tensor([prompt_ids]), past_key_values=cache).logits[:, -1]
+    found: Counter[tuple[int, ...]] = Counter()
+    begun = [()]
+    counts = np.array([count])
+    for step in range(max_tokens):
+        chances = torch.softmax(warp(None, logits.double() / temperature), dim=-1).numpy()
+        split = rng.multinomial(counts, chances / chances.sum(axis=1, keepdims=True))
+        rows, tokens = np.nonzero(split)
+        came = split[rows, tokens]
+        goes_on = (tokens != end) & (step + 1 < max_tokens)
+        for row, token, times in zip(*(part[~goes_on].tolist() for part in (rows, tokens, came)), strict=True):
+            found[(*begun[row], token)] += times
+        rows, tokens, counts = rows[goes_on], tokens[goes_on], came[goes_on]
+        if not len(rows):
+            break
+        begun = [(*begun[row], token) for row, token in zip(rows.tolist(), tokens.tolist(), strict=True)]
+        cache.batch_select_indices(torch.from_numpy(rows))
+        logits = model(torch.from_numpy(tokens)[:, None], past_key_values=cache).logits[:, -1]
+    return found
+
+
 def draw_all(
     model: PreTrainedModel,
     tokenizer: Any,
@@ -89,22 +129,19 @@ def draw_all(
     seed: what all draws depend on.
     progress: whether a bar is shown.
     """
-    generator = torch.Generator().manual_seed(seed)
-    each = draws // len(problems)
-    drawn = []
-    for problem in tqdm(problems, desc="sampling", unit="problem", disable=not progress):
-        prompt_ids = tokenizer(problem.prompt).input_ids
-        completions = draw(
+    rng = np.random.default_rng(seed)
+    return [
+        draw_counts(
             model,
-            prompt_ids,
-            count=each,
+            tokenizer(problem.prompt).input_ids,
+            count=draws // len(problems),
             max_tokens=max_tokens_of(problem),
             top_p=top_p,
-            generator=generator,
+            rng=rng,
             temperature=temperature,
         )
-        drawn.append(Counter(completions))
-    return drawn
+        for problem in tqdm(problems, desc="sampling", unit="problem", disable=not progress)
+    ]
 
 
 @dataclass

@@ -16,10 +16,12 @@ import torch
 import torch.distributed as dist
 
 from analysis.errors import InputError
+from explore_rl.config.lora import Lora
+from explore_rl.learner import lora as adapters
 
 TAG = "state"
 BASE = "base.pt"
-NOT_THERE = {"critic": False, "heads": []}  # keys of the layout that older checkpoints lack
+NOT_THERE = {"critic": False, "heads": [], "learner.lora": None}  # keys of the layout that older checkpoints lack
 
 
 def seed_everything(seed: int, rank: int) -> None:
@@ -60,7 +62,12 @@ def save(rank: Saved, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, trained in rank.trained.items():
         place = rank.folder_of(name, folder)
-        trained.engine.save_checkpoint(str(place), tag=TAG, client_state={"steps_taken": trained.steps_taken})
+        trained.engine.save_checkpoint(
+            str(place),
+            tag=TAG,
+            client_state={"steps_taken": trained.steps_taken},
+            exclude_frozen_parameters=trained.is_partly_frozen,  # they are those of the initial model
+        )
     if rank.base_refreshed:
         state = whole_state(rank.base, keep=rank.index == 0)
         if rank.index == 0:
@@ -122,7 +129,9 @@ def load(rank: Saved, folder: Path) -> bool:
         raise InputError(f"{folder}: parts of the checkpoint are missing: {', '.join(missing)}; resume from another")
     # Weights, optimizer and schedule; then every random state.
     for name, trained in rank.trained.items():
-        path, state = trained.engine.load_checkpoint(str(rank.folder_of(name, folder)), tag=TAG)
+        path, state = trained.engine.load_checkpoint(
+            str(rank.folder_of(name, folder)), tag=TAG, load_module_strict=not trained.is_partly_frozen
+        )
         if path is None:
             raise InputError(f"{folder}: DeepSpeed found no state there; expected {rank.folder_of(name, folder) / TAG}")
         trained.steps_taken = state["steps_taken"]
@@ -148,19 +157,32 @@ def load_base(rank: Saved, folder: Path) -> bool:
 
 
 def whole_state(model: Any, *, keep: bool, tick: Callable[[], None] = lambda: None) -> dict[str, torch.Tensor]:
-    """Every parameter of a transformers module by its name, in CPU memory; each once, where several names share it.
+    """Every weight of a transformers module by its name, in CPU memory; each once, where several names share it.
 
-    Called on every rank, because all of them gather ZeRO-3 shards together: one parameter is whole at a time.
+    Called on every rank, because all of them gather ZeRO-3 shards together: one weight is whole at a time, with the
+    adapter that is merged into it.
 
     keep: whether this rank wants them; else it gets an empty dictionary.
-    tick: called after every parameter, so that a large model is seen to make progress.
+    tick: called after every weight, so that a large model is seen to make progress.
     """
     state = {}
+    for weight in adapters.weights_of(model):
+        with gathered(*weight.parts):
+            if keep:
+                state[weight.name] = weight.value().detach().cpu().clone()
+        tick()
+    return state
+
+
+def adapter_state(model: Any, *, keep: bool) -> dict[str, torch.Tensor]:
+    """LoRA's A and B of a module by their names in it, in CPU memory. Called on every rank; keep: as above."""
+    state = {}
     for name, parameter in model.named_parameters():
+        if not name.endswith(adapters.FACTORS):
+            continue
         with gathered(parameter):
             if keep:
                 state[name] = parameter.data.detach().cpu().clone()
-        tick()
     return state
 
 
@@ -182,8 +204,17 @@ def set_weights(target: Any, state: dict[str, torch.Tensor]) -> None:
             parameter.data.copy_(state[name])
 
 
-def save_pretrained(model: Any, folder: Path, *, tokenizer: Any, is_first: bool, tick: Callable[[], None]) -> None:
-    """A Hugging Face checkpoint with its tokenizer.
+def save_pretrained(
+    model: Any,
+    folder: Path,
+    *,
+    tokenizer: Any,
+    is_first: bool,
+    tick: Callable[[], None],
+    lora: Lora | None = None,
+    base: str = "",
+) -> None:
+    """A Hugging Face checkpoint with its tokenizer; LoRA's adapters are merged, and stand in a folder beside.
 
     Rank 0 writes it, completely or not at all. Called on every rank, because all of them gather ZeRO-3 shards together.
 
@@ -191,9 +222,12 @@ def save_pretrained(model: Any, folder: Path, *, tokenizer: Any, is_first: bool,
     folder: what was there is replaced.
     tokenizer: goes into the same folder.
     is_first: whether this is rank 0.
-    tick: called after every parameter, so that a large model is seen to make progress.
+    tick: called after every weight, so that a large model is seen to make progress.
+    lora: what the model's adapters are, where it has any.
+    base: the model that they were added to, as their file names it.
     """
     state = whole_state(model, keep=is_first, tick=tick)
+    adapter = adapter_state(model, keep=is_first)
     # Written aside and renamed, so that a kill leaves no half checkpoint.
     if is_first:
         aside = folder.with_name(folder.name + ".partial")
@@ -201,26 +235,28 @@ def save_pretrained(model: Any, folder: Path, *, tokenizer: Any, is_first: bool,
         _tie_again(model, state)
         model.save_pretrained(aside, state_dict=state)
         tokenizer.save_pretrained(aside)
+        if lora is not None:
+            adapters.save_adapter(adapter, aside / adapters.ADAPTER, lora=lora, base=base)
         if folder.exists():
             shutil.rmtree(folder)
         aside.rename(folder)
     dist.barrier()
 
 
-def gathered(parameter: torch.nn.Parameter, *, changed: bool = False) -> AbstractContextManager:
-    """Within it a ZeRO-3 parameter is whole on every rank; other parameters always are.
+def gathered(*parameters: torch.nn.Parameter, changed: bool = False) -> AbstractContextManager:
+    """Within it ZeRO-3 parameters are whole on every rank, all at a time; other parameters always are.
 
-    changed: every rank gets what rank 0 made of it.
+    changed: every rank gets what rank 0 made of them.
     """
-    if not hasattr(parameter, "ds_id"):
+    if not any(hasattr(parameter, "ds_id") for parameter in parameters):
         return nullcontext()
     import deepspeed
 
-    return deepspeed.zero.GatheredParameters([parameter], modifier_rank=0 if changed else None)
+    return deepspeed.zero.GatheredParameters(list(parameters), modifier_rank=0 if changed else None)
 
 
 def _tie_again(model: torch.nn.Module, state: dict[str, torch.Tensor]) -> None:
     """Gives a tensor to every name of its parameter: transformers writes it once, and wants to see them all."""
     first: dict[int, str] = {}
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        state[name] = state[first.setdefault(id(parameter), name)]
+    for weight in adapters.weights_of(model, every_name=True):
+        state[weight.name] = state[first.setdefault(id(weight.parameter), weight.name)]

@@ -10,6 +10,8 @@ from typing import Any, cast
 import torch
 
 from analysis.errors import InputError
+from explore_rl.config.lora import read_lora
+from explore_rl.learner import lora as adapters
 from explore_rl.learner.checkpoints import TAG, missing_parts
 from explore_rl.models import load_model_config, load_tokenizer, resolve_model
 
@@ -17,7 +19,7 @@ PREFIX = "model."  # of the transformers module within `Policy`; value heads sta
 
 
 def export(checkpoint: Path, base: str, *, out: Path) -> None:
-    """Writes the policy of a checkpoint to `out`, completely or not at all.
+    """Writes the policy of a checkpoint to `out`, completely or not at all; LoRA's adapters merged, and beside.
 
     checkpoint: the learner's folder of a run's checkpoint.
     base: model.path of the run, whose config and tokenizer it keeps.
@@ -30,8 +32,18 @@ def export(checkpoint: Path, base: str, *, out: Path) -> None:
         raise InputError(f"{out}: is there already; choose another folder, or remove it")
     saved = _layout(checkpoint)
     dtype = getattr(torch, saved["model.dtype"])
-    weights = _weights(checkpoint, zero_stage=int(saved["learner.zero_stage"]))
+    lora = read_lora(saved.get("learner.lora"))
+    weights = _weights(checkpoint, zero_stage=int(saved["learner.zero_stage"]), is_partial=lora is not None)
     state = {name.removeprefix(PREFIX): value.to(dtype) for name, value in weights.items() if name.startswith(PREFIX)}
+    adapter = state
+    if lora is not None:
+        # The checkpoint holds the adapters alone: the rest is the base model's.
+        whole = AutoModelForCausalLM.from_pretrained(resolve_model(base), dtype=dtype)
+        state = {name: parameter.data for name, parameter in whole.named_parameters()}
+        try:
+            adapters.merge_into(state, adapter, scale=lora.scale)
+        except (KeyError, RuntimeError) as error:
+            raise InputError(f"{checkpoint}: its adapters are of another model than {base}: {error}") from None
     # The module is built without memory, and takes the checkpoint's tensors for its own.
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(load_model_config(base), dtype=dtype)
@@ -47,6 +59,8 @@ def export(checkpoint: Path, base: str, *, out: Path) -> None:
         state.setdefault(name, state[_first_name(model, parameter)])
     model.save_pretrained(aside, state_dict=state)
     load_tokenizer(base).save_pretrained(aside)
+    if lora is not None:
+        adapters.save_adapter(adapter, aside / adapters.ADAPTER, lora=lora, base=base)
     folder = resolve_model(base)
     if (folder / "generation_config.json").exists() and not (aside / "generation_config.json").exists():
         shutil.copy(folder / "generation_config.json", aside)
@@ -70,11 +84,15 @@ def _layout(checkpoint: Path) -> dict[str, Any]:
     return saved
 
 
-def _weights(checkpoint: Path, *, zero_stage: int) -> dict[str, torch.Tensor]:
-    """Every parameter by its name in `Policy`. Up to stage 2 rank 0 has them all; at stage 3 shards are joined."""
+def _weights(checkpoint: Path, *, zero_stage: int, is_partial: bool) -> dict[str, torch.Tensor]:
+    """Every parameter by its name in `Policy`. Up to stage 2 rank 0 has them all; at stage 3 shards are joined.
+
+    is_partial: only what is learnt is there.
+    """
     if zero_stage < 3:
         [file] = (checkpoint / TAG).glob("mp_rank_*_model_states.pt")
         return torch.load(file, map_location="cpu", weights_only=False, mmap=True)["module"]
     from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
 
-    return cast(dict[str, torch.Tensor], get_fp32_state_dict_from_zero_checkpoint(str(checkpoint), tag=TAG))
+    joined = get_fp32_state_dict_from_zero_checkpoint(str(checkpoint), tag=TAG, exclude_frozen_parameters=is_partial)
+    return cast(dict[str, torch.Tensor], joined)

@@ -79,7 +79,9 @@ class _ChunkedReadouts(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         hidden, weight, targets, *outputs = ctx.saved_tensors
         d_hidden = torch.empty_like(hidden)
-        d_weight = torch.zeros(weight.shape, dtype=outputs[0].dtype, device=weight.device)
+        d_weight: Tensor | None = None
+        if ctx.needs_input_grad[1]:  # beside LoRA's adapters the weight stays as it is
+            d_weight = torch.zeros(weight.shape, dtype=outputs[0].dtype, device=weight.device)
         for rows in _chunks(len(hidden), weight):
             log_p = _log_p(hidden[rows], weight)
             own = [
@@ -90,7 +92,7 @@ class _ChunkedReadouts(torch.autograd.Function):
             d_logits = _by_logits(log_p, targets[rows], own=own)
             d_hidden[rows] = _project_back(d_logits, hidden[rows], weight=weight, d_weight=d_weight)
             ctx.tick()
-        return d_hidden, d_weight.to(weight.dtype), None, None, None
+        return d_hidden, None if d_weight is None else d_weight.to(weight.dtype), None, None, None
 
 
 class _Read:
@@ -174,19 +176,22 @@ def _logits(hidden: Tensor, weight: Tensor) -> Tensor:
     return logits
 
 
-def _project_back(d_logits: Tensor, hidden: Tensor, *, weight: Tensor, d_weight: Tensor) -> Tensor:
-    """The gradient by `hidden`; that by the weight is added to `d_weight`, which is not rounded on the way."""
+def _project_back(d_logits: Tensor, hidden: Tensor, *, weight: Tensor, d_weight: Tensor | None) -> Tensor:
+    """The gradient by `hidden`; that by the weight is added to `d_weight`, if any, which is not rounded on the way."""
     if not _is_half(hidden):
-        d_weight.addmm_(d_logits.T, hidden)
+        if d_weight is not None:
+            d_weight.addmm_(d_logits.T, hidden)
         return d_logits @ weight
     if hidden.is_cuda:
         d_logits = d_logits.to(hidden.dtype)
-        d_weight += torch.mm(d_logits.T, hidden, out_dtype=torch.float32)
+        if d_weight is not None:
+            d_weight += torch.mm(d_logits.T, hidden, out_dtype=torch.float32)
         return d_logits @ weight
     exact = hidden.float()
     d_hidden = torch.zeros_like(exact)
     for tokens in _pieces(weight):
-        d_weight[tokens].addmm_(d_logits[:, tokens].T, exact)
+        if d_weight is not None:
+            d_weight[tokens].addmm_(d_logits[:, tokens].T, exact)
         d_hidden.addmm_(d_logits[:, tokens], weight[tokens].float())
     return d_hidden.to(hidden.dtype)
 

@@ -18,7 +18,9 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 
 from analysis.errors import InputError
+from explore_rl.config.lora import Lora
 from explore_rl.learner.head import ReadoutHead
+from explore_rl.learner.lora import add_adapters
 from explore_rl.models import load_model_config
 from explore_rl.objectives.readouts import HIDDEN, LOG_P, VALUE, Readout
 
@@ -176,10 +178,12 @@ def load_policy(
     sharded: bool = False,
     heads: tuple[str, ...] = (),
     critic: bool = False,
+    lora: Lora | None = None,
+    seed: int = 0,
 ) -> Policy:
     """The checkpoint in `path`, without dropout, whose noise would be taken for a change of the policy.
 
-    Raises InputError if it cannot be loaded, or has a head that is not supported.
+    Raises InputError if it cannot be loaded, has a head that is not supported, or not the layers that `lora` names.
 
     path: a folder.
     dtype: "float32" or "bfloat16".
@@ -187,6 +191,8 @@ def load_policy(
     sharded: as ZeRO-3 shards; then all ranks call this together.
     heads: names of heads.
     critic: a Critic is made of the checkpoint.
+    lora: the adapters that a policy gets, which alone are learnt then; None: none.
+    seed: of the adapters.
     """
     config = load_model_config(path)
     for name in [n for n in vars(config) if n.endswith(("dropout", "_pdrop"))]:
@@ -198,7 +204,12 @@ def load_policy(
             )
     except (OSError, ValueError, ImportError, RuntimeError, SafetensorError, UnpicklingError) as error:
         raise InputError(f"model.path={path}: cannot be loaded: {str(error).splitlines()[0]}") from error
-    return Critic(model) if critic else Policy(model, heads)
+    if critic:
+        return Critic(model)
+    policy = Policy(model, heads)
+    if lora is not None:
+        add_adapters(policy.model, lora, seed=seed)
+    return policy
 
 
 @contextmanager

@@ -76,7 +76,7 @@ def load(trained: dict[str, Any], folder: Path, *, tick: Callable[[], None]) -> 
         if step:
             _fresh_moments(model, step)
             _link_moments(model)
-        for key, parameter in model.engine.module.named_parameters():
+        for key, parameter in _learnt(model):
             for kind in (PARAMETER, *MOMENTS) if step else (PARAMETER,):
                 _set(parameter, kind, value=_read(file_of, f"{kind}.{key}", parameter=parameter), model=model)
             tick()
@@ -135,7 +135,7 @@ def _fresh_moments(model: Any, step: float) -> None:
     optimizer = model.engine.optimizer
     flat = ("fp32_partitioned_groups_flat", "single_partition_of_fp32_groups", "fp32_groups_flat_partition")
     held = next((getattr(optimizer, name) for name in flat if hasattr(optimizer, name)), None)
-    for parameter in held if held is not None else model.engine.module.parameters():
+    for parameter in held if held is not None else (parameter for _, parameter in _learnt(model)):
         zeros = {moment: torch.zeros_like(parameter, requires_grad=False) for moment in MOMENTS}
         _inner(model).state[parameter] = {"step": torch.tensor(step, dtype=torch.float32), **zeros}
 
@@ -149,10 +149,15 @@ def _link_moments(model: Any) -> None:
 
 
 def _tensors(model: Any, kinds: tuple[str, ...]) -> Iterator[tuple[str, torch.Tensor]]:
-    """("KIND.NAME", the whole tensor) for every parameter, each once, in the same order on every rank."""
-    for name, parameter in model.engine.module.named_parameters():
+    """("KIND.NAME", the whole tensor) for what is learnt, each once, in the same order on every rank."""
+    for name, parameter in _learnt(model):
         for kind in kinds:
             yield f"{kind}.{name}", _get(parameter, kind, model=model)
+
+
+def _learnt(model: Any) -> Iterator[tuple[str, torch.nn.Parameter]]:
+    """The parameters that have an optimizer, by name: all, or LoRA's adapters alone."""
+    return ((name, parameter) for name, parameter in model.engine.module.named_parameters() if parameter.requires_grad)
 
 
 def _is_split(parameter: torch.nn.Parameter) -> bool:

@@ -13,6 +13,7 @@ import os
 import socket
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,10 +21,12 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
+from explore_rl.config.lora import Lora, read_lora
 from explore_rl.config.schema import Config
 from explore_rl.learner import checkpoints, device, portable
 from explore_rl.learner.collate import Sequence, collate
 from explore_rl.learner.head import ReadoutHead
+from explore_rl.learner.lora import adapters_off
 from explore_rl.learner.loss import (
     Outputs,
     Whole,
@@ -52,7 +55,8 @@ class LearnerRank:
     kind: "cpu" or "cuda".
     progress: grows while it works.
     trained: the models with an optimizer, "policy" and "critic", as `reset` was asked for them.
-    frozen: the base model; under ZeRO-3 a DeepSpeed engine that holds it.
+    frozen: the base model; under ZeRO-3 a DeepSpeed engine that holds it. With LoRA there is none: see `_reading`.
+    lora: the adapters that are trained in place of the policy's weights, if any.
     """
 
     def __init__(self, index: int, *, ranks: int, kind: str):
@@ -62,6 +66,7 @@ class LearnerRank:
         self.trained: dict[str, Trained] = {}
         self.frozen: Any = None
         self.away = False  # whether it is in CPU memory, while an engine has the device
+        self.lora: Lora | None = None
         self.base_refreshed = False  # whether the base model is no longer that of config.model.path
 
     def connect(self, address: str, port: int, *, timeout_s: float, listening: socket.socket | None = None) -> None:
@@ -112,12 +117,13 @@ class LearnerRank:
         checkpoints.seed_everything(config.seed, self.index)
         self.config = config
         self.needs = needs
+        self.lora = read_lora(config.learner.lora) if needs.policy else None
         self.base_refreshed = False
         if needs.policy:
-            self._train("policy", self._load(heads=needs.heads), peak=config.learner.learning_rate)
+            self._train("policy", self._load(heads=needs.heads, lora=self.lora), peak=config.learner.learning_rate)
         if needs.critic:
             self._train("critic", self._load(critic=True), peak=config.learner.critic_learning_rate)
-        if needs.base:
+        if needs.base and self.lora is None:
             self._freeze_base()
         some = self.trained["policy"].model if needs.policy else _unwrapped(self.frozen)
         return some.model.config.hidden_size if some.takes_masks else None
@@ -140,7 +146,8 @@ class LearnerRank:
         model = self.config.model
         sharded = self.config.learner.zero_stage == 3
         path = resolve_model(model.path)
-        loaded = load_policy(path, model.dtype, attention=model.attention, sharded=sharded, **kind).to(self.device)
+        kind |= {"attention": model.attention, "sharded": sharded, "seed": self.config.seed}
+        loaded = load_policy(path, model.dtype, **kind).to(self.device)
         self._tick(loaded)
         self.progress += 1
         return loaded
@@ -206,22 +213,33 @@ class LearnerRank:
     @torch.no_grad()
     def read(self, shard: Shard[Sequence], model: str, readouts: tuple[Readout, ...]) -> list[tuple[np.ndarray, ...]]:
         """What `model` gives for each of the shard's sequences: of each readout float32 [T], [T, k] or [h]."""
-        forward = self.frozen if model == "base" else self.trained[model].engine
-        forward.eval()
         answers: list[Any] = [None] * len(shard.items)
-        for batch in shard.micro_batches:
-            tokens, order, counts = collate(shard.items, batch, device=self.device)
-            values = [value.float().cpu().numpy() for value in forward(tokens, readouts)]
-            ends = np.cumsum(counts)
-            for place, (i, begin, end) in enumerate(zip(order, ends - counts, ends, strict=True)):
-                # Copies, so that an answer does not hold its whole micro-batch.
-                answers[i] = tuple(
-                    value[begin:end].copy() if readout.per_token else value[place] * np.float32(end > begin)
-                    for readout, value in zip(readouts, values, strict=True)
-                )
-            self.progress += 1
+        with self._reading(model) as forward:
+            for batch in shard.micro_batches:
+                tokens, order, counts = collate(shard.items, batch, device=self.device)
+                values = [value.float().cpu().numpy() for value in forward(tokens, readouts)]
+                ends = np.cumsum(counts)
+                for place, (i, begin, end) in enumerate(zip(order, ends - counts, ends, strict=True)):
+                    # Copies, so that an answer does not hold its whole micro-batch.
+                    answers[i] = tuple(
+                        value[begin:end].copy() if readout.per_token else value[place] * np.float32(end > begin)
+                        for readout, value in zip(readouts, values, strict=True)
+                    )
+                self.progress += 1
         device.release_unused_memory(self.config, self.kind)
         return answers
+
+    @contextmanager
+    def _reading(self, model: str) -> Iterator[Any]:
+        """The module that is read as `model`: with LoRA the base is the policy without its adapters."""
+        if model == "base" and self.frozen is None:
+            self.engine.eval()
+            with adapters_off(self.model):
+                yield self.engine
+            return
+        forward = self.frozen if model == "base" else self.trained[model].engine
+        forward.eval()
+        yield forward
 
     # --- updates ------------------------------------------------------------------------------------------------------
 
@@ -364,8 +382,16 @@ class LearnerRank:
         self.progress += 1
 
     def save_pretrained(self, folder: Path) -> None:
-        tokenizer = load_tokenizer(self.config.model.path)
-        checkpoints.save_pretrained(self.model, folder, tokenizer=tokenizer, is_first=self.index == 0, tick=self._count)
+        path = self.config.model.path
+        checkpoints.save_pretrained(
+            self.model,
+            folder,
+            tokenizer=load_tokenizer(path),
+            is_first=self.index == 0,
+            tick=self._count,
+            lora=self.lora,
+            base=path,
+        )
         self.progress += 1
 
     def _saved(self) -> checkpoints.Saved:
@@ -377,6 +403,7 @@ class LearnerRank:
             "model.dtype": self.config.model.dtype,
             "critic": self.needs.critic,
             "heads": list(self.needs.heads),
+            "learner.lora": self.lora.layout if self.lora is not None else None,
         }
         return checkpoints.Saved(
             self.trained,

@@ -34,7 +34,7 @@ class Trained:
         self.engine: Any
         self.engine, *_ = deepspeed.initialize(
             model=model,
-            optimizer=make_optimizer(config.learner, model.parameters(), peak=peak),
+            optimizer=make_optimizer(config.learner, [p for p in model.parameters() if p.requires_grad], peak=peak),
             config=deepspeed_settings(config, kind, model=model),
         )
         # Stage 0 reduces here and not in step(), so that the gradient's norm is known before the step is made.
@@ -45,6 +45,11 @@ class Trained:
     @property
     def model(self) -> Policy:
         return self.engine.module
+
+    @property
+    def is_partly_frozen(self) -> bool:
+        """Whether some parameters stay as they are, as beside LoRA's adapters."""
+        return not all(p.requires_grad for p in self.model.parameters())
 
     def begin(self) -> float:
         """Before the micro-batches of a step. Returns the step's learning rate."""

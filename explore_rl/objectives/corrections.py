@@ -6,7 +6,6 @@ They are constants of the loss: arrays without gradient.
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import logsumexp
 
 MAX_LOG_RATIO = 20.0
 
@@ -41,6 +40,8 @@ def mixture_weight(logprob: np.ndarray, component_logprobs: np.ndarray, *, share
     >>> mixture_weight(policy, np.stack([policy, other]), shares=np.array([0.5, 0.5])).round(6).tolist()
     [0.666667]
     """
+    from scipy.special import logsumexp  # a tenth of a second, for mixtures alone
+
     components = np.asarray(component_logprobs, dtype=np.float64)
     shares = np.asarray(shares, dtype=np.float64).reshape(len(components), -1)
     with np.errstate(divide="ignore"):  # a component without a share adds nothing

@@ -6,6 +6,7 @@ import importlib
 import itertools
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from analysis.errors import InputError
@@ -62,6 +63,11 @@ def load(
     scheme, colon, _ = spec.partition(":")
     if colon and scheme in SCHEMES and not Path(spec).exists():
         problems = _from_scheme(scheme, spec, format=format)
+        given = {key: value for key, value in (("verifier", verifier), ("benchmark", benchmark)) if value is not None}
+        if verifier is not None:
+            _check_verifier(verifier, "verifier=")
+        if given:
+            problems = (replace(problem, **given) for problem in problems)
     else:
         problems = _from_files(path_or_spec, format, options=Options(verifier, benchmark), duplicates=duplicates)
     return itertools.islice(problems, limit)

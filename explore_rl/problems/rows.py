@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.errors import InputError
+from explore_rl.fetching import hub
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow")
 BATCH_ROWS = 256  # rows of a Parquet or Arrow file that are turned to Python objects at once
@@ -119,7 +120,9 @@ def read_rows(path: str | Path) -> Iterator[Row]:
     else:
         files = [Path(name) for name in sorted(glob.glob(str(path)))]
         if not files:
-            raise InputError(f"{path}: no such file or folder")
+            is_data_set = hub.is_name(str(path))  # without a split, so that it is read as a path
+            hint = f"; a data set of the hub has its split behind its name: {path}:train" if is_data_set else ""
+            raise InputError(f"{path}: no such file or folder{hint}")
     for file in files:
         name = str(file.relative_to(asked) if is_folder else file.name)
         for suffix in (".gz", *SUFFIXES):

@@ -5,10 +5,12 @@
     mixed    12 + 30 - 7 =          35
     gcd      gcd(12, 30) =          6
     pairs    Two numbers that add to 42:   17 + 25   (and 40 others, in 21 modes)
+    steps    12 + 30 - 7 =          First 12 + 30 = 42. Then 42 - 7 = 35. So the answer is 35
 
 A completion goes on from the prompt with a space, the answer, and the newline that ends it. The first four have one
-answer; of pairs all are listed, and two that differ by their order alone are one mode. Four solved lines with numbers
-of their own stand above every question: the shots, the same for all problems of a level.
+answer; of pairs all are listed, and two that differ by their order alone are one mode. `steps` is read step by step
+(explore_rl.real.steps): its answers are too many to be listed. Four solved lines with numbers of their own stand above
+every question: the shots, the same for all problems of a level.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from explore_rl.real import steps
 
 END = "\n"  # what ends a completion; it belongs to the answer
 
@@ -29,8 +33,10 @@ class Kind:
     levels: option -> the values that it may have; the first is the default.
     draw: draw(rng, level) -> the numbers of a problem.
     question: the numbers -> the line that is asked.
-    answers: the numbers -> all right answers, sorted, without the space before and the newline behind.
+    answers: the numbers -> all right answers, sorted, without the space before and the newline behind; where they are
+        not listed, some.
     commutes: how many of the first numbers may change places without changing the problem.
+    is_listed: whether `answers` are all that is right, so that their probability can be added up.
     """
 
     levels: Mapping[str, tuple[int, ...]]
@@ -38,6 +44,7 @@ class Kind:
     question: Callable[[tuple[int, ...]], str]
     answers: Callable[[tuple[int, ...]], list[str]]
     commutes: Callable[[tuple[int, ...]], int]
+    is_listed: bool = True
 
 
 def _number(rng: random.Random, digits: int, *, least: int = 1) -> int:
@@ -115,12 +122,20 @@ KINDS = {
         answers=lambda numbers: _pairs_of(numbers[0]),
         commutes=len,
     ),
+    "steps": Kind(
+        levels={"terms": (4, 2, 3, 5), "digits": (2, 1)},
+        draw=steps.draw,
+        question=steps.question,
+        answers=steps.worked_out,
+        commutes=len,
+        is_listed=False,
+    ),
 }
 VERIFIERS = {f"real_{name}": name for name in KINDS}  # a problem's verifier -> its kind
 
 
 def completions(verifier: str, reference: Mapping[str, Any]) -> list[str]:
-    """Every right completion, sorted: space, answer, newline.
+    """Every right completion that is listed, sorted: space, answer, newline.
 
     >>> completions("real_sum", {"numbers": [12, 30]})
     [' 42\\n']

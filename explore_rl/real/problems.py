@@ -26,12 +26,12 @@ ENOUGH = 2000  # draws in a row that give nothing new: then the level has no fur
 def load(name: str) -> list[Problem]:
     """The problems that a name stands for.
 
-    Problems of the train split carry their right answers as traces (source "arithmetic"). Where no size is named there
-    are as many as SIZES says, or fewer if the level has no more. Raises InputError for an unknown name, key or value,
-    and for a size that the level does not have.
+    Problems of the train split carry right answers as traces (source "arithmetic"), all where they are listed. Where no
+    size is named there are as many as SIZES says, or fewer if the level has no more. Raises InputError for an unknown
+    name, key or value, and for a size that the level does not have.
 
-    name: "real:" and one of sum, product, mixed, gcd and pairs, optionally followed by "?" and the family's levels,
-        split=train|audit|heldout|final and size=N, joined by "&".
+    name: "real:" and one of sum, product, mixed, gcd, pairs and steps, optionally followed by "?" and the family's
+        levels, split=train|audit|heldout|final and size=N, joined by "&".
 
     >>> problem = load("real:sum?terms=2&digits=2&size=1")[0]
     >>> problem.prompt.splitlines()[-2:]
@@ -52,9 +52,11 @@ def load(name: str) -> list[Problem]:
 
 
 def specs() -> list[str]:
-    """Every level of every family, as a name without split and size."""
+    """Every level of the families whose answers are listed, as a name without split and size."""
     found = []
     for kind, family in families.KINDS.items():
+        if not family.is_listed:
+            continue
         levels: list[str] = [""]
         for option, values in family.levels.items():
             levels = [f"{level}&{option}={value}" for level in levels for value in sorted(values)]
@@ -97,7 +99,10 @@ def _shots(kind: str, level: dict[str, int]) -> list[str]:
     lines = []
     for numbers in _shown(kind, level):
         rng = random.Random(_hash("shot", kind, numbers))
-        lines.append(f"{family.question(numbers)} {rng.choice(family.answers(numbers))}{families.END}")
+        answers = family.answers(numbers)
+        # Where answers are not listed the first is the plainest: shots that write in one way are easier to follow.
+        answer = rng.choice(answers) if family.is_listed else answers[0]
+        lines.append(f"{family.question(numbers)} {answer}{families.END}")
     return lines
 
 

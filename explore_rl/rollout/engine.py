@@ -9,7 +9,7 @@ import numpy as np
 import ray
 
 from explore_rl.cluster.faults import ends_if_broken
-from explore_rl.cluster.starts import loading
+from explore_rl.cluster.starts import absent, loading
 from explore_rl.rollout.answers import Answer, EndedText
 from explore_rl.rollout.streamed import Streamed
 from explore_rl.transfer.receiver import Receiver
@@ -67,7 +67,8 @@ class RolloutActor(Receiver):
 
     def load(self) -> dict[str, Any]:
         """Builds the engine. Returns pid, node and the number of tokens that a sequence may have."""
-        with loading():
+        # vLLM takes scipy.signal along for audio of another rate, which nobody sends: half a second.
+        with loading(), absent("scipy.signal"):
             from transformers import AutoTokenizer
 
             from explore_rl.rollout import vllm_compat
@@ -75,7 +76,8 @@ class RolloutActor(Receiver):
         self.compat = vllm_compat
         self.settings = vllm_compat.EngineSettings(**self.settings_arguments)
         self.tokenizer = AutoTokenizer.from_pretrained(self.settings.model)
-        self.llm = vllm_compat.make_engine(self.settings)
+        with loading():  # vLLM imports the model's code and much else
+            self.llm = vllm_compat.make_engine(self.settings)
         self.in_flight = vllm_compat.InFlight(self.llm)
         self.streamed = Streamed(self.in_flight, self.settings, answer_of=self._answer)
         self._warm_up()

@@ -25,7 +25,7 @@ from tqdm import tqdm
 from analysis.errors import InputError
 from analysis.records import SAMPLE_COLUMNS, conform
 from explore_rl.cluster import placement
-from explore_rl.config.schema import Config, DevicesConfig, ModelConfig, RolloutConfig
+from explore_rl.config.schema import LEAST_TEMPERATURE, Config, DevicesConfig, ModelConfig, RolloutConfig
 from explore_rl.models import load_tokenizer, model_identity, resolve_model
 from explore_rl.parts import Parts
 from explore_rl.problems import load_problems, load_template
@@ -77,6 +77,11 @@ class SamplingSettings:
             at_least_1(name, getattr(self, name))
         if not 0 <= self.temperature < math.inf:
             raise InputError(f"--temperature={self.temperature}: expected at least 0 (0: greedy)")
+        if 0 < self.temperature < LEAST_TEMPERATURE:
+            raise InputError(
+                f"--temperature={self.temperature}: expected 0 (greedy) or at least {LEAST_TEMPERATURE}, at which vLLM"
+                " draws where less is asked for"
+            )
         if not 0 < self.top_p <= 1:
             raise InputError(f"--top-p={self.top_p}: expected above 0 and at most 1")
 
@@ -90,25 +95,26 @@ class SamplingSettings:
         return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:8]
 
 
-def at_least_1(name: str, value: int) -> None:
+def at_least_1(name: str, value: float) -> None:
     """Raises InputError for a value below 1 of the option `name`."""
     if value < 1:
         raise InputError(f"--{name.replace('_', '-')}={value}: expected at least 1")
 
 
 def engine_config(
-    settings: SamplingSettings, *, actors: int, tensor_parallel: int, device: str, ray_address: str
+    settings: SamplingSettings, *, actors: int, tensor_parallel: int, stall_timeout_s: float, **devices: Any
 ) -> Config:
     """A config with engines alone, no learner.
 
     settings: what is sampled, and how.
     actors: engines.
     tensor_parallel: GPUs of an engine.
-    device, ray_address: as in `devices`.
+    stall_timeout_s: after which an engine without progress is stuck; a pass over long prompts shows none.
+    devices: `device` and `ray_address`, as in `devices`.
     """
     config = Config(name="sample", seed=settings.seed)
     config.model = ModelConfig(path=settings.model, dtype=settings.dtype, template=settings.template)
-    config.devices = DevicesConfig(device=device, ray_address=ray_address)
+    config.devices = DevicesConfig(stall_timeout_s=stall_timeout_s, **devices)
     config.rollout = RolloutConfig(
         actors=actors,
         tensor_parallel=tensor_parallel,
@@ -129,10 +135,16 @@ def engines(
     tensor_parallel: int = 1,
     device: str = "auto",
     ray_address: str = "local",
+    stall_timeout_s: float = DevicesConfig.stall_timeout_s,
 ) -> Iterator[Engines]:
     """Engines that hold the settings' model, for as long as the block lasts. The arguments are `engine_config`'s."""
     config = engine_config(
-        settings, actors=actors, tensor_parallel=tensor_parallel, device=device, ray_address=ray_address
+        settings,
+        actors=actors,
+        tensor_parallel=tensor_parallel,
+        stall_timeout_s=stall_timeout_s,
+        device=device,
+        ray_address=ray_address,
     )
     layout = placement.start(config, 0)
     try:

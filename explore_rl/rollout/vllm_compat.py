@@ -11,7 +11,7 @@ import gc
 import itertools
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -30,6 +30,7 @@ from vllm.triton_utils import dispatcher
 from explore_rl.types import Request
 
 __all__ = [
+    "FLAT",
     "LIMIT",
     "LLM",
     "Drawn",
@@ -49,7 +50,7 @@ __all__ = [
     "score",
 ]
 
-LIMIT = "limit"  # under which a request's goes to a logits processor
+LIMIT, FLAT = "limit", "flat"  # under which a request's go to a logits processor
 TRANSFER_MODULE = "explore_rl.transfer.object_store"
 
 
@@ -141,8 +142,14 @@ def sampling_params(request: Request, settings: EngineSettings) -> SamplingParam
         skip_special_tokens=False,
         # Nobody looks at what is half drawn; making it took a tenth of the time.
         output_kind=RequestOutputKind.FINAL_ONLY,
-        extra_args=None if request.limit is None else {LIMIT: request.limit},
+        extra_args=_extra(request) or None,
     )
+
+
+def _extra(request: Request) -> dict[str, Any]:
+    """What logits processors read of a request: plain data."""
+    asked: dict[str, Any] = {LIMIT: request.limit, FLAT: request.flat and astuple(request.flat)}
+    return {name: value for name, value in asked.items() if value is not None}
 
 
 class InFlight:

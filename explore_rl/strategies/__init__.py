@@ -8,7 +8,7 @@ from typing import Any
 
 from analysis.errors import InputError
 from explore_rl.config.schema import Config
-from explore_rl.own_code import load_module
+from explore_rl.own_code import line_of, load_module
 from explore_rl.strategies.base import Strategy
 from explore_rl.strategies.parameters import names_of
 from explore_rl.strategies.together import assemble, check_class
@@ -62,6 +62,10 @@ STRATEGIES = {
     "mentor": "explore_rl.strategies.methods.mentor:Mentor",
     "pope": "explore_rl.strategies.methods.pope:Pope",
     "curriculum": "explore_rl.strategies.methods.curriculum:Curriculum",
+    "siren": "explore_rl.strategies.methods.siren:Siren",
+    "trajectory_balance": "explore_rl.strategies.methods.trajectory_balance:TrajectoryBalance",
+    "novelty": "explore_rl.strategies.methods.novelty:Novelty",
+    "mixed_cuts": "explore_rl.strategies.methods.mixed_cuts:MixedCuts",
     "detours": "explore_rl.strategies.methods.detours:Detours",
     "lift": "explore_rl.strategies.methods.lift:Lift",
 }
@@ -100,15 +104,27 @@ def class_of(name: str, where: str = "strategies") -> type[Strategy]:
         raise InputError(f"{where}.name: no strategy {name!r}{hint} Known: {', '.join(STRATEGIES)}, {own}")
     place, _, class_name = target.rpartition(":")
     try:
-        kind = getattr(_load(place), class_name)
+        module = _load(place)
     except ModuleNotFoundError as error:
         beside = f"{place}.py:{class_name}"
         hint = f"; a file of your own is named as {beside}" if error.name and place.split(".")[0] == error.name else ""
         raise InputError(f"{where}.name: {target} cannot be imported: {error}{hint}") from None
-    except (ImportError, AttributeError, OSError, SyntaxError) as error:
+    except (ImportError, OSError, SyntaxError) as error:
         raise InputError(f"{where}.name: {target} cannot be imported: {error}") from None
+    except Exception as error:  # noqa: BLE001 - importing the user's code may raise anything; it is reported, not hidden
+        said = f"{type(error).__name__}: {error}"
+        raise InputError(f"{where}.name: {target} cannot be imported: {said} ({line_of(error)})") from error
+    kind = getattr(module, class_name, None)
+    if kind is None:
+        there = [name for name, value in vars(module).items() if _is_of(value, module)]
+        raise InputError(f"{where}.name: {place} holds no {class_name}; strategies in it: {', '.join(there) or 'none'}")
     check_class(kind)
     return kind
+
+
+def _is_of(value: object, module: ModuleType) -> bool:
+    """Whether a module's value is a strategy that is written there."""
+    return isinstance(value, type) and issubclass(value, Strategy) and value.__module__ == module.__name__
 
 
 def _load(place: str) -> ModuleType:

@@ -80,5 +80,6 @@ def of_the_policy(rollout: Rollout, config: Config) -> np.ndarray | None:
     """The engine's log-probabilities where they are those of the policy at the training settings; else None."""
     request = rollout.request
     at_temperature = request.temperature == config.rollout.temperature and request.top_p == config.rollout.top_p
-    is_policy = request.engine == "policy" and request.limit is None and at_temperature
+    is_plain = request.limit is None and request.flat is None
+    is_policy = request.engine == "policy" and is_plain and at_temperature
     return rollout.logprobs if is_policy else None

@@ -52,6 +52,7 @@ def check(strategies: list[Strategy], config: Config, *, problems: list[Problem]
         check_class(type(strategy))
     for strategy in strategies:
         _check_needs(strategy, strategy.needs(config))
+        _check_lora(strategy, config)
     _check_columns(strategies, config)
     _check_terms(strategies, config)
     choose_old_logprob(strategies, terms_of(strategies, config)[0], config=config)
@@ -102,6 +103,17 @@ def _check_needs(strategy: Strategy, needs: Needs) -> None:
         head = column.readout.head
         if head is not None and column.model == "policy" and head not in needs.heads:
             raise InputError(f"{where} reads the head {head!r}; name it in Needs.heads")
+
+
+def _check_lora(strategy: Strategy, config: Config) -> None:
+    """LoRA trains the policy's adapters and nothing else."""
+    needs = strategy.needs(config)
+    if config.learner.lora is not None and (needs.critic or needs.heads):
+        what = "a critic" if needs.critic else f"the head {needs.heads[0]}"
+        raise InputError(
+            f"strategies: {strategy.name}: trains {what} besides, and with learner.lora adapters alone are trained; set"
+            " learner.lora=null"
+        )
 
 
 def _check_columns(strategies: list[Strategy], config: Config) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import numpy as np
+import torch
 
 from explore_rl.cluster.faults import ActorFault
 from explore_rl.config.schema import Config
@@ -17,6 +18,7 @@ from explore_rl.models import load_tokenizer
 from explore_rl.problems.templates import load_template
 from explore_rl.rollout.answers import EndedText, check_answers
 from explore_rl.rollout.engines import DrawFault
+from explore_rl.rollout.mixing import flatten
 from explore_rl.testing.learner import TableLearner
 from explore_rl.testing.table import LogitTable
 from explore_rl.types import Request, Rollout, Verdict
@@ -120,6 +122,7 @@ class TableEngines:
         table = self._table(request)
         row = np.array([table.row_of(completion.prompt, completion.tokens)])
         (log_p,) = table.log_probabilities(row, request.temperature or 1.0)
+        log_p = _flat(log_p, request, drawn=len(completion.tokens) - len(request.prefix_ids))
         reached = np.exp(log_p).cumsum()
         token = int(np.searchsorted(reached, completion.rng.random() * reached[-1], side="right"))
         token = min(token, len(log_p) - 1)  # a row of NaN is past the end; an engine draws something all the same
@@ -217,6 +220,13 @@ class TableStream:
 
     def drop(self) -> None:
         self.draws.clear()
+
+
+def _flat(log_p: np.ndarray, request: Request, *, drawn: int) -> np.ndarray:
+    """Of the next token, [V]: as `rollout.flat` has it, where the request asks for that."""
+    if request.flat is None or drawn < request.flat.plain:
+        return log_p
+    return flatten(torch.from_numpy(log_p[None]), top=request.flat.top, least=request.flat.least)[0].numpy()
 
 
 class TableSync:

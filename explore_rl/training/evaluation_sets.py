@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from analysis.errors import InputError
-from explore_rl.config.schema import Config
+from explore_rl.config.schema import LEAST_TEMPERATURE, Config
 from explore_rl.problems import load_problems
 from explore_rl.types import Problem
 
@@ -103,7 +103,10 @@ KNOWN: dict[str, tuple[Callable[[Any], bool], str]] = {
     "name": (lambda v: isinstance(v, str) and v != "" and "/" not in v, "text without /"),
     "problems": (lambda v: isinstance(v, str), "a file or a spec"),
     "n": (_is_count, "a whole number of at least 1"),
-    "temperature": (lambda v: _is_number(v) and v >= 0, "a number of at least 0 (0: greedy)"),
+    "temperature": (
+        lambda v: _is_number(v) and (v == 0 or v >= LEAST_TEMPERATURE),
+        f"0 (greedy), or a number of at least {LEAST_TEMPERATURE}, at which vLLM draws where less is asked for",
+    ),
     "top_p": (lambda v: _is_number(v) and 0 < v <= 1, "a number above 0 and at most 1"),
     "max_new_tokens": (_is_count, "a whole number of at least 1"),
     "every": (_is_count, "a whole number of steps, at least 1"),

@@ -161,9 +161,9 @@ def _of_columns(samples: list[Sample], entropies: Mapping[int, float]) -> dict[s
 
     # Engine against learner: the same weights in another arithmetic.
     scored = [s for s in samples if "old_logprob" in s.columns]
-    # Where the engine's own stand for the old ones, or are a mixture's, they say nothing of a distance.
+    # Where the engine's own stand for the old ones, or are of another distribution, they say nothing of a distance.
     compared = [s for s in scored if s.columns["old_logprob"] is not s.rollout.logprobs]
-    compared = [s for s in compared if s.rollout.request.limit is None]
+    compared = [s for s in compared if s.rollout.request.limit is None and s.rollout.request.flat is None]
     metrics |= _of_gaps(compared)
 
     # Policy against base: how far training has moved it.

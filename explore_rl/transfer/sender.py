@@ -16,6 +16,7 @@ from ray.exceptions import RayTaskError
 
 from explore_rl.cluster.faults import ActorFault, gather
 from explore_rl.learner import device
+from explore_rl.learner.lora import Weight, weights_of
 from explore_rl.transfer.backends import trainer_half
 from explore_rl.transfer.endpoints import Endpoints
 
@@ -128,7 +129,7 @@ class LearnerSource:
     """The rank's model, parameter by parameter, as vLLM's `WeightSource` describes it.
 
     ZeRO-3 shards are made whole bucket by bucket, which all ranks do together. Tied parameters come under each of their
-    names, one after the other, because an engine may hold a copy for each.
+    names, one after the other, because an engine may hold a copy for each. LoRA's adapters come merged into theirs.
 
     gather_s: seconds spent on making shards whole.
     """
@@ -136,54 +137,57 @@ class LearnerSource:
     def __init__(self, rank: Any):
         self.rank, self.gather_s = rank, 0.0
 
-    def _parameters(self) -> list[tuple[str, torch.nn.Parameter]]:
-        """All names with their parameters, the names of one parameter next to each other."""
-        by_parameter: dict[int, list[tuple[str, torch.nn.Parameter]]] = {}
-        for name, p in self.rank.model.named_parameters(remove_duplicate=False):
-            by_parameter.setdefault(id(p), []).append((name, p))
-        return [pair for pairs in by_parameter.values() for pair in pairs]
+    def _weights(self) -> list[Weight]:
+        """All weights under all their names, the names of one parameter next to each other."""
+        by_parameter: dict[int, list[Weight]] = {}
+        for weight in weights_of(self.rank.model, every_name=True):
+            by_parameter.setdefault(id(weight.parameter), []).append(weight)
+        return [weight for weights in by_parameter.values() for weight in weights]
 
     def metadata(self) -> list[Any]:
         """Name, type and whole shape of each, without making shards whole (vLLM's `ParamMeta`)."""
         from vllm.distributed.weight_transfer.base import ParamMeta
 
-        return [ParamMeta(name, p.dtype, tuple(getattr(p, "ds_shape", p.shape))) for name, p in self._parameters()]
+        named = [(weight.name, weight.parameter) for weight in self._weights()]
+        return [ParamMeta(name, p.dtype, tuple(getattr(p, "ds_shape", p.shape))) for name, p in named]
 
     def __iter__(self) -> Iterator[tuple[str, torch.Tensor]]:
         # vLLM reads on streams of its own, which do not wait for the optimizer's.
         device.finish_queued_work(self.rank.kind)
-        for bucket in _buckets(self._parameters()):
-            if not hasattr(bucket[0][1], "ds_id"):
-                yield from ((name, p.data) for name, p in bucket)
+        for bucket in _buckets(self._weights()):
+            if not hasattr(bucket[0].parameter, "ds_id"):
+                yield from ((weight.name, weight.value()) for weight in bucket)
                 continue
             import deepspeed
 
-            # Copies, each parameter once: outside the block only its shard is left.
+            # Copies, each weight once: outside the block only shards are left. Its adapter is whole at the same time.
             began = time.perf_counter()
-            parameters = {id(p): p for _, p in bucket}
-            with deepspeed.zero.GatheredParameters(list(parameters.values())):
-                copies = {key: p.data.clone() for key, p in parameters.items()}
+            by_parameter = {id(weight.parameter): weight for weight in bucket}
+            parts = [part for weight in by_parameter.values() for part in weight.parts]
+            with deepspeed.zero.GatheredParameters(parts):
+                copies = {key: weight.value().clone() for key, weight in by_parameter.items()}
                 device.finish_queued_work(self.rank.kind)
             self.gather_s += time.perf_counter() - began
-            yield from ((name, copies[id(p)]) for name, p in bucket)
+            yield from ((weight.name, copies[id(weight.parameter)]) for weight in bucket)
             del copies  # before the next bucket is gathered
 
 
-def _buckets(parameters: list[tuple[str, torch.nn.Parameter]]) -> Iterator[list[tuple[str, torch.nn.Parameter]]]:
-    """`parameters` in buckets of GATHER_BYTES, or one more.
+def _buckets(weights: list[Weight]) -> Iterator[list[Weight]]:
+    """`weights` in buckets of GATHER_BYTES, or one more.
 
     Names of one parameter, which are neighbours, stay together.
     """
-    bucket: list[tuple[str, torch.nn.Parameter]] = []
+    bucket: list[Weight] = []
     held = 0
-    for name, p in parameters:
-        is_new = not bucket or p is not bucket[-1][1]
+    for weight in weights:
+        is_new = not bucket or weight.parameter is not bucket[-1].parameter
         if is_new and held >= GATHER_BYTES:
             yield bucket
             bucket = []
             held = 0
-        bucket.append((name, p))
-        held += getattr(p, "ds_numel", p.numel()) * p.element_size() if is_new else 0
+        bucket.append(weight)
+        for p in weight.parts if is_new else ():
+            held += getattr(p, "ds_numel", p.numel()) * p.element_size()
     if bucket:
         yield bucket
 

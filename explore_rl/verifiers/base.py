@@ -45,7 +45,9 @@ VERIFIERS = {
     "real_mixed": "explore_rl.verifiers.line:LineVerifier",
     "real_gcd": "explore_rl.verifiers.line:LineVerifier",
     "real_pairs": "explore_rl.verifiers.line:LineVerifier",
+    "real_steps": "explore_rl.verifiers.steps:StepsVerifier",
 }
+READS_STEPS = ("worked", "worked_evaluation", "real_steps")  # what they find right has every step right
 PLUGIN = (
     "explore_rl.verifiers.plugin:PluginVerifier"  # PluginVerifier("module:function" or "path.py:function", **options)
 )

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 from analysis.errors import InputError
 from explore_rl.real import families
 from explore_rl.types import Problem, Verdict
 from explore_rl.verifiers.base import correct, no_answer, wrong
+
+REWARDS = ("right", "form")
+_FORM = {"pairs": re.compile(r" [0-9]+ \+ [0-9]+\n")}
+_NUMBER = re.compile(r" [0-9]+\n")
 
 
 class LineVerifier:
@@ -13,7 +19,14 @@ class LineVerifier:
 
     Nothing is stripped. The exact audit counts every sequence of tokens that writes such a text, so that what is right
     here is what is counted there. `answer` is the completion without space and newline; `mode` is known for right ones.
+
+    reward: "right": as above. "form": any line that is written as an answer is; a control, which teaches no arithmetic.
     """
+
+    def __init__(self, reward: str = "right"):
+        if reward not in REWARDS:
+            raise InputError(f"reward={reward!r}: must be one of {', '.join(REWARDS)}")
+        self.reward = reward
 
     def check(self, problem: Problem) -> None:
         """Raises InputError if the problem's answer is not of this form."""
@@ -29,5 +42,8 @@ class LineVerifier:
             return correct(answer, mode=families.mode(completion))
         if answer is None:
             return no_answer("empty")
-        form = families.KINDS[families.VERIFIERS[problem.verifier]].answers(tuple(problem.answer["numbers"]))
-        return wrong(answer, reason="right, but not the line that was asked for" if answer in form else "not right")
+        kind = families.VERIFIERS[problem.verifier]
+        if self.reward == "form" and _FORM.get(kind, _NUMBER).fullmatch(completion):
+            return correct(answer, reason="by its form alone")
+        right = families.KINDS[kind].answers(tuple(problem.answer["numbers"]))
+        return wrong(answer, reason="right, but not the line that was asked for" if answer in right else "not right")

@@ -380,3 +380,20 @@ def test_ids_that_print_alike_are_told_apart_in_the_refusal(tmp_path):
     ]
     with pytest.raises(InputError, match=r"Unicode form alone, as '\\xe9' and 'e\\u0301'"):
         align(*sides)
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.parquet"])
+def test_what_git_lfs_leaves_in_place_of_a_file_is_called_so(tmp_path, name):
+    (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    with pytest.raises(InputError, match=f"{name}.*a Git LFS pointer"):
+        load([str(tmp_path / name)])
+
+
+def test_a_task_that_is_read_from_a_files_name_is_told_where_the_sides_differ_by_it(tmp_path):
+    row = {"doc_id": 0, "doc": {}, "target": "1", "resps": [["1"]], "filtered_resps": ["1"], "exact_match": 1.0}
+    sides = []
+    for name in ("base", "tuned"):
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps(row | {"filter": "none", "metrics": ["exact_match"]}))
+        sides.append(load([str(tmp_path / f"{name}.jsonl")]))
+    with pytest.raises(InputError, match=r"is the benchmark's name, and differs.*samples_TASK_DATE\.jsonl"):
+        align(*sides)

@@ -37,14 +37,10 @@ def test_many_methods_have_colours_of_their_own_and_stand_best_first(tmp_path):
     document = compare(
         base, {name: [run] for name, run in sides.items()}, settings=AuditSettings(replicates=100, k=(1,))
     )
-    tiles = comparison_page(document)["pages"][0]["tiles"]
+    page = comparison_page(document)["pages"][0]
+    tiles = page["tiles"]
     assert len({tile["colour"] for tile in tiles}) == len(tiles) == 9
-    charts = {
-        part["id"]: part
-        for s in comparison_page(document)["pages"][0]["sections"]
-        for part in s["parts"]
-        if "spec" in part
-    }
+    charts = {part["id"]: part for shown in page["sections"] for part in shown["parts"] if "spec" in part}
     legends = [trace.get("showlegend", True) for trace in charts["lost-gained"]["spec"]["data"]]
     assert legends == [False] * 9 + [True]  # those of the curves beside it are enough
     assert charts["forest"]["spec"]["layout"]["yaxis"]["ticktext"] == [tile["label"] for tile in tiles]

@@ -90,10 +90,10 @@ def test_trackio_logs_no_step_twice_over_a_resume(tmp_path, stub):
     assert stub.asked["resume"] == "allow" and stub.asked["project"] == "explore-rl"
 
 
-def test_trackio_that_is_not_there_is_one_line(tmp_path, monkeypatch):
+def test_trackio_that_is_not_there_is_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "trackio", None)
     with pytest.raises(InputError, match="pip install trackio"):
-        named(RunFolder.create(tmp_path / "run", "", environment={}), "trackio")
+        tracking.refuse_tracker(load_config(None, ["run.tracker=trackio"]))
 
 
 def test_a_chat_model_is_not_asked_without_its_template(tmp_path):

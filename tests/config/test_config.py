@@ -41,7 +41,7 @@ def warned(config):
         ("seed=99999999999999999999999", "a whole number of at most"),
         ("run.steps=99999999999999999999", "a whole number of at most"),
         ("rollout.stop=['']", "an empty stop string"),
-        ("rollout.stop==", "put quotes around it"),
+        ("rollout.stop==", "as in 'rollout.stop=[\"=\"]'"),
         ("rollout.stop=x", "expected a list, such as ['###'], got 'x'"),
         ("learner.betas=0.9", "expected a list, such as [0.9, 0.999], got 0.9"),
         ("strategies=trace_injection", "expected a list, such as [{name: trace_injection"),
@@ -49,7 +49,7 @@ def warned(config):
         ("algorithm.group_size=1", "every group would be dropped"),
         ("algorithm.group_size=0", "expected at least 1"),
         ("rollout.top_p=0.9", "not renormalised"),
-        ("rollout.temperature=0", "above 0"),
+        ("rollout.temperature=0", "at least 0.01"),
         ("learner.zero_stage=4", "expected one of 0, 1, 2, 3"),
         ("algorithm.kl=k2", "no effect with a coefficient of 0"),
         ("algorithm.kl_coefficient=0.1", "no effect with algorithm.kl=none"),
@@ -69,17 +69,26 @@ def warned(config):
         ("rewards.min_group=17", "above algorithm.group_size=16"),
         ("verifiers.workers=0", "at least 1"),
         ("problems.limit=0", "at least 1"),
-        ("strategies=[{name: x", "flow mapping"),
+        ("strategies=[{name: x", "YAML cannot read the value"),
         ("strategies.0.name=x", "strategies is a list"),
         ("strategies[0]=x", "strategies is a list"),
         ("learner.betas={a: 1}", "learner.betas is a list"),
         ("verifiers.options=[1]", "verifiers.options: expected a mapping"),
         ("verifiers.options={math: 3}", "expected a mapping of options for each verifier"),
-        ("seed=1.5", "seed: expected a whole number, got 1.5"),
+        ("seed=1.5", "seed: expected a whole number, got '1.5'"),
         ("model.path=~", "model.path: expected text, got nothing"),
         ("devices.colocate=maybe", "expected true or false, got 'maybe'"),
         ("problems.heldout=[a.jsonl, b.jsonl]", "several sets go into run.evaluations"),
         ("run.output=~nobody_here/x", "there is no user of this name"),
+        ("rollout.stop=[null]", "rollout.stop[0]: expected text, got nothing"),
+        ("learner.betas=[0.9, b]", "learner.betas[1]: expected a number, got 'b'"),
+        ("rollout.temperature=0.001", "at least 0.01"),
+        ("run.output=$SCRATCH/x", "write ${oc.env:SCRATCH}"),
+        ("model.path=${SCRATCH}/x", "SCRATCH"),
+        ("problems.train=$DATA/a.jsonl", "$DATA is not filled in here"),
+        ("rollout.stop=[@]", "stands in quotes"),
+        ("seed=1:30", "expected a whole number, got '1:30'"),
+        ("run.steps=0x10", "expected a whole number, got '0x10'"),
         ("=3", "expected key=value"),
         ("[=1", "override '[=1'"),
         ("run.output=${foo}", "run.output: Interpolation key 'foo' not found"),
@@ -108,6 +117,33 @@ def test_any_override_is_a_config_or_one_line(key, value):
         assert isinstance(load_config(None, [f"{key}={value}"]), Config)
     except InputError as error:
         assert key in str(error) and "\n" not in str(error)
+
+
+def test_text_and_numbers_are_taken_as_they_are_typed(tmp_path, monkeypatch):
+    """YAML would read 1000.0, 7, 8, false and 2 numbers out of these."""
+    typed = ["name=1e3", "seed=010", "tracking.group=007", "tracking.entity=no", "tracking.run_name=@a: b #c"]
+    config = load_config(None, [*typed, "learner.learning_rate=1e-6", "problems.heldout=null", 'run.output="~/x"'])
+    assert (config.name, config.seed, config.learner.learning_rate) == ("1e3", 10, 1e-6)
+    assert (config.tracking.group, config.tracking.entity, config.tracking.run_name) == ("007", "no", "@a: b #c")
+    assert config.problems.heldout is None and config.run.output == str(Path.home() / "x")
+
+
+def test_a_recipe_stands_on_one_of_the_projects_or_on_its_neighbour(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "v.py").touch()
+    (tmp_path / "own" / "first.yaml").write_text(
+        "base: lab/mixture_policy\nrun: {evaluations: [{problems: 'lab:countdown', verifier: 'v.py:f'}]}\n"
+        "verifiers: {options: {mine: {kind: 'v.py:f'}}}\n"
+    )
+    (tmp_path / "own" / "second.yaml").write_text("base: first.yaml\nseed: 3\n")
+    config = load_config("own/second.yaml")
+    assert config.seed == 3 and config.strategies == load_config("lab/mixture_policy").strategies
+    there = f"{tmp_path.resolve()}/own/v.py:f"
+    assert config.run.evaluations[0]["verifier"] == there == config.verifiers.options["mine"]["kind"]
+    (tmp_path / "own" / "second.yaml").write_text("base: lab/mixture_polizy\n")
+    with pytest.raises(InputError, match=r"second.yaml: base: .*did you mean lab/mixture_policy\?"):
+        load_config("own/second.yaml")
 
 
 def test_an_evaluation_needs_problems_to_evaluate_on():

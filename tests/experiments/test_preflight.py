@@ -14,7 +14,7 @@ from analysis.errors import InputError
 from explore_rl.cli import main
 from explore_rl.config.loading import load_config, to_yaml
 from explore_rl.experiments import runs
-from explore_rl.experiments.pooling import differences, method_names
+from explore_rl.experiments.pooling import differences, method_names, refuse_other_content
 from explore_rl.experiments.preflight import CHECKS, InputErrors, check
 from explore_rl.experiments.resuming import finished, refuse_other_settings
 from explore_rl.experiments.run_folder import RunFolder
@@ -50,6 +50,10 @@ def models(tmp_path_factory):
     (copy("none") / weights).unlink()
     index = copy("shard")
     (index / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": "model-2.safetensors"}}))
+    (copy("pointed") / "tokenizer.json").write_bytes(LFS)
+    archive = copy("archive")
+    (archive / weights).unlink()
+    (archive / "pytorch_model.bin").write_bytes(b"PK\x03\x04 and no list of contents")
     end = copy("end")
     for name in ("config.json", "generation_config.json"):
         if (end / name).exists():
@@ -71,6 +75,8 @@ REFUSED = [  # settings, what is said
     (["model.path=MODELS/none"], "holds no weights"),
     (["model.path=MODELS/shard"], "model-2.safetensors: cannot be read"),
     (["model.path=MODELS/end"], "end token 99999 is outside the model's vocabulary"),
+    (["model.path=MODELS/pointed"], "tokenizer.json: a Git LFS pointer"),
+    (["model.path=MODELS/archive"], "pytorch_model.bin: cut off or damaged"),
     (["model.path=nowhere"], "no such folder"),
     (["model.template=chat"], "has no chat template"),
     (["model.template=nowhere.txt"], "neither a name"),
@@ -81,7 +87,14 @@ REFUSED = [  # settings, what is said
     (["run.evaluations=[{problem: x}]"], "unknown key problem; did you mean problems?"),
     (["run.evaluations=[{problems: 'lab:countdown', n: 0}]"], "n=0: expected a whole number"),
     (["run.evaluations=[{problems: 'lab:countdown?size=2', max_new_tokens: 60}]"], "max_new_tokens of"),
+    (['run.evaluations=[{problems: "lab:countdown?size=2", verifier: "~/nowhere.py:f"}]'], "nowhere.py"),
+    (['run.evaluations=[{problems: "lab:countdown?size=2", verifier: nothing}]'], "unknown verifier 'nothing'"),
+    (["run.evaluations=[{problems: 'lab:countdown?size=2', temperature: 0.001}]"], "0 (greedy), or a number"),
+    (["run.tracker=trackio"], "run.tracker=trackio: it is not installed; pip install trackio"),
+    (["run.tracker=wandb", "tracking.project=a/b"], "refused by wandb: Invalid project name 'a/b'"),
     (["run.exact_every=1", "run.exact_problems=lab:nothing"], "unknown laboratory problems"),
+    (["run.exact_every=1", "run.exact_problems=real:steps?size=2"], "its right answers cannot be listed"),
+    (["learner.lora={rank: 2, targets: [query]}"], "the model has no linear layer of that name"),
     (["strategies=[{name: nothing}]"], "no strategy 'nothing'"),
     (["strategies=[{name: 'mine.py:Mine'}]"], "mine.py"),
     (["strategies=[{name: likelihood}]", "problems.train=PLAIN"], "trace"),
@@ -99,6 +112,7 @@ def test_check_and_train_give_the_same_answer(capsys, tmp_path, monkeypatch, mod
         raise AssertionError("something was started")
 
     monkeypatch.setattr(runs, "Actors", starts)
+    monkeypatch.setitem(sys.modules, "trackio", None)  # whether it is installed here or not
     monkeypatch.chdir(tmp_path)
     plain = tmp_path / "plain.jsonl"
     plain.write_text('{"id": "a", "prompt": "1 2=3:", "answer": "3", "verifier": "math"}\n' * 1)
@@ -121,7 +135,7 @@ def test_check_and_train_give_the_same_answer(capsys, tmp_path, monkeypatch, mod
 def test_every_check_has_a_case_above_or_is_of_a_resume():
     """A check that is added without a case would be one of which nobody knows that `--check` has it."""
     said = {"strategies", "layout", "model", "weights", "tokenizer", "template", "training", "evaluations"}
-    said |= {"lengths", "together", "exact", "folder", "verifiers"}
+    said |= {"lengths", "together", "exact", "folder", "verifiers", "tracker", "lora"}
     assert {one.name for one in CHECKS} == said | {"content"}
 
 
@@ -284,6 +298,31 @@ def test_runs_of_one_name_and_other_settings_are_not_one_method():
         "strategies differs: grpo: []; uniq: [{'name': 'diversity_bonus'}]",
         "run.steps differs: grpo: 100; uniq: 5",
     ]
+
+
+def test_runs_whose_files_changed_under_their_names_are_not_compared(tmp_path):
+    for number, (name, train, model) in enumerate(
+        [("a", "1", "m"), ("a", "1", "m"), ("b", "2", "m"), ("old", None, None)]
+    ):
+        folder = tmp_path / str(number)
+        config = load_config("lab/grpo", [*SMALL, f"name={name}", f"seed={number}", f"run.output={folder}"])
+        facts = {"problems": {"train": train}, "model": model}
+        RunFolder.create(folder, to_yaml(config), environment=facts)
+    folders = [tmp_path / str(number) for number in range(4)]
+    refuse_other_content(folders)
+    for number, facts, said in (
+        (1, {"problems": {"train": "2"}, "model": "m"}, "problems.train has the name"),
+        (
+            2,
+            {"problems": {"train": "2"}, "model": "n"},
+            "model has the name that it has in .*0, and another content .n",
+        ),
+    ):
+        before = (folders[number] / "environment.json").read_text()
+        (folders[number] / "environment.json").write_text(json.dumps(facts))
+        with pytest.raises(InputError, match=said):
+            refuse_other_content(folders)
+        (folders[number] / "environment.json").write_text(before)
 
 
 def test_the_projects_recipes_lie_in_the_package_and_need_no_working_directory(tmp_path, monkeypatch):

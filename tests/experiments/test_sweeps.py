@@ -63,12 +63,14 @@ def test_a_begun_run_of_other_settings_is_refused_before_any_run_starts(tmp_path
     [
         "strategies=[{name: trace_injektion}]",
         "strategies=[{name: trace_injection, leave_out: [division, product_of_sum, common]}]",
+        "rollout.max_new_tokens=60",
+        "run.evaluations=[{problems: nowhere.jsonl}]",
     ],
 )
 def test_a_bad_second_run_is_found_before_the_first_trains(tmp_path, monkeypatch, bad):
     monkeypatch.setattr(sweeps, "Actors", lambda *_, **__: pytest.fail("actors were started"))
     second = dataclasses.replace(config_of(tmp_path, bad), name="second")
-    with pytest.raises(InputError, match="second, seed 0: strategies"):
+    with pytest.raises(InputError, match="second, seed 0: .*(strategies|max_new_tokens=60|nowhere)"):
         sweeps.run_sweep(sweeps.Sweep(tmp_path, [config_of(tmp_path), second]))
 
 

@@ -6,6 +6,14 @@ from explore_rl.rollout.stream import Stream
 from explore_rl.training.actors import Actors
 from explore_rl.transfer.sync import WeightSync
 
+# Of the session's engines: a harmless setting, to be read back, and both logits processors.
+ENGINE = {
+    "max_logprobs": 24,
+    "logits_processors": ["explore_rl.rollout.mixture:TokenMixture", "explore_rl.rollout.flat:FlatDraws"],
+    "additional_config": {"expert": {"model": "lab:worked"}},
+    "async_scheduling": False,
+}
+
 
 class Borrowed(Actors):
     """Actors that others started, put together anew; whoever started them closes them."""

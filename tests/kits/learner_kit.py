@@ -212,7 +212,7 @@ def plain_gradient(model, rows, terms=TERMS, max_norm=0.0, temperature=1.0):
         weight = of_rows(lambda i, name=term.name: rows[i].terms[name] * rows[i].mask)
         total = total + (weight * term.function(*inputs, **keywords)).sum()
     total.backward()
-    gradient = {name: p.grad.double().numpy().copy() for name, p in model.named_parameters()}
+    gradient = {name: p.grad.double().numpy().copy() for name, p in model.named_parameters() if p.requires_grad}
     norm = float(np.sqrt(sum((g**2).sum() for g in gradient.values())))
     scale = min(1.0, max_norm / (norm + 1e-6)) if max_norm else 1.0
     return {name: g * scale for name, g in gradient.items()}, norm, total.item()
@@ -361,3 +361,35 @@ def sub_groups(rank):
 def offloaded(actor):
     """Whether the rank says so, and how many of four kinds of state DeepSpeed moved."""
     return actor.rank.away, len(actor.rank.engine.optimizer.offloaded_states)
+
+
+# --- LoRA, on the ranks -----------------------------------------------------------------------------------------------
+
+
+def adapter(rank):
+    """A and B by the names that they have in the model."""
+    from deepspeed.runtime.zero import GatheredParameters
+
+    named = {name: p for name, p in rank.model.named_parameters() if "lora_" in name}
+    with GatheredParameters(list(named.values())):
+        return {name: p.detach().float().numpy().copy() for name, p in named.items()}
+
+
+def held_besides(rank):
+    """Whether the rank holds a frozen model of its own."""
+    return rank.frozen is not None
+
+
+def sent(rank):
+    """The weights that engines get, under each of their names."""
+    from explore_rl.transfer.sender import LearnerSource
+
+    source = LearnerSource(rank)
+    weights = {name: value.float().numpy().copy() for name, value in source}
+    assert [meta.name for meta in source.metadata()] == list(weights)
+    return weights
+
+
+def adapter_on_disk(folder):
+    """Numbers in the checkpoint's files, 4 bytes each."""
+    return sum(file.stat().st_size for file in folder.rglob("*.pt")) / 4

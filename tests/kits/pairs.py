@@ -11,11 +11,16 @@ from judge_server import Server, of_probability
 from analysis.errors import InputError
 from explore_rl import strategies
 from explore_rl.strategies import together
+from explore_rl.strategies.methods import mentor, mixed_cuts
 from explore_rl.testing import digit_problems, digit_table, digits_config, run_steps
 
 STEPS = 2  # what replays has something to replay from the second on
 COUNTS = str(Path(__file__).parent / "base_counts.csv")
 EXACT = ("algorithm.importance_cap=null", "algorithm.advantage=rloo", "algorithm.aggregation=constant")
+BOTH_PROCESSORS = (
+    f'rollout.engine={{logits_processors: ["{mentor.PROCESSOR}", "{mixed_cuts.PROCESSOR}"],'
+    " additional_config: {expert: {model: PATH}}, async_scheduling: false}"
+)
 KL = ("algorithm.kl=k3", "algorithm.kl_coefficient=0.25")
 # It is as sure as a hash of what it reads, and is asked once about the same.
 JUDGE = Server([lambda body: of_probability(sha256(body["messages"][0]["content"].encode()).digest()[0] / 255)])
@@ -55,6 +60,7 @@ OFF = {
 }
 SETTINGS = {
     "mentor": (*strategies.class_of("mentor").trial.settings, "run.steps=4"),  # the first step mixes nothing
+    "mixed_cuts": (BOTH_PROCESSORS,),  # so that a mixture in the engine goes beside it
     "mixture_policy": EXACT,
     "prorl": (*KL, "learner.optimizer=adamw", "learner.learning_rate=0.1"),
     "reinforce_pp": ("algorithm.advantage=rloo",),

@@ -216,3 +216,10 @@ def test_a_chat_template_without_the_begin_token_is_said(make_tokenizer):
     )
     assert any("writes no begin token" in line for line in check(bare, load_template("chat")))
     assert not any("begin token" in line for line in check(make_tokenizer["llama"](), load_template("chat")))
+
+
+def test_a_verifier_that_is_given_acts_on_problems_of_a_scheme_too():
+    given = load_problems("lab:countdown?size=2", verifier="math", benchmark="mine")
+    assert {(p.verifier, p.benchmark) for p in given} == {("math", "mine")}
+    with pytest.raises(InputError, match="unknown verifier 'maths'"):
+        load_problems("lab:countdown?size=2", verifier="maths")

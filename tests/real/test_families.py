@@ -14,6 +14,7 @@ from explore_rl.types import Status
 from explore_rl.verifiers.base import make_verifier
 
 ONE_A_FAMILY = ["real:sum?terms=3", "real:product?by=2", "real:mixed", "real:gcd", "real:pairs?most=40"]
+STEPS = "real:steps?terms=3&digits=1"
 
 
 @pytest.mark.parametrize("name", ONE_A_FAMILY)
@@ -32,6 +33,21 @@ def test_what_is_listed_is_right_and_what_differs_by_a_character_is_not(name):
         assert judge("\n", problem).status is Status.NO_ANSWER
 
 
+@pytest.mark.parametrize("name", ONE_A_FAMILY)
+def test_a_reward_for_the_form_takes_any_line_that_is_written_as_an_answer(name):
+    [problem] = load(f"{name}&size=1" if "?" in name else f"{name}?size=1")
+    judge = make_verifier(problem.verifier, {"reward": "form"})
+    right = answers_of(problem)[0]
+    other = right.replace(right[1], "7" if right[1] != "7" else "8")
+    assert judge(right, problem) == make_verifier(problem.verifier)(right, problem)
+    verdict = judge(other, problem)
+    assert verdict.status is Status.CORRECT and verdict.mode is None and verdict.reason == "by its form alone"
+    for bad in (other.strip(), f" {other}", other.rstrip(), f"{right.rstrip()} and so\n", " x\n"):
+        assert judge(bad, problem).status is Status.WRONG
+    with pytest.raises(InputError, match="must be one of right, form"):
+        make_verifier(problem.verifier, {"reward": "end"})
+
+
 def test_questions_by_hand():
     assert families.completions("real_mixed", {"numbers": [12, 30, 7]}) == [" 35\n"]
     assert families.completions("real_gcd", {"numbers": [12, 30]}) == [" 6\n"]
@@ -43,7 +59,7 @@ def test_questions_by_hand():
     assert question((12, 30, 7)) == "12 + 30 - 7 ="
 
 
-@pytest.mark.parametrize("name", ONE_A_FAMILY)
+@pytest.mark.parametrize("name", [*ONE_A_FAMILY, STEPS])
 def test_splits_share_no_problem_whatever_its_order_and_shots_are_in_none(name):
     mark = "&" if "?" in name else "?"
     kind = name.partition("?")[0].removeprefix("real:")

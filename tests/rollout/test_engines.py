@@ -261,7 +261,7 @@ def on_engine(house, function):
 
 
 def test_a_setting_of_the_recipe_is_found_in_the_built_engine(house):
-    assert house.group.config.rollout.engine == {"max_logprobs": 24}  # 20 without
+    assert house.group.config.rollout.engine["max_logprobs"] == 24  # 20 without
     assert on_engine(house, lambda actor: actor.llm.llm_engine.vllm_config.model_config.max_logprobs) == 24
 
 

@@ -95,7 +95,8 @@ def test_a_tied_llama_of_49152_tokens_agrees_and_ends_with_its_line(started, tmp
     stand_in.model(codes, spread=0.05).save_pretrained(tmp_path)
     codes.save_pretrained(tmp_path)
     settings = [f"model.path={tmp_path}", "rollout.kv_cache_gib=0.1", "rollout.max_new_tokens=8"]
-    borrowed = started(load_config("configs/real/short.yaml", settings))
+    config = load_config("configs/real/short.yaml", settings)
+    borrowed = started(config)
     newline = codes("\n").input_ids[0]
     assert borrowed.engines.engines[0].settings["end_tokens"] == (codes.eos_token_id, newline)
     prompts = [codes(str(p.prompt)).input_ids for p in load_problems("real:sum?split=audit&size=8")]
@@ -104,6 +105,14 @@ def test_a_tied_llama_of_49152_tokens_agrees_and_ends_with_its_line(started, tmp
     with pytest.raises(ParityError):
         borrowed.check_parity(borrowed.engines.generate(requests))
     borrowed.weights.send(0)
+    assert borrowed.check_parity(borrowed.engines.generate(requests))["mean"] < 1e-5
+    # With LoRA engines get the adapters merged; they were sent the model without before.
+    config.learner.lora = {"rank": 4, "targets": ["q_proj", "down_proj"]}
+    borrowed.learner.reset(config)
+    borrowed.learner.apply(fill_adapters)
+    with pytest.raises(ParityError):
+        borrowed.check_parity(borrowed.engines.generate(requests))
+    borrowed.weights.send(1)
     assert borrowed.check_parity(borrowed.engines.generate(requests))["mean"] < 1e-5
 
 
@@ -131,4 +140,15 @@ def _negate_the_output():
     return negate
 
 
+def _fill_adapters():
+    def fill(rank):
+        generator = torch.Generator().manual_seed(0)
+        for name, parameter in rank.model.named_parameters():
+            if "lora_B" in name:
+                parameter.data.normal_(std=0.1, generator=generator)
+
+    return fill
+
+
+fill_adapters = _fill_adapters()
 negate_the_output = _negate_the_output()  # nested, so that it travels to the rank by value

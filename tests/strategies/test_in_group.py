@@ -19,11 +19,13 @@ from explore_rl.strategies.methods.entropy_advantage import EntropyAdvantage
 from explore_rl.strategies.methods.f_grpo import FGrpo
 from explore_rl.strategies.methods.mara import Mara
 from explore_rl.strategies.methods.mode_partition import ModePartition
+from explore_rl.strategies.methods.novelty import Novelty
 from explore_rl.strategies.methods.pkpo import Pkpo, added_to_the_best
 from explore_rl.strategies.methods.polychromic import Polychromic
 from explore_rl.strategies.methods.ucpo import Ucpo
 from explore_rl.strategies.methods.unlikeliness import Unlikeliness
 from explore_rl.strategies.methods.w_reinforce import WReinforce
+from explore_rl.strategies.novelty_network import NoveltyNetwork, features
 
 UNIFORM = [[0.25] * 4]
 HALVES = [[0.5, 0.25, 0.125, 0.125]]
@@ -87,6 +89,34 @@ def test_the_unlikely_success_pulls_more(strategy, expected):
     samples = [drawn([0], 1), drawn([1], 1), drawn([2], 0), drawn([2], 0)]
     update = OneStep(strategy, HALVES, DR_GRPO).step(samples)
     assert update.gradient[0] == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("kind", "found", "expected"),
+    [
+        ("distillation", [0.9, 0.1, 0.5], [-0.2013889, 0.1319444, 0.0486111, 0.0208333]),  # .25 for the newer failure
+        ("coins", [1.0, 0.25, 0.25], [-0.3055556, 0.1388889, 0.1388889, 0.0277778]),
+    ],
+)
+def test_novelty_pays(kind, found, expected):
+    strategy = Novelty(kind=kind)
+    strategy.network.novelty = lambda x: np.array(found)
+    samples = [drawn([0], 1), drawn([1], 0), drawn([2], 0)]
+    update = OneStep(strategy, UNIFORM, DR_GRPO).step(samples)
+    assert update.gradient[0] == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["distillation", "coins"])
+def test_what_was_seen_often_is_not_novel_and_the_rest_still_is(kind):
+    strategy = Novelty(kind=kind, scale=0.0)
+    strategy.load_state(strategy.state())  # lists and arrays are the same network
+    one = OneStep(strategy, [[0.25] * 4] * 3)
+    for _ in range(40):
+        one.step([drawn([0, 1, 2], 1), drawn([0, 1, 2], 1)])
+    seen, new = (features(np.array([0]), np.array(tokens), width=64) for tokens in ([0, 1, 2], [3, 2, 1]))
+    old_one, new_one = strategy.network.novelty(np.stack([seen, new]))
+    assert old_one < 0.25 and new_one > 2 * old_one
+    assert NoveltyNetwork(width=64, outputs=8, rate=0.1).novelty(np.stack([seen, new])) == pytest.approx([1.0, 1.0])
 
 
 def test_alpha_dpg_raises_what_the_policy_has_less_than_the_base():

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from one_step import OneStep, drawn
 
+from analysis.errors import InputError
+from explore_rl.models import load_tokenizer
 from explore_rl.strategies.checks import check_strategy
 from explore_rl.strategies.methods.detours import DETOUR, Detours
 from explore_rl.strategies.methods.lift import Lift
@@ -40,6 +42,15 @@ def test_what_is_drawn_least_is_tried_most(rarity):
     q = strategy.count([np.array([3])], SimpleNamespace(config=config))
     assert q.sum() == pytest.approx(1) and q[19] == q[20] == 0  # the end and the padding are no detour
     assert (q[5] / q[3], q[5] / q[4]) == pytest.approx((4**rarity, 2**rarity))
+
+
+def test_only_what_is_named_is_tried():
+    config = digits_config()
+    q = Detours(among=["3", "7"]).count([np.array([3, 3, 4])], SimpleNamespace(config=config))
+    tokenizer = load_tokenizer(config.model.path)
+    assert {tokenizer.decode([i]) for i in np.flatnonzero(q)} == {"3", "7"} and q.sum() == pytest.approx(1)
+    with pytest.raises(InputError, match="among: '37' is 2 tokens"):
+        Detours(among=["37"]).check(config, [], [])
 
 
 def test_a_right_detour_differs_by_a_token_and_the_draws_stay_as_they_were(tmp_path):

@@ -6,7 +6,7 @@ Token 0 to 3, one position a row of the table, `algorithm.advantage=dr_grpo`, th
 import numpy as np
 import pytest
 from judge_server import Server, of_probability
-from one_step import OneStep, problem
+from one_step import OneStep, drawn, problem
 
 from analysis.errors import InputError
 from explore_rl.strategies.methods.bread import Bread
@@ -19,8 +19,10 @@ from explore_rl.strategies.methods.prefix_rl import PrefixRL
 from explore_rl.strategies.methods.rep_exp import RepExp
 from explore_rl.strategies.methods.rlep import Rlep
 from explore_rl.strategies.methods.rlpr import Rlpr
+from explore_rl.strategies.methods.siren import Siren
 from explore_rl.strategies.methods.soft_judge import SoftJudge
 from explore_rl.strategies.methods.srft import Srft
+from explore_rl.strategies.methods.trajectory_balance import TrajectoryBalance
 from explore_rl.strategies.methods.uft import Uft
 from explore_rl.strategies.replay import Kept
 from explore_rl.testing import digits_config, run_steps
@@ -146,6 +148,39 @@ def test_rlep():
     strategy.bank.kept["p0"] = [Kept([0], "0", [float(np.log(0.5))], None, None, 1.0)]
     update = OneStep(strategy, [EVEN], OF_TWO, [problem()]).play(["1", "1"], right="2")
     assert update.gradient[0] == pytest.approx([-0.1388889, 0.1944444, -0.0277778, -0.0277778], abs=1e-6)
+
+
+def test_trajectory_balance():
+    """A / beta is 1, -1 and, for the replay, 1; log Z is 1/3, and the brackets are -2/3, 4/3, -2/3."""
+    strategy = TrajectoryBalance(beta=0.5)
+    strategy.bank.kept["p0"] = [Kept([2], "2", [0.0], None, None, 1.0)]
+    update = OneStep(strategy, [EVEN], OF_TWO, [problem()]).play(["0", "1"], right="0")
+    assert update.gradient[0] == pytest.approx([-4 / 9, 8 / 9, -4 / 9, 0], abs=1e-6)
+    assert [kept.tokens for kept in strategy.bank.of("p0")] == [[2], [0]]
+
+
+def test_trajectory_balance_reaches_its_target():
+    """The base's odds of two answers times e^(1 / beta), whoever drew them, and GRPO's advantage of 1 between them."""
+    one = OneStep(TrajectoryBalance(beta=0.5), [[0.5, 0.3, 0.1, 0.1]], (*DR_GRPO, "learner.learning_rate=0.2"))
+    for _ in range(120):
+        one.step([drawn([0], 1), drawn([1], 0)])
+    log_p = one.learner.policy.log_probabilities([0])[0]
+    assert log_p[0] - log_p[1] == pytest.approx(np.log(0.5 / 0.3) + 2, abs=1e-3)
+
+
+def test_siren():
+    """The fork's nucleus is 4/7, 2/7, 1/7, half a nat below the anchor; the sure token is no peak."""
+    strategy = Siren(coefficient=0.5, quantile=0.5)
+    nucleus = np.array([4, 2, 1]) / 7
+    entropy = -(nucleus * np.log(nucleus)).sum()
+    one = OneStep(strategy, [[0.5, 0.25, 0.125, 0.125], [0.97, 0.01, 0.01, 0.01]])
+    assert np.abs(one.step([drawn([0, 0], 1)] * 2).gradient).max() < 1e-7  # the first step sets the anchor
+    assert strategy.anchor == pytest.approx(entropy, abs=1e-6)
+    strategy.anchor = entropy + 0.5
+    update = one.step([drawn([0, 0], 1)] * 2)
+    assert update.gradient[0] == pytest.approx([0.1131669, -0.0424376, -0.0707293, 0], abs=1e-6)
+    assert not update.gradient[1].any() and update.report.metrics["siren/gap"] == pytest.approx(-0.5)
+    assert update.report.metrics["siren/loss"] == pytest.approx(0.5 * 0.25)
 
 
 def test_rep_exp():

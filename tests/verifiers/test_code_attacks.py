@@ -235,7 +235,7 @@ def test_everything_dies_with_the_verifier(held_by, tmp_path):
     script.write_text(
         "from explore_rl.verifiers.sandbox import *\n"
         "program = Program('def spin():\\n    while True: pass', 'calls', "
-        f"SandboxLimits(cpu_s=300), {held_by!r}).__enter__()\n"
+        f"limits=SandboxLimits(cpu_s=300), held_by={held_by!r}).__enter__()\n"
         "program.define()\nprogram._send({'id': 1, 'name': 'spin', 'args': {'tuple': []}, 'kwargs': {}})\n"
         "print('spinning', flush=True)\ninput()\n"
     )

@@ -8,9 +8,9 @@ probability
 
     q(v) = (1 + n_v)^-rarity / sum_u (1 + n_u)^-rarity        n_v: how often v was drawn or tried so far
 
-over the vocabulary without special tokens: what was met least is tried most. So a completion that needs a token
-of probability 1e-9 is met once in some hundred detours, not once in 1e9 draws. A detour costs no draw and a verdict.
-A wrong one is dropped; a right one was found, and is learnt from.
+over the vocabulary without special tokens, or over tokens that are named: what was met least is tried most. So a
+completion that needs a token of probability 1e-9 is met once in some hundred detours, not once in 1e9 draws. A detour
+costs no draw and a verdict. A wrong one is dropped; a right one was found, and is learnt from.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from typing import Any
 
 import numpy as np
 
+from analysis.errors import InputError
 from explore_rl.config.schema import Config
 from explore_rl.models import load_tokenizer
 from explore_rl.objectives import losses
 from explore_rl.objectives.terms import LossTerm
 from explore_rl.strategies import parameters
 from explore_rl.strategies.base import StepContext, Strategy, Trial, given
-from explore_rl.types import Group, Sample, Status
+from explore_rl.types import Group, Problem, Sample, Status
 
 DETOUR = "detour"  # the source of what it adds
 
@@ -36,6 +37,8 @@ class Detours(Strategy):
     per_group: how many a group gets.
     rarity: how strongly a token that was met less is preferred; 0: all are as likely.
     coefficient: weight of the loss of those that are right.
+    among: the tokens that are tried, by their texts; None: all but special ones, which finds nothing where there are
+        50,000 of them.
     """
 
     name = "detours"
@@ -43,11 +46,17 @@ class Detours(Strategy):
     acts_on_draws = True
     trial = Trial(on={"per_group": 64, "rarity": 0.0}, off={"per_group": 0})
 
-    def __init__(self, *, per_group: int = 32, rarity: float = 1.0, coefficient: float = 0.3):
+    def __init__(
+        self, *, per_group: int = 32, rarity: float = 1.0, coefficient: float = 0.3, among: list[str] | None = None
+    ):
         self.per_group = parameters.whole("per_group", per_group, least=0)
         self.rarity = parameters.number("rarity", rarity, least=0)
         self.coefficient = parameters.number("coefficient", coefficient, least=0)
+        self.among = parameters.labels("among", among)
         self.seen = np.zeros(0, dtype=np.int64)  # of each token, how often it was drawn or tried
+
+    def check(self, config: Config, problems: list[Problem], others: list[Strategy]) -> None:
+        self.named(load_tokenizer(config.model.path))
 
     def terms(self, config: Config) -> list[LossTerm]:
         name = self.term_name("detours")
@@ -68,10 +77,11 @@ class Detours(Strategy):
                 changed.append(
                     (group, given(rollouts[place].request, tokens=tokens, text=text, source=DETOUR, in_baseline=False))
                 )
+        ends = {*tokenizer.all_special_ids, int(context.encode_completion("")[-1])}
         verdicts = context.verify([(group.problem, detour.text) for group, detour in changed])
         right = 0
         for (group, detour), verdict in zip(changed, verdicts, strict=True):
-            if verdict.status is Status.CORRECT and detour.tokens[-1] in tokenizer.all_special_ids:
+            if verdict.status is Status.CORRECT and detour.tokens[-1] in ends:
                 terms = {self.term_name("detours"): self.coefficient}
                 group.samples.append(Sample(detour, verdict, reward=verdict.score, terms=terms))
                 right += 1
@@ -84,7 +94,19 @@ class Detours(Strategy):
         self.seen = before + np.bincount(np.concatenate([*drawn, []]).astype(np.int64), minlength=len(tokenizer))
         weight = (1.0 + self.seen) ** -self.rarity
         weight[tokenizer.all_special_ids] = 0
+        if self.among is not None:
+            weight[np.setdiff1d(np.arange(len(weight)), self.named(tokenizer))] = 0
         return weight / weight.sum()
+
+    def named(self, tokenizer: Any) -> list[int]:
+        """The ids of `among`. Raises InputError for a text that is not one token."""
+        found = []
+        for text in self.among or ():
+            ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+            if len(ids) != 1:
+                raise InputError(f"strategies: detours: among: {text!r} is {len(ids)} tokens; name one at a time")
+            found += ids
+        return found
 
     def state(self) -> dict[str, Any]:
         return {"seen": self.seen.tolist()}

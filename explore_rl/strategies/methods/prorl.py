@@ -44,6 +44,11 @@ class ProRL(Strategy):
         self.resets = 0
 
     def check(self, config: Config, problems: list[Problem], others: list[Strategy]) -> None:
+        if config.learner.lora is not None:
+            raise InputError(
+                "strategies: prorl: moves the base, and with learner.lora the base is the model without its adapters,"
+                " which stays; set learner.lora=null"
+            )
         needs = [other.needs(config) for other in others]
         if not any(need.base_model for need in needs):
             raise InputError("strategies: prorl: nothing reads the base; set algorithm.kl and algorithm.kl_coefficient")
