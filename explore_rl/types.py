@@ -130,7 +130,9 @@ class Rollout:
     finish_reason: "stop" (end token or stop string) or "length" (cut off).
     logprobs: the engine's log-probability of each sampled token at the request's temperature, float32 [T]; 0 where a
         token was given. None for traces. NaN is a fault of the engine and marks nothing.
-    weight_version: version of the weights that drew it; -1 where no engine drew it.
+    weight_version: version of the weights that drew it, or began to; -1 where no engine drew it.
+    changes: (token, version) for each place where the weights changed while it was drawn: from that token on they were
+        of that version. Empty but with rollout.streaming.
     given: true where nobody drew the token, bool [T]. By default the request's prefix, and all of a rollout without
         log-probabilities.
     """
@@ -142,6 +144,7 @@ class Rollout:
     logprobs: np.ndarray | None = None
     weight_version: int = -1
     given: np.ndarray = cast(np.ndarray, None)
+    changes: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
         self.tokens = np.asarray(self.tokens, dtype=np.int32)
@@ -160,6 +163,14 @@ class Rollout:
     @property
     def truncated(self) -> bool:
         return self.finish_reason == "length"
+
+    @property
+    def versions(self) -> np.ndarray:
+        """Of the weights that drew each token, int64 [T]; the first one's where a token was given before it."""
+        versions = np.full(len(self.tokens), self.weight_version, dtype=np.int64)
+        for place, version in self.changes:
+            versions[place:] = version
+        return versions
 
 
 # --- what is found ---------------------------------------------------------------------------------------------------

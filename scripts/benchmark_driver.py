@@ -30,7 +30,9 @@ from explore_rl.experiments.run_folder import RunFolder
 from explore_rl.experiments.runs import old_objects_left_alone
 from explore_rl.learner.learner import Learner
 from explore_rl.learner.messages import POLICY_ALONE, UpdateReport
+from explore_rl.rollout.answers import Answer
 from explore_rl.rollout.engines import Engine, Engines
+from explore_rl.rollout.stream import Stream
 from explore_rl.training.trainer import Trainer
 from explore_rl.types import Problem, Status, Verdict
 
@@ -49,14 +51,14 @@ class StubHandle:
 class StubEngines(Engines):
     """Answers with arrays made beforehand; the checks of what came are the real ones."""
 
-    def __init__(self, config: Any, answers: list[tuple]):
+    def __init__(self, config: Any, answers: list[Answer]):
         self.config, self.answers = config, answers
         self.layout = Layout("cpu", [], [], [])
         self.families = {"policy": [Engine("rollout engine 0", {}, {}, StubHandle(), context=1 << 20)], "base": []}
         self.awaits_weights, self.suspects, self.asleep = False, set(), set()
         self.draws = itertools.count()
 
-    def _gather(self, engines: list, refs: list, **_: Any) -> list:
+    def gather(self, engines: list, refs: list, **_: Any) -> list:
         return [self.answers[: len(refs[0])]]
 
     def score(self, sequences: list) -> dict[str, list[np.ndarray]]:
@@ -128,6 +130,7 @@ class StubActors:
     def __init__(self, config: Any, *, engines: Any, learner: Any, verifiers: Any):
         self.config, self.engines, self.learner, self.verifiers = config, engines, learner, verifiers
         self.weights = StubSync()
+        self.stream = Stream(engines)
 
 
 def make_trainer(args: argparse.Namespace, folder: Path) -> Trainer:
@@ -147,7 +150,7 @@ def make_trainer(args: argparse.Namespace, folder: Path) -> Trainer:
     for length in lengths:
         tokens = rng.integers(3, VOCABULARY, length, dtype=np.int32)
         logprobs = rng.normal(-0.7, 0.01, length).astype(np.float32)
-        answers.append((tokens, "1" * (3 * length), "stop", logprobs, 0))
+        answers.append(Answer(tokens, "1" * (3 * length), "stop", logprobs, 0))
     verdicts = [
         Verdict(Status.CORRECT, 1.0, "1") if i % 2 else Verdict(Status.WRONG, 0.0, "2") for i in range(len(lengths))
     ]

@@ -3,15 +3,15 @@
 
     scripts/benchmark_step.py                      16, 128 and ragged new tokens, 256 samples a step in groups of 16
     scripts/benchmark_step.py --lengths ragged --pairs 3 --steps 5
-    scripts/benchmark_step.py --overlap            ten steps of stubs that sleep 2 s for a draw and 2 s for an update
+    scripts/benchmark_step.py --overlap            ten steps of stubs that take 2 s for a draw and 2 s for an update
 
-The sides take turns, each time in a process of its own: TRL, then explore-rl with run.ahead=0, then with run.ahead=1.
-All start from one randomly initialised Qwen2 of 0.8M parameters, train without KL at a fixed learning rate on the same
-reward (a coin that the text decides, so that every group has signal), with one thread for the engine and one for the
-rank, and two for TRL. At 16 and 128 the vocabulary is 512, so that an end token is rare and lengths are alike; ragged
-has a vocabulary of 30 and a cap of 128, so that the end comes with a chance of 1/30 everywhere. Printed: medians over
-the pairs of seconds a step (after two warm-up steps) and of CPU seconds, and the ratio to TRL with a 95 % interval.
-TRL generates with transformers (its own vLLM mode needs a GPU).
+The sides take turns, each time in a process of its own: TRL, then explore-rl with run.ahead=0, with run.ahead=1, and
+with rollout.streaming. All start from one randomly initialised Qwen2 of 0.8M parameters, train without KL at a fixed
+learning rate on the same reward (a coin that the text decides, so that every group has signal), with one thread for the
+engine and one for the rank, and two for TRL. At 16 and 128 the vocabulary is 512, so that an end token is rare and
+lengths are alike; ragged has a vocabulary of 30 and a cap of 128, so that the end comes with a chance of 1/30
+everywhere. Printed: medians over the pairs of seconds a step (after two warm-up steps) and of CPU seconds, and the
+ratio to TRL with a 95 % interval. TRL generates with transformers (its own vLLM mode needs a GPU).
 """
 
 from __future__ import annotations
@@ -30,7 +30,13 @@ from typing import Any
 import numpy as np
 
 WARM_UP = 2
-SIDES = {"trl": "TRL GRPOTrainer", "ahead-0": "explore-rl, ahead 0", "ahead-1": "explore-rl, ahead 1"}
+SIDES = {
+    "trl": "TRL GRPOTrainer",
+    "ahead-0": "explore-rl, ahead 0",
+    "ahead-1": "explore-rl, ahead 1",
+    "streaming": "explore-rl, streaming",
+}
+OURS = {"ahead-0": "run.ahead=0", "ahead-1": "run.ahead=1", "streaming": "rollout.streaming=true"}
 RAGGED = "ragged"
 VOCABULARY = {RAGGED: 30}
 CAP = {RAGGED: 128}
@@ -111,12 +117,12 @@ class Clock:
         return {"step": float(wall), "cpu": float(cpu), "length": float(np.mean(lengths[WARM_UP:]))}
 
 
-def ours(folder: Path, args: argparse.Namespace, ahead: int) -> dict[str, float]:
+def ours(folder: Path, args: argparse.Namespace) -> dict[str, float]:
     from explore_rl.config.loading import load_config
     from explore_rl.experiments.runs import run
     from explore_rl.training.trainer import Trainer
 
-    out = folder / f"ours-{ahead}-{os.getpid()}"
+    out = folder / f"ours-{args.side}-{os.getpid()}"
     config = load_config(
         None,
         [
@@ -128,7 +134,7 @@ def ours(folder: Path, args: argparse.Namespace, ahead: int) -> dict[str, float]
             "learner.learning_rate=1e-5",
             f"algorithm.prompts_per_step={args.samples // args.group}",
             f"algorithm.group_size={args.group}",
-            f"run.ahead={ahead}",
+            OURS[args.side],
             # One step more than is measured, so that a batch is drawn ahead in each of them.
             f"run.steps={args.steps + WARM_UP + 1}",
             f"run.output={out}",
@@ -242,15 +248,36 @@ def show_overlap() -> None:
     """Ten steps of the real Trainer in which a draw and an update take 2 s each, and nothing else takes any."""
     from explore_rl.testing import digits_config, make_trainer
 
-    for ahead in (0, 1):
+    for side, override in OURS.items():
         with tempfile.TemporaryDirectory() as folder:
-            trainer = make_trainer(Path(folder) / "run", config=digits_config("run.steps=10", f"run.ahead={ahead}"))
+            trainer = make_trainer(Path(folder) / "run", config=digits_config("run.steps=10", override))
             trainer.start()
             slow(trainer.actors.engines, "generate")
+            slow_stream(trainer.actors.stream)
             slow(trainer.actors.learner, "update")
             begin = time.perf_counter()
             trainer.run()
-            print(f"ahead {ahead}: ten steps of 2 s + 2 s took {time.perf_counter() - begin:.1f} s", flush=True)
+            print(f"{side}: ten steps of 2 s + 2 s took {time.perf_counter() - begin:.1f} s", flush=True)
+
+
+def slow_stream(stream: Any) -> None:
+    """An engine that draws one batch after the other, 2 s each, from when they are admitted."""
+    begin, finish = stream.begin, stream.finish
+    free_at = 0.0
+    ready_at: dict[int, float] = {}
+
+    def begins(*arguments: Any) -> int:
+        nonlocal free_at
+        free_at = max(free_at, time.perf_counter()) + 2.0
+        number = begin(*arguments)
+        ready_at[number] = free_at
+        return number
+
+    def finishes(number: int) -> Any:
+        time.sleep(max(0.0, ready_at[number] - time.perf_counter()))
+        return finish(number)
+
+    stream.begin, stream.finish = begins, finishes
 
 
 def slow(actor: Any, method: str) -> None:
@@ -276,8 +303,7 @@ def main() -> None:
     parser.add_argument("--new-tokens", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.side:
-        sides = {"trl": trl, "ahead-0": lambda f, a: ours(f, a, 0), "ahead-1": lambda f, a: ours(f, a, 1)}
-        print(json.dumps(sides[args.side](args.folder, args)))
+        print(json.dumps((trl if args.side == "trl" else ours)(args.folder, args)))
     elif args.overlap:
         show_overlap()
     else:

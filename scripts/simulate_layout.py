@@ -12,11 +12,11 @@ for the next. A rank learns  token x tokens / ranks + fixed.  Then
 
     synchronous  a draw, its verification, the update and all else, one after the other
     ahead        run.ahead=1: the next batch is drawn and verified beside the update
-    streaming    engines never wait: 1 + staleness batches are admitted and not learnt, in the order of the data. This
-                 project has no such mode; the column says what it would give.
+    streaming    rollout.streaming: engines never wait, since 1 + run.max_staleness batches are admitted and not learnt
 
 --run takes runs with one engine and one rank. The first one's metrics and rollouts give the costs (non-negative least
-squares over its steps); each run's mean step is then compared with what is calculated for its run.ahead.
+squares over its steps); each run's mean step is then compared with what is calculated for its mode. The
+first one cannot be one that streams: its seconds of drawing are those that a step waits.
 """
 
 from __future__ import annotations
@@ -217,8 +217,10 @@ class Run:
         return cls(folder, config, metrics, lengths, learnt)
 
     @property
-    def ahead(self) -> bool:
-        return bool(self.config["run"].get("ahead"))
+    def mode(self) -> str:
+        if self.config["rollout"].get("streaming"):
+            return "streaming"
+        return "ahead" if self.config["run"].get("ahead") else "synchronous"
 
     @property
     def layout(self) -> Layout:
@@ -234,7 +236,9 @@ class Run:
 
 
 def fit(run: Run) -> Costs:
-    """Costs of an engine and a rank. Raises SystemExit for too few steps."""
+    """Costs of an engine and a rank. Raises SystemExit for too few steps, and for a run that streams."""
+    if run.mode == "streaming":
+        raise SystemExit(f"{run.folder}: streams, which tells nothing of a draw; give one with run.ahead 0 or 1 first")
     if len(run.metrics) < FEWEST + WARM_UP:
         raise SystemExit(f"{run.folder}: {len(run.metrics)} steps; expected at least {FEWEST + WARM_UP}")
     kept = slice(WARM_UP, None)
@@ -256,9 +260,9 @@ def compare(run: Run, costs: Costs, steps: int) -> float:
     """Prints a run's mean step beside the calculated one. Returns calculated / measured."""
     rng = np.random.default_rng(0)
     batches = [run.lengths[i] for i in rng.integers(WARM_UP, len(run.lengths), steps)]
-    mode = "ahead" if run.ahead else "synchronous"
-    calculated = step_s(mode, batches, costs, run.layout, share=run.share, staleness=1)
-    last = -1 if run.ahead else None  # beside the last update nothing is drawn
+    mode, staleness = run.mode, run.config["run"].get("max_staleness", 1)
+    calculated = step_s(mode, batches, costs, run.layout, share=run.share, staleness=staleness)
+    last = None if mode == "synchronous" else -1  # beside the last update nothing is drawn
     measured = float(run.seconds("step")[WARM_UP:last].mean())
     off = calculated / measured
     print(f"  {run.folder}: {mode}, {measured:.3f} s a step measured, {calculated:.3f} calculated ({off - 1:+.0%})")

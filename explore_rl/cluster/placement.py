@@ -80,6 +80,13 @@ class Layout:
         assert self.placement is not None
         return self.placement.wait(PLACEMENT_TIMEOUT_S)
 
+    def other_nodes(self) -> list[str]:
+        """Ray's ids of the nodes that hold actors, but for this one."""
+        if self.placement is None:
+            return []
+        held = set(placement_group_table(self.placement)["bundles_to_node_id"].values())
+        return sorted(held - {ray.get_runtime_context().get_node_id()})
+
     def close(self) -> None:
         """Gives everything back; ends the Ray cluster if `start` made it."""
         if self.placement is not None and ray.is_initialized():

@@ -24,7 +24,7 @@ def check(config: Config, where: str) -> None:
 
     where: the file or override that is named in the message.
     """
-    checks = (_values, _algorithm, _rollout, _verifiers, _learner, _evaluation, _ahead, _passed_on, _final)
+    checks = (_values, _algorithm, _rollout, _verifiers, _learner, _evaluation, _ahead, _offload, _passed_on, _final)
     for key, why in itertools.chain.from_iterable(one(config) for one in checks):
         raise InputError(f"{where}: {key}={value_of(config, key)!r}: {why}")
     for i, strategy in enumerate(config.strategies):
@@ -132,6 +132,24 @@ def _learner(config: Config) -> Findings:
         )
 
 
+def _offload(config: Config) -> Findings:
+    key = "devices.offload_learner"
+    if not config.devices.offload_learner:
+        return
+    if not config.devices.colocate:
+        yield key, "makes room for engines on the same GPUs; set devices.colocate=true, or leave it out"
+    if config.learner.zero_stage == 0:
+        yield key, "DeepSpeed moves states at learner.zero_stage 1 and 2 only"
+    if config.learner.zero_stage == 3:
+        yield (
+            key,
+            "at learner.zero_stage=3 DeepSpeed moves the states of its own FusedAdam only, and the optimizer here is"
+            " PyTorch's; use stage 1 or 2",
+        )
+    if config.learner.offload_optimizer:
+        yield key, "learner.offload_optimizer keeps the optimizer in CPU memory already; set one of the two"
+
+
 def _final(config: Config) -> Findings:
     """The laboratory's split `final` is audited once, after everything is chosen: no run may look at it."""
     for key in ("problems.train", "problems.heldout", "run.exact_problems"):
@@ -152,12 +170,15 @@ def _evaluation(config: Config) -> Findings:
 
 
 def _ahead(config: Config) -> Findings:
+    beside = "draws while the learner works, and with devices.colocate=true the engines sleep then; give them GPUs of"
     if config.run.ahead and config.devices.colocate:
-        yield (
-            "run.ahead",
-            "draws while the learner works, and with devices.colocate=true the engines sleep then; give them GPUs of "
-            "their own, or set run.ahead=0",
-        )
+        yield "run.ahead", f"{beside} their own, or set run.ahead=0"
+    if config.rollout.streaming and config.devices.colocate:
+        yield "rollout.streaming", f"{beside} their own, or set rollout.streaming=false"
+    if config.rollout.streaming and config.run.ahead:
+        yield "run.ahead", "rollout.streaming draws ahead already, by run.max_staleness batches; set one of the two"
+    if config.rollout.streaming and config.rollout.engine.get("scheduling_policy", "priority") != "priority":
+        yield "rollout.engine", "rollout.streaming needs scheduling_policy=priority and sets it; leave it out"
 
 
 def _passed_on(config: Config) -> Findings:
@@ -187,6 +208,10 @@ def warnings(config: Config, device: str, *, draws_from_base: bool) -> list[str]
         lines.append(f"{warmup}: the run has {updates} updates and ends before the warm-up does")
     if config.run.ahead and config.algorithm.importance_cap is None:
         lines.append("run.ahead=1 with algorithm.importance_cap=null: nothing corrects for draws one version old")
+    if config.rollout.streaming and config.algorithm.importance_cap is None:
+        lines.append("rollout.streaming with algorithm.importance_cap=null: nothing corrects for draws of old versions")
+    if "run.max_staleness" in changed and not config.rollout.streaming:
+        lines.append("run.max_staleness has no effect: rollout.streaming=false")
     return lines
 
 

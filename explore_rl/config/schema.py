@@ -49,6 +49,11 @@ class DevicesConfig:
     colocate: bool = setting(
         False, "engines and ranks share the same GPUs, vLLM sleeping while the learner works (CUDA only)"
     )
+    offload_learner: bool = setting(
+        False,
+        "with devices.colocate: weights, gradients and optimizer of the ranks in CPU memory while engines draw"
+        " (learner.zero_stage 1 or 2)",
+    )
     ray_address: str = setting(
         "local", "local: a cluster of this process's own; auto: join the cluster that `ray start` made (multi-node)"
     )
@@ -81,6 +86,9 @@ class RolloutConfig:
     )
     max_new_tokens: int = setting(32, "response budget", least=1)
     stop: list[str] = setting([], "stop strings, besides the end token", example="['###']")
+    streaming: bool = setting(
+        False, "engines draw without a pause, and get new weights while completions are half drawn; run.max_staleness"
+    )
     max_num_seqs: int = setting(512, "sequences an engine decodes at once", least=1, harmless=True)
     gpu_memory_utilization: float = setting(
         0.85,
@@ -221,6 +229,13 @@ class RunConfig:
         0,
         "1: the next batch is drawn and verified while this one is learnt, with weights one version old; 0: afterwards",
         choices=(0, 1),
+    )
+    max_staleness: int = setting(
+        1,
+        "with rollout.streaming: versions by which weights may be older that drew a token than those that learn from"
+        " it; so many batches are drawn beside the one that is learnt",
+        least=1,
+        why="0 is rollout.streaming=false",
     )
     output: str = setting(
         "runs/${name}-seed${seed}", "the run folder; ${name} and ${seed} stand for the settings above"

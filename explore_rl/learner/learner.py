@@ -79,9 +79,12 @@ class RankActor:
         return os.getpid(), ray.get_runtime_context().get_node_id()
 
     def call(self, method: str, *args: Any) -> Any:
+        if method != "offload":
+            self.rank.reload()
         return getattr(self.rank, method)(*args)
 
     def apply(self, function: Callable, *args: Any) -> Any:
+        self.rank.reload()
         return function(self.rank, *args)
 
     @ray.method(concurrency_group="watch")
@@ -212,6 +215,11 @@ class Learner:
     def reset_optimizer(self) -> None:
         """The policy's optimizer as it was before the first step; weights and schedule stay where they are."""
         self._all("reset_optimizer", [()] * len(self.actors), doing="reset the optimizer")
+
+    def offload(self) -> None:
+        """With devices.offload_learner the ranks leave their GPUs until they are asked for anything."""
+        if self.config.devices.offload_learner:
+            self._all("offload", [()] * len(self.actors), doing="move to CPU memory", stall=False)
 
     def _parts(self, rows: list[Row], terms: dict[str, LossTerm]) -> list[list[Part]]:
         """Of each rank its parts of the mini-batch `rows`, the policy's first."""

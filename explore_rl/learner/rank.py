@@ -65,6 +65,7 @@ class LearnerRank:
         self.progress = 0
         self.trained: dict[str, Trained] = {}
         self.frozen: Any = None
+        self.away = False  # whether it is in CPU memory, while an engine has the device
         self.lora: Lora | None = None
         self.base_refreshed = False  # whether the base model is no longer that of config.model.path
 
@@ -168,6 +169,25 @@ class LearnerRank:
             module.register_forward_hook(after)
             if isinstance(module, ReadoutHead):
                 module.tick = tick
+
+    def offload(self) -> None:
+        """Leaves the device to an engine. Whoever asks anything of the rank calls `reload` before."""
+        if self.away:
+            return
+        for trained in self.trained.values():
+            trained.offload()
+        if self.frozen is not None:
+            self.frozen.to("cpu")
+        self.away = True
+        device.release_unused_memory(self.config, self.kind)
+
+    def reload(self) -> None:
+        if self.away:
+            for trained in self.trained.values():
+                trained.reload()
+            if self.frozen is not None:
+                self.frozen.to(self.device)
+            self.away = False
 
     def _drop(self) -> None:
         for trained in self.trained.values():

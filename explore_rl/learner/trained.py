@@ -126,5 +126,12 @@ class Trained:
             for value in state.values():
                 value.zero_()
 
+    def offload(self) -> None:
+        """Weights, gradients and optimizer states to CPU memory, until `reload` (ZeRO stages 1 and 2)."""
+        self.engine.offload_states(pin_memory=self.kind == "cuda")
+
+    def reload(self) -> None:
+        self.engine.reload_states()
+
     def destroy(self) -> None:
         self.engine.destroy()

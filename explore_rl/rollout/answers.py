@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from explore_rl.cluster.faults import RunStopped
-from explore_rl.types import Rollout
+from explore_rl.types import Request, Rollout
 
 
 class EndedText(NamedTuple):
@@ -21,6 +21,36 @@ class EndedText(NamedTuple):
     index: int
     text: str
     finish_reason: str
+
+
+class Answer(NamedTuple):
+    """What an engine drew for a request, its given prefix included: the fields of a Rollout.
+
+    tokens: int32 [T].
+    text: the tokens decoded.
+    finish_reason: "stop" or "length".
+    logprobs: of each token, float32 [T]; 0 where it was given.
+    version: of the weights that drew its first token.
+    changes: as in Rollout.
+    """
+
+    tokens: np.ndarray
+    text: str
+    finish_reason: str
+    logprobs: np.ndarray
+    version: int
+    changes: tuple[tuple[int, int], ...] = ()
+
+    def of(self, request: Request) -> Rollout:
+        return Rollout(
+            request,
+            tokens=self.tokens,
+            text=self.text,
+            finish_reason=self.finish_reason,
+            logprobs=self.logprobs,
+            weight_version=self.version,
+            changes=self.changes,
+        )
 
 
 class BadAnswer(RunStopped):

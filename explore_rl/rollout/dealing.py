@@ -10,7 +10,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayActorError
 
-from explore_rl.rollout.answers import EndedText
+from explore_rl.rollout.answers import Answer, EndedText
 from explore_rl.types import Request, Rollout
 
 PIECE = 16  # requests with the same prompt that stay together, so that an engine can reuse the prompt's keys and values
@@ -76,7 +76,7 @@ def split(requests: list[Request], members: list[int], *, engines: int) -> list[
 
 
 def by_request(
-    requests: list[Request], shares: list[tuple[Any, list[int]]], *, answers: list[list[Any]]
+    requests: list[Request], shares: list[tuple[Any, list[int]]], *, answers: list[list[Answer | None]]
 ) -> dict[int, Rollout]:
     """The completions by their request's index.
 
@@ -88,6 +88,5 @@ def by_request(
     for (_, share), drawn in zip(shares, answers, strict=True):
         for i, answer in zip(share, drawn, strict=False):
             if answer is not None:
-                tokens, text, reason, logprobs, version = answer
-                rollouts[i] = Rollout(requests[i], tokens, text, reason, logprobs, version)
+                rollouts[i] = answer.of(requests[i])
     return rollouts

@@ -167,30 +167,34 @@ class Engines:
         """
         if not requests:
             return []
-        self._check(requests)
+        self.check(requests)
         self.wake(["weights", "kv_cache"])
-        # Each family's requests, dealt out to its engines.
-        shares: list[tuple[Engine, list[int]]] = []
-        for family, engines in self.families.items():
-            members = [i for i, r in enumerate(requests) if r.engine == family]
-            dealt = split(requests, members, engines=len(engines))
-            shares += [(engine, share) for engine, share in zip(engines, dealt, strict=True) if share]
+        shares = self.deal(requests)
         draw = next(self.draws)
         refs = [engine.handle.generate.remote([requests[i] for i in share], draw) for engine, share in shares]
         handles = [(engine.handle, share) for engine, share in shares]
         tell = EndedTexts(handles, draw, on_texts=on_texts).tell if on_texts is not None else None
         doing = f"draw {len(requests)} completions"
         try:
-            answers = self._gather([engine for engine, _ in shares], refs, doing=doing, meanwhile=tell)
+            answers = self.gather([engine for engine, _ in shares], refs, doing=doing, meanwhile=tell)
         except ActorFault as fault:
             answers = [_whatever_came(ref) for ref in refs]
-            raise DrawFault(fault, self._checked(requests, shares, answers=answers)) from fault
+            raise DrawFault(fault, self.checked(requests, shares, answers=answers)) from fault
         self.sleep()
         # Back into the order of the requests.
-        rollouts = self._checked(requests, shares, answers=answers)
+        rollouts = self.checked(requests, shares, answers=answers)
         return [rollouts[i] for i in range(len(requests))]
 
-    def _checked(
+    def deal(self, requests: list[Request]) -> list[tuple[Engine, list[int]]]:
+        """Engines with the indices of the requests that each is to draw; each family's go to its own."""
+        shares: list[tuple[Engine, list[int]]] = []
+        for family, engines in self.families.items():
+            members = [i for i, r in enumerate(requests) if r.engine == family]
+            dealt = split(requests, members, engines=len(engines))
+            shares += [(engine, share) for engine, share in zip(engines, dealt, strict=True) if share]
+        return shares
+
+    def checked(
         self, requests: list[Request], shares: list[tuple[Engine, list[int]]], *, answers: list[list[Any]]
     ) -> dict[int, Rollout]:
         """As `by_request`. Raises BadAnswer for what cannot be learnt from.
@@ -222,14 +226,14 @@ class Engines:
         self.wake(["weights", "kv_cache"])
         engines = self.families["policy"]
         refs = [engine.handle.score.remote(sequences) for engine in engines]
-        answers = self._gather(engines, refs, doing=f"score {len(sequences)} sequences")
+        answers = self.gather(engines, refs, doing=f"score {len(sequences)} sequences")
         return {engine.name: answer for engine, answer in zip(engines, answers, strict=True)}
 
     def _refuse_random_weights(self) -> None:
         if self.awaits_weights:
             raise RuntimeError("the policy engines hold random weights: send the learner's first (WeightSync.send)")
 
-    def _check(self, requests: list[Request]) -> None:
+    def check(self, requests: list[Request]) -> None:
         """Raises InputError for requests that cannot be drawn, RuntimeError before the first weights were sent."""
         for r in requests:
             # A request that vLLM would wait for, cut short or refuse in words of its own.
@@ -250,13 +254,19 @@ class Engines:
         if any(r.engine == "policy" for r in requests):
             self._refuse_random_weights()
 
-    def _gather(
-        self, engines: list[Engine], refs: list[Any], *, doing: str, meanwhile: Callable[[], None] | None = None
+    def gather(
+        self,
+        engines: list[Engine],
+        refs: list[Any],
+        *,
+        doing: str,
+        meanwhile: Callable[[], None] | None = None,
+        together: bool = True,
     ) -> list[Any]:
-        """The results of `refs`, asked of `engines`. meanwhile: as in `gather`.
+        """The results of `refs`, asked of `engines`. meanwhile: as in `cluster.faults.gather`.
 
-        At an ActorFault the other engines are told to give up, so that they are free for the next attempt, and have
-        ANSWER_S to hand over what they finished.
+        together: at an ActorFault the other engines are told to give up, so that they are free for the next attempt,
+            and have ANSWER_S to hand over what they finished.
         """
         waits = self.config.devices
         try:
@@ -271,6 +281,8 @@ class Engines:
         except ActorFault as fault:
             # The message names those at fault; `restart_dead` replaces them.
             self.suspects |= set(fault.who.split(", "))
+            if not together:
+                raise
             well = [engine.name not in self.suspects for engine in engines]
             told = [e.handle.abort.remote() for e in self.engines if e.name not in self.suspects]
             told += list(itertools.compress(refs, well))

@@ -32,6 +32,8 @@ def engine_settings(config: Config, kind: str, *, model: str | None = None) -> d
     model: the checkpoint's folder; None: config.model.path.
     """
     own = _of_the_device(config, kind, model=model or config.model.path)
+    if config.rollout.streaming:
+        own["scheduling_policy"] = "priority"  # what a step waits for goes before what is drawn for later ones
     for key in config.rollout.engine:
         if key in own:
             raise InputError(f"rollout.engine: {key}: on this device ({kind}) explore-rl sets it to {own[key]!r}")

@@ -6,12 +6,13 @@ has the environment of `rollout.settings.engine_environment` or `learner.device.
 
 from __future__ import annotations
 
+import functools
 import gc
 import itertools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import astuple, dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -32,7 +33,9 @@ __all__ = [
     "FLAT",
     "LIMIT",
     "LLM",
+    "Drawn",
     "EngineSettings",
+    "InFlight",
     "WeightTransferEngine",
     "WeightTransferInitInfo",
     "WeightTransferUpdateInfo",
@@ -149,64 +152,137 @@ def _extra(request: Request) -> dict[str, Any]:
     return {name: value for name, value in asked.items() if value is not None}
 
 
+class InFlight:
+    """The requests inside an engine, whoever asked for them: every step takes all of them on.
+
+    llm: the engine.
+    """
+
+    def __init__(self, llm: LLM):
+        self.llm = llm
+        self.engine: Any = llm.llm_engine
+        self.takers: dict[str, Callable[[Any], None]] = {}  # by the request's name: told of its output once it ended
+        self.tokens = 0
+        policy = self.engine.vllm_config.scheduler_config.policy
+        self.first = -1 if policy == "priority" else 0  # the priority of what others are to wait for
+
+    def add(self, prompt: list[int], params: SamplingParams, *, take: Callable[[Any], None], priority: int = 0) -> str:
+        """Puts a request into the engine; returns its name. take: told of its output once it has ended."""
+        name = f"{next(_names)}"
+        self.takers[name] = take
+        self.engine.add_request(name, {"prompt_token_ids": prompt}, params, priority=priority)
+        return name
+
+    def add_draw(
+        self, request: Request, settings: EngineSettings, *, take: Callable[[Drawn], None], priority: int = 0
+    ) -> str:
+        """The same for a completion. `step` raises RuntimeError if it ends in any other way than stop or length."""
+
+        def ended(output: Any) -> None:
+            completion = output.outputs[0]
+            if completion.finish_reason not in ("stop", "length"):
+                raise RuntimeError(f"vLLM ended a request with {completion.finish_reason!r}")
+            sampled = np.array(completion.token_ids, dtype=np.int32)
+            logprobs = np.array(completion.logprobs.logprobs, dtype=np.float32)
+            take(Drawn(sampled, logprobs, completion.finish_reason))
+
+        tokens = np.concatenate([request.prompt_ids, request.prefix_ids]).tolist()
+        return self.add(tokens, sampling_params(request, settings), take=ended, priority=priority)
+
+    def seed(self, seed: int) -> None:
+        """What requests without seeds of their own are drawn from, from here on."""
+        self.llm.collective_rpc(_seed_worker, args=(seed,))
+
+    def step(self) -> bool:
+        """One decoding step of all. Returns whether any request got on: it finished or has more tokens than before."""
+        outputs: Any = self.engine.step()
+        before = self.tokens
+        self.tokens = sum(state.detokenizer.num_output_tokens() for state in self._states())
+        for output in outputs:
+            if output.finished:
+                self.takers.pop(output.request_id)(output)
+        return bool(outputs) or self.tokens != before
+
+    def sampled(self) -> dict[str, int]:
+        """By name, how many tokens each request has drawn that goes on."""
+        return {state.external_req_id: state.detokenizer.num_output_tokens() for state in self._states()}
+
+    def _states(self) -> Iterable[Any]:
+        return self.engine.output_processor.request_states.values()
+
+    def recompute(self) -> bool:
+        """Drops every cached key and value; what is half drawn goes on from its tokens. Returns whether it could."""
+        return self.llm.reset_prefix_cache(reset_running_requests=True)
+
+    def give_up(self, names: list[str]) -> None:
+        """Takes out those that are still there."""
+        there = [name for name in names if self.takers.pop(name, None) is not None]
+        self.engine.abort_request(there)
+
+
+class Drawn(NamedTuple):
+    """What was drawn for a request.
+
+    tokens: sampled, int32 [T].
+    logprobs: of them, float32 [T].
+    finish_reason: as in Rollout.
+    """
+
+    tokens: np.ndarray
+    logprobs: np.ndarray
+    finish_reason: str
+
+
 def draw(
-    llm: LLM, requests: list[Request], *, settings: EngineSettings, on_step: Callable[[bool], bool]
-) -> Iterator[tuple[int, np.ndarray, np.ndarray, str]]:
-    """Yields (index, sampled tokens int32 [T], their log-probabilities float32 [T], finish reason), as they finish.
+    in_flight: InFlight, requests: list[Request], *, settings: EngineSettings, on_step: Callable[[bool], bool]
+) -> Iterator[tuple[int, Drawn]]:
+    """Yields what was drawn with the request's index, as they finish.
 
     Raises RuntimeError for a request that ended in any other way than by a stop or by its length. Nothing stays behind
     in the engine, however this ends.
 
-    llm: the engine.
+    in_flight: the engine's requests; others go on meanwhile.
     requests: to draw, which the indices count.
     settings: those that the engine was built with.
     on_step: called after every decoding step with whether any request got on. When it returns False, the rest is given
         up.
     """
-    engine = llm.llm_engine
     if requests and not settings.own_seeds:
-        llm.collective_rpc(_seed_worker, args=(requests[0].seed,))
-    index: dict[str, int] = {}  # by the request's name, while it is in the engine
-    for i, request in enumerate(requests):
-        name = f"{next(_names)}"
-        index[name] = i
-        engine.add_request(
-            name,
-            {"prompt_token_ids": np.concatenate([request.prompt_ids, request.prefix_ids]).tolist()},
-            sampling_params(request, settings),
-        )
+        in_flight.seed(requests[0].seed)
+    ended: list[tuple[int, Drawn]] = []
+    names = []
     try:
-        tokens = 0
-        while engine.has_unfinished_requests():
-            outputs: Any = engine.step()
-            before = tokens
-            tokens = _unfinished_tokens(engine)
-            for output in outputs:
-                if output.finished:
-                    completion = output.outputs[0]
-                    if completion.finish_reason not in ("stop", "length"):
-                        raise RuntimeError(f"vLLM ended a request with {completion.finish_reason!r}")
-                    logprobs = np.array(completion.logprobs.logprobs, dtype=np.float32)
-                    sampled = np.array(completion.token_ids, dtype=np.int32)
-                    yield index.pop(output.request_id), sampled, logprobs, completion.finish_reason
-            # A request got on if one finished or one has more tokens than before.
-            if not on_step(bool(outputs) or tokens != before):
+        for i, request in enumerate(requests):
+            take = functools.partial(_append, ended, i)
+            names.append(in_flight.add_draw(request, settings, take=take, priority=in_flight.first))
+        left = len(requests)
+        while left:
+            moved = in_flight.step()
+            left -= len(ended)
+            yield from ended
+            ended.clear()
+            if not on_step(moved):
                 return
     finally:
-        engine.abort_request(list(index))
+        in_flight.give_up(names)
 
 
-def score(llm: LLM, sequences: list[list[int]], *, on_step: Callable[[bool], bool]) -> Iterator[tuple[int, np.ndarray]]:
+def _append(ended: list[tuple[int, Any]], index: int, what: Any) -> None:
+    ended.append((index, what))
+
+
+def score(
+    in_flight: InFlight, sequences: list[list[int]], *, on_step: Callable[[bool], bool]
+) -> Iterator[tuple[int, np.ndarray]]:
     """Yields (index, log-probabilities float32 [L - 1] of every token but the first, at temperature 1).
 
     vLLM scores what it is given as a prompt, and draws one token, which is thrown away. Nothing stays behind in the
     engine.
 
-    llm: the engine.
+    in_flight: the engine's requests; others go on meanwhile.
     sequences: token ids [L] each.
     on_step: called after every step of the engine, as in `draw`; what it returns does not matter.
     """
-    engine = llm.llm_engine
     params = SamplingParams(
         temperature=0.0,
         max_tokens=1,
@@ -215,20 +291,22 @@ def score(llm: LLM, sequences: list[list[int]], *, on_step: Callable[[bool], boo
         detokenize=False,
         output_kind=RequestOutputKind.FINAL_ONLY,
     )
-    index: dict[str, int] = {}
-    for i, tokens in enumerate(sequences):
-        name = f"{next(_names)}"
-        index[name] = i
-        engine.add_request(name, {"prompt_token_ids": tokens}, params.clone())
+    ended: list[tuple[int, Any]] = []
+    names = []
     try:
-        while engine.has_unfinished_requests():
-            outputs: Any = engine.step()
-            for output in outputs:
-                if output.finished:
-                    yield index.pop(output.request_id), np.array(output.prompt_logprobs.logprobs, dtype=np.float32)
+        for i, tokens in enumerate(sequences):
+            take = functools.partial(_append, ended, i)
+            names.append(in_flight.add(tokens, params.clone(), take=take, priority=in_flight.first))
+        left = len(sequences)
+        while left:
+            in_flight.step()
+            left -= len(ended)
+            for i, output in ended:
+                yield i, np.array(output.prompt_logprobs.logprobs, dtype=np.float32)
+            ended.clear()
             on_step(True)
     finally:
-        engine.abort_request(list(index))
+        in_flight.give_up(names)
 
 
 def _seed_worker(worker: Any, seed: int) -> None:
@@ -237,11 +315,6 @@ def _seed_worker(worker: Any, seed: int) -> None:
 
 
 _names = itertools.count()
-
-
-def _unfinished_tokens(engine: Any) -> int:
-    """Tokens drawn so far for requests that go on."""
-    return sum(state.detokenizer.num_output_tokens() for state in engine.output_processor.request_states.values())
 
 
 # --- weight transfer --------------------------------------------------------------------------------------------------

@@ -198,6 +198,10 @@ class TraceSource:
         wanted: index of a group -> how many it gets at most.
         Returns index -> traces, for every index of `wanted`.
         """
+        # After a resume it may be that another process prepared them: a draw that was begun is part of a checkpoint.
+        unknown = [groups[index].problem for index in wanted if groups[index].problem.id not in self.usable]
+        if unknown:
+            self.prepare(unknown, context)
         usable = {index: self.usable[groups[index].problem.id] for index in wanted}
         scored = {}
         if self.which == "least_likely":

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from explore_rl.cluster.placement import Layout
 from explore_rl.config.schema import Config
 from explore_rl.learner.messages import POLICY_ALONE, LearnerNeeds
-from explore_rl.testing.engines import InProcessVerifiers, TableEngines, TableSync
+from explore_rl.testing.engines import InProcessVerifiers, TableEngines, TableStream, TableSync
 from explore_rl.testing.learner import TableLearner
 from explore_rl.testing.table import LogitTable
 from explore_rl.training.actors import Actors
@@ -40,3 +40,4 @@ class TableActors(Actors):
         self.learner = TableLearner(config, start, needs=models)
         self.engines = TableEngines(config, start, needs_base=base_engine)
         self.weights = TableSync(self.learner, self.engines)
+        self.stream = TableStream(self.engines)

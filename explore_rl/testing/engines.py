@@ -5,7 +5,9 @@ Each has the interface of the real one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -22,6 +24,21 @@ from explore_rl.testing.table import LogitTable
 from explore_rl.types import Request, Rollout, Verdict
 from explore_rl.verifiers.base import Verifier, failed, make_verifier
 from explore_rl.verifiers.pool import Item
+
+
+class Completion:
+    """One that is being drawn.
+
+    places: (token, version) from where on the weights are of that version.
+    """
+
+    def __init__(self, request: Request):
+        self.request = request
+        self.prompt = tuple(request.prompt_ids.tolist())
+        self.rng = np.random.default_rng(request.seed)
+        self.tokens = tuple(request.prefix_ids.tolist())
+        self.logprobs = [0.0] * len(self.tokens)  # given, not drawn
+        self.places: list[tuple[int, int]] = []
 
 
 class TableEngines:
@@ -64,13 +81,22 @@ class TableEngines:
         return rollouts
 
     def _rollouts(self, requests: list[Request]) -> list[Rollout]:
-        drawn = [self._draw(request) for request in requests]
-        texts = self.tokenizer.batch_decode([tokens for tokens, _ in drawn], skip_special_tokens=True)
+        return self.finish([Completion(request) for request in requests])
+
+    def finish(self, completions: list[Completion]) -> list[Rollout]:
+        """Draws what is left of them."""
+        for completion in completions:
+            self._table(completion.request)
+            while not self.has_ended(completion):
+                self.step(completion)
+        texts = self.tokenizer.batch_decode([c.tokens for c in completions], skip_special_tokens=True)
         rollouts = []
-        for request, text, (tokens, logprobs) in zip(requests, texts, drawn, strict=True):
-            reason = "stop" if tokens[-1] == self.end else "length"
-            version = self.version if request.engine == "policy" else -1
-            rollouts.append(Rollout(request, np.array(tokens), text, reason, logprobs, version))
+        for c, text in zip(completions, texts, strict=True):
+            reason = "stop" if c.tokens[-1] == self.end else "length"
+            logprobs = np.array(c.logprobs, dtype=np.float32)
+            (_, began), *changes = c.places
+            rollout = Rollout(c.request, np.array(c.tokens), text, reason, logprobs, began, changes=tuple(changes))
+            rollouts.append(rollout)
         return check_answers(rollouts)
 
     def score(self, sequences: list[tuple[np.ndarray, int]]) -> dict[str, list[np.ndarray]]:
@@ -87,23 +113,30 @@ class TableEngines:
             scores.append(log_p[np.arange(len(rows)), tokens[prompt_length:]].astype(np.float32))
         return {"rollout engine 0": scores}
 
-    def _draw(self, request: Request) -> tuple[tuple[int, ...], np.ndarray]:
+    def version_of(self, request: Request) -> int:
+        return self.version if request.engine == "policy" else -1
+
+    def step(self, completion: Completion) -> None:
+        """Draws its next token."""
+        request = completion.request
         table = self._table(request)
-        rng = np.random.default_rng(request.seed)
-        prompt = tuple(request.prompt_ids.tolist())
-        tokens = tuple(request.prefix_ids.tolist())
-        logprobs = [0.0] * len(tokens)  # given, not drawn
-        while len(tokens) < request.max_tokens and (len(tokens) == len(request.prefix_ids) or tokens[-1] != self.end):
-            row = np.array([table.row_of(prompt, tokens)])
-            (log_p,) = table.log_probabilities(row, request.temperature or 1.0)
-            log_p = _flat(log_p, request, drawn=len(tokens) - len(request.prefix_ids))
-            reached = np.exp(log_p).cumsum()
-            token = int(np.searchsorted(reached, rng.random() * reached[-1], side="right"))
-            token = min(token, len(log_p) - 1)  # a row of NaN is past the end; an engine draws something all the same
-            token = token if request.temperature else int(log_p.argmax())  # 0: greedy
-            tokens = (*tokens, token)
-            logprobs.append(log_p[token])
-        return tokens, np.array(logprobs, dtype=np.float32)
+        row = np.array([table.row_of(completion.prompt, completion.tokens)])
+        (log_p,) = table.log_probabilities(row, request.temperature or 1.0)
+        log_p = _flat(log_p, request, drawn=len(completion.tokens) - len(request.prefix_ids))
+        reached = np.exp(log_p).cumsum()
+        token = int(np.searchsorted(reached, completion.rng.random() * reached[-1], side="right"))
+        token = min(token, len(log_p) - 1)  # a row of NaN is past the end; an engine draws something all the same
+        token = token if request.temperature else int(log_p.argmax())  # 0: greedy
+        version = self.version_of(request)
+        if not completion.places or completion.places[-1][1] != version:
+            completion.places.append((len(completion.tokens), version))
+        completion.tokens = (*completion.tokens, token)
+        completion.logprobs.append(log_p[token])
+
+    def has_ended(self, completion: Completion) -> bool:
+        drawn = len(completion.tokens) - len(completion.request.prefix_ids)
+        ended = drawn > 0 and completion.tokens[-1] == self.end
+        return ended or len(completion.tokens) >= completion.request.max_tokens
 
     def _table(self, request: Request) -> LogitTable:
         if request.top_p != 1.0:
@@ -140,6 +173,53 @@ class TableEngines:
 
     def close(self) -> None:
         """There is nothing to end."""
+
+
+class TableStream:
+    """`Stream` over a table.
+
+    Between `begin` and `finish` each draw gets on by one token whenever the engines stop for new weights, so that every
+    completion of two tokens or more that is begun before has a change inside.
+    """
+
+    def __init__(self, engines: TableEngines):
+        self.engines = engines
+        self.draws: dict[int, tuple[list[Completion], Callable[[list[EndedText]], None]]] = {}
+        self.numbers = itertools.count()
+
+    def begin(self, requests: list[Request], on_texts: Callable[[list[EndedText]], None]) -> int:
+        number = next(self.numbers)
+        self.draws[number] = [Completion(request) for request in requests], on_texts
+        return number
+
+    def mend(self) -> None:
+        """Engines that were replaced draw from the beginning."""
+        if self.engines.dead:
+            raise ActorFault("rollout engine 0", "take requests", "died")
+
+    def tell(self) -> None:
+        """Nothing ends before `finish`."""
+
+    def finish(self, number: int) -> list[Rollout]:
+        if self.engines.dead:
+            completions, on_texts = self.draws[number]
+            self.draws[number] = [Completion(c.request) for c in completions], on_texts
+            raise ActorFault("rollout engine 0", "draw", "died")
+        completions, on_texts = self.draws.pop(number)
+        rollouts = self.engines.finish(completions)
+        on_texts([EndedText(i, r.text, r.finish_reason) for i, r in enumerate(rollouts)])
+        return rollouts
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        for completions, _ in self.draws.values():
+            for completion in completions:
+                if not self.engines.has_ended(completion):
+                    self.engines.step(completion)
+        yield
+
+    def drop(self) -> None:
+        self.draws.clear()
 
 
 def _flat(log_p: np.ndarray, request: Request, *, drawn: int) -> np.ndarray:

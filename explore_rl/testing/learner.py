@@ -246,6 +246,9 @@ class TableLearner:
             gradient.copy_(before)
         return norm
 
+    def offload(self) -> None:
+        """There is no device to leave."""
+
     def refresh_base(self) -> None:
         """As `Learner.refresh_base`."""
         check_readouts((), "base", needs=self.needs)

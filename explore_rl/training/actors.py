@@ -20,8 +20,10 @@ from explore_rl.learner.learner import Learner
 from explore_rl.learner.messages import POLICY_ALONE, LearnerNeeds
 from explore_rl.objectives.readouts import logprob
 from explore_rl.rollout.engines import Engines
+from explore_rl.rollout.stream import Stream
 from explore_rl.strategies.base import Needs
 from explore_rl.training.rows import sequence_of
+from explore_rl.training.verifying import start_verifiers
 from explore_rl.transfer.on_ranks import import_sender
 from explore_rl.transfer.sync import WeightSync
 from explore_rl.types import Rollout
@@ -56,7 +58,7 @@ class Actors:
             with stage("Ray, and room for every actor"):
                 self.layout = placement.start(config, config.rollout.base_actors if base_engine else 0)
             self.stack.callback(self.layout.close)
-            self.verifiers = self.stack.enter_context(verifier_pool(config))
+            self.verifiers = self.stack.enter_context(start_verifiers(config, self.layout.other_nodes()))
             # Engines and learner start side by side, since each spends most of its start on imports. On shared GPUs
             # they start one after the other, since an engine measures the free memory when it starts (and then sleeps).
             with ThreadPoolExecutor(1 if self.layout.colocated else 2) as threads:
@@ -65,6 +67,7 @@ class Actors:
             self.learner = learner.result()
             self.engines = engines.result()
             self.weights = WeightSync(self.learner, self.engines)
+            self.stream = Stream(self.engines)
         except BaseException:
             self.stack.close()
             raise
@@ -94,6 +97,7 @@ class Actors:
     def reset(self, config: Config, models: LearnerNeeds) -> None:
         self.config = config
         self.models = models
+        self.stream.drop()
         self.engines.restart_dead()  # and those that answered with NaN
         self.engines.sleep()  # the last transfer was followed by no draw
         self.learner.reset(config, models)

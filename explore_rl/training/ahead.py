@@ -1,4 +1,4 @@
-"""A batch that was drawn ahead, in a checkpoint: it cannot be drawn again, since its weights are gone.
+"""Batches that were drawn ahead, in a checkpoint: they cannot be drawn again, since their weights are gone.
 
 Groups and what strategies keep for the step are pickled. A problem of the run is named by its place among the
 problems, so that it is the same object afterwards.
@@ -21,11 +21,24 @@ from explore_rl.types import Problem
 FILE = "ahead.pkl"
 
 
-def save(folder: Path, batch: Batch, *, problems: list[Problem]) -> None:
-    """Writes a batch that was drawn and not judged yet. Raises RunStopped for what a strategy keeps unsavably.
+def save(folder: Path, batches: list[Batch], *, problems: list[Problem]) -> None:
+    """Writes batches of which nothing is being drawn. Raises RunStopped for what a strategy keeps unsavably.
 
     problems: those of the run.
     """
+    target = io.BytesIO()
+    for batch in batches:
+        try:
+            _Pickler(target, problems).dump(_whole(batch))
+        except (pickle.PicklingError, TypeError, AttributeError) as error:
+            raise RunStopped(
+                f"drawn ahead: the batch of step {batch.number} cannot be saved: {error}; what strategies leave in"
+                " context.kept and in samples has to be plain data"
+            ) from error
+    (folder / FILE).write_bytes(target.getbuffer())
+
+
+def _whole(batch: Batch) -> dict[str, Any]:
     strategies = {
         strategy.key: {
             "rng": context.rng.bit_generator.state,
@@ -34,16 +47,13 @@ def save(folder: Path, batch: Batch, *, problems: list[Problem]) -> None:
         }
         for strategy, context in batch.acting
     }
-    whole = {"number": batch.number, "epoch": batch.epoch, "drawn": batch.drawn, "strategies": strategies}
-    target = io.BytesIO()
-    try:
-        _Pickler(target, problems).dump(whole)
-    except (pickle.PicklingError, TypeError, AttributeError) as error:
-        raise RunStopped(
-            f"run.ahead=1: the batch of step {batch.number} cannot be saved: {error}; what strategies leave in"
-            " context.kept and in samples has to be plain data"
-        ) from error
-    (folder / FILE).write_bytes(target.getbuffer())
+    return {
+        "number": batch.number,
+        "epoch": batch.epoch,
+        "drawn": batch.drawn,
+        "plans": batch.plans,
+        "strategies": strategies,
+    }
 
 
 def load(
@@ -52,19 +62,32 @@ def load(
     *,
     strategies: list[Strategy],
     context_of: Callable[[Strategy, int], StepContext],
-) -> Batch | None:
-    """The batch that `save` left in a checkpoint; None where there is none. Raises InputError for one of others.
+) -> list[Batch]:
+    """The batches that `save` left in a checkpoint, if any. Raises InputError for those of other strategies.
 
     context_of: a fresh context of a strategy in a step.
     """
     path = folder / FILE
-    if not path.exists():
-        return None
-    whole = _Unpickler(io.BytesIO(path.read_bytes()), problems).load()
+    batches: list[Batch] = []
+    if path.exists():
+        source = io.BytesIO(path.read_bytes())
+        while source.tell() < len(source.getbuffer()):
+            whole = _Unpickler(source, problems).load()
+            batches.append(_batch(whole, path, strategies=strategies, context_of=context_of))
+    return batches
+
+
+def _batch(
+    whole: dict[str, Any],
+    path: Path,
+    *,
+    strategies: list[Strategy],
+    context_of: Callable[[Strategy, int], StepContext],
+) -> Batch:
     kept = whole["strategies"]
     if kept.keys() != {strategy.key for strategy in strategies}:
         raise InputError(f"{path}: was drawn for other strategies: {', '.join(kept)}")
-    batch = Batch(whole["number"], [], drawn=whole["drawn"], epoch=whole["epoch"])
+    batch = Batch(whole["number"], [], drawn=whole["drawn"], plans=whole.get("plans"), epoch=whole["epoch"])
     for strategy in strategies:
         context = context_of(strategy, batch.number)
         context.rng.bit_generator.state = kept[strategy.key]["rng"]

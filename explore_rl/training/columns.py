@@ -65,19 +65,32 @@ def _read(samples: list[Sample], columns: tuple[Column, ...], *, learner: Any) -
                 sample.columns[column.name] = value
 
 
-def fill_from_update(minibatch: Minibatch, report: UpdateReport) -> None:
-    """Puts what the only update of a batch read on its way into the columns of the samples that it learnt from.
+def fill_from_update(minibatch: Minibatch, report: UpdateReport) -> dict[int, float]:
+    """Puts what the only update of a batch read on its way into the column of the samples that it learnt from.
 
-    A row is read where its mask is not 0. Where that leaves out tokens that somebody drew, the sample gets no columns;
-    tokens that nobody drew get 0, which nothing looks at.
+    A row is read where its mask is not 0. Where that leaves out tokens that somebody drew, the sample gets no column;
+    tokens that nobody drew get 0, which nothing looks at. Of the entropy, which no strategy asked for, only the mean
+    over a sample's drawn tokens is kept: returned by the sample's identity. The report no longer holds any of it.
     """
-    for sample, row, values in zip(minibatch.samples, minibatch.rows, report.read, strict=True):
+    read, report.read = report.read, []
+    entropies = {}
+    for sample, row, values in zip(minibatch.samples, minibatch.rows, read, strict=True):
         kept = row.mask != 0
-        if values is None or not (kept | sample.rollout.given).all():
+        given = sample.rollout.given
+        if values is None or not (kept | given).all():
             continue
-        for name, value in zip(OWN, values, strict=True):
-            column = value
-            if len(value) < len(kept):
-                column = np.zeros(len(kept), dtype=np.float32)
-                column[kept] = value
-            sample.columns[name] = column
+        logprob, entropy = (_at(kept, value) for value in values)
+        sample.columns["old_logprob"] = logprob
+        drawn = entropy[~given] if given.any() else entropy
+        if len(drawn):
+            entropies[id(sample)] = drawn.mean()
+    return entropies
+
+
+def _at(kept: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """A column from its values where `kept`, 0 elsewhere."""
+    if len(value) == len(kept):
+        return value
+    column = np.zeros(len(kept), dtype=np.float32)
+    column[kept] = value
+    return column

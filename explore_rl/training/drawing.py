@@ -5,10 +5,29 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
-from explore_rl.config.schema import RewardsConfig
+import numpy as np
+
+from explore_rl.config.schema import Config, RewardsConfig
 from explore_rl.rollout.seeds import hashed_seed
 from explore_rl.strategies.base import StepContext, Strategy
-from explore_rl.types import Group, Request, Status, Verdict
+from explore_rl.training.serving import Drawing
+from explore_rl.types import Group, Problem, Request, Status, Verdict
+
+
+@dataclass(eq=False)
+class Plans:
+    """A draw in rounds, as strategies plan it.
+
+    groups: with what has come back so far.
+    round: the next one to plan.
+    asked: whether anything was asked for in the last one.
+    drawing: what is being drawn of it; None once that has come back.
+    """
+
+    groups: list[Group]
+    round: int = 0
+    asked: bool = True
+    drawing: Drawing | None = None
 
 
 @dataclass(eq=False)
@@ -20,7 +39,9 @@ class Batch:
     drawn: the groups of every draw, with all that strategies injected.
     groups: those that count.
     dropped: those that were drawn and left out.
+    plans: of the draw that is on its way.
     epoch: passes over the data, when the last draw took its problems.
+    entropies: means over tokens, by the identity of a sample without the column, where the update read them.
     idle: share of the rows whose gradient is 0, which were not computed.
     """
 
@@ -29,7 +50,9 @@ class Batch:
     drawn: list[list[Group]] = field(default_factory=list)
     groups: list[Group] = field(default_factory=list)
     dropped: list[Group] = field(default_factory=list)
+    plans: Plans | None = None
     epoch: float = 0.0
+    entropies: dict[int, float] = field(default_factory=dict)
     idle: float = 0.0
 
     def judge_last_draw(self) -> int:
@@ -54,6 +77,21 @@ def without(groups: list[Group], taken: list[Group]) -> list[Group]:
     """The groups that are not among `taken`; a group is itself, whatever it holds."""
     ids = {id(group) for group in taken}
     return [group for group in groups if id(group) not in ids]
+
+
+def draft(problem: Problem, index: int, *, prompt_ids: np.ndarray, config: Config) -> list[Request]:
+    """group_size draws of a problem from the policy, without seeds. index: of its group."""
+    rollout = config.rollout
+    return [
+        Request(
+            problem=problem.id,
+            group=index,
+            prompt_ids=prompt_ids,
+            max_tokens=rollout.max_new_tokens,
+            temperature=rollout.temperature,
+        )
+        for _ in range(config.algorithm.group_size)
+    ]
 
 
 def seeded(requests: list[Request], seed: int, *, number: int, attempt: int = 0, plan_round: int = 0) -> list[Request]:

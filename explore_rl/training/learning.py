@@ -19,7 +19,7 @@ class Learning:
     """One thread for updates, made with the first one that goes on beside.
 
     learner: the ranks.
-    beside: whether `begin` returns before the update is done (run.ahead=1).
+    beside: whether `begin` returns before the update is done (run.ahead=1, rollout.streaming).
     version: the learner's weights, counted in batches learnt.
     """
 
@@ -64,6 +64,11 @@ class Learning:
     def goes_on(self) -> bool:
         """Whether a batch was begun, and its weights are not counted yet."""
         return self._running is not None
+
+    def done(self, timeout_s: float) -> bool:
+        """Whether what `begin` started is done after at most so long."""
+        assert self._running is not None
+        return bool(wait([self._running], timeout_s).done)
 
     def wait(self) -> None:
         """Until no update runs. Whether it went well, `end` tells."""

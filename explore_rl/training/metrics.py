@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,6 +20,7 @@ from explore_rl.types import Group, Sample, Status
 
 STAGES = ("generate", "verify", "read", "train", "transfer", "parity", "other")
 ROUNDING_S = 1e-6
+NOTHING: Mapping[int, float] = {}
 
 
 class StageClock:
@@ -57,7 +58,9 @@ class StageClock:
         return {**known, "seconds/other": total - busy, "seconds/step": total}
 
 
-def of_groups(kept: list[Group], dropped: list[Group], *, free: frozenset[str]) -> dict[str, float]:
+def of_groups(
+    kept: list[Group], dropped: list[Group], *, free: frozenset[str], entropies: Mapping[int, float] = NOTHING
+) -> dict[str, float]:
     """What came back (verdicts, answers, lengths), and what is learnt from (rewards, signal, entropy, distances).
 
     docs/metrics.md says what each figure means.
@@ -65,6 +68,7 @@ def of_groups(kept: list[Group], dropped: list[Group], *, free: frozenset[str]) 
     kept: groups that are learnt from.
     dropped: groups that dynamic sampling left out. The policy drew both, so what came back is of both.
     free: loss terms that pull without an advantage, as strategies/signal.py has them.
+    entropies: of samples without the column, means over the drawn tokens, by the sample's identity.
     """
     learnt = [s for g in kept for s in g.samples]
     metrics = _of_verdicts([s for g in kept + dropped for s in g.samples])
@@ -81,7 +85,25 @@ def of_groups(kept: list[Group], dropped: list[Group], *, free: frozenset[str]) 
     learnt = [s for s in learnt if s.rollout.request.source == "policy"]
     rewards = [s.reward for s in learnt if s.reward is not None]
     metrics["reward/mean"] = float(np.mean(rewards)) if rewards else float("nan")
-    return metrics | _of_columns(learnt)
+    return metrics | _of_columns(learnt, entropies)
+
+
+def of_versions(groups: list[Group], version: int) -> dict[str, float]:
+    """How far the weights that drew are behind those that learn, where draws go on while weights change.
+
+    groups: that are learnt from.
+    version: of the weights that learn from them.
+    """
+    drawn = [s.rollout for g in groups for s in g.samples if s.rollout.weight_version >= 0]
+    if not drawn:
+        return {}
+    behind = [version - r.versions[~r.given] for r in drawn]
+    return {
+        "streaming/changes_inside": float(sum(len(r.changes) for r in drawn)),
+        "streaming/changed_share": _share([bool(r.changes) for r in drawn]),
+        "streaming/staleness_mean": float(np.mean(np.concatenate(behind))),
+        "streaming/staleness_max": float(max(int(b.max()) for b in behind)),
+    }
 
 
 def _of_verdicts(samples: list[Sample]) -> dict[str, float]:
@@ -126,16 +148,16 @@ def _of_lengths(samples: list[Sample]) -> dict[str, float]:
     }
 
 
-def _of_columns(samples: list[Sample]) -> dict[str, float]:
+def _of_columns(samples: list[Sample], entropies: Mapping[int, float]) -> dict[str, float]:
     """Entropy, the engine's distance from the learner, and the policy's from the base, where the columns are filled.
 
     All of them are of the tokens that were drawn.
     """
     metrics = {}
     # How broad the policy's distribution is, token by token.
-    entropies = [_drawn(s, s.columns["entropy"]) for s in samples if "entropy" in s.columns]
-    if entropies:  # mean over tokens within a sequence, then over sequences (arXiv 2507.14843, section 5.1)
-        metrics["entropy/token"] = float(np.mean([e.mean() for e in entropies if len(e)]))
+    of_sequences = [m for m in (_mean_entropy(s, entropies) for s in samples) if m is not None]
+    if of_sequences:  # mean over tokens within a sequence, then over sequences (arXiv 2507.14843, section 5.1)
+        metrics["entropy/token"] = float(np.mean(of_sequences))
 
     # Engine against learner: the same weights in another arithmetic.
     scored = [s for s in samples if "old_logprob" in s.columns]
@@ -151,6 +173,13 @@ def _of_columns(samples: list[Sample]) -> dict[str, float]:
         d = np.concatenate(log_ratios)
         metrics["kl/base"] = float((np.exp(-np.clip(d, -20, 20)) + d - 1).mean())
     return metrics
+
+
+def _mean_entropy(sample: Sample, known: Mapping[int, float]) -> float | None:
+    if "entropy" not in sample.columns:
+        return known.get(id(sample))
+    drawn = _drawn(sample, sample.columns["entropy"])
+    return drawn.mean() if len(drawn) else None
 
 
 def _of_gaps(samples: list[Sample]) -> dict[str, float]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
-from explore_rl.cluster.faults import ActorFault
+from explore_rl.cluster.faults import MEANWHILE_S, ActorFault
 from explore_rl.rollout.answers import EndedText
 from explore_rl.rollout.dealing import OnTexts
 from explore_rl.rollout.engines import DrawFault
@@ -19,6 +20,7 @@ from explore_rl.verifiers.pool import Item
 
 log = logging.getLogger(__name__)
 
+Done = TypeVar("Done")
 ENGINE_RETRIES = 2  # how often a step is drawn again after an engine died
 
 
@@ -27,11 +29,13 @@ class Serving:
 
     parity: holds the engines to the learner after every transfer.
     learning: tells whether the learner's weights are changing meanwhile.
+    streaming: whether draws go on while weights change (rollout.streaming).
     version: which weights the engines hold.
     """
 
-    def __init__(self, actors: Actors, parity: Parity, *, learning: Learning):
+    def __init__(self, actors: Actors, parity: Parity, *, learning: Learning, streaming: bool):
         self.actors, self.parity, self.learning = actors, parity, learning
+        self.streaming = streaming
         self.version = 0
 
     def send(self, step: int, clock: StageClock) -> dict[str, float]:
@@ -41,30 +45,63 @@ class Serving:
         """
         with clock("parity"):
             self.parity.expect()
-        with clock("transfer"):
-            self.version = self.learning.version
-            sent = self.actors.weights.send(self.version)
-        with clock("parity"):
-            gap = self.check_parity(step)
+        self.version = self.learning.version
+        with self.actors.stream.held():
+            with clock("transfer"):
+                sent = self.actors.weights.send(self.version)
+            with clock("parity"):
+                gap = self.check_parity(step)
+        self.on_all_engines(self.actors.stream.mend, step)  # what those had to draw that were replaced on the way
         return {
             "transfer/gather_seconds": sent["gather_s"],
             "transfer/send_seconds": sent["transfer_s"],
             **gap,
         }
 
-    def draw(
-        self, groups: list[Group], requests: list[Request], *, step: int, clock: StageClock
-    ) -> list[tuple[Rollout, Verdict]]:
-        """Completions with their verdicts, in the order of the requests: verified as they end, while others go on.
+    def begin(self, groups: list[Group], requests: list[Request], *, step: int) -> Drawing:
+        """A draw, to be finished by `finish`. With rollout.streaming the engines begin with it at once.
 
         groups: that the requests name by their place.
+        step: for messages.
+        """
+        drawing = Drawing(requests, Checks(groups, requests, verifiers=self.actors.verifiers))
+        if self.streaming:
+            drawing.number = self.actors.stream.begin(requests, drawing.checks.begin)
+            self.on_all_engines(self.actors.stream.mend, step)
+        return drawing
+
+    def finish(self, drawing: Drawing, *, step: int, clock: StageClock) -> list[tuple[Rollout, Verdict]]:
+        """Completions with their verdicts, in the order of the requests: verified as they end, while others go on.
+
         step, clock: as in `send`; what verification takes beyond the draw counts as "verify".
         """
-        checks = Checks(groups, requests, verifiers=self.actors.verifiers)
         with clock("generate"):
-            rollouts = self.generate(requests, step, on_texts=checks.begin)
+            if self.streaming:
+                rollouts = self.on_all_engines(lambda: self.actors.stream.finish(drawing.number), step)
+            else:
+                rollouts = self.generate(drawing.requests, step, on_texts=drawing.checks.begin)
         with clock("verify"):
-            return list(zip(rollouts, checks.verdicts(rollouts), strict=True))
+            return list(zip(rollouts, drawing.checks.verdicts(rollouts), strict=True))
+
+    def verify_until_learnt(self) -> None:
+        """Hands texts to the verifiers as they end, until the update that goes on is done."""
+        while not self.learning.done(MEANWHILE_S):
+            self.actors.stream.tell()
+
+    def on_all_engines(self, work: Callable[[], Done], step: int) -> Done:
+        """What `work` returns, which is called again when an engine died in it and was replaced.
+
+        The new one draws what the old one had to, with the weights that the learner has. Raises ActorFault as
+        `generate` does.
+        """
+        for retry in range(ENGINE_RETRIES + 1):
+            try:
+                return work()
+            except ActorFault as fault:
+                with self.actors.stream.held():
+                    self.replace_dead(fault, retry)
+                    self.check_parity(step)
+        raise AssertionError("unreachable")
 
     def generate(self, requests: list[Request], step: int, *, on_texts: OnTexts | None = None) -> list[Rollout]:
         """Draws. If an engine dies, what was finished is kept and the rest is drawn again, which gives the same.
@@ -76,6 +113,10 @@ class Serving:
         step: for messages.
         on_texts: as in `Engines.generate`; a completion that was told of may be drawn again all the same.
         """
+        with self.actors.stream.held():
+            return self._generate(requests, step, on_texts=on_texts)
+
+    def _generate(self, requests: list[Request], step: int, *, on_texts: OnTexts | None) -> list[Rollout]:
         drawn: dict[int, Rollout] = {}  # by the request's index
         for retry in range(ENGINE_RETRIES + 1):
             left = [i for i in range(len(requests)) if i not in drawn]
@@ -92,6 +133,7 @@ class Serving:
 
     def check_parity(self, step: int, **options: Any) -> dict[str, float]:
         """`Parity.check`, and again if an engine dies meanwhile. Raises ActorFault as `generate` does."""
+        self.actors.learner.offload()  # the engines stay awake from here on
         for retry in range(ENGINE_RETRIES + 1):
             try:
                 return self.parity.check(step, **options)
@@ -114,6 +156,19 @@ class Serving:
             self.parity.expect()
             self.version = self.learning.version + 1
         self.actors.weights.send(self.version)
+
+
+@dataclass
+class Drawing:
+    """A draw that was begun.
+
+    checks: its verification.
+    number: of the stream's draw; -1 without one.
+    """
+
+    requests: list[Request]
+    checks: Checks
+    number: int = -1
 
 
 class Checks:

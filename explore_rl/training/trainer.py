@@ -9,11 +9,13 @@ With run.ahead=1 produce(n + 1) goes on beside the update of learn(n), with the 
 meanwhile: those before it. Strategies are called on this one thread and in the same order as ever, but for one thing:
 after_update(n) comes behind the inject of n + 1. What plan or inject of n + 1 ask the learner is answered by the
 weights after the update.
+
+With rollout.streaming a batch is admitted, which is choose, plan and Request, up to run.max_staleness steps before it
+is learnt. The engines draw what is admitted without a pause, and get new weights in between.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import time
@@ -21,7 +23,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from analysis.errors import InputError
 from explore_rl.cluster.faults import RunStopped
 from explore_rl.config.schema import Config
 from explore_rl.experiments.run_folder import RunFolder
@@ -32,12 +33,13 @@ from explore_rl.rollout.seeds import hashed_seed
 from explore_rl.strategies.base import StepContext, Strategy, needs_of
 from explore_rl.strategies.old_logprob import choose_old_logprob, terms_for
 from explore_rl.strategies.together import terms_of
-from explore_rl.training import ahead, rows
 from explore_rl.training import metrics as metrics_of
+from explore_rl.training import rows
 from explore_rl.training.actors import Actors
+from explore_rl.training.checkpoints import Checkpoints
 from explore_rl.training.columns import fill_columns, fill_from_update, own_readouts
 from explore_rl.training.data_order import DataOrder
-from explore_rl.training.drawing import Batch, base_reward, seeded
+from explore_rl.training.drawing import Batch, Plans, base_reward, draft, seeded
 from explore_rl.training.evaluation import Evaluations, Means
 from explore_rl.training.evaluation_sets import EvaluationSet
 from explore_rl.training.health import Health
@@ -95,33 +97,46 @@ class Trainer:
         )
         self.evaluations = Evaluations(config, evaluations, means=means)
         self.parity = Parity(actors)
-        self.learning = Learning(actors.learner, beside=bool(config.run.ahead))
-        self.serving = Serving(actors, self.parity, learning=self.learning)
+        self.learning = Learning(actors.learner, beside=config.rollout.streaming or bool(config.run.ahead))
+        self.serving = Serving(actors, self.parity, learning=self.learning, streaming=config.rollout.streaming)
         self.recorder = Recorder(folder)
         self.clock = StageClock()
         # What changes over the run. A checkpoint keeps all of it but the encoded prompts.
         self.prompts: dict[int, np.ndarray] = {}  # by identity: ids are unique within one file only
         self.next_step = 0  # steps done
-        self.drawn_ahead: Batch | None = None  # the next step's, at run.ahead=1
+        self.admitted: list[Batch] = []  # the next steps', which are not learnt yet
         self.health = Health(config, folder)
+        self.checkpoints = Checkpoints(
+            folder,
+            learning=self.learning,
+            data=self.data,
+            health=self.health,
+            parity=self.parity,
+            strategies=strategies,
+        )
 
     # --- one step -----------------------------------------------------------------------------------------------------
 
     def step(self, number: int) -> dict[str, float]:
         """Step `number`, from choosing problems to engines with new weights. Returns the step's metrics."""
         self.clock = StageClock()
-        batch = self.drawn_ahead or self.produce(number)
-        self.drawn_ahead = None
-        return self.learn(batch)
+        latest = number + (self.config.run.max_staleness if self.serving.streaming else 0)
+        for later in range(number + len(self.admitted), min(latest + 1, self.config.run.steps)):
+            self.admitted.append(self.admit(later))
+        return self.learn(self.complete(self.admitted.pop(0)))
 
     def produce(self, number: int) -> Batch:
         """A first draw for step `number`: groups that were drawn as the strategies plan it, and verified."""
+        return self.complete(self.admit(number))
+
+    def admit(self, number: int) -> Batch:
+        """The batch of step `number`, with a first draw of it asked for."""
         batch = Batch(number, [(s, self.context(s, number)) for s in self.strategies])
-        self.draw(batch, self.config.algorithm.prompts_per_step)
+        self.begin_draw(batch, self.config.algorithm.prompts_per_step)
         return batch
 
-    def draw(self, batch: Batch, wanted: int) -> None:
-        """Adds a draw to the batch: a group for each of the next `wanted` problems, and what strategies inject."""
+    def begin_draw(self, batch: Batch, wanted: int) -> None:
+        """Asks for a group for each of the next `wanted` problems, as the strategies plan it in their first round."""
         problems = self.data.take(wanted)
         batch.epoch = self.data.epoch
         for strategy, context in batch.acting:
@@ -129,33 +144,56 @@ class Trainer:
         if not problems:
             raise RunStopped(f"step {batch.number}: the strategies chose no problem to draw for")
         groups = [Group(problem, []) for problem in problems]
+        batch.plans = Plans(groups)
         # The draft that strategies change in round 0; later rounds they plan from what came back.
-        requests = [r for index, problem in enumerate(problems) for r in self.draft(problem, index)]
-        for plan_round in range(MAX_PLAN_ROUNDS):
-            for strategy, context in batch.acting:
-                requests = strategy.plan(requests, groups, plan_round, context)
-            if not requests:
-                break
-            attempt = len(batch.drawn)  # how often the step was drawn before
-            requests = seeded(requests, self.config.seed, number=batch.number, attempt=attempt, plan_round=plan_round)
-            for rollout, verdict in self.serving.draw(groups, requests, step=batch.number, clock=self.clock):
-                sample = Sample(rollout, verdict, reward=base_reward(verdict, self.config.rewards))
-                groups[rollout.request.group].samples.append(sample)
-            requests = []
-        else:
-            log.warning(
-                "step %d: strategies still asked for draws after %d rounds; going on without",
-                batch.number,
-                MAX_PLAN_ROUNDS,
-            )
+        self.plan(batch, [r for index, problem in enumerate(problems) for r in self.draft(problem, index)])
+
+    def plan(self, batch: Batch, requests: list[Request]) -> None:
+        """The strategies plan a round of the draw that is on its way, and what they ask for is begun."""
+        plans = batch.plans
+        assert plans is not None
         for strategy, context in batch.acting:
-            strategy.inject(groups, context)
-        batch.drawn.append(groups)
+            requests = strategy.plan(requests, plans.groups, plans.round, context)
+        plans.asked = bool(requests)
+        if requests:
+            attempt = len(batch.drawn)  # how often the step was drawn before
+            when = {"number": batch.number, "attempt": attempt, "plan_round": plans.round}
+            requests = seeded(requests, self.config.seed, **when)
+            plans.drawing = self.serving.begin(plans.groups, requests, step=batch.number)
+        plans.round += 1
+
+    def collect(self, batch: Batch) -> None:
+        """What was begun of a draw comes back, verified, into its groups."""
+        plans = batch.plans
+        if plans is None or plans.drawing is None:
+            return
+        for rollout, verdict in self.serving.finish(plans.drawing, step=batch.number, clock=self.clock):
+            sample = Sample(rollout, verdict, reward=base_reward(verdict, self.config.rewards))
+            plans.groups[rollout.request.group].samples.append(sample)
+        plans.drawing = None
+
+    def complete(self, batch: Batch) -> Batch:
+        """The draw that is on its way, to its last round and with what strategies inject."""
+        plans = batch.plans
+        if plans is None:
+            return batch
+        while plans.asked:
+            self.collect(batch)
+            if plans.round == MAX_PLAN_ROUNDS:
+                still = "step %d: strategies still asked for draws after %d rounds; going on without"
+                log.warning(still, batch.number, MAX_PLAN_ROUNDS)
+                break
+            self.plan(batch, [])
+        for strategy, context in batch.acting:
+            strategy.inject(plans.groups, context)
+        batch.drawn.append(plans.groups)
+        batch.plans = None
+        return batch
 
     def learn(self, batch: Batch) -> dict[str, float]:
         """What the groups are worth changes the weights, and the engines get them. Returns the step's metrics.
 
-        At run.ahead=1 the next batch is drawn meanwhile.
+        At run.ahead=1 the next batch is drawn meanwhile; with rollout.streaming whatever was admitted.
         """
         self.settle(batch)
         minibatches = rows.make_minibatches(batch.groups, self.learnt_terms, config=self.config, step=batch.number)
@@ -164,12 +202,14 @@ class Trainer:
         self.learning.begin([m.rows for m in minibatches], self.learnt_terms, readouts=reads, clock=self.clock)
         if self.config.run.ahead and batch.number + 1 < self.config.run.steps:
             try:
-                self.drawn_ahead = self.produce(batch.number + 1)
+                self.admitted.append(self.produce(batch.number + 1))
             finally:
                 self.learning.wait()  # nobody finds the learner at work on what is given up
+        if self.serving.streaming:
+            self.serving.verify_until_learnt()
         reports = self.learning.end()
         if reads and reports[0].read:
-            fill_from_update(minibatches[0], reports[0])
+            batch.entropies = fill_from_update(minibatches[0], reports[0])
         with self.clock("train"):
             for strategy, context in batch.acting:
                 strategy.after_update(batch.groups, context)
@@ -180,8 +220,8 @@ class Trainer:
         """Which groups count, and what they are worth; with further draws, where a strategy asks for them."""
         wanted = self.judge(batch)
         while wanted and len(batch.drawn) < MAX_DRAWS:
-            self.draw(batch, wanted)
-            wanted = self.judge(batch)
+            self.begin_draw(batch, wanted)
+            wanted = self.judge(self.complete(batch))
         batch.close()
 
     def judge(self, batch: Batch) -> int:
@@ -205,10 +245,11 @@ class Trainer:
         """Every sample goes into the run folder. Returns figures of the batch, of its updates and of the time."""
         self.recorder.write(batch.groups, batch.dropped, step=batch.number)
         self.health.count(reports)
-        metrics = metrics_of.of_groups(batch.groups, batch.dropped, free=self.free_terms)
+        metrics = metrics_of.of_groups(batch.groups, batch.dropped, free=self.free_terms, entropies=batch.entropies)
         metrics |= metrics_of.of_updates(reports) | self.clock.metrics()
         tokens = sum(len(s.rollout.tokens) for g in batch.groups + batch.dropped for s in g.samples)
         metrics["tokens_per_second"] = tokens / metrics["seconds/step"]
+        metrics |= metrics_of.of_versions(batch.groups, batch.number) if self.serving.streaming else {}
         metrics["data/epoch"] = batch.epoch
         metrics["update/rows_idle"] = batch.idle
         for strategy, context in batch.acting:
@@ -217,17 +258,7 @@ class Trainer:
 
     def draft(self, problem: Problem, index: int) -> list[Request]:
         """group_size draws of a problem from the policy, without seeds. index: of its group."""
-        rollout = self.config.rollout
-        return [
-            Request(
-                problem=problem.id,
-                group=index,
-                prompt_ids=self.encode_prompt(problem),
-                max_tokens=rollout.max_new_tokens,
-                temperature=rollout.temperature,
-            )
-            for _ in range(self.config.algorithm.group_size)
-        ]
+        return draft(problem, index, prompt_ids=self.encode_prompt(problem), config=self.config)
 
     # --- what the strategies may use ----------------------------------------------------------------------------------
 
@@ -350,47 +381,16 @@ class Trainer:
         return by_steps or (minutes is not None and seconds >= 60 * minutes)
 
     def save(self) -> None:
+        """A checkpoint. What was admitted is drawn to its end first: half a completion could not go on elsewhere."""
+        for batch in self.admitted:
+            self.collect(batch)
         self.recorder.flush()
-        aside = self.folder.begin_checkpoint(self.next_step)
-        self.actors.learner.save_checkpoint(aside / "learner")
-        state = {
-            "step": self.next_step,
-            "version": self.learning.version,
-            "position": self.data.position,
-            "bad_steps": self.health.bad_steps,
-            "silent_steps": self.health.silent_steps,
-            "parity": self.parity.state(),
-            "strategies": {s.key: s.state() for s in self.strategies},
-        }
-        (aside / "state.json").write_text(json.dumps(state))
-        if self.drawn_ahead is not None:
-            ahead.save(aside, self.drawn_ahead, problems=self.data.problems)
-        self.folder.complete_checkpoint(self.next_step, aside, keep=self.config.run.keep_checkpoints)
+        self.checkpoints.save(self.next_step, self.admitted, keep=self.config.run.keep_checkpoints)
 
     def resume(self) -> int:
         """Goes back to the last complete checkpoint, or to the beginning if there is none. Returns the next step."""
-        complete = self.folder.checkpoints()
-        step = complete[-1] if complete else 0
-        self.folder.rewind(step)
-        if complete:
-            path = self.folder.checkpoint_path(step)
-            state = json.loads((path / "state.json").read_text())
-            self.actors.learner.load_checkpoint(path / "learner")
-            self.next_step = state["step"]
-            self.learning.version = state["version"]
-            self.data.position = state["position"]
-            self.health.bad_steps = state["bad_steps"]
-            self.health.silent_steps = state["silent_steps"]
-            self.parity.load_state(state.get("parity", []))
-            kept = state["strategies"]
-            if not isinstance(kept, dict) or kept.keys() != {s.key for s in self.strategies}:
-                raise InputError(
-                    f"{path}: does not hold the state of these strategies; it is an older version's, or not ours"
-                )
-            for strategy in self.strategies:
-                strategy.load_state(kept[strategy.key])
-            self.drawn_ahead = ahead.load(path, self.data.problems, strategies=self.strategies, context_of=self.context)
-        return step
+        self.next_step, self.admitted = self.checkpoints.load(self.context)
+        return self.next_step
 
     def save_final(self) -> None:
         """Writes the final model, after removing what was derived from an earlier one."""

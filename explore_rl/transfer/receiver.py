@@ -26,6 +26,13 @@ class Receiver:
         """Whether the engine can do nothing any more. Overridden by the actor, which knows the engine."""
         return False
 
+    def drop_cache(self, version: int) -> bool:
+        """Drops every cached key and value. Returns whether it could. Overridden by the actor, which knows who draws.
+
+        version: of the weights that whatever is half drawn goes on with.
+        """
+        return self.llm.reset_prefix_cache()
+
     @ends_if_broken
     def init_weight_transfer_engine(self, init_info: dict[str, Any]) -> None:
         self.llm.init_weight_transfer_engine({"init_info": init_info})
@@ -50,7 +57,7 @@ class Receiver:
     def finish_weight_update(self, version: int) -> None:
         """Ends the update and drops every cached key and value of the old weights."""
         self.llm.finish_weight_update(str(version))
-        if not self.llm.reset_prefix_cache():
+        if not self.drop_cache(version):
             raise RuntimeError(
                 "the key-value cache of the old weights could not be dropped: requests are still running"
             )

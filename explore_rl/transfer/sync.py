@@ -60,6 +60,7 @@ class WeightSync:
                 raise fault
             log.warning("%s; the weights are sent again", fault)
         self.engines.weights_arrived()
+        self.learner.offload()
         gather_s = max(a.gather_s for a in answers)
         return {"gather_s": gather_s, "transfer_s": time.perf_counter() - began - gather_s}
 

@@ -54,6 +54,7 @@ def warned(config):
         ("algorithm.kl=k2", "no effect with a coefficient of 0"),
         ("algorithm.kl_coefficient=0.1", "no effect with algorithm.kl=none"),
         ("algorithm.minibatches=3", "must divide"),
+        ("devices.offload_learner=true", "makes room for engines on the same GPUs"),
         ("algorithm.dual_clip=1", "expected above 1"),
         ("algorithm.aggregation=tokens", "did you mean token?"),
         ("model.dtype=bfloat16", "use stage 1, 2 or 3"),
@@ -330,3 +331,18 @@ def test_paths_of_a_recipe_are_beside_it_and_home_is_home(tmp_path, monkeypatch)
     typed = load_config(recipe, ["problems.train=data/train.jsonl", "model.path=models/none", "model.template=chat"])
     assert (typed.problems.train, typed.model.path) == ("data/train.jsonl", "models/none")
     assert typed.model.template == "chat"
+
+
+@pytest.mark.parametrize(
+    ("override", "why"),
+    [
+        ("learner.zero_stage=0", "at learner.zero_stage 1 and 2 only"),
+        ("learner.zero_stage=3", "FusedAdam only.*use stage 1 or 2"),
+        ("learner.offload_optimizer=true", "in CPU memory already"),
+    ],
+)
+def test_what_a_learner_that_leaves_its_gpu_does_not_go_with(override, why):
+    both = ["devices.colocate=true", "devices.offload_learner=true", "learner.zero_stage=2"]
+    assert load_config(None, both).devices.offload_learner
+    with pytest.raises(InputError, match=f"devices.offload_learner=True: .*{why}"):
+        load_config(None, [*both, override])

@@ -2,6 +2,7 @@
 
 import torch
 
+from explore_rl.rollout.stream import Stream
 from explore_rl.training.actors import Actors
 from explore_rl.transfer.sync import WeightSync
 
@@ -21,6 +22,7 @@ class Borrowed(Actors):
         self.config, self.learner, self.engines = config, learner, engines
         self.verifiers, self.layout = verifiers, layout
         self.weights = WeightSync(learner, engines)
+        self.stream = Stream(engines)
         learner.apply(forget_engines)
 
     def close(self):

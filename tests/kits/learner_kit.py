@@ -358,6 +358,11 @@ def sub_groups(rank):
     return optimizer.sub_group_size, len(optimizer.fp32_partitioned_groups_flat)
 
 
+def offloaded(actor):
+    """Whether the rank says so, and how many of four kinds of state DeepSpeed moved."""
+    return actor.rank.away, len(actor.rank.engine.optimizer.offloaded_states)
+
+
 # --- LoRA, on the ranks -----------------------------------------------------------------------------------------------
 
 

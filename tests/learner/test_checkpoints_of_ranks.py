@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import ray
 import torch
 from learner_kit import (
     TERMS,
@@ -9,6 +10,7 @@ from learner_kit import (
     learner_config,
     load_plain,
     make_rows,
+    offloaded,
     plain_scores,
     save_elsewhere,
     save_here,
@@ -42,7 +44,15 @@ def test_resumed_equals_uninterrupted_bit_for_bit(groups, tiny_model, tmp_path, 
     export(tmp_path / "learner", str(tiny_model), out=tmp_path / "exported")
     whole, exported = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "exported"))
     assert whole.keys() == exported.keys() and all(torch.equal(whole[name], exported[name]) for name in whole)
+    moves = stage in (1, 2) and not offload
+    if moves:  # to CPU memory and back, as for an engine on the same GPU
+        group.config.devices.offload_learner = True
+        group.offload()
+        states = [ray.get(actor.__ray_call__.remote(offloaded), timeout=60) for _, actor in group.actors]
+        assert states == [(True, 4)] * 2
+        group.offload()
     straight = group.update(batches[2:], TERMS)
+    assert not moves or group.apply(lambda rank: rank.away) == [False, False]
     draws = group.apply(draw)
     expected = group.apply(weights)[0]
     group.reset(config)

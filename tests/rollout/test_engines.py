@@ -286,11 +286,67 @@ def test_one_seed_a_draw_as_on_gpus(house):
 
         def draws(actor):
             settings = replace(actor.settings, own_seeds=False)
-            done = actor.compat.draw(actor.llm, requests, settings=settings, on_step=lambda moved: True)
-            return {i: tokens.tolist() for i, tokens, _, _ in done}
+            done = actor.compat.draw(actor.in_flight, requests, settings=settings, on_step=lambda moved: True)
+            return {i: drawn.tokens.tolist() for i, drawn in done}
 
         return on_engine(house, draws)
 
     first = drawn(1, 2, 3, 4)
     assert drawn(1, 7, 8, 9) == first and drawn(2, 2, 3, 4) != first
     assert len({tuple(tokens) for tokens in first.values()}) > 1
+
+
+def test_a_completion_goes_on_across_a_change_of_weights(house, disturb):
+    """What was drawn before is the old weights', what comes after the new ones', and the places are told."""
+    requests = [replace(r, prefix_ids=np.array([5], dtype=np.int32)) for r in house.requests(24)]
+    plain = house.group.generate(requests)
+    old = house.learned()
+    stream, told = house.actors.stream, []
+    engines = house.group.families["policy"]
+
+    def begun():
+        """Three tokens of each are drawn, and no more until the engine is asked."""
+        number = stream.begin(requests, told.extend)
+        for engine in engines:
+            part = stream.draws[number].parts[engine.name]
+            part.handle = engine.handle
+            asked = [requests[i] for i in part.share]
+            ray.get(engine.handle.__ray_call__.remote(begins, asked, number), timeout=60)
+        return number
+
+    def begins(actor, asked, number):
+        actor.streamed.admit(asked, number)
+        actor.streamed.take_in(actor.version)
+        for _ in range(3):
+            actor.in_flight.step()
+
+    def finished(number):
+        with stream.held():
+            house.send()
+        return stream.finish(number)
+
+    same = finished(begun())  # weights of another version and no other value
+    before, after = house.version - 1, house.version
+    assert draws(same) == draws(plain)
+    assert {(r.weight_version, r.changes) for r in same} == {(before, ((4, after),))}
+    assert same[0].versions.tolist() == [before] * 4 + [after] * (len(same[0].tokens) - 4)
+
+    number = begun()
+    house.learner.apply(disturb, 7)
+    moved = finished(number)
+    assert not stream.draws and {r.changes for r in moved} == {((4, house.version),)}
+    assert all((a.tokens[:4] == b.tokens[:4]).all() for a, b in zip(moved, plain, strict=True))
+    new = house.learned()
+    for rollout in moved:
+        halves = [gap_of(model, rollout) for model in (old, new)]
+        assert halves[0][:4].max() < 1e-4 and halves[1][4:].max() < 1e-4
+    assert max(gap_of(old, rollout)[4:].max() for rollout in moved) > 1e-2
+
+
+def gap_of(model, rollout):
+    """|engine - transformers| log-probability of each token, 0 where it was given."""
+    ids, begin = sequence_of(rollout)
+    with torch.no_grad():
+        log_p = model(torch.tensor(ids, dtype=torch.long)[None]).logits[0, begin - 1 : -1].log_softmax(-1)
+    gap = np.abs(log_p[np.arange(len(rollout.tokens)), rollout.tokens.tolist()].numpy() - rollout.logprobs)
+    return np.where(rollout.given, 0, gap)

@@ -26,7 +26,7 @@ def versions(outcome, step):
 def test_a_batch_is_drawn_with_the_weights_before_the_update_that_it_was_drawn_beside(tmp_path):
     outcome = run_steps(tmp_path, config=digits_config(*AHEAD))
     assert [versions(outcome, step) for step in range(4)] == [{0}, {0}, {1}, {2}]
-    assert len(outcome.updates) == 4 and outcome.trainer.drawn_ahead is None
+    assert len(outcome.updates) == 4 and outcome.trainer.admitted == []
     assert outcome.metrics[1]["data/epoch"] == pytest.approx(8 / 5)  # of the batch learnt, not of the one drawn
 
 

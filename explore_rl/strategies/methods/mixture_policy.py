@@ -50,6 +50,9 @@ NOISE = 0.007
 LONG = 256  # tokens beyond which a user is told what that makes of a sequence's weight
 
 
+_STREAMING = ("rollout.streaming=true", "rollout.streaming=false")
+
+
 class MixturePolicy(Strategy):
     """Draws from a mixture of policies, weighted back to the current one.
 
@@ -108,10 +111,11 @@ class MixturePolicy(Strategy):
                 "strategies: mixture_policy: its weight is the whole correction; set algorithm.importance_cap=null"
             )
 
-        if config.run.ahead and self.weight != "none":
+        ahead, not_ahead = ("run.ahead=1", "run.ahead=0") if config.run.ahead else _STREAMING
+        if (config.run.ahead or config.rollout.streaming) and self.weight != "none":
             raise InputError(
-                "strategies: mixture_policy: run.ahead=1: its weights want the probability under the policy that drew,"
-                " and the learner has moved on by then; set weight=none, or run.ahead=0"
+                f"strategies: mixture_policy: {ahead}: its weights want the probability under the policy that drew,"
+                f" and the learner has moved on by then; set weight=none, or {not_ahead}"
             )
 
         # The policy's share of a group has to suffice for the draws that are always its own.
