@@ -6,16 +6,13 @@ averages over ranks. So the gradient depends neither on micro-batches nor on pac
 
 from __future__ import annotations
 
-import datetime
 import gc
-import logging
-import os
 import socket
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,6 +23,7 @@ from explore_rl.config.schema import Config
 from explore_rl.learner import checkpoints, device, portable
 from explore_rl.learner.collate import Sequence, collate
 from explore_rl.learner.head import ReadoutHead
+from explore_rl.learner.joining import join
 from explore_rl.learner.lora import adapters_off
 from explore_rl.learner.loss import (
     Outputs,
@@ -70,39 +68,16 @@ class LearnerRank:
         self.base_refreshed = False  # whether the base model is no longer that of config.model.path
 
     def connect(self, address: str, port: int, *, timeout_s: float, listening: socket.socket | None = None) -> None:
-        """Joins the other ranks; rank 0 listens at address:port.
-
-        A partner that stays away, or falls silent later, ends the wait after timeout_s.
-
-        listening: rank 0's socket, bound to the port.
-        """
-        os.environ.update(
-            RANK=str(self.index),
-            LOCAL_RANK="0",  # each rank sees its own device only, so it is the first one there
-            WORLD_SIZE=str(self.ranks),
-            MASTER_ADDR=address,
-            MASTER_PORT=str(port),
+        """Joins the other ranks: see `join`."""
+        join(
+            self.index,
+            ranks=self.ranks,
+            kind=self.kind,
+            address=address,
+            port=port,
+            timeout_s=timeout_s,
+            listening=listening,
         )
-        import deepspeed
-        import transformers
-
-        logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
-        transformers.utils.logging.disable_progress_bar()
-        if self.kind == "cpu":
-            device.without_compiled_collectives()
-            device.name_interface(address)
-        timeout = datetime.timedelta(seconds=timeout_s)
-        store = cast(Any, dist).TCPStore(  # torch does not name it as public, and documents it
-            address,
-            port,
-            self.ranks,
-            is_master=self.index == 0,
-            timeout=timeout,
-            master_listen_fd=listening.detach() if listening is not None else None,
-        )
-        backend = device.distributed_backend(self.kind)
-        dist.init_process_group(backend, store=store, rank=self.index, world_size=self.ranks, timeout=timeout)
-        deepspeed.init_distributed(backend, verbose=False, timeout=timeout)  # finds the group, and takes it
         self.progress += 1
 
     def reset(self, config: Config, needs: LearnerNeeds) -> int | None:
