@@ -8,6 +8,7 @@ from one_step import OneStep, drawn
 from analysis.errors import InputError
 from explore_rl.strategies.builtin.group_advantage import GroupAdvantage
 from explore_rl.strategies.methods.ppo import Ppo, gae, value_loss
+from explore_rl.strategies.methods.reinforce_pp import ReinforcePP
 from explore_rl.strategies.methods.remax import Remax
 from explore_rl.testing import digits_config, run_steps
 
@@ -108,7 +109,7 @@ def test_while_the_critic_warms_up_the_policy_stays_bit_for_bit(tmp_path):
 ALONE = ("algorithm.group_size=1", "rewards.min_group=1")
 
 
-@pytest.mark.parametrize("strategy", [Ppo(), Remax()])
+@pytest.mark.parametrize("strategy", [Ppo(), Remax(), ReinforcePP()])
 def test_a_draw_may_be_alone_where_nothing_compares_it(strategy, tmp_path):
     config = digits_config("run.steps=2", "learner.critic_learning_rate=0.5", *ALONE)
     GroupAdvantage().check(config, [], [strategy])
@@ -117,7 +118,7 @@ def test_a_draw_may_be_alone_where_nothing_compares_it(strategy, tmp_path):
     assert any(update.gradient.any() for update in outcome.updates)
 
 
-@pytest.mark.parametrize("others", [[], [Ppo(share=0.5)], [Remax(share=0.0)]])
+@pytest.mark.parametrize("others", [[], [Ppo(share=0.5)], [Remax(share=0.0)], [ReinforcePP(baseline="group")]])
 def test_a_draw_alone_is_refused_where_it_is_compared(others):
     with pytest.raises(InputError, match=r"group_size=1: a group of one has no baseline.*ppo, remax"):
         GroupAdvantage().check(digits_config(*ALONE), [], others)

@@ -35,7 +35,7 @@ class GroupAdvantage(Strategy):
             key = "algorithm.group_size" if config.algorithm.group_size == 1 else "rewards.min_group"
             raise InputError(
                 f"{key}=1: a group of one has no baseline and so no signal; expected at least 2, or a strategy that "
-                "weighs each draw alone: ppo, remax"
+                "weighs each draw alone: ppo, remax, reinforce_pp"
             )
 
     def terms(self, config: Config) -> list[LossTerm]:

@@ -48,6 +48,7 @@ class ReinforcePP(Strategy):
         self.kl_coefficient = parameters.number("kl_coefficient", kl_coefficient)
         self.reads_policy = self.kl_coefficient != 0
         self.whiten = parameters.flag("whiten", whiten)
+        self.own_baseline = self.baseline == "none"
         if whiten:
             self.biases = "the spread that it divides by is that of what was drawn"
 

@@ -1,0 +1,30 @@
+"""A method is one short file: what a reader takes in at once."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from explore_rl.objectives import losses
+from explore_rl.strategies import methods
+
+MOST = 60
+FILES = ("ppo", "reinforce_pp", "remax", "soft_overlong", "simko", "rs_grpo", "prorl", "flow_rl")
+LOSSES = ("gspo", "cispo", "covariance")
+
+
+def statements(path):
+    """All statements of a file, imports and definitions included, docstrings left out."""
+    tree = ast.parse(path.read_text())
+    own = [node for node in ast.walk(tree) if isinstance(node, ast.stmt)]
+    return sum(not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)) for node in own)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_method_stays_short(name):
+    assert statements(Path(methods.__file__).parent / f"{name}.py") <= MOST
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_loss_stays_short(name):
+    assert statements(Path(losses.__file__).parent / f"{name}.py") <= MOST
