@@ -12,7 +12,7 @@ import pyarrow.compute
 from analysis.clusters import grouping_codes, multiplicity
 from analysis.columns import check_ranges, column, floats, verdicts
 from analysis.errors import InputError
-from analysis.files import Batch, Source, several_models
+from analysis.files import RowBlock, Source, several_models
 from analysis.problem_codes import ProblemCodes
 from analysis.records import SAMPLE_COLUMNS, AnswerCounts, Draws, ModelSamples
 
@@ -44,7 +44,7 @@ class SampleRows:
         self.given: dict[str, int] = {}  # column -> rows of batches that had it
         self.settings: dict[str, set] = {}
 
-    def add(self, batch: Batch, source: Source, *, file: int) -> None:
+    def add(self, batch: RowBlock, source: Source, *, file: int) -> None:
         # the columns, as the schema has them
         rows = batch.table.num_rows
         code = self.problems.code(batch, source)
@@ -144,7 +144,7 @@ class SampleRows:
         if len(self.answers) > 1 and sum(t.num_rows for t in self.answers[1:]) > MERGE_ANSWERS:
             self.answers = [_counted(self.answers)]
 
-    def _add_settings(self, got: dict[str, pa.Array | None], batch: Batch, *, source: Source) -> None:
+    def _add_settings(self, got: dict[str, pa.Array | None], batch: RowBlock, *, source: Source) -> None:
         for name in SETTINGS:
             if got[name] is not None and len(self.settings.setdefault(name, set())) <= MOST_SETTINGS:
                 self.settings[name] |= {

@@ -31,7 +31,7 @@ from analysis.pair import DEFAULTS, AuditSettings, BenchmarkPair
 from analysis.patterns import PatternCounts, pattern_rates
 from analysis.posterior import posterior
 from analysis.published import published
-from analysis.readings import POOLED, Groups, Verdicts, find_verdicts, groups_of
+from analysis.readings import POOLED, Benchmarks, Verdicts, find_verdicts, groups_of
 from analysis.records import SCHEMA_VERSION, ModelSamples, Scores
 from analysis.scored import lower_bounds
 from analysis.strata import strata
@@ -123,7 +123,7 @@ def audit(
     )
 
 
-def _groups(base: ModelSamples, tuned: ModelSamples, *, settings: AuditSettings) -> Groups:
+def _groups(base: ModelSamples, tuned: ModelSamples, *, settings: AuditSettings) -> Benchmarks:
     """Benchmark -> indices of its problems, by name, and the pooled problems last. Raises InputError where the sides do
     not belong together or a name is not allowed."""
     names = sorted(set(base.benchmarks))

@@ -16,7 +16,7 @@ from analysis.errors import InputError
 from analysis.files import (
     BATCH_ROWS,
     TEXT_BATCH_ROWS,
-    Batch,
+    RowBlock,
     Source,
     delimiter,
     opened,
@@ -29,7 +29,7 @@ from analysis.json_rows import table_of
 pc: Any = pyarrow.compute  # its functions are made when it is imported, which no type checker sees
 
 
-def batches(source: Source, wanted: set[str] | None = None, *, rows: int = BATCH_ROWS) -> Iterator[Batch]:
+def batches(source: Source, wanted: set[str] | None = None, *, rows: int = BATCH_ROWS) -> Iterator[RowBlock]:
     """The rows of a file in our columns, adapted where the file is another project's. wanted: only these columns (all
     where None)."""
     read = {"parquet": _parquet_batches, "csv": _csv_batches, "json": _json_batches}[source.format]
@@ -39,7 +39,7 @@ def batches(source: Source, wanted: set[str] | None = None, *, rows: int = BATCH
         yield from found if source.adapter is None else _adapted(source.adapter, source, found=found)
 
 
-def _adapted(adapter: Adapter, source: Source, *, found: Iterator[Batch]) -> Iterator[Batch]:
+def _adapted(adapter: Adapter, source: Source, *, found: Iterator[RowBlock]) -> Iterator[RowBlock]:
     """The batches of another project's rows, converted."""
 
     def rows() -> Iterator[tuple[int, dict[str, Any]]]:
@@ -53,14 +53,14 @@ def _adapted(adapter: Adapter, source: Source, *, found: Iterator[Batch]) -> Ite
         numbers.append(number)
         out.append(row)
         if len(out) == TEXT_BATCH_ROWS:
-            yield Batch(table_of(out), numbers.__getitem__)
+            yield RowBlock(table_of(out), numbers.__getitem__)
             numbers = []
             out = []
     if out:
-        yield Batch(table_of(out), numbers.__getitem__)
+        yield RowBlock(table_of(out), numbers.__getitem__)
 
 
-def one_model(batch: Batch, source: Source) -> Batch:
+def one_model(batch: RowBlock, source: Source) -> RowBlock:
     """Only the rows of the model that FILE::NAME asks for (or of what else an adapter makes of NAME itself).
 
     Raises InputError where the rows have no model to choose by: a NAME without effect would be a wrong label.
@@ -71,17 +71,17 @@ def one_model(batch: Batch, source: Source) -> Batch:
         what = f"a {source.foreign} file" if source.foreign else "the file"
         raise InputError(f"{source.path}: {what} has no model column to choose {source.select!r} by; leave ::NAME out")
     kept = np.flatnonzero(np.asarray(pc.equal(batch.table["model"].cast(pa.string()), source.select).fill_null(False)))
-    return Batch(batch.table.take(pa.array(kept)), lambda i: batch.number(int(kept[i])))
+    return RowBlock(batch.table.take(pa.array(kept)), lambda i: batch.number(int(kept[i])))
 
 
-def _parquet_batches(source: Source, wanted: set[str] | None, *, rows: int) -> Iterator[Batch]:
+def _parquet_batches(source: Source, wanted: set[str] | None, *, rows: int) -> Iterator[RowBlock]:
     file = parquet(source)
     if file.metadata.num_rows == 0:
         raise InputError(f"{source.path}: the file holds no rows")
     columns = None if wanted is None else [name for name in source.columns if name in wanted]
     first = 1
     for batch in file.iter_batches(batch_size=rows, columns=columns):
-        yield Batch(pa.Table.from_batches([batch]), lambda i, first=first: first + i)
+        yield RowBlock(pa.Table.from_batches([batch]), lambda i, first=first: first + i)
         first += batch.num_rows
 
 
@@ -102,7 +102,7 @@ def _check_utf8(source: Source) -> None:
             lines += block.count(b"\n")
 
 
-def _csv_batches(source: Source, wanted: set[str] | None, *, rows: int) -> Iterator[Batch]:
+def _csv_batches(source: Source, wanted: set[str] | None, *, rows: int) -> Iterator[RowBlock]:
     _check_utf8(source)
     refused: list[pa_csv.InvalidRow] = []
 
@@ -129,7 +129,7 @@ def _csv_batches(source: Source, wanted: set[str] | None, *, rows: int) -> Itera
         )
         for batch in reader:
             if batch.num_rows:
-                yield Batch(pa.Table.from_batches([batch]), lambda i, first=first: first + i)
+                yield RowBlock(pa.Table.from_batches([batch]), lambda i, first=first: first + i)
             first += batch.num_rows
     except pa.ArrowInvalid as error:
         if refused:
@@ -144,17 +144,17 @@ def _csv_batches(source: Source, wanted: set[str] | None, *, rows: int) -> Itera
         raise InputError(f"{source.path}: the file holds no rows below its header")
 
 
-def _json_batches(source: Source, wanted: set[str] | None, *, rows: int) -> Iterator[Batch]:
+def _json_batches(source: Source, wanted: set[str] | None, *, rows: int) -> Iterator[RowBlock]:
     numbers: list[int] = []
     held: list[dict[str, Any]] = []
 
-    def flush() -> Batch:
+    def flush() -> RowBlock:
         table = (
             held
             if source.adapter
             else table_of([{k: v for k, v in r.items() if wanted is None or k in wanted} for r in held])
         )
-        return Batch(table, list(numbers).__getitem__)
+        return RowBlock(table, list(numbers).__getitem__)
 
     for number, row in read_json_rows(source):
         held.append(row)

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute
 
 from analysis.errors import InputError
-from analysis.files import Batch, Source
+from analysis.files import RowBlock, Source
 from analysis.records import NO_EVIDENCE, VERDICTS
 
 pc: Any = pyarrow.compute  # its functions are made when it is imported, which no type checker sees
@@ -24,7 +24,9 @@ MEANING = {
 }
 
 
-def column(batch: Batch, source: Source, *, name: str, kind: pa.DataType, missing_ok: bool = True) -> pa.Array | None:
+def column(
+    batch: RowBlock, source: Source, *, name: str, kind: pa.DataType, missing_ok: bool = True
+) -> pa.Array | None:
     """Column `name` of a batch as `kind`, None where the batch has none.
 
     Raises InputError naming the first row that is not `kind`, or is missing.
@@ -101,7 +103,7 @@ def _shown(value: pa.Scalar) -> str:
     return repr(shown if not isinstance(shown, str) or len(shown) <= 40 else shown[:40] + "...")
 
 
-def verdicts(got: dict[str, pa.Array | None], batch: Batch, *, source: Source) -> tuple[np.ndarray, np.ndarray]:
+def verdicts(got: dict[str, pa.Array | None], batch: RowBlock, *, source: Source) -> tuple[np.ndarray, np.ndarray]:
     """correct (False where it is no evidence) and evidence, bool [rows], from columns `correct` and `verdict`.
 
     Raises InputError naming the first row in which both are missing, contradict each other, or a verdict is unknown.
@@ -143,7 +145,7 @@ def verdicts(got: dict[str, pa.Array | None], batch: Batch, *, source: Source) -
     return np.where(absent, said, value) & evidence, evidence
 
 
-def check_ranges(got: dict[str, pa.Array | None], batch: Batch, *, source: Source) -> None:
+def check_ranges(got: dict[str, pa.Array | None], batch: RowBlock, *, source: Source) -> None:
     """Raises InputError naming the first row with a number that cannot be."""
     for name, low, high, meaning in (
         ("sample", 0, np.inf, "an index from 0"),

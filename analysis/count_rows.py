@@ -6,7 +6,7 @@ import numpy as np
 
 from analysis.columns import column
 from analysis.errors import InputError
-from analysis.files import Batch, Source, natural_key, several_models
+from analysis.files import RowBlock, Source, natural_key, several_models
 from analysis.records import COUNT_COLUMNS, DEFAULT_BENCHMARK, ModelSamples
 
 
@@ -21,7 +21,7 @@ class CountRows:
         self.models: set[str] = set()
         self.seen = 0
 
-    def add(self, batch: Batch, source: Source, *, file: int) -> None:
+    def add(self, batch: RowBlock, source: Source, *, file: int) -> None:
         got = {
             name: column(batch, source, name=name, kind=kind, missing_ok=name not in ("problem_id", "n", "correct"))
             for name, (kind, _) in COUNT_COLUMNS.items()

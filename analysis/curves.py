@@ -32,7 +32,7 @@ def curves(pair: BenchmarkPair) -> dict[str, Any]:
     replicates = np.empty((0, len(grid)))
     for (name, pseudo), values in zip(SIDES, (base, tuned, tuned - base), strict=True):
         replicates = pair.bootstrap.means(values, pseudo)
-        table[name] = triple(values.mean(axis=0), *pair.bootstrap.interval(replicates))
+        table[name] = triple(values.mean(axis=0), pair.bootstrap.interval(replicates))
     # the last side of SIDES is the difference, whose replicates also give its band and the crossing
     band = pair.bootstrap.simultaneous(table["difference"]["value"], replicates)
     table["difference"] |= {"band_low": band[0], "band_high": band[1]}
@@ -40,7 +40,7 @@ def curves(pair: BenchmarkPair) -> dict[str, Any]:
 
     def at_asked_k(entry: dict[str, Any]) -> dict[str, Any]:
         columns = (entry[key][at] for key in ("value", "low", "high"))
-        return {str(k): triple(*row) for k, *row in zip(pair.k, *columns, strict=True)}
+        return {str(k): triple(value, interval) for k, value, *interval in zip(pair.k, *columns, strict=True)}
 
     columns = {name: at_asked_k(entry) for name, entry in table.items()}
 
@@ -66,7 +66,7 @@ def curves(pair: BenchmarkPair) -> dict[str, Any]:
 
 
 def _crossing(crossing: Crossing) -> dict[str, Any] | None:
-    return None if crossing.value is None else triple(crossing.value, crossing.low, crossing.high)
+    return None if crossing.value is None else triple(crossing.value, (crossing.low, crossing.high))
 
 
 def _crossing_detail(crossing: Crossing, grid: np.ndarray, *, band: tuple[np.ndarray, np.ndarray]) -> dict[str, Any]:
@@ -96,7 +96,7 @@ def _fixed_problems(pair: BenchmarkPair) -> dict[str, Any]:
     tuned = of(*pair.t)
     sides = (base, tuned, Estimate(tuned.value - base.value, *difference_interval(base, tuned)))
     return {
-        name: {str(k): triple(*row) for k, *row in zip(pair.k, *side, strict=True)}
+        name: {str(k): triple(value, interval) for k, value, *interval in zip(pair.k, *side, strict=True)}
         for (name, _), side in zip(SIDES, sides, strict=True)
     }
 
@@ -113,7 +113,7 @@ def _first_k(pair: BenchmarkPair) -> dict[str, Any] | None:
     for i, k in enumerate(pair.k):
         for side, values in zip(("base", "tuned"), solved, strict=True):
             low, high = clopper_pearson(values[:, i].sum(), len(pair), confidence=pair.settings.confidence)
-            result[side][str(k)] = triple(values[:, i].mean(), low, high)
+            result[side][str(k)] = triple(values[:, i].mean(), (low, high))
         result["difference"][str(k)] = mean_of(pair, solved[1][:, i] - solved[0][:, i], pseudo=PSEUDO_DIFFERENCE)
     return result
 
@@ -204,5 +204,5 @@ def pass_at_tokens(
     for (name, _), value, rows in zip(
         SIDES, (*values, values[1] - values[0]), (*replicates, replicates[1] - replicates[0]), strict=True
     ):
-        table[name] = triple(value, *bootstrap.interval(rows))
+        table[name] = triple(value, bootstrap.interval(rows))
     return table, replicates[1] - replicates[0]

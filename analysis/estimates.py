@@ -3,6 +3,7 @@ models."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ from analysis.intervals import PSEUDO_BASE, PSEUDO_DIFFERENCE, PSEUDO_TUNED
 from analysis.pair import BenchmarkPair
 
 
-def triple(value: Any, low: Any, high: Any) -> dict[str, Any]:
+def triple(value: Any, interval: Iterable[Any] = (None, None)) -> dict[str, Any]:
+    low, high = interval
     return {"value": value, "low": low, "high": high}
 
 
@@ -29,11 +31,11 @@ def mean_of(
     if not known:
         return None
     if known == 1 and pseudo is None:
-        return triple(np.nanmean(values), None, None)
+        return triple(np.nanmean(values))
     if pseudo is None:
         low, high = pair.bootstrap.studentised(values)
-        return triple(np.nanmean(values), max(low, least), high)
-    return triple(np.nanmean(values), *pair.bootstrap.interval(pair.bootstrap.means(values, pseudo)))
+        return triple(np.nanmean(values), (max(low, least), high))
+    return triple(np.nanmean(values), pair.bootstrap.interval(pair.bootstrap.means(values, pseudo)))
 
 
 def total_of(pair: BenchmarkPair, values: np.ndarray, *, pseudo: np.ndarray) -> dict[str, float]:

@@ -11,7 +11,7 @@ import pyarrow.compute
 
 from analysis.batches import batches, one_model
 from analysis.columns import column
-from analysis.files import TEXT_BATCH_ROWS, Batch, Source, find_sources, parquet
+from analysis.files import TEXT_BATCH_ROWS, RowBlock, Source, find_sources, parquet
 from analysis.records import DEFAULT_BENCHMARK, ModelSamples
 
 pc: Any = pyarrow.compute  # its functions are made when it is imported, which no type checker sees
@@ -57,7 +57,7 @@ def examples(
 
 def _batches_with(
     source: Source, wanted: set[tuple[str, str]], *, only: str | None, each: int
-) -> Iterator[tuple[Batch, list]]:
+) -> Iterator[tuple[RowBlock, list]]:
     """Batches that hold wanted rows, and which: (row in the batch, (benchmark, problem), correct)."""
     if source.format != "parquet" or source.foreign:
         for batch in batches(source, None, rows=TEXT_BATCH_ROWS):
@@ -70,20 +70,20 @@ def _batches_with(
     light = [name for name in ("problem_id", "benchmark", "correct", "verdict", "model") if name in source.columns]
     for group in range(file.num_row_groups):
         table = file.read_row_group(group, columns=light)
-        chosen = _choose(Batch(table, lambda i, first=first: first + i), source, wanted=wanted, only=only, each=each)
+        chosen = _choose(RowBlock(table, lambda i, first=first: first + i), source, wanted=wanted, only=only, each=each)
         first += table.num_rows
         start = 0
         for batch in file.iter_batches(TEXT_BATCH_ROWS, row_groups=[group]) if chosen else ():
             here = [(i - start, key, correct) for i, key, correct in chosen if start <= i < start + batch.num_rows]
             if here:
-                yield Batch(pa.Table.from_batches([batch]), lambda i: i), here
+                yield RowBlock(pa.Table.from_batches([batch]), lambda i: i), here
             start += batch.num_rows
             if start > max(i for i, *_ in chosen):
                 break
 
 
 def _choose(
-    batch: Batch, source: Source, *, wanted: set[tuple[str, str]], only: str | None, each: int
+    batch: RowBlock, source: Source, *, wanted: set[tuple[str, str]], only: str | None, each: int
 ) -> list[tuple[int, tuple[str, str], bool]]:
     """The first `each` correct and wrong rows of every wanted problem in the batch, in the batch's order."""
     if not batch.table.num_rows:

@@ -80,7 +80,7 @@ class Source:
 
 
 @dataclass
-class Batch:
+class RowBlock:
     """Some rows of a file. number(i): what row i is called in errors."""
 
     table: pa.Table

@@ -65,7 +65,7 @@ def efficiency_equivalent(pair: BenchmarkPair) -> dict[str, Any]:
         low = min(low, value)
         high = max(high, value)
         finite = [None if np.isinf(x) else float(x) for x in (value, low, high)]
-        result[side] = {**triple(*finite), "beyond": most}
+        result[side] = {**triple(finite[0], finite[1:]), "beyond": most}
     return result
 
 

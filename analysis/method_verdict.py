@@ -5,9 +5,9 @@ a method has to pass two tests, and its p-value is the larger of theirs:
 
 majority: more than half of its runs show it, each by its own exact test (over_runs.majority_p). If no run differs from
 the base, this alone keeps the level, however the runs depend on each other.
-spread: the mean of the runs' scores stands out from the spread between runs (over_runs.mean_score_p), whose variance is
-moderated over the methods of the board. Runs that go up and down by luck cancel here. A score is the normal quantile of
-the run's exact p-value; below the middle, where that p-value is 1 as often as not, it is the gap of the square roots of
+spread: the mean of the runs' z stands out from the spread between runs (over_runs.mean_z_p), whose variance is
+moderated over the methods of the board. Runs that go up and down by luck cancel here. z is the normal quantile of the
+run's exact p-value; below the middle, where that p-value is 1 as often as not, it is the gap of the square roots of
 the observed and the expected count.
 
 Over the methods of a board the p-values of each direction are adjusted by Holm (over methods and benchmarks for the
@@ -26,7 +26,7 @@ import numpy as np
 from scipy import stats
 
 from analysis.moderated import Moderated, moderate
-from analysis.over_runs import SMALLEST_P, RunLuck, majority, majority_p, mean_score_p
+from analysis.over_runs import SMALLEST_P, RunLuck, majority, majority_p, mean_z_p
 from analysis.significance import holm
 from analysis.verdict import Rules, word
 
@@ -40,25 +40,29 @@ class Evidence:
 
     p: the larger of p_majority and p_spread.
     p_spread: None where no method on the board has two runs.
-    score: mean of the runs' scores.
-    sd: moderated standard deviation of the scores between runs.
+    z: mean of the runs' z; documents call it score.
+    sd: moderated standard deviation of z between runs.
     df: its degrees of freedom.
     """
 
     p: float
     p_majority: float
     p_spread: float | None
-    score: float
+    z: float
     sd: float | None
     df: float | None
 
+    def entry(self) -> dict[str, float | None]:
+        """As documents have it."""
+        return {"score" if name == "z" else name: value for name, value in vars(self).items()}
 
-def run_score(p: float, observed: float, *, expected: float) -> float:
+
+def run_z(p: float, observed: float, *, expected: float) -> float:
     """How far a run stands from its null, in standard deviations: above 0 for more problems than chance explains.
 
     p: exact p-value of the run's count. observed, expected: the count and what chance alone would show.
 
-    >>> round(run_score(0.025, 9, expected=4.0), 2), round(run_score(1.0, 0, expected=4.0), 2)
+    >>> round(run_z(0.025, 9, expected=4.0), 2), round(run_z(1.0, 0, expected=4.0), 2)
     (1.96, -2.96)
     """
     if p < 0.5:
@@ -71,35 +75,35 @@ def weigh(blocks: Blocks, direction: str) -> dict[str, Evidence]:
     key = DIRECTIONS[direction]
     nulls = {name: [block["null"] for block in runs] for name, runs in blocks.items()}
     p = {name: np.array([null[f"p_{key}"] for null in runs]) for name, runs in nulls.items()}
-    scores = {
-        name: np.array([run_score(n[f"p_{key}"], n[f"observed_{key}"], expected=n[f"expected_{key}"]) for n in runs])
+    z = {
+        name: np.array([run_z(n[f"p_{key}"], n[f"observed_{key}"], expected=n[f"expected_{key}"]) for n in runs])
         for name, runs in nulls.items()
     }
-    spread = _spread(list(scores.values()))
+    spread = _spread(list(z.values()))
     found = {}
-    for i, (name, s) in enumerate(scores.items()):
+    for i, (name, of_runs) in enumerate(z.items()):
         of_majority = majority_p(p[name])
-        mean = float(s.mean())
+        mean = float(of_runs.mean())
         if spread is None:
             found[name] = Evidence(of_majority, of_majority, None, mean, None, None)
             continue
-        luck = RunLuck(float(spread.variance[i]) / len(s), float(spread.df[i]))
-        of_spread = mean_score_p(mean, luck)
+        luck = RunLuck(float(spread.variance[i]) / len(of_runs), float(spread.df[i]))
+        of_spread = mean_z_p(mean, luck)
         sd = float(np.sqrt(spread.variance[i]))
         found[name] = Evidence(max(of_majority, of_spread), of_majority, of_spread, mean, sd, luck.df)
     return found
 
 
-def _spread(scores: list[np.ndarray]) -> Moderated | None:
-    """Moderated variances of the scores [R] of each method.
+def _spread(z: list[np.ndarray]) -> Moderated | None:
+    """Moderated variances of the runs' z [R] of each method.
 
-    Only methods whose mean score is above 0 are pooled, where there are any: runs that gain nothing do not differ in
+    Only methods whose mean z is above 0 are pooled, where there are any: runs that gain nothing do not differ in
     what they gain, and would make the others look steady. A mean says nothing of the variance around it, so choosing by
     it does not bias the variance.
     """
-    df = np.array([len(s) - 1.0 for s in scores])
-    variance = np.array([s.var(ddof=1) if len(s) > 1 else np.nan for s in scores])
-    showing = np.where([s.mean() > 0 for s in scores], df, 0.0)
+    df = np.array([len(of_runs) - 1.0 for of_runs in z])
+    variance = np.array([of_runs.var(ddof=1) if len(of_runs) > 1 else np.nan for of_runs in z])
+    showing = np.where([of_runs.mean() > 0 for of_runs in z], df, 0.0)
     return moderate(variance, showing if showing.any() else df)
 
 
@@ -144,7 +148,7 @@ def judge_methods(by_benchmark: dict[str, Blocks], *, pooled: str, rules: Rules)
                 "within": within(runs),
                 "p_gain": p_of["gain"],
                 "p_loss": p_of["loss"],
-                **{direction: vars(found) for direction, found in evidence.items()},
+                **{direction: found.entry() for direction, found in evidence.items()},
                 "runs": len(runs),
                 "questions": questions,
                 "beyond": {"fold": rules.fold, **{f"p_{direction}": p for direction, p in beyond.items()}},

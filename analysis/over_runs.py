@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from scipy import optimize, special, stats
 
-SMALLEST_P = 1e-100  # p-values below are this one: the normal scores stay finite
+SMALLEST_P = 1e-100  # p-values below are this one: a run's z stays finite
 
 
 @dataclass(frozen=True)
@@ -79,13 +79,13 @@ def majority(runs: int) -> int:
     return runs // 2 + 1
 
 
-def mean_score_p(mean: float, luck: RunLuck) -> float:
-    """One-sided p-value of a mean of normal scores over runs against 0: the p at which mean^2 = t_p^2 V_runs + z_p^2.
+def mean_z_p(mean: float, luck: RunLuck) -> float:
+    """One-sided p-value of a mean of z over runs against 0: the p at which mean^2 = t_p^2 V_runs + z_p^2.
 
-    z_p^2 is the luck of the draws. A score has variance 1 under its null, and the runs share the draws of the base: a
+    z_p^2 is the luck of the draws. z has variance 1 under its null, and the runs share the draws of the base: a
     mean of them has variance 1 at most. Without a gap between runs it is the normal tail:
 
-    >>> round(mean_score_p(1.959964, RunLuck(0.0, 4)), 4)
+    >>> round(mean_z_p(1.959964, RunLuck(0.0, 4)), 4)
     0.025
     """
     if mean <= 0:

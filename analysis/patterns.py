@@ -29,7 +29,7 @@ from analysis.batches import batches, one_model
 from analysis.columns import column
 from analysis.errors import InputError
 from analysis.estimates import mean_of, sides_of
-from analysis.files import TEXT_BATCH_ROWS, Batch, Source, find_sources
+from analysis.files import TEXT_BATCH_ROWS, RowBlock, Source, find_sources
 from analysis.intervals import PSEUDO_DIFFERENCE
 from analysis.pair import BenchmarkPair
 from analysis.records import DEFAULT_BENCHMARK, NO_EVIDENCE, ModelSamples
@@ -134,7 +134,7 @@ def count_patterns(samples: ModelSamples, patterns: Patterns) -> PatternCounts:
     return PatternCounts(names, used, right, unread)
 
 
-def _text_batches(samples: ModelSamples, patterns: Patterns) -> Iterator[tuple[Source, Batch]]:
+def _text_batches(samples: ModelSamples, patterns: Patterns) -> Iterator[tuple[Source, RowBlock]]:
     for source in find_sources([f["path"] + (f"::{f['select']}" if f.get("select") else "") for f in samples.files]):
         if source.kind != "samples" or (source.adapter is None and patterns.column not in source.columns):
             raise InputError(
@@ -145,7 +145,7 @@ def _text_batches(samples: ModelSamples, patterns: Patterns) -> Iterator[tuple[S
 
 
 def _rows(
-    batch: Batch, source: Source, *, patterns: Patterns, only: str | None
+    batch: RowBlock, source: Source, *, patterns: Patterns, only: str | None
 ) -> Iterator[tuple[tuple[str, str], str | None, bool]]:
     """(benchmark, problem), text and correctness of each row that is evidence."""
     rows = batch.table.num_rows

@@ -10,7 +10,7 @@ import pyarrow.compute
 
 from analysis.columns import column
 from analysis.errors import InputError
-from analysis.files import Batch, Source, natural_key
+from analysis.files import RowBlock, Source, natural_key
 from analysis.records import DEFAULT_BENCHMARK
 
 pc: Any = pyarrow.compute  # its functions are made when it is imported, which no type checker sees
@@ -22,7 +22,7 @@ class ProblemCodes:
     def __init__(self) -> None:
         self.codes: dict[tuple[str, str], int] = {}
 
-    def code(self, batch: Batch, source: Source) -> np.ndarray:
+    def code(self, batch: RowBlock, source: Source) -> np.ndarray:
         """int32 [rows]."""
         problem = _encoded(
             column(batch, source, name="problem_id", kind=pa.string(), missing_ok=False),
@@ -63,7 +63,7 @@ class ProblemCodes:
         return keys, place
 
 
-def _encoded(array: pa.Array, *, source: Source, batch: Batch, name: str) -> pa.DictionaryArray:
+def _encoded(array: pa.Array, *, source: Source, batch: RowBlock, name: str) -> pa.DictionaryArray:
     encoded = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
     if name == "problem_id" and encoded.null_count:
         i = int(np.asarray(pc.is_null(encoded)).argmax())

@@ -22,10 +22,10 @@ POOLED = "all"  # the name of all problems together
 
 AS_IF_INDEPENDENT = "with single draws relabelled, as if they were independent"
 
-Groups = dict[str, np.ndarray]  # benchmark -> indices of its problems; the pooled problems are the last one
+Benchmarks = dict[str, np.ndarray]  # benchmark -> indices of its problems; the pooled problems are the last one
 
 
-def groups_of(benchmarks: Sequence[str]) -> Groups:
+def groups_of(benchmarks: Sequence[str]) -> Benchmarks:
     """The problems of each benchmark, by name, and the pooled problems last. benchmarks: of each problem."""
     labels = np.array(benchmarks)
     each = {name: np.flatnonzero(labels == name) for name in sorted(set(benchmarks))}
@@ -40,7 +40,7 @@ class Verdicts:
     nulls, judged: benchmark -> exact null and verdict. others: label -> benchmark -> verdict under another reading.
     """
 
-    groups: Groups
+    groups: Benchmarks
     dependence: Dependence
     rates: tuple[float, float]
     nulls: dict[str, Null]
@@ -52,7 +52,7 @@ class Verdicts:
         return {label: by[name] for label, by in self.others.items()}
 
 
-def find_verdicts(base: ModelSamples, tuned: ModelSamples, *, groups: Groups, settings: AuditSettings) -> Verdicts:
+def find_verdicts(base: ModelSamples, tuned: ModelSamples, *, groups: Benchmarks, settings: AuditSettings) -> Verdicts:
     """Verdicts of all benchmarks and of the pooled problems, and under other readings of the same draws."""
     rules = settings.rules
     b = Counts(base.n, base.correct)
@@ -71,7 +71,7 @@ def group_nulls(
     b: Counts,
     t: Counts,
     *,
-    groups: Groups,
+    groups: Benchmarks,
     dependence: Dependence,
     rates: tuple[float, float],
     rules: Rules,
@@ -99,7 +99,7 @@ def group_nulls(
     return found
 
 
-def judge_groups(nulls: dict[str, Null], groups: Groups, *, rules: Rules) -> dict[str, Judgement]:
+def judge_groups(nulls: dict[str, Null], groups: Benchmarks, *, rules: Rules) -> dict[str, Judgement]:
     """Verdict of each benchmark, with Holm over them, and of the pooled problems, which are a question of their own."""
     names = [name for name in groups if name != POOLED]
     each = judge_all([nulls[name] for name in names], [len(groups[name]) for name in names], rules=rules)
@@ -107,7 +107,7 @@ def judge_groups(nulls: dict[str, Null], groups: Groups, *, rules: Rules) -> dic
     return dict(zip(names, each, strict=True)) | {POOLED: pooled}
 
 
-def by_single_draws(nulls: dict[str, Null], groups: Groups, *, rules: Rules) -> dict[str, str]:
+def by_single_draws(nulls: dict[str, Null], groups: Benchmarks, *, rules: Rules) -> dict[str, str]:
     """benchmark -> verdict that single draws would give, where whole clusters were relabelled."""
     single = {name: null.by_draw or null for name, null in nulls.items()}
     return {name: judgement.verdict for name, judgement in judge_groups(single, groups, rules=rules).items()}
@@ -117,7 +117,7 @@ def other_readings(
     base: ModelSamples,
     tuned: ModelSamples,
     *,
-    groups: Groups,
+    groups: Benchmarks,
     rates: tuple[float, float] = (0.0, 0.0),
     rules: Rules,
 ) -> dict[str, dict[str, str]]:

@@ -19,7 +19,7 @@ import pyarrow.compute
 from analysis.batches import batches, one_model
 from analysis.columns import column
 from analysis.errors import InputError
-from analysis.files import BATCH_ROWS, TEXT_BATCH_ROWS, Batch, Source, find_sources, parquet
+from analysis.files import BATCH_ROWS, TEXT_BATCH_ROWS, RowBlock, Source, find_sources, parquet
 from analysis.records import DEFAULT_BENCHMARK, NO_EVIDENCE
 
 pc: Any = pyarrow.compute  # its functions are made when it is imported, which no type checker sees
@@ -183,12 +183,12 @@ class _Codes:
         return np.array(known, dtype=np.int64)[np.asarray(coded.indices)]
 
 
-def _coded(batch: Batch, source: Source, *, name: str, codes: _Codes, absent: str) -> np.ndarray:
+def _coded(batch: RowBlock, source: Source, *, name: str, codes: _Codes, absent: str) -> np.ndarray:
     values = column(batch, source, name=name, kind=pa.string())
     return codes.of(pa.nulls(batch.table.num_rows, pa.string()) if values is None else values, absent)
 
 
-def _numbers(batch: Batch, source: Source, *, name: str, kind: pa.DataType, absent: float) -> np.ndarray:
+def _numbers(batch: RowBlock, source: Source, *, name: str, kind: pa.DataType, absent: float) -> np.ndarray:
     values = column(batch, source, name=name, kind=kind)
     return np.full(batch.table.num_rows, absent) if values is None else np.asarray(values.fill_null(absent))
 
@@ -228,7 +228,7 @@ def _light(sources: list[Source]) -> Light:
     return Light(step, group, maker, verdict, reward, list(makers.numbers), list(verdicts.numbers), has)
 
 
-def _verdict(batch: Batch, source: Source) -> pa.Array:
+def _verdict(batch: RowBlock, source: Source) -> pa.Array:
     """correct, wrong, no_answer, timeout, error, or null where nothing is known."""
     if (verdict := column(batch, source, name="verdict", kind=pa.string())) is not None:
         return verdict
@@ -314,7 +314,7 @@ def _texts(
     return rows, said
 
 
-def _chosen_batches(sources: list[Source], chosen: np.ndarray) -> Iterator[tuple[int, Batch]]:
+def _chosen_batches(sources: list[Source], chosen: np.ndarray) -> Iterator[tuple[int, RowBlock]]:
     """(number of its first row among all, batch), of those batches that may hold a chosen row. Of Parquet, row
     groups without one are not decoded."""
     first = 0
@@ -334,7 +334,7 @@ def _chosen_batches(sources: list[Source], chosen: np.ndarray) -> Iterator[tuple
                 first += rows
                 continue
             for part in file.iter_batches(TEXT_BATCH_ROWS, row_groups=[group], columns=wanted):
-                yield first, Batch(pa.Table.from_batches([part]), lambda i: i)
+                yield first, RowBlock(pa.Table.from_batches([part]), lambda i: i)
                 first += part.num_rows
 
 

@@ -97,7 +97,7 @@ def _support_intervals(pair: BenchmarkPair, other: Counts, *, counts: SupportCou
         low, high = (unit * x for x in clopper_pearson(hits, total, confidence=pair.settings.confidence))
         w_low, w_high = (unit * x for x in wilson(hits, total, confidence=pair.settings.confidence))
         result[name] = {
-            **triple(unit * hits / total, low, high),
+            **triple(unit * hits / total, (low, high)),
             "method": "Clopper-Pearson",
             "wilson": [w_low, w_high],
         }
@@ -123,7 +123,7 @@ def ratio_intervals(
     return {
         name: None
         if value is None
-        else {**triple(value, *pair.bootstrap.interval(r)), "method": "bootstrap over problems"}
+        else {**triple(value, pair.bootstrap.interval(r)), "method": "bootstrap over problems"}
         for name, (value, r) in found.items()
     }
 

@@ -73,7 +73,7 @@ def witnesses(pair: BenchmarkPair) -> dict[str, Any] | None:
         "problems": int((count > 0).sum()),
         "alpha": alpha,
         "mean_delta": mean_of(pair, per_problem(delta)),
-        "median_delta": triple(float(np.median(delta)), None, None),
+        "median_delta": triple(float(np.median(delta))),
         "kept": mean_of(pair, kept, pseudo=PSEUDO_TUNED),
         "collapsed": mean_of(pair, collapsed, pseudo=PSEUDO_TUNED),
     }

@@ -61,7 +61,7 @@ class StubEngines(Engines):
     def gather(self, engines: list, refs: list, **_: Any) -> list:
         return [self.answers[: len(refs[0])]]
 
-    def score(self, sequences: list) -> dict[str, list[np.ndarray]]:
+    def logprobs_of(self, sequences: list) -> dict[str, list[np.ndarray]]:
         return {"rollout engine 0": [np.zeros(len(tokens) - prompt, np.float32) for tokens, prompt in sequences]}
 
 

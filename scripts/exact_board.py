@@ -135,7 +135,7 @@ def read(sweep: Path, runs: Path | None, *, split: str, controls: str | None = N
         }
         found.runs += [Run(name, config.seed, figures(one, base) | cost) for name, one in others.items()]
         # In the split all draws but one are the base's, and so is its support.
-        at_k = {f"pass@{k}": value for k, value in free_controls.split_pass_at_k(base, audit, KS).items()}
+        at_k = {f"pass@{k}": value for k, value in free_controls.split_pass_at_k(base, audit, ks=KS).items()}
         name = f"split: 1 draw of {controls}, then base"
         found.runs.append(Run(name, config.seed, figures(base, base) | at_k | cost))
     found.missing = [config.name for config in configs if config not in done]

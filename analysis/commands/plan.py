@@ -31,9 +31,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="draws a problem that the word is about; choose it before the first look (default: %(default)s)",
     )
     rules = DEFAULT_RULES
-    parser.add_argument("--level", type=float, default=rules.level, help="error of each direction (default: 0.025)")
-    parser.add_argument("--margin", type=float, default=rules.margin, help="share that does not matter (default: 0.02)")
-    parser.add_argument("--fold", type=float, default=rules.fold, help="speed-up that is tested besides (default: 4)")
+    parser.add_argument(
+        "--level", type=float, default=rules.level, help="error of each direction (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--margin", type=float, default=rules.margin, help="share that does not matter (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--fold", type=float, default=rules.fold, help="speed-up that is tested besides (default: %(default)g)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the futures that are played through (default: 0)")
     parser.add_argument("--common", action="store_true", help="drop problems that only one side has")
     parser.add_argument("--out", metavar="FILE", help="write the plan here too, as JSON")

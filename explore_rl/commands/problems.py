@@ -122,7 +122,7 @@ def run(args: argparse.Namespace) -> int:
     summary = Summary()
     first: list[Problem] = []
     for problem in tqdm(stream(), desc="reading", unit=" problems", delay=2, disable=None, leave=False):
-        summary.add(problem, template, tokenizer)
+        summary.add(problem, template, tokenizer=tokenizer)
         if len(first) < args.show:
             first.append(problem)
     print("\n".join(summary.lines(args.file, tokenizer is not None)))
@@ -251,7 +251,7 @@ class Summary:
     with_logprob: int = 0
     lengths: array = field(default_factory=lambda: array("q"))
 
-    def add(self, problem: Problem, template: Template, tokenizer: Any) -> None:
+    def add(self, problem: Problem, template: Template, *, tokenizer: Any) -> None:
         self.count += 1
         self.benchmarks[problem.benchmark or "(none)"] += 1
         self.verifiers[problem.verifier] += 1

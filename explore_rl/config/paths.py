@@ -38,12 +38,12 @@ def resolve(layer: DictConfig, beside: Path | None) -> None:
     for evaluation in _mappings(layer, "run", "evaluations"):
         if isinstance(evaluation.get("problems"), str):
             evaluation["problems"] = absolute(evaluation["problems"], beside)
-        _own_code(evaluation, "verifier", beside)
+        _own_code(evaluation, "verifier", beside=beside)
     options = OmegaConf.select(layer, "verifiers.options", throw_on_missing=False)
     for of_one in options.values() if isinstance(options, DictConfig) else ():
-        _own_code(of_one, "kind", beside)
+        _own_code(of_one, "kind", beside=beside)
     for strategy in _mappings(layer, "strategies"):
-        _own_code(strategy, "name", beside)
+        _own_code(strategy, "name", beside=beside)
         for key in OF_STRATEGIES:
             value = OmegaConf.select(strategy, key, throw_on_missing=False)
             if isinstance(value, str):
@@ -76,7 +76,7 @@ def refuse_variables(text: str) -> None:
         )
 
 
-def _own_code(mapping: Any, key: str, beside: Path | None) -> None:
+def _own_code(mapping: Any, key: str, *, beside: Path | None) -> None:
     """Makes the file of "path.py:name" absolute, where a mapping has such a value under `key`."""
     name = mapping.get(key) if isinstance(mapping, DictConfig) else None
     if isinstance(name, str) and ".py:" in name:

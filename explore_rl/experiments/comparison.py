@@ -110,7 +110,7 @@ class Comparison:
             wanted.append((base, self.output / f"base-{self.samples}-draw{seed}-{base.digest()}.parquet"))
         return wanted
 
-    def sample_run(self, config: Config, folder: Path, actors: Actors, *, base: bool = True) -> None:
+    def sample_run(self, config: Config, folder: Path, *, actors: Actors, base: bool = True) -> None:
         """Draws a run's audit samples from the engines that its training left behind, and the base's, once.
 
         base: whether this process draws the base's; of several processes one does.

@@ -46,7 +46,7 @@ def between(base: Path, tuned: Path, *, share: float, asked: list[Problem], temp
     return audit
 
 
-def split_pass_at_k(base: ExactAudit, tuned: ExactAudit, ks: Iterable[int]) -> dict[int, float]:
+def split_pass_at_k(base: ExactAudit, tuned: ExactAudit, *, ks: Iterable[int]) -> dict[int, float]:
     """Exact pass@k where the first draw is the tuned model's and the other k - 1 are the base's.
 
     Mean over problems of 1 - (1 - p_tuned) (1 - p_base)^(k - 1).

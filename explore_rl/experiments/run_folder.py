@@ -102,7 +102,7 @@ class RunFolder:
         pq.write_table(table, aside, compression="zstd")
         os.replace(aside, target)
 
-    def write_evaluation(self, step: int, name: str, rows: list[dict[str, Any]]) -> None:
+    def write_evaluation(self, step: int, name: str, *, rows: list[dict[str, Any]]) -> None:
         """The draws of an evaluation after `step` steps, as `analysis` reads samples. name: of the set."""
         (self.path / "evaluations").mkdir(exist_ok=True)
         write_samples(self.path / "evaluations" / f"step-{step:06d}-{name}.parquet", rows)

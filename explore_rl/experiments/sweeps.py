@@ -225,7 +225,7 @@ def check_runs(configs: list[Config]) -> list[Needs]:
 
 def run_sweep(
     sweep: Sweep,
-    after_each: Callable[[Config, Path, Actors], Any] | None = None,
+    after_each: Callable[..., Any] | None = None,
     *,
     is_helper: bool = False,
     begin: Callable[[int], Any] | None = None,
@@ -234,7 +234,7 @@ def run_sweep(
 
     Returns the folders of all runs, those that other processes have included.
 
-    after_each: called as after_each(config, folder, actors), while the engines hold the run's weights.
+    after_each: called as after_each(config, folder, actors=actors), while the engines hold the run's weights.
     is_helper: whether another process has made the anchor.
     begin: called with the number of runs that are waiting, after all checks and before the first of them.
     """
@@ -258,7 +258,7 @@ def run_sweep(
                 actors = shared.serving(config)
                 folder = run(config, resume=is_begun(config), actors=actors)
                 if after_each:
-                    after_each(config, folder, actors)
+                    after_each(config, folder, actors=actors)
     return [output_folder(config) for config in sweep.configs]
 
 

@@ -86,10 +86,10 @@ def load(name: str) -> list[Problem]:
         raise InputError(
             f"{name}: size={size or SPLITS[split].size}: must be at most {len(chosen)}, which is what this split holds"
         )
-    return _in_orders(name, chosen, options.get("orders", "1"))
+    return _in_orders(name, chosen, asked=options.get("orders", "1"))
 
 
-def _in_orders(name: str, problems: list[Problem], asked: str) -> list[Problem]:
+def _in_orders(name: str, problems: list[Problem], *, asked: str) -> list[Problem]:
     """The problems, then all of them in a second order of their numbers, and so on up to the number of orders asked.
 
     A problem with equal numbers may have fewer orders. Raises InputError, which begins with `name`.

@@ -148,7 +148,7 @@ class Learner:
     # --- work ---------------------------------------------------------------------------------------------------------
 
     def read(
-        self, sequences: list[tuple[np.ndarray, int]], readouts: tuple[Readout, ...], model: str = "policy"
+        self, sequences: list[tuple[np.ndarray, int]], readouts: tuple[Readout, ...], *, model: str = "policy"
     ) -> list[tuple[np.ndarray, ...]]:
         """What a model says of every completion token: for each sequence, for each readout float32 [T], [T, k] or [h].
 

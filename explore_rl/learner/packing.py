@@ -167,7 +167,7 @@ def plan(
     else:
         lines = _pack(lengths, budget) if packing else [[i] for i in _longest_first(lengths)]
         lines.sort(key=lambda line: -_width(line, lengths))
-        make = partial(_cut, lines, lengths)
+        make = partial(_cut, lines, lengths=lengths)
         widths = [_width(line, lengths) for line in lines]
     drafts = _even(make, widths, budget=budget, ranks=ranks)
     # Halve the widest until all ranks get the same number, so that no rank waits for another.
@@ -213,7 +213,7 @@ def _one_line_each(lengths: list[int], size: int) -> list[Draft]:
     return [Draft([line], lengths) for line in _fill(lengths, size)]
 
 
-def _cut(lines: list[Line], lengths: list[int], size: int) -> list[Draft]:
+def _cut(lines: list[Line], size: int, *, lengths: list[int]) -> list[Draft]:
     """Neighbouring lines, as many as fit the size. lines: widest first."""
     drafts: list[Draft] = []
     widest = 0  # of the lines in the last draft: its first

@@ -163,7 +163,7 @@ class Reader(Protocol):
     """What scoring uses of a learner."""
 
     def read(
-        self, sequences: list[tuple[np.ndarray, int]], readouts: tuple[Readout, ...], model: str
+        self, sequences: list[tuple[np.ndarray, int]], readouts: tuple[Readout, ...], *, model: str
     ) -> list[tuple[np.ndarray, ...]]: ...
 
 
@@ -282,7 +282,9 @@ def _read(learner: Reader, texts: list[Text]) -> list[tuple[np.ndarray, np.ndarr
         sequences = [
             (np.array(texts[i].prompt + texts[i].tokens, dtype=np.int32), len(texts[i].prompt)) for i in places
         ]
-        for i, values in zip(places, learner.read(sequences, (chosen, entropy(temperature)), "base"), strict=True):
+        for i, values in zip(
+            places, learner.read(sequences, (chosen, entropy(temperature)), model="base"), strict=True
+        ):
             found[i] = values[0], values[1]
     return found
 

@@ -122,16 +122,16 @@ class RolloutActor(Receiver):
         return Answer(tokens, text, drawn.finish_reason, logprobs, version, changes)
 
     @ends_if_broken
-    def score(self, sequences: list[tuple[np.ndarray, int]]) -> list[np.ndarray]:
+    def logprobs_of(self, sequences: list[tuple[np.ndarray, int]]) -> list[np.ndarray]:
         """Log-probability of every token behind a sequence's prompt, as a prefill sees it, at temperature 1.
 
         sequences: (token ids [L], prompt length P) each. Returns float32 [L - P] for each.
         """
-        scored: list[Any] = [None] * len(sequences)
+        found: list[Any] = [None] * len(sequences)
         ids = [tokens.tolist() for tokens, _ in sequences]
-        for i, logprobs in self.compat.score(self.in_flight, ids, on_step=self._step):
-            scored[i] = logprobs[sequences[i][1] - 1 :]
-        return scored
+        for i, logprobs in self.compat.logprobs_of(self.in_flight, ids, on_step=self._step):
+            found[i] = logprobs[sequences[i][1] - 1 :]
+        return found
 
     def _step(self, moved: bool) -> bool:
         """Called after every decoding step. Returns whether to go on. moved: whether any request got on."""

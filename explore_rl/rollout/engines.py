@@ -213,7 +213,7 @@ class Engines:
             raise bad
         return rollouts
 
-    def score(self, sequences: list[tuple[np.ndarray, int]]) -> dict[str, list[np.ndarray]]:
+    def logprobs_of(self, sequences: list[tuple[np.ndarray, int]]) -> dict[str, list[np.ndarray]]:
         """What every policy engine says of the same sequences, by the engine's name.
 
         Each answer is the log-probability of every token behind the prompt, float32 [L - P], at temperature 1 and by a
@@ -225,7 +225,7 @@ class Engines:
         self._refuse_random_weights()
         self.wake(["weights", "kv_cache"])
         engines = self.families["policy"]
-        refs = [engine.handle.score.remote(sequences) for engine in engines]
+        refs = [engine.handle.logprobs_of.remote(sequences) for engine in engines]
         answers = self.gather(engines, refs, doing=f"score {len(sequences)} sequences")
         return {engine.name: answer for engine, answer in zip(engines, answers, strict=True)}
 

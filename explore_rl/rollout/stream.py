@@ -18,17 +18,17 @@ from explore_rl.types import Request, Rollout
 
 
 @dataclass(eq=False)
-class Part:
-    """An engine's part of a draw.
+class Share:
+    """An engine's share of a draw.
 
     engine, handle: who draws it; another handle than the engine's means that it was lost.
-    share: indices of its requests.
+    indices: of its requests.
     texts: what of it has ended.
     """
 
     engine: Engine
     handle: Any
-    share: list[int]
+    indices: list[int]
     texts: EndedTexts
 
 
@@ -38,12 +38,12 @@ class Streaming:
 
     requests: all of it.
     on_texts: told which completions have ended.
-    parts: by the engine's name.
+    shares: by the engine's name.
     """
 
     requests: list[Request]
     on_texts: OnTexts
-    parts: dict[str, Part] = field(default_factory=dict)
+    shares: dict[str, Share] = field(default_factory=dict)
 
 
 class Stream:
@@ -70,34 +70,34 @@ class Stream:
         if not self.draws:
             self.turn = number  # later than any pause so far, of whichever run
         draw = self.draws[number] = Streaming(requests, on_texts)
-        for engine, share in self.engines.deal(requests):
-            draw.parts[engine.name] = Part(engine, None, share, EndedTexts([], number, on_texts=on_texts))
+        for engine, indices in self.engines.deal(requests):
+            draw.shares[engine.name] = Share(engine, None, indices, EndedTexts([], number, on_texts=on_texts))
         return number
 
     def mend(self) -> None:
-        """Asks engines for the parts that their present actors do not know of. Raises ActorFault for one that died."""
-        lost = [(n, part) for n, draw in self.draws.items() for part in draw.parts.values() if _is_lost(part)]
+        """Asks engines for the shares that their present actors do not know of. Raises ActorFault for one that died."""
+        lost = [(n, share) for n, draw in self.draws.items() for share in draw.shares.values() if _is_lost(share)]
         if not lost:
             return
         refs = []
-        for number, part in lost:
+        for number, share in lost:
             draw = self.draws[number]
-            part.handle = part.engine.handle
-            part.texts = EndedTexts([(part.handle, part.share)], number, on_texts=draw.on_texts)
-            refs.append(part.handle.admit.remote([draw.requests[i] for i in part.share], number))
+            share.handle = share.engine.handle
+            share.texts = EndedTexts([(share.handle, share.indices)], number, on_texts=draw.on_texts)
+            refs.append(share.handle.admit.remote([draw.requests[i] for i in share.indices], number))
         try:
-            self.engines.gather([part.engine for _, part in lost], refs, doing="take requests", together=False)
+            self.engines.gather([share.engine for _, share in lost], refs, doing="take requests", together=False)
         except ActorFault:
-            for _, part in lost:
-                part.handle = None
+            for _, share in lost:
+                share.handle = None
             raise
         self._go_on()
 
     def tell(self) -> None:
         """Tells whoever began the draws which completions have ended. It waits for no engine."""
         for draw in self.draws.values():
-            for part in draw.parts.values():
-                part.texts.tell()
+            for share in draw.shares.values():
+                share.texts.tell()
 
     def finish(self, number: int) -> list[Rollout]:
         """The completions of a draw, in the order of its requests.
@@ -106,18 +106,18 @@ class Stream:
         """
         self.mend()
         draw = self.draws[number]
-        parts = list(draw.parts.values())
-        refs = [part.handle.drawn.remote(number) for part in parts]
+        shares = list(draw.shares.values())
+        refs = [share.handle.drawn.remote(number) for share in shares]
         doing = f"draw {len(draw.requests)} completions"
-        engines = [part.engine for part in parts]
+        engines = [share.engine for share in shares]
         answers: list[list[Answer | None]] = self.engines.gather(
             engines, refs, doing=doing, meanwhile=self.tell, together=False
         )
-        shares = [(part.engine, part.share) for part in parts]
-        rollouts = self.engines.checked(draw.requests, shares, answers=answers)
+        dealt = [(share.engine, share.indices) for share in shares]
+        rollouts = self.engines.checked(draw.requests, dealt, answers=answers)
         del self.draws[number]
-        for part in parts:
-            part.handle.forget.remote(number)
+        for share in shares:
+            share.handle.forget.remote(number)
         return [rollouts[i] for i in range(len(draw.requests))]
 
     @contextmanager
@@ -152,5 +152,5 @@ class Stream:
             self.engines.gather(self.engines.engines, refs, doing="give up draws", together=False)
 
 
-def _is_lost(part: Part) -> bool:
-    return part.handle is not part.engine.handle
+def _is_lost(share: Share) -> bool:
+    return share.handle is not share.engine.handle

@@ -43,11 +43,11 @@ __all__ = [
     "draw",
     "finish_layerwise_reload",
     "layerwise_reload",
+    "logprobs_of",
     "lost_a_worker",
     "make_engine",
     "register_transfer",
     "sampling_params",
-    "score",
 ]
 
 LIMIT, FLAT = "limit", "flat"  # under which a request's go to a logits processor
@@ -271,7 +271,7 @@ def _append(ended: list[tuple[int, Any]], index: int, what: Any) -> None:
     ended.append((index, what))
 
 
-def score(
+def logprobs_of(
     in_flight: InFlight, sequences: list[list[int]], *, on_step: Callable[[bool], bool]
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Yields (index, log-probabilities float32 [L - 1] of every token but the first, at temperature 1).

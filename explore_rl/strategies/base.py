@@ -87,7 +87,7 @@ class StepContext:
     encode_prompt: encode_prompt(problem) -> token ids int32, by the policy's own template.
     encode_completion: encode_completion(text) -> token ids int32 with the end token, by the policy's own template.
     verify: verify([(problem, text), ...]) -> a Verdict for each.
-    read: read(sequences, readouts, model="policy"), as `Learner.read`.
+    read: read(sequences, readouts, *, model="policy"), as `Learner.read`.
     refresh_base: sets the frozen base to the present policy, after an update.
     reset_optimizer: forgets the optimizer's moments, after an update.
     problems: all that are trained on.

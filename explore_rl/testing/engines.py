@@ -99,8 +99,8 @@ class TableEngines:
             rollouts.append(rollout)
         return check_answers(rollouts)
 
-    def score(self, sequences: list[tuple[np.ndarray, int]]) -> dict[str, list[np.ndarray]]:
-        """What the policy engine says of (token ids [L], prompt length) each, as `Engines.score`."""
+    def logprobs_of(self, sequences: list[tuple[np.ndarray, int]]) -> dict[str, list[np.ndarray]]:
+        """What the policy engine says of (token ids [L], prompt length) each, as `Engines.logprobs_of`."""
         if self.dead:
             raise ActorFault("rollout engine 0", f"score {len(sequences)} sequences", "died")
         if self.policy is None:

@@ -105,7 +105,7 @@ class TableLearner:
 
     @torch.no_grad()
     def read(
-        self, sequences: list[tuple[np.ndarray, int]], readouts: tuple[Readout, ...], model: str = "policy"
+        self, sequences: list[tuple[np.ndarray, int]], readouts: tuple[Readout, ...], *, model: str = "policy"
     ) -> list[tuple[np.ndarray, ...]]:
         """Of (token ids [L], prompt length) each, as `Learner.read`."""
         readouts = tuple(readouts)

@@ -59,7 +59,7 @@ def _read(samples: list[Sample], columns: tuple[Column, ...], *, learner: Any) -
     by_model = sorted(columns, key=lambda column: (column.model != "policy", column.model))
     for model, wanted in groupby(by_model, key=lambda column: column.model):
         asked = list(wanted)
-        answers = learner.read(sequences, tuple(column.readout for column in asked), model)
+        answers = learner.read(sequences, tuple(column.readout for column in asked), model=model)
         for sample, values in zip(samples, answers, strict=True):
             for column, value in zip(asked, values, strict=True):
                 sample.columns[column.name] = value

@@ -33,7 +33,7 @@ class Means:
     read: readouts of sequences under the current weights, as Learner.read.
     critic: whether there is a critic to read.
     append: adds a record to a file of the run's folder.
-    keep: keeps the rollouts of an evaluation: keep(steps done, name of the set, rows as records.SAMPLE_COLUMNS).
+    keep: keeps the rollouts of an evaluation: keep(steps done, name of the set, rows=records.SAMPLE_COLUMNS).
     """
 
     tokenizer: Any
@@ -43,7 +43,7 @@ class Means:
     read: Callable[..., list[tuple[np.ndarray, ...]]]
     critic: bool
     append: Callable[[str, dict[str, Any]], None]
-    keep: Callable[[int, str, list[dict[str, Any]]], None] = lambda step, name, rows: None
+    keep: Callable[..., None] = lambda step, name, *, rows: None
 
 
 class Evaluations:
@@ -88,7 +88,7 @@ class Evaluations:
         items = [Item(one.problems[r.request.group], r.text, r.truncated) for r in rollouts]
         verdicts = self.means.verify(items)
         self.means.keep(
-            step, one.name, [_row(*both, one=one, step=step) for both in zip(rollouts, verdicts, strict=True)]
+            step, one.name, rows=[_row(*both, one=one, step=step) for both in zip(rollouts, verdicts, strict=True)]
         )
 
         # A timeout or an error is no evidence either way: that draw does not count.
@@ -126,7 +126,7 @@ class Evaluations:
         ]
         if len({score for _, score in judged}) < 2:
             return {}
-        read = self.means.read([sequence_of(rollout) for rollout, _ in judged], (VALUE,), "critic")
+        read = self.means.read([sequence_of(rollout) for rollout, _ in judged], (VALUE,), model="critic")
         values = [value for (value,) in read]
         scores = [np.full(len(rollout.tokens), score) for rollout, score in judged]
         lasts = [np.array([column[-1] for column in columns]) for columns in (values, scores)]

@@ -72,7 +72,7 @@ class Parity:
         if not self.sequences:
             return {}
         gaps = []
-        for name, scores in self.actors.engines.score(self.sequences).items():
+        for name, scores in self.actors.engines.logprobs_of(self.sequences).items():
             by_engine = np.concatenate(scores)
             gap = np.abs(by_engine - self.by_learner)[np.isfinite(self.by_learner)]
             if why := self._fault(name, by_engine, gap=gap):

@@ -14,10 +14,10 @@ from analysis.__main__ import main
 from analysis.audit import AuditSettings
 from analysis.compare import compare
 from analysis.counts import Counts
-from analysis.method_verdict import judge_methods, run_score
+from analysis.method_verdict import judge_methods, run_z
 from analysis.moderated import moderate
 from analysis.null import exact_null
-from analysis.over_runs import RunLuck, majority_p, mean_score_p, widened
+from analysis.over_runs import RunLuck, majority_p, mean_z_p, widened
 from analysis.records import ModelSamples
 from analysis.report import write_comparison
 from analysis.verdict import Rules
@@ -91,17 +91,17 @@ def test_the_majority_has_to_show_it():
     assert majority_p(np.array([1e-9, 1.0])) == 1 and majority_p(np.array([0.03])) == 0.03
 
 
-def test_a_mean_score_counts_the_luck_of_draws_and_of_runs():
-    assert mean_score_p(3.0, RunLuck(0.0, 2)) == pytest.approx(stats.norm.sf(3.0))
-    p = [mean_score_p(3.0, RunLuck(variance, df)) for variance, df in ((0.3, 20), (0.3, 2), (3.0, 2))]
+def test_a_mean_z_counts_the_luck_of_draws_and_of_runs():
+    assert mean_z_p(3.0, RunLuck(0.0, 2)) == pytest.approx(stats.norm.sf(3.0))
+    p = [mean_z_p(3.0, RunLuck(variance, df)) for variance, df in ((0.3, 20), (0.3, 2), (3.0, 2))]
     assert stats.norm.sf(3.0) < p[0] < p[1] < p[2] < 0.5
-    assert mean_score_p(-1.0, RunLuck(0.3, 2)) == 1 and mean_score_p(1e6, RunLuck(0.0, 2)) > 0
+    assert mean_z_p(-1.0, RunLuck(0.3, 2)) == 1 and mean_z_p(1e6, RunLuck(0.0, 2)) > 0
 
 
-def test_a_run_scores_by_its_exact_p_and_below_the_middle_by_its_count():
-    assert run_score(0.001, 30, expected=10.0) == pytest.approx(stats.norm.isf(0.001))
-    assert run_score(1.0, 0, expected=9.0) < -4 and -0.5 < run_score(1.0, 0, expected=0.2) <= 0
-    assert np.isfinite(run_score(0.0, 30, expected=0.0))
+def test_a_run_gets_its_z_by_its_exact_p_and_below_the_middle_by_its_count():
+    assert run_z(0.001, 30, expected=10.0) == pytest.approx(stats.norm.isf(0.001))
+    assert run_z(1.0, 0, expected=9.0) < -4 and -0.5 < run_z(1.0, 0, expected=0.2) <= 0
+    assert np.isfinite(run_z(0.0, 30, expected=0.0))
 
 
 # --- the word of a method ---------------------------------------------------------------------------------------------

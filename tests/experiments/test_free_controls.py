@@ -24,7 +24,7 @@ def audit(*probabilities):
 
 def test_the_split_by_hand():
     base, tuned = audit(0.2, 0.0, 0.5), audit(0.6, 0.1, 0.0)
-    found = free_controls.split_pass_at_k(base, tuned, (1, 3))
+    found = free_controls.split_pass_at_k(base, tuned, ks=(1, 3))
     assert found[1] == pytest.approx((0.7 + 0.0) / 2)
     assert found[3] == pytest.approx((1 - 0.3 * 0.8**2 + 1 - 0.5**2) / 2)
 

@@ -75,7 +75,7 @@ def test_a_critic_learns_values_as_by_hand_and_the_policy_does_not_notice(groups
     group = groups[ranks]
     group.reset(config, LearnerNeeds(critic=True))
     before = group.apply(critic_weights)[0]
-    assert all((values == 0).all() for (values,) in group.read(sequences_of(minibatches[0]), (VALUE,), "critic"))
+    assert all((values == 0).all() for (values,) in group.read(sequences_of(minibatches[0]), (VALUE,), model="critic"))
     reports = group.update(minibatches, terms)
     assert [r.metrics["value/loss"] for r in reports] == pytest.approx(losses, rel=1e-5)
     assert all(r.finite and r.metrics["critic/gradient_norm"] > 0 for r in reports)
@@ -153,7 +153,7 @@ def test_the_base_becomes_the_policy_when_it_is_refreshed(groups, tiny_model, ra
     rows = make_rows()
 
     def read(model):
-        return np.concatenate([values for (values,) in group.read(sequences_of(rows), (logprob(),), model)])
+        return np.concatenate([values for (values,) in group.read(sequences_of(rows), (logprob(),), model=model)])
 
     initial = read("base")
     group.update([rows], TERMS)
@@ -194,7 +194,10 @@ def test_all_models_resume_bit_for_bit(groups, tiny_model, tmp_path, ranks, stag
 
     def state():
         read = {
-            model: [np.concatenate(v) for v in zip(*group.read(sequences_of(batches[0]), readouts, model), strict=True)]
+            model: [
+                np.concatenate(v)
+                for v in zip(*group.read(sequences_of(batches[0]), readouts, model=model), strict=True)
+            ]
             for model, readouts in asked.items()
         }
         return [*read["policy"], *read["base"], *read["critic"], np.array(group.apply(draw))]
@@ -224,11 +227,11 @@ def test_a_base_that_was_not_refreshed_is_the_initial_one_after_loading(groups, 
     group.reset(learner_config(tiny_model, **SGD), LearnerNeeds(base=True))
     rows = make_rows(4)
     group.save_checkpoint(tmp_path / "learner")
-    initial = group.read(sequences_of(rows), (logprob(),), "base")
+    initial = group.read(sequences_of(rows), (logprob(),), model="base")
     group.update([rows], TERMS)
     group.refresh_base()
     group.load_checkpoint(tmp_path / "learner")
-    for (found,), (value,) in zip(group.read(sequences_of(rows), (logprob(),), "base"), initial, strict=True):
+    for (found,), (value,) in zip(group.read(sequences_of(rows), (logprob(),), model="base"), initial, strict=True):
         np.testing.assert_array_equal(found, value)
 
 
@@ -249,7 +252,7 @@ def test_a_base_alone_can_be_read_and_nothing_trained(groups, tiny_model, ranks,
     group = groups[ranks]
     group.reset(learner_config(tiny_model, ranks=ranks, zero_stage=stage), LearnerNeeds(policy=False, base=True))
     rows = make_rows(3)
-    [(found,), *_] = group.read(sequences_of(rows), (logprob(),), "base")
+    [(found,), *_] = group.read(sequences_of(rows), (logprob(),), model="base")
     with torch.no_grad():
         expected = logprob().of(*plain_log_p(load_plain(tiny_model), rows[0].tokens, rows[0].prompt_length))
     np.testing.assert_allclose(found, expected.numpy(), atol=2e-5)
@@ -267,7 +270,7 @@ def test_what_the_models_cannot_give_is_refused(groups, tiny_model):
         ("critic", logprob(), "gives values, and no distribution"),
     ]:
         with pytest.raises(ValueError, match=complaint):
-            group.read(sequences_of(rows), (readout,), model)
+            group.read(sequences_of(rows), (readout,), model=model)
     with pytest.raises(ValueError, match="no head 'log_w'"):
         group.update([rows], [*TERMS, LossTerm("z", BALANCE.function, (head("log_w"),))])
     with pytest.raises(ValueError, match="expected policy or critic"):

@@ -202,13 +202,13 @@ def test_scores_are_those_of_transformers(groups, tiny_model, ranks, stage):
             values = [hidden.mean(0) if readout is HIDDEN_MEAN else readout.of(log_p, chosen) for readout in asked]
             expected.append([value.numpy() for value in values])
     for name in ("policy", "base"):
-        for found, wanted in zip(groups[ranks].read(sequences, asked, name), expected, strict=True):
+        for found, wanted in zip(groups[ranks].read(sequences, asked, model=name), expected, strict=True):
             for got, value in zip(found, wanted, strict=True):
                 assert got.dtype == np.float32
                 np.testing.assert_allclose(got, value, atol=2e-5)
     groups[ranks].update([rows], TERMS)
     moved = groups[ranks].read(sequences, (logprob(),))
-    frozen = groups[ranks].read(sequences, (logprob(),), "base")
+    frozen = groups[ranks].read(sequences, (logprob(),), model="base")
     assert max(np.abs(m - e[3]).max() for (m,), e in zip(moved, expected, strict=True)) > 1e-3
     assert max(np.abs(f - e[3]).max() for (f,), e in zip(frozen, expected, strict=True)) < 2e-5
 
@@ -222,7 +222,7 @@ def test_zero_3_holds_shards_from_the_start(groups, tiny_model, dtype):
         assert held == pytest.approx(0.5, abs=0.01)
         assert types == {getattr(torch, dtype), torch.float32}  # the rotary frequencies stay in float32
     groups[2].reset(config, LearnerNeeds(base=True))
-    groups[2].read([(row.tokens, row.prompt_length) for row in make_rows(4)], (logprob(),), "base")
+    groups[2].read([(row.tokens, row.prompt_length) for row in make_rows(4)], (logprob(),), model="base")
     assert groups[2].apply(held_of_base) == pytest.approx([0.5, 0.5], abs=0.01)
 
 
@@ -233,7 +233,7 @@ def test_bfloat16_scores_the_same_in_shards(groups, tiny_model):
         config.model.dtype = "bfloat16"
         groups[2].reset(config, LearnerNeeds(base=True))
         found[stage] = [
-            np.concatenate([values for (values,) in groups[2].read(sequences, (logprob(),), name)])
+            np.concatenate([values for (values,) in groups[2].read(sequences, (logprob(),), model=name)])
             for name in ("policy", "base")
         ]
     np.testing.assert_array_equal(found[1], found[3])

@@ -97,7 +97,7 @@ def test_it_learns_as_peft_does_and_everyone_gets_the_merged_weights(groups, lla
     group.reset(config, LearnerNeeds(base=True))
     start = group.apply(adapter)[0]
     assert len(start) == 8 and group.apply(held_besides) == [False] * ranks
-    base = group.read(sequences, (logprob(),), "base")
+    base = group.read(sequences, (logprob(),), model="base")
     close([values for (values,) in base], scores(load_plain(llama), minibatches[0]))
     close([values for (values,) in group.read(sequences, (logprob(),))], [values for (values,) in base])
 
@@ -114,7 +114,7 @@ def test_it_learns_as_peft_does_and_everyone_gets_the_merged_weights(groups, lla
     now = group.apply(adapter)[0]
     assert relative_error({n: now[n] - start[n] for n in now}, {n: expected[n] - start[n] for n in now}) < 1e-5
     close([values for (values,) in group.read(sequences, (logprob(),))], scores(plain, minibatches[0]))
-    after = group.read(sequences, (logprob(),), "base")
+    after = group.read(sequences, (logprob(),), model="base")
     assert all((one == other).all() for (one,), (other,) in zip(base, after, strict=True))
 
     # Engines, final/ and an export have the same weights, which are peft's; the adapter beside them is one for peft.

@@ -86,11 +86,11 @@ def test_a_killed_scoring_goes_on_where_it_was(learner, tmp_path):
     @contextmanager
     def dies_after(parts):
         class Dying:
-            def read(self, sequences, readouts, model):
+            def read(self, sequences, readouts, *, model):
                 asked.append(len(sequences))
                 if parts is not None and len(asked) > parts:
                     raise KeyboardInterrupt
-                return learner.read(sequences, readouts, model)
+                return learner.read(sequences, readouts, model=model)
 
         yield Dying()
 

@@ -123,9 +123,9 @@ def test_engines_score_given_tokens_as_they_draw_them(house):
     """By a prefill, at temperature 1; every policy engine scores all of them."""
     drawn = house.group.generate(house.requests(8))
     sequences = [(np.concatenate([r.request.prompt_ids, r.tokens]), len(r.request.prompt_ids)) for r in drawn]
-    scored = house.group.score(sequences)
-    assert list(scored) == ["rollout engine 0", "rollout engine 1"]
-    for answers in scored.values():
+    found = house.group.logprobs_of(sequences)
+    assert list(found) == ["rollout engine 0", "rollout engine 1"]
+    for answers in found.values():
         for rollout, logprobs in zip(drawn, answers, strict=True):
             np.testing.assert_allclose(logprobs, rollout.logprobs, atol=1e-4)
     assert draws(house.group.generate(house.requests(8))) == draws(drawn)
@@ -308,9 +308,9 @@ def test_a_completion_goes_on_across_a_change_of_weights(house, disturb):
         """Three tokens of each are drawn, and no more until the engine is asked."""
         number = stream.begin(requests, told.extend)
         for engine in engines:
-            part = stream.draws[number].parts[engine.name]
-            part.handle = engine.handle
-            asked = [requests[i] for i in part.share]
+            share = stream.draws[number].shares[engine.name]
+            share.handle = engine.handle
+            asked = [requests[i] for i in share.indices]
             ray.get(engine.handle.__ray_call__.remote(begins, asked, number), timeout=60)
         return number
 

@@ -52,14 +52,14 @@ def test_one_bad_transfer_is_told_and_forgotten(tmp_path, monkeypatch, caplog):
 def test_one_nan_of_an_engine_stops_the_run(tmp_path, monkeypatch):
     trainer = started(tmp_path)
     engines = trainer.actors.engines
-    real = engines.score
+    real = engines.logprobs_of
 
     def with_a_nan(sequences):
         scores = real(sequences)
         scores["rollout engine 0"][3][0] = np.nan
         return scores
 
-    monkeypatch.setattr(engines, "score", with_a_nan)
+    monkeypatch.setattr(engines, "logprobs_of", with_a_nan)
     with pytest.raises(ParityError, match="step 0: rollout engine 0 .*: 1 of .* are NaN"):
         trainer.step(0)
 
@@ -73,11 +73,11 @@ def test_an_engine_started_anew_is_checked_before_it_draws(tmp_path, monkeypatch
         real = getattr(engines, name)
         monkeypatch.setattr(engines, name, lambda given, **o: (asked.append(name), real(given, **o))[1])
 
-    noted("score")
+    noted("logprobs_of")
     noted("generate")
     engines.kill()
     trainer.step(0)
-    assert asked == ["generate", "score", "generate", "score"]  # dies, replaced, drawn from; after the transfer
+    assert asked == ["generate", "logprobs_of"] * 2  # dies, replaced, drawn from; after the transfer
 
 
 def test_every_step_says_its_gap_and_what_it_cost(tmp_path):

@@ -203,7 +203,7 @@ class Undeclared(Strategy):
         return Needs(columns=self.columns)
 
     def reward(self, groups, context):
-        context.read([sequence_of(groups[0].samples[0].rollout)], [logprob()], "base")
+        context.read([sequence_of(groups[0].samples[0].rollout)], [logprob()], model="base")
 
 
 def test_what_a_strategy_uses_it_has_to_announce(tmp_path):

@@ -91,7 +91,7 @@ def test_log_probabilities_are_the_tables_and_the_learner_says_the_same():
     rollouts = engines_of(table).generate(requests(20, temperature=0.7, prefix_ids=(3,)))
     sequences = [sequence_of(r) for r in rollouts]
     for model in ("policy", "base"):
-        read = learner.read(sequences, (logprob(0.7), entropy(0.7)), model)
+        read = learner.read(sequences, (logprob(0.7), entropy(0.7)), model=model)
         for rollout, (logprobs, entropies) in zip(rollouts, read, strict=True):
             p = np.stack([softmax(row, 0.7) for row in table.logits[: len(rollout.tokens)]])
             expected = np.log(p[np.arange(len(p)), rollout.tokens])
@@ -251,7 +251,7 @@ def test_rows_and_scores_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="base_logprob"):
         learner.update([[row]], TERMS)
     with pytest.raises(ValueError, match="not announced"):
-        learner.read([(row.tokens, row.prompt_length)], (logprob(),), "base")
+        learner.read([(row.tokens, row.prompt_length)], (logprob(),), model="base")
 
 
 def test_adam_goes_on_from_a_checkpoint_bit_for_bit(tmp_path):
@@ -334,7 +334,7 @@ def test_a_critic_is_a_table_of_values_that_a_value_loss_moves():
     np.testing.assert_allclose(learner.values.detach().numpy(), expected, rtol=1e-6)
     assert (learner.policy.logits == table.logits).all() and report.loss == report.grad_norm == 0.0
     assert report.metrics["critic/gradient_norm"] == pytest.approx(2 * np.linalg.norm(expected), rel=1e-6)
-    [(values,)] = learner.read([(rows[0].tokens, rows[0].prompt_length)], (VALUE,), "critic")
+    [(values,)] = learner.read([(rows[0].tokens, rows[0].prompt_length)], (VALUE,), model="critic")
     np.testing.assert_allclose(values, expected[: len(values)], rtol=1e-6)
 
 

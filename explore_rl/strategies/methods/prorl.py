@@ -38,7 +38,7 @@ class ProRL(Strategy):
     def __init__(self, *, every: int | None = None, patience: int | None = None):
         self.every = None if every is None else parameters.whole("every", every, least=1)
         self.patience = None if patience is None else parameters.whole("patience", patience, least=1)
-        self.score: float | None = None
+        self.smoothed: float | None = None
         self.best = -math.inf
         self.waited = 0  # steps since the best score, or the last reset
         self.resets = 0
@@ -64,26 +64,26 @@ class ProRL(Strategy):
     def after_update(self, groups: list[Group], context: StepContext) -> None:
         if scores := context.kept.get("scores"):
             mean = float(np.mean(scores))
-            self.score = mean if self.score is None else self.score + RATE * (mean - self.score)
+            self.smoothed = mean if self.smoothed is None else self.smoothed + RATE * (mean - self.smoothed)
         self.waited += 1
-        if self.score is not None and self.score > self.best:
-            self.best = self.score
+        if self.smoothed is not None and self.smoothed > self.best:
+            self.best = self.smoothed
             self.waited = 0
         by_clock = self.every is not None and (context.number + 1) % self.every == 0
         if by_clock or (self.patience is not None and self.waited >= self.patience):
             context.refresh_base()
             context.reset_optimizer()
-            self.best = -math.inf if self.score is None else self.score
+            self.best = -math.inf if self.smoothed is None else self.smoothed
             self.waited = 0
             self.resets += 1
         context.metrics |= {"resets": float(self.resets), "waited": float(self.waited)}
 
     def state(self) -> dict[str, Any]:
         best = None if self.best == -math.inf else self.best
-        return {"score": self.score, "best": best, "waited": self.waited, "resets": self.resets}
+        return {"score": self.smoothed, "best": best, "waited": self.waited, "resets": self.resets}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        self.score = state["score"]
+        self.smoothed = state["score"]
         self.waited = state["waited"]
         self.resets = state["resets"]
         self.best = -math.inf if state["best"] is None else state["best"]
