@@ -37,6 +37,7 @@ class Measured:
     """A run whose stages took what the costs say."""
 
     folder, metrics, share = "a run", [{}] * 12, 0.5
+    mode = "synchronous"
     layout = Layout(1, 1, 8)
 
     def __init__(self):

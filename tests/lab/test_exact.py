@@ -216,7 +216,7 @@ def test_exact_probabilities_fit_draws(embedded, top_p):
     audit = exact.summarise(asked, index, logprobs=logprobs.completion_logprobs(model, pairs, top_p=top_p))
     drawn = sampling.draw_all(model, codes, problems=asked, draws=1200, top_p=top_p, seed=7)
     found = sampling.check(drawn, audit, tokenizer=codes, problems=asked)
-    assert found.draws == 1200 and found.correct > 250 and found.unlisted == [] and found.odd == 0
+    assert found.draws == 1200 and found.correct > 200 and found.unlisted == [] and found.odd == 0
     assert found.p_value > 1e-3
     # The test has power: probabilities a quarter off do not fit.
     off = exact.summarise(asked, index, logprobs=audit.logprobs + math.log(0.75))

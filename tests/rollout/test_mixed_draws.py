@@ -27,7 +27,7 @@ def laws(rollout, models):
         policy, expert = (torch.log_softmax(model(ids).logits[0, places].float(), dim=-1) for model in models)
     flat = flatten(policy, top=FLAT.top, least=FLAT.least)
     flat[: FLAT.plain] = policy[: FLAT.plain]
-    return mix(policy, expert, torch.full((len(policy),), LIMIT))[0], flat, policy
+    return mix(policy, expert, limits=torch.full((len(policy),), LIMIT))[0], flat, policy
 
 
 def test_mixed_flat_and_plain_draws_have_their_exact_densities(actors):

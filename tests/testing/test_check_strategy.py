@@ -127,4 +127,5 @@ def test_a_class_that_cannot_be_made_is_one_line(capsys):
     assert main(["explore_rl.strategies.methods.ppo:Pop"]) == 2
     assert main(["explore_rl.strategies.methods.soft_overlong:NoTrial"]) == 2
     said = capsys.readouterr().err.splitlines()
-    assert len(said) == 2 and "cannot be imported" in said[0]
+    assert len(said) == 2 and "holds no Pop; strategies in it: Ppo" in said[0]
+    assert "holds no NoTrial; strategies in it: SoftOverlong" in said[1]
