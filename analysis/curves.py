@@ -175,10 +175,16 @@ def pass_at_tokens(
     """Curves over a token budget a problem: k is the budget over the model's mean completion length, which is an
     estimate as well.
 
-    base, tuned: (n, c), int [M] each; lengths: two [M], a problem's mean completion length, NaN for nothing; largest:
-    the draws that every problem has. Every replicate resamples a problem's counts together with its length, so it reads
-    its own pass@k curve at its own k. Returns the table ("tokens" [T], "mean_tokens", and "base", "tuned", "difference"
-    as value, low, high) and the difference's replicates [B, T]; None where the sides share no range of budgets.
+    Every replicate resamples a problem's counts together with its length, so it reads its own pass@k curve at its own
+    k.
+
+    base, tuned: the draws of each side, on the same problems.
+    lengths: of base and tuned, float [M] each: a problem's mean completion length in tokens, NaN where there is none.
+    largest: the draws that every problem has.
+    bootstrap: the replicates, B of them.
+    points: T, the budgets of the curve.
+    Returns the table ("tokens" [T], "mean_tokens", and "base", "tuned", "difference" as value, low, high) and the
+    difference's replicates [B, T]; None where the sides share no range of budgets.
     """
     means = [float(np.nanmean(x)) if np.isfinite(x).any() else float("nan") for x in lengths]
     if not (np.isfinite(means).all() and min(means) > 0):

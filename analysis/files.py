@@ -101,6 +101,7 @@ def find_sources(paths: list[str], *, metric: str | None = None, correct_above: 
             path = Path(name).expanduser()
         except RuntimeError:
             raise InputError(f"{name}: there is no user of this name, whose home ~ would be") from None
+        # In a folder .json files are mostly settings and results beside the records; one that is wanted is named.
         if path.is_dir():
             found = sorted(
                 p
@@ -121,6 +122,7 @@ def find_sources(paths: list[str], *, metric: str | None = None, correct_above: 
         for p in found:
             word = "line" if READERS.get(_suffix(p)) == "json" else "row"
             sources.append(Source(Asked(p, word, select or None, metric, correct_above), given=str(path)))
+    # The same draws under two spellings of a path would count twice and look like more evidence than there is.
     seen: dict[tuple[Path, str | None], None] = {}
     for source in sources:
         if (key := (source.path.resolve(), source.select)) in seen:
@@ -128,6 +130,7 @@ def find_sources(paths: list[str], *, metric: str | None = None, correct_above: 
         seen[key] = None
         with readable(source):
             _identify(source)
+    # Counts have no texts, scores no verdicts: of a mixture some figures would cover a part of the problems only.
     kinds = {s.kind: s for s in sources}
     if len(kinds) > 1:
         a, b = list(kinds.values())[:2]
@@ -169,10 +172,12 @@ def _identify(source: Source) -> None:
     metric = source.asked.metric
     if source.kind != "scores" and "problem_id" in columns:
         if (metric or ("correct" if "correct" in columns else "verdict")) in source.lists:
-            source.kind, source.adapter = LISTS.kind, LISTS
+            source.kind = LISTS.kind
+            source.adapter = LISTS
             return
         if metric in columns or (source.kind == "samples" and source.asked.correct_above is not None):
-            source.kind, source.adapter = CHOSEN.kind, CHOSEN
+            source.kind = CHOSEN.kind
+            source.adapter = CHOSEN
             return
     if source.kind and metric is not None:
         raise InputError(f"{source.path}: --metric {metric}: no such column; it has {', '.join(source.columns)}")

@@ -86,7 +86,8 @@ def _each_first_reaching(grid: np.ndarray, curves: np.ndarray, *, goals: np.ndar
     at = reached.argmax(axis=1)
     before = np.maximum(at - 1, 0)
     rows = np.arange(len(curves))
-    low, high = curves[rows, before], curves[rows, at]
+    low = curves[rows, before]
+    high = curves[rows, at]
     share = np.clip((goals - low) / np.maximum(high - low, 1e-300), 0.0, 1.0)
     steps = zip(grid[before].tolist(), (grid[at] / grid[before]).tolist(), share.tolist(), strict=True)
     found = np.array([start * ratio**part for start, ratio, part in steps])

@@ -152,6 +152,7 @@ def align(
     draw that is evidence are left out, with a warning.
     """
     warnings = [f"{side.name}: {line}" for side in (base, tuned) for line in side.warnings]
+    # A problem is known by its benchmark too: ids such as 1, 2, 3 are common to many of them.
     base, tuned = _same_benchmark_names(base, tuned)
     keys = [list(zip(side.benchmarks, side.problem_ids, strict=True)) for side in (base, tuned)]
     where = [{key: i for i, key in enumerate(side)} for side in keys]
@@ -163,6 +164,7 @@ def align(
             for lost, side in zip(alone, (base, tuned), strict=True)
             if lost
         )
+        # Such ids look the same in a terminal, so the message has to say what differs.
         spelt = [{_spelling(key) for key in lost} for lost in alone]
         if spelt[0] & spelt[1]:
             shown = [next(ascii(k[1]) for k in lost if _spelling(k) in spelt[0] & spelt[1]) for lost in alone]
@@ -184,6 +186,7 @@ def align(
         raise InputError(
             f"the two sides have no problem in common [{base.files[0]['path']} against {tuned.files[0]['path']}]"
         )
+    # A side without evidence has no pass rate here, not one of 0.
     kept = [key for key in shared if base.n[where[0][key]] and tuned.n[where[1][key]]]
     if len(kept) < len(shared):
         lost = [key for key in shared if key not in set(kept)]
@@ -242,6 +245,7 @@ def _same_benchmark_names(base: ModelSamples, tuned: ModelSamples) -> tuple[Mode
 def _differences(base: ModelSamples, tuned: ModelSamples) -> list[str]:
     out = []
     sides = (base, tuned)
+    # Another temperature or length limit moves pass@k by itself, and would be read as an effect of the training.
     for key in sorted((base.settings.keys() | tuned.settings.keys()) - set(UNPAIRED_SETTINGS)):
         values = [side.settings.get(key) or [] for side in sides]
         if values[0] != values[1] and all(values):
@@ -256,6 +260,7 @@ def _differences(base: ModelSamples, tuned: ModelSamples) -> list[str]:
                 f"truncation differs: {rates[0]:.1%} of {base.name}'s and {rates[1]:.1%} of "
                 f"{tuned.name}'s completions were cut off"
             )
+    # Support and pass@k need one k for all problems, so the problem with the fewest draws sets it.
     for side in sides:
         asked = side.n + side.excluded
         if asked.min() < asked.max():
@@ -272,6 +277,7 @@ def _differences(base: ModelSamples, tuned: ModelSamples) -> list[str]:
             f"the sides differ in draws a problem: {base.name} has {_span(asked[0])}, {tuned.name} has "
             f"{_span(asked[1])}"
         )
+    # A copied file would pass for "nothing changed": a verdict about a mistake.
     if {(f["sha256"], f.get("select")) for f in base.files} & {(f["sha256"], f.get("select")) for f in tuned.files}:
         out.append("the same file is on both sides: a model is compared with its own draws, so nothing can differ")
     elif (

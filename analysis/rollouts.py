@@ -148,7 +148,8 @@ def choose(step: np.ndarray, group: np.ndarray, *, limits: Limits) -> np.ndarray
     steps, sizes = np.unique(step, return_counts=True)
     if len(steps) > limits.rows:
         taken = np.unique(np.linspace(0, len(steps) - 1, limits.rows).round().astype(int))
-        steps, sizes = steps[taken], sizes[taken]
+        steps = steps[taken]
+        sizes = sizes[taken]
     left = limits.rows
     chosen = []
     for position, which in enumerate(np.argsort(sizes, kind="stable")):  # small steps first: what they leave is shared
@@ -158,7 +159,8 @@ def choose(step: np.ndarray, group: np.ndarray, *, limits: Limits) -> np.ndarray
         rows = rng.permutation(rows)
         _, code = np.unique(group[rows], return_inverse=True)
         order = np.argsort(rng.permutation(code.max() + 1)[code], kind="stable")
-        rows, code = rows[order], code[order]
+        rows = rows[order]
+        code = code[order]
         start = np.flatnonzero(np.diff(code, prepend=-1))
         rank = np.arange(len(code)) - np.repeat(start, np.diff(np.append(start, len(code))))
         rows = rows[rank < GROUP_SHOWN][:room]

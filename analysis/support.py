@@ -162,6 +162,7 @@ def suspicious_flips(base: Counts, tuned: Counts) -> np.ndarray:
 
     base, tuned: (n, c), int [M] each. Sides with fewer than 16 draws are not judged.
     """
-    (n_b, c_b), (n_t, c_t) = base, tuned
+    n_b, c_b = base
+    n_t, c_t = tuned
     enough = (n_b >= FLIP_DRAWS) & (n_t >= FLIP_DRAWS)
     return enough & (((c_b == 0) & (c_t >= FLIP_SHARE * n_t)) | ((c_t == 0) & (c_b >= FLIP_SHARE * n_b)))

@@ -4,12 +4,9 @@ A module belongs to the longest name below that it begins with; it may use its o
 """
 
 import ast
-from functools import cache
-from pathlib import Path
 
 import pytest
-
-REPOSITORY = Path(__file__).resolve().parent.parent
+from source_files import modules, tree
 
 # From the bottom up; rooms of one line do not know each other.
 LAYERS = [
@@ -43,23 +40,12 @@ LAYERS = [
 ROOMS = {room: floor for floor, rooms in enumerate(LAYERS) for room in rooms}
 
 
-def modules():
-    files = [path for package in ("analysis", "explore_rl") for path in sorted((REPOSITORY / package).rglob("*.py"))]
-    names = [".".join(path.relative_to(REPOSITORY).with_suffix("").parts) for path in files]
-    return {name.removesuffix(".__init__"): path for name, path in zip(names, files, strict=True)}
-
-
 def room_of(module):
     names = [".".join(module.split(".")[:length]) for length in range(module.count(".") + 1, 0, -1)]
     room = next(name for name in names if name in ROOMS)
     # The package's own __init__ is on the ground; nothing else may rely on its name alone.
     assert room != "explore_rl" or module == "explore_rl", f"{module} stands in no room of LAYERS"
     return room
-
-
-@cache
-def tree(path):
-    return ast.parse(path.read_text())
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -95,8 +95,8 @@ def scatter(rows: list[dict], eps: float | None, *, names: tuple[str, str]) -> d
     ]
     rng = np.random.default_rng(0)
     x, y = (logit(c, n) + rng.uniform(-0.07, 0.07, len(rows)) for n, c in sides)
-    ends = float(max(np.abs(logit(np.zeros(1), np.array([n.max()])))[0] for n, _ in sides)) + 0.4
-    data = [
+    ends = -min(_least_logit(n) for n, _ in sides) + 0.4
+    data: list[dict[str, Any]] = [
         {
             "x": [-ends, ends],
             "y": [-ends, ends],
@@ -108,58 +108,76 @@ def scatter(rows: list[dict], eps: float | None, *, names: tuple[str, str]) -> d
     ]
     for name in ("preserved", "out", "shrunk", "expanded"):
         at = [i for i, r in enumerate(rows) if r["category"] == name]
-        if not at:
-            continue
-        text = [
-            f"{rows[i]['problem_id']}: "
-            + " → ".join(f"{rows[i][side]['correct']}/{rows[i][side]['n']}" for side in ("base", "tuned"))
-            for i in at
-        ]
-        flips = [bool(rows[i].get("suspicious_flip")) for i in at]
-        marker = {
+        if at:
+            data.append(_category_dots(name, [rows[i] for i in at], x=x[at], y=y[at]))
+    layout: dict[str, Any] = {
+        "xaxis": _rate_axis(sides[0][0], f"success rate of {names[0]}", ends=ends) | {"tickangle": 0},
+        "yaxis": _rate_axis(sides[1][0], f"success rate of {names[1]}", ends=ends),
+        "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom"},
+    }
+    if eps is not None:
+        layout |= _eps_lines(eps, ends)
+    caption = (
+        "One dot a problem, on a logit scale, slightly shaken apart; diamonds are suspicious flips. "
+        "Dashed: eps of certified support."
+    )
+    return figure(
+        "scatter", "Success rate of each problem", caption=caption, data=data, layout=layout, width=7, height=560
+    )
+
+
+def _least_logit(n: np.ndarray) -> float:
+    """The place of 0 correct on the axis of a side whose problems have n draws, [M]."""
+    return float(logit(np.zeros(1), np.array([n.max()]))[0])
+
+
+def _category_dots(name: str, rows: list[dict], *, x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
+    """The dots of one category. rows: its problems; x, y: their places, [M]."""
+    text = [
+        f"{row['problem_id']}: " + " → ".join(f"{row[side]['correct']}/{row[side]['n']}" for side in ("base", "tuned"))
+        for row in rows
+    ]
+    flips = [bool(row.get("suspicious_flip")) for row in rows]
+    return {
+        "x": x.round(3).tolist(),
+        "y": y.round(3).tolist(),
+        "mode": "markers",
+        "name": f"{CATEGORIES[name]['label']}: {len(rows)}",
+        "marker": {
             "color": CATEGORIES[name]["colour"],
             "size": [11 if f else 7 for f in flips],
             "symbol": ["diamond" if f else "circle" for f in flips],
             "opacity": 0.72,
             "line": {"width": 0.6, "color": "--bg"},
-        }
-        data.append(
-            {
-                "x": x[at].round(3).tolist(),
-                "y": y[at].round(3).tolist(),
-                "mode": "markers",
-                "name": f"{CATEGORIES[name]['label']}: {len(at)}",
-                "marker": marker,
-                "text": text,
-                "hovertemplate": "%{text}<extra></extra>",
-            }
-        )
-    ticks = [p for p in RATES if abs(math.log(p / (1 - p))) < ends - 0.9]
-
-    def axis(n: np.ndarray, title: str) -> dict[str, Any]:
-        zero = float(logit(np.zeros(1), np.array([n.max()]))[0])
-        return {
-            "tickvals": [zero, *(math.log(p / (1 - p)) for p in ticks), -zero],
-            "ticktext": ["0", *(f"{p:g}" for p in ticks), "1"],
-            "title": {"text": title},
-            "range": [-ends, ends],
-            "zeroline": False,
-        }
-
-    layout: dict[str, Any] = {
-        "xaxis": axis(sides[0][0], f"success rate of {names[0]}"),
-        "yaxis": axis(sides[1][0], f"success rate of {names[1]}"),
-        "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom"},
+        },
+        "text": text,
+        "hovertemplate": "%{text}<extra></extra>",
     }
-    layout["xaxis"]["tickangle"] = 0
-    if eps is not None:
-        at = math.log(eps / (1 - eps))
-        line = {"color": "--neutral", "width": 1.2, "dash": "dash"}
-        layout["shapes"] = [
+
+
+def _rate_axis(n: np.ndarray, title: str, *, ends: float) -> dict[str, Any]:
+    """A logit axis from -ends to ends with success rates as ticks. n: draws of its side's problems, [M]."""
+    ticks = [p for p in RATES if abs(math.log(p / (1 - p))) < ends - 0.9]
+    zero = _least_logit(n)
+    return {
+        "tickvals": [zero, *(math.log(p / (1 - p)) for p in ticks), -zero],
+        "ticktext": ["0", *(f"{p:g}" for p in ticks), "1"],
+        "title": {"text": title},
+        "range": [-ends, ends],
+        "zeroline": False,
+    }
+
+
+def _eps_lines(eps: float, ends: float) -> dict[str, Any]:
+    """The part of a layout that marks eps on both axes."""
+    at = math.log(eps / (1 - eps))
+    line = {"color": "--neutral", "width": 1.2, "dash": "dash"}
+    return {
+        "shapes": [
             {"type": "line", "x0": at, "x1": at, "y0": -ends, "y1": ends, "line": line},
             {"type": "line", "x0": -ends, "x1": ends, "y0": at, "y1": at, "line": line},
-        ]
-        layout["annotations"] = [
+        ],
+        "annotations": [
             {
                 "x": ends,
                 "y": at,
@@ -169,14 +187,8 @@ def scatter(rows: list[dict], eps: float | None, *, names: tuple[str, str]) -> d
                 "text": f"eps = {eps:.3g}",
                 "font": {"color": "--muted"},
             }
-        ]
-    caption = (
-        "One dot a problem, on a logit scale, slightly shaken apart; diamonds are suspicious flips. "
-        "Dashed: eps of certified support."
-    )
-    return figure(
-        "scatter", "Success rate of each problem", caption=caption, data=data, layout=layout, width=7, height=560
-    )
+        ],
+    }
 
 
 def ladder(certified: dict) -> dict[str, Any]:
@@ -234,7 +246,16 @@ def dots(
     width: int = 6,
     from_zero: bool = True,
 ) -> dict[str, Any]:
-    """Base and tuned values with intervals, one row a quantity."""
+    """Base and tuned values with intervals, one row a quantity.
+
+    id: the figure's, in the page.
+    title, caption: what stands above and below it.
+    rows: of each quantity its label and the entries {"value", "low", "high"} of base and tuned; None: not there.
+    names: what base and tuned are called.
+    unit: of the axis.
+    width: columns of the page's twelve.
+    from_zero: whether the axis begins at 0.
+    """
     data = []
     sides = (("base", names[0], [row[1] for row in rows], -0.11), ("tuned", names[1], [row[2] for row in rows], 0.11))
     for side, name, entries, shift in sides:

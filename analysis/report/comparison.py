@@ -102,67 +102,14 @@ def sampled_sections(document: dict, benchmark: str, *, colours: dict[str, str])
 
 
 def verdict_table(document: dict, audits: dict[str, list[dict]], *, benchmark: str) -> dict[str, Any]:
-    rows = []
-    for name, blocks in audits.items():
-        for run, b in zip(document["methods"][name]["runs"], blocks, strict=True):
-            s = b["support"]
-            n = b["null"]
-            p = b["pass_at_k"]
-            k = list(p["tuned"])[-1]
-            cross = b.get("crossing_k")
-            rows.append(
-                [
-                    run["name"],
-                    b["verdict"],
-                    f"{n['observed_shrunk']} / {n['expected_shrunk']:.3g}",
-                    f"{n['p_shrunk']:.2g}",
-                    f"{n['observed_expanded']} / {n['expected_expanded']:.3g}",
-                    f"{n['p_expanded']:.2g}",
-                    cell(s["intervals"]["srr"]),
-                    cell(s["intervals"]["ndr"]),
-                    cell(p["tuned"].get("1")),
-                    cell(p["tuned"][k]),
-                    f"{cross['value']:,.0f}" if cross else None,
-                ]
-            )
     first = next(iter(audits.values()))[0]
-    p = first["pass_at_k"]["base"]
-    s = first["support"]
-    k = list(p)[-1]
-    rows.insert(
-        0,
-        [
-            {"text": "the base itself"},
-            None,
-            None,
-            None,
-            None,
-            None,
-            None,
-            None,
-            cell(p.get("1")),
-            cell(p[k]),
-            None,
-        ],
-    )
-    redraw = first.get("redraw")
-    if redraw:
-        rows.insert(
-            1,
-            [
-                "base drawn again",
-                None,
-                f"{redraw['observed_shrunk']} / {redraw['expected_shrunk']:.3g}",
-                f"{redraw['p_shrunk']:.2g}",
-                f"{redraw['observed_expanded']} / {redraw['expected_expanded']:.3g}",
-                f"{redraw['p_expanded']:.2g}",
-                cell(redraw["intervals"]["srr"]),
-                cell(redraw["intervals"]["ndr"]),
-                None,
-                None,
-                None,
-            ],
-        )
+    k = list(first["pass_at_k"]["base"])[-1]
+    shown_k = first["support"]["k"]
+    rows = [_base_row(first["pass_at_k"]["base"])]
+    if redraw := first.get("redraw"):
+        rows.append(_redraw_row(redraw))
+    for name, blocks in audits.items():
+        rows += [_run_row(run["name"], b) for run, b in zip(document["methods"][name]["runs"], blocks, strict=True)]
     columns = [
         "run",
         "word, alone",
@@ -180,8 +127,46 @@ def verdict_table(document: dict, audits: dict[str, list[dict]], *, benchmark: s
         "columns": columns,
         "rows": rows,
         "text_columns": [1],
-        "note": f"Support at k = {s['k']:,}. “Null”: what one model drawn twice would show on the same draws.",
+        "note": f"Support at k = {shown_k:,}. “Null”: what one model drawn twice would show on the same draws.",
     }
+
+
+def _base_row(p: dict) -> list[Any]:
+    """p: the base's pass@k, by k."""
+    nothing = [None] * 7
+    return [{"text": "the base itself"}, *nothing, cell(p.get("1")), cell(p[list(p)[-1]]), None]
+
+
+def _redraw_row(redraw: dict) -> list[Any]:
+    rates = redraw["intervals"]
+    nothing = [None] * 3
+    return ["base drawn again", None, *_against_null(redraw), cell(rates["srr"]), cell(rates["ndr"]), *nothing]
+
+
+def _run_row(name: str, block: dict) -> list[Any]:
+    rates = block["support"]["intervals"]
+    p = block["pass_at_k"]["tuned"]
+    cross = block.get("crossing_k")
+    return [
+        name,
+        block["verdict"],
+        *_against_null(block["null"]),
+        cell(rates["srr"]),
+        cell(rates["ndr"]),
+        cell(p.get("1")),
+        cell(p[list(p)[-1]]),
+        f"{cross['value']:,.0f}" if cross else None,
+    ]
+
+
+def _against_null(found: dict) -> list[str]:
+    """Lost and gained, each beside what the null expects and with its p-value."""
+    return [
+        f"{found['observed_shrunk']} / {found['expected_shrunk']:.3g}",
+        f"{found['p_shrunk']:.2g}",
+        f"{found['observed_expanded']} / {found['expected_expanded']:.3g}",
+        f"{found['p_expanded']:.2g}",
+    ]
 
 
 def support_chart(audits: dict[str, list[dict]], colours: dict[str, str]) -> dict[str, Any]:

@@ -31,20 +31,53 @@ def sections(
     authors: dict[str, str],
     level: str,
 ) -> list[dict[str, Any]]:
-    """name, block: the benchmark; by: all of them; rows: its problems; names: what base and tuned are called in charts
-    and tables; authors: the same of the models that wrote traces, by full name; level: of the intervals, as written
-    ("95%")."""
-    out = []
-    if name == "all" and len(by) > 1:
-        out.append(
-            section(
-                "verdicts",
-                "By benchmark",
-                lead="p-values are after Holm over the benchmarks; the pooled problems are a question of their own.",
-                parts=[verdicts_table(by)],
-            )
-        )
-    # curves over k, and where they cross
+    """The sections of a benchmark's page, from top to bottom; one without anything to show is left out.
+
+    name: the benchmark; "all" for the pooled problems.
+    block: what the audit document says of it.
+    by: the blocks of all benchmarks.
+    rows: its problems.
+    names: what base and tuned are called in charts and tables.
+    authors: the same of the models that wrote traces, by full name.
+    level: of the intervals, as written ("95%").
+    """
+    out = [verdicts_section(by)] if name == "all" and len(by) > 1 else []
+    out += [
+        curves_section(block, names, level=level),
+        support_section(block),
+        problems_section(block, rows, names=names),
+        answers_section(block),
+        entropy_section(block, names, authors=authors),
+        metrics_section(block, names, level=level),
+        section("measures", "Further measures", lead=None, parts=measures(block)),
+        *use_sections(block, names),
+    ]
+    return [s for s in out if s["parts"] or s["id"] == "selection"]
+
+
+def verdicts_section(by: dict[str, dict]) -> dict[str, Any]:
+    return section(
+        "verdicts",
+        "By benchmark",
+        lead="p-values are after Holm over the benchmarks; the pooled problems are a question of their own.",
+        parts=[verdicts_table(by)],
+    )
+
+
+def curves_section(block: dict, names: tuple[str, str], *, level: str) -> dict[str, Any]:
+    """pass@k of both sides, and where the curves cross."""
+    charts_of_k = (
+        [curves.pass_at_k(block, names, level=level), curves.difference(block, level)] if block.get("curves") else []
+    )
+    return section(
+        "curves",
+        "How many problems within k samples",
+        lead=curves_lead(block, names),
+        parts=[*charts_of_k, curves.tokens(block, names), pass_table(block, names)],
+    )
+
+
+def curves_lead(block: dict, names: tuple[str, str]) -> str:
     detail = block.get("crossing_detail") or {}
     ahead = [
         f"{who} is ahead {'at k = ' + str(r[0]) if r[0] == r[1] else f'from k = {r[0]:,.0f} to {r[1]:,.0f}'}"
@@ -55,64 +88,65 @@ def sections(
     lead += f" ({share(detail['share'])} of bootstrap replicates cross). " if "share" in detail else ". "
     if detail:
         lead += f"Beyond the band that holds at all k at once, {' and '.join(ahead) or 'neither side is ahead'}."
-    parts = (
-        [curves.pass_at_k(block, names, level=level), curves.difference(block, level)] if block.get("curves") else []
+    return lead
+
+
+def support_section(block: dict) -> dict[str, Any]:
+    return section(
+        "support",
+        "Support",
+        lead=support_lead(block),
+        parts=[
+            solved_table(block),
+            charts.null(block),
+            support_table(block),
+            fold_table(block),
+            budget_table(block),
+            lucky_table(block),
+            dependence_table(block),
+        ],
     )
-    out.append(
-        section(
-            "curves",
-            "How many problems within k samples",
-            lead=lead,
-            parts=[*parts, curves.tokens(block, names), pass_table(block, names)],
-        )
-    )
-    out.append(
-        section(
-            "support",
-            "Support",
-            lead=support_lead(block),
-            parts=[
-                solved_table(block),
-                charts.null(block),
-                support_table(block),
-                fold_table(block),
-                budget_table(block),
-                lucky_table(block),
-                dependence_table(block),
-            ],
-        )
-    )
-    # problem by problem, and what is certain of them
+
+
+def problems_section(block: dict, rows: list[dict], *, names: tuple[str, str]) -> dict[str, Any]:
     certified = block.get("certified")
-    parts = [
-        charts.scatter(rows, certified and certified["eps"], names=names),
-        charts.ladder(certified) if certified else None,
-    ]
-    out.append(
-        section(
-            "per-problem", "Problem by problem, and what can be certified", lead=certified_lead(certified), parts=parts
-        )
+    return section(
+        "per-problem",
+        "Problem by problem, and what can be certified",
+        lead=certified_lead(certified),
+        parts=[
+            charts.scatter(rows, certified and certified["eps"], names=names),
+            charts.ladder(certified) if certified else None,
+        ],
     )
+
+
+def answers_section(block: dict) -> dict[str, Any]:
     title, lead, parts = unit_parts(block)
-    out.append(section("answers", title, lead=lead, parts=parts))
-    out.append(
-        section(
-            "entropy",
-            "Entropy and perplexity",
-            lead=None,
-            parts=[*entropy_parts(block, names), *perplexity_parts(block, names, authors=authors)],
-        )
+    return section("answers", title, lead=lead, parts=parts)
+
+
+def entropy_section(block: dict, names: tuple[str, str], *, authors: dict[str, str]) -> dict[str, Any]:
+    return section(
+        "entropy",
+        "Entropy and perplexity",
+        lead=None,
+        parts=[*entropy_parts(block, names), *perplexity_parts(block, names, authors=authors)],
     )
-    out.append(
-        section(
-            "metrics",
-            "Relatives of pass@k",
-            lead=f"Means over problems with {level} intervals (Bayes@N holds the problems fixed).",
-            parts=[metrics_part(block, names)],
-        )
+
+
+def metrics_section(block: dict, names: tuple[str, str], *, level: str) -> dict[str, Any]:
+    return section(
+        "metrics",
+        "Relatives of pass@k",
+        lead=f"Means over problems with {level} intervals (Bayes@N holds the problems fixed).",
+        parts=[metrics_part(block, names)],
     )
-    out.append(section("measures", "Further measures", lead=None, parts=measures(block)))
-    # what to do with it
+
+
+def use_sections(block: dict, names: tuple[str, str]) -> list[dict[str, Any]]:
+    """What to do with the two models: how to spend samples on them, and what choosing problems is worth."""
+    out = []
     if advice := block.get("advice"):
         out.append(
             section(
@@ -124,7 +158,7 @@ def sections(
         )
     if halves := block.get("split_halves"):
         out.append(section("selection", "What selection is worth", lead=halves_words(halves), parts=[]))
-    return [s for s in out if s and (s["parts"] or (s["id"] == "selection"))]
+    return out
 
 
 def section(id: str, title: str, *, lead: str | None, parts: list) -> dict[str, Any]:

@@ -103,14 +103,17 @@ def _verifiers(config: Config) -> Findings:
 def _learner(config: Config) -> Findings:
     learner = config.learner
     model = config.model
+    # The schedule goes from the rate down to the minimum: it cannot rise, and a constant one never gets there.
     if learner.min_learning_rate > learner.learning_rate:
         yield "learner.min_learning_rate", f"above learner.learning_rate={learner.learning_rate}"
     if learner.schedule == "constant" and learner.min_learning_rate:
         yield "learner.min_learning_rate", "has no effect with learner.schedule=constant"
     if len(learner.betas) != 2:
         yield "learner.betas", "expected two numbers"
+    # SGD is plain here, without momentum: nothing of it would read the betas.
     if learner.optimizer == "sgd" and learner.betas != all_settings()["learner.betas"].default:
         yield "learner.betas", "has no effect with learner.optimizer=sgd"
+    # What DeepSpeed has no path for is refused before any rank starts.
     if learner.offload_optimizer and learner.zero_stage == 0:
         yield (
             "learner.offload_optimizer",
@@ -121,6 +124,7 @@ def _learner(config: Config) -> Findings:
             "learner.zero_stage",
             "DeepSpeed keeps no fp32 accumulation for bfloat16 at stage 0; use stage 1, 2 or 3",
         )
+    # The form alone is judged here: the model, and so whether it has such layers, is not known yet.
     try:
         read_lora(learner.lora)
     except ValueError as error:

@@ -126,7 +126,8 @@ def _override(text: str) -> DictConfig:
     What is a text or a number is taken as it is typed: YAML would make 1000.0 of the name 1e3, and 8 of the seed 010.
     """
     key, equals, value = text.partition("=")
-    key, value = key.strip(), value.strip()
+    key = key.strip()
+    value = value.strip()
     if not equals or not key:
         raise InputError(f"override {text!r}: expected key=value, for example learner.ranks=2")
     if _kind_of(key) in (str, int, float) and not NOT_AS_TYPED.fullmatch(value):

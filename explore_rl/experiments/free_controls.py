@@ -34,7 +34,8 @@ def between(base: Path, tuned: Path, *, share: float, asked: list[Problem], temp
     asked: the problems.
     temperature: what it is taken at.
     """
-    (model, tokenizer), (other, _) = load_model(base), load_model(tuned)
+    model, tokenizer = load_model(base)
+    other, _ = load_model(tuned)
     ours = model.state_dict()
     theirs = other.state_dict()
     if {name: value.shape for name, value in ours.items()} != {name: value.shape for name, value in theirs.items()}:

@@ -83,6 +83,15 @@ def draw_counts(
 
     At every step the number of completions with one beginning is split multinomially over the next token, which is the
     same distribution.
+
+    model: the checkpoint.
+    prompt_ids: the prompt's tokens.
+    count: completions drawn.
+    max_tokens: the longest completion, the end token counted.
+    top_p: nucleus mass.
+    rng: what the draws depend on.
+    temperature: the softmax's.
+    Returns how often each completion came; its tokens include the end token where it has one.
     """
     end = model.config.eos_token_id
     warp: Any = TopPLogitsWarper(top_p)
@@ -99,7 +108,9 @@ def draw_counts(
         goes_on = (tokens != end) & (step + 1 < max_tokens)
         for row, token, times in zip(*(part[~goes_on].tolist() for part in (rows, tokens, came)), strict=True):
             found[(*begun[row], token)] += times
-        rows, tokens, counts = rows[goes_on], tokens[goes_on], came[goes_on]
+        rows = rows[goes_on]
+        tokens = tokens[goes_on]
+        counts = came[goes_on]
         if not len(rows):
             break
         begun = [(*begun[row], token) for row, token in zip(rows.tolist(), tokens.tolist(), strict=True)]

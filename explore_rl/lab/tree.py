@@ -146,7 +146,14 @@ def _grow(known: Mapping[str, np.ndarray], correct: set[str], *, start: int) -> 
 def prefix_probabilities(
     model: Any, tokenizer: Any, *, prompt: str, texts: Sequence[str], temperature: float
 ) -> list[np.ndarray]:
-    """For each text the probabilities of its beginnings, [length + 2]: 1 for none, the last one with the end token."""
+    """For each text the probabilities of its beginnings.
+
+    model, tokenizer: the checkpoint's; one character is one token.
+    prompt: what all texts follow.
+    texts: completions without the end token.
+    temperature: the softmax's.
+    Returns an array a text, float64 [length + 2]: 1 for the empty beginning, the last one with the end token.
+    """
     prompt_ids = tokenizer(prompt).input_ids
     rows = [prompt_ids + tokenizer(text).input_ids + [tokenizer.eos_token_id] for text in texts]
     width = max(map(len, rows))
@@ -169,6 +176,12 @@ def most_probable(model: Any, tokenizer: Any, *, prompt: str, count: int, temper
 
     A beginning is at least as probable as any of its continuations, so the first `count` completions that come off the
     queue are the most probable ones. A completion with a padding token in it is no text and is passed over.
+
+    model, tokenizer: the checkpoint's.
+    prompt: what the completions follow.
+    count: how many are wanted; fewer come where there are no more that fit the model's length.
+    temperature: the softmax's.
+    Returns texts without the end token.
     """
     prompt_ids = tokenizer(prompt).input_ids
     room = model.config.max_position_embeddings - len(prompt_ids)

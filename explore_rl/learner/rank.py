@@ -234,6 +234,7 @@ class LearnerRank:
         sums: Any = Counter()
         read: list[Any] = []
         norms: dict[str, float] = {}
+        # Read before the steps below, which move the schedule on.
         rate = learning_rate(self.config, self.trained["policy"].steps_taken)
         for part in parts:
             trained = self.trained[part.model]
@@ -250,6 +251,7 @@ class LearnerRank:
             totals.update(own)
         padding = next((part.shard.padding_fraction for part in parts), 0.0)
         report = report_of(norms, totals, rate=rate, padding_fraction=padding)
+        # What was read up to a loss that is not finite is not of the whole batch.
         report.read = read if report.finite else []
         return report
 

@@ -68,13 +68,15 @@ def ppo_clip(
 
     A token that became 1.5 times as likely: with A = 1 the gain stops at 1.2; with A = -1 the loss goes on.
 
-    >>> old, new = torch.tensor([0.5, 0.5]).log(), torch.tensor([0.75, 0.75]).log()
+    >>> old = torch.tensor([0.5, 0.5]).log()
+    >>> new = torch.tensor([0.75, 0.75]).log()
     >>> [round(x, 6) for x in ppo_clip(new, old, torch.tensor([1.0, -1.0]), 0.2, 0.2).tolist()]
     [-1.2, 1.5]
 
     Two tokens with A = -1, 2 and 5 times as likely: the loss of the second stops at c = 3, and its gradient is 0.
 
-    >>> old, new = torch.tensor([0.1, 0.1]).log(), torch.tensor([0.2, 0.5]).log().requires_grad_()
+    >>> old = torch.tensor([0.1, 0.1]).log()
+    >>> new = torch.tensor([0.2, 0.5]).log().requires_grad_()
     >>> loss = ppo_clip(new, old, torch.tensor([-1.0, -1.0]), 0.2, 0.2, dual_clip=3.0)
     >>> loss.sum().backward()
     >>> [round(x, 5) for x in loss.tolist()], [round(x, 5) for x in new.grad.tolist()]
@@ -99,7 +101,8 @@ def ppo_clip_metrics(
 
     With `dual_clip` also whether that did.
 
-    >>> old, new = torch.tensor([0.5, 0.5]).log(), torch.tensor([0.75, 0.75]).log()
+    >>> old = torch.tensor([0.5, 0.5]).log()
+    >>> new = torch.tensor([0.75, 0.75]).log()
     >>> ppo_clip_metrics(new, old, torch.tensor([1.0, -1.0]), 0.2, 0.2)["clip_fraction"].tolist()
     [1.0, 0.0]
     >>> dual = ppo_clip_metrics(new, old, torch.tensor([1.0, -1.0]), 0.2, 0.2, dual_clip=1.4)

@@ -109,8 +109,10 @@ def run_steps(
 ) -> FinishedSteps:
     """Trains for config.run.steps steps, from the checkpoint that the folder holds, if it holds one.
 
-    stop_after: stops with a checkpoint once so many steps are done.
-    The other arguments are those of `make_trainer`.
+    folder: the run's; made if it is not there.
+    strategies: instances, in order.
+    config, problems, table: as in `make_trainer`.
+    stop_after: stops with a checkpoint once so many steps are done. None: goes on to the last.
     """
     trainer = make_trainer(folder, strategies, config=config, problems=problems, table=table)
     trainer.resume()

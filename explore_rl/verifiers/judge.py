@@ -220,6 +220,7 @@ class JudgeVerifier:
         }
         if self.scale == "probability":
             body |= {"max_tokens": 1, "logprobs": True, "top_logprobs": 20}
+        # Kept under the first attempt's request: a resumed run finds the vote, whichever attempt gave it.
         kept = self._kept(body)
         if kept is not None and (score := score_of(kept, self.scale)) is not None:
             return score
@@ -227,9 +228,11 @@ class JudgeVerifier:
         for attempt in range(self.retries + 1):
             if attempt:
                 time.sleep(max(0.0, min(self.backoff_s * 2 ** (attempt - 1), end - time.monotonic())))
+            # The votes of a verdict share its time limit, so a late one may have less than request_limit_s.
             left = min(self.request_limit_s, end - time.monotonic())
             if left <= 0:
                 break
+            # The seed of an attempt is its own: with the same one a server would give the unreadable reply again.
             try:
                 reply = self._ask({**body, "seed": body["seed"] + 1_000_003 * attempt}, left)
             except NoReply as error:

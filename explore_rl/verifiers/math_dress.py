@@ -36,9 +36,12 @@ for _sign in "¼½¾⅐⅑⅒⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞":
 # letters, digits and signs of full width
 _WIDE = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F) if code != ord(DOLLAR)} | {0xFE63: "-"}
 _UNICODE_RE = re.compile("|".join(map(re.escape, _UNICODE)))
-_RAISED, _LOWERED = "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "₀₁₂₃₄₅₆₇₈₉₊₋"
-_RAISED_RE, _LOWERED_RE = re.compile(f"[{_RAISED}]+"), re.compile(f"[{_LOWERED}]+")
-_RAISED_TABLE, _LOWERED_TABLE = str.maketrans(_RAISED, "0123456789+-n"), str.maketrans(_LOWERED, "0123456789+-")
+_RAISED = "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ"
+_RAISED_RE = re.compile(f"[{_RAISED}]+")
+_RAISED_TABLE = str.maketrans(_RAISED, "0123456789+-n")
+_LOWERED = "₀₁₂₃₄₅₆₇₈₉₊₋"
+_LOWERED_RE = re.compile(f"[{_LOWERED}]+")
+_LOWERED_TABLE = str.maketrans(_LOWERED, "0123456789+-")
 
 
 _FRACTIONS = {

@@ -105,7 +105,8 @@ def _pieces(text: str, first: str, *, numbers: list[str], between: list[str]) ->
         if found := re.search(rf"\s*([{MONEY}])$", said):
             if place + 1 == len(between):
                 return None
-            money[place + 1], said = found[1], said[: found.start()]
+            money[place + 1] = found[1]
+            said = said[: found.start()]
         joint = re.search(r"(?:^|\s*\b|(?<=[°′″]))\s*(and|,\s*and|,|&)$", said)
         units.append(said[: joint.start()].strip() if joint else said)
         joints.append(joint is not None)

@@ -26,17 +26,15 @@ PREFIXES = {
     "mega": 6, "giga": 9,
     "tera": 12,
 }  # fmt: skip
-LENGTH, MASS, _T, _I, _K, _N, ANGLE, _B, _C = (
-    "length",
-    "mass",
-    "time",
-    "current",
-    "kelvin",
-    "mole",
-    "angle",
-    "byte",
-    "money",
-)
+LENGTH = "length"
+MASS = "mass"
+_T = "time"
+_I = "current"
+_K = "kelvin"
+_N = "mole"
+ANGLE = "angle"
+_B = "byte"
+_C = "money"
 PI = Fraction(314159265358979323846, 10**20)  # an angle in degrees equals one in radians up to the tolerance only
 
 
@@ -46,7 +44,10 @@ def _of(**dimensions: int) -> dict[str, int]:
     }
 
 
-_FORCE, _ENERGY, _POWER, _PRESSURE = _of(M=1, L=1, T=-2), _of(M=1, L=2, T=-2), _of(M=1, L=2, T=-3), _of(M=1, L=-1, T=-2)
+_FORCE = _of(M=1, L=1, T=-2)
+_ENERGY = _of(M=1, L=2, T=-2)
+_POWER = _of(M=1, L=2, T=-3)
+_PRESSURE = _of(M=1, L=-1, T=-2)
 # symbols: name -> (dimensions, size in base units, takes prefixes). Case counts. The base units are m, kg, s, A, K,
 # mol.
 SYMBOLS: dict[str, tuple[dict[str, int], Fraction | str, bool]] = {

@@ -78,7 +78,8 @@ def _number(answer: Any) -> tuple[Fraction, math_units.Unit] | None:
         elif isinstance(value, Labelled):
             value = value.value
         else:
-            value, unit = value.amount, value.unit
+            unit = value.unit
+            value = value.amount
     if not isinstance(value, Number) or math_units.changes(unit):
         return None
     return value.value / 100 if value.percent else value.value, unit

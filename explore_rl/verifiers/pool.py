@@ -184,6 +184,7 @@ class VerifierPool:
         try:
             while not self._closing and not self._broken:
                 self._hand_out()
+                # Limits are kept by looking at the clock every tick; without work there is nothing to look at.
                 busy = any(worker.tickets or not worker.ready for worker in self._crew) or self._pending
                 readable = mp_connection.wait(
                     [self._wake_recv, *(w.connection for w in self._crew)], TICK_S if busy else None
@@ -192,11 +193,13 @@ class VerifierPool:
                     self._wake_recv.recv(4096)
                 for worker in [w for w in self._crew if w.connection in readable]:
                     self._listen(worker)
-                for worker in list(self._crew):
+                for worker in list(self._crew):  # a copy: one that breaks a limit leaves the crew
                     self._enforce_limits(worker)
                 self._tell()
+                # Asking a dead process for its status is what frees its place in the process table.
                 self._dead = [process for process in self._dead if process.poll() is None]
         except BaseException as error:
+            # The callers wait in other threads, and learn from this why no verdict will come.
             self._broken = f"the verifier pool failed: {type(error).__name__}: {error}"
             raise
         finally:

@@ -39,7 +39,8 @@ else:
         spec.loader.exec_module(loaded)
         return loaded
 
-    kernel, wire = beside("sandbox_kernel"), beside("sandbox_wire")
+    kernel = beside("sandbox_kernel")
+    wire = beside("sandbox_wire")
 
 
 # --- the three processes ---------------------------------------------------------------------------------------------

@@ -24,7 +24,8 @@ removexattr lremovexattr fremovexattr removexattrat utime utimes futimesat utime
 file_setattr""".split()
 # newer than most copies of libseccomp
 NUMBERS = {"fchmodat2": 452, "setxattrat": 463, "removexattrat": 466, "open_tree_attr": 467, "file_setattr": 469}
-CLONE_THREAD, CLONE_NEW = 0x10000, (0x20000, 0x2000000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000)
+CLONE_THREAD = 0x10000
+CLONE_NEW = (0x20000, 0x2000000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000)
 F_OWNER = (8, 10, 15)  # fcntl's F_SETOWN, F_SETSIG, F_SETOWN_EX
 
 

@@ -58,7 +58,14 @@ class AlphaDpg(InPlace):
 def against_target(
     ratios: np.ndarray, is_right: np.ndarray, counts: np.ndarray, *, alpha: float, cap: float
 ) -> np.ndarray:
-    """A_i, [n]. ratios: pi_base / pi of each completion.
+    """A_i of each completion of a group.
+
+    ratios: pi_base / pi, float [n].
+    is_right: v, bool [n].
+    counts: which of them stand in the baseline, bool [n]: Z and the others' mean are taken over these alone.
+    alpha: the divergence's, below 1.
+    cap: the largest pseudo-reward.
+    Returns float [n].
 
     Where policy and base agree, p / pi is 1 / Z: one right of two gives (1/2)^-(1/2) - 1 = .4142 against -1.
 

@@ -88,7 +88,17 @@ def flow_balance(
     beta: float,
     clip: float,
 ) -> Tensor:
-    """The loss of its completion at each token, [N]. sequence: int64 [N], tokens in order; the rest float [N].
+    """The loss of its completion at each token.
+
+    logprob: the policy's, float [N], with gradient.
+    old_logprob: of the policy that drew, float [N].
+    base_logprob: under the base, float [N].
+    reward: r, the same at each token of a completion, float [N].
+    log_z: what the head gives, float [N], with gradient; the one at a completion's first token is used.
+    sequence: which completion a token belongs to, int64 [N], from 0, tokens in order.
+    beta: how sharply the target follows the reward.
+    clip: how far the weight of a completion may be from 1.
+    Returns [N].
 
     One completion of two tokens, each .5 nats less likely than under the base, with r = .1 and log Z = 1: the bracket
     is 1 - .5 - 15 x .1 = -1.
