@@ -125,8 +125,8 @@ def pytest_collection_modifyitems(items):
 # --- processor time of a test -----------------------------------------------------------------------------------------
 
 HEAVY = (
-    "numpy", "pandas", "pyarrow.parquet", "scipy.stats", "torch", "torch._dynamo", "transformers", "transformers.models",
-    "ray",
+    "numpy", "pandas", "pyarrow.parquet", "scipy.stats", "torch", "torch._dynamo", "transformers",
+    "transformers.models", "ray",
 )  # fmt: skip
 
 
