@@ -274,7 +274,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         rows = read(given.sweep, given.runs, split=given.split, controls=given.controls)
-        into_page(given.page, block(rows.runs, rows.missing, given))
+        into_page(given.page, block(rows, given))
         write_csv(given.page.with_suffix(".csv"), rows.runs)
         if given.curve:
             write_curves(given.page, rows, methods=given.curve)
@@ -284,16 +284,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def block(runs: Sequence[Run], missing: Sequence[str], given: argparse.Namespace) -> str:
+def block(rows: Rows, given: argparse.Namespace) -> str:
     """What stands between the page's marks."""
-    said = f"Split `{given.split}`, eps = 3/1024; mean [least, most] over seeds.\n\n{table(runs)}"
-    if missing:
-        planned = len(missing) + sum(run.seed is not None for run in runs)
-        lacking = ", ".join(f"{method} {count}" for method, count in Counter(missing).items())
-        said = f"**Rows missing**, {len(missing)} of {planned} runs: {lacking}.\n\n{said}"
+    said = f"Split `{given.split}`, eps = 3/1024; mean [least, most] over seeds.\n\n{table(rows.runs)}"
+    if rows.missing:
+        planned = len(rows.missing) + sum(map(len, rows.audits.values()))
+        lacking = ", ".join(f"{method} {count}" for method, count in Counter(rows.missing).items())
+        said = f"**Rows missing**, {len(rows.missing)} of {planned} runs: {lacking}.\n\n{said}"
     for entry in given.bars:
         method, _, control = entry.partition(":")
-        said += "\n" + bars(method, runs, against="grpo", control=control or None)
+        said += "\n" + bars(method, rows.runs, against="grpo", control=control or None)
     return said
 
 
