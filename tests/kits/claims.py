@@ -194,7 +194,7 @@ def moves_the_base_and_forgets(outcome, groups, names):
     assert not learner.optimizers["policy"].state and (learner.policy.logits != learner.start.logits).any()
     (prorl,) = [s for s in outcome.trainer.strategies if s.key == "prorl"]
     scores = [s.verdict.score for draw in drawn_before(outcome) for s in draw if s.verdict.score is not None]
-    assert prorl.score == pytest.approx(np.mean(scores)) and outcome.metrics[0]["prorl/resets"] == 1
+    assert prorl.smoothed == pytest.approx(np.mean(scores)) and outcome.metrics[0]["prorl/resets"] == 1
 
 
 def worth_by_the_critic(outcome, names):
