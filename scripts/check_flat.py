@@ -9,16 +9,14 @@ requests beside them that ask for nothing are the policy's own.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections import Counter
 from typing import Any
 
 import numpy as np
+from one_engine import OneEngine
 
-from explore_rl.config.loading import load_config
-from explore_rl.models import end_token_ids, resolve_model
-from explore_rl.rollout.settings import engine_environment, engine_settings
+from explore_rl.models import resolve_model
 from explore_rl.types import Flat, Request
 
 Law = dict[tuple[int, ...], float]  # log-probability of every beginning of a completion
@@ -63,27 +61,11 @@ def main() -> int:
     parser.add_argument("--least", type=float, default=0.03)
     parser.add_argument("--plain", type=int, default=1)
     args = parser.parse_args()
-    # vLLM reads its settings when it is imported.
-    config = load_config(None, ["rollout.threads=1"])
-    os.environ |= {k: v for k, v in engine_environment(config, "cpu").items() if k != "LD_PRELOAD"}
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    from explore_rl.rollout.vllm_compat import EngineSettings, draw, make_engine
-
     policy = str(resolve_model(args.policy))
-    processor = {"logits_processors": ["explore_rl.rollout.flat:FlatDraws"], "async_scheduling": False}
-    settings = EngineSettings(
-        model=policy,
-        dtype="float32",
-        load_format="auto",
-        max_num_seqs=256,
-        end_tokens=tuple(end_token_ids(policy)),
-        stop=(),
-        device=engine_settings(config, "cpu") | processor,
-    )
-    codes: Any = AutoTokenizer.from_pretrained(policy)
-    prompt = codes(args.prompt).input_ids
-    engine = make_engine(settings)
+    engine = OneEngine(policy, logits_processors=["explore_rl.rollout.flat:FlatDraws"], async_scheduling=False)
+    from transformers import AutoModelForCausalLM  # once the engine has set vLLM's environment
+
+    prompt = engine.prompt_ids(args.prompt)
     flat = Flat(args.top, args.least, args.plain)
     # In turn, so that both kinds stand in every batch.
     requests = [
@@ -92,14 +74,14 @@ def main() -> int:
     ]
     drawn: tuple[list[tuple[int, ...]], ...] = ([], [])
     densities: list[float] = []
-    for i, tokens, logprobs, _ in draw(engine, requests, settings=settings, on_step=lambda moved: True):
-        drawn[i % 2].append(tuple(tokens.tolist()))
+    for i, tokens, density in engine.draw(requests):
+        drawn[i % 2].append(tokens)
         if i % 2 == 0:
-            densities.append(float(logprobs.sum()))
+            densities.append(density)
 
     model = AutoModelForCausalLM.from_pretrained(policy).float().eval()
-    ends = set(settings.end_tokens)
-    law, plain = (exact(model, prompt, length=args.length, flat=how, ends=ends) for how in (flat, None))
+    beginning = prompt.tolist()
+    law, plain = (exact(model, beginning, length=args.length, flat=how, ends=engine.ends) for how in (flat, None))
     far, own = variation(drawn[0], law), variation(drawn[1], plain)
     strangers = sum(tokens not in law for tokens in drawn[0])
     said = zip(drawn[0], densities, strict=True)

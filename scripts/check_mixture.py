@@ -10,17 +10,15 @@ and requests without a limit are the policy's own.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections import Counter
 from typing import Any
 
 import numpy as np
+from one_engine import OneEngine
 
-from explore_rl.config.loading import load_config
-from explore_rl.models import end_token_ids, resolve_model
-from explore_rl.rollout.settings import engine_environment, engine_settings
+from explore_rl.models import resolve_model
 from explore_rl.types import Request
 
 
@@ -61,40 +59,22 @@ def main() -> int:
     parser.add_argument("--length", type=int, default=3, help="tokens a completion (default 3)")
     parser.add_argument("--limit", type=float, default=1.0, help="entropy from which the expert speaks alone, nats")
     args = parser.parse_args()
-    # vLLM reads its settings when it is imported. Intel's OpenMP, which only makes it quicker, had to be there before.
-    config = load_config(None, ["rollout.threads=1"])
-    os.environ |= {k: v for k, v in engine_environment(config, "cpu").items() if k != "LD_PRELOAD"}
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    from explore_rl.rollout.vllm_compat import EngineSettings, draw, make_engine
-
     policy, expert = (str(resolve_model(name)) for name in (args.policy, args.expert))
-    mixes = {
-        "logits_processors": ["explore_rl.rollout.mixture:TokenMixture"],
-        "additional_config": {"expert": {"model": expert}},
-        "async_scheduling": False,
-    }
-    settings = EngineSettings(
-        model=policy,
-        dtype="float32",
-        load_format="auto",
-        max_num_seqs=256,
-        end_tokens=tuple(end_token_ids(policy)),
-        stop=(),
-        device=engine_settings(config, "cpu") | mixes,
+    engine = OneEngine(
+        policy,
+        logits_processors=["explore_rl.rollout.mixture:TokenMixture"],
+        additional_config={"expert": {"model": expert}},
+        async_scheduling=False,
     )
-    codes: Any = AutoTokenizer.from_pretrained(policy)
-    prompt = codes(args.prompt).input_ids
-    ends = set(settings.end_tokens)
-    engine = make_engine(settings)
+    from transformers import AutoModelForCausalLM  # once the engine has set vLLM's environment
+
+    ids = engine.prompt_ids(args.prompt)
 
     def drawn_by(seeds: range, limit: float | None) -> dict[int, tuple[tuple[int, ...], float]]:
         """Tokens and recorded log-probability by seed."""
-        ids = np.array(prompt, dtype=np.int32)
         requests = [Request("p", 0, ids, max_tokens=args.length, seed=seed, limit=limit) for seed in seeds]
         began = time.perf_counter()
-        came = draw(engine, requests, settings=settings, on_step=lambda moved: True)
-        found = {seeds[i]: (tuple(tokens.tolist()), float(logprobs.sum())) for i, tokens, logprobs, _ in came}
+        found = {seeds[i]: (tokens, density) for i, tokens, density in engine.draw(requests)}
         print(f"{len(found)} completions at limit {limit}: {time.perf_counter() - began:.1f} s", flush=True)
         return found
 
@@ -104,8 +84,8 @@ def main() -> int:
     again = drawn_by(some, args.limit)
 
     models = [AutoModelForCausalLM.from_pretrained(path).float().eval() for path in (policy, expert)]
-    truth = exact(models, prompt, length=args.length, limit=args.limit, ends=ends)
-    of_policy = exact(models, prompt, length=args.length, limit=np.inf, ends=ends)
+    truth = exact(models, ids.tolist(), length=args.length, limit=args.limit, ends=engine.ends)
+    of_policy = exact(models, ids.tolist(), length=args.length, limit=np.inf, ends=engine.ends)
 
     def variation(draws: dict[int, tuple[tuple[int, ...], float]], law: dict[tuple, float]) -> float:
         counts = Counter(tokens for tokens, _ in draws.values())

@@ -11,7 +11,7 @@ import ray
 from explore_rl.cluster.faults import ends_if_broken
 from explore_rl.cluster.starts import absent, loading
 from explore_rl.rollout.answers import Answer, EndedText
-from explore_rl.rollout.streamed import Streamed
+from explore_rl.rollout.engine_stream import Streamed
 from explore_rl.transfer.receiver import Receiver
 from explore_rl.types import Request
 

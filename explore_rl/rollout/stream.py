@@ -1,6 +1,6 @@
 """Draws that go on while the weights of the engines change (`rollout.streaming`), as the trainer asks for them.
 
-What happens in an engine's actor is `explore_rl.rollout.streamed`.
+What happens in an engine's actor is `explore_rl.rollout.engine_stream`.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import pytest
 from analysis.errors import InputError
 from explore_rl import strategies
 from explore_rl.config.checks import warnings
-from explore_rl.rollout.streamed import changed_at
+from explore_rl.rollout.engine_stream import changed_at
 from explore_rl.strategies.base import Strategy
 from explore_rl.testing import digits_config, make_trainer, run_steps
 from explore_rl.types import Request, Rollout

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from explore_rl.rollout.answers import Answer
-from explore_rl.rollout.streamed import Streamed
+from explore_rl.rollout.engine_stream import Streamed
 from explore_rl.types import Request
 
 
