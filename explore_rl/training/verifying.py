@@ -88,6 +88,7 @@ class Verifiers(VerifierPool):
         except (RayActorError, GetTimeoutError) as error:
             log.warning("%s is lost (%s); its items are verified here", pool.name, type(error).__name__)
             self.others = [other for other in self.others if other is not pool]
+            ray.kill(pool.handle)  # one that hangs would keep its processes
             return super().begin(items)()
 
     def close(self) -> None:
@@ -140,6 +141,8 @@ def start_verifiers(config: Config, nodes: list[str]) -> Verifiers:
     try:
         counts = gather(named, refs, doing="start", timeout_s=config.devices.start_timeout_s)
     except ActorFault:
+        for _, handle in named:
+            ray.kill(handle)
         verifiers.close()
         raise
     verifiers.others = [NodePool(name, handle, count) for (name, handle), count in zip(named, counts, strict=True)]

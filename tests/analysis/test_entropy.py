@@ -4,21 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from answer_tables import answers
 
 from analysis.entropy import chao_wang_jost, merged_counts, plug_in
 from analysis.intervals import Bootstrap
-from analysis.records import AnswerCounts
-
-
-def answers(*rows):
-    problem, answer, count, correct = zip(*rows, strict=True)
-    return AnswerCounts(
-        np.array(problem),
-        np.array(answer, dtype=object),
-        np.array([None] * len(rows), dtype=object),
-        np.array(count),
-        np.array(correct),
-    )
 
 
 def test_answer_entropy_by_hand_and_its_correction_by_simulation():

@@ -8,6 +8,7 @@ from math import comb
 
 import numpy as np
 import pytest
+from answer_tables import answers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, stats
@@ -31,7 +32,6 @@ from analysis.pass_at_k import (
     pass_at_k,
     unique_counts,
 )
-from analysis.records import AnswerCounts
 from analysis.significance import benjamini_hochberg, holm
 from analysis.support import memberships, split_halves, suspicious_flips
 
@@ -141,17 +141,6 @@ def test_cover_gives_pass_at_k_back():
             k * (1 - tau) ** (k - 1) * cover_at(n, (p * 1000).round().astype(int), tau=tau).mean(axis=0), tau
         )
         assert integral == pytest.approx(np.mean(1 - (1 - p) ** k), abs=2e-3)
-
-
-def answers(*rows):
-    problem, answer, count, correct = zip(*rows, strict=True)
-    return AnswerCounts(
-        np.array(problem),
-        np.array(answer, dtype=object),
-        np.array([None] * len(rows), dtype=object),
-        np.array(count),
-        np.array(correct),
-    )
 
 
 def test_majority_vote():

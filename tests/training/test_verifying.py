@@ -24,6 +24,10 @@ class Node:
 
     def __init__(self):
         self.verify, self.had, self.lost = self, [], False
+        self.killed = 0
+
+    def kill(self):
+        self.killed += 1
 
     def remote(self, given):
         self.had.append(len(given))
@@ -47,7 +51,7 @@ def pools(monkeypatch):
         return lambda: [verdict_of(item) for item in given]
 
     monkeypatch.setattr(verifying.ray, "get", get)
-    monkeypatch.setattr(verifying.ray, "kill", lambda handle: None)
+    monkeypatch.setattr(verifying.ray, "kill", lambda handle: handle.kill())
     monkeypatch.setattr(VerifierPool, "begin", begin)
     verifiers = Verifiers({}, 2, timeout_s=1.0)
     verifiers.others = [NodePool("a", Node(), 4), NodePool("b", Node(), 2)]
@@ -80,5 +84,6 @@ def test_a_lost_node_costs_no_verdict_and_gets_nothing_more(pools, caplog):
         assert wait() == [verdict_of(item) for item in given]
     assert "a is lost (RayActorError); its items are verified here" in caplog.text
     assert here == [10, 20] and a.had == [20]
+    assert (a.killed, b.killed) == (1, 0)  # a node that only hangs would keep its processes
     verifiers.verify_all(given)
     assert here == [10, 20, 20] and (a.had, b.had) == ([20], [10, 20])
