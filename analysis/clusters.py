@@ -15,7 +15,8 @@ from scipy.sparse import csgraph
 from analysis.counts import Counts
 from analysis.records import Draws
 
-KINDS = ("cluster", "seed", "file")  # in order of preference: a column made for it, else what is known anyway
+COPY = "repeated row"  # a draw that is there several times
+KINDS = (COPY, "cluster", "seed", "file")  # the smaller first
 
 
 @dataclass(frozen=True)
@@ -131,6 +132,14 @@ def _codes(values: np.ndarray) -> np.ndarray:
     code = np.unique(values, return_inverse=True)[1].astype(np.int32)
     alone = np.asarray(values) == -1
     code[alone] = code.max(initial=0) + 1 + np.arange(int(alone.sum()), dtype=np.int32)
+    return code
+
+
+def copies(correct: np.ndarray, start: np.ndarray, times: int) -> np.ndarray:
+    """Codes int32 [N] of draws of which each is there `times` times: so many of one problem, alike in being correct."""
+    owner = np.repeat(np.arange(len(start) - 1), np.diff(start))
+    code = np.empty(len(correct), dtype=np.int32)
+    code[np.lexsort((correct, owner))] = np.arange(len(correct)) // times
     return code
 
 

@@ -23,11 +23,11 @@ from typing import Any
 import numpy as np
 
 from analysis.cluster_null import UNLIKE, design_effect
-from analysis.clusters import KINDS, Cells, cells_by, cells_of, joined, one_of_each
+from analysis.clusters import COPY, KINDS, Cells, cells_by, cells_of, joined, one_of_each
 from analysis.errors import InputError
 from analysis.records import Draws, ModelSamples
 
-CHOICES = ("auto", *KINDS, "none")
+CHOICES = ("auto", *(kind for kind in KINDS if kind != COPY), "none")
 PRETEST = 0.05  # of homogeneity, shared over the tests of a kind: below it clusters are relabelled as wholes
 PERMUTATIONS = 199
 ENOUGH = 10  # permutations at least as extreme after which a test stops (Besag and Clifford 1991)
@@ -88,6 +88,8 @@ class Dependence:
             return []
         found = []
         for name, side in (("base", self.base), ("tuned", self.tuned)):
+            if side is None and self.kind == COPY:
+                continue
             if side is None:
                 found.append(f"the {name}'s draws have no {self.kind}s to tell apart, so they count as one cluster")
             elif side.correlation is not None and (p := min(side.p, side.p_shared or 1.0)) <= PRETEST:
@@ -109,6 +111,7 @@ class Dependence:
             return ""
         unknown = self.base is None or self.tuned is None
         why = "one side's draws cannot be told apart" if unknown else "the sides' draws agree to different degrees"
+        why = "the other side's are there once" if unknown and self.kind == COPY else why
         return f", each by one draw of it, since {why}"
 
     @property
@@ -144,7 +147,7 @@ def look(base: ModelSamples, tuned: ModelSamples, *, choice: str = "auto", seed:
         # Bonferroni over the tests of this kind, so that independent draws are seldom taken for clusters
         level = PRETEST / max(len(within) + len(shared), 1)
         throughout = min(shared, default=1.0) <= level
-        if choice != "auto" or throughout or min(within, default=1.0) <= level:
+        if kind == COPY or choice != "auto" or throughout or min(within, default=1.0) <= level:
             failed[kind] = throughout
     if not failed:
         first = next(iter(seen), None)
@@ -177,7 +180,10 @@ def _wholes(samples: ModelSamples, failed: dict[str, bool]) -> Cells:
     if draws is None:
         count = len(samples)
         return Cells(np.arange(count), np.zeros(count, dtype=np.int64), samples.n, samples.correct, problems=count)
-    return cells_by(draws, joined(draws, {kind: of for kind, of in failed.items() if kind in draws.clusters}))
+    here = {kind: of for kind, of in failed.items() if kind in draws.clusters}
+    if not here and list(failed) == [COPY]:  # no row of this side is there twice
+        return cells_by(draws, np.arange(len(draws.correct)))
+    return cells_by(draws, joined(draws, here))
 
 
 def _is_kind(cells: Cells, draws: Draws | None, kind: str) -> bool:

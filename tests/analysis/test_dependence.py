@@ -13,6 +13,7 @@ from calibration_laws import at_odds
 
 from analysis.__main__ import main
 from analysis.audit import AuditSettings, audit
+from analysis.cluster_null import cluster_counts
 from analysis.clusters import cells_of, joined, multiplicity
 from analysis.dependence import homogeneity, look
 from analysis.errors import InputError
@@ -162,7 +163,13 @@ def test_doubled_rows_are_noticed(tmp_path):
     assert not load([str(path)]).warnings
     twice = tmp_path / "twice.parquet"
     pq.write_table(pa.Table.from_pylist(rows + rows), twice)
-    assert "every row is there 2 times" in load([str(twice)]).warnings[0]
+    found = load([str(twice)])
+    assert "every row is there 2 times" in found.warnings[0]
+    # the verdict takes them for one draw each, also where the other side's are there once
+    for other in (load([str(path)]), found):
+        dependence = look(other, found)
+        assert dependence.kind == "repeated row" and "repeated row" in dependence.warnings[0]
+        assert [side.n.tolist() for side in cluster_counts(dependence.cells, single=dependence.single)] == [[7] * 40] * 2
     assert multiplicity(np.arange(50), np.full(50, 8)) == 1  # one answer a problem: greedy, not doubled
 
 
