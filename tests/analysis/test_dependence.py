@@ -105,7 +105,7 @@ def test_one_seed_a_side_leaves_nothing_to_relabel_and_says_so():
     block = document["benchmarks"]["b"]
     assert block["null"]["observed_expanded"] > 20 and block["null"]["p_expanded"] == pytest.approx(0.2)
     assert block["verdict"] == "inconclusive"
-    assert "the base's draws have no seeds to tell apart" in document["warnings"][-1]
+    assert any("the base's draws have no seeds to tell apart" in line for line in document["warnings"])
 
 
 def write(path, *, seeds=(0, 1), draws=4, problems=30, **more):
