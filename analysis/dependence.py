@@ -161,9 +161,7 @@ def look(base: ModelSamples, tuned: ModelSamples, *, choice: str = "auto", seed:
     return Dependence(kind, found[0], found[1], unit, (cells[0], cells[1]), _unlike(found[0], found[1]))
 
 
-def _tested(
-    draws: Draws | None, kind: str, *, within: dict[str, bool], rng: np.random.Generator
-) -> Homogeneity | None:
+def _tested(draws: Draws | None, kind: str, *, within: dict[str, bool], rng: np.random.Generator) -> Homogeneity | None:
     """Homogeneity of the clusters of a kind; None where a side has none. Draws that are tied by another kind already
     (`within`) count by one of them where all clusters are asked to be alike, so that two kinds are told apart."""
     if draws is None or not (cells := cells_of(draws, kind)).grouping:

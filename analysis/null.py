@@ -16,7 +16,8 @@ of the others only (analysis.dependence).
 Beyond "the same model": odds = F asks whether any problem's odds of a correct draw rose (or fell) more than F-fold;
 given c the split is then Fisher's noncentral hypergeometric whatever the success probability is, so nothing is
 estimated. There the surest problem alone counts too (a tenth of the error): at 4 times the odds few problems are clear
-of chance by number, and one that went from 0 to half of the draws is. least = m asks for at least m correct draws before a problem counts as solved.
+of chance by number, and one that went from 0 to half of the draws is. least = m asks for at least m correct draws
+before a problem counts as solved.
 """
 
 from __future__ import annotations

@@ -193,9 +193,13 @@ def reasoning_verdicts(
     for _ in range(trials):
         p = SHAPES[shape](rng, problems)
         sides = [judged_side(p, rng, judged=of, right=right, n=n) for of in judged]
-        *bounds, (b, t) = judged_counts(*sides).values()
-        keep = (b.n > 0) & (t.n > 0)
-        wrong += judge_counts(b.at(keep), t.at(keep)).verdict in CHANGED
+        *bounds, last = judged_counts(*sides).values()
+        if len(bounds) < 2:  # whole problems seem to be left out, and no reading takes the unjudged for as good
+            bounds.append(last)
+        else:
+            b, t = last
+            keep = (b.n > 0) & (t.n > 0)
+            wrong += judge_counts(b.at(keep), t.at(keep)).verdict in CHANGED
         words = {judge_counts(*of).verdict for of in bounds}
         bounded += len(words) == 1 and words <= set(CHANGED)
     names = ", ".join(f"{of:.0%}" if isinstance(of, float) else f"first {of}" for of in judged)

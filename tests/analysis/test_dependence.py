@@ -169,7 +169,9 @@ def test_doubled_rows_are_noticed(tmp_path):
     for other in (load([str(path)]), found):
         dependence = look(other, found)
         assert dependence.kind == "repeated row" and "repeated row" in dependence.warnings[0]
-        assert [side.n.tolist() for side in cluster_counts(dependence.cells, single=dependence.single)] == [[7] * 40] * 2
+        assert [side.n.tolist() for side in cluster_counts(dependence.cells, single=dependence.single)] == [
+            [7] * 40
+        ] * 2
     assert multiplicity(np.arange(50), np.full(50, 8)) == 1  # one answer a problem: greedy, not doubled
 
 
