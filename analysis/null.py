@@ -15,9 +15,7 @@ of the others only (analysis.dependence).
 
 Beyond "the same model": odds = F asks whether any problem's odds of a correct draw rose (or fell) more than F-fold;
 given c the split is then Fisher's noncentral hypergeometric whatever the success probability is, so nothing is
-estimated. There the surest problem alone counts too (a tenth of the error): at 4 times the odds few problems are clear
-of chance by number, and one that went from 0 to half of the draws is. least = m asks for at least m correct draws
-before a problem counts as solved.
+estimated. least = m asks for at least m correct draws before a problem counts as solved.
 """
 
 from __future__ import annotations
@@ -35,7 +33,6 @@ from analysis.splits import tail_of_split
 TABLE = 4096  # so many draws of both sides together have a table of their own
 BLOCK = 16  # trials whose sum is worked out at once
 CLEAR = 0.01  # a problem is clear where chance alone would put all its correct draws on one side at most so often
-SURE_WEIGHT = 0.1  # share of a fold's error that is spent on the surest problem alone
 
 
 @dataclass(frozen=True)
@@ -233,27 +230,6 @@ def _smaller_of_two(
     return float(min(1.0, tail_clear[enough_clear] + (clear[j] * rest).sum()))
 
 
-def surest(chance: np.ndarray, happened: np.ndarray) -> float:
-    """p-value of the most surprising problem alone: chance that any is solved by this side only whose own chance is as
-    small. One problem from 0 to half of the draws then stands out, however few problems there are beside it.
-
-    chance, happened: [M] as for `direction`.
-
-    >>> round(surest(np.array([0.001, 0.001, 0.5]), np.array([True, False, True])), 6)
-    0.001999
-    """
-    if not happened.any():
-        return 1.0
-    as_small = chance[chance <= chance[happened].min() * (1 + 1e-9)]
-    return float(-np.expm1(np.log1p(-np.minimum(as_small, 1 - 1e-16)).sum()))
-
-
-def weighted(p: float, alone: float) -> float:
-    """p-value of a fold from that of the counts and that of the surest problem: Bonferroni with unequal weights, since
-    what the latter can find is mostly far below any level."""
-    return min(1.0, p / (1 - SURE_WEIGHT), alone / SURE_WEIGHT)
-
-
 def exact_null(
     base: Counts,
     tuned: Counts,
@@ -282,24 +258,22 @@ def exact_null(
     gained = ~base_solved & tuned_solved
 
     # what chance alone would do, given the correct draws of each problem
-    def loss(odds: ArrayLike) -> np.ndarray:
-        return one_side_only(n_base, n_tuned, correct=c, odds=odds, least_one=least[0], least_other=least[1])
+    def loss(odds: ArrayLike) -> Direction:
+        chance = one_side_only(n_base, n_tuned, correct=c, odds=odds, least_one=least[0], least_other=least[1])
+        return direction(chance, lost)
 
-    def gain(odds: ArrayLike) -> np.ndarray:
-        return one_side_only(n_tuned, n_base, correct=c, odds=odds, least_one=least[1], least_other=least[0])
+    def gain(odds: ArrayLike) -> Direction:
+        chance = one_side_only(n_tuned, n_base, correct=c, odds=odds, least_one=least[1], least_other=least[0])
+        return direction(chance, gained)
 
-    def of_fold(chance: np.ndarray, happened: np.ndarray) -> float:
-        return weighted(direction(chance, happened).p, surest(chance, happened))
-
-    shrunk = direction(loss(odds_loss), lost)
-    expanded = direction(gain(odds_gain), gained)
+    shrunk = loss(odds_loss)
+    expanded = gain(odds_gain)
     # a fold's hypothesis holds wherever a smaller fold's does, so its p-value is not smaller
     tests = []
-    p_loss = shrunk.p
-    p_gain = expanded.p
+    p_loss = 0.0
+    p_gain = 0.0
     for fold in folds:
-        if fold > 1:  # F = 1 is the change itself
-            p_loss = max(p_loss, of_fold(loss(np.maximum(odds_loss, fold)), lost))
-            p_gain = max(p_gain, of_fold(gain(np.maximum(odds_gain, fold)), gained))
+        p_loss = max(p_loss, loss(np.maximum(odds_loss, fold)).p)
+        p_gain = max(p_gain, gain(np.maximum(odds_gain, fold)).p)
         tests.append(FoldTest(fold, p_gain=p_gain, p_loss=p_loss))
     return Null(shrunk, expanded, tuple(tests))

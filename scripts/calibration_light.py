@@ -14,7 +14,7 @@ import numpy as np
 
 from analysis.counts import Counts
 from analysis.intervals import clopper_pearson
-from analysis.null import CLEAR, SURE_WEIGHT, exact_null, one_side_only
+from analysis.null import CLEAR, exact_null, one_side_only
 from analysis.verdict import DEFAULT_RULES, Rules, judge
 
 NEGLIGIBLE = 1e-10
@@ -78,13 +78,6 @@ def direction(chance: np.ndarray, happened: np.ndarray) -> Side:
     return Side(np.where(surprise, NEGLIGIBLE, np.minimum(p, 1.0)), observed, chance.sum(axis=1))
 
 
-def surest(chance: np.ndarray, happened: np.ndarray) -> np.ndarray:
-    """analysis.null.surest of each data set: chance, happened [D, M]."""
-    limit = np.where(happened.any(axis=1), np.where(happened, chance, 2.0).min(axis=1), -1.0)[:, None]
-    as_small = np.where(chance <= limit * (1 + 1e-9), np.minimum(chance, 1 - 1e-16), 0.0)
-    return np.where(happened.any(axis=1), -np.expm1(np.log1p(-as_small).sum(axis=1)), 1.0)
-
-
 @dataclass(frozen=True)
 class Words:
     """Of D data sets: gain, loss and held, bool [D] each. sides: loss and gain."""
@@ -132,11 +125,7 @@ def words(
             ]
         sides = [direction(chance, of) for chance, of in zip(chances, happened, strict=True)]
         found = found or sides
-        here = [side.p for side in sides]
-        if fold > 1:
-            alone = [surest(chance, of) for chance, of in zip(chances, happened, strict=True)]
-            here = [np.minimum(x / (1 - SURE_WEIGHT), y / SURE_WEIGHT) for x, y in zip(here, alone, strict=True)]
-        p = [np.maximum(old, new) for old, new in zip(p, here, strict=True)]
+        p = [np.maximum(old, side.p) for old, side in zip(p, sides, strict=True)]
     loss, gain = (x <= rules.level for x in p)
     problems = c.shape[1]
     confidence = 2 * rules.bound - 1
