@@ -42,7 +42,7 @@ OFF = {
     "mixture_policy": {"share_policy": 1.0, "share_base": 0.0, "share_hot": 0.0},
     "soft_overlong": {"coefficient": 0.0},
     "remax": {"share": 0.0},
-    "reinforce_pp": {"whiten": False},
+    "reinforce_pp": {"share": 0.0},
     "rs_grpo": {"beta": 0.0},  # Dr. GRPO
     "simko": {"alpha": 0.0, "penalty": 1.0},
     "prorl": {"every": None},
