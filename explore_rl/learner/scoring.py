@@ -201,6 +201,7 @@ def reader(
 ) -> Iterator[Learner]:
     """Learner ranks that hold the settings' model without an optimizer, as long as the block lasts.
 
+    settings: what is scored, and under which model.
     ranks, zero_stage, micro_batch_tokens: as in `learner`; at stage 3 the ranks share the model's weights.
     device, ray_address: as in `devices`.
     """

@@ -86,6 +86,12 @@ def find_overlap(
     (containment). n-grams that more than `common` of the audit problems (and more than 5) share are an instruction, not
     a problem, and count for neither side. Problems with fewer than MIN_GRAMS n-grams of their own are compared exactly
     only. Audit problems are held in memory, training problems are streamed.
+
+    train: streamed.
+    audit: held in memory.
+    n: words of an n-gram, at least 1.
+    threshold: containment from which on two problems are nearly the same, above 0, at most 1.
+    common: share of the audit problems above which an n-gram is an instruction.
     """
     if n < 1 or not 0 < threshold <= 1:
         raise InputError(f"overlap: n={n}, threshold={threshold}: expected n at least 1 and a threshold in (0, 1]")

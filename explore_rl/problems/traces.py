@@ -44,6 +44,11 @@ def attach_traces(
 
     Raises InputError at the end if some belong to no problem, unless these are only some_problems of those that the
     traces are for.
+
+    problems: streamed.
+    traces: problem id -> its traces.
+    path: where they are from, for the error.
+    some_problems: whether the traces may be for more problems than these.
     """
     unused = set(traces)
     for problem in problems:

@@ -137,7 +137,12 @@ def engines(
     ray_address: str = "local",
     stall_timeout_s: float = DevicesConfig.stall_timeout_s,
 ) -> Iterator[Engines]:
-    """Engines that hold the settings' model, for as long as the block lasts. The arguments are `engine_config`'s."""
+    """Engines that hold the settings' model, for as long as the block lasts.
+
+    settings: what is sampled, and how.
+    actors, tensor_parallel, stall_timeout_s: as in `engine_config`.
+    device, ray_address: as in `devices`.
+    """
     config = engine_config(
         settings,
         actors=actors,

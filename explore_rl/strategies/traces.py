@@ -233,7 +233,14 @@ class TraceSource:
     def sample(
         self, group: Group, index: int, *, usable: UsableTrace, context: StepContext, in_baseline: bool
     ) -> Sample:
-        """The trace as a sample of `group`, the step's group number `index`."""
+        """The trace as a sample of `group`.
+
+        group: the one it joins.
+        index: the group's number in the step.
+        usable: the trace, encoded and verified.
+        context: the step's.
+        in_baseline: whether it counts for the group's baseline.
+        """
         like = Request(
             problem=group.problem.id,
             group=index,
