@@ -30,6 +30,12 @@ def column(
     """Column `name` of a batch as `kind`, None where the batch has none.
 
     Raises InputError naming the first row that is not `kind`, or is missing.
+
+    batch: rows of a file.
+    source: where they are from, for the error.
+    name: of the column.
+    kind: the Arrow type that is wanted.
+    missing_ok: whether a row may lack it.
     """
     if name not in batch.table.column_names:
         return None

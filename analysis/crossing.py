@@ -59,9 +59,12 @@ def find_crossing(
 ) -> Crossing:
     """Crossing of one curve of differences with its bootstrap interval.
 
-    grid: [K]; value: [K]; replicates: [B, K]. exact(k [J]) -> [J] gives the difference at integers k, to settle the
-    value between two points of the grid; None keeps it as interpolated (a budget in tokens). Replicates are read
-    between grid points (at most 5 % apart) by interpolation.
+    grid: [K], rising.
+    value: [K], the difference at each.
+    replicates: [B, K], read between grid points (at most 5 % apart) by interpolation.
+    exact: exact(k [J]) -> [J] gives the difference at integers k, to settle the value between two points of the grid;
+        None keeps it as interpolated (a budget in tokens).
+    confidence: the interval's.
     """
     point = float(crossings(grid, value[None, :])[0])
     crossed = 0 < point < np.inf

@@ -25,6 +25,11 @@ def examples(
 
     Rows are dicts of all their columns, unknown ones too, with `correct` as a bool. Empty where the files have no
     completions. Of Parquet only row groups with a wanted row have their texts decoded.
+
+    samples: whose rows, with the files that they were read from.
+    problems: indices.
+    each: rows of a kind and problem.
+    characters: of a text, before it is cut.
     """
     wanted = {(samples.benchmarks[i], samples.problem_ids[i]): int(i) for i in problems}
     found: dict[int, list[dict[str, Any]]] = {i: [] for i in wanted.values()}

@@ -180,6 +180,8 @@ def beyond_words(p: dict[str, float], beyond: dict[str, float], *, runs: int, ru
     """Whether the change is more than a speed-up, in words; empty without a change.
 
     p, beyond: p-values of each direction, of the change and of a change beyond the fold.
+    runs: how many the method has.
+    rules: the verdict's.
     """
     text = ""
     for direction, change in (("gain", "a speed-up"), ("loss", "a slow-down")):
@@ -205,7 +207,14 @@ def sentence(
     questions: int,
     verdict: str,
 ) -> str:
-    """The method's verdict in words that a person can check."""
+    """The method's verdict in words that a person can check.
+
+    evidence: of each direction.
+    adjusted: p-value of each direction after Holm.
+    runs: how many the method has.
+    questions: among how many Holm shares the level.
+    verdict: the word.
+    """
     gain = evidence["gain"]
     loss = evidence["loss"]
     over = f" after Holm over {questions} questions" if questions > 1 else ""

@@ -37,10 +37,14 @@ def load(
     metric: str | None = None,
     correct_above: float | None = None,
 ) -> ModelSamples:
-    """One model's samples or counts. name: how tables call it (default: its `model` column, else the first file's
-    stem). metric: what says which draws are correct, where files hold several; correct_above: numbers above it do.
+    """One model's samples or counts.
 
     Raises InputError, naming file and row, for what is missing, contradictory, not of its type, or there twice.
+
+    paths: files, folders or globs, "FILE::COLUMN" for a table of counts.
+    name: how tables call the model; None: its `model` column, else the first file's stem.
+    metric: what says which draws are correct, where files hold several.
+    correct_above: numbers above it do.
     """
     sources = find_sources(_expand(paths), metric=metric, correct_above=correct_above)
     if sources[0].kind == "scores":

@@ -94,6 +94,10 @@ def answer_support(
 
     Returns the counts, rows (problem index, answer, draws of base, draws of tuned), sorted, and P, S, E of each of the
     problems: float64 [M, 3]. Answers that no one could extract are left out.
+
+    base_answers, tuned_answers: of the same problems.
+    by: "answer" or "mode".
+    problems: how many there are, M.
     """
     rows: dict[tuple[int, str], list[int]] = {}
     for side, answers in enumerate((base_answers, tuned_answers)):

@@ -159,8 +159,15 @@ def reading_of(args: argparse.Namespace) -> dict[str, Any]:
 def align_redraw(
     base: ModelSamples, files: list[str], *, common: bool, reading: dict[str, Any]
 ) -> tuple[ModelSamples, ModelSamples, list[str]]:
-    """Base and its redraw with the same problems, and the warnings. Problems of the redraw alone do not matter; one
-    that it lacks raises InputError, unless `common`, which drops it. So does a redraw that is the base's own file.
+    """Base and its redraw with the same problems, and the warnings.
+
+    Problems of the redraw alone do not matter; one that it lacks raises InputError, unless `common`. So does a redraw
+    that is the base's own file.
+
+    base: its samples.
+    files: the redraw's.
+    common: whether problems that the redraw lacks are dropped.
+    reading: how files are read, as `readers.load` takes it.
     """
     from analysis.readers import align, load
 

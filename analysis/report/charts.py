@@ -21,6 +21,14 @@ RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.25, 0.5, 0.75, 0.9, 0.97, 0.99, 0.999)
 def figure(
     id: str, title: str, *, caption: str, data: list[dict], layout: dict, width: int = 12, height: int = 380
 ) -> dict[str, Any]:
+    """A chart of the page, as page.js draws it.
+
+    id: unique on the page.
+    title, caption: above and below it.
+    data, layout: Plotly's; colours are names of the page's own ("--base").
+    width: columns of 12.
+    height: pixels.
+    """
     return {
         "id": id,
         "title": title,

@@ -31,7 +31,15 @@ def short(number: float) -> str:
 def banded(
     x: list, entry: dict[str, list], *, name: str, colour: str, unit: str = "k", dash: str = "solid"
 ) -> list[dict[str, Any]]:
-    """A line with its interval as a band; one legend entry."""
+    """A line with its interval as a band; one legend entry.
+
+    x: [K].
+    entry: of a curve in the document: "value", "low", "high", [K] each.
+    name: in the legend.
+    colour: of the page's own.
+    unit: what x counts, for the hover.
+    dash: Plotly's.
+    """
     hover = (
         f"{name}<br>{unit} = %{{x:,.0f}}: %{{y:.1%}} (%{{customdata[0]:.1%}} to %{{customdata[1]:.1%}})<extra></extra>"
     )

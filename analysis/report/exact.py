@@ -22,7 +22,16 @@ def is_control(name: str) -> bool:
 def ranged(
     x: list, runs: np.ndarray, *, name: str, colour: str, hover: str, dash: str = "solid", **more: Any
 ) -> list[dict]:
-    """Mean of runs [R, K] as a line, their range as a band."""
+    """Mean of runs [R, K] as a line, their range as a band.
+
+    x: [K].
+    runs: [R, K].
+    name: in the legend.
+    colour: of the page's own.
+    hover: Plotly's template of a point.
+    dash: Plotly's.
+    more: further keys of the line.
+    """
     out = []
     if len(runs) > 1:
         shared = {
@@ -253,6 +262,14 @@ def exact_masses(exact: dict, colours: dict[str, str]) -> dict[str, Any] | None:
 
 
 def exact_ladder(exact: dict, colours: dict[str, str], *, unit: str, key: str, word: str) -> dict[str, Any] | None:
+    """A figure of exact support by eps, methods as lines; None where no method has it.
+
+    exact: the document's section.
+    colours: method -> colour.
+    unit: what is counted, a key of BIG_UNITS.
+    key: of the counts, "shrunk" or another.
+    word: the same in words.
+    """
     data = []
     for name, runs in by_method(exact).items():
         if name == "base" or is_control(name) or not all(unit in run.get("support", {}) for run in runs):
@@ -293,6 +310,11 @@ def exact_ladder(exact: dict, colours: dict[str, str], *, unit: str, key: str, w
 def exact_steps(
     exact: dict, colours: dict[str, str], *, unit: str, eps: float | None, key: str, word: str
 ) -> dict[str, Any] | None:
+    """The same over training steps, at one eps; None where no run was audited while it trained.
+
+    exact, colours, unit, key, word: as in `exact_ladder`.
+    eps: of the ladder's steps the nearest one is shown; None: the middle one.
+    """
     groups: dict[str, list[list[tuple[int, float]]]] = {}
     for run in exact.get("training") or []:
         points = []

@@ -159,6 +159,12 @@ def beside_chance(support: dict, null: dict, *, key: str) -> str:
 
 
 def tile(label: str, value: str, *, note: str, colour: str | None = None) -> dict[str, str | None]:
+    """A figure of the page's head.
+
+    label, value: what it is, and the number as text.
+    note: a line below.
+    colour: of the page's own; None: plain.
+    """
     return {"label": label, "value": value, "note": note, "colour": colour}
 
 

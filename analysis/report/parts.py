@@ -162,6 +162,13 @@ def use_sections(block: dict, names: tuple[str, str]) -> list[dict[str, Any]]:
 
 
 def section(id: str, title: str, *, lead: str | None, parts: list) -> dict[str, Any]:
+    """A section of the page.
+
+    id: unique on the page.
+    title: its heading.
+    lead: the paragraph below; None: none.
+    parts: its tables, figures and lists; empty ones are left out.
+    """
     return {"id": id, "title": title, "lead": lead, "parts": [part for part in parts if part]}
 
 
