@@ -119,6 +119,7 @@ def verdicts(got: dict[str, pa.Array | None], batch: RowBlock, *, source: Source
     verdict = got["verdict"]
     if correct is None and verdict is None:
         raise InputError(f"{source.at(batch.number(0))}: neither correct nor verdict is there")
+    # What the words say, looked up once a distinct word; one more entry stands for a missing one.
     if verdict is None:
         evidence = np.ones(rows, dtype=bool)
         said = np.zeros(rows, dtype=bool)
@@ -137,6 +138,7 @@ def verdicts(got: dict[str, pa.Array | None], batch: RowBlock, *, source: Source
         evidence = ~np.array([word in NO_EVIDENCE for word in words] + [False])[index]
         said = np.array([word == "correct" for word in words] + [False])[index]
         unknown = index == len(words)
+    # Where a row has both, they have to agree: a verdict that is no evidence goes with correct = false alone.
     if correct is None:
         correct = pa.nulls(rows, pa.bool_())
     absent = np.asarray(correct.is_null())

@@ -128,6 +128,7 @@ def load_scores(paths: Sequence[str]) -> Scores:
                     np.full(batch.table.num_rows, None, dtype=object) if array is None else _numpy(array)
                 )
             total += batch.table.num_rows
+            # Rounding may leave a probability of 1 a little above it.
             positive = parts["logprob"][-1] > 1e-6
             if positive.any():
                 i = int(positive.argmax())
@@ -138,6 +139,7 @@ def load_scores(paths: Sequence[str]) -> Scores:
         files.append(
             {"path": str(source.path), "sha256": sha256(source.path), "rows": total - before, "format": source.format}
         )
+    # A column that no file has is None as a whole.
     columns: dict[str, np.ndarray | None] = {}
     for name, pieces in parts.items():
         joined = np.concatenate(pieces)

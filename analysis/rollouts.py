@@ -285,6 +285,7 @@ def _texts(
     prompts: dict[Any, int] = {}
     said: list[str] = []
     for first, batch in _chosen_batches(sources, chosen):
+        # Rows that are not shown are not turned into Python.
         here = chosen[(chosen >= first) & (chosen < first + batch.table.num_rows)]
         if not len(here):
             continue
@@ -306,6 +307,7 @@ def _texts(
             }
             more = [(name, row[name]) for name in SHOWN if row.get(name) is not None]
             out["more"] = {name: cut(_exact(value), CUT.get(name, 300)) for name, value in more}
+            # A group shares its prompt, which goes into the page once. Tokens alone need a tokenizer to be shown.
             prompt = row.get("prompt")
             key = prompt if prompt is not None else tuple(row.get("prompt_tokens") or ())
             if key and key not in prompts and (prompt is not None or decode is not None):

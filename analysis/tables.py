@@ -232,6 +232,7 @@ def support_table(by: dict[str, dict]) -> Table:
     for name, b in by.items():
         s = b["support"]
         n = b["null"]
+        # Each figure with its interval: three columns.
         counts = [x for key in CATEGORIES for x in (s[key], *triple(s["intervals"][key])[1:])]
         rates = [x for key in ("srr", "ndr", "sds", "nscr") for x in triple(s["intervals"][key])]
         rows.append(

@@ -75,6 +75,7 @@ def null(block: dict) -> dict[str, Any]:
                 "text": [f"{x:,} on the redraw" for x in drawn],
             }
         )
+    # Room for the text behind the longest bar.
     top = max([*observed, *expected, 1])
     layout = {
         "barmode": "group",
@@ -101,6 +102,7 @@ def scatter(rows: list[dict], eps: float | None, *, names: tuple[str, str]) -> d
     sides = [
         (np.array([r[s]["n"] for r in rows]), np.array([r[s]["correct"] for r in rows])) for s in ("base", "tuned")
     ]
+    # Counts coincide, and dots on each other look like one; the same seed gives the same picture.
     rng = np.random.default_rng(0)
     x, y = (logit(c, n) + rng.uniform(-0.07, 0.07, len(rows)) for n, c in sides)
     ends = -min(_least_logit(n) for n, _ in sides) + 0.4
@@ -265,6 +267,7 @@ def dots(
     from_zero: whether the axis begins at 0.
     """
     data = []
+    # The two sides of a quantity stand a little apart, so that neither interval hides the other.
     sides = (("base", names[0], [row[1] for row in rows], -0.11), ("tuned", names[1], [row[2] for row in rows], 0.11))
     for side, name, entries, shift in sides:
         there = [(i, rows[i][0], entry) for i, entry in enumerate(entries) if entry]
@@ -289,6 +292,7 @@ def dots(
                 "hovertemplate": "%{text}<extra></extra>",
             }
         )
+    # The first row on top.
     yaxis = {
         "tickvals": list(range(len(rows))),
         "ticktext": [row[0] for row in rows],

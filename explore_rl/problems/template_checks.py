@@ -155,6 +155,7 @@ def check_lengths(problems: Iterable[Problem], template: Template, *, tokenizer:
     whose = None
     over = 0
     for problem in problems:
+        # Such a completion would never be right: found here, and not as a reward of 0 throughout.
         if problem.verifier in VERIFIERS and template.end_token(tokenizer) != END:
             raise InputError(
                 f"problem {problem.id!r}: a right answer ends with a newline, completions of template {template.name!r}"
@@ -163,6 +164,7 @@ def check_lengths(problems: Iterable[Problem], template: Template, *, tokenizer:
             )
         text = template.render(problem, tokenizer)
         ids = template.encode_text(text, tokenizer)
+        # Special tokens are left out: a tokenizer may add some that the text does not have.
         refuse_lossy(
             text,
             tokenizer(text, add_special_tokens=False)["input_ids"],
@@ -174,6 +176,7 @@ def check_lengths(problems: Iterable[Problem], template: Template, *, tokenizer:
         if length > longest:
             longest = length
             whose = problem.id
+    # All prompts are read before any is refused: the message says how many, and what limit would do.
     if over:
         raise InputError(
             f"{over} prompts are longer than {max_prompt_tokens} tokens (the longest, problem {whose!r}, has "
