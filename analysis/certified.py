@@ -69,7 +69,13 @@ def side_p_values(
 
 @dataclass
 class Certificate:
-    """category: int [M], index into CERTIFIED. p: float64 [M, 4], p-values of preserved, shrunk, expanded, out."""
+    """Certified categories at one eps.
+
+    eps: the success probability that separates in from out.
+    confidence: 1 - confidence is the expected share of wrong members of a category.
+    category: int [M], index into CERTIFIED.
+    p: float64 [M, 4], p-values of preserved, shrunk, expanded, out.
+    """
 
     eps: float
     confidence: float

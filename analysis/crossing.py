@@ -12,9 +12,14 @@ TINY = 1e-12  # differences of means below this are rounding
 
 @dataclass(frozen=True)
 class Crossing:
-    """value, low, high: a k (an integer, or a budget in tokens). value None: the curves do not cross within the range.
+    """Where two curves cross: a k (an integer, or a budget in tokens), with its interval.
 
-    high None: beyond the range. 0: the base leads from the start. share: replicates that cross within the range.
+    0 says that the base leads from the start.
+
+    value: None: the curves do not cross within the range.
+    low: of the interval.
+    high: None: beyond the range.
+    share: replicates that cross within the range.
     """
 
     value: float | None

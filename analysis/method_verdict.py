@@ -39,6 +39,7 @@ class Evidence:
     """One direction of one method.
 
     p: the larger of p_majority and p_spread.
+    p_majority: of "in no more than half of the runs".
     p_spread: None where no method on the board has two runs.
     z: mean of the runs' z; documents call it score.
     sd: moderated standard deviation of z between runs.

@@ -36,8 +36,12 @@ def groups_of(benchmarks: Sequence[str]) -> Benchmarks:
 class Verdicts:
     """What is said of all benchmarks together, since Holm's correction needs them all.
 
-    groups: benchmark -> its problems. dependence: of the draws. rates: false positives of base and tuned.
-    nulls, judged: benchmark -> exact null and verdict. others: label -> benchmark -> verdict under another reading.
+    groups: benchmark -> its problems.
+    dependence: of the draws.
+    rates: false positives of base and tuned.
+    nulls: benchmark -> exact null.
+    judged: benchmark -> verdict.
+    others: label -> benchmark -> verdict under another reading.
     """
 
     groups: Benchmarks

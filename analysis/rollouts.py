@@ -54,7 +54,9 @@ Decode = Callable[[list[int]], str]
 class Limits:
     """How much goes into the page.
 
-    rows: completions, at most. characters: of each text. steps: first and last step to take, None: all.
+    rows: completions, at most.
+    characters: of each text.
+    steps: first and last step to take, None: all.
     seed: of the choice.
     """
 
@@ -75,9 +77,13 @@ class Limits:
 class Light:
     """Every row, without its texts. N rows.
 
-    step: int64 [N], 0 where the files have no steps. group: int64 [N], one number a problem and step (and a drawing of
-    it, where a step draws a problem twice). source, verdict: int64 [N], indices into `sources` and `verdicts`.
-    reward: float64 [N], NaN where unknown. has: columns that some file has.
+    step: int64 [N], 0 where the files have no steps.
+    group: int64 [N], one number a problem and step (and a drawing of it, where a step draws a problem twice).
+    source: int64 [N], index into `sources`.
+    verdict: int64 [N], index into `verdicts`.
+    reward: float64 [N], NaN where unknown.
+    sources, verdicts: the words that occur.
+    has: columns that some file has.
     """
 
     step: np.ndarray

@@ -91,9 +91,11 @@ def bets(own: np.ndarray, other: np.ndarray, *, rounds: np.ndarray, start: int =
 class Look:
     """What may be said after the draws so far.
 
-    rounds: draws a side that are used, of each problem. wealth_gain, wealth_loss: ln W. gain_fold, loss_fold: largest
-    fold that is refuted, None for none. upper_gain, upper_loss: bounds behind held, at 2^j draws; None where no
-    number of draws is enough.
+    verdict: the word.
+    rounds: draws a side that are used, of each problem.
+    wealth_gain, wealth_loss: ln W.
+    gain_fold, loss_fold: largest fold that is refuted, None for none.
+    upper_gain, upper_loss: bounds behind held, at 2^j draws; None where no number of draws is enough.
     """
 
     verdict: str

@@ -19,8 +19,13 @@ CATEGORIES = ("preserved", "shrunk", "expanded", "out")
 
 @dataclass(frozen=True)
 class SupportCounts:
-    """P, S, E, O: solved by both, by the base only, by the tuned model only, by neither (whole numbers at k = n, else
-    expected ones)."""
+    """P, S, E, O: whole numbers at k = n, else expected ones.
+
+    preserved: P, solved by both.
+    shrunk: S, by the base only.
+    expanded: E, by the tuned model only.
+    out: O, by neither.
+    """
 
     preserved: float
     shrunk: float

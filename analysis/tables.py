@@ -32,10 +32,13 @@ LATEX = {
 
 @dataclass
 class Table:
-    """name: file name. columns: headings; a column named "x_low" or "x_high" follows its "x" and is folded into it
-    outside CSV.
+    """A table, for Markdown, LaTeX and CSV.
 
-    rows: values (str, int, float, None). digits: decimals of floats outside CSV.
+    name: of the file.
+    title: above it.
+    columns: headings; one named "x_low" or "x_high" follows its "x" and is folded into it outside CSV.
+    rows: values (str, int, float, None).
+    digits: decimals of floats outside CSV.
     """
 
     name: str

@@ -135,6 +135,7 @@ def merged(weight: Tensor, *, a: Tensor, b: Tensor, scale: float) -> Tensor:
 class Weight:
     """A weight of the model under the name that its checkpoint has for it.
 
+    name: in the checkpoint.
     parameter: the weight, or what stays as it was beside an adapter.
     adapter: its A and B, where it has one.
     scale: alpha / rank.

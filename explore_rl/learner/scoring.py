@@ -35,6 +35,7 @@ from explore_rl.types import Problem
 class Text:
     """One text to score.
 
+    problem_id: what it answers.
     prompt, tokens: token ids of the prompt and of the completion.
     temperature, top_p: what its log-probability is taken at.
     kept: columns that go into the record as they are.

@@ -17,8 +17,13 @@ MIN_GRAMS = 3  # fewer n-grams than these are a phrase, not a problem
 
 @dataclass(frozen=True)
 class OverlapPair:
-    """kind: "exact" (equal after normalisation) or "near". jaccard, containment: of the two sets of n-grams (1 for
-    exact ones); containment is the share of the smaller set that the other holds."""
+    """Two problems that are the same.
+
+    train, audit: their ids.
+    kind: "exact" (equal after normalisation) or "near".
+    jaccard: of the two sets of n-grams; 1 for exact ones.
+    containment: the share of the smaller set that the other holds; 1 for exact ones.
+    """
 
     train: str
     audit: str
@@ -29,8 +34,12 @@ class OverlapPair:
 
 @dataclass
 class Overlap:
-    """pairs: every overlapping (training, audit) pair, the closest first. train_size, audit_size: problems that were
-    compared."""
+    """What two sets have in common.
+
+    n, threshold: as in `find_overlap`.
+    train_size, audit_size: problems that were compared.
+    pairs: every overlapping (training, audit) pair, the closest first.
+    """
 
     n: int
     threshold: float

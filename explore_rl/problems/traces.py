@@ -67,8 +67,13 @@ def attach_traces(
 
 @dataclass(frozen=True)
 class BadTrace:
-    """A trace that is not known to be right. status: wrong and no_answer are the trace's fault, timeout and error the
-    verifier's."""
+    """A trace that is not known to be right.
+
+    problem: the id of its problem.
+    source: who wrote it.
+    status: wrong and no_answer are the trace's fault, timeout and error the verifier's.
+    reason: the verifier's, in words.
+    """
 
     problem: str
     index: int  # among the problem's traces

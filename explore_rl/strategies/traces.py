@@ -31,6 +31,7 @@ class UsableTrace:
     """A trace that can stand in a group.
 
     problem: the one that it solves.
+    trace: the text, and who wrote it.
     tokens: its token ids, end token included, int32.
     verdict: CORRECT, as the verifier found it.
     """

@@ -49,7 +49,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Isolation:
-    """What holds a program in. Each is True, or False with the reason in `missing`."""
+    """What this machine has to hold a program in.
+
+    namespaces: mounts, processes and network of its own.
+    seccomp: a filter of system calls.
+    landlock: a limit on what can be read and written.
+    missing: why one of these is False, a line each.
+    """
 
     namespaces: bool
     seccomp: bool
