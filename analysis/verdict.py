@@ -303,8 +303,8 @@ def evidence(
         f"model only, where it would show {gain.all.expected:.3g}; of the clear ones (splits that "
         "chance leaves once in "
         f"{1 / CLEAR:g} at most), {loss.clear.observed} against {loss.clear.expected:.2g} and {gain.clear.observed} "
-        f"against {gain.clear.expected:.2g} (both counts together: loss p = {judgement.p_loss:.2g}{note}, "
-        f"gain p = {judgement.p_gain:.2g}{note}). "
+        f"against {gain.clear.expected:.2g} (both counts and the surest problem together: "
+        f"loss p = {judgement.p_loss:.2g}{note}, gain p = {judgement.p_gain:.2g}{note}). "
     )
     text += {
         "traded": "Both gain and loss are above chance: traded.",

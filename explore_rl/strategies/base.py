@@ -244,5 +244,6 @@ def given(like: Request, *, tokens: np.ndarray, text: str, source: str, in_basel
     source: how records and metrics name it.
     in_baseline: whether it counts for the group's mean and spread.
     """
-    request = replace(like, source=source, seed=0, in_baseline=in_baseline)
+    # no share either: it is no draw of a mixture, and its group's weights are of the draws alone
+    request = replace(like, source=source, seed=0, in_baseline=in_baseline, share=None)
     return Rollout(request=request, tokens=tokens, text=text, finish_reason="stop")
