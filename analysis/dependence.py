@@ -124,8 +124,10 @@ class Dependence:
 def look(base: ModelSamples, tuned: ModelSamples, *, choice: str = "auto", seed: int = 0) -> Dependence:
     """Tests both sides' clusters and decides what is relabelled.
 
+    base, tuned: aligned samples.
     choice: "auto" tests each kind that groups draws and relabels the first that fails; a kind of KINDS is relabelled
     whatever the test says; "none" looks at nothing.
+    seed: of the tests' relabellings.
     Raises InputError where a kind is asked for that neither side has.
     """
     sides = (base.draws, tuned.draws)

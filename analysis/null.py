@@ -77,6 +77,7 @@ class FoldTest:
 class Null:
     """Problems solved by one side only, against their exact null.
 
+    shrunk, expanded: solved by the base only, by the tuned model only.
     folds: the same question for other odds ratios.
     by_draw: where whole clusters were relabelled (analysis.dependence), the null of single draws. It expects fewer
     changes, so the bounds behind "held" are taken from it.

@@ -188,6 +188,11 @@ class Strategy:
         Round 1 and on: `requests` is empty, and `groups[i].samples` is what has come back for the problem so far;
         returns what to draw in addition (Request.group = i), for example `replace(sample.rollout.request, ...)`. The
         rounds end when no strategy asks for more. Every request gets a seed of its own afterwards.
+
+        requests: the draft, or what strategies before this one made of it.
+        groups: the step's, in the order of Request.group.
+        round: 0, 1, ...
+        context: the step's.
         """
         return requests
 

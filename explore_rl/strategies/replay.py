@@ -100,7 +100,14 @@ class Bank:
         return self.kept.get(problem, [])
 
     def sample(self, group: Group, index: int, *, kept: Kept, context: StepContext, in_baseline: bool) -> Sample:
-        """The success as a sample of `group`, the draw's number `index`; its "past_logprob" says how likely it was."""
+        """The success as a sample of `group`; its column "past_logprob" says how likely it was.
+
+        group: the one it joins.
+        index: the group's number in the draw.
+        kept: the success.
+        context: the step's.
+        in_baseline: whether it counts for the group's baseline.
+        """
         like = Request(
             problem=group.problem.id,
             group=index,

@@ -115,5 +115,9 @@ def flow_balance(
 def flow_metrics(
     logprob: Tensor, old_logprob: Tensor, base: Tensor, reward: Tensor, log_z: Tensor, *_: Tensor, **__: float
 ) -> dict[str, Tensor]:
-    """Per token: the head's value, there."""
+    """Per token: the head's value, there.
+
+    logprob, old_logprob, base, reward: [N]; not looked at.
+    log_z: what the head gives, [N].
+    """
     return {"log_z": log_z}

@@ -107,7 +107,14 @@ def _log_z(sample: Sample, beta: float) -> float:
 def balance(
     logprob: Tensor, log_z: Tensor, base_logprob: Tensor, worth: Tensor, sequence: Tensor, *, beta: float
 ) -> Tensor:
-    """The loss of its completion at each token, [N]. worth: A; sequence: int64 [N], tokens in order.
+    """The loss of its completion at each token, [N].
+
+    logprob: the policy's, [N], with gradient.
+    log_z: what the head gives, [N], with gradient; the one at a completion's first token is used.
+    base_logprob: under the base, [N].
+    worth: A of each token, [N]; its mean over the completion counts.
+    sequence: which completion a token belongs to, int64 [N], tokens in order.
+    beta: above 0; the smaller, the sharper the target follows the worth.
 
     One completion of two tokens, each .5 nats likelier than under the base, with A = .75, beta = .5 and log Z = 0: the
     bracket is 1 - 1.5.

@@ -78,7 +78,12 @@ class WitnessFloor(WithBank):
 
 
 def floor(logprob: Tensor, base_logprob: Tensor, sequence: Tensor, *, alpha: float) -> Tensor:
-    """The loss of its completion at each token, [N]. sequence: int64 [N], which completion a token belongs to.
+    """The loss of its completion at each token, [N].
+
+    logprob: the policy's, [N], with gradient.
+    base_logprob: under the base, [N].
+    sequence: int64 [N], which completion a token belongs to.
+    alpha: the floor, as a share of the base's probability, above 0.
 
     A completion of two tokens, each half as likely as under the base: its log-ratio is -1.386, .693 below the floor of
     alpha = 1/2.
@@ -98,6 +103,10 @@ def log_ratio(logprob: Tensor, base_logprob: Tensor, *, sequence: Tensor) -> Ten
 
 
 def floor_metrics(logprob: Tensor, base_logprob: Tensor, sequence: Tensor, *, alpha: float) -> dict[str, Tensor]:
-    """Per token: whether its completion is below the floor, and the completion's log-ratio."""
+    """Per token: whether its completion is below the floor, and the completion's log-ratio.
+
+    logprob, base_logprob, sequence, alpha: as in `floor`.
+    Returns figure -> [N].
+    """
     ratio = log_ratio(logprob, base_logprob, sequence=sequence)
     return {"below": (ratio < math.log(alpha)).float()[sequence], "log_ratio": ratio[sequence]}
