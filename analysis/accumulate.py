@@ -108,6 +108,7 @@ class SampleRows:
                 total[: len(old)] += old
             self.sums[name] = total
 
+        # Mostly every draw is evidence; then the codes are not copied.
         whole = bool(evidence.all())
         kept = code if whole else code[evidence]
         add("n", kept)
@@ -115,6 +116,7 @@ class SampleRows:
         add("excluded", code[:0] if whole else code[~evidence])
         if got["finish_reason"] is not None:
             reason = pc.utf8_lower(got["finish_reason"].cast(pa.string()))
+            # Some engines write their enum's name: FINISH_REASON_LENGTH.
             reason = pc.replace_substring_regex(reason, r"^finish_reason_", "")
             cut = np.asarray(pc.is_in(reason, value_set=pa.array(CUT_OFF)))
             add("truncated", code[cut & evidence])
@@ -122,6 +124,7 @@ class SampleRows:
             judged = np.asarray(got["cot_correct"].is_valid())
             add("cot_unjudged", code[correct & ~judged])
             add("cot_correct", code[correct & np.asarray(got["cot_correct"].fill_null(False))])
+        # Means are over the rows that have a value, so these are counted as well.
         for name in ("token_entropy", "num_tokens"):
             if got[name] is not None:
                 values = floats(got[name])

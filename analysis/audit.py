@@ -261,6 +261,7 @@ def _section(
         "modes": units(pair, "mode", eps=eps, independent=independent),
         "strata": strata(pair),
         "witnesses": witnesses(pair),
+        # This and `patterns` are filled in afterwards: they need the other benchmarks, and the texts.
         "cross_task": None,
         "posterior": posterior(pair, single),
         "equivalence": equivalence(pair),
@@ -282,6 +283,7 @@ def _problem_rows(
     base = pair.base
     tuned = pair.tuned
     confidence = pair.settings.confidence
+    # Intervals and odds ratios need draws that do not depend on each other; categories are of all draws.
     low_b, high_b = clopper_pearson(single[0].correct, single[0].n, confidence=confidence)
     low_t, high_t = clopper_pearson(single[1].correct, single[1].n, confidence=confidence)
     category = categories(base.correct, tuned.correct)

@@ -23,7 +23,11 @@ KINDS = (COPY, "cluster", "seed", "file")  # the smaller first
 class Cells:
     """Draws of one side by problem and cluster; C cells, sorted by problem, then label.
 
-    problem, label: int64 [C], a label being the same in every problem (seed 3). n, correct: int64 [C]. problems: M.
+    problem: int64 [C].
+    label: int64 [C], the same in every problem (seed 3).
+    n: int64 [C], draws.
+    correct: int64 [C], of these.
+    problems: M.
     """
 
     problem: np.ndarray

@@ -128,8 +128,10 @@ class Dependence:
 def look(base: ModelSamples, tuned: ModelSamples, *, choice: str = "auto", seed: int = 0) -> Dependence:
     """Tests both sides' clusters and decides what is relabelled.
 
-    choice: "auto" tests each kind that groups draws and relabels what those that fail connect (a seed whose draws share
-    prefixes besides); a kind of KINDS is relabelled whatever the test says; "none" looks at nothing.
+    base, tuned: aligned samples.
+    choice: "auto" tests each kind that groups draws and relabels what those that fail connect (a seed whose
+        draws share prefixes besides); a kind of KINDS is relabelled whatever the test says; "none" looks at nothing.
+    seed: of the tests' relabellings.
     Raises InputError where a kind is asked for that neither side has.
     """
     sides = (base.draws, tuned.draws)

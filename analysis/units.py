@@ -29,9 +29,13 @@ LABELS = {"answers": "distinct correct answers", "modes": "solution modes"}
 def units(pair: BenchmarkPair, by: str, *, eps: float | None, independent: bool = True) -> dict[str, Any] | None:
     """Support per distinct correct answer (by="answer") or mode (by="mode"), its null, and its certified version.
 
-    eps: of certified support; None where none can be certified. independent: whether draws are; else there is
-    no null and no certificate. "out" is null: answers never seen cannot be counted. With false-positive rates there is
-    no null either: accepted answers that are wrong are spread over any number of units.
+    "out" is null: answers never seen cannot be counted. With false-positive rates there is no null either: accepted
+    answers that are wrong are spread over any number of units.
+
+    pair: both sides of one benchmark.
+    by: "answer" or "mode".
+    eps: of certified support; None where none can be certified.
+    independent: whether draws are; else there is no null and no certificate.
     """
     first = pair.base.answers
     second = pair.tuned.answers
