@@ -83,13 +83,8 @@ def rows_repeat(side: Counts) -> int:
 
     Of 0 < c < n correct draws, n a multiple of t, c is one with chance 1 / t at most, whatever the success rate.
 
-<<<<<<< HEAD
-    >>> eight = np.full(60, 8)
-    >>> rows_repeat(Counts(eight, np.tile([2, 4, 6, 4], 15))), rows_repeat(Counts(eight, np.arange(60) % 8))
-=======
     >>> n = np.full(60, 8)
     >>> rows_repeat(Counts(n, np.tile([2, 4, 6, 4], 15))), rows_repeat(Counts(n, np.arange(60) % 8))
->>>>>>> main
     (2, 1)
     """
     n, correct = (np.asarray(x) for x in side)
