@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
-from analysis.clusters import grouping_codes, multiplicity
+from analysis.clusters import COPY, copies, grouping_codes, multiplicity
 from analysis.columns import check_ranges, column, floats, verdicts
 from analysis.errors import InputError
 from analysis.files import RowBlock, Source, several_models
@@ -220,10 +220,11 @@ class SampleRows:
         has_answers = bool(self.answers) and not {"answer", "mode"} & set(partly)
         answers = self._answers(place) if has_answers else None
         correct = counted("correct").astype(np.int64)
-        if self.given.get("sample") != self.seen and (times := _times(n, correct, answers=answers)) > 1:
+        times = 1 if self.given.get("sample") == self.seen else _times(n, correct, answers=answers)
+        if times > 1:
             warnings.append(
                 f"every row is there {times} times (or a multiple of that), and no column sample tells draws apart: "
-                "are rows doubled? They count as draws of their own"
+                "are rows doubled? The verdict takes each for one draw; pass@k does not"
             )
         return ModelSamples(
             name="",
@@ -238,7 +239,7 @@ class SampleRows:
             token_entropy=whole(mean("token_entropy"), "token_entropy"),
             num_tokens=whole(mean("num_tokens"), "num_tokens"),
             answers=answers,
-            draws=self._draws(place, n, keys=keys, sources=sources),
+            draws=self._draws(place, n, keys=keys, sources=sources, times=times),
             settings={
                 name: sorted(values) for name, values in self.settings.items() if 0 < len(values) <= MOST_SETTINGS
             },
@@ -256,7 +257,9 @@ class SampleRows:
         count = np.asarray(table["count"])[order]
         return AnswerCounts(problem[order], texts("answer"), texts("mode"), count, np.asarray(table["correct"])[order])
 
-    def _draws(self, place: np.ndarray, n: np.ndarray, *, keys: list[tuple[str, str]], sources: list[Source]) -> Draws:
+    def _draws(
+        self, place: np.ndarray, n: np.ndarray, *, keys: list[tuple[str, str]], sources: list[Source], times: int
+    ) -> Draws:
         code = place[self._joined("code")].astype(np.int32)
         sample = (
             self._joined("sample")
@@ -289,11 +292,12 @@ class SampleRows:
         values = {name: self._joined(name)[order] for name in ("correct", "logprob", "num_tokens")}
         there = {name: bool(np.isfinite(values[name]).any()) for name in ("logprob", "num_tokens")}
         start = np.concatenate([[0], np.cumsum(n)])
+        repeated = {COPY: copies(values["correct"], start, times)} if times > 1 else {}
         return Draws(
             start,
             values["correct"],
             *(values[name] if there[name] else None for name in ("logprob", "num_tokens")),
-            clusters=self._clusters(start, order),
+            clusters=repeated | self._clusters(start, order),
         )
 
     def _clusters(self, start: np.ndarray, order: np.ndarray | slice) -> dict[str, np.ndarray]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from explore_rl.objectives import readouts
-from explore_rl.strategies.base import StepContext, given
+from explore_rl.strategies.base import StepContext, Strategy, given
 from explore_rl.strategies.held_out import refuse_held_out
 from explore_rl.types import Group, Request, Sample, Status, Verdict
 
@@ -127,6 +127,18 @@ class Bank:
 
     def load_state(self, state: dict[str, Any]) -> None:
         self.kept = {problem: [Kept(**kept) for kept in of_problem] for problem, of_problem in state.items()}
+
+
+class WithBank(Strategy):
+    """A strategy whose state is a bank alone, `self.bank`."""
+
+    bank: Bank
+
+    def state(self) -> dict[str, Any]:
+        return self.bank.state()
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.bank.load_state(state)
 
 
 def _is_own_success(sample: Sample) -> bool:

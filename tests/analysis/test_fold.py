@@ -100,6 +100,16 @@ def test_a_speed_up_is_called_expanded_but_not_beyond_one():
     assert found.gain_fold >= 10 and "beyond a speed-up" in beyond(found)
 
 
+def test_one_sure_problem_of_few_is_beyond_a_speed_up():
+    """One of 30 goes from 0 to half of the draws; the others, easy and equal, are clear at 4 times the odds in number:
+    by their count alone the gain reached a speed-up of 2."""
+    base = counts(128, [0, *range(12, 41)])
+    tuned = counts(128, [64, *range(12, 41)])
+    found = judge_folds(base, tuned)
+    assert found.gain_fold == 10 and found.loss_fold is None
+    assert direction(np.array([0.001, 0.001, 0.5]), np.array([True, False, True])).surest == pytest.approx(1 - 0.999**2)
+
+
 def test_folds_stop_at_the_first_that_is_not_refuted_and_share_holm():
     base = counts(64, [0] * 8 + [30] * 20)
     tuned = counts(64, [20] * 8 + [30] * 20)

@@ -59,7 +59,6 @@ class Siren(Strategy):
                 function=anchored,
                 columns=(self.term_name("peaks"), self.term_name("anchor"), self.readout(config)),
                 normaliser=POLICY_GRADIENT,
-                metrics=of_peaks,
                 sums=over_peaks,
             )
         ]
@@ -67,10 +66,9 @@ class Siren(Strategy):
     def advantage(self, groups: list[Group], context: StepContext) -> None:
         column = self.term_name("nucleus_entropy")
         samples = [s for g in groups for s in g.samples if column in s.columns]
-        drawn = [s.columns[column][~s.rollout.given] for s in samples]
-        if not self.coefficient or not sum(map(len, drawn)):
+        seen = np.concatenate([np.zeros(0), *(s.columns[column][~s.rollout.given] for s in samples)])
+        if not self.coefficient or not len(seen):
             return
-        seen = np.concatenate(drawn)
         least = np.quantile(seen, self.quantile)
         mean = float(seen[seen >= least].mean())
         self.anchor = mean if self.anchor is None else self.anchor
@@ -140,11 +138,3 @@ def anchored(logprob: Tensor, peaks: Tensor, anchor: Tensor, entropy: Tensor, *,
     gap = sums[0] / sums[1].clamp(min=1) - anchor
     pull = peaks * (entropy - entropy.detach()) * sums[2] / sums[1].clamp(min=1)
     return gap**2 + 2 * gap * pull
-
-
-def of_peaks(logprob: Tensor, peaks: Tensor, anchor: Tensor, entropy: Tensor, *, sums: Tensor) -> dict[str, Tensor]:
-    """Per token: the mean entropy of the peaks less its anchor, and whether it is a peak.
-
-    logprob, peaks, anchor, entropy, sums: as in `anchored`.
-    """
-    return {"gap": (sums[0] / sums[1].clamp(min=1) - anchor), "peaks": peaks}

@@ -12,20 +12,19 @@ success down. It is our own; a note without a paper proposes such a floor on tea
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from torch import Tensor
 
 from explore_rl.config.schema import Config
 from explore_rl.objectives.terms import SEQUENCE, LossTerm
 from explore_rl.strategies import parameters
-from explore_rl.strategies.base import Needs, StepContext, Strategy, Trial
+from explore_rl.strategies.base import Needs, StepContext, Trial
 from explore_rl.strategies.builtin.kl import base_logprob
-from explore_rl.strategies.replay import Bank
+from explore_rl.strategies.replay import Bank, WithBank
 from explore_rl.types import Group
 
 
-class WitnessFloor(Strategy):
+class WitnessFloor(WithBank):
     """Keeps successes from falling below a share of the base's probability.
 
     alpha: the share, in (0, 1].
@@ -76,12 +75,6 @@ class WitnessFloor(Strategy):
     def keep(self, groups: list[Group], context: StepContext) -> tuple[list[Group], int]:
         context.metrics["stored"] = context.metrics.get("stored", 0.0) + self.bank.add(groups, context)
         return groups, 0
-
-    def state(self) -> dict[str, Any]:
-        return self.bank.state()
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        self.bank.load_state(state)
 
 
 def floor(logprob: Tensor, base_logprob: Tensor, sequence: Tensor, *, alpha: float) -> Tensor:
