@@ -191,7 +191,8 @@ class Watched:
             text = args[-1] if name in ("sub", "subn") else args[0]
             if name == "finditer":
                 found = list(found)
-            if (found[0] if name == "subn" else found) != text and found not in (None, [], [text]):
+            said = found[0] if name == "subn" else found
+            if said != text and said not in (None, [], [text]):
                 self.acts()
             return iter(found) if name == "finditer" else found
 
