@@ -86,7 +86,13 @@ def _owner(draws: Draws) -> np.ndarray:
 
 
 def one_of_each(draws: Draws, code: np.ndarray, kind: str, *, rng: np.random.Generator) -> Draws:
-    """One draw, at random, of those that share problem, `code` (int [N]) and cluster of `kind`."""
+    """One draw, at random, of those that share problem, `code` and cluster of `kind`.
+
+    draws: of one side.
+    code: int [N], what a draw says.
+    kind: of clusters, a key of draws.clusters.
+    rng: what the choice depends on.
+    """
     of = draws.clusters[kind].astype(np.int64)
     keys = (_owner(draws) * (int(code.max(initial=0)) + 1) + code) * (int(of.max(initial=0)) + 1) + of
     order = rng.permutation(len(keys))

@@ -258,9 +258,11 @@ def mode_verdicts(
         )
         pair = BenchmarkPair(*sides, settings=AuditSettings(k=(min(n),), replicates=100))
         block = units(pair, "mode", eps=None)
+        first, second = (side.answers for side in sides)
+        assert block is not None and first is not None and second is not None  # `modes_of` gives modes
         judge_units({"all": block}, rules=Rules(), pooled="all")
         wrong += block["verdict"] in CHANGED
-        seen = answer_support(sides[0].answers, sides[1].answers, by="mode", problems=problems)[0]
+        seen = answer_support(first, second, by="mode", problems=problems)[0]
         shares = np.array([seen.srr, seen.ndr, block["srr"], block["ndr"]], dtype=float)
         known += ~np.isnan(shares)  # nothing may have been solved
         rates += np.nan_to_num(shares)
