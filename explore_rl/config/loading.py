@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from analysis.errors import InputError
 from explore_rl.config import paths
-from explore_rl.config.aliases import alias_of
+from explore_rl.config.aliases import meant
 from explore_rl.config.checks import check
 from explore_rl.config.paths import of_home
 from explore_rl.config.recipes import find
@@ -186,8 +186,7 @@ def _refuse_unknown(layer: DictConfig, schema: type, *, where: str, prefix: str 
     for key in layer:
         if key not in known:
             full = _full_key(layer, str(key), prefix=prefix)
-            nearest = _nearest(full)
-            hint = f"; did you mean {nearest}?" if nearest else f"; known here: {', '.join(known)}"
+            hint = _hint(full, known)
             raise InputError(f"{where}: unknown key {_one_line(full)}{hint}")
         section = known[key].default_factory
         value = layer._get_node(key)
@@ -227,16 +226,17 @@ def _full_key(layer: DictConfig, key: str, *, prefix: str) -> str:
     return ".".join(words)
 
 
-def _nearest(full: str) -> str | None:
-    """The setting that was most likely meant by an unknown name: the same last word, then what other trainers call so,
-    then the most alike."""
+def _hint(full: str, known: Iterable[str]) -> str:
+    """What to say of an unknown name. known: the names that there are in its place.
+
+    It is what other trainers call so, else the setting with the same last word, else the most alike.
+    """
     everywhere = list(all_settings())
-    last = full.split(".")[-1]
-    same = [name for name in everywhere if name.split(".")[-1] == last]
-    if len(same) == 1:
-        return same[0]
-    known = alias_of(full)
-    if known in everywhere:
-        return known
-    near = difflib.get_close_matches(full, everywhere, n=1, cutoff=0.6)
-    return near[0] if near else next(iter(same), None)
+    setting, instead = meant(full)
+    same = [name for name in everywhere if name.split(".")[-1] == full.split(".")[-1]]
+    if setting is None and instead is not None:
+        return f"; here {instead}"
+    nearest = setting or (same[0] if len(same) == 1 else None)
+    if nearest is None:
+        nearest = next(iter(difflib.get_close_matches(full, everywhere, n=1, cutoff=0.6) or same), None)
+    return f"; did you mean {nearest}?" if nearest else f"; known here: {', '.join(known)}"
