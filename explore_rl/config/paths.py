@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import InterpolationKeyError
 
 from analysis.errors import InputError
+from explore_rl.config.schema import Config
 
 # Settings that name a file or folder to be read. A name that is none (lab:base, chat, a Hub name) is left as it is.
 READ = ("model.path", "model.template", "problems.train", "problems.heldout", "run.exact_problems")
@@ -28,10 +30,10 @@ def resolve(layer: DictConfig, beside: Path | None) -> None:
     beside: the recipe's folder; None for what was typed: paths are then of the working directory alone.
     """
     for key in READ:
-        value = OmegaConf.select(layer, key, throw_on_missing=False)
+        value = _value(layer, key)
         if isinstance(value, str):
             OmegaConf.update(layer, key, absolute(value, beside))
-    output = OmegaConf.select(layer, "run.output", throw_on_missing=False) if "run" in layer else None
+    output = _value(layer, "run.output")
     if isinstance(output, str):
         refuse_variables(output)
         OmegaConf.update(layer, "run.output", str(of_home(output)))
@@ -48,6 +50,26 @@ def resolve(layer: DictConfig, beside: Path | None) -> None:
             value = OmegaConf.select(strategy, key, throw_on_missing=False)
             if isinstance(value, str):
                 OmegaConf.update(strategy, key, absolute(value, beside))
+
+
+def _value(layer: DictConfig, key: str) -> Any:
+    """A value of the layer; None where there is none, or where it stands for settings of other layers (`${name}`):
+    these are known when all are merged, see `resolve_merged`.
+    """
+    try:
+        return OmegaConf.select(layer, key, throw_on_missing=False)
+    except InterpolationKeyError:
+        return None
+
+
+def resolve_merged(config: Config) -> None:
+    """The same for paths with `${name}` and the like in them, which are whole now."""
+    config.run.output = str(of_home(config.run.output))
+    for key in READ:
+        section, name = key.split(".")
+        value = getattr(getattr(config, section), name)
+        if value is not None:
+            setattr(getattr(config, section), name, absolute(value, None))
 
 
 def absolute(text: str, beside: Path | None) -> str:
