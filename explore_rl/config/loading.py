@@ -40,6 +40,7 @@ def load_config(recipe: str | Path | None, overrides: Sequence[str] = (), *, bes
     """
     merged = copy.deepcopy(_defaults())
     layers = _recipe_layers(find(recipe), ()) if recipe is not None else []
+    late: set[str] = set()
     where = str(recipe) if recipe else "config"
     try:
         for override in overrides:
@@ -51,11 +52,11 @@ def load_config(recipe: str | Path | None, overrides: Sequence[str] = (), *, bes
             _refuse_unknown(layer, Config, where=where)
             if missing := next(_missing(OmegaConf.to_container(layer)), None):
                 raise InputError(f"{where}: {missing}: ??? stands for a value yet to be given; give one")
-            paths.resolve(layer, beside)
+            late |= paths.resolve(layer, beside)
             merged.merge_with(layer)  # in place: OmegaConf.merge would copy what there is so far, layer by layer
         where = str(recipe) if recipe else "config"
         config = cast(Config, OmegaConf.to_object(merged))
-        paths.resolve_merged(config)
+        paths.resolve_merged(config, late)
     except UNREADABLE as error:
         key = getattr(error, "full_key", None)
         said = _stands_for(error) or _expected(key, layers) or _one_line(error)

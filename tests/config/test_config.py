@@ -92,7 +92,7 @@ def warned(config):
         ("run.steps=0x10", "expected a whole number, got '0x10'"),
         ("=3", "expected key=value"),
         ("[=1", "override '[=1'"),
-        ("run.output=${foo}", "run.output: Interpolation key 'foo' not found"),
+        ("run.output=${foo}", "run.output: ${foo}: there is no such setting"),
         ("run.output=${foo", "run.output"),
         ("algorithm=${foo}", "is a section"),
         ("model.path=???", "give one"),
@@ -150,6 +150,22 @@ def test_a_recipe_stands_on_one_of_the_projects_or_on_its_neighbour(tmp_path, mo
 def test_an_evaluation_needs_problems_to_evaluate_on():
     with pytest.raises(InputError, match=r"run\.evaluate_every=5: .*problems\.heldout"):
         load_config(None, ["run.evaluate_every=5", "problems.heldout=null"])
+
+
+def test_a_path_may_have_other_settings_in_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("base: lab/grpo\nname: mine\nrun: {output: 'out/${name}-${seed}'}\n")
+    assert load_config(recipe, ["seed=7"]).run.output == "out/mine-7"
+    assert load_config(recipe, ["run.output=~/out/${name}"]).run.output == f"{tmp_path}/out/mine"
+    (tmp_path / "mine").mkdir()
+    assert load_config(recipe, ["model.path=${name}"]).model.path == str(tmp_path / "mine")
+    assert load_config(recipe, ["name=n${seed}", "seed=4"]).name == "n4"
+    with pytest.raises(InputError, match="run.output: the variable NOT_THERE is not set"):
+        load_config(recipe, ["run.output=${oc.env:NOT_THERE}/x"])
+    with pytest.raises(InputError, match="learner.lora: expected a mapping, .* got 4"):
+        load_config(recipe, ["learner.lora=4"])
 
 
 HELDOUT = "problems.heldout=lab:countdown?level=3&split=heldout&size=8"
