@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
-from analysis.clusters import grouping_codes, multiplicity
+from analysis.clusters import COPY, copies, grouping_codes, multiplicity
 from analysis.columns import check_ranges, column, floats, verdicts
 from analysis.errors import InputError
 from analysis.files import RowBlock, Source, several_models
@@ -108,6 +108,7 @@ class SampleRows:
                 total[: len(old)] += old
             self.sums[name] = total
 
+        # Mostly every draw is evidence; then the codes are not copied.
         whole = bool(evidence.all())
         kept = code if whole else code[evidence]
         add("n", kept)
@@ -115,6 +116,7 @@ class SampleRows:
         add("excluded", code[:0] if whole else code[~evidence])
         if got["finish_reason"] is not None:
             reason = pc.utf8_lower(got["finish_reason"].cast(pa.string()))
+            # Some engines write their enum's name: FINISH_REASON_LENGTH.
             reason = pc.replace_substring_regex(reason, r"^finish_reason_", "")
             cut = np.asarray(pc.is_in(reason, value_set=pa.array(CUT_OFF)))
             add("truncated", code[cut & evidence])
@@ -122,6 +124,7 @@ class SampleRows:
             judged = np.asarray(got["cot_correct"].is_valid())
             add("cot_unjudged", code[correct & ~judged])
             add("cot_correct", code[correct & np.asarray(got["cot_correct"].fill_null(False))])
+        # Means are over the rows that have a value, so these are counted as well.
         for name in ("token_entropy", "num_tokens"):
             if got[name] is not None:
                 values = floats(got[name])
@@ -219,10 +222,11 @@ class SampleRows:
         has_answers = bool(self.answers) and not {"answer", "mode"} & set(partly)
         answers = self._answers(place) if has_answers else None
         correct = counted("correct").astype(np.int64)
-        if self.given.get("sample") != self.seen and (times := _times(n, correct, answers=answers)) > 1:
+        times = 1 if self.given.get("sample") == self.seen else _times(n, correct, answers=answers)
+        if times > 1:
             warnings.append(
                 f"every row is there {times} times (or a multiple of that), and no column sample tells draws apart: "
-                "are rows doubled? They count as draws of their own"
+                "are rows doubled? The verdict takes each for one draw; pass@k does not"
             )
         return ModelSamples(
             name="",
@@ -237,7 +241,7 @@ class SampleRows:
             token_entropy=whole(mean("token_entropy"), "token_entropy"),
             num_tokens=whole(mean("num_tokens"), "num_tokens"),
             answers=answers,
-            draws=self._draws(place, n, keys=keys, sources=sources),
+            draws=self._draws(place, n, keys=keys, sources=sources, times=times),
             settings={
                 name: sorted(values) for name, values in self.settings.items() if 0 < len(values) <= MOST_SETTINGS
             },
@@ -255,7 +259,9 @@ class SampleRows:
         count = np.asarray(table["count"])[order]
         return AnswerCounts(problem[order], texts("answer"), texts("mode"), count, np.asarray(table["correct"])[order])
 
-    def _draws(self, place: np.ndarray, n: np.ndarray, *, keys: list[tuple[str, str]], sources: list[Source]) -> Draws:
+    def _draws(
+        self, place: np.ndarray, n: np.ndarray, *, keys: list[tuple[str, str]], sources: list[Source], times: int
+    ) -> Draws:
         code = place[self._joined("code")].astype(np.int32)
         sample = (
             self._joined("sample")
@@ -288,11 +294,12 @@ class SampleRows:
         values = {name: self._joined(name)[order] for name in ("correct", "logprob", "num_tokens")}
         there = {name: bool(np.isfinite(values[name]).any()) for name in ("logprob", "num_tokens")}
         start = np.concatenate([[0], np.cumsum(n)])
+        repeated = {COPY: copies(values["correct"], start, times)} if times > 1 else {}
         return Draws(
             start,
             values["correct"],
             *(values[name] if there[name] else None for name in ("logprob", "num_tokens")),
-            clusters=self._clusters(start, order),
+            clusters=repeated | self._clusters(start, order),
         )
 
     def _clusters(self, start: np.ndarray, order: np.ndarray | slice) -> dict[str, np.ndarray]:

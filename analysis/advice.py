@@ -17,9 +17,13 @@ def advise(base: Counts, tuned: Counts, *, budgets: np.ndarray, bootstrap: Boots
     """For each budget K: pass@K of the base alone, of the tuned model alone, and of the best split (k1 of the base, K -
     k1 of the tuned model).
 
-    base, tuned: (n, c), int [M] each; budgets: [J], each at most every n. Splits tried: all, or 33 evenly spaced ones.
-    The split is chosen and measured on the same problems; `gain_over_best_alone` has its interval from choosing the
-    split, and the better single model, anew in every bootstrap replicate.
+    Splits tried: all, or 33 evenly spaced ones. The split is chosen and measured on the same problems;
+    `gain_over_best_alone` has its interval from choosing the split, and the better single model, anew in every
+    bootstrap replicate.
+
+    base, tuned: (n, c), int [M] each.
+    budgets: int [J], each at most every n.
+    bootstrap: of these problems.
     """
     result = []
     for budget in np.atleast_1d(budgets):

@@ -26,7 +26,7 @@ from analysis.intervals import clopper_pearson
 from analysis.json_files import plain
 from analysis.lucky import rates_in_words, tipping_points, tipping_words, verdicts_at_least
 from analysis.null import Null
-from analysis.order_of_draws import order_warnings
+from analysis.order_of_draws import chosen_warnings, order_warnings
 from analysis.pair import DEFAULTS, AuditSettings, BenchmarkPair
 from analysis.patterns import PatternCounts, pattern_rates
 from analysis.posterior import posterior
@@ -116,6 +116,7 @@ def audit(
         judge_units({name: section[key] for name, section in found.items()}, rules=settings.rules, pooled=POOLED)
     independent = verdicts.dependence.cells is None
     order = [line for side in (base, tuned) for line in order_warnings(side, independent=independent)]
+    order += chosen_warnings(base, tuned)
     lines = [*warnings, *refused, *verdicts.dependence.warnings, *order, *_unread(patterns)]
     sides = {"base": base, "tuned": tuned, "redraw": redraw, "scores": scores}
     return plain(
@@ -260,6 +261,7 @@ def _section(
         "modes": units(pair, "mode", eps=eps, independent=independent),
         "strata": strata(pair),
         "witnesses": witnesses(pair),
+        # This and `patterns` are filled in afterwards: they need the other benchmarks, and the texts.
         "cross_task": None,
         "posterior": posterior(pair, single),
         "equivalence": equivalence(pair),
@@ -281,6 +283,7 @@ def _problem_rows(
     base = pair.base
     tuned = pair.tuned
     confidence = pair.settings.confidence
+    # Intervals and odds ratios need draws that do not depend on each other; categories are of all draws.
     low_b, high_b = clopper_pearson(single[0].correct, single[0].n, confidence=confidence)
     low_t, high_t = clopper_pearson(single[1].correct, single[1].n, confidence=confidence)
     category = categories(base.correct, tuned.correct)

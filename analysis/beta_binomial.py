@@ -35,10 +35,12 @@ def fit(
     start: ZeroInflatedBeta | None = None,
     inflated: bool = True,
 ) -> ZeroInflatedBeta:
-    """Maximum likelihood of (zero, a, b) given counts n, c [M], each weighted (bootstrap counts) by weights [M]; from
-    `start`, or several starts.
+    """Maximum likelihood of (zero, a, b).
 
-    inflated=False holds `zero` at nothing: a plain beta, whose posterior leaves every unsolved problem some chance.
+    n, c: draws and correct ones, int [M].
+    weights: [M], how often each counts (a bootstrap's counts); None: once.
+    start: where the search begins; None: at several places, of which the best end counts.
+    inflated: False holds `zero` at nothing: a plain beta, whose posterior leaves every unsolved problem some chance.
     """
     n, c, where = unique_counts(np.asarray(n), np.asarray(c))
     mass = np.bincount(where, weights=weights, minlength=len(n))

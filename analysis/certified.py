@@ -53,8 +53,10 @@ def side_p_values(
     """One-sided exact p-values of one side, [M] each: of "p <= eps" (small: in the support) and of "p >= eps" (small:
     out of it).
 
-    lower_bound [M]: probabilities known from scored token sequences (0 where unknown); above eps they settle the
-    question without a draw.
+    n, c: draws and correct ones, int [M].
+    eps: the probability from which on an answer is in the support.
+    lower_bound: [M], probabilities known from scored token sequences (0 where unknown); above eps they settle the
+        question without a draw. None: nothing is known.
     """
     p_in = binomial_at_least(c, n, p=eps)
     p_out = binomial_at_most(c, n, p=eps)
@@ -67,7 +69,13 @@ def side_p_values(
 
 @dataclass
 class Certificate:
-    """category: int [M], index into CERTIFIED. p: float64 [M, 4], p-values of preserved, shrunk, expanded, out."""
+    """Certified categories at one eps.
+
+    eps: the success probability that separates in from out.
+    confidence: 1 - confidence is the expected share of wrong members of a category.
+    category: int [M], index into CERTIFIED.
+    p: float64 [M, 4], p-values of preserved, shrunk, expanded, out.
+    """
 
     eps: float
     confidence: float
@@ -113,8 +121,14 @@ def certify(
 def ladder(
     base: Counts, tuned: Counts, *, start: float, confidence: float = 0.95, bounds: Bounds = UNSCORED
 ) -> list[dict[str, Any]]:
-    """Certified counts at eps = start x 1/4, 1/2, 1, 2, 4, ... below 1: [{"eps", categories...}]; the leash at every
-    depth."""
+    """Certified counts at eps = start x 1/4, 1/2, 1, 2, 4, ... below 1: the leash at every depth.
+
+    base, tuned: independent draws.
+    start: the eps from which the others are made.
+    confidence: of each step on its own.
+    bounds: of base and tuned, as `certify` takes them.
+    Returns [{"eps", categories...}].
+    """
     steps = [start * 2.0**power for power in range(-2, 12) if start * 2.0**power < 1]
     return [
         {"eps": eps, **certify(base, tuned, eps=eps, confidence=confidence, bounds=bounds).counts()} for eps in steps
@@ -127,6 +141,11 @@ def further_draws(n: np.ndarray, c: np.ndarray, *, eps: float, confidence: float
 
     If the success rate stays at c / n, the test's p-value falls like exp(-n KL(c/n, eps)) (Chernoff), and has to fall
     below (1 - confidence) / M, which passes Benjamini-Hochberg however the other problems turn out.
+
+    n, c: draws and correct ones of the side, int [M].
+    eps: as in `side_p_values`.
+    confidence: of the certificates.
+    problems: M, among which the error is shared.
     """
     level = (1 - confidence) / problems
     rate = np.asarray(c) / np.asarray(n)

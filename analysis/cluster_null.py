@@ -24,7 +24,7 @@ import numpy as np
 from analysis.clusters import Cells
 from analysis.counts import Counts
 from analysis.lucky import null_above
-from analysis.null import CLEAR, Direction, Null, Tier, one_side_only, sum_of_bernoullis, tails
+from analysis.null import CLEAR, SUREST, Direction, Null, Tier, one_side_only, sum_of_bernoullis, surest_of, tails
 from analysis.pass_at_k import log_miss
 from analysis.significance import least_beyond
 from analysis.verdict import Rules
@@ -60,7 +60,10 @@ def hits(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Which clusters of base and tuned hold a correct draw among those that they keep, bool [C] each.
 
+    cells: clusters of base and tuned.
+    single: whether each cluster counts by one draw.
     rates: false positives of base and tuned; both sides have the larger one afterwards.
+    seed: of what is left to chance.
     """
     rng = np.random.default_rng(seed)
     found = []
@@ -81,7 +84,10 @@ def single_draws(cells: tuple[Cells, Cells], *, seed: int = 0) -> tuple[Counts, 
 def cluster_counts(
     cells: tuple[Cells, Cells], *, single: bool = False, rates: tuple[float, float] = (0.0, 0.0), seed: int = 0
 ) -> tuple[Counts, Counts]:
-    """Clusters a problem and those with a correct draw, of base and tuned."""
+    """Clusters a problem and those with a correct draw, of base and tuned.
+
+    cells, single, rates, seed: as in `hits`.
+    """
     found = hits(cells, single=single, rates=rates, seed=seed)
     base, tuned = (side.counts(of) for side, of in zip(cells, found, strict=True))
     return base, tuned
@@ -90,7 +96,11 @@ def cluster_counts(
 def within_problems(
     cells: tuple[Cells, Cells], *, rules: Rules, single: bool, rates: tuple[float, float], seed: int = 0
 ) -> Null:
-    """The null in which clusters are relabelled in each problem on its own: analysis.null with clusters for draws."""
+    """The null in which clusters are relabelled in each problem on its own: analysis.null with clusters for draws.
+
+    cells, single, rates, seed: as in `hits`.
+    rules: the verdict's.
+    """
     counts = cluster_counts(cells, single=single, rates=rates, seed=seed)
     lucky = lucky_cluster(cells, single=single, rate=max(rates))
     return null_above(*counts, rates=(lucky, lucky), rules=rules)
@@ -108,9 +118,12 @@ def over_all_problems(
 ) -> Null:
     """The null in which a cluster's label moves in all problems together.
 
-    A direction's statistic is the smaller of its two p-values within problems (all, and clear ones); its p-value
+    A direction's statistic is the smallest of its p-values within problems (all, clear, surest); its p-value
     is the share of relabellings with one as small. Of G_b + G_t labels all C(G_b + G_t, G_b) ways are tried, or
     2,000 at random.
+
+    cells, single, rates, seed: as in `hits`.
+    rules: the verdict's.
     """
     hit = hits(cells, single=single, rates=rates, seed=seed)
     solved = [_by_label(side, of) for side, of in zip(cells, hit, strict=True)]
@@ -157,11 +170,13 @@ def _direction(happened: np.ndarray, *, chance: np.ndarray) -> Direction:
     counts = (happened.sum(axis=0), happened[clear].sum(axis=0))
     all_tails = (tails(np.convolve(few, sum_of_bernoullis(chance[~clear]))), tails(few))
     p = [tail[np.minimum(count, len(tail) - 1)] for tail, count in zip(all_tails, counts, strict=True)]
+    surest = np.where(happened, surest_of(chance)[:, None], 1.0).min(axis=0, initial=1.0)
     tiers = [
         Tier(int(count[0]), float(count.mean()), _share_as_small(values))
         for count, values in zip(counts, p, strict=True)
     ]
-    return Direction(tiers[0], tiers[1], _share_as_small(np.minimum(p[0], p[1])))
+    smallest = np.minimum(np.minimum(p[0], p[1]), SUREST * surest)
+    return Direction(tiers[0], tiers[1], _share_as_small(smallest), float(surest[0]))
 
 
 def _share_as_small(p: np.ndarray) -> float:

@@ -9,18 +9,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import sparse
+from scipy.sparse import csgraph
 
 from analysis.counts import Counts
 from analysis.records import Draws
 
-KINDS = ("cluster", "seed", "file")  # in order of preference: a column made for it, else what is known anyway
+COPY = "repeated row"  # a draw that is there several times
+KINDS = (COPY, "cluster", "seed", "file")  # the smaller first
 
 
 @dataclass(frozen=True)
 class Cells:
     """Draws of one side by problem and cluster; C cells, sorted by problem, then label.
 
-    problem, label: int64 [C], a label being the same in every problem (seed 3). n, correct: int64 [C]. problems: M.
+    problem: int64 [C].
+    label: int64 [C], the same in every problem (seed 3).
+    n: int64 [C], draws.
+    correct: int64 [C], of these.
+    problems: M.
     """
 
     problem: np.ndarray
@@ -58,14 +65,55 @@ class Cells:
 
 def cells_of(draws: Draws, kind: str | None) -> Cells:
     """The clusters of a kind; without it (or None) all draws of a problem are one cluster."""
-    problems = len(draws.start) - 1
-    owner = np.repeat(np.arange(problems), np.diff(draws.start))
     code = draws.clusters.get(kind or "")
-    label = np.zeros(len(owner), dtype=np.int64) if code is None else code.astype(np.int64)
+    return cells_by(draws, np.zeros(len(draws.correct), dtype=np.int64) if code is None else code)
+
+
+def cells_by(draws: Draws, code: np.ndarray) -> Cells:
+    """Draws by problem and `code` (int [N], from 0)."""
+    problems = len(draws.start) - 1
+    owner = _owner(draws)
+    label = code.astype(np.int64)
     size = int(label.max(initial=0)) + 1
     keys, where = np.unique(owner * size + label, return_inverse=True)
     correct = np.bincount(where, weights=draws.correct, minlength=len(keys)).astype(np.int64)
     return Cells(keys // size, keys % size, np.bincount(where, minlength=len(keys)), correct, problems=problems)
+
+
+def _owner(draws: Draws) -> np.ndarray:
+    """The problem of each draw, int64 [N]."""
+    return np.repeat(np.arange(len(draws.start) - 1), np.diff(draws.start))
+
+
+def one_of_each(draws: Draws, code: np.ndarray, kind: str, *, rng: np.random.Generator) -> Draws:
+    """One draw, at random, of those that share problem, `code` (int [N]) and cluster of `kind`."""
+    order = rng.permutation(len(code))
+    keys = np.stack([_owner(draws), code, draws.clusters[kind]])[:, order]
+    kept = np.sort(order[np.unique(keys, axis=1, return_index=True)[1]])
+    start = np.searchsorted(kept, draws.start)
+    return Draws(start, draws.correct[kept], clusters={kind: draws.clusters[kind][kept]})
+
+
+def joined(draws: Draws, kinds: dict[str, bool]) -> np.ndarray:
+    """Codes int64 [N] of what clusters of several kinds connect: draws that share one of them, and so on.
+
+    kinds: kind -> whether its clusters are better or worse throughout; else they share something within a problem only.
+    """
+    owner = _owner(draws)
+    found = np.zeros(len(owner), dtype=np.int64)
+    for i, (kind, throughout) in enumerate(kinds.items()):
+        code = draws.clusters[kind].astype(np.int64)
+        of = code if throughout else owner * (int(code.max(initial=0)) + 1) + code
+        of = np.unique(of, return_inverse=True)[1]
+        if not i:
+            found = of
+            continue
+        # draws are edges between their clusters of the two kinds
+        size = int(found.max(initial=0)) + 1
+        nodes = size + int(of.max(initial=0)) + 1
+        edges = sparse.coo_array((np.ones(len(of), dtype=np.int8), (found, size + of)), shape=(nodes, nodes))
+        found = csgraph.connected_components(edges, directed=False)[1][found].astype(np.int64)
+    return found
 
 
 def grouping_codes(values: dict[str, np.ndarray], start: np.ndarray) -> dict[str, np.ndarray]:
@@ -88,6 +136,14 @@ def _codes(values: np.ndarray) -> np.ndarray:
     code = np.unique(values, return_inverse=True)[1].astype(np.int32)
     alone = np.asarray(values) == -1
     code[alone] = code.max(initial=0) + 1 + np.arange(int(alone.sum()), dtype=np.int32)
+    return code
+
+
+def copies(correct: np.ndarray, start: np.ndarray, times: int) -> np.ndarray:
+    """Codes int32 [N] of draws of which each is there `times` times: so many of one problem, alike in being correct."""
+    owner = np.repeat(np.arange(len(start) - 1), np.diff(start))
+    code = np.empty(len(correct), dtype=np.int32)
+    code[np.lexsort((correct, owner))] = np.arange(len(correct)) // times
     return code
 
 

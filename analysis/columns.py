@@ -30,6 +30,12 @@ def column(
     """Column `name` of a batch as `kind`, None where the batch has none.
 
     Raises InputError naming the first row that is not `kind`, or is missing.
+
+    batch: rows of a file.
+    source: where they are from, for the error.
+    name: of the column.
+    kind: the Arrow type that is wanted.
+    missing_ok: whether a row may lack it.
     """
     if name not in batch.table.column_names:
         return None
@@ -113,6 +119,7 @@ def verdicts(got: dict[str, pa.Array | None], batch: RowBlock, *, source: Source
     verdict = got["verdict"]
     if correct is None and verdict is None:
         raise InputError(f"{source.at(batch.number(0))}: neither correct nor verdict is there")
+    # What the words say, looked up once a distinct word; one more entry stands for a missing one.
     if verdict is None:
         evidence = np.ones(rows, dtype=bool)
         said = np.zeros(rows, dtype=bool)
@@ -131,6 +138,7 @@ def verdicts(got: dict[str, pa.Array | None], batch: RowBlock, *, source: Source
         evidence = ~np.array([word in NO_EVIDENCE for word in words] + [False])[index]
         said = np.array([word == "correct" for word in words] + [False])[index]
         unknown = index == len(words)
+    # Where a row has both, they have to agree: a verdict that is no evidence goes with correct = false alone.
     if correct is None:
         correct = pa.nulls(rows, pa.bool_())
     absent = np.asarray(correct.is_null())

@@ -42,8 +42,14 @@ def compare(
     """The comparison document (docs/analysis.md describes every key): {"methods": {NAME: {"verdict", "runs", "range",
     "against_base", ...}}, "pairs": [...], "between_runs": {...}, "audits": {NAME: [audit documents]}}.
 
-    base, redraw and every run: aligned (same problems, same order). redraw, scores: as for `audit`, and given to the
-    audit of every run. progress is told which run is being audited. Raises InputError as `audit`.
+    Raises InputError as `audit`.
+
+    base: aligned with every run (same problems, same order).
+    methods: name -> its runs, one at least.
+    settings: of every audit.
+    warnings: of reading, which the document repeats.
+    progress: is told which run is being audited.
+    redraw, scores: as for `audit`, and given to the audit of every run.
     """
     if not methods or not all(methods.values()):
         raise InputError("compare needs at least one method, each with at least one run")

@@ -34,6 +34,7 @@ class CountRows:
         for i in range(batch.table.num_rows):
             row = {name: values[i] for name, values in lists.items()}
             at = source.at(batch.number(i))
+            # Two models in one file would be added up into a third one that nobody ran.
             key = (row.pop("benchmark") or DEFAULT_BENCHMARK, row.pop("problem_id"))
             if not key[1]:
                 raise InputError(f"{at}: problem_id is empty")
@@ -41,6 +42,7 @@ class CountRows:
                 self.models.add(model)
             if len(self.models) > 1:
                 raise InputError(several_models(source, self.models))
+            # What cannot be a count, or is there twice, names its row.
             if row["n"] < 0 or row["correct"] < 0:
                 raise InputError(
                     f"{at}: {'n' if row['n'] < 0 else 'correct'} is {min(row['n'], row['correct'])}; "

@@ -30,6 +30,8 @@ def support_ratio(base: Counts, tuned: Counts, *, k: int, bootstrap: Bootstrap) 
     problems; value null where the base solves nothing.
 
     base, tuned: (n, c), int [M] each.
+    k: draws, at most every n.
+    bootstrap: of the task's problems.
     """
     first = pass_at_k(*base, k=k)
     second = pass_at_k(*tuned, k=k)

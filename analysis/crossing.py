@@ -12,9 +12,14 @@ TINY = 1e-12  # differences of means below this are rounding
 
 @dataclass(frozen=True)
 class Crossing:
-    """value, low, high: a k (an integer, or a budget in tokens). value None: the curves do not cross within the range.
+    """Where two curves cross: a k (an integer, or a budget in tokens), with its interval.
 
-    high None: beyond the range. 0: the base leads from the start. share: replicates that cross within the range.
+    0 says that the base leads from the start.
+
+    value: None: the curves do not cross within the range.
+    low: of the interval.
+    high: None: beyond the range.
+    share: replicates that cross within the range.
     """
 
     value: float | None
@@ -59,9 +64,12 @@ def find_crossing(
 ) -> Crossing:
     """Crossing of one curve of differences with its bootstrap interval.
 
-    grid: [K]; value: [K]; replicates: [B, K]. exact(k [J]) -> [J] gives the difference at integers k, to settle the
-    value between two points of the grid; None keeps it as interpolated (a budget in tokens). Replicates are read
-    between grid points (at most 5 % apart) by interpolation.
+    grid: [K], rising.
+    value: [K], the difference at each.
+    replicates: [B, K], read between grid points (at most 5 % apart) by interpolation.
+    exact: exact(k [J]) -> [J] gives the difference at integers k, to settle the value between two points of the grid;
+        None keeps it as interpolated (a budget in tokens).
+    confidence: the interval's.
     """
     point = float(crossings(grid, value[None, :])[0])
     crossed = 0 < point < np.inf

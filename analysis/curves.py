@@ -133,6 +133,7 @@ def token_budget(pair: BenchmarkPair) -> dict[str, Any]:
         "crossing_tokens": None,
         "crossing_tokens_detail": None,
     }
+    # Lengths of both sides are needed: a budget in tokens buys fewer draws of who writes more.
     both = None if first is None or second is None else (first, second)
     curve = (
         None
@@ -142,6 +143,7 @@ def token_budget(pair: BenchmarkPair) -> dict[str, Any]:
     if curve is None:
         return result
     table, replicates = curve
+    # Tokens are no integers k at which pass@k could be settled exactly.
     crossing = find_crossing(
         table["tokens"],
         table["difference"]["value"],

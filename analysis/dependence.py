@@ -23,11 +23,11 @@ from typing import Any
 import numpy as np
 
 from analysis.cluster_null import UNLIKE, design_effect
-from analysis.clusters import KINDS, Cells, cells_of
+from analysis.clusters import COPY, KINDS, Cells, cells_by, cells_of, joined, one_of_each
 from analysis.errors import InputError
-from analysis.records import ModelSamples
+from analysis.records import Draws, ModelSamples
 
-CHOICES = ("auto", *KINDS, "none")
+CHOICES = ("auto", *(kind for kind in KINDS if kind != COPY), "none")
 PRETEST = 0.05  # of homogeneity, shared over the tests of a kind: below it clusters are relabelled as wholes
 PERMUTATIONS = 199
 ENOUGH = 10  # permutations at least as extreme after which a test stops (Besag and Clifford 1991)
@@ -54,7 +54,8 @@ class Homogeneity:
 class Dependence:
     """What was found of both sides, and what is relabelled because of it.
 
-    kind: of the clusters that were looked at; None where neither side has any.
+    kind: of the clusters that were looked at; "group" where clusters of several kinds overlap, and what they connect is
+    relabelled; None where neither side has any.
     base, tuned: their homogeneity; None where a side has no clusters of that kind.
     unit: "draws", "clusters in each problem" or "clusters over all problems".
     cells: of base and tuned, where clusters are relabelled.
@@ -87,12 +88,14 @@ class Dependence:
             return []
         found = []
         for name, side in (("base", self.base), ("tuned", self.tuned)):
+            if side is None and self.kind == COPY:
+                continue
             if side is None:
                 found.append(f"the {name}'s draws have no {self.kind}s to tell apart, so they count as one cluster")
-            elif side.correlation is not None and side.p <= PRETEST:
+            elif side.correlation is not None and (p := min(side.p, side.p_shared or 1.0)) <= PRETEST:
                 found.append(
                     f"draws of one {self.kind} of the {name} agree more than chance allows "
-                    f"(p = {side.p:.2g}, correlation {side.correlation:.2f})"
+                    f"(p = {p:.2g}, correlation {side.correlation:.2f})"
                 )
         where = "in each problem" if self.unit == "clusters in each problem" else "over all problems at once"
         return [
@@ -108,6 +111,7 @@ class Dependence:
             return ""
         unknown = self.base is None or self.tuned is None
         why = "one side's draws cannot be told apart" if unknown else "the sides' draws agree to different degrees"
+        why = "the other side's are there once" if unknown and self.kind == COPY else why
         return f", each by one draw of it, since {why}"
 
     @property
@@ -124,33 +128,67 @@ class Dependence:
 def look(base: ModelSamples, tuned: ModelSamples, *, choice: str = "auto", seed: int = 0) -> Dependence:
     """Tests both sides' clusters and decides what is relabelled.
 
-    choice: "auto" tests each kind that groups draws and relabels the first that fails; a kind of KINDS is relabelled
-    whatever the test says; "none" looks at nothing.
+    base, tuned: aligned samples.
+    choice: "auto" tests each kind that groups draws and relabels what those that fail connect (a seed whose
+        draws share prefixes besides); a kind of KINDS is relabelled whatever the test says; "none" looks at nothing.
+    seed: of the tests' relabellings.
     Raises InputError where a kind is asked for that neither side has.
     """
     sides = (base.draws, tuned.draws)
     kinds = [kind for kind in KINDS if any(d is not None and kind in d.clusters for d in sides)]
     if choice not in ("auto", "none") and choice not in kinds:
         raise InputError(f"--clusters {choice}: neither side has problems with several {choice}s of several draws")
-    nothing = Dependence(None, None, None, "draws")
-    first = None
+    asked = [] if choice == "none" else kinds if choice == "auto" else [choice]
+    seen: dict[str, tuple[Homogeneity | None, ...]] = {}
+    failed: dict[str, bool] = {}  # kind -> whether its clusters are better or worse throughout
     rng = np.random.default_rng(seed)
-    for kind in [] if choice == "none" else kinds if choice == "auto" else [choice]:
-        cells = [None if d is None else cells_of(d, kind) for d in sides]
-        found = [None if c is None or not c.grouping else homogeneity(c, rng=rng) for c in cells]
-        within = [side.p for side in found if side is not None]
-        shared = [side.p_shared for side in found if side is not None and side.p_shared is not None]
+    for kind in asked:
+        seen[kind] = tuple(_tested(d, kind, within=failed, rng=rng) for d in sides)
+        within = [side.p for side in seen[kind] if side is not None]
+        shared = [side.p_shared for side in seen[kind] if side is not None and side.p_shared is not None]
         # Bonferroni over the tests of this kind, so that independent draws are seldom taken for clusters
         level = PRETEST / max(len(within) + len(shared), 1)
-        if choice == "auto" and min([*within, *shared]) > level:
-            first = first or Dependence(kind, found[0], found[1], "draws")
-            continue
-        # a cluster that is better everywhere keeps its label over the problems, which are then no separate trials
-        throughout = bool(shared) and min(shared) <= level
-        unit = "clusters over all problems" if throughout else "clusters in each problem"
-        each = tuple(_one_cluster(s) if c is None else c for s, c in zip((base, tuned), cells, strict=True))
-        return Dependence(kind, found[0], found[1], unit, (each[0], each[1]), _unlike(found[0], found[1]))
-    return first or nothing
+        throughout = min(shared, default=1.0) <= level
+        if kind == COPY or choice != "auto" or throughout or min(within, default=1.0) <= level:
+            failed[kind] = throughout
+    if not failed:
+        first = next(iter(seen), None)
+        return Dependence(first, *seen.get(first or "", (None, None)), unit="draws")
+    # a cluster that is better everywhere keeps its label over the problems, which are then no separate trials
+    unit = "clusters over all problems" if any(failed.values()) else "clusters in each problem"
+    cells = tuple(_wholes(samples, failed) for samples in (base, tuned))
+    widest = list(failed)[-1]
+    kind = widest if all(_is_kind(c, d, widest) for c, d in zip(cells, sides, strict=True)) else "group"
+    found = seen[widest]
+    return Dependence(kind, found[0], found[1], unit, (cells[0], cells[1]), _unlike(found[0], found[1]))
+
+
+def _tested(draws: Draws | None, kind: str, *, within: dict[str, bool], rng: np.random.Generator) -> Homogeneity | None:
+    """Homogeneity of the clusters of a kind; None where a side has none. Draws that are tied by another kind already
+    (`within`) count by one of them where all clusters are asked to be alike, so that two kinds are told apart."""
+    if draws is None or not (cells := cells_of(draws, kind)).grouping:
+        return None
+    tied = {other: shared for other, shared in within.items() if other in draws.clusters}
+    single = one_of_each(draws, joined(draws, tied), kind, rng=rng) if tied else None
+    return homogeneity(cells, single=None if single is None else cells_of(single, kind), rng=rng)
+
+
+def _wholes(samples: ModelSamples, failed: dict[str, bool]) -> Cells:
+    """What is relabelled of one side: the draws that clusters of these kinds connect. All draws of a problem are one
+    where nothing tells them apart."""
+    draws = samples.draws
+    if draws is None:
+        count = len(samples)
+        return Cells(np.arange(count), np.zeros(count, dtype=np.int64), samples.n, samples.correct, problems=count)
+    here = {kind: of for kind, of in failed.items() if kind in draws.clusters}
+    if not here and list(failed) == [COPY]:  # no row of this side is there twice
+        return cells_by(draws, np.arange(len(draws.correct)))
+    return cells_by(draws, joined(draws, here))
+
+
+def _is_kind(cells: Cells, draws: Draws | None, kind: str) -> bool:
+    """Whether these wholes are just the clusters of one kind."""
+    return draws is None or kind not in draws.clusters or len(cells.n) == len(cells_of(draws, kind).n)
 
 
 def _unlike(base: Homogeneity | None, tuned: Homogeneity | None) -> bool:
@@ -162,35 +200,25 @@ def _unlike(base: Homogeneity | None, tuned: Homogeneity | None) -> bool:
     return max(effects) > UNLIKE * min(effects)
 
 
-def _one_cluster(samples: ModelSamples) -> Cells:
-    """A side of counts only: what its draws share is not known."""
-    count = len(samples)
-    return Cells(np.arange(count), np.zeros(count, dtype=np.int64), samples.n, samples.correct, problems=count)
-
-
-def homogeneity(cells: Cells, *, rng: np.random.Generator) -> Homogeneity:
+def homogeneity(cells: Cells, *, rng: np.random.Generator, single: Cells | None = None) -> Homogeneity:
     """Two permutation tests of one side; p = c / n of a problem, "beyond" is c_g - n_g p of one of its clusters.
 
     All alike: the sum over problems and clusters of beyond^2 / (n_g p (1 - p)), with the correct draws of each problem
     shuffled over its clusters.
+    single: the clusters with one draw of each that other clusters tie, for the first test.
     None better throughout: the sum over labels of (their sum of beyond)^2, with the clusters of each problem
     shuffled as wholes (so that a correlation within problems is not taken for it).
     """
-    start = np.searchsorted(cells.problem, np.arange(cells.problems + 1))
-    known: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []  # label, n and c of the clusters of a problem
-    for low, high in zip(start[:-1], start[1:], strict=True):
-        n = cells.n[low:high]
-        c = cells.correct[low:high]
-        if len(n) > 1 and n.max() > 1 and 0 < c.sum() < n.sum():
-            known.append((cells.label[low:high], n, c))
-    sizes = np.diff(start)
+    known = _known(cells)
+    alike = known if single is None else _known(single)
+    sizes = np.bincount(cells.problem, minlength=cells.problems)
     shape = (float(np.median(sizes[sizes > 0])), float(np.median(cells.n)))
     if not known:
         return Homogeneity(*shape, p=1.0, p_shared=None, correlation=None)
 
     def unlike(step: int) -> np.ndarray:
         total = np.zeros(step or 1)
-        for _, n, c in known:
+        for _, n, c in alike:
             drawn = rng.multivariate_hypergeometric(n, c.sum(), size=step, method="marginals") if step else c[None, :]
             p = c.sum() / n.sum()
             total += ((drawn - n * p) ** 2 / n).sum(axis=1) / (p * (1 - p))
@@ -206,7 +234,20 @@ def homogeneity(cells: Cells, *, rng: np.random.Generator) -> Homogeneity:
     # how much they agree, beside whether they do
     correlation = _correlation([n for _, n, _ in known], [c for *_, c in known])
     p_shared = _permutation_p(throughout) if cells.shared else None
-    return Homogeneity(*shape, p=_permutation_p(unlike), p_shared=p_shared, correlation=correlation)
+    p = _permutation_p(unlike) if alike else 1.0
+    return Homogeneity(*shape, p=p, p_shared=p_shared, correlation=correlation)
+
+
+def _known(cells: Cells) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Label, n and c of the clusters of each problem that says something: several clusters, right and wrong draws."""
+    start = np.searchsorted(cells.problem, np.arange(cells.problems + 1))
+    found = []
+    for low, high in zip(start[:-1], start[1:], strict=True):
+        n = cells.n[low:high]
+        c = cells.correct[low:high]
+        if len(n) > 1 and n.max() > 1 and 0 < c.sum() < n.sum():
+            found.append((cells.label[low:high], n, c))
+    return found
 
 
 def _permutation_p(statistic: Callable[[int], np.ndarray]) -> float:

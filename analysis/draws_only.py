@@ -28,6 +28,11 @@ def draw_moments(n: int, c: np.ndarray, *, k: int, a: float, b: float) -> tuple[
     The variance is that of the draws, at each probability, averaged over the posterior. Two sets of k out of the same n
     draws that share j are all wrong with probability (1 - p)^(2k - j), and j is hypergeometric; so it is sum_j P(j) (1
     - p)^(2k - j) - (1 - p)^(2k), whose powers have closed expectations under a beta.
+
+    n: draws of a problem.
+    c: correct ones, [U].
+    k: of pass@k, at most n.
+    a, b: of the prior, Beta(a, b).
     """
     middle = k * k / n
     spread = FAR * k * (n - k) / n / max(n - 1, 1) ** 0.5 + 1
@@ -49,11 +54,14 @@ def draw_moments(n: int, c: np.ndarray, *, k: int, a: float, b: float) -> tuple[
 def draws_only_interval(
     n: np.ndarray, c: np.ndarray, *, k: np.ndarray, confidence: float = 0.95
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Interval of mean pass@k with the problems held fixed: (low [K], high [K]). n, c: int [M]; k: int [K], each at
-    most every n.
+    """Interval of mean pass@k with the problems held fixed: (low [K], high [K]).
 
     Problems that were never (or always) solved leave room of their own: no success in all their draws still allows a
     rate of 1 - tail^(1 / draws).
+
+    n, c: draws and correct ones, int [M].
+    k: int [K], each at most every n.
+    confidence: the interval's.
     """
     k = np.atleast_1d(k)
     tail = (1 - confidence) / 2

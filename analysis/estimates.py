@@ -22,6 +22,7 @@ def mean_of(
 ) -> dict[str, Any] | None:
     """Mean over problems with its bootstrap interval; None where no problem has a value.
 
+    pair: whose bootstrap it is.
     values: [M], NaN for nothing.
     pseudo: [4], what the pseudo-problems say, for a statistic that they bound (percentile interval); without them
     the interval is the bootstrap-t, and a single problem, which says nothing of others, has none.
@@ -46,8 +47,12 @@ def total_of(pair: BenchmarkPair, values: np.ndarray, *, pseudo: np.ndarray) -> 
 def sides_of(
     pair: BenchmarkPair, base: np.ndarray | None, *, tuned: np.ndarray | None, bounded: bool = False
 ) -> dict[str, Any] | None:
-    """base, tuned, and their paired difference (tuned minus base), each [M] with NaN for nothing. bounded: values in
-    [0, 1]; else they are not negative."""
+    """base, tuned, and their paired difference (tuned minus base), each with its interval; None for what is not there.
+
+    pair: whose bootstrap it is.
+    base, tuned: [M], NaN for nothing; None: the side has none.
+    bounded: whether values are in [0, 1]; else they are not negative.
+    """
     if base is None and tuned is None:
         return None
     if base is None or tuned is None:

@@ -26,11 +26,17 @@ def examples(
 
     Rows are dicts of all their columns, unknown ones too, with `correct` as a bool. Empty where the files have no
     completions. Of Parquet only row groups with a wanted row have their texts decoded.
+
+    samples: whose rows, with the files that they were read from.
+    problems: indices.
+    each: rows of a kind and problem.
+    characters: of a text, before it is cut.
     """
     wanted = {(samples.benchmarks[i], samples.problem_ids[i]): int(i) for i in problems}
     found: dict[int, list[dict[str, Any]]] = {i: [] for i in wanted.values()}
     room = {(i, correct): each for i in found for correct in (True, False)}
     only = samples.benchmarks[0] if len(set(samples.benchmarks)) == 1 else None
+    # The files are read again as they were read first: the same column, the same metric.
     names = [f["path"] + (f"::{f['select']}" if f.get("select") else "") for f in samples.files if wanted]
     asked = {key: samples.files[0].get(key) for key in ("metric", "correct_above")} if names else {}
     sources = find_sources(names, **asked)
@@ -52,6 +58,7 @@ def examples(
                     else f"{text[:characters]}\n[... {len(text) - characters:,} more characters]"
                 )
                 found[at].append(row | {"completion": cut, "correct": correct})
+        # Nothing more is wanted, so later files stay closed.
         if not any(room.values()):
             break
     return found
@@ -90,6 +97,7 @@ def _choose(
     """The first `each` correct and wrong rows of every wanted problem in the batch, in the batch's order."""
     if not batch.table.num_rows:
         return []
+    # Rows of wanted ids, of the one model where the file has several.
     ids = pa.array(sorted({problem for _, problem in wanted}), pa.string())
     problem = pc.cast(column(batch, source, name="problem_id", kind=pa.string()), pa.string())
     rows = np.asarray(pc.is_in(problem, value_set=ids))
@@ -97,10 +105,12 @@ def _choose(
         rows &= np.asarray(pc.equal(batch.table["model"].cast(pa.string()), source.select).fill_null(False))
     at = np.flatnonzero(rows)
     code = np.asarray(problem.take(pa.array(at)).dictionary_encode().indices).astype(np.int64)
+    # A file says so in one column or the other.
     correct = np.zeros(len(rows), dtype=bool)
     for name, kind, right in (("correct", pa.bool_(), True), ("verdict", pa.string(), "correct")):
         if (values := column(batch, source, name=name, kind=kind)) is not None:
             correct |= np.asarray(pc.equal(values.cast(kind), right).fill_null(False))
+    # One key for problem, set and correctness; of each key the first rows, found by one sort.
     benchmark = None if only is not None else column(batch, source, name="benchmark", kind=pa.string())
     sets = (
         np.zeros(len(at), dtype=np.int64)
@@ -111,6 +121,7 @@ def _choose(
     order = np.argsort(key, kind="stable")
     starts = np.flatnonzero(np.diff(key[order], prepend=-1))
     rank = np.arange(len(order)) - np.repeat(starts, np.diff(np.append(starts, len(order))))
+    # Two sets may share an id, so the pair is looked up once more.
     chosen = []
     for i in np.sort(at[order[rank < each]]).tolist():
         name = only if only is not None else (None if benchmark is None else benchmark[i].as_py()) or DEFAULT_BENCHMARK

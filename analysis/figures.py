@@ -209,6 +209,7 @@ def scatter(rows: list[dict], eps: float | None, *, names: tuple[str, str]) -> F
     sides = {
         s: (np.array([r[s]["n"] for r in rows]), np.array([r[s]["correct"] for r in rows])) for s in ("base", "tuned")
     }
+    # Half a success and half a failure more, so that 0 and 1 have a place on the logit scale.
     rates = {s: (c + 0.5) / (n + 1) for s, (n, c) in sides.items()}
     for category in ("preserved", "out", "shrunk", "expanded"):
         at = [i for i, r in enumerate(rows) if r["category"] == category]
@@ -224,6 +225,7 @@ def scatter(rows: list[dict], eps: float | None, *, names: tuple[str, str]) -> F
                 clip_on=False,
             )
     low = min(r.min() for r in rates.values()) * 0.8
+    # Square: the diagonal is "no change".
     for set_scale, set_limits in ((axes.set_xscale, axes.set_xlim), (axes.set_yscale, axes.set_ylim)):
         set_scale("logit", one_half="0.5")
         set_limits(low, 1 - low)

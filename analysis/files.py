@@ -46,8 +46,10 @@ class Source:
 
     asked: what the user wants of it; its `select` is what followed "::" in its name: a model, a filter.
     given: the file or folder as the user named it.
+    format: parquet, csv or json (which JSON lines are too).
     adapter, document: the format of another project, of rows or of one JSON document.
     kind: samples, counts or scores.
+    columns: those of the file.
     lists: columns that hold lists.
     """
 

@@ -58,6 +58,13 @@ class Bootstrap:
 
     @staticmethod
     def draw(problems: int, replicates: int, *, rng: np.random.Generator, confidence: float = 0.95) -> Bootstrap:
+        """Resamples of so many problems, each with the four pseudo-problems.
+
+        problems: M.
+        replicates: B.
+        rng: what they are drawn from.
+        confidence: of the intervals that are made of them.
+        """
         counts = np.zeros((replicates, problems + 4))
         for row in range(replicates):
             slot = rng.integers(2 * problems + 4, size=problems + 2)  # a problem owns two slots, a pseudo-problem one

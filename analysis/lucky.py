@@ -126,6 +126,11 @@ def null_above(
 
     A problem counts as solved with more correct draws than a wrong one's rate explains: at least the m with
     P(Binomial(n, rate) >= m) <= level / M, so that none of M impossible problems passes but with chance `level`.
+
+    base, tuned: independent draws.
+    rates: false positives of base and tuned.
+    rules: whose level is shared among the problems.
+    folds: further odds ratios that are tested, as in `exact_null`.
     """
     if not any(rates):
         return exact_null(base, tuned, folds=folds)
@@ -137,7 +142,13 @@ def thresholds_and_odds(
     base: Counts, tuned: Counts, *, rates: tuple[float, float], rules: Rules, problems: int
 ) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
     """Correct draws that base and tuned need before they count as having solved a problem, and the largest odds ratios
-    that the nulls of loss and of gain allow: [M] each, of `problems` problems in all."""
+    that the nulls of loss and of gain allow: [M] each.
+
+    base, tuned: independent draws.
+    rates: false positives of base and tuned.
+    rules: whose level is shared among the problems.
+    problems: how many there are in all.
+    """
     # of all problems together none that is impossible may pass but with chance `level`
     share = rules.level / problems
     first, second = (least_beyond(side.n, rate, share=share) for side, rate in zip((base, tuned), rates, strict=True))
@@ -181,6 +192,10 @@ def tipping_points(base: Counts, tuned: Counts, *, rates: tuple[float, float], r
 
     The first of 18 rates from 1e-5 to .2, above the side's own, at which it does, and then halved down to a twentieth
     of the rate (the word changes no more than once between two of them, it is assumed); None where none changes it.
+
+    base, tuned: independent draws.
+    rates: false positives of base and tuned, as they are taken to be.
+    rules: the verdict's.
     """
 
     def word_at(rate: float, *, side: int) -> str:
@@ -217,8 +232,11 @@ def rates_in_words(
 ) -> str:
     """What the given rates ask of a solved problem, as a sentence of the evidence; empty where both are 0.
 
-    given: what the user said of base and tuned. clusters: whether whole clusters are counted, which have thresholds of
-    their own.
+    base, tuned: what is counted: draws, or clusters.
+    rates: false positives of base and tuned.
+    given: what the user said of base and tuned.
+    rules: whose level is shared among the problems.
+    clusters: whether whole clusters are counted, which have thresholds of their own.
     """
     if not any(rates):
         return ""

@@ -39,6 +39,7 @@ class Evidence:
     """One direction of one method.
 
     p: the larger of p_majority and p_spread.
+    p_majority: of "in no more than half of the runs".
     p_spread: None where no method on the board has two runs.
     z: mean of the runs' z; documents call it score.
     sd: moderated standard deviation of z between runs.
@@ -180,6 +181,8 @@ def beyond_words(p: dict[str, float], beyond: dict[str, float], *, runs: int, ru
     """Whether the change is more than a speed-up, in words; empty without a change.
 
     p, beyond: p-values of each direction, of the change and of a change beyond the fold.
+    runs: how many the method has.
+    rules: the verdict's.
     """
     text = ""
     for direction, change in (("gain", "a speed-up"), ("loss", "a slow-down")):
@@ -205,7 +208,14 @@ def sentence(
     questions: int,
     verdict: str,
 ) -> str:
-    """The method's verdict in words that a person can check."""
+    """The method's verdict in words that a person can check.
+
+    evidence: of each direction.
+    adjusted: p-value of each direction after Holm.
+    runs: how many the method has.
+    questions: among how many Holm shares the level.
+    verdict: the word.
+    """
     gain = evidence["gain"]
     loss = evidence["loss"]
     over = f" after Holm over {questions} questions" if questions > 1 else ""

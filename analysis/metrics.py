@@ -57,12 +57,18 @@ def majority_at_k(
     answers: AnswerCounts, problems: int, *, k: np.ndarray, rng: np.random.Generator, repeats: int = 50
 ) -> np.ndarray:
     """maj@k of each problem: the chance that the most frequent answer among k of its draws is correct; ties are broken
-    at random.
+    at random. Source: Wang et al. 2022 (arXiv 2203.11171).
 
     A draw without an answer does not vote; a vote without any ballot is lost. Exact at k = n; below it the mean over
     `repeats` sets of k draws without replacement (shuffled draws are cut into sets of the largest k, whose first draws
-    are the sets of the smaller ones). k: int [K], each at most every problem's number of draws. Returns
-    float64 [problems, K], NaN for problems without rows. Source: Wang et al. 2022 (arXiv 2203.11171).
+    are the sets of the smaller ones).
+
+    answers: of all problems.
+    problems: how many there are, M.
+    k: int [K], each at most every problem's number of draws.
+    rng: what the sets depend on.
+    repeats: sets of each k.
+    Returns float64 [M, K], NaN for problems without rows.
     """
     k = np.atleast_1d(k)
     result = np.full((problems, len(k)), np.nan)

@@ -5,10 +5,13 @@ If both sides were the same model, the n_b + n_t draws of a problem are exchange
 hypergeometric. The null also covers the one-sided hypothesis: if the tuned model is nowhere worse, S is
 stochastically no larger than the null says, so gains elsewhere can never be read as a loss (and likewise for E).
 
-Each direction has two tests. The first counts all problems. The second counts the *clear* ones, of which chance alone
-would leave all correct draws on that side at most once in a hundred: c decides that, so choosing them does not bias
-the test. Many problems at the edge, with one correct draw or two, then cannot hide a few that went from 0 to half of
-the draws. A direction's p-value is the exact chance that the smaller of its two p-values comes out as small.
+Each direction has three tests. The first counts all problems. The second counts the *clear* ones, of which chance
+alone would leave all correct draws on that side at most once in a hundred: c decides that, so choosing them does not
+bias the test. Many problems at the edge, with one correct draw or two, then cannot hide a few that went from 0 to half
+of the draws. The third asks for the *surest* problem alone: how often chance would leave any as sure as that on one
+side. Of ten problems one that went from 0 to a tenth of 1,024 draws is then not hidden by the others' clear ones. It
+has a twentieth of the level. A direction's p-value is the exact chance that the smallest of the three (the third
+times 20) comes out as small.
 
 Assumption: draws of a problem are exchangeable, that is, none of them shares a seed, a prefix or a checkpoint with some
 of the others only (analysis.dependence).
@@ -32,6 +35,7 @@ from analysis.splits import tail_of_split
 
 TABLE = 4096  # so many draws of both sides together have a table of their own
 BLOCK = 16  # trials whose sum is worked out at once
+SUREST = 20  # the surest problem decides with this part of the level
 CLEAR = 0.01  # a problem is clear where chance alone would put all its correct draws on one side at most so often
 
 
@@ -46,11 +50,17 @@ class Tier:
 
 @dataclass(frozen=True)
 class Direction:
-    """Loss or gain: all problems, the clear ones, and the exact p-value of the smaller p of the two."""
+    """Loss or gain.
+
+    all, clear: all problems, and the clear ones.
+    p: exact p-value of the smallest of all.p, clear.p and SUREST x surest.
+    surest: how often chance alone would leave any problem on this side that is as sure as the surest there.
+    """
 
     all: Tier
     clear: Tier
     p: float
+    surest: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -67,6 +77,7 @@ class FoldTest:
 class Null:
     """Problems solved by one side only, against their exact null.
 
+    shrunk, expanded: solved by the base only, by the tuned model only.
     folds: the same question for other odds ratios.
     by_draw: where whole clusters were relabelled (analysis.dependence), the null of single draws. It expects fewer
     changes, so the bounds behind "held" are taken from it.
@@ -88,6 +99,7 @@ class Null:
                 f"observed_clear_{name}": direction.clear.observed,
                 f"expected_clear_{name}": direction.clear.expected,
                 f"p_clear_{name}": direction.clear.p,
+                f"p_surest_{name}": direction.surest,
                 f"p_{name}": direction.p,
             }
         return found
@@ -193,8 +205,20 @@ def upper_tail(p: np.ndarray, observed: int) -> float:
     return float(tail[min(max(observed, 0), len(tail) - 1)])
 
 
+def surest_of(chance: np.ndarray) -> np.ndarray:
+    """How often any problem whose chance is at most this one's is solved by the one side only: [M] of chance [M].
+
+    >>> surest_of(np.array([0.5, 0.1])).round(3).tolist()
+    [0.55, 0.1]
+    """
+    ranked = np.sort(chance)
+    with np.errstate(divide="ignore"):  # what is certain
+        none = np.cumsum(np.log1p(-np.minimum(ranked, 1.0)))
+    return -np.expm1(none[np.searchsorted(ranked, chance, side="right") - 1])
+
+
 def direction(chance: np.ndarray, happened: np.ndarray) -> Direction:
-    """Both tests of one direction and their joint p-value.
+    """The three tests of one direction and their joint p-value.
 
     chance: [M], probability of each problem to be solved by this side only. happened: bool [M], whether it was.
     """
@@ -207,27 +231,39 @@ def direction(chance: np.ndarray, happened: np.ndarray) -> Direction:
     tail_clear = tails(few)
     p_all = float(tail_all[min(observed, len(tail_all) - 1)])
     p_clear = float(tail_clear[min(observed_clear, len(tail_clear) - 1)])
+    each = surest_of(chance)
+    surest = float(each[happened].min(initial=1.0))
+
+    # the smallest is as small if a problem as sure as that happens, or, where none does, by the counts of the others
+    limit = min(p_all, p_clear, SUREST * surest) * (1 + 1e-9)  # an equal p-value counts, whatever its last digit
+    decides = SUREST * each <= limit
+    any_decides = float(each[decides].max(initial=0.0))
+    if decides.any():
+        few = sum_of_bernoullis(chance[clear & ~decides])
+        edge = sum_of_bernoullis(chance[~clear & ~decides])
+    by_count = _as_many(few, edge, tail_all=tail_all, tail_clear=tail_clear, limit=limit)
     return Direction(
         Tier(observed, float(chance.sum()), p_all),
         Tier(observed_clear, float(chance[clear].sum()), p_clear),
-        _smaller_of_two(few, edge, tail_all=tail_all, tail_clear=tail_clear, smaller=min(p_all, p_clear)),
+        min(1.0, any_decides + (1 - any_decides) * by_count),
+        surest,
     )
 
 
-def _smaller_of_two(
-    clear: np.ndarray, edge: np.ndarray, *, tail_all: np.ndarray, tail_clear: np.ndarray, smaller: float
+def _as_many(
+    clear: np.ndarray, edge: np.ndarray, *, tail_all: np.ndarray, tail_clear: np.ndarray, limit: float
 ) -> float:
-    """P(the p-value of all problems or that of the clear ones is at most `smaller`).
+    """P(the p-value of all problems or that of the clear ones is at most `limit`), by the counts' distributions.
 
     The counts of clear and of edge problems are independent, so the chance is a sum over the clear count.
     """
-    limit = smaller * (1 + 1e-9)  # an equal p-value counts, whatever its last digit
     enough = int(np.argmax(tail_all <= limit))
     enough_clear = int(np.argmax(tail_clear <= limit))
+    tail_few = tails(clear)
     tail_edge = tails(edge)
     j = np.arange(min(enough_clear, len(clear)))
     rest = tail_edge[np.clip(enough - j, 0, len(tail_edge) - 1)]
-    return float(min(1.0, tail_clear[enough_clear] + (clear[j] * rest).sum()))
+    return float(min(1.0, tail_few[min(enough_clear, len(tail_few) - 1)] + (clear[j] * rest).sum()))
 
 
 def exact_null(

@@ -47,7 +47,12 @@ def widened(
     luck: RunLuck | None,
     confidence: float = 0.95,
 ) -> tuple[float, float]:
-    """An interval over problems (low, high) of `value`, widened by the luck of the runs; None leaves it as it is.
+    """An interval over problems of `value`, widened by the luck of the runs.
+
+    value: the figure.
+    over_problems: its (low, high) over problems.
+    luck: of the runs; None leaves the interval as it is.
+    confidence: the interval's.
 
     >>> low, high = widened(0.0, (-3.0, 3.0), luck=RunLuck((4 / stats.t.ppf(0.975, 2)) ** 2, 2))
     >>> round(low, 6), round(high, 6)

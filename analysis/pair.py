@@ -89,6 +89,7 @@ class BenchmarkPair:
     b, t: draws and correct draws of base and tuned.
     largest: the largest k that every problem of both sides allows.
     k: values of k that are asked for, ascending.
+    settings: the audit's.
     parts: of the pooled problems, the pairs of their benchmarks, so that what is found problem by problem (and with
     random draws, as maj@k) is found once.
     shared: what audits of several runs against one base share, filled as they go (None: nothing).

@@ -148,10 +148,14 @@ def pass_all_k(n: ArrayLike, c: ArrayLike, *, k: ArrayLike) -> np.ndarray:
 
 def g_pass_at_k(n: ArrayLike, c: ArrayLike, *, k: int, tau: float) -> np.ndarray:
     """G-Pass@k_tau: the chance that at least ceil(tau k) of k draws are correct, sum_{j >= ceil(tau k)} C(c, j) C(n -
-    c, k - j) / C(n, k).
+    c, k - j) / C(n, k). Source: arXiv 2412.13147, eq. 5.
 
-    tau -> 0 gives pass@k (at least one is asked for), tau = 1 gives pass^k. n, c: [M]; returns [M]. Source: arXiv
-    2412.13147, eq. 5.
+    tau -> 0 gives pass@k (at least one is asked for), tau = 1 gives pass^k.
+
+    n, c: draws and correct ones, [M].
+    k: at most every n.
+    tau: share of the k draws, 0 to 1.
+    Returns [M]. Raises InputError.
     """
     if not 0 <= tau <= 1:
         raise InputError(f"tau = {tau}; it must lie in [0, 1]")
@@ -195,7 +199,11 @@ def mixed_pass_at_k(base: Counts, tuned: Counts, *, k_base: np.ndarray, k_tuned:
     """Unbiased pass@(k1, k2): the chance that k1 draws of the base or k2 draws of the tuned model hold a correct one.
 
     1 - [C(n_b - c_b, k1) / C(n_b, k1)] [C(n_t - c_t, k2) / C(n_t, k2)], unbiased since the two sides are drawn
-    independently. base, tuned: (n, c), int [M] each; k_base, k_tuned: int [K], zeros allowed. Returns [M, K].
+    independently.
+
+    base, tuned: (n, c), int [M] each.
+    k_base, k_tuned: int [K], zeros allowed.
+    Returns [M, K].
     """
     total = 0.0
     for (n, c), k in ((base, k_base), (tuned, k_tuned)):

@@ -89,8 +89,13 @@ def read_patterns(path: str) -> Patterns:
 
 @dataclass(frozen=True)
 class PatternCounts:
-    """Draws of one side by pattern. names: K patterns, NONE last. used, correct: int64 [M, K], draws of each problem
-    with that pattern, and those of them that are correct. unread: draws that are evidence but have no text or label."""
+    """Draws of one side by pattern.
+
+    names: K patterns, NONE last.
+    used: int64 [M, K], draws of each problem with that pattern.
+    correct: int64 [M, K], those of them that are correct.
+    unread: draws that are evidence but have no text or label.
+    """
 
     names: tuple[str, ...]
     used: np.ndarray

@@ -34,6 +34,7 @@ class ProblemCodes:
         names = ["" if v is None else v for v in problem.dictionary.to_pylist()]
         if "" in names and (empty := np.asarray(problem.indices) == names.index("")).any():
             raise InputError(f"{source.at(batch.number(int(empty.argmax())))}: problem_id is empty")
+        # Each row as one number of (set, problem), by the batch's own dictionaries.
         index = np.asarray(problem.indices)
         if benchmark is None:
             sets = [DEFAULT_BENCHMARK]
@@ -46,9 +47,11 @@ class ProblemCodes:
                 name="benchmark",
             )
             sets = [DEFAULT_BENCHMARK if v is None else v for v in encoded.dictionary.to_pylist()]
+            # A row without a benchmark gets the last entry.
             at = np.asarray(encoded.indices.fill_null(len(sets)))
             sets.append(DEFAULT_BENCHMARK)
             pair = at.astype(np.int64) * len(names) + index
+        # Python meets each pair that occurs once, however many rows have it.
         table = np.full(len(sets) * len(names), -1, dtype=np.int32)
         for value in np.flatnonzero(np.bincount(pair, minlength=len(table))):
             key = (sets[value // len(names)], names[value % len(names)])

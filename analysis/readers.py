@@ -38,10 +38,14 @@ def load(
     metric: str | None = None,
     correct_above: float | None = None,
 ) -> ModelSamples:
-    """One model's samples or counts. name: how tables call it (default: its `model` column, else the first file's
-    stem). metric: what says which draws are correct, where files hold several; correct_above: numbers above it do.
+    """One model's samples or counts.
 
     Raises InputError, naming file and row, for what is missing, contradictory, not of its type, or there twice.
+
+    paths: files, folders or globs, "FILE::COLUMN" for a table of counts.
+    name: how tables call the model; None: its `model` column, else the first file's stem.
+    metric: what says which draws are correct, where files hold several.
+    correct_above: numbers above it do.
     """
     sources = find_sources(_expand(paths), metric=metric, correct_above=correct_above)
     if sources[0].kind == "scores":
@@ -134,6 +138,7 @@ def load_scores(paths: Sequence[str]) -> Scores:
                     np.full(batch.table.num_rows, None, dtype=object) if array is None else _numpy(array)
                 )
             total += batch.table.num_rows
+            # Rounding may leave a probability of 1 a little above it.
             positive = parts["logprob"][-1] > 1e-6
             if positive.any():
                 i = int(positive.argmax())
@@ -144,6 +149,7 @@ def load_scores(paths: Sequence[str]) -> Scores:
         files.append(
             {"path": str(source.path), "sha256": sha256(source.path), "rows": total - before, "format": source.format}
         )
+    # A column that no file has is None as a whole.
     columns: dict[str, np.ndarray | None] = {}
     for name, pieces in parts.items():
         joined = np.concatenate(pieces)

@@ -36,8 +36,12 @@ def groups_of(benchmarks: Sequence[str]) -> Benchmarks:
 class Verdicts:
     """What is said of all benchmarks together, since Holm's correction needs them all.
 
-    groups: benchmark -> its problems. dependence: of the draws. rates: false positives of base and tuned.
-    nulls, judged: benchmark -> exact null and verdict. others: label -> benchmark -> verdict under another reading.
+    groups: benchmark -> its problems.
+    dependence: of the draws.
+    rates: false positives of base and tuned.
+    nulls: benchmark -> exact null.
+    judged: benchmark -> verdict.
+    others: label -> benchmark -> verdict under another reading.
     """
 
     groups: Benchmarks
@@ -53,7 +57,12 @@ class Verdicts:
 
 
 def find_verdicts(base: ModelSamples, tuned: ModelSamples, *, groups: Benchmarks, settings: AuditSettings) -> Verdicts:
-    """Verdicts of all benchmarks and of the pooled problems, and under other readings of the same draws."""
+    """Verdicts of all benchmarks and of the pooled problems, and under other readings of the same draws.
+
+    base, tuned: aligned samples.
+    groups: the benchmarks.
+    settings: the audit's.
+    """
     rules = settings.rules
     b = Counts(base.n, base.correct)
     t = Counts(tuned.n, tuned.correct)
@@ -79,7 +88,12 @@ def group_nulls(
 ) -> dict[str, Null]:
     """The exact null of each benchmark, of single draws or, where these depend on each other, of whole clusters.
 
+    b, t: draws of base and tuned.
+    groups: the benchmarks.
+    dependence: what `look` found of the draws.
     rates: false positives of base and tuned.
+    rules: the verdict's.
+    seed: of what is left to chance where clusters are relabelled.
     """
     nulls = {
         name: null_above(b.at(i), t.at(i), rates=rates, rules=rules, folds=rules.folds) for name, i in groups.items()
@@ -122,7 +136,13 @@ def other_readings(
     rules: Rules,
 ) -> dict[str, dict[str, str]]:
     """Verdicts under another reading of the same draws: label -> benchmark -> verdict. Only readings that differ in
-    their data are there. rates: false positives of base and tuned."""
+    their data are there.
+
+    base, tuned: aligned samples.
+    groups: the benchmarks.
+    rates: false positives of base and tuned.
+    rules: the verdict's.
+    """
 
     def verdicts(b: Counts, t: Counts, *, keep: np.ndarray, lucky: tuple[float, float] = rates) -> dict[str, str]:
         left = {name: index[keep[index]] for name, index in groups.items()}

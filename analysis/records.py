@@ -98,11 +98,15 @@ SCORE_COLUMNS: Schema = {
 
 @dataclass
 class AnswerCounts:
-    """How often each distinct answer of each problem was drawn. A = number of distinct (problem, answer, mode,
-    correct).
+    """How often each distinct answer of each problem was drawn.
 
-    problem: int64 [A], index into the problems. answer, mode: object [A], str or None (None: no answer could be
-    extracted). count: int64 [A], draws. correct: bool [A].
+    A is the number of distinct (problem, answer, mode, correct).
+
+    problem: int64 [A], index into the problems.
+    answer: object [A], str or None (no answer could be extracted).
+    mode: object [A], str or None.
+    count: int64 [A], draws.
+    correct: bool [A].
     """
 
     problem: np.ndarray
@@ -114,10 +118,12 @@ class AnswerCounts:
 
 @dataclass
 class Draws:
-    """Every draw that is evidence, problem by problem, in order of `sample` (of the file where there is none). N =
-    n.sum().
+    """Every draw that is evidence, problem by problem, in order of `sample` (of the file where there is none).
 
-    start: int64 [M + 1], the draws of problem i are [start[i]:start[i + 1]]. correct: uint8 [N].
+    N is n.sum().
+
+    start: int64 [M + 1], the draws of problem i are [start[i]:start[i + 1]].
+    correct: uint8 [N].
     logprob, num_tokens: float32 [N] with NaN where a row had none, or None where the whole column is missing.
     clusters: kind (analysis.clusters.KINDS) -> int32 [N], what each draw shares with others; kinds that group some.
     """
@@ -131,17 +137,27 @@ class Draws:
 
 @dataclass
 class ModelSamples:
-    """All that was drawn from one model. Arrays have one entry a problem (M), problems sorted by (benchmark,
-    problem_id).
+    """All that was drawn from one model.
 
-    n: int64 [M], draws that are evidence. correct: int64 [M], how many were correct. excluded: int64 [M], draws whose
-    verdict is timeout or error. truncated: int64 [M] or None, draws of n that were cut off. cot_correct: int64 [M] or
-    None, draws whose answer and reasoning are both correct. cot_unjudged: int64 [M], correct draws whose reasoning no
-    one judged, or None where all were. token_entropy (nats), num_tokens: float64 [M] or None, means over a problem's
-    draws, NaN where it has none. answers, draws: None where the input had counts only (answers
-    also where it had no answer column). settings: column -> sorted distinct values, for model, temperature, top_p,
-    max_tokens, template and seed where given (at most 20). files: [{"path", "sha256", "rows", "format"}].
-    extra_columns: columns that the schema does not know (kept in `examples`). warnings: lines worth telling the user.
+    Arrays have one entry a problem (M), problems sorted by (benchmark, problem_id).
+
+    name: as tables call the model.
+    problem_ids, benchmarks: [M].
+    n: int64 [M], draws that are evidence.
+    correct: int64 [M], how many were correct.
+    excluded: int64 [M], draws whose verdict is timeout or error.
+    truncated: int64 [M] or None, draws of n that were cut off.
+    cot_correct: int64 [M] or None, draws whose answer and reasoning are both correct.
+    cot_unjudged: int64 [M], correct draws whose reasoning no one judged, or None where all were.
+    token_entropy: nats, float64 [M] or None, mean over a problem's draws, NaN where it has none.
+    num_tokens: the same of completions' lengths.
+    answers: None where the input had counts only, or no answer column.
+    draws: None where the input had counts only.
+    settings: column -> sorted distinct values (at most 20), for model, temperature, top_p, max_tokens, template and
+        seed where given.
+    files: [{"path", "sha256", "rows", "format"}].
+    extra_columns: columns that the schema does not know (kept in `examples`).
+    warnings: lines worth telling the user.
     """
 
     name: str

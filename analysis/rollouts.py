@@ -54,7 +54,9 @@ Decode = Callable[[list[int]], str]
 class Limits:
     """How much goes into the page.
 
-    rows: completions, at most. characters: of each text. steps: first and last step to take, None: all.
+    rows: completions, at most.
+    characters: of each text.
+    steps: first and last step to take, None: all.
     seed: of the choice.
     """
 
@@ -75,9 +77,13 @@ class Limits:
 class Light:
     """Every row, without its texts. N rows.
 
-    step: int64 [N], 0 where the files have no steps. group: int64 [N], one number a problem and step (and a drawing of
-    it, where a step draws a problem twice). source, verdict: int64 [N], indices into `sources` and `verdicts`.
-    reward: float64 [N], NaN where unknown. has: columns that some file has.
+    step: int64 [N], 0 where the files have no steps.
+    group: int64 [N], one number a problem and step (and a drawing of it, where a step draws a problem twice).
+    source: int64 [N], index into `sources`.
+    verdict: int64 [N], index into `verdicts`.
+    reward: float64 [N], NaN where unknown.
+    sources, verdicts: the words that occur.
+    has: columns that some file has.
     """
 
     step: np.ndarray
@@ -285,6 +291,7 @@ def _texts(
     prompts: dict[Any, int] = {}
     said: list[str] = []
     for first, batch in _chosen_batches(sources, chosen):
+        # Rows that are not shown are not turned into Python.
         here = chosen[(chosen >= first) & (chosen < first + batch.table.num_rows)]
         if not len(here):
             continue
@@ -306,6 +313,7 @@ def _texts(
             }
             more = [(name, row[name]) for name in SHOWN if row.get(name) is not None]
             out["more"] = {name: cut(_exact(value), CUT.get(name, 300)) for name, value in more}
+            # A group shares its prompt, which goes into the page once. Tokens alone need a tokenizer to be shown.
             prompt = row.get("prompt")
             key = prompt if prompt is not None else tuple(row.get("prompt_tokens") or ())
             if key and key not in prompts and (prompt is not None or decode is not None):

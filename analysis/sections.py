@@ -108,7 +108,13 @@ def _support_intervals(pair: BenchmarkPair, other: Counts, *, counts: SupportCou
 def ratio_intervals(
     pair: BenchmarkPair, counts: SupportCounts, *, rows: np.ndarray, names: tuple[str, ...]
 ) -> dict[str, Any]:
-    """Bootstrap intervals of metrics, from replicates [B, 3 or more] of P, S and E."""
+    """Bootstrap intervals of metrics, from replicates [B, 3 or more] of P, S and E.
+
+    pair: whose bootstrap they are.
+    counts: the values.
+    rows: replicates of P, S and E.
+    names: the metrics that are wanted.
+    """
     p = rows[:, 0]
     s = rows[:, 1]
     e = rows[:, 2]
@@ -135,8 +141,13 @@ def certified(
     plan: dict[str, Any] | None,
     bounds: certification.Bounds,
 ) -> dict[str, Any] | None:
-    """Certified categories at eps, the ladder of eps, and the plan that would settle the undetermined. sides:
-    independent draws of base and tuned."""
+    """Certified categories at eps, the ladder of eps, and the plan that would settle the undetermined.
+
+    sides: independent draws of base and tuned.
+    certificate: at eps; None: there can be none, and the section is None.
+    plan: of further draws.
+    bounds: of base and tuned, from scores.
+    """
     if certificate is None or plan is None:
         return None
     return {

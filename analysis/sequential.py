@@ -68,7 +68,10 @@ class Bets:
 
 
 def bets(own: np.ndarray, other: np.ndarray, *, rounds: np.ndarray, start: int = 0) -> Bets:
-    """own, other: bool [M, n], whether each draw is correct, in order. rounds: int [M], how many of them are there.
+    """The bets that are won, and whether the last one is lost.
+
+    own, other: bool [M, n], whether each draw is correct, in order.
+    rounds: int [M], how many of them are there.
     start: rounds before which nothing is bet.
 
     >>> found = bets(np.array([[1, 0, 1]], bool), np.array([[0, 1, 0]], bool), rounds=np.array([3]))
@@ -88,9 +91,11 @@ def bets(own: np.ndarray, other: np.ndarray, *, rounds: np.ndarray, start: int =
 class Look:
     """What may be said after the draws so far.
 
-    rounds: draws a side that are used, of each problem. wealth_gain, wealth_loss: ln W. gain_fold, loss_fold: largest
-    fold that is refuted, None for none. upper_gain, upper_loss: bounds behind held, at 2^j draws; None where no
-    number of draws is enough.
+    verdict: the word.
+    rounds: draws a side that are used, of each problem.
+    wealth_gain, wealth_loss: ln W.
+    gain_fold, loss_fold: largest fold that is refuted, None for none.
+    upper_gain, upper_loss: bounds behind held, at 2^j draws; None where no number of draws is enough.
     """
 
     verdict: str
@@ -123,10 +128,14 @@ def look_at(
     rules: Rules = DEFAULT_RULES,
     said_before: tuple[bool, bool] = (False, False),
 ) -> Look:
-    """The word after these draws: base, tuned bool [M, n] in order, of which `rounds` [M] a side count.
+    """The word after these draws.
 
-    within: draws that the word is about. said_before: whether a gain and a loss were said at an earlier look; what was
-    said stands, since the bound is on its ever being said.
+    base, tuned: bool [M, n], whether each draw is correct, in order.
+    rounds: int [M], how many of them a side count.
+    within: draws that the word is about.
+    rules: the verdict's.
+    said_before: whether a gain and a loss were said at an earlier look; what was said stands, since the bound is on its
+        ever being said.
     """
     # bets begin late: the first draws tell which problems are open
     start = within // LATE

@@ -29,7 +29,12 @@ STEPS = 200  # of Newton or, where it leaves its bracket, bisection
 def tail_of_split(
     n_one: np.ndarray, n_other: np.ndarray, *, c: np.ndarray, odds: np.ndarray, enough: np.ndarray
 ) -> np.ndarray:
-    """P(X >= enough): float64 [R]. All [R]; odds may be inf.
+    """P(X >= enough), float64 [R].
+
+    n_one, n_other: draws of the sides, [R].
+    c: correct ones of both, [R].
+    odds: [R], may be inf.
+    enough: [R].
 
     >>> one = np.ones(1)
     >>> round(float(tail_of_split(4 * one, 4 * one, c=2 * one, odds=3.0 * one, enough=2 * one)[0]), 4)
@@ -58,6 +63,10 @@ def odds_ratio_limits(
     n_one: np.ndarray, n_other: np.ndarray, *, c_one: np.ndarray, c_other: np.ndarray, tail: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Odds ratios at which P(X >= c_one) and P(X <= c_one) are `tail`: lower [R] (0 where none is) and upper [R] (inf).
+
+    n_one, n_other: draws of the sides, [R].
+    c_one, c_other: correct ones of each, [R].
+    tail: above 0, below 1.
 
     >>> one = np.ones(1)
     >>> lower, upper = odds_ratio_limits(one, one, c_one=one, c_other=0 * one, tail=0.05)

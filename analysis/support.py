@@ -19,8 +19,13 @@ CATEGORIES = ("preserved", "shrunk", "expanded", "out")
 
 @dataclass(frozen=True)
 class SupportCounts:
-    """P, S, E, O: solved by both, by the base only, by the tuned model only, by neither (whole numbers at k = n, else
-    expected ones)."""
+    """P, S, E, O: whole numbers at k = n, else expected ones.
+
+    preserved: P, solved by both.
+    shrunk: S, by the base only.
+    expanded: E, by the tuned model only.
+    out: O, by neither.
+    """
 
     preserved: float
     shrunk: float
@@ -94,6 +99,10 @@ def answer_support(
 
     Returns the counts, rows (problem index, answer, draws of base, draws of tuned), sorted, and P, S, E of each of the
     problems: float64 [M, 3]. Answers that no one could extract are left out.
+
+    base_answers, tuned_answers: of the same problems.
+    by: "answer" or "mode".
+    problems: how many there are, M.
     """
     rows: dict[tuple[int, str], list[int]] = {}
     for side, answers in enumerate((base_answers, tuned_answers)):

@@ -32,10 +32,13 @@ LATEX = {
 
 @dataclass
 class Table:
-    """name: file name. columns: headings; a column named "x_low" or "x_high" follows its "x" and is folded into it
-    outside CSV.
+    """A table, for Markdown, LaTeX and CSV.
 
-    rows: values (str, int, float, None). digits: decimals of floats outside CSV.
+    name: of the file.
+    title: above it.
+    columns: headings; one named "x_low" or "x_high" follows its "x" and is folded into it outside CSV.
+    rows: values (str, int, float, None).
+    digits: decimals of floats outside CSV.
     """
 
     name: str
@@ -232,6 +235,7 @@ def support_table(by: dict[str, dict]) -> Table:
     for name, b in by.items():
         s = b["support"]
         n = b["null"]
+        # Each figure with its interval: three columns.
         counts = [x for key in CATEGORIES for x in (s[key], *triple(s["intervals"][key])[1:])]
         rates = [x for key in ("srr", "ndr", "sds", "nscr") for x in triple(s["intervals"][key])]
         rows.append(

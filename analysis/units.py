@@ -21,7 +21,7 @@ from analysis.sections import PSEUDO_SUPPORT, metrics, ratio_intervals
 from analysis.significance import holm
 from analysis.support import CATEGORIES, SupportCounts, answer_support, memberships
 from analysis.unit_null import unit_null
-from analysis.verdict import Rules, word
+from analysis.verdict import Rules, Spans, word
 
 LABELS = {"answers": "distinct correct answers", "modes": "solution modes"}
 
@@ -29,8 +29,13 @@ LABELS = {"answers": "distinct correct answers", "modes": "solution modes"}
 def units(pair: BenchmarkPair, by: str, *, eps: float | None, independent: bool = True) -> dict[str, Any] | None:
     """Support per distinct correct answer (by="answer") or mode (by="mode"), its null, and its certified version.
 
-    eps: of certified support; None where none can be certified. independent: whether draws are; else there is
-    no null and no certificate. "out" is null: answers never seen cannot be counted.
+    "out" is null: answers never seen cannot be counted. With false-positive rates there is no null either: accepted
+    answers that are wrong are spread over any number of units.
+
+    pair: both sides of one benchmark.
+    by: "answer" or "mode".
+    eps: of certified support; None where none can be certified.
+    independent: whether draws are; else there is no null and no certificate.
     """
     first = pair.base.answers
     second = pair.tuned.answers
@@ -50,6 +55,10 @@ def units(pair: BenchmarkPair, by: str, *, eps: float | None, independent: bool 
     np.add.at(each, problem, memberships(base, tuned, k=k)[:, :3] if table else np.zeros((0, 3)))
     preserved, shrunk, expanded = each.sum(axis=0).tolist()
     counts = SupportCounts(preserved, shrunk, expanded, float("nan"))
+    given = zip(pair.settings.false_positives, (pair.b, pair.t), strict=True)
+    why_no_null = "false-positive rates are given" if any(rate.of(side) for rate, side in given) else None
+    if not independent:
+        why_no_null = "draws are not independent"
     return {
         "k": k,
         "correct_answers_seen": len(table),
@@ -57,10 +66,12 @@ def units(pair: BenchmarkPair, by: str, *, eps: float | None, independent: bool 
         **metrics(counts),
         "intervals": _intervals(pair, counts, each=each),
         "certified": _certified(pair, by, table=table, sides=(base, tuned), eps=eps) if independent else None,
+        "within": Spans.of(pair.b, pair.t).within,
+        "why_no_null": why_no_null,
         **(
-            _against_null(pair, problem, base=base, tuned=tuned)
-            if independent
-            else {"null": None, "verdict": None, "evidence": None}
+            {"null": None, "verdict": None, "evidence": None}
+            if why_no_null
+            else _against_null(pair, problem, base=base, tuned=tuned)
         ),
     }
 
@@ -118,8 +129,10 @@ def _judge(block: dict[str, Any], p_gain: float, *, p_loss: float, rules: Rules)
         f"Of {block['correct_answers_seen']:,} seen, {n['observed_shrunk']:,} were drawn from the base only, where one "
         f"model drawn twice would show {n['expected_shrunk']:.3g}, and {n['observed_expanded']:,} from the tuned model "
         f"only, where it would show {n['expected_expanded']:.3g} (loss p = {p_loss:.2g}, gain p = {p_gain:.2g}): "
-        f"{verdict}."
+        f"{verdict} {block['within']}."
     )
+    if verdict in ("expanded", "shrank", "traded"):
+        block["evidence"] += " A model that is only faster or slower changes these too; no speed-up is tested by unit."
     if verdict in ("held", "inconclusive") and block["upper_loss"] is not None:
         block["evidence"] += (
             f" At {rules.bound:.0%} confidence at most {block['upper_loss']:.1%} of them were lost and "

@@ -97,7 +97,13 @@ def judge(
     p_loss: float | None = None,
     folds: Sequence[FoldTest] | None = None,
 ) -> Judgement:
-    """Verdict of one table of `problems` problems. p_gain, p_loss and folds replace the null's own where adjusted."""
+    """Verdict of one table of problems.
+
+    null: what one model drawn twice would show.
+    problems: how many there are.
+    rules: of the verdict.
+    p_gain, p_loss, folds: in place of the null's own, where they were adjusted.
+    """
     p_gain = null.expanded.p if p_gain is None else p_gain
     p_loss = null.shrunk.p if p_loss is None else p_loss
     tests = tuple(null.folds if folds is None else folds)
@@ -276,7 +282,11 @@ def evidence(
 ) -> str:
     """The verdict in sentences that a person can check.
 
+    null: what one model drawn twice would show.
+    judgement: the verdict.
+    problems: how many there are.
     draws: how many a problem, as written (Spans.sentence).
+    rules: of the verdict.
     adjusted: whether Holm shares the level with other benchmarks.
     others: label -> verdict under another reading ("without the 1 suspicious flip": "shrank").
     """
@@ -293,8 +303,8 @@ def evidence(
         f"model only, where it would show {gain.all.expected:.3g}; of the clear ones (splits that "
         "chance leaves once in "
         f"{1 / CLEAR:g} at most), {loss.clear.observed} against {loss.clear.expected:.2g} and {gain.clear.observed} "
-        f"against {gain.clear.expected:.2g} (both counts together: loss p = {judgement.p_loss:.2g}{note}, "
-        f"gain p = {judgement.p_gain:.2g}{note}). "
+        f"against {gain.clear.expected:.2g} (both counts and the surest problem together: "
+        f"loss p = {judgement.p_loss:.2g}{note}, gain p = {judgement.p_gain:.2g}{note}). "
     )
     text += {
         "traded": "Both gain and loss are above chance: traded.",

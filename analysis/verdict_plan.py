@@ -104,8 +104,13 @@ def plan(
     """The word so far, the open problems with what a further round of draws is worth on each, and for 2, 4 and 8 times
     the draws how often the word is decided.
 
-    base, tuned: aligned samples. within: draws a problem that the word is about, chosen before the first look.
     Raises InputError for counts without draws, and for draws that depend on each other.
+
+    base, tuned: aligned samples.
+    within: draws a problem that the word is about, chosen before the first look.
+    rules: of the verdict.
+    futures: simulated continuations.
+    seed: of the simulation.
     """
     tables = [draw_table(base), draw_table(tuned)]
     dependence = look(base, tuned, seed=seed)

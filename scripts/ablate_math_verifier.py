@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import compare_math_verifiers as sets
 from switches import (
-    Part,
+    Ablation,
     changed,
     every,
     forget,
@@ -62,12 +62,12 @@ from explore_rl.verifiers.math_values import Listing
 # --- the parts -------------------------------------------------------------------------------------------------------
 
 
-def parts() -> list[Part]:
+def ablations() -> list[Ablation]:
     groups = (of_extraction, of_dress, of_numbers, of_words, of_units, of_structure, of_equality, of_algebra)
-    return [part for group in groups for part in group()]
+    return [one for group in groups for one in group()]
 
 
-def of_extraction() -> list[Part]:
+def of_extraction() -> list[Ablation]:
     lines = [
         ("thoughts are cut", never(extract, "_THOUGHT_END", "_THOUGHT_START")),
         ("end tokens are cut", never(extract, "_END_TOKEN")),
@@ -91,10 +91,10 @@ def of_extraction() -> list[Part]:
         ("a value: a sentence about one number", never(statement, "_ONE_NUMBER")),
         ("a formula and its unit", gives(statement, "_unit_after", "")),
     ]
-    return [Part("extraction", name, off) for name, off in lines]
+    return [Ablation("extraction", name, off) for name, off in lines]
 
 
-def of_dress() -> list[Part]:
+def of_dress() -> list[Ablation]:
     lines = [
         ("Unicode signs", never(math_dress, "_UNICODE_RE")),
         ("raised digits", never(math_dress, "_RAISED_RE")),
@@ -107,18 +107,18 @@ def of_dress() -> list[Part]:
         *((f"LaTeX: {rule[0].pattern}", without_rule(math_dress._LATEX, rule)) for rule in math_dress._LATEX),
         *((f"plain: {rule[0].pattern}", without_rule(math_dress._PLAIN, rule)) for rule in math_dress._PLAIN),
     ]
-    return [Part("dress", name, off) for name, off in lines]
+    return [Ablation("dress", name, off) for name, off in lines]
 
 
-def of_numbers() -> list[Part]:
+def of_numbers() -> list[Ablation]:
     names = ["_MIXED", "_SCIENTIFIC", "_POWER_OF_TEN", "_FRACTION", "_REPEATING", "_ENDLESS", "_BASED", "_THIN"]
     return [
-        *(Part("numbers", name.strip("_").lower(), never(math_numbers, name)) for name in names),
-        Part("numbers", "thousands before a unit", never(math_forms, "_THOUSANDS")),
+        *(Ablation("numbers", name.strip("_").lower(), never(math_numbers, name)) for name in names),
+        Ablation("numbers", "thousands before a unit", never(math_forms, "_THOUSANDS")),
     ]
 
 
-def of_words() -> list[Part]:
+def of_words() -> list[Ablation]:
     lines = [
         ("ratios", never(math_phrases, "_RATIO")),
         ("remainders", never(math_phrases, "_REMAINDER")),
@@ -137,10 +137,10 @@ def of_words() -> list[Part]:
         ("words before a number", gives(math_single, "_words_first")),
         ("words", gives(math_single, "_words")),
     ]
-    return [Part("words", name, off) for name, off in lines]
+    return [Ablation("words", name, off) for name, off in lines]
 
 
-def of_units() -> list[Part]:
+def of_units() -> list[Ablation]:
     reader = function(math_units, "read_unit", lambda text: math_units.NONE)
     lines = [
         ("all of them", gives(math_single, "_quantity")),
@@ -176,10 +176,10 @@ def of_units() -> list[Part]:
         ("words that change a number", gives(math_units, "changes", False)),
         ("plural and singular", same_back(math_units, "_stem")),
     ]
-    return [Part("units", name, off) for name, off in lines]
+    return [Ablation("units", name, off) for name, off in lines]
 
 
-def of_structure() -> list[Part]:
+def of_structure() -> list[Ablation]:
     lines = [
         ("named sets", gives(math_forms, "_named_set")),
         ("conditions with and, or", gives(math_forms, "_conditions")),
@@ -201,10 +201,10 @@ def of_structure() -> list[Part]:
         ),
         ("braces round an answer", same_back(math_forms, "unwrap")),
     ]
-    return [Part("structure", name, off) for name, off in lines]
+    return [Ablation("structure", name, off) for name, off in lines]
 
 
-def of_equality() -> list[Part]:
+def of_equality() -> list[Ablation]:
     lines = [
         ("words tell values apart", gives(math_several, "_told_apart", False)),
         ("double roots", function(math_several, "distinct", lambda parts: tuple(parts))),
@@ -222,7 +222,7 @@ def of_equality() -> list[Part]:
         (rule_name(line), without_lines(math_equal.ACROSS, [line]))
         for line in math_equal.ACROSS[2 * len(math_equal._EITHER_WAY) :]
     ]
-    return [Part("equality", name, off) for name, off in [*lines, *either, *one_way]]
+    return [Ablation("equality", name, off) for name, off in [*lines, *either, *one_way]]
 
 
 def rule_name(line: tuple[tuple, tuple, Callable]) -> str:
@@ -230,7 +230,7 @@ def rule_name(line: tuple[tuple, tuple, Callable]) -> str:
     return f"{line[2].__name__.strip('_').replace('_', ' ')}: {sides}"
 
 
-def of_algebra() -> list[Part]:
+def of_algebra() -> list[Ablation]:
     lines = [
         (
             "degrees in sin, cos, tan",
@@ -248,7 +248,7 @@ def of_algebra() -> list[Part]:
         ("inequalities are solved", gives(math_sets, "_solved")),
         ("sets of reals", gives(math_sets, "real_set")),
     ]
-    return [Part("algebra", name, off) for name, off in lines]
+    return [Ablation("algebra", name, off) for name, off in lines]
 
 
 # --- counting --------------------------------------------------------------------------------------------------------
@@ -281,16 +281,18 @@ def main() -> None:
         "cases": [*sets.of_cases(), *sets.of_same()],
     }
     flat = [(name, item) for name, of_set in items.items() for item in of_set]
-    chosen = [part for part in parts() if args.only in f"{part.group}: {part.name}"]
+    chosen = [ablation for ablation in ablations() if args.only in f"{ablation.group}: {ablation.name}"]
     acting = places_of_action(chosen, [item for _, item in flat])
     forget(set())
     whole = [sets.ours(item) for _, item in flat]
     head = [f"{name} ({len(of_set)})" for name, of_set in items.items()]
     print(f"| group | part | acts on | {' | '.join(head)} |\n|---|---|---|{'---|' * len(items)}")
     rows = []
-    for part in chosen:
-        counts, shown = measured(part, flat, whole=whole, places=acting[part.name])
-        rows.append(Row(part.group, part.name, len(acting[part.name]) if part.switch.watch else None, counts))
+    for ablation in chosen:
+        counts, shown = measured(ablation, flat, whole=whole, places=acting[ablation.name])
+        rows.append(
+            Row(ablation.group, ablation.name, len(acting[ablation.name]) if ablation.switch.watch else None, counts)
+        )
         print(rows[-1].line(), flush=True)
         for line in shown[: args.show]:
             print("    " + line)
@@ -340,28 +342,28 @@ def in_short(rows: list[Row]) -> list[Row]:
     return shortened
 
 
-def places_of_action(chosen: list[Part], items: list[sets.Item]) -> dict[str, list[int]]:
+def places_of_action(chosen: list[Ablation], items: list[sets.Item]) -> dict[str, list[int]]:
     """The places of the items on which each part acts; of a part that cannot be watched, all of them."""
-    now, found = -1, {part.name: set() for part in chosen}
+    now, found = -1, {ablation.name: set() for ablation in chosen}
 
     def noting(name: str) -> Callable[[], None]:
         return lambda: found[name].add(now)
 
-    watches = [part.switch.watch(noting(part.name)) for part in chosen if part.switch.watch]
+    watches = [ablation.switch.watch(noting(ablation.name)) for ablation in chosen if ablation.switch.watch]
     with changed(every(*watches), set()):
         for now, item in enumerate(items):  # noqa: B007 - the watchers read it
             forget(set())
             sets.ours(item)
     everywhere = range(len(items))
-    return {part.name: sorted(found[part.name] if part.switch.watch else everywhere) for part in chosen}
+    return {ablation.name: sorted(found[ablation.name] if ablation.switch.watch else everywhere) for ablation in chosen}
 
 
 def measured(
-    part: Part, flat: list[tuple[str, sets.Item]], *, whole: list[bool], places: list[int]
+    ablation: Ablation, flat: list[tuple[str, sets.Item]], *, whole: list[bool], places: list[int]
 ) -> tuple[dict[str, Counts], list[str]]:
     counts, shown = {name: Counts() for name, _ in flat}, []
-    keep = {math_expressions.to_sympy} if part.group != "algebra" else set()
-    with changed(part.switch.off, keep):
+    keep = {math_expressions.to_sympy} if ablation.group != "algebra" else set()
+    with changed(ablation.switch.off, keep):
         for place in places:
             name, item = flat[place]
             try:

@@ -14,7 +14,7 @@ import numpy as np
 
 from analysis.counts import Counts
 from analysis.intervals import clopper_pearson
-from analysis.null import CLEAR, exact_null, one_side_only
+from analysis.null import CLEAR, SUREST, exact_null, one_side_only
 from analysis.verdict import DEFAULT_RULES, Rules, judge
 
 NEGLIGIBLE = 1e-10
@@ -56,26 +56,54 @@ def _at(table: np.ndarray, index: np.ndarray) -> np.ndarray:
     return np.take_along_axis(table, index if index.ndim > 1 else index[:, None], axis=1).reshape(index.shape)
 
 
+def surest_of(chance: np.ndarray) -> np.ndarray:
+    """analysis.null.surest_of of each data set: [D, M]."""
+    order = np.argsort(chance, axis=1)
+    ranked = np.take_along_axis(chance, order, axis=1)
+    with np.errstate(divide="ignore"):
+        none = np.cumsum(np.log1p(-np.minimum(ranked, 1.0)), axis=1)
+    for k in range(chance.shape[1] - 2, -1, -1):  # equal chances count together
+        none[:, k] = np.where(ranked[:, k] == ranked[:, k + 1], none[:, k + 1], none[:, k])
+    found = np.empty_like(none)
+    np.put_along_axis(found, order, -np.expm1(none), axis=1)
+    return found
+
+
+def both_counts(clear: np.ndarray, edge: np.ndarray) -> np.ndarray:
+    """Distribution of the number of clear and edge problems together, of each data set."""
+    total = np.zeros((len(clear), clear.shape[1] + edge.shape[1] - 1))
+    for j in range(clear.shape[1]):
+        total[:, j : j + edge.shape[1]] += clear[:, j, None] * edge
+    return total
+
+
 def direction(chance: np.ndarray, happened: np.ndarray) -> Side:
     """analysis.null.direction of each data set: chance, happened [D, M]."""
     clear = chance <= CLEAR
     few = sums(np.where(clear, chance, 0.0))
     edge = sums(np.where(clear, 0.0, chance))
-    total = np.zeros((len(chance), few.shape[1] + edge.shape[1] - 1))
-    for j in range(few.shape[1]):
-        total[:, j : j + edge.shape[1]] += few[:, j, None] * edge
-    tail_all, tail_clear, tail_edge = tails(total), tails(few), tails(edge)
+    tail_all = tails(both_counts(few, edge))
+    tail_clear = tails(few)
     observed = happened.sum(axis=1)
     p_all = _at(tail_all, observed)
     p_clear = _at(tail_clear, (happened & clear).sum(axis=1))
-    limit = np.minimum(p_all, p_clear)[:, None] * (1 + 1e-9)
+    each = surest_of(chance)
+    p_surest = np.where(happened, each, 1.0).min(axis=1)
+    limit = np.minimum(np.minimum(p_all, p_clear), SUREST * p_surest)[:, None] * (1 + 1e-9)
+
+    # one that is as sure happens, or, where none does, the others are as many
+    decides = SUREST * each <= limit
+    any_decides = np.where(decides, each, 0.0).max(axis=1)
+    few = sums(np.where(clear & ~decides, chance, 0.0))
+    edge = sums(np.where(clear | decides, 0.0, chance))
     enough = np.argmax(tail_all <= limit, axis=1)
     enough_clear = np.argmax(tail_clear <= limit, axis=1)
     j = np.arange(few.shape[1])
-    rest = _at(tail_edge, np.maximum(enough[:, None] - j, 0))
-    p = _at(tail_clear, enough_clear) + (few * rest * (j < enough_clear[:, None])).sum(axis=1)
+    rest = _at(tails(edge), np.maximum(enough[:, None] - j, 0))
+    p = _at(tails(few), enough_clear) + (few * rest * (j < enough_clear[:, None])).sum(axis=1)
+    p = np.minimum(any_decides + (1 - any_decides) * p, 1.0)
     surprise = (happened & (chance < NEGLIGIBLE)).any(axis=1)
-    return Side(np.where(surprise, NEGLIGIBLE, np.minimum(p, 1.0)), observed, chance.sum(axis=1))
+    return Side(np.where(surprise, NEGLIGIBLE, p), observed, chance.sum(axis=1))
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@
     python scripts/check_pairs.py --processes 2 --log runs/pairs.jsonl       a line a pair; called again it goes on
     python scripts/check_pairs.py --with siren novelty             the pairs of these alone
 
+Both keep the figures that they claim (tests/kits/claims.py) and the normalisers.
 Over a table of logits, as tests/testing/test_method_pairs.py does with representatives. A log is of one commit.
 """
 

@@ -7,15 +7,18 @@
 
 Processes that leave their parent (Ray's daemons do) are counted as well: by a control group of the command's own where
 root may make one (cpuacct of version 1, or cpu.stat of version 2), which loses nothing; else this process adopts what
-is orphaned below it, and counts what has ended soon after the command. The last line says which way it was. The exit
-status is the command's.
+is orphaned below it, and counts what has ended soon after the command. The last line says which way it was.
+
+The exit status is the command's, but 1 where the whole suite passed and took more than tests/budget.json allows.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -27,6 +30,8 @@ from pathlib import Path
 
 GROUPS = Path("/sys/fs/cgroup")
 PR_SET_CHILD_SUBREAPER = 36
+BUDGET = Path(__file__).resolve().parent.parent / "tests" / "budget.json"
+HARMLESS = re.compile(r"-[qvs]+|-r\w+|--durations=\d+|--tb=\w+|--color=\w+")  # words that select no tests
 LEAVE_S = 10.0  # how long processes that were left behind may take to end
 
 
@@ -116,6 +121,19 @@ def command_of(words: list[str]) -> list[str]:
     return [sys.executable, "-m", "pytest", *words]
 
 
+def is_whole_suite(words: list[str]) -> bool:
+    """Whether these arguments leave nothing of the suite out."""
+    return all(HARMLESS.fullmatch(word) for word in words)
+
+
+def above_budget(words: list[str], cpu: float) -> str | None:
+    """What is wrong with a run that took so many CPU seconds; None: nothing, or it was not the whole suite."""
+    most = json.loads(BUDGET.read_text())["suite_cpu_seconds"]
+    if not is_whole_suite(words) or cpu <= most:
+        return None
+    return f"the whole suite took {cpu:.0f} CPU seconds; tests/budget.json allows {most:g} (suite_cpu_seconds)"
+
+
 def main() -> int:
     if sys.argv[1:2] in (["-h"], ["--help"]):
         print(__doc__)
@@ -127,7 +145,10 @@ def main() -> int:
         wall = time.monotonic() - began
         cpu = used.seconds()
     print(f"{wall:.1f} s wall, {cpu:.1f} CPU seconds of all processes; counted by {used.way}")
-    return ended.returncode
+    dear = above_budget(sys.argv[1:], cpu)
+    if dear:
+        print(dear, file=sys.stderr)
+    return ended.returncode or int(dear is not None)
 
 
 if __name__ == "__main__":

@@ -24,16 +24,23 @@ Change = Callable[[ExitStack], None]
 
 @dataclass(frozen=True)
 class Switch:
-    """off: switches a part off until the stack closes. watch: makes a part call its argument whenever it acts, so that
-    only the items on which it acts need to be judged again; None: that cannot be seen, and all are."""
+    """How a part is switched off.
+
+    off: switches it off until the stack closes.
+    watch: makes it call its argument whenever it acts, so that only the items on which it acts need to be judged
+        again; None: that cannot be seen, and all are.
+    """
 
     off: Change
     watch: Callable[[Callable[[], None]], Change] | None = None
 
 
 @dataclass(frozen=True)
-class Part:
-    """group: its row in the short table."""
+class Ablation:
+    """One part of the verifier that can be switched off.
+
+    group: its row in the short table.
+    """
 
     group: str
     name: str

@@ -8,6 +8,7 @@ tests/budget.json says what the suite may cost:
                     there too: a busy machine makes the same work cost more CPU time, now and then several times as much
     tolerance_alone the factor there: imports and caches are cold
     starts          Ray clusters, engines and ranks that a whole run of the suite starts, in whatever process
+    suite_cpu_seconds   of a whole run, all processes together: scripts/measure_suite.py counts, and fails above it
 """
 
 from __future__ import annotations

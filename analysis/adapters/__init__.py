@@ -28,11 +28,13 @@ from analysis.adapters.asked import Asked, Rows
 
 @dataclass(frozen=True)
 class Adapter:
-    """name: as errors say it. kind: samples or counts. fits(columns): whether a file with these columns is of this
-    format.
+    """The format of another project.
 
-    convert(rows, asked): our rows (as `records.SAMPLE_COLUMNS` or COUNT_COLUMNS) of its rows, each with the number of
-    the row that it comes from; unknown columns are kept. Raises InputError.
+    name: as errors say it.
+    kind: samples or counts.
+    fits: fits(columns): whether a file with these columns is of this format.
+    convert: convert(rows, asked): our rows (as `records.SAMPLE_COLUMNS` or COUNT_COLUMNS) of its rows, each with the
+        number of the row that it comes from; unknown columns are kept. Raises InputError.
     selects: what stands behind "::" is the adapter's own affair; else it is the model of our rows.
     one_draw_a_file: several files are further draws, though each numbers its own from 0.
     """

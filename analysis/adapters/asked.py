@@ -60,6 +60,9 @@ class Asked:
     def verdict(self, value: Any, name: str, *, number: int, wrong_too: Sequence[float] = ()) -> bool:
         """Whether `value` says correct. Raises InputError for a value that says neither.
 
+        value: what the row holds.
+        name: of the column, for the error.
+        number: of the row, for the error.
         wrong_too: numbers besides 0 that mean wrong in this format.
         """
         if isinstance(value, bool):

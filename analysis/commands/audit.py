@@ -60,6 +60,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     def number(option: str, default: float, *, help: str) -> None:
         parser.add_argument(option, type=type(default), default=default, help=f"{help} (default: {default:g})")
 
+    # files beside the two sides, and how all are read
     parser.add_argument(
         "--metric",
         metavar="NAME",
@@ -77,6 +78,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--scores", nargs="+", metavar="FILE", help="log-probabilities of texts under the models (explore-rl score)"
     )
+    # what is asked
     parser.add_argument(
         "--k",
         nargs="+",
@@ -96,6 +98,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         DEFAULTS.rules.fold,
         help="speed-up (ratio of odds) beyond which a change is said to be more than a speed-up",
     )
+    # what draws, texts and benchmarks are taken for
     parser.add_argument(
         "--false-positive-rate",
         nargs="+",
@@ -124,6 +127,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         metavar="BENCHMARK",
         help="benchmarks that the model was tuned on, so that the others are read as other tasks",
     )
+    # how it is worked out and written
     number("--replicates", DEFAULTS.replicates, help="bootstrap replicates")
     number("--seed", DEFAULTS.seed, help="of the bootstrap and of maj@k")
     parser.add_argument(
@@ -159,8 +163,15 @@ def reading_of(args: argparse.Namespace) -> dict[str, Any]:
 def align_redraw(
     base: ModelSamples, files: list[str], *, common: bool, reading: dict[str, Any]
 ) -> tuple[ModelSamples, ModelSamples, list[str]]:
-    """Base and its redraw with the same problems, and the warnings. Problems of the redraw alone do not matter; one
-    that it lacks raises InputError, unless `common`, which drops it. So does a redraw that is the base's own file.
+    """Base and its redraw with the same problems, and the warnings.
+
+    Problems of the redraw alone do not matter; one that it lacks raises InputError, unless `common`. So does a redraw
+    that is the base's own file.
+
+    base: its samples.
+    files: the redraw's.
+    common: whether problems that the redraw lacks are dropped.
+    reading: how files are read, as `readers.load` takes it.
     """
     from analysis.readers import align, load
 

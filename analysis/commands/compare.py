@@ -132,6 +132,12 @@ def align_all(
     """Base, its redraw (None without files) and every run with the same problems in the same order, and the warnings.
 
     Raises InputError where they differ, unless `common`.
+
+    base: its samples.
+    redraw_files: of a second draw of the base, if there is one.
+    methods: name -> its runs.
+    common: whether problems that some side lacks are dropped.
+    reading: how files are read, as `readers.load` takes it.
     """
     from analysis.readers import align
 

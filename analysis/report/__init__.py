@@ -29,11 +29,14 @@ def write(
     out_dir: str | os.PathLike,
     with_json: bool = True,
 ) -> list[Path]:
-    """Writes audit.json, report.html, tables/ and figures/ of an audit document into `out_dir`, and returns their
-    paths.
+    """Writes audit.json, report.html, tables/ and figures/ of an audit document, and returns their paths.
 
+    Each file is written aside, then renamed.
+
+    document: the audit's.
     base, tuned: the aligned samples that were audited; their completions go into the page (None: no completions).
-    with_json: False where audit.json is there already. Each file is written aside, then renamed.
+    out_dir: made where it is missing.
+    with_json: False where audit.json is there already.
     """
     out = Path(out_dir)
     out.mkdir(parents=True, exist_ok=True)
@@ -82,7 +85,13 @@ def write_comparison(document: dict[str, Any], out_dir: str | os.PathLike, *, wi
 
 
 def render(page: dict[str, Any], *, heading: str, kicker: str, json_name: str) -> str:
-    """The page of an audit or a comparison, Plotly inside."""
+    """The page of an audit or a comparison, Plotly inside.
+
+    page: what the template is filled with.
+    heading: the page's.
+    kicker: the line above it.
+    json_name: the file with the same numbers, as the page names it.
+    """
     return rendered(
         "page.html",
         page,

@@ -21,6 +21,14 @@ RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.25, 0.5, 0.75, 0.9, 0.97, 0.99, 0.999)
 def figure(
     id: str, title: str, *, caption: str, data: list[dict], layout: dict, width: int = 12, height: int = 380
 ) -> dict[str, Any]:
+    """A chart of the page, as page.js draws it.
+
+    id: unique on the page.
+    title, caption: above and below it.
+    data, layout: Plotly's; colours are names of the page's own ("--base").
+    width: columns of 12.
+    height: pixels.
+    """
     return {
         "id": id,
         "title": title,
@@ -67,6 +75,7 @@ def null(block: dict) -> dict[str, Any]:
                 "text": [f"{x:,} on the redraw" for x in drawn],
             }
         )
+    # Room for the text behind the longest bar.
     top = max([*observed, *expected, 1])
     layout = {
         "barmode": "group",
@@ -93,6 +102,7 @@ def scatter(rows: list[dict], eps: float | None, *, names: tuple[str, str]) -> d
     sides = [
         (np.array([r[s]["n"] for r in rows]), np.array([r[s]["correct"] for r in rows])) for s in ("base", "tuned")
     ]
+    # Counts coincide, and dots on each other look like one; the same seed gives the same picture.
     rng = np.random.default_rng(0)
     x, y = (logit(c, n) + rng.uniform(-0.07, 0.07, len(rows)) for n, c in sides)
     ends = -min(_least_logit(n) for n, _ in sides) + 0.4
@@ -257,6 +267,7 @@ def dots(
     from_zero: whether the axis begins at 0.
     """
     data = []
+    # The two sides of a quantity stand a little apart, so that neither interval hides the other.
     sides = (("base", names[0], [row[1] for row in rows], -0.11), ("tuned", names[1], [row[2] for row in rows], 0.11))
     for side, name, entries, shift in sides:
         there = [(i, rows[i][0], entry) for i, entry in enumerate(entries) if entry]
@@ -281,6 +292,7 @@ def dots(
                 "hovertemplate": "%{text}<extra></extra>",
             }
         )
+    # The first row on top.
     yaxis = {
         "tickvals": list(range(len(rows))),
         "ticktext": [row[0] for row in rows],

@@ -186,6 +186,7 @@ def support_chart(audits: dict[str, list[dict]], colours: dict[str, str]) -> dic
                 "hovertemplate": f"{name}: %{{x}} lost, %{{y}} gained<extra></extra>",
             }
         )
+    # Chance alone, over all runs: what is near this cross says little.
     expected = [
         [b["null"][f"expected_{key}"] for blocks in audits.values() for b in blocks] for key in ("shrunk", "expanded")
     ]
@@ -201,6 +202,7 @@ def support_chart(audits: dict[str, list[dict]], colours: dict[str, str]) -> dic
             "hovertemplate": "null: %{x:.2f}, %{y:.2f}<extra></extra>",
         }
     )
+    # The diagonal, on which as much is gained as lost.
     line = {
         "type": "line",
         "x0": 0,

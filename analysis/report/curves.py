@@ -31,7 +31,15 @@ def short(number: float) -> str:
 def banded(
     x: list, entry: dict[str, list], *, name: str, colour: str, unit: str = "k", dash: str = "solid"
 ) -> list[dict[str, Any]]:
-    """A line with its interval as a band; one legend entry."""
+    """A line with its interval as a band; one legend entry.
+
+    x: [K].
+    entry: of a curve in the document: "value", "low", "high", [K] each.
+    name: in the legend.
+    colour: of the page's own.
+    unit: what x counts, for the hover.
+    dash: Plotly's.
+    """
     hover = (
         f"{name}<br>{unit} = %{{x:,.0f}}: %{{y:.1%}} (%{{customdata[0]:.1%}} to %{{customdata[1]:.1%}})<extra></extra>"
     )
@@ -66,6 +74,7 @@ def crossing_marks(crossing: dict | None, *, limit: float, label: str) -> dict[s
     if not crossing or crossing["value"] is None:
         return {}
     high = limit if crossing["high"] is None else crossing["high"]
+    # The axis is logarithmic: rectangles and lines are given in its values, notes in their logarithms.
     rect = {
         "type": "rect",
         "xref": "x",
@@ -88,6 +97,7 @@ def crossing_marks(crossing: dict | None, *, limit: float, label: str) -> dict[s
         "y1": 1,
         "line": {"color": "--neutral", "width": 1.4, "dash": "dot"},
     }
+    # Written to the side on which there is room.
     note = {
         "x": math.log10(crossing["value"]),
         "y": 0.02,
@@ -131,6 +141,7 @@ def difference(block: dict, level: str) -> dict[str, Any]:
     k = curves["k"]
     entry = curves["difference"]
     data = banded(k, entry, name="tuned − base", colour="--neutral")
+    # Intervals hold at one k each; the band is what may be read off as a curve.
     if "band_low" in entry:
         for key in ("band_low", "band_high"):
             data.append(
@@ -207,6 +218,7 @@ def mixing(advice: list[dict], names: tuple[str, str]) -> dict[str, Any]:
                 "mode": "lines+markers",
                 "line": {"color": colour, "width": 2, "dash": dash},
                 "marker": {"size": 6},
+                # The hover names the split, which changes along the curve.
                 "text": [
                     f"{row['best_split']['k_base']} of {names[0]} + {row['best_split']['k_tuned']} of {names[1]}"
                     if key == "best_split"

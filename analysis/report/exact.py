@@ -22,9 +22,19 @@ def is_control(name: str) -> bool:
 def ranged(
     x: list, runs: np.ndarray, *, name: str, colour: str, hover: str, dash: str = "solid", **more: Any
 ) -> list[dict]:
-    """Mean of runs [R, K] as a line, their range as a band."""
+    """Mean of runs [R, K] as a line, their range as a band.
+
+    x: [K].
+    runs: [R, K].
+    name: in the legend.
+    colour: of the page's own.
+    hover: Plotly's template of a point.
+    dash: Plotly's.
+    more: further keys of the line.
+    """
     out = []
     if len(runs) > 1:
+        # Plotly fills between a line and the one before it, so the two invisible ones come in this order.
         shared = {
             "x": x,
             "legendgroup": name,
@@ -60,6 +70,7 @@ def exact_sections(exact: dict, colours: dict[str, str]) -> list[dict]:
         "range shown is over runs. "
     )
     lead += f"Support at eps = {eps:.3g}." if eps else ""
+    # Modes are the finer unit; a problem with one of a hundred lost is still solved.
     unit = "mode" if any("mode" in run.get("support", {}) for run in exact["runs"]) else "problem"
     out = [
         section(
@@ -108,6 +119,7 @@ def exact_sections(exact: dict, colours: dict[str, str]) -> list[dict]:
             parts=steps,
         )
     )
+    # What was not measured leaves sections without figures.
     return [s for s in out if s["parts"]]
 
 
@@ -134,7 +146,10 @@ def exact_table(exact: dict, which: str) -> dict[str, Any] | None:
             if name.startswith("mass_")
         ]
         note = "Probability that one draw is a correct answer of the region. Mean over runs, and their range."
+    # A column that no method has is left out.
     wanted = [w for w in wanted if any(row.get(w[1]) for row in exact["rows"])]
+    if not wanted:
+        return None
     rows = []
     for row in exact["rows"]:
         cells: list[Any] = [{"text": row["method"], "sub": f"{row['runs']} runs" if row["runs"] > 1 else ""}]
@@ -151,11 +166,8 @@ def exact_table(exact: dict, which: str) -> dict[str, Any] | None:
             )
         rows.append(cells)
     caption = "Exact pass@k and support" if which == "figures" else "Mass of each region"
-    return (
-        {"caption": caption, "columns": ["method", *(heading for heading, *_ in wanted)], "rows": rows, "note": note}
-        if wanted
-        else None
-    )
+    columns = ["method", *(heading for heading, *_ in wanted)]
+    return {"caption": caption, "columns": columns, "rows": rows, "note": note}
 
 
 def by_method(exact: dict) -> dict[str, list[dict]]:
@@ -211,6 +223,7 @@ def exact_masses(exact: dict, colours: dict[str, str]) -> dict[str, Any] | None:
         if is_control(row["method"]):
             continue
         values = [row[r]["mean"] if row.get(r) else None for r in regions]
+        # The error bars are the range over runs, which a single run has not.
         error = {
             "type": "data",
             "symmetric": False,
@@ -223,6 +236,7 @@ def exact_masses(exact: dict, colours: dict[str, str]) -> dict[str, Any] | None:
         data.append(
             {
                 "y": [r.removeprefix("mass_").replace("_", " ") for r in regions],
+                # A mass of 0 has no place on a logarithmic axis.
                 "x": [v if v and v > 0 else None for v in values],
                 "name": row["method"],
                 "mode": "markers",
@@ -253,6 +267,14 @@ def exact_masses(exact: dict, colours: dict[str, str]) -> dict[str, Any] | None:
 
 
 def exact_ladder(exact: dict, colours: dict[str, str], *, unit: str, key: str, word: str) -> dict[str, Any] | None:
+    """A figure of exact support by eps, methods as lines; None where no method has it.
+
+    exact: the document's section.
+    colours: method -> colour.
+    unit: what is counted, a key of BIG_UNITS.
+    key: of the counts, "shrunk" or another.
+    word: the same in words.
+    """
     data = []
     for name, runs in by_method(exact).items():
         if name == "base" or is_control(name) or not all(unit in run.get("support", {}) for run in runs):
@@ -265,6 +287,8 @@ def exact_ladder(exact: dict, colours: dict[str, str], *, unit: str, key: str, w
             colour=colours[name],
             hover=f"eps = %{{x:.2g}}: %{{y:.4g}} {word}",
         )
+    if not data:
+        return None
     layout = {
         "xaxis": {
             "type": "log",
@@ -275,24 +299,25 @@ def exact_ladder(exact: dict, colours: dict[str, str], *, unit: str, key: str, w
         },
         "yaxis": {"title": {"text": f"{BIG_UNITS[unit]} {word}"}, "rangemode": "tozero"},
     }
-    return (
-        charts.figure(
-            f"exact-{key}",
-            f"{word.capitalize()}, by eps",
-            caption="Further right, rarer answers count as support.",
-            data=data,
-            layout=layout,
-            width=6,
-            height=340,
-        )
-        if data
-        else None
+    return charts.figure(
+        f"exact-{key}",
+        f"{word.capitalize()}, by eps",
+        caption="Further right, rarer answers count as support.",
+        data=data,
+        layout=layout,
+        width=6,
+        height=340,
     )
 
 
 def exact_steps(
     exact: dict, colours: dict[str, str], *, unit: str, eps: float | None, key: str, word: str
 ) -> dict[str, Any] | None:
+    """The same over training steps, at one eps; None where no run was audited while it trained.
+
+    exact, colours, unit, key, word: as in `exact_ladder`.
+    eps: of the ladder's steps the nearest one is shown; None: the middle one.
+    """
     groups: dict[str, list[list[tuple[int, float]]]] = {}
     for run in exact.get("training") or []:
         points = []
@@ -304,6 +329,7 @@ def exact_steps(
                 points.append((record["step"], row[key]))
         if points:
             groups.setdefault(run["method"], []).append(points)
+    # A mean over runs needs steps that all of them audited.
     data = []
     for name, runs in groups.items():
         steps = sorted(set.intersection(*({step for step, _ in points} for points in runs)))
@@ -312,20 +338,18 @@ def exact_steps(
             data += ranged(
                 steps, values, name=name, colour=colours.get(name, "--neutral"), hover=f"step %{{x}}: %{{y:.4g}} {word}"
             )
+    if not data:
+        return None
     layout = {
         "xaxis": {"title": {"text": "training step"}},
         "yaxis": {"title": {"text": f"{BIG_UNITS[unit]} {word}"}, "rangemode": "tozero"},
     }
-    return (
-        charts.figure(
-            f"steps-{key}",
-            f"{word.capitalize()}, over training",
-            caption="Mean over runs; the shade is their range.",
-            data=data,
-            layout=layout,
-            width=6,
-            height=340,
-        )
-        if data
-        else None
+    return charts.figure(
+        f"steps-{key}",
+        f"{word.capitalize()}, over training",
+        caption="Mean over runs; the shade is their range.",
+        data=data,
+        layout=layout,
+        width=6,
+        height=340,
     )

@@ -17,6 +17,7 @@ def glance(block: dict[str, Any], level: float) -> dict[str, Any]:
     null = block["null"]
     detail = block["verdict_detail"]
     certified = block.get("certified") or {}
+    # One scale for both directions, so that lengths can be compared.
     top = max(null[f"{kind}_{key}"] for kind in ("observed", "expected") for key in WORDS)
     sides = []
     for key, p in (("shrunk", detail["p_loss"]), ("expanded", detail["p_gain"])):

@@ -192,6 +192,7 @@ def pairs_table(document: dict, benchmark: str) -> dict[str, Any]:
         found = pair["benchmarks"][benchmark]
         steps = found["pass_at_k_difference"]
         last = list(steps)[-1]
+        # Every run of the one against every run of the other: how often each word came out.
         flat = [v for line in found["verdicts_run_by_run"] for v in line]
         counted = ", ".join(f"{flat.count(v)} {v}" for v in dict.fromkeys(flat))
         row: list[str | None] = [f"{pair['second']} − {pair['first']}"]
@@ -209,6 +210,7 @@ def pairs_table(document: dict, benchmark: str) -> dict[str, Any]:
         "df",
         "words, run against run",
     ]
+    # Without several runs there is no p over runs, and no column for it.
     empty = {i for i in (2, 4, 6) if all(row[i] is None for row in rows)}
     keep = [i for i in range(len(columns)) if i not in empty]
     return {

@@ -123,6 +123,7 @@ def tiles(block: dict) -> list[dict[str, str | None]]:
     s = block["support"]
     n = block["null"]
     p = block["pass_at_k"]
+    # The ends of the curve. With --k it need not have 1, nor the k at which the support is read.
     last = str(s["k"]) if str(s["k"]) in p["base"] else list(p["base"])[-1]
     first = "1" if "1" in p["base"] else list(p["base"])[0]
     draws = block.get("draws") or {}
@@ -159,6 +160,12 @@ def beside_chance(support: dict, null: dict, *, key: str) -> str:
 
 
 def tile(label: str, value: str, *, note: str, colour: str | None = None) -> dict[str, str | None]:
+    """A figure of the page's head.
+
+    label, value: what it is, and the number as text.
+    note: a line below.
+    colour: of the page's own; None: plain.
+    """
     return {"label": label, "value": value, "note": note, "colour": colour}
 
 

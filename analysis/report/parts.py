@@ -162,11 +162,19 @@ def use_sections(block: dict, names: tuple[str, str]) -> list[dict[str, Any]]:
 
 
 def section(id: str, title: str, *, lead: str | None, parts: list) -> dict[str, Any]:
+    """A section of the page.
+
+    id: unique on the page.
+    title: its heading.
+    lead: the paragraph below; None: none.
+    parts: its tables, figures and lists; empty ones are left out.
+    """
     return {"id": id, "title": title, "lead": lead, "parts": [part for part in parts if part]}
 
 
 def verdicts_table(by: dict[str, dict]) -> dict[str, Any]:
     rows = []
+    # The pooled problems come last, as in a sum.
     for name, b in sorted(by.items(), key=lambda item: item[0] == "all"):
         s = b["support"]
         detail = b["verdict_detail"]
@@ -254,32 +262,21 @@ def entropy_parts(block: dict, names: tuple[str, str]) -> list[dict]:
         "mode_corrected": "modes, corrected",
     }
     rows = [(label, entries[key]["base"], entries[key]["tuned"]) for key, label in labels.items() if entries.get(key)]
+    # Counts have another unit than nats, so a figure of their own.
     counts = {"answer_distinct": "distinct answers", "mode_distinct": "distinct modes"}
     more = [(label, entries[key]["base"], entries[key]["tuned"]) for key, label in counts.items() if entries.get(key)]
     caption = (
         "Means over problems. Tokens: of the next-token distribution. Answers: of the distribution of final answers"
     )
     caption += " (no answer is a class), and corrected for answers not yet seen."
-    out = (
-        [charts.dots("entropy", "Entropy", caption=caption, rows=rows, names=names, unit="nats", width=7)]
-        if rows
-        else []
-    )
-    return out + (
-        [
-            charts.dots(
-                "distinct",
-                "Distinct answers seen",
-                caption="Means over problems.",
-                rows=more,
-                names=names,
-                unit="a problem",
-                width=5,
-            )
-        ]
-        if more
-        else []
-    )
+    out = []
+    if rows:
+        out.append(charts.dots("entropy", "Entropy", caption=caption, rows=rows, names=names, unit="nats", width=7))
+    if more:
+        title = "Distinct answers seen"
+        said = "Means over problems."
+        out.append(charts.dots("distinct", title, caption=said, rows=more, names=names, unit="a problem", width=5))
+    return out
 
 
 def perplexity_parts(block: dict, names: tuple[str, str], *, authors: dict[str, str]) -> list[dict]:

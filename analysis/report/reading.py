@@ -46,6 +46,7 @@ def problems(rows: list[dict], *, several: bool, document: dict) -> list[dict[st
             for side in ("base", "tuned")
             if more.get(side)
         )
+        # A flip that is one of format alone is the verifier's doing; both answers beside each other show it.
         if (flip := flips.get((row["benchmark"], row["problem_id"]))) and flip.get("usual_wrong_answer") is not None:
             note += f" Usual wrong answer of the side that never solves it: {flip['usual_wrong_answer']};"
             note += f" usual right one of the other: {flip.get('usual_right_answer')}"

@@ -50,6 +50,7 @@ def support_table(block: dict) -> dict[str, Any]:
         [
             {"text": f"{key} {letter}", "dot": f"--{key}"},
             counted(i[key]),
+            # The null is about S and E alone: what both or neither solve says nothing of a change.
             f"{n['observed_' + key]}" if letter in "SE" else None,
             f"{n['expected_' + key]:.3g}" if letter in "SE" else None,
             f"{p[key]:.2g}" if key in p else None,
@@ -82,6 +83,7 @@ def support_table(block: dict) -> dict[str, Any]:
         "one-sided p",
         "base drawn again",
     ]
+    # The redraw is the last column, where there is one.
     if not again:
         columns = columns[:-1]
         rows = [row[:-1] for row in rows]
@@ -174,6 +176,7 @@ def dependence_table(block: dict) -> dict[str, Any] | None:
         "clusters in each problem": ", in each problem",
         "clusters over all problems": ", over all problems at once",
     }
+    # What was done about it stands below the figures that led to it.
     note = (
         f"The exact test takes draws for exchangeable; draws of one {found['kind']} may not be. The verdict relabels "
         f"{relabelled}{where.get(found['unit'], '')}."

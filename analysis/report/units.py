@@ -17,7 +17,8 @@ def unit_parts(block: dict) -> tuple[str, str, list[dict[str, Any] | None]]:
         words = [f"{label.capitalize()}: {e['evidence'][0].lower()}{e['evidence'][1:]}" for label, e in judged.items()]
         lead += f"Two draws of one model never show the same ones, so chance stands beside them. {' '.join(words)}"
     elif entries:
-        lead += "Draws are not independent here, so there is no null and no verdict by answer."
+        why = next(iter(entries.values()))["why_no_null"]
+        lead += f"There is no null and no verdict by answer here: {why}."
     return "Support by answer", lead, [null_table(judged), count_table(entries)]
 
 

@@ -14,7 +14,13 @@ COLUMNS = ("step", "group", "source", "verdict", "reward", "problem", "benchmark
 
 
 def write_viewer(found: dict[str, Any], path: str | os.PathLike, *, title: str, limits: Limits) -> None:
-    """Writes the page, aside and then renamed. found: of `analysis.rollouts.read`."""
+    """Writes the page, aside and then renamed.
+
+    found: of `analysis.rollouts.read`.
+    path: the file.
+    title: the page's.
+    limits: how much of it is shown.
+    """
     out = Path(path)
     out.parent.mkdir(parents=True, exist_ok=True)
     page = viewer_page(found, limits=limits)

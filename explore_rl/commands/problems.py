@@ -239,7 +239,16 @@ def _against(stream: Stream, args: argparse.Namespace) -> Stream:
 
 @dataclass
 class Summary:
-    """Counts over a stream of problems."""
+    """Counts over a stream of problems.
+
+    count: problems.
+    benchmarks, verifiers: how many of each.
+    prompts, answers: what they are (text, messages, a number, ...), and how many of each.
+    sources: of traces, and how many of each.
+    with_traces: problems with a trace.
+    with_logprob: traces whose log-probability is known.
+    lengths: tokens of each prompt; characters where no tokenizer is given.
+    """
 
     count: int = 0
     benchmarks: Counter = field(default_factory=Counter)

@@ -66,7 +66,15 @@ def thing_and_settings(first: str | None, others: list[str]) -> tuple[str | None
 
 
 def train(recipe: str, overrides: list[str], *, resume: bool, allowed: list[str], check_only: bool) -> int:
-    """What `train` and `resume` share. Returns the exit code."""
+    """What `train` and `resume` share.
+
+    recipe: a YAML file, or the name of one of configs/.
+    overrides: "key=value" each; they win over the recipe's.
+    resume: whether to go on with the run that the folder holds.
+    allowed: settings that may have changed since then, as in `resuming.refuse_other_settings`.
+    check_only: whether to stop once everything has been read and checked.
+    Returns the exit code. Raises InputError, also for `allowed` without `resume`.
+    """
     from analysis.errors import InputError
     from explore_rl.cluster.starts import loading
     from explore_rl.config.loading import load_config

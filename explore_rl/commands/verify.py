@@ -67,6 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     setting = "an option of a verifier; the value is JSON or text; may be repeated"
     parser.add_argument("--set", action="append", default=[], metavar="NAME.OPTION=VALUE", help=setting)
     parser.add_argument("--workers", type=int, help="processes (default: as many as cores)")
+    # The defaults of a run, so that a file is graded as training would grade it.
     limits = VerifierConfig()
     parser.add_argument(
         "--time-limit",
@@ -83,6 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="memory for one completion in MiB (default %(default)d)",
     )
     parser.add_argument("--reasoning", action="store_true", help="write cot_correct, for CoT-Pass@K, and nothing else")
+    # Two steps with a person in between: --audit writes the sheet, --judged reads it back.
     audit = "draw N verdicts of a graded FILE for a person to judge, and write them as a sheet (.jsonl)"
     parser.add_argument("--audit", type=int, metavar="N", help=audit)
     parser.add_argument("--seed", type=int, default=0, help="for --audit: which verdicts are drawn (default 0)")

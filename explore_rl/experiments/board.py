@@ -40,6 +40,9 @@ PASSES_A_TRAINED_TOKEN = 5  # draw 1, score 1, forward and backward 3 forward pa
 class Entry:
     """One row of the board before seeds are put together.
 
+    method: its name.
+    seed: of the run; None: the base, or a control without one.
+    audit: of its final weights.
     extra_draws: added to every k of pass@k (compute matched).
     draws: completions that training drew; None for the base.
     """

@@ -21,6 +21,7 @@ def write_card(model: Path, config: Config, *, found: Sequence[str], step: int |
     """
     after = f"{step} of {config.run.steps}" if step is not None else str(config.run.steps)
     measured = "\n".join(f"- {line}" for line in found) or "Nothing was measured on the way."
+    # What the hub reads. Only a name with a slash can be a model of the hub.
     head = {
         "base_model": config.model.path if "/" in config.model.path else None,
         "library_name": "transformers",

@@ -113,6 +113,9 @@ class Comparison:
     def sample_run(self, config: Config, folder: Path, *, actors: Actors, base: bool = True) -> None:
         """Draws a run's audit samples from the engines that its training left behind, and the base's, once.
 
+        config: the run's.
+        folder: the run's.
+        actors: those it trained on; the engines still hold its weights.
         base: whether this process draws the base's; of several processes one does.
         """
         (settings, out), *of_base = self.wanted(config, folder)

@@ -45,6 +45,8 @@ def over_runs(
 
     values: one figure of all methods, a value a run. Methods without weight help to find the variance.
     weights: {"a": 1, "b": -1} is a's mean less b's.
+    plus: a constant that is added.
+    confidence: the interval's, below 1.
 
     >>> found = over_runs({"a": [1.0, 2.0, 3.0], "b": [2.0, 3.0, 4.0]}, {"b": 1, "a": -1})
     >>> found.value, round(found.high - found.value, 4), found.df  # t of 4 degrees, 2.7764, times sqrt(1/3 + 1/3)
@@ -106,8 +108,10 @@ class ExactRuns:
     ) -> Estimate:
         """`plus` + the weighted sum of the methods' pass@k, with its interval over runs **and** problems.
 
-        plus: [M], the base's part, such as -pass_at(base, k).
         weights: with those of `plus` they add up to 0: it is a difference, and lies between -1 and 1.
+        k: draws.
+        plus: [M], the base's part, such as -pass_at(base, k).
+        confidence: the interval's, below 1.
         """
         of_problems = np.zeros(len(self.base)) if plus is None else plus.astype(np.float64)
         for name, weight in weights.items():

@@ -83,6 +83,7 @@ class _Found:
 def check(config: Config, *, resume: bool = False, allowed: Sequence[str] = (), read: Readings | None = None) -> Inputs:
     """Reads and checks everything that the user gave, and starts nothing. Raises InputError, of all faults together.
 
+    config: the run's.
     resume: whether to go on with the run that the folder holds.
     allowed: settings that may have changed since then, as in `resuming.refuse_other_settings`.
     read: what the checks of other runs have read, for those that read the same; it gets what this one reads.

@@ -34,7 +34,13 @@ def is_terminal() -> bool:
 
 
 class Progress:
-    """How far a run is. `step` after every step, `state` after every evaluation or audit."""
+    """How far a run is. `step` after every step, `state` after every evaluation or audit.
+
+    name: the run's, for the lines.
+    steps: all of the run.
+    begin: steps done before, which no time left is reckoned from.
+    bar: what is moved on a terminal; None: lines go to the log.
+    """
 
     def __init__(self, name: str, steps: int, *, begin: int, bar: tqdm | None):
         self.name, self.steps, self.begin, self.bar = name, steps, begin, bar

@@ -51,6 +51,7 @@ def run(
     Everything that the user gave is read and checked before any actor starts, and no other process may have the run.
     Raises InputError, RunStopped and ActorFault, and KeyboardInterrupt after a clean stop by Ctrl-C.
 
+    config: complete and checked for what each setting may be.
     resume: whether to go on with the run that the folder holds.
     actors: those that an earlier run left, which are reset for this run and which the caller closes; None: own ones.
     allowed: settings that may have changed since a resumed run began, as in `resuming.refuse_other_settings`.

@@ -46,7 +46,16 @@ def drawn(run: Path, *, of_set: str | None, every: int | None) -> dict[int, Path
 
 
 def draw(run: Path, out: Path, *, samples: int, problems: str | None, every: int | None) -> dict[int, Path]:
-    """The same, with draws made now: from the base and from every kept checkpoint. Those that are there stay."""
+    """Steps done -> draws made now: from the base (step 0) and from every kept checkpoint. Those that are there stay.
+
+    Raises InputError for a folder that holds no run, and where there is nothing to draw on.
+
+    run: its folder.
+    out: where the draws go.
+    samples: completions a problem.
+    problems: file or spec; None: the run's held-out problems.
+    every: of the states between the first and the last only those whose step it divides; None: all.
+    """
     from explore_rl.rollout.sampling import engines, sample
     from explore_rl.training.actors import verifier_pool
 

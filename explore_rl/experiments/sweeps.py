@@ -234,6 +234,7 @@ def run_sweep(
 
     Returns the folders of all runs, those that other processes have included.
 
+    sweep: its runs, checked.
     after_each: called as after_each(config, folder, actors=actors), while the engines hold the run's weights.
     is_helper: whether another process has made the anchor.
     begin: called with the number of runs that are waiting, after all checks and before the first of them.

@@ -28,7 +28,13 @@ _seen: dict[str, str] = {}  # repository -> revision, of all that this process h
 
 @dataclass(frozen=True)
 class Name:
-    """A repository of the hub, its revision (None: main, of the cache, else of the hub), and a part of its data."""
+    """A repository of the hub, and a part of its data.
+
+    repo: owner/name.
+    revision: None: main, of the cache, else of the hub.
+    config: of a data set; None: its only one.
+    split: of a data set.
+    """
 
     repo: str
     revision: str | None = None

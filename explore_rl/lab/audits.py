@@ -52,7 +52,14 @@ def audit_of_loaded(
     top_p: float = 1.0,
     progress: bool = False,
 ) -> exact.ExactAudit:
-    """The exact audit of a model that is loaded; otherwise as `audit_of`."""
+    """The exact audit of a model that is loaded; otherwise as `audit_of`.
+
+    model: a transformers module, on any device.
+    tokenizer: the checkpoint's.
+    asked: the problems.
+    temperature, top_p: what it is taken at.
+    progress: whether a bar is shown.
+    """
     pairs, index = exact.sequences(asked, tokenizer)
     readouts = readouts_for(asked, tokenizer, temperature=temperature, top_p=top_p)
     values = logprobs.token_values(model, asked_of(pairs), readouts=readouts, progress=progress)

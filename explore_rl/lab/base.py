@@ -32,8 +32,12 @@ from explore_rl.lab import countdown, tokenizer, worked, worked_evaluation
 class Recipe:
     """Everything that makes a base model.
 
+    seed: of documents and weights.
     steps, batch_size: of pre-training, in documents.
     learning_rate: its peak, after a linear warm-up over `warmup` steps; then a straight line to zero.
+    warmup: steps.
+    threads: torch's; the weights depend on them.
+    hidden_size, layers: the model's.
     level_weights: relative weight of each level, by its count of numbers.
     operator_weights: relative weight of each operator.
     product_of_sum: share that is kept of the documents that multiply a sum.

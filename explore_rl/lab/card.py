@@ -35,7 +35,9 @@ def write(
     """The card as Markdown.
 
     recipe: what the model was made of.
+    model: made of it.
     name: the model's, as `build-base` takes it.
+    tokenizer: the model's.
     most: problems of each set that are measured; None: all.
     """
     # A row of pass@k for each set of problems, and one for each of its regions.

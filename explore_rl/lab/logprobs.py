@@ -83,7 +83,11 @@ def token_values(
     Long beginnings that sequences share go through the model once. What else is in a batch changes a result only by
     float rounding.
 
+    model: on any device.
     sequences: (token ids [L], begin >= 1) each.
+    readouts: what is read of each token.
+    tokens_per_batch: about so many tokens, padding included, go through the model at a time.
+    progress: whether a bar is shown.
     """
     values: list[Any] = [None] * len(sequences)
     bar = tqdm(total=len(sequences), desc="scoring", unit="answer", disable=not progress)

@@ -26,7 +26,12 @@ SEVERAL = 4  # so many answers a prompt, on average, and each prompt is computed
 def readouts_for(
     problems: Sequence[Problem], tokenizer: Any, *, temperature: float = 1.0, top_p: float = 1.0
 ) -> tuple[Readout, ...]:
-    """The log-probability of each token, and, where answers end with a newline, the mass of the digits in its place."""
+    """The log-probability of each token, and, where answers end with a newline, the mass of the digits in its place.
+
+    problems: whose answers are read; their families say how answers end.
+    tokenizer: the model's.
+    temperature, top_p: what the probabilities are taken at.
+    """
     first = nucleus_logprob(temperature, top_p) if top_p < 1 else logprob(temperature)
     if top_p < 1 or not all(family_of(problem).end for problem in problems):
         return (first,)

@@ -98,6 +98,7 @@ def draw_counts(
     cache = DynamicCache()
     logits = model(torch.tensor([prompt_ids]), past_key_values=cache).logits[:, -1]
     found: Counter[tuple[int, ...]] = Counter()
+    # Beginnings that still go on, one a row of the cache, and how many completions have each.
     begun = [()]
     counts = np.array([count])
     for step in range(max_tokens):
@@ -105,6 +106,7 @@ def draw_counts(
         split = rng.multinomial(counts, chances / chances.sum(axis=1, keepdims=True))
         rows, tokens = np.nonzero(split)
         came = split[rows, tokens]
+        # What has ended, by its end token or at the limit, is counted; the rest are the next step's beginnings.
         goes_on = (tokens != end) & (step + 1 < max_tokens)
         for row, token, times in zip(*(part[~goes_on].tolist() for part in (rows, tokens, came)), strict=True):
             found[(*begun[row], token)] += times
@@ -114,6 +116,7 @@ def draw_counts(
         if not len(rows):
             break
         begun = [(*begun[row], token) for row, token in zip(rows.tolist(), tokens.tolist(), strict=True)]
+        # A beginning that splits takes its keys and values along, once a branch.
         cache.batch_select_indices(torch.from_numpy(rows))
         logits = model(torch.from_numpy(tokens)[:, None], past_key_values=cache).logits[:, -1]
     return found

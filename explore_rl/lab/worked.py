@@ -39,7 +39,11 @@ OPERATORS = "+-*/"
 
 @dataclass(frozen=True)
 class Step:
-    """`left operator right = result`, as it is written; whether it is true is another question."""
+    """`left operator right = result`, as it is written; whether it is true is another question.
+
+    left, right, result: the numbers.
+    operator: one of + - * /.
+    """
 
     left: int
     operator: str

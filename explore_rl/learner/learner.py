@@ -67,6 +67,7 @@ class RankActor:
         """Joins the other ranks. Returns process id and node.
 
         index: this rank's place among `ranks`.
+        ranks: how many there are.
         kind: "cpu" or "cuda".
         address: host and port where rank 0 listens.
         timeout_s: how long a rank waits for a partner, now and in every later exchange.

@@ -116,6 +116,12 @@ def adapters_off(model: nn.Module) -> Iterator[None]:
 def merged(weight: Tensor, *, a: Tensor, b: Tensor, scale: float) -> Tensor:
     """weight + scale B A, added in float32 (float64 of one in float64) and rounded once to the weight's dtype.
 
+    weight: [out, in], any float dtype.
+    a: [rank, in].
+    b: [out, rank].
+    scale: alpha / rank.
+    Returns [out, in].
+
     >>> merged(torch.eye(2), a=torch.tensor([[1.0, 0.0]]), b=torch.tensor([[0.0], [4.0]]), scale=0.5)
     tensor([[1., 0.],
             [2., 1.]])
@@ -129,6 +135,7 @@ def merged(weight: Tensor, *, a: Tensor, b: Tensor, scale: float) -> Tensor:
 class Weight:
     """A weight of the model under the name that its checkpoint has for it.
 
+    name: in the checkpoint.
     parameter: the weight, or what stays as it was beside an adapter.
     adapter: its A and B, where it has one.
     scale: alpha / rank.
@@ -188,6 +195,8 @@ def save_adapter(adapter: Mapping[str, Tensor], folder: Path, *, lora: Lora, bas
     """Writes A and B as peft's own files, which `peft.PeftModel.from_pretrained(base model, folder)` reads.
 
     adapter: as in `merge_into`.
+    folder: is made.
+    lora: what the adapters are.
     base: the base model, as the files name it.
     """
     folder.mkdir(parents=True)

@@ -75,6 +75,8 @@ class _Feeding:
 def loss_of(terms: Iterable[LossTerm], outputs: Outputs, *, whole: Whole, sums: dict[str, float]) -> Tensor:
     """Sum over rows, terms and tokens of  weight x mask x loss.
 
+    terms: those that rows may name.
+    outputs: of the micro-batch, with gradient.
     whole: what the terms know of the whole mini-batch.
     sums: figures of the terms, and their numbers of tokens ("<term>:tokens"), are added to it.
     """

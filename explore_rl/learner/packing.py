@@ -151,6 +151,7 @@ def plan(
 
     lengths: tokens of each bundle.
     budget: tokens of a micro-batch, padding included.
+    ranks: among which bundles are dealt out.
     packing: several bundles share a line.
     single_line: all of a micro-batch share one line, which is what variable-length attention kernels want. Otherwise
         lines are kept short, because attention over a line costs its width squared.

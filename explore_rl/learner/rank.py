@@ -68,7 +68,7 @@ class LearnerRank:
         self.base_refreshed = False  # whether the base model is no longer that of config.model.path
 
     def connect(self, address: str, port: int, *, timeout_s: float, listening: socket.socket | None = None) -> None:
-        """Joins the other ranks: see `join`."""
+        """Joins the other ranks. address, port, timeout_s, listening: as in `join`."""
         join(
             self.index,
             ranks=self.ranks,

@@ -35,6 +35,7 @@ from explore_rl.types import Problem
 class Text:
     """One text to score.
 
+    problem_id: what it answers.
     prompt, tokens: token ids of the prompt and of the completion.
     temperature, top_p: what its log-probability is taken at.
     kept: columns that go into the record as they are.
@@ -201,6 +202,7 @@ def reader(
 ) -> Iterator[Learner]:
     """Learner ranks that hold the settings' model without an optimizer, as long as the block lasts.
 
+    settings: what is scored, and under which model.
     ranks, zero_stage, micro_batch_tokens: as in `learner`; at stage 3 the ranks share the model's weights.
     device, ray_address: as in `devices`.
     """

@@ -24,7 +24,12 @@ class Trained:
     """
 
     def __init__(self, model: Policy, config: Config, *, kind: str, ranks: int, peak: float):
-        """peak: the learning rate after the warm-up."""
+        """model: on this rank's device.
+        config: the run's.
+        kind: "cpu" or "cuda".
+        ranks: how many there are.
+        peak: the learning rate after the warm-up.
+        """
         import deepspeed
 
         self.config, self.kind, self.ranks, self.peak = config, kind, ranks, peak

@@ -62,7 +62,13 @@ ADVANTAGES = {"grpo": grpo, "dr_grpo": dr_grpo, "rloo": rloo}
 def group_advantages(
     name: str, rewards: np.ndarray, *, counts: np.ndarray | None = None, divide_by_std: bool | None = None
 ) -> np.ndarray:
-    """The advantage called `name`. divide_by_std: None does what the method's paper does.
+    """The advantages of one group, by the method called `name`.
+
+    name: a key of `ADVANTAGES`.
+    rewards: [n].
+    counts: bool [n], who counts for the baseline; None: all.
+    divide_by_std: None: as the method's paper does.
+    Returns float64 [n].
 
     >>> group_advantages("dr_grpo", np.array([1.0, 0.0])).tolist()
     [0.5, -0.5]

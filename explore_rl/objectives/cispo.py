@@ -34,7 +34,11 @@ def cispo(
 def cispo_metrics(
     logprob: Tensor, old_logprob: Tensor, advantage: Tensor, clip_low: float = 1.0, clip_high: float = 4.0
 ) -> dict[str, Tensor]:
-    """Per token: whether the weight is capped, the ratio, and k3 of KL(old || new)."""
+    """Per token: whether the weight is capped, the ratio, and k3 of KL(old || new).
+
+    logprob, old_logprob, advantage, clip_low, clip_high: as in `cispo`.
+    Returns figure -> [N].
+    """
     moved = moved_figures(logprob, old_logprob)
     outside = (moved["ratio"] > 1 + clip_high) | (moved["ratio"] < 1 - clip_low)
     return {"capped": outside.float(), **moved}

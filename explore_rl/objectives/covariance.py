@@ -69,6 +69,7 @@ def kl_cov(
 
     logprob, old_logprob, advantage: [N].
     share: how many of the mini-batch's tokens; one at least, and those that tie with the last.
+    coefficient: of the pull back.
     gathered: what `of_tokens` gives of all tokens, [tokens, 3].
     Returns [N].
 
@@ -97,7 +98,11 @@ def clip_cov_metrics(
     *,
     gathered: Tensor,
 ) -> dict[str, Tensor]:
-    """Per token: whether it was left out, its covariance, whether clipping holds it, the ratio and k3."""
+    """Per token: whether it was left out, its covariance, whether clipping holds it, the ratio and k3.
+
+    logprob, old_logprob, advantage, clip_low, clip_high, cov_low, cov_high, share, gathered: as in `clip_cov`.
+    Returns figure -> [N].
+    """
     bounds = {"clip_low": clip_low, "clip_high": clip_high, "cov_low": cov_low, "cov_high": cov_high}
     taken = drawn(logprob, old_logprob, advantage=advantage, **bounds, share=share, gathered=gathered)
     moved = moved_figures(logprob, old_logprob)
@@ -118,7 +123,11 @@ def kl_cov_metrics(
     *,
     gathered: Tensor,
 ) -> dict[str, Tensor]:
-    """Per token: whether it is among the largest, its covariance, the ratio and k3."""
+    """Per token: whether it is among the largest, its covariance, the ratio and k3.
+
+    logprob, old_logprob, advantage, share, coefficient, gathered: as in `kl_cov`.
+    Returns figure -> [N].
+    """
     cov = covariance(logprob, advantage, gathered=gathered)
     largest = (cov >= least_of_top(gathered, share)).float()
     return {"pulled_back": largest, "covariance": cov, **moved_figures(logprob, old_logprob)}
@@ -132,7 +141,11 @@ def of_tokens(
     clip_high: float = math.inf,
     **_: Any,
 ) -> Tensor:
-    """What both have to know of every token, [N, 3]: log-probability, advantage, and 1 where clipping holds it."""
+    """What both have to know of every token, [N, 3]: log-probability, advantage, and 1 where clipping holds it.
+
+    logprob, old_logprob, advantage: [N].
+    clip_low, clip_high: the clipping's; infinite: nothing is held.
+    """
     ratio = ratio_of(logprob - old_logprob)
     held = clipped_figures(ratio, advantage, clip_low=clip_low, clip_high=clip_high)["clip_fraction"]
     return torch.stack([logprob, advantage, held.to(logprob.dtype)], dim=1)
@@ -167,6 +180,8 @@ def drawn(
     """Which tokens Clip-Cov leaves out, bool [N].
 
     The lot of a token is a hash of its old log-probability and advantage: the same however the mini-batch is cut.
+
+    logprob, old_logprob, advantage, clip_low, clip_high, cov_low, cov_high, share, gathered: as in `clip_cov`.
     """
 
     def eligible(tokens: Tensor) -> Tensor:

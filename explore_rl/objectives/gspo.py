@@ -54,7 +54,11 @@ def gspo_metrics(
     clip_low: float = 3e-4,
     clip_high: float = 4e-4,
 ) -> dict[str, Tensor]:
-    """Per token: whether its sequence is clipped (above, below, either), s, and the token's own ratio and k3."""
+    """Per token: whether its sequence is clipped (above, below, either), s, and the token's own ratio and k3.
+
+    logprob, old_logprob, advantage, sequence, clip_low, clip_high: as in `gspo`.
+    Returns figure -> [N].
+    """
     ratio = sequence_ratio(logprob, old_logprob, sequence=sequence)
     figures = clipped_figures(ratio, advantage, clip_low=clip_low, clip_high=clip_high)
     return {**figures, "sequence_ratio": ratio, **moved_figures(logprob, old_logprob)}

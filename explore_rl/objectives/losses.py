@@ -27,12 +27,22 @@ def ratio_of(log_ratio: Tensor) -> Tensor:
 
 
 def clipped(ratio: Tensor, advantage: Tensor, *, clip_low: float, clip_high: float) -> Tensor:
-    """max(-A ratio, -A clip(ratio, 1 - clip_low, 1 + clip_high)), whatever the ratio is of. [N], [N] -> [N]."""
+    """max(-A ratio, -A clip(ratio, 1 - clip_low, 1 + clip_high)), whatever the ratio is of.
+
+    ratio: [N], above 0.
+    advantage: A, [N].
+    clip_low, clip_high: how far below and above 1 the ratio may pull.
+    Returns [N].
+    """
     return torch.maximum(-advantage * ratio, -advantage * ratio.clamp(1 - clip_low, 1 + clip_high))
 
 
 def clipped_figures(ratio: Tensor, advantage: Tensor, *, clip_low: float, clip_high: float) -> dict[str, Tensor]:
-    """Per token: whether `clipped` takes the gradient away (above, below, either). [N] each."""
+    """Per token: whether `clipped` takes the gradient away (above, below, either).
+
+    ratio, advantage, clip_low, clip_high: as in `clipped`.
+    Returns figure -> 0 or 1, [N].
+    """
     high = ((advantage > 0) & (ratio > 1 + clip_high)).float()
     low = ((advantage < 0) & (ratio < 1 - clip_low)).float()
     return {"clip_fraction": high + low, "clip_fraction_high": high, "clip_fraction_low": low}
@@ -62,6 +72,7 @@ def ppo_clip(
         loss = max(-A rho, -A clip(rho, 1 - clip_low, 1 + clip_high)),   rho = exp(logprob - old_logprob)
 
     logprob, old_logprob, advantage: [N].
+    clip_low, clip_high: how far below and above 1 the ratio may pull.
     dual_clip: c > 1. Where A < 0 neither bound holds a ratio that grows; with it the loss is min(loss, -c A) there
         (dual clip, arXiv 1912.09729, eq. 5). None: no such cap.
     Returns [N].
@@ -100,6 +111,9 @@ def ppo_clip_metrics(
     """Per token: whether clipping took the gradient away (above, below, either), the ratio, and k3 of KL(old || new).
 
     With `dual_clip` also whether that did.
+
+    logprob, old_logprob, advantage, clip_low, clip_high, dual_clip: as in `ppo_clip`.
+    Returns figure -> [N].
 
     >>> old = torch.tensor([0.5, 0.5]).log()
     >>> new = torch.tensor([0.75, 0.75]).log()

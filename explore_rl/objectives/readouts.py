@@ -130,7 +130,14 @@ def largest_logprobs(log_p: Tensor, targets: Tensor, *, k: int) -> Tensor:
 
 
 def token_mass(log_p: Tensor, targets: Tensor, *, tokens: tuple[int, ...], temperature: float) -> Tensor:
-    """See `mass_of`."""
+    """See `mass_of`.
+
+    log_p: [n, V], before temperature.
+    targets: int64 [n]; not looked at.
+    tokens: whose mass it is, ids.
+    temperature: above 0.
+    Returns [n], log-probabilities.
+    """
     return at_temperature(log_p, temperature)[:, list(tokens)].logsumexp(1)
 
 
@@ -140,7 +147,14 @@ def token_rank(log_p: Tensor, targets: Tensor) -> Tensor:
 
 
 def token_nucleus_logprob(log_p: Tensor, targets: Tensor, *, temperature: float, top_p: float) -> Tensor:
-    """See `nucleus_logprob`."""
+    """See `nucleus_logprob`.
+
+    log_p: [n, V], before temperature.
+    targets: int64 [n], the tokens that were taken.
+    temperature: above 0.
+    top_p: mass of the nucleus; 1: everything.
+    Returns [n]; -inf outside the nucleus.
+    """
     log_q = at_temperature(log_p, temperature)
     if top_p < 1:
         ranked, order = log_q.sort(dim=1, descending=True)

@@ -125,6 +125,7 @@ def competition(row: Row, options: Options) -> Problem:
     solution_key = row.first("solution", "Solution")
     solution = row.optional_text(solution_key) if solution_key else None
     verifier = options.verifier or "math"
+    # A set that gives the answer is believed; only without one is it looked for in the solution.
     if key is not None:
         answer = checked_answer(row, key, answer=row.values[key], verifier=verifier)
     elif solution is None:

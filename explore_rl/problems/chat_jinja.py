@@ -40,8 +40,13 @@ def variables(text: str) -> frozenset[str]:
 
 
 def render(text: str, messages: list[dict[str, str]], *, tokenizer: Any, given: dict[str, Any]) -> str:
-    """The prompt up to where the assistant begins. given: further variables. Raises jinja2.TemplateError, TypeError or
-    ValueError."""
+    """The prompt up to where the assistant begins. Raises jinja2.TemplateError, TypeError or ValueError.
+
+    text: the template.
+    messages: {"role", "content"} each, the assistant's turn left out.
+    tokenizer: gives its special tokens as variables.
+    given: further variables, which win over those.
+    """
     from transformers.utils.chat_template_utils import render_jinja_template
 
     tokens: dict[str, Any] = {name: getattr(tokenizer, name, None) or "" for name in ("bos_token", "eos_token")}

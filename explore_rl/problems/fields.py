@@ -97,7 +97,13 @@ def traces_from(row: Row, key: str, *, value: Any) -> tuple[Trace, ...]:
 
 
 def trace_from(row: Row, key: str, *, entry: Any, i: int) -> Trace:
-    """One trace {text, source, logprob?, region?} of a row. Raises InputError."""
+    """One trace {text, source, logprob?, region?} of a row. Raises InputError.
+
+    row: whose it is, for errors.
+    key: the column, for errors.
+    entry: what should be the trace.
+    i: its place in the row's list, for errors.
+    """
     if not isinstance(entry, dict):
         raise row.error(key, f"trace {i}: expected an object with text and source, got {describe(entry)}")
     for name in ("text", "source"):
@@ -145,8 +151,14 @@ def row_id(row: Row) -> str:
 
 
 def checked_answer(row: Row, key: str, *, answer: Any, verifier: str) -> Any:
-    """The reference, once it is clear that there is one where one is needed: for math as text or texts, for the others
-    as it is."""
+    """The reference, once it is clear that there is one where one is needed.
+
+    row: whose it is, for errors.
+    key: the column, for errors.
+    answer: what stands there; None where nothing does.
+    verifier: the problem's, which says what a reference may be.
+    Returns for math a text or texts, for the others `answer` as it is. Raises InputError.
+    """
     if answer is None and needs_no_answer(verifier):
         return None
     if verifier == "math":
@@ -203,7 +215,14 @@ def texts_of(row: Row, key: str) -> list[str]:
 
 
 def parsed(row: Row, key: str, *, kind: type, what: str) -> Any:
-    """The value under key, of this kind or as JSON text of it (flat files hold it so); None if absent."""
+    """The value under key, of this kind or as JSON text of it (flat files hold it so); None if absent.
+
+    row: whose it is.
+    key: the column.
+    kind: the Python type that is expected.
+    what: the same in words, for the error.
+    Raises InputError.
+    """
     value = row.values.get(key)
     if isinstance(value, str) and value.strip():
         value = json_of(row, key, text=value)

@@ -132,6 +132,7 @@ def trl(row: Row, options: Options) -> Problem:
             f"missing, and so are {', '.join(ANSWER_KEYS[1:])}; expected the reference answer under one of these",
         )
     answer = None if key is None else row.values[key]
+    # A solution that boxes its answer is both: the answer to compare with, and a trace to learn from.
     traces: tuple[Trace, ...] = ()
     if key == "solution" and isinstance(answer, str) and (boxed := last_boxed(answer)):
         traces = (Trace(answer, "solution"),)

@@ -47,6 +47,7 @@ def load(
 
     It is a stream: only the ids are kept, to find duplicates.
 
+    path_or_spec: a file, folder or glob, a spec, or a data set of the hub.
     format: a name of `ADAPTERS`; None: found from the columns of each file's first row.
     limit: how many problems at most, the first ones.
     verifier, benchmark: replace what the rows say (or do not say).

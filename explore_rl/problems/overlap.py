@@ -17,8 +17,13 @@ MIN_GRAMS = 3  # fewer n-grams than these are a phrase, not a problem
 
 @dataclass(frozen=True)
 class OverlapPair:
-    """kind: "exact" (equal after normalisation) or "near". jaccard, containment: of the two sets of n-grams (1 for
-    exact ones); containment is the share of the smaller set that the other holds."""
+    """Two problems that are the same.
+
+    train, audit: their ids.
+    kind: "exact" (equal after normalisation) or "near".
+    jaccard: of the two sets of n-grams; 1 for exact ones.
+    containment: the share of the smaller set that the other holds; 1 for exact ones.
+    """
 
     train: str
     audit: str
@@ -29,8 +34,12 @@ class OverlapPair:
 
 @dataclass
 class Overlap:
-    """pairs: every overlapping (training, audit) pair, the closest first. train_size, audit_size: problems that were
-    compared."""
+    """What two sets have in common.
+
+    n, threshold: as in `find_overlap`.
+    train_size, audit_size: problems that were compared.
+    pairs: every overlapping (training, audit) pair, the closest first.
+    """
 
     n: int
     threshold: float
@@ -86,6 +95,12 @@ def find_overlap(
     (containment). n-grams that more than `common` of the audit problems (and more than 5) share are an instruction, not
     a problem, and count for neither side. Problems with fewer than MIN_GRAMS n-grams of their own are compared exactly
     only. Audit problems are held in memory, training problems are streamed.
+
+    train: streamed.
+    audit: held in memory.
+    n: words of an n-gram, at least 1.
+    threshold: containment from which on two problems are nearly the same, above 0, at most 1.
+    common: share of the audit problems above which an n-gram is an instruction.
     """
     if n < 1 or not 0 < threshold <= 1:
         raise InputError(f"overlap: n={n}, threshold={threshold}: expected n at least 1 and a threshold in (0, 1]")

@@ -99,7 +99,14 @@ def filter_by_length(
     at_least: int = 0,
     dropped: Dropped | None = None,
 ) -> Iterator[Problem]:
-    """Problems whose prompt, as the model sees it, has at_least to at_most tokens."""
+    """Problems whose prompt, as the model sees it, has at_least to at_most tokens.
+
+    problems: streamed.
+    template: as the prompts are written.
+    tokenizer: the model's.
+    at_most, at_least: tokens, both ends included.
+    dropped: is told of each problem that is left out.
+    """
     dropped = Dropped() if dropped is None else dropped
     for problem in problems:
         length = len(template.encode(problem, tokenizer))
@@ -125,6 +132,7 @@ def filter_by_success(
 
     A rate of 0 of n says less the smaller n is; the range is on what was measured, not on what is true.
 
+    problems: streamed.
     counts: (benchmark, problem id) -> (correct, n), as `read_counts` gives them.
     low, high: the range, both ends included.
     unmeasured: what becomes of problems without draws: "error", "keep" or "drop".

@@ -21,10 +21,14 @@ def check(
     max_prompt_tokens: int | None = None,
     max_tokens: int = 0,
 ) -> list[str]:
-    """Whether prompt, template and end token fit tokenizer and model. Returns warnings; raises InputError for what
-    cannot work.
+    """Whether prompt, template and end token fit tokenizer and model.
 
-    model_config: the model's `transformers` config. max_prompt_tokens + max_tokens has to fit the model's positions.
+    tokenizer: the model's.
+    template: as prompts are written.
+    model_config: the model's `transformers` config; None: its positions are not looked at.
+    max_prompt_tokens: limit on prompts; with max_tokens it has to fit the model's positions. None: no limit.
+    max_tokens: limit on new tokens.
+    Returns warnings. Raises InputError for what cannot work.
     """
     end = template.end_token(tokenizer)
     end_id = template.end_id(tokenizer)
@@ -137,12 +141,21 @@ def _check_model(tokenizer: Any, end: str, *, end_id: int, largest: int, model_c
 
 
 def check_lengths(problems: Iterable[Problem], template: Template, *, tokenizer: Any, max_prompt_tokens: int) -> int:
-    """Tokens of the longest prompt. Raises InputError where prompts are over the limit (they are never cut), or hold
-    what is no token, and where answers would have to end otherwise than completions do."""
+    """Tokens of the longest prompt.
+
+    Raises InputError where prompts are over the limit (they are never cut), or hold what is no token, and where answers
+    would have to end otherwise than completions do.
+
+    problems: all of them are read.
+    template: as prompts are written.
+    tokenizer: the model's.
+    max_prompt_tokens: the limit.
+    """
     longest = 0
     whose = None
     over = 0
     for problem in problems:
+        # Such a completion would never be right: found here, and not as a reward of 0 throughout.
         if problem.verifier in VERIFIERS and template.end_token(tokenizer) != END:
             raise InputError(
                 f"problem {problem.id!r}: a right answer ends with a newline, completions of template {template.name!r}"
@@ -151,6 +164,7 @@ def check_lengths(problems: Iterable[Problem], template: Template, *, tokenizer:
             )
         text = template.render(problem, tokenizer)
         ids = template.encode_text(text, tokenizer)
+        # Special tokens are left out: a tokenizer may add some that the text does not have.
         refuse_lossy(
             text,
             tokenizer(text, add_special_tokens=False)["input_ids"],
@@ -162,6 +176,7 @@ def check_lengths(problems: Iterable[Problem], template: Template, *, tokenizer:
         if length > longest:
             longest = length
             whose = problem.id
+    # All prompts are read before any is refused: the message says how many, and what limit would do.
     if over:
         raise InputError(
             f"{over} prompts are longer than {max_prompt_tokens} tokens (the longest, problem {whose!r}, has "

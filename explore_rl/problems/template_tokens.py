@@ -21,8 +21,13 @@ def first_special(text: str, tokenizer: Any) -> str | None:
 
 
 def refuse_lossy(text: str, ids: list[int], *, tokenizer: Any, what: str) -> None:
-    """Raises InputError where the tokens do not stand for the text: some tokenizers drop what they do not know without
-    a word."""
+    """Raises InputError where the tokens do not stand for the text: some tokenizers drop what they cannot write.
+
+    text: what was encoded.
+    ids: its tokens.
+    tokenizer: that made them.
+    what: whose text it is, for the message.
+    """
     back = tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
     wanted = _bare(text)
     got = _bare(back)

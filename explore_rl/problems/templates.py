@@ -277,6 +277,15 @@ def apply_chat(
     add_generation_prompt: bool = True,
     options: tuple[tuple[str, Any], ...] = (),
 ) -> str:
+    """Messages by the tokenizer's own chat template, as text.
+
+    tokenizer: one with a chat template, as Hugging Face has them.
+    messages: {"role", "content"} each.
+    whose: the problem or place they are from, for errors.
+    add_generation_prompt: whether the assistant's turn is opened at the end.
+    options: further variables of the template.
+    Raises InputError where the template is missing or does not take the messages.
+    """
     if tokenizer is None:
         raise InputError("template 'chat' needs a tokenizer: it is the tokenizer's own chat template")
     if not tokenizer.chat_template:

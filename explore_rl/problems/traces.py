@@ -44,6 +44,11 @@ def attach_traces(
 
     Raises InputError at the end if some belong to no problem, unless these are only some_problems of those that the
     traces are for.
+
+    problems: streamed.
+    traces: problem id -> its traces.
+    path: where they are from, for the error.
+    some_problems: whether the traces may be for more problems than these.
     """
     unused = set(traces)
     for problem in problems:
@@ -62,8 +67,13 @@ def attach_traces(
 
 @dataclass(frozen=True)
 class BadTrace:
-    """A trace that is not known to be right. status: wrong and no_answer are the trace's fault, timeout and error the
-    verifier's."""
+    """A trace that is not known to be right.
+
+    problem: the id of its problem.
+    source: who wrote it.
+    status: wrong and no_answer are the trace's fault, timeout and error the verifier's.
+    reason: the verifier's, in words.
+    """
 
     problem: str
     index: int  # among the problem's traces

@@ -33,9 +33,14 @@ def write_verl(
     """verl's columns data_source, prompt, ability, reward_model and extra_info; and `target`, the first trace, as LUFFY
     reads it.
 
-    data_source: the name by which verl chooses its score function; None: the problem's benchmark, else its verifier.
     What verl's form cannot hold (answers that are not text, all traces, metadata) goes to extra_info as JSON, and
-    `load` reads it back from there. Returns how many rows were written.
+    `load` reads it back from there.
+
+    path: the Parquet file.
+    problems: streamed.
+    split: goes into extra_info.
+    data_source: the name by which verl chooses its score function; None: the problem's benchmark, else its verifier.
+    Returns how many rows were written.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq

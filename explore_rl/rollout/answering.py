@@ -126,6 +126,8 @@ def answer(
     split: one that `shares` gives.
     out: folder of the samples, tuned.parquet and base.parquet, each with its count; complete ones are kept.
     drawing: side -> engines that hold its model, entered only if draws are missing.
+    pool: that judges the draws.
+    verified: as in `ranked`.
     """
     rows = {}
     for side, model in zip(SIDES, (settings.model, base), strict=True):

@@ -22,6 +22,7 @@ LOOK_S = 1.0  # how often who waits for a draw looks whether it was given up
 class Draw:
     """Requests that were asked for together.
 
+    requests: what was asked for.
     answers: of each, None until it has ended.
     left: how many have not.
     ended: texts in the order of ending.

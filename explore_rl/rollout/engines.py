@@ -263,8 +263,12 @@ class Engines:
         meanwhile: Callable[[], None] | None = None,
         together: bool = True,
     ) -> list[Any]:
-        """The results of `refs`, asked of `engines`. meanwhile: as in `cluster.faults.gather`.
+        """The results of `refs`, in order. Raises ActorFault.
 
+        engines: who makes the result of the same index.
+        refs: what is waited for.
+        doing: what the engines were asked to do, for the message.
+        meanwhile: as in `cluster.faults.gather`.
         together: at an ActorFault the other engines are told to give up, so that they are free for the next attempt,
             and have ANSWER_S to hand over what they finished.
         """

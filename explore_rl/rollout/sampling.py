@@ -46,11 +46,14 @@ class SamplingSettings:
     model: checkpoint folder or "lab:base".
     problems: file or spec.
     n: completions a problem.
+    temperature: 0: greedy.
+    top_p: nucleus mass, above 0.
     max_tokens: response budget.
     seed: every completion's own seed is a hash of it, the model's identity, the problem and the index of the draw, so
         that two models are drawn from independently. The records' column `seed` holds the seed given here.
     template: the prompt's template, by name.
     stop: strings that end a completion.
+    dtype: of the weights.
     format: the problem file's form, where its name does not tell.
     limit: problems that are taken of the file; None: all.
     verifier_options: verifier name -> its options.
@@ -137,7 +140,12 @@ def engines(
     ray_address: str = "local",
     stall_timeout_s: float = DevicesConfig.stall_timeout_s,
 ) -> Iterator[Engines]:
-    """Engines that hold the settings' model, for as long as the block lasts. The arguments are `engine_config`'s."""
+    """Engines that hold the settings' model, for as long as the block lasts.
+
+    settings: what is sampled, and how.
+    actors, tensor_parallel, stall_timeout_s: as in `engine_config`.
+    device, ray_address: as in `devices`.
+    """
     config = engine_config(
         settings,
         actors=actors,

@@ -167,7 +167,13 @@ class InFlight:
         self.first = -1 if policy == "priority" else 0  # the priority of what others are to wait for
 
     def add(self, prompt: list[int], params: SamplingParams, *, take: Callable[[Any], None], priority: int = 0) -> str:
-        """Puts a request into the engine; returns its name. take: told of its output once it has ended."""
+        """Puts a request into the engine; returns its name.
+
+        prompt: token ids.
+        params: vLLM's own.
+        take: told of its output once it has ended.
+        priority: the smaller, the sooner; only where the engine's policy is "priority".
+        """
         name = f"{next(_names)}"
         self.takers[name] = take
         self.engine.add_request(name, {"prompt_token_ids": prompt}, params, priority=priority)
@@ -176,7 +182,13 @@ class InFlight:
     def add_draw(
         self, request: Request, settings: EngineSettings, *, take: Callable[[Drawn], None], priority: int = 0
     ) -> str:
-        """The same for a completion. `step` raises RuntimeError if it ends in any other way than stop or length."""
+        """The same for a completion. `step` raises RuntimeError if it ends in any other way than stop or length.
+
+        request: what is drawn.
+        settings: the engine's.
+        take: told of the completion once it has ended.
+        priority: as in `add`.
+        """
 
         def ended(output: Any) -> None:
             completion = output.outputs[0]

@@ -188,6 +188,11 @@ class Strategy:
         Round 1 and on: `requests` is empty, and `groups[i].samples` is what has come back for the problem so far;
         returns what to draw in addition (Request.group = i), for example `replace(sample.rollout.request, ...)`. The
         rounds end when no strategy asks for more. Every request gets a seed of its own afterwards.
+
+        requests: the draft, or what strategies before this one made of it.
+        groups: the step's, in the order of Request.group.
+        round: 0, 1, ...
+        context: the step's.
         """
         return requests
 
@@ -239,5 +244,6 @@ def given(like: Request, *, tokens: np.ndarray, text: str, source: str, in_basel
     source: how records and metrics name it.
     in_baseline: whether it counts for the group's mean and spread.
     """
-    request = replace(like, source=source, seed=0, in_baseline=in_baseline)
+    # no share either: it is no draw of a mixture, and its group's weights are of the draws alone
+    request = replace(like, source=source, seed=0, in_baseline=in_baseline, share=None)
     return Rollout(request=request, tokens=tokens, text=text, finish_reason="stop")

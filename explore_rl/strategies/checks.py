@@ -90,18 +90,21 @@ def check_strategy(
     Raises InputError for a class or settings that a run would refuse too.
     """
     check_class(kind)
+    # Arguments of one's own leave the trial's out: its `off` may not go with them.
     trial = kind.trial
     off = trial.off if on is None and off is None else off
     on = trial.on if on is None else on
     off = _switched_off(kind, on) if off is None else off
     settings = trial.settings if settings is None else settings
     config = digits_config(*SETTINGS, *settings)
+    # What it equals where it is switched off may be asked for by a setting that it refuses beside itself.
     left = digits_config(*SETTINGS, *settings, *trial.left)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         plain = run_steps(folder / "plain", config=left)
         whole = run_steps(folder / "whole", [kind(**on)], config=config)
         again = run_steps(folder / "again", [kind(**on)], config=config)
+        # The second call finds the first one's folder, and goes on from its checkpoint.
         run_steps(folder / "broken", [kind(**on)], config=config, stop_after=STOP)
         resumed = run_steps(folder / "broken", [kind(**on)], config=config)
         findings = [_active(plain, whole)]

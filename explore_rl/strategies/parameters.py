@@ -32,7 +32,14 @@ def whole(name: str, value: Any, *, least: int) -> int:
 def number(
     name: str, value: Any, *, least: float = -math.inf, above: float = -math.inf, below: float = math.inf
 ) -> float:
-    """A finite number: at least `least`, and strictly between `above` and `below`."""
+    """A finite number: at least `least`, and strictly between `above` and `below`.
+
+    name: of the parameter, for the error.
+    value: what the config gives.
+    least: the smallest that is taken.
+    above, below: what it has to lie between.
+    Raises ValueError.
+    """
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not is_number or not (math.isfinite(value) and above < value < below and value >= least):
         if least > -math.inf:

@@ -35,8 +35,11 @@ def go_on(
 ) -> Request:
     """A draw of the policy that begins with `prefix`.
 
+    group: whose problem it is.
     index: the group's place in the draw.
+    prefix: int32 [P], the tokens of the completion that are given.
     source: as records name it; each strategy has a name of its own, by which it knows its draws again.
+    context: the step's.
     prompt_ids: another prompt than the problem's; None: that one.
     """
     rollout = context.config.rollout

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from explore_rl.objectives import readouts
-from explore_rl.strategies.base import StepContext, given
+from explore_rl.strategies.base import StepContext, Strategy, given
 from explore_rl.strategies.held_out import refuse_held_out
 from explore_rl.types import Group, Request, Sample, Status, Verdict
 
@@ -100,7 +100,14 @@ class Bank:
         return self.kept.get(problem, [])
 
     def sample(self, group: Group, index: int, *, kept: Kept, context: StepContext, in_baseline: bool) -> Sample:
-        """The success as a sample of `group`, the draw's number `index`; its "past_logprob" says how likely it was."""
+        """The success as a sample of `group`; its column "past_logprob" says how likely it was.
+
+        group: the one it joins.
+        index: the group's number in the draw.
+        kept: the success.
+        context: the step's.
+        in_baseline: whether it counts for the group's baseline.
+        """
         like = Request(
             problem=group.problem.id,
             group=index,
@@ -120,6 +127,18 @@ class Bank:
 
     def load_state(self, state: dict[str, Any]) -> None:
         self.kept = {problem: [Kept(**kept) for kept in of_problem] for problem, of_problem in state.items()}
+
+
+class WithBank(Strategy):
+    """A strategy whose state is a bank alone, `self.bank`."""
+
+    bank: Bank
+
+    def state(self) -> dict[str, Any]:
+        return self.bank.state()
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.bank.load_state(state)
 
 
 def _is_own_success(sample: Sample) -> bool:

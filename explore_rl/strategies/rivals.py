@@ -1,11 +1,14 @@
-"""Strategies that each say alone what a draw is worth; a run has one of them."""
+"""What a run has one of: who says alone what a draw is worth, and who stands in the policy gradient's place."""
 
 from __future__ import annotations
 
 from analysis.errors import InputError
 from explore_rl.strategies.base import Strategy
+from explore_rl.strategies.builtin.group_advantage import POLICY_GRADIENT
+from explore_rl.types import Sample
 
 WHOLE_ADVANTAGE = ("rs_grpo", "ppo", "remax", "pass_at_k", "pkpo", "w_reinforce", "srft", "polychromic", "alpha_dpg")
+BALANCES = ("flow_rl", "trajectory_balance")
 
 
 def refuse_unseen_rewards(strategy: Strategy, others: list[Strategy]) -> None:
@@ -23,3 +26,23 @@ def refuse_rivals(strategy: Strategy, others: list[Strategy]) -> None:
     for other in others:
         if other.name in WHOLE_ADVANTAGE:
             raise InputError(f"strategies: {strategy.name}: {other.name} makes the advantages too; choose one of them")
+
+
+def refuse_second_balance(strategy: Strategy, others: list[Strategy]) -> None:
+    """Raises InputError if another strategy takes the policy gradient's place too."""
+    for other in others:
+        if other.name in BALANCES:
+            raise InputError(f"strategies: {strategy.name}: {other.name} balances too; there is one policy gradient")
+
+
+def take_its_place(sample: Sample, term: str, *, share: float) -> bool:
+    """The sample feeds `term` with `share` of its part in the policy gradient, which keeps the rest.
+
+    Returns whether it had any part in it. The sample's weight goes in: such a term is no product with an advantage.
+    """
+    if POLICY_GRADIENT not in sample.terms:
+        return False
+    whole = sample.terms[POLICY_GRADIENT]
+    ours = {term: whole * share * sample.weight}
+    sample.terms = {**sample.terms, POLICY_GRADIENT: whole * (1 - share), **ours}
+    return True

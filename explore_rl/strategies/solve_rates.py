@@ -39,7 +39,11 @@ class SolveRates:
     ) -> tuple[list[Problem], set[str]]:
         """Puts up to `count` problems that were met before in the place of the first of `problems`, or of the last.
 
+        problems: what the data's order gave.
+        count: how many places there are for others.
         weight: of a problem by its share, in proportion to which problems are drawn without return; 0: never.
+        context: the step's.
+        at_the_end: whether they take the last places.
         Returns the problems, and the ids of those put in.
         """
         by_id = {problem.id: problem for problem in context.problems}

@@ -31,6 +31,7 @@ class UsableTrace:
     """A trace that can stand in a group.
 
     problem: the one that it solves.
+    trace: the text, and who wrote it.
     tokens: its token ids, end token included, int32.
     verdict: CORRECT, as the verifier found it.
     """
@@ -233,7 +234,14 @@ class TraceSource:
     def sample(
         self, group: Group, index: int, *, usable: UsableTrace, context: StepContext, in_baseline: bool
     ) -> Sample:
-        """The trace as a sample of `group`, the step's group number `index`."""
+        """The trace as a sample of `group`.
+
+        group: the one it joins.
+        index: the group's number in the step.
+        usable: the trace, encoded and verified.
+        context: the step's.
+        in_baseline: whether it counts for the group's baseline.
+        """
         like = Request(
             problem=group.problem.id,
             group=index,

@@ -18,6 +18,7 @@ from explore_rl.verifiers.base import Verifier
 class TableActors(Actors):
     """Nothing is started. `reset`, `serves` and `check_parity` are those of Actors.
 
+    config: the run's.
     start: the base policy.
     base_engine: also draw from the base, as `Needs` asks for.
     models: what the learner holds besides the policy.

@@ -74,10 +74,12 @@ def make_trainer(
     config = config or digits_config()
     problems = problems or digit_problems()
     table = table or digit_table(problems, config=config)
+    # As a run does it: what strategies refuse, they refuse before anything is made.
     every = together.assemble(list(strategies), config)
     together.check(every, config, problems=problems)
     needs = needs_of(every, config)
     path = Path(folder)
+    # A folder with a config is a run that is gone on with.
     run_folder = (
         RunFolder.open(path) if (path / "config.yaml").exists() else RunFolder.create(path, "{}\n", environment={})
     )

@@ -65,6 +65,9 @@ def load(
 ) -> list[Batch]:
     """The batches that `save` left in a checkpoint, if any. Raises InputError for those of other strategies.
 
+    folder: the checkpoint's.
+    problems: the run's, by which the batches' own are found again.
+    strategies: all of the run.
     context_of: a fresh context of a strategy in a step.
     """
     path = folder / FILE

@@ -18,8 +18,9 @@ from explore_rl.training.parity import Parity
 
 
 class Checkpoints:
-    """Of a run in `folder`.
+    """Of a run.
 
+    folder: the run's, where they stand.
     learning, data, health, parity, strategies: whose state it is.
     """
 

@@ -30,8 +30,10 @@ def fill_columns(
 ) -> None:
     """Has the learner read every completion, one pass a model, before the update.
 
+    groups: the step's; their samples get the columns.
     columns: what the strategies need.
     learner: reads as `Learner.read` does.
+    config: the run's.
     old_logprob: "score": the policy's log-probability and entropy at the start of the step are read too. "engine": the
         engine's log-probabilities stand for them, and only what it did not draw so is read. "none": nobody needs them.
     """

@@ -80,7 +80,13 @@ def without(groups: list[Group], taken: list[Group]) -> list[Group]:
 
 
 def draft(problem: Problem, index: int, *, prompt_ids: np.ndarray, config: Config) -> list[Request]:
-    """group_size draws of a problem from the policy, without seeds. index: of its group."""
+    """group_size draws of a problem from the policy, without seeds.
+
+    problem: what is asked.
+    index: of its group.
+    prompt_ids: int32 [P], the prompt.
+    config: the run's.
+    """
     rollout = config.rollout
     return [
         Request(
@@ -97,6 +103,7 @@ def draft(problem: Problem, index: int, *, prompt_ids: np.ndarray, config: Confi
 def seeded(requests: list[Request], seed: int, *, number: int, attempt: int = 0, plan_round: int = 0) -> list[Request]:
     """The requests, each with a seed of its own: a hash of everything that tells it from every other of the run.
 
+    requests: what strategies planned.
     seed: the run's.
     number: the step.
     attempt: how often the step was drawn before.

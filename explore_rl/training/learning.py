@@ -37,7 +37,13 @@ class Learning:
         readouts: tuple[Readout, ...] = (),
         clock: StageClock,
     ) -> None:
-        """Starts the updates of a batch, as `Learner.update`. clock: counts their time as "train"."""
+        """Starts the updates of a batch, as `Learner.update`.
+
+        minibatches: the rows of each optimizer step.
+        terms: of the loss.
+        readouts: as in `Learner.update`.
+        clock: counts the updates' time as "train".
+        """
 
         def work() -> list[UpdateReport]:
             with clock("train"):

@@ -41,6 +41,11 @@ def make_minibatches(groups: list[Group], terms: list[LossTerm], *, config: Conf
 
     Whole groups are dealt out once globally from a seed, again in each epoch. Arrays are a sample's own: in every epoch
     the same, so that each travels to a rank once.
+
+    groups: the batch.
+    terms: of the loss.
+    config: the run's.
+    step: its number; the order of the groups depends on it and on the seed.
     """
     algorithm = config.algorithm
     batches = []
@@ -79,6 +84,9 @@ def make_rows(
 
     A sample without an unmasked token gets no row.
 
+    samples: of one mini-batch.
+    terms: of the loss.
+    config: the run's.
     prepared: rows of earlier calls, whose arrays are taken again; those of this one are added.
     """
     algorithm = config.algorithm

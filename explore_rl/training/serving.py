@@ -27,6 +27,7 @@ ENGINE_RETRIES = 2  # how often a step is drawn again after an engine died
 class Serving:
     """What stands between a step and its actors.
 
+    actors: the run's.
     parity: holds the engines to the learner after every transfer.
     learning: tells whether the learner's weights are changing meanwhile.
     streaming: whether draws go on while weights change (rollout.streaming).

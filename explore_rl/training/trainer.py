@@ -60,6 +60,7 @@ MAX_DRAWS = 64  # of one step, whatever the strategies ask for
 class Trainer:
     """One run. `run()` goes to the last step; `step(number)` is the algorithm.
 
+    config, problems, evaluations, actors, folder: the run's.
     strategies: all of the run, as `explore_rl.strategies.of` gives them.
     """
 

@@ -23,7 +23,13 @@ CALLS = 64  # of `verify` that a node's actor serves at a time; its pool shares 
 
 @dataclass(eq=False)
 class NodePool:
-    """The pool of another node. handle: its actor; workers: its processes; busy: items that it has."""
+    """The pool of another node.
+
+    name: as errors and metrics say it.
+    handle: its actor.
+    workers: its processes.
+    busy: items that it has.
+    """
 
     name: str
     handle: Any

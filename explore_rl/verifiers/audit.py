@@ -43,6 +43,7 @@ ORDER = (ACCEPTED_FEW, ACCEPTED, WRONG_FEW, WRONG, UNREAD)
 class Stratum:
     """Verdicts of one kind, and what a person says of some of them.
 
+    name: as the sheet has it.
     accepted: whether the verdicts are CORRECT.
     size: how many there are.
     judged: how many a person looked at.

@@ -25,7 +25,14 @@ DRAWN = (
 
 
 def write_sheet(file: str, problems: dict[str, Problem], *, count: int, seed: int, out: Path) -> None:
-    """Draws `count` verdicts of a graded file. Raises InputError for rows without verdict or completion."""
+    """Draws verdicts of a graded file for a person to judge. Raises InputError for rows without verdict or completion.
+
+    file: the graded completions.
+    problems: id -> problem, of all its rows.
+    count: how many verdicts.
+    seed: what the draw depends on.
+    out: the sheet, JSON lines.
+    """
     if count < 1:
         raise InputError(f"--audit {count}: expected at least 1")
     # only what is needed to draw is kept of the rows that are not drawn
@@ -101,7 +108,13 @@ def _verdict(row: Any) -> str:
 
 
 def report(sheet: str, verifier: str | None, *, out: Path, level: float = 0.95) -> None:
-    """What a judged sheet says, printed and written. Raises InputError where a row is not judged."""
+    """What a judged sheet says, printed and written. Raises InputError where a row is not judged.
+
+    sheet: the file of `write_sheet`, filled in.
+    verifier: what the rates are of, in words; None: the problems' own verifiers.
+    out: the rates, JSON.
+    level: confidence of the intervals.
+    """
     rows = [_opened(row.values) for row in read_rows(sheet)]
     strata = audit.strata_of(rows, sheet)
     found = audit.rates(strata, level)

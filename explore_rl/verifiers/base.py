@@ -86,10 +86,21 @@ class Limits:
 
 
 def correct(answer: str | None = None, *, score: float = 1.0, mode: str | None = None, reason: str = "") -> Verdict:
+    """A verdict CORRECT.
+
+    answer: what was extracted.
+    score: what the completion is worth, 0 to 1.
+    mode: the solution's mode, where the verifier knows modes.
+    reason: in words, for who reads rollouts.
+    """
     return Verdict(Status.CORRECT, score, answer, mode, reason)
 
 
 def wrong(answer: str | None = None, *, score: float = 0.0, mode: str | None = None, reason: str = "") -> Verdict:
+    """A verdict WRONG; the arguments are those of `correct`.
+
+    answer, score, mode, reason: as in `correct`.
+    """
     return Verdict(Status.WRONG, score, answer, mode, reason)
 
 

@@ -85,6 +85,8 @@ class JudgeVerifier:
     rule: over the votes, "any", "majority" (more than half; soft: the mean) or "all".
     threshold: the soft score from which a verdict is CORRECT.
     temperature: 0 gives equal votes, so more than one vote needs more.
+    max_tokens: of a reply.
+    seed: of the first vote; each further one has the next.
     request_limit_s: how long one reply may take.
     time_limit_s: how long the verdict may take.
     retries: further attempts a vote.

@@ -70,12 +70,12 @@ _BEFORE = {"square": 2, "sq": 2, "cubic": 3, "cu": 3}
 
 @dataclass(frozen=True)
 class Unit:
-    """dimensions: name -> power, sorted. size: in base units. factor: of the magnitudes. words: all others."""
+    """A unit of measurement, or none."""
 
-    dimensions: tuple[tuple[str, int], ...] = ()
-    size: Fraction = Fraction(1)
-    factor: Fraction = Fraction(1)
-    words: frozenset[str] = frozenset()
+    dimensions: tuple[tuple[str, int], ...] = ()  # name -> power, sorted
+    size: Fraction = Fraction(1)  # in base units
+    factor: Fraction = Fraction(1)  # of the magnitudes ("thousand")
+    words: frozenset[str] = frozenset()  # all others
 
     @property
     def binding(self) -> frozenset[int]:

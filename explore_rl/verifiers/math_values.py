@@ -38,6 +38,8 @@ class Based(Value):
 class Quantity(Value):
     """A number or expression with what stands behind it.
 
+    amount: the number or expression.
+    unit: what it is of.
     plain: the unit is written without text or roman type, so `5 m` may also be five times m.
     compound: how many of each unit one of the first is, where several are added (2 hours 30 minutes); `amount`
         is in the first of them.
@@ -129,6 +131,7 @@ class Labelled(Value):
 
     label: "x", "f".
     variable: "n" in the latter.
+    value: what stands on the right.
     worded: the label is a word, such as "Area".
     """
 

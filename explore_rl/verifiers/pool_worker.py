@@ -24,7 +24,13 @@ SEND_LIMIT_S = 30  # for a worker that waits for work to take it off the socket
 
 @dataclass(frozen=True)
 class Item:
-    """One completion to verify against its problem. `verifier` overrides the problem's own."""
+    """One completion to verify against its problem.
+
+    problem: what was asked.
+    completion: its text.
+    truncated: whether it was cut off at its limit of tokens.
+    verifier: in place of the problem's own; None: that one.
+    """
 
     problem: Problem
     completion: str
@@ -38,7 +44,13 @@ class Item:
 
 @dataclass
 class Call:
-    """One call of `verify`: its tickets are finished under this condition."""
+    """One call of `verify`.
+
+    finished: its tickets are finished under this condition.
+    cancelled: nobody waits for it any more.
+    problem: the last one packed.
+    packed: that problem as bytes, for its other completions.
+    """
 
     finished: threading.Condition = field(default_factory=threading.Condition)
     cancelled: bool = False

@@ -49,7 +49,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Isolation:
-    """What holds a program in. Each is True, or False with the reason in `missing`."""
+    """What this machine has to hold a program in.
+
+    namespaces: mounts, processes and network of its own.
+    seccomp: a filter of system calls.
+    landlock: a limit on what can be read and written.
+    missing: why one of these is False, a line each.
+    """
 
     namespaces: bool
     seccomp: bool
@@ -138,8 +144,13 @@ EXIT_S = 5.0  # for a process that has been told to end, or seems to have ended
 class Program:
     """A program in its sandbox, started on entry and ended, with all it started, on exit.
 
+    text: the program.
     mode: "calls" (define the program, then answer `call`), "script" (run it as a main program; see `run_script`) or
-    "probe". Raises SandboxFault when the sandbox cannot be set up.
+        "probe".
+    limits: what it may use.
+    held_by: what holds it in, of what this machine has.
+    interpreter: which Python runs it.
+    Raises SandboxFault when the sandbox cannot be set up.
     """
 
     def __init__(

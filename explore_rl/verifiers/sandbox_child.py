@@ -111,8 +111,13 @@ def end_orphans() -> None:
 
 
 def init(setup: dict, alive: int, read_fd: int, write_fd: int) -> int:
-    """Pid 1. Its parent is outside and looks like 0 from here, dead or alive; the pipe `alive` closes when it has
-    gone."""
+    """Pid 1 of the sandbox: sets the mounts up, starts the program, and waits for whatever it leaves behind.
+
+    setup: what the parent sent.
+    alive: a pipe's end that closes when the parent has gone. From here the parent looks like 0, dead or alive.
+    read_fd, write_fd: the pipes to and from the parent.
+    Returns in the program's own process alone, as `program` does.
+    """
     os.setsid()
     try:
         kernel.die_with_parent(0)
@@ -133,6 +138,12 @@ def init(setup: dict, alive: int, read_fd: int, write_fd: int) -> int:
 
 
 def program(setup: dict, parent: int, read_fd: int, write_fd: int) -> int:
+    """The process of the program: gives its rights up, then runs it or answers calls. Returns its exit status.
+
+    setup: what the parent sent.
+    parent: pid of the process that it dies with.
+    read_fd, write_fd: the pipes to and from the parent.
+    """
     try:
         kernel.set_limits(setup)
         kernel.must(kernel.LIBC.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl(NO_NEW_PRIVS)")
@@ -201,7 +212,12 @@ def module(name: str) -> types.ModuleType:
 
 
 def serve(text: str, prelude: str, *, read_fd: int, write_fd: int) -> int:
-    """Defines the program, then answers calls of what it defines, one at a time, until nobody asks any more."""
+    """Defines the program, then answers calls of what it defines, one at a time, until nobody asks any more.
+
+    text: the program.
+    prelude: code that runs before it.
+    read_fd, write_fd: calls come in, answers go out.
+    """
     names = module("program").__dict__
     try:
         run(text, prelude, names)

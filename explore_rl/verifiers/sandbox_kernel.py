@@ -53,6 +53,14 @@ def syscall(what: str, number: int, *args: Any) -> int:
 
 
 def mount(source: str, target: str, *, kind: str | None, flags: int, options: str = "") -> None:
+    """mount(2). Raises OSError.
+
+    source: a path, or a name for file systems without one.
+    target: where it is mounted.
+    kind: of file system; None where the flags need none.
+    flags: MS_*, or-ed.
+    options: the file system's own.
+    """
     kind_bytes = kind.encode() if kind else None
     must(
         LIBC.mount(source.encode(), target.encode(), kind_bytes, ctypes.c_ulong(flags), options.encode() or None),

@@ -31,6 +31,12 @@ def run_script(
     """Runs the program as a main program on this standard input.
 
     Raises ProgramEnded (a limit), Starved or SandboxFault.
+
+    text: the program.
+    stdin: what it reads, UTF-8.
+    limits: what it may use.
+    held_by: what holds it in.
+    interpreter: which Python runs it.
     """
     with Program(text, "script", limits=limits, held_by=held_by, interpreter=interpreter) as program:
         streams = program.process

@@ -10,7 +10,7 @@ from scipy import stats
 
 from analysis.counts import Counts
 from analysis.fold import efficiency_equivalent, odds_ratio_bounds, support_at_budgets
-from analysis.null import direction, exact_null, one_side_only, upper_tail
+from analysis.null import SUREST, direction, exact_null, one_side_only, upper_tail
 from analysis.pair import AuditSettings, BenchmarkPair
 from analysis.records import ModelSamples
 from analysis.verdict import Rules, beyond, evidence, judge_all, judge_counts, judge_folds, least_problems, meaning
@@ -37,18 +37,31 @@ def test_chance_of_one_side_only_is_fishers_noncentral_hypergeometric(odds, leas
         assert float(found) == pytest.approx(expected, rel=1e-9, abs=1e-15)
 
 
-def test_the_joint_p_is_the_chance_that_the_smaller_p_is_as_small():
-    chance = np.array([0.3, 0.25, 0.008, 0.002, 0.5])
-    for happened in product([False, True], repeat=5):
-        found = direction(chance, np.array(happened))
-        total = 0.0
-        for outcome in product([False, True], repeat=5):
-            other = np.array(outcome)
-            p = min(upper_tail(chance, other.sum()), upper_tail(chance[2:4], other[2:4].sum()))
-            if p <= min(found.all.p, found.clear.p) * (1 + 1e-9):
-                total += np.where(other, chance, 1 - chance).prod()
-        assert found.p == pytest.approx(total, rel=1e-9)
-        assert min(found.all.p, found.clear.p) - 1e-12 <= found.p <= 2 * min(found.all.p, found.clear.p) + 1e-12
+def test_the_joint_p_is_the_chance_that_the_smallest_p_is_as_small():
+    chance = np.array([0.3, 0.25, 0.008, 0.0002, 0.5])
+
+    def smallest(happened):
+        """Of all three tests, the chance of any problem as sure worked out by listing."""
+        least = chance[happened].min(initial=1.0)
+        surest = 1 - np.prod(1 - chance[chance <= least]) if happened.any() else 1.0
+        return min(upper_tail(chance, happened.sum()), upper_tail(chance[2:4], happened[2:4].sum()), SUREST * surest)
+
+    every = [np.array(happened) for happened in product([False, True], repeat=5)]
+    each = np.array([smallest(happened) for happened in every])
+    likely = np.array([np.where(happened, chance, 1 - chance).prod() for happened in every])
+    for happened, p in zip(every, each, strict=True):
+        found = direction(chance, happened)
+        assert found.p == pytest.approx(likely[each <= p * (1 + 1e-9)].sum(), rel=1e-9)
+        assert min(found.all.p, found.clear.p, SUREST * found.surest) == pytest.approx(p, rel=1e-9)
+
+
+def test_one_sure_gain_is_not_hidden_by_the_clear_ones_of_others():
+    """From 0 to 116 of 1,024, beside problems of seven and eight correct draws that chance might have left so."""
+    base = counts(1024, [102, 0, 820, 3, 2, 311, 4, 284, 2] + [4, 3] * 4)
+    tuned = counts(1024, [118, 116, 816, 4, 7, 350, 3, 306, 5] + [4, 4] * 4)
+    null = exact_null(base, tuned)
+    assert null.expanded.clear.p > 0.025 and null.expanded.surest < 1e-30
+    assert judge_counts(base, tuned).verdict == "expanded"
 
 
 def test_a_gain_is_not_hidden_by_losses_at_the_edge():
@@ -85,6 +98,16 @@ def test_a_speed_up_is_called_expanded_but_not_beyond_one():
     wider = np.where(p == 0, 0.3, p)
     found = judge_folds(base, counts(128, rng.binomial(128, wider)))
     assert found.gain_fold >= 10 and "beyond a speed-up" in beyond(found)
+
+
+def test_one_sure_problem_of_few_is_beyond_a_speed_up():
+    """One of 30 goes from 0 to half of the draws; the others, easy and equal, are clear at 4 times the odds in number:
+    by their count alone the gain reached a speed-up of 2."""
+    base = counts(128, [0, *range(12, 41)])
+    tuned = counts(128, [64, *range(12, 41)])
+    found = judge_folds(base, tuned)
+    assert found.gain_fold == 10 and found.loss_fold is None
+    assert direction(np.array([0.001, 0.001, 0.5]), np.array([True, False, True])).surest == pytest.approx(1 - 0.999**2)
 
 
 def test_folds_stop_at_the_first_that_is_not_refuted_and_share_holm():

@@ -7,7 +7,7 @@ from calibration_draws import clustered, samples_of
 
 from analysis.audit import AuditSettings, audit
 from analysis.counts import Counts
-from analysis.order_of_draws import neighbours_p, order_warnings, repeated_problems, stops_with
+from analysis.order_of_draws import chosen_warnings, neighbours_p, order_warnings, repeated_problems, stops_with
 from analysis.records import Draws
 
 FAST = AuditSettings(k=(1, 8), replicates=100, maj_repeats=1, clusters="none")
@@ -36,11 +36,35 @@ def test_draws_that_stop_with_the_first_success_are_noticed():
     first = rng.geometric(np.full(60, 0.03))
     n = np.minimum(first, 64)
     stopped = Counts(n, (first <= 64).astype(int))
-    assert stops_with(stopped) == 1
+    assert stops_with(stopped) == (1, 1)
     side = samples_of(rng.binomial(8, 0.3, (60, 8)), (8,) * 8)
     side.n, side.correct, side.draws = n, stopped.correct, None
     (line,) = order_warnings(side, independent=True)
     assert "ends with its first correct draw" in line and "fewer than 64 draws" in line
+
+    # in batches of eight, by the order of the draws and by counts alone
+    drawn = rng.random((60, 64)) < 0.05
+    batches = np.where(drawn.any(axis=1), drawn.argmax(axis=1) // 8 + 1, 8)
+    rows = [row[: 8 * b] for row, b in zip(drawn, batches, strict=True)]
+    counts = Counts(8 * batches, np.array([row.sum() for row in rows]))
+    order = Draws(np.r_[0, np.cumsum(8 * batches)], np.concatenate(rows).astype(np.uint8))
+    assert stops_with(counts, order) == stops_with(counts) == (1, 8)
+    side.n, side.correct, side.draws = *counts, order
+    assert "has its first correct draw among its last 8" in order_warnings(side, independent=True)[0]
+
+
+def test_problems_that_were_chosen_by_these_draws_are_noticed():
+    """Of equal models, all are called expanded on the problems that the base failed on in these draws."""
+    rng = np.random.default_rng(4)
+    p = 10 ** rng.uniform(-4, 0, 300)
+    base, tuned = (samples_of(rng.binomial(8, p[:, None], (300, 8)), (8,) * 8) for _ in range(2))
+    base.name, tuned.name = "before", "after"
+    assert chosen_warnings(base, tuned) == []
+    failed, solved = (np.flatnonzero(x) for x in (base.correct == 0, base.correct > 0))
+    (line,) = chosen_warnings(base.subset(failed), tuned.subset(failed))
+    assert line.startswith("before solves none of these problems more than twice") and "Draw anew" in line
+    said = audit(base.subset(solved), tuned.subset(solved), settings=FAST)["warnings"]
+    assert any(line.startswith("before solves each of these problems, some by a draw or two") for line in said)
 
 
 def test_numbers_of_draws_that_have_nothing_to_do_with_success_are_fine():

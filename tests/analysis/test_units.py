@@ -10,6 +10,7 @@ from calibration_draws import mode_verdicts, modes_of
 
 from analysis.audit import AuditSettings, audit
 from analysis.counts import Counts
+from analysis.lucky import FalsePositives
 from analysis.unit_null import unit_null
 from analysis.verdict import Rules
 
@@ -62,9 +63,17 @@ def test_lost_modes_are_found_where_every_problem_is_still_solved():
     block = document["benchmarks"]["b"]
     assert block["verdict"] != "shrank" and block["modes"]["verdict"] in ("shrank", "traded")
     assert block["modes"]["null"]["observed_shrunk"] > 2 * block["modes"]["null"]["expected_shrunk"]
-    assert block["modes"]["evidence"].endswith(f"{block['modes']['verdict']}.") and block["modes"]["k"] == 64
+    assert f"{block['modes']['verdict']} within 64 draws. A model" in block["modes"]["evidence"]
+    assert block["modes"]["k"] == 64
     same = audit(*sides(lost=0.0), settings=FAST)["benchmarks"]["b"]["modes"]
     assert same["verdict"] in ("held", "inconclusive") and same["upper_loss"] < block["modes"]["upper_loss"]
+
+
+def test_no_word_by_unit_is_said_where_wrong_answers_are_accepted():
+    lenient = (FalsePositives(0.01), FalsePositives(0.0))
+    settings = AuditSettings(k=(64,), replicates=100, maj_repeats=1, false_positives=lenient)
+    modes = audit(*sides(lost=1.0), settings=settings)["benchmarks"]["b"]["modes"]
+    assert modes["verdict"] is modes["null"] is None and "false-positive" in modes["why_no_null"]
 
 
 def test_verdicts_by_unit_share_their_level_over_benchmarks():

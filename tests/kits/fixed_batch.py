@@ -32,8 +32,8 @@ def group(*samples):
     return Group(Problem("p", "", None, "digits"), list(samples))
 
 
-def gradient_of_groups(groups, strategies, *, config, table, base=None):
-    """By the table's logits. base: the frozen model, where it is another."""
+def gradient_of_groups(groups, strategies, *, config, table, base=None, update=0):
+    """By the table's logits. base: the frozen model, where it is another. update: which of the step's."""
     every = together.assemble(strategies, config)
     together.check(every, config, problems=[])
     needs = needs_of(every, config)
@@ -52,9 +52,9 @@ def gradient_of_groups(groups, strategies, *, config, table, base=None):
     for strategy, context in acting:
         strategy.advantage(groups, context)
     for strategy, context in acting:
-        strategy.keep(groups, context)
+        groups, _ = strategy.keep(groups, context)
     learner.update([minibatch.rows for minibatch in make_minibatches(groups, terms, config=config, step=0)], terms)
-    return learner.history[0].gradient
+    return learner.history[update].gradient
 
 
 def gradient_of_rows(probabilities, old, advantage, *, term, config, lengths=None, also=None):

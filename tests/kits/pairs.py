@@ -6,6 +6,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
+from claims import CLAIMS, Seen, check_claims
 from judge_server import Server, of_probability
 
 from analysis.errors import InputError
@@ -41,6 +42,11 @@ ON = {
     "soft_judge": {"judge": {"url": JUDGE.url, "model": "judge"}, "share": 0.5},
     "simko": {"alpha": 0.2, "penalty": 1.5, "quantile": 0.5},
     "flow_rl": {"beta": 2.0},
+    # as the claims have them
+    "diversity_bonus": {"kind": "ucb"},
+    "likelihood": {"coefficient": 0.5},
+    "mixture_policy": {"share_policy": 0.5, "share_base": 0.25, "share_hot": 0.25},
+    "rs_grpo": {"beta": 2.0},
 }
 # Of rescues beside each other: short of the whole solution, in small groups, so that one leaves failures to the other.
 SHORT = {
@@ -155,11 +161,28 @@ def alone(name, settings, *, changes):
     return table_of((name,), settings, changes=changes)[0]
 
 
+def changes_for(names):
+    changes = ["lengths"] if {"soft_overlong", "rep_exp"} & {*names} else []  # by which alone hidden states differ
+    return (*changes, *(["thought"] if "rlpr" in names else []))
+
+
+def check_figures(one, other):
+    """Each that claims figures (kits/claims.py) keeps them in the first step beside the other; and the normalisers."""
+    config = digits_config(*settings_of((one, other)), "run.steps=1")
+    seen = Seen()
+    listed = made((one, other), short={one, other} <= set(RESCUES))
+    with tempfile.TemporaryDirectory() as folder:
+        table = changed_table(changes_for((one, other)), config)
+        outcome = run_steps(folder, [*seen.watch(listed), seen], config=config, table=table)
+        check_claims(outcome, seen.groups, (one, other))
+
+
 def check_pair(one, other):
-    """Both act beside each other, and each switched off leaves the other as it is, bit for bit."""
+    """Both act beside each other, and each switched off leaves the other as it is, bit for bit; and their claims."""
+    if {one, other} & CLAIMS.keys():
+        check_figures(one, other)
     settings = settings_of((one, other))
-    changes = ["lengths"] if {"soft_overlong", "rep_exp"} & {one, other} else []  # by which alone hidden states differ
-    changes = (*changes, *(["thought"] if "rlpr" in (one, other) else []))
+    changes = changes_for((one, other))
     both, pull = table_of((one, other), settings, changes=changes)
     assert pull > 0, f"{one} and {other}: nothing is learnt"
     for off, on in ((one, other), (other, one)):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from fixed_batch import gradient_of_rows
+from resuming import goes_on
 
 from explore_rl.learner.loss import Outputs, add_parts, joined_parts, loss_of
 from explore_rl.objectives.readouts import logprob
@@ -23,8 +24,12 @@ OPTIONS = {
 }
 
 
+def loss_settings(name, options):
+    return f"algorithm.loss={name}", f"algorithm.loss_options={options}"
+
+
 def loss_config(name, options, *more):
-    return digits_config(f"algorithm.loss={name}", f"algorithm.loss_options={options}", *more)
+    return digits_config(*loss_settings(name, options), *more)
 
 
 def worked(name, options, **batch):
@@ -104,10 +109,7 @@ def test_where_it_is_grpo_it_is_that_bit_for_bit(tmp_path, name, options, grpo, 
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_it_goes_on_where_it_stopped(tmp_path, name):
-    config = loss_config(name, OPTIONS[name], *TWICE, "run.steps=6")
-    whole = run_steps(tmp_path / "whole", config=config)
-    run_steps(tmp_path / "broken", config=config, stop_after=3)
-    assert (run_steps(tmp_path / "broken", config=config).table == whole.table).all()
+    goes_on(tmp_path, settings=(*loss_settings(name, OPTIONS[name]), *TWICE))
 
 
 # --- the mini-batch however it is cut ---------------------------------------------------------------------------------

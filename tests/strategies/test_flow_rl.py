@@ -55,6 +55,6 @@ def test_a_resumed_run_goes_on_as_it_was(tmp_path, resumes):
     assert outcome.learner.heads["log_z"].detach().abs().sum() > 0
 
 
-def test_two_heads_are_refused():
-    with pytest.raises(InputError, match="one log Z"):
+def test_two_balances_are_refused():
+    with pytest.raises(InputError, match="flow_rl balances too"):
         FlowRL().check(digits_config(), [], [FlowRL()])

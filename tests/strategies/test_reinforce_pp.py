@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from fixed_batch import coin_table, gradient_of_groups, group, sample
+from resuming import goes_on
 
 from analysis.errors import InputError
 from explore_rl.strategies.methods.ppo import Ppo
@@ -58,12 +59,19 @@ def test_with_dynamic_sampling_the_batch_is_normalised_over_all_its_draws(tmp_pa
     assert (tokens.mean(), tokens.std()) == pytest.approx((0, 1), abs=1e-5)
 
 
+def test_with_a_share_of_0_it_is_grpo_bit_for_bit(tmp_path):
+    plain = run_steps(tmp_path / "plain")
+    off = run_steps(tmp_path / "off", [ReinforcePP(share=0.0, kl_coefficient=0.1)])
+    assert (off.table == plain.table).all()
+    half = run_steps(tmp_path / "half", [ReinforcePP(share=0.5)], config=digits_config("run.steps=1"))
+    whole = run_steps(tmp_path / "whole", [ReinforcePP()], config=digits_config("run.steps=1"))
+    first = run_steps(tmp_path / "first", config=digits_config("run.steps=1"))
+    pulls = [outcome.updates[0].gradient for outcome in (first, half, whole)]
+    assert pulls[1] == pytest.approx((pulls[0] + pulls[2]) / 2, abs=1e-7)
+
+
 def test_it_goes_on_where_it_stopped(tmp_path):
-    config = digits_config("run.steps=6")
-    whole = run_steps(tmp_path / "whole", [ReinforcePP(kl_coefficient=0.1)], config=config)
-    run_steps(tmp_path / "broken", [ReinforcePP(kl_coefficient=0.1)], config=config, stop_after=3)
-    resumed = run_steps(tmp_path / "broken", [ReinforcePP(kl_coefficient=0.1)], config=config)
-    assert (resumed.table == whole.table).all()
+    goes_on(tmp_path, lambda: [ReinforcePP(kl_coefficient=0.1)])
 
 
 def test_what_makes_no_sense_beside_it_is_refused(tmp_path):

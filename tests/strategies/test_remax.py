@@ -2,6 +2,7 @@
 
 import pytest
 from fixed_batch import coin_table, gradient_of_groups, group, sample
+from resuming import goes_on
 
 from explore_rl.strategies.methods.remax import Remax
 from explore_rl.testing import digits_config, run_steps
@@ -46,7 +47,4 @@ def test_there_is_one_greedy_draw_a_group_and_it_is_the_likeliest(tmp_path):
 
 
 def test_it_goes_on_where_it_stopped(tmp_path):
-    config = digits_config("run.steps=6")
-    whole = run_steps(tmp_path / "whole", [Remax()], config=config)
-    run_steps(tmp_path / "broken", [Remax()], config=config, stop_after=3)
-    assert (run_steps(tmp_path / "broken", [Remax()], config=config).table == whole.table).all()
+    goes_on(tmp_path, lambda: [Remax()])

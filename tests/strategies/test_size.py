@@ -9,7 +9,7 @@ from explore_rl.objectives import losses
 from explore_rl.strategies import methods
 
 MOST = 60
-FILES = ("ppo", "reinforce_pp", "remax", "soft_overlong", "simko", "rs_grpo", "prorl", "flow_rl")
+LONG = {"mixture_policy": 140, "detours": 75}  # exact weights of any mixture; the search in the vocabulary
 LOSSES = ("gspo", "cispo", "covariance")
 
 
@@ -20,9 +20,9 @@ def statements(path):
     return sum(not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)) for node in own)
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_a_method_stays_short(name):
-    assert statements(Path(methods.__file__).parent / f"{name}.py") <= MOST
+@pytest.mark.parametrize("path", sorted(Path(methods.__file__).parent.glob("[a-z]*.py")), ids=lambda path: path.stem)
+def test_a_method_stays_short(path):
+    assert statements(path) <= LONG.get(path.stem, MOST)
 
 
 @pytest.mark.parametrize("name", LOSSES)

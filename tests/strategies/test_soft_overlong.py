@@ -2,6 +2,7 @@
 
 import pytest
 from fixed_batch import coin_table, gradient_of_groups, group, sample
+from resuming import goes_on
 
 from analysis.errors import InputError
 from explore_rl.strategies.methods.soft_overlong import SoftOverlong
@@ -15,6 +16,30 @@ def test_the_longer_of_two_right_answers_loses():
     found = gradient_of_groups(groups, [SoftOverlong(buffer=2)], config=config, table=coin_table(4))
     assert [s.reward for s in groups[0].samples] == [1.0, 0.5]
     assert found[:, 0] == pytest.approx([-0.25 / 6, -0.25 / 6, -0.125 / 6, -0.125 / 6], abs=1e-6)
+
+
+def test_all_four_parts_of_dapo():
+    """The same answers twice over, beside a group that is all right at one length and goes; 6 tokens, not 10.
+
+    The first update at a rate of 6 moves the logits' difference by .5 at the first two positions: the token 0 goes from
+    1/2 to .6225, ratio 1.2449, which clip_high .28 lets through and .2 would not; the token 1 to .3775, ratio .755,
+    which clip_low .2 stops. At the last two it is .25: .5622 and, for the token 1, ratio .8756.
+    """
+    settings = ("rollout.max_new_tokens=4", "algorithm.advantage=dr_grpo", "algorithm.aggregation=token")
+    dapo = ("algorithm.epochs=2", "algorithm.dynamic_sampling_rounds=3", "learner.learning_rate=6")
+
+    def second(high):
+        groups = [
+            group(sample((0, 0), 1.0), sample((1, 1, 1, 1), 1.0)),
+            group(sample((0, 0), 1.0), sample((1, 1), 1.0)),
+        ]
+        config = digits_config(*settings, *dapo, f"algorithm.clip_high={high}")
+        return gradient_of_groups(groups, [SoftOverlong(buffer=2)], config=config, table=coin_table(4), update=1)[:, 0]
+
+    first = 0.25 * 1.2449187 * 0.3775407 / 6
+    last = 0.25 * 0.8756480 * 0.5621765 / 6
+    assert second(0.28) == pytest.approx([-first, -first, -last, -last], abs=1e-6)
+    assert second(0.2) == pytest.approx([0, 0, -last, -last], abs=1e-6)
 
 
 def table_of_two_lengths():
@@ -36,14 +61,7 @@ def test_with_a_coefficient_of_0_it_is_grpo_bit_for_bit(tmp_path):
 
 def test_dapo_goes_on_where_it_stopped(tmp_path):
     dapo = ("algorithm.clip_high=0.28", "algorithm.epochs=2", "algorithm.dynamic_sampling_rounds=3")
-    settings = {
-        "config": digits_config(*dapo, "run.steps=6", "learner.learning_rate=20"),
-        "table": table_of_two_lengths(),
-    }
-    whole = run_steps(tmp_path / "whole", [SoftOverlong(buffer=1)], **settings)
-    run_steps(tmp_path / "broken", [SoftOverlong(buffer=1)], **settings, stop_after=3)
-    resumed = run_steps(tmp_path / "broken", [SoftOverlong(buffer=1)], **settings)
-    assert (resumed.table == whole.table).all()
+    goes_on(tmp_path, lambda: [SoftOverlong(buffer=1)], settings=dapo, table=table_of_two_lengths())
 
 
 def test_a_buffer_above_the_budget_is_refused(tmp_path):

@@ -1,7 +1,7 @@
 """Every pair of the strategies that claim figures, built-in ones included: both keep them, or they are refused by name.
 
 The claims are in tests/kits/claims.py, each checked on a step of the real Trainer. Every other method stands beside a
-representative of each family in test_method_pairs.py.
+representative of each family in test_method_pairs.py, and `python scripts/check_pairs.py` holds the claims beside all.
 """
 
 import itertools
@@ -9,7 +9,7 @@ import re
 
 import numpy as np
 import pytest
-from claims import CLAIMS, SHARES, Seen, normalisers_hold
+from claims import CLAIMS, SHARES, Seen, check_claims, normalisers_hold
 
 from analysis.errors import InputError
 from explore_rl import strategies
@@ -42,7 +42,7 @@ OFF = {
     "mixture_policy": {"share_policy": 1.0, "share_base": 0.0, "share_hot": 0.0},
     "soft_overlong": {"coefficient": 0.0},
     "remax": {"share": 0.0},
-    "reinforce_pp": {"whiten": False},
+    "reinforce_pp": {"share": 0.0},
     "rs_grpo": {"beta": 0.0},  # Dr. GRPO
     "simko": {"alpha": 0.0, "penalty": 1.0},
     "prorl": {"every": None},
@@ -91,7 +91,7 @@ def run(folder, names, *, config=None, off=()):
     """A step with the strategies of `names` in this order, those of `off` switched off; and the groups learnt from."""
     made = strategies.make([METHODS[n][0] | (OFF[n] if n in off else {}) for n in names if n in METHODS])
     seen = Seen()
-    outcome = run_steps(folder, [*made, seen], config=config or config_of(names))
+    outcome = run_steps(folder, [*seen.watch(made), seen], config=config or config_of(names))
     return outcome, seen.groups
 
 
@@ -112,16 +112,13 @@ def test_both_keep_what_they_claim(tmp_path, one, other):
     for number, names in enumerate(orders):
         outcome, groups = run(tmp_path / str(number), names)
         assert np.abs(outcome.updates[0].gradient).max() > 0
-        for name in names:
-            CLAIMS[name](outcome, groups, names)
-        normalisers_hold(outcome, groups)
+        check_claims(outcome, groups, names)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_alone_keeps_what_it_claims(tmp_path, name):
     outcome, groups = run(tmp_path, (name,))
-    CLAIMS[name](outcome, groups, (name,))
-    normalisers_hold(outcome, groups)
+    check_claims(outcome, groups, (name,))
 
 
 @pytest.mark.parametrize(
@@ -183,7 +180,7 @@ def test_what_goes_with_exact_weights_in_place_of_what_does_not(tmp_path, of_mix
     names = ("mixture_policy", *([other["name"]] if other else []))
     made = strategies.make([METHODS["mixture_policy"][0] | of_mixture, *([other] if other else [])])
     seen = Seen()
-    outcome = run_steps(tmp_path, [*made, seen], config=config_of(names, *settings))
+    outcome = run_steps(tmp_path, [*seen.watch(made), seen], config=config_of(names, *settings))
     assert np.abs(outcome.updates[0].gradient).max() > 0
     if not of_mixture:
         CLAIMS["mixture_policy"](outcome, seen.groups, names)

@@ -56,7 +56,12 @@ class Bbg(Factor):
 
 
 def gate(n: int, m: int, *, k: int, tau: float) -> float:
-    """u(m) / u(1), or 0 below the threshold. m: at least 1.
+    """u(m) / u(1), or 0 below the threshold.
+
+    n: those of the group that count.
+    m: correct ones among them, at least 1.
+    k: of the pass@k that is guarded.
+    tau: the threshold, times n + 1.
 
     >>> [round(gate(8, m, k=16, tau=0.01), 4) for m in (1, 2, 3, 4)]
     [1.0, 0.3182, 0.0909, 0.0]

@@ -102,7 +102,13 @@ class ExGrpo(Strategy):
 
 
 def shaped_replay(logprob: Tensor, past_logprob: Tensor, advantage: Tensor, *, gamma: float) -> Tensor:
-    """-A rho / (rho + gamma), per token. [N] each.
+    """-A rho / (rho + gamma), per token.
+
+    logprob: the policy's, [N], with gradient.
+    past_logprob: of the policy that drew the success, [N].
+    advantage: A, [N].
+    gamma: the shaping's.
+    Returns [N].
 
     A token twice as likely as when it was drawn, gamma = .1: the value is 2 / 2.1, the slope by logprob .2 / 2.1^2.
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from analysis.errors import InputError
 from explore_rl.config.schema import Config
 from explore_rl.objectives import readouts
 from explore_rl.objectives.losses import MAX_LOG_RATIO
@@ -24,6 +23,7 @@ from explore_rl.strategies import parameters
 from explore_rl.strategies.base import Needs, StepContext, Strategy, Trial
 from explore_rl.strategies.builtin.group_advantage import POLICY_GRADIENT
 from explore_rl.strategies.builtin.kl import base_logprob
+from explore_rl.strategies.rivals import refuse_second_balance, take_its_place
 from explore_rl.types import Group, Problem
 
 
@@ -50,8 +50,7 @@ class FlowRL(Strategy):
         return Needs(columns=(base_logprob(config),), heads=("log_z",))
 
     def check(self, config: Config, problems: list[Problem], others: list[Strategy]) -> None:
-        if any(isinstance(other, FlowRL) for other in others):
-            raise InputError("strategies: flow_rl: stands there twice; there is one log Z")
+        refuse_second_balance(self, others)
 
     def terms(self, config: Config) -> list[LossTerm]:
         return [
@@ -68,11 +67,8 @@ class FlowRL(Strategy):
     def keep(self, groups: list[Group], context: StepContext) -> tuple[list[Group], int]:
         balanced = 0
         for sample in (s for g in groups for s in g.samples):
-            if POLICY_GRADIENT in sample.terms and "base_logprob" in sample.columns:
-                whole = sample.terms[POLICY_GRADIENT]
-                ours = {"flow_balance": whole * self.share * sample.weight}
-                sample.terms = {**sample.terms, POLICY_GRADIENT: whole * (1 - self.share), **ours}
-                balanced += 1
+            if "base_logprob" in sample.columns:
+                balanced += take_its_place(sample, "flow_balance", share=self.share)
         context.metrics["balanced"] = context.metrics.get("balanced", 0.0) + balanced
         return groups, 0
 
@@ -119,5 +115,9 @@ def flow_balance(
 def flow_metrics(
     logprob: Tensor, old_logprob: Tensor, base: Tensor, reward: Tensor, log_z: Tensor, *_: Tensor, **__: float
 ) -> dict[str, Tensor]:
-    """Per token: the head's value, there."""
+    """Per token: the head's value, there.
+
+    logprob, old_logprob, base, reward: [N]; not looked at.
+    log_z: what the head gives, [N].
+    """
     return {"log_z": log_z}

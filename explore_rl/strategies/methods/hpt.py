@@ -49,7 +49,8 @@ class Hpt(FromTraces):
             group = groups[index]
             for usable in picked:
                 for sample in group.samples:
-                    sample.terms = {}
+                    if sample.rollout.drawn:  # another's trace goes on being learnt
+                        sample.terms = {}
                 trace = self.source.sample(group, index, usable=usable, context=context, in_baseline=False)
                 trace.terms = {self.term_name("hpt_likelihood"): self.coefficient}
                 group.samples.append(trace)

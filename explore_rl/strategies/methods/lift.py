@@ -15,7 +15,6 @@ so that nothing is pushed beyond what it takes to be found, and what falls below
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -24,14 +23,14 @@ from explore_rl.config.schema import Config
 from explore_rl.objectives import readouts
 from explore_rl.objectives.terms import SEQUENCE, LossTerm
 from explore_rl.strategies import parameters
-from explore_rl.strategies.base import StepContext, Strategy, Trial
-from explore_rl.strategies.replay import Bank, Kept
+from explore_rl.strategies.base import StepContext, Trial
+from explore_rl.strategies.replay import Bank, Kept, WithBank
 from explore_rl.types import Group, Problem
 
 SIZE = 1024  # completions that are remembered of a problem
 
 
-class Lift(Strategy):
+class Lift(WithBank):
     """A memory of what was right, and a floor under it.
 
     coefficient: weight of the loss, whose normaliser is its own; 0: GRPO, which remembers.
@@ -96,12 +95,6 @@ class Lift(Strategy):
     def keep(self, groups: list[Group], context: StepContext) -> tuple[list[Group], int]:
         context.metrics["new"] = context.metrics.get("new", 0.0) + self.bank.take(groups, context)
         return groups, 0
-
-    def state(self) -> dict[str, Any]:
-        return self.bank.state()
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        self.bank.load_state(state)
 
 
 def is_below(logprob: Tensor, sequence: Tensor, *, floor: float) -> Tensor:

@@ -13,7 +13,6 @@ So a mixed draw is never pushed down. The first step, which has no entropies yet
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from analysis.errors import InputError
 from explore_rl.config.schema import Config
 from explore_rl.strategies import parameters
 from explore_rl.strategies.base import StepContext, Strategy, Trial
+from explore_rl.strategies.drawn_apart import draw_last_otherwise
 from explore_rl.strategies.in_group import rewards_of
 from explore_rl.types import Group, Problem, Request
 
@@ -64,32 +64,24 @@ class Mentor(Strategy):
             raise InputError(f"strategies: mentor: share={self.share}: too few draws of the policy are left to compare")
 
     def plan(self, requests: list[Request], groups: list[Group], round: int, context: StepContext) -> list[Request]:
-        count = int(self.share * context.config.algorithm.group_size)
-        if round or not count or self.limit is None:
+        if round or self.limit is None:
             return requests
-        left = dict.fromkeys(range(len(groups)), count)
-        planned = []
-        for request in reversed(requests):
-            if request.source == "policy" and left[request.group]:
-                left[request.group] -= 1
-                request = replace(request, limit=self.limit, source=MIXED, in_baseline=False)
-            planned.append(request)
-        return planned[::-1]
+        changes = {"limit": self.limit, "source": MIXED, "in_baseline": False}
+        return draw_last_otherwise(requests, self.share, size=context.config.algorithm.group_size, changes=changes)
 
     def advantage(self, groups: list[Group], context: StepContext) -> None:
         if not self.share:
             return
         end = self.until * context.config.run.steps
         scale = (1 + math.cos(math.pi * context.number / end)) / 2 if context.number < end else 0.0
-        entropies = [np.zeros(0)]
-        for group in groups:
-            own = [s for s in group.samples if s.reward is not None and s.rollout.request.in_baseline]
-            mean = float(rewards_of(own).mean()) if own else 0.0
+        own = [[s for s in g.samples if s.reward is not None and s.rollout.request.in_baseline] for g in groups]
+        for group, of_group in zip(groups, own, strict=True):
+            mean = float(rewards_of(of_group).mean()) if of_group else 0.0
             for sample in group.samples:
                 if sample.rollout.request.source == MIXED and sample.reward is not None:
                     sample.advantage = scale * max(0.0, sample.reward - mean)
-            entropies += [s.columns["entropy"][~s.rollout.given] for s in own if "entropy" in s.columns]
-        seen = np.concatenate(entropies)
+        read = [s for of_group in own for s in of_group if "entropy" in s.columns]
+        seen = np.concatenate([np.zeros(0), *(s.columns["entropy"][~s.rollout.given] for s in read)])
         if len(seen):
             self.limit = max(float(np.quantile(seen, self.quantile)), self.least)
         context.metrics |= {"scale": scale, "limit": self.limit or 0.0}

@@ -11,12 +11,11 @@ weighs each of its tokens by min(pi |S_t|, cap); with importance_cap=null it is 
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from analysis.errors import InputError
 from explore_rl.config.schema import Config
 from explore_rl.strategies import parameters
 from explore_rl.strategies.base import StepContext, Strategy, Trial
+from explore_rl.strategies.drawn_apart import draw_last_otherwise
 from explore_rl.types import Flat, Group, Problem, Request
 
 FLAT = "flat"  # the source of its draws
@@ -52,12 +51,4 @@ class MixedCuts(Strategy):
     def plan(self, requests: list[Request], groups: list[Group], round: int, context: StepContext) -> list[Request]:
         if round:
             return requests
-        own: dict[int, list[int]] = {}  # group -> places of the policy's draws
-        for place, request in enumerate(requests):
-            if request.source == "policy" and request.temperature:
-                own.setdefault(request.group, []).append(place)
-        planned = list(requests)
-        for places in own.values():
-            for place in places[len(places) - int(self.share * len(places)) :]:
-                planned[place] = replace(planned[place], flat=self.flat, source=FLAT)
-        return planned
+        return draw_last_otherwise(requests, self.share, changes={"flat": self.flat, "source": FLAT})

@@ -52,7 +52,11 @@ class ModePartition(Factor):
 
 
 def seldom(classes: np.ndarray, *, alpha: float, low: float, high: float) -> np.ndarray:
-    """w_i, [N]. classes: of each success, [N].
+    """w_i, [N].
+
+    classes: the mode of each success, [N].
+    alpha: how strongly frequent modes are held back.
+    low, high: bounds of a weight before all are divided by their mean.
 
     Three of one mode and one of another:
 

@@ -57,7 +57,12 @@ class Polychromic(InPlace):
 
 
 def of_sets(rewards: np.ndarray, labels: np.ndarray, counts: np.ndarray, *, k: int) -> np.ndarray:
-    """A_i, [n]; 0 for who does not count. labels: of each sample's cluster. In a smaller group k is its size.
+    """A_i, [n]; 0 for who does not count.
+
+    rewards: [n].
+    labels: of each sample's cluster, [n].
+    counts: bool [n], who counts.
+    k: samples of a set; in a smaller group its size.
 
     Two alike and right, one other and right: a set of two is worth 1/2 where they are alike, else 1.
 

@@ -133,7 +133,13 @@ def gae(reward: float, values: np.ndarray, *, gamma: float, gae_lambda: float) -
 
 
 def value_loss(value: torch.Tensor, old: torch.Tensor, target: torch.Tensor, *, clip: float) -> torch.Tensor:
-    """1/2 max( (V - R)^2, (clipped V - R)^2 ), where V is clipped to V_old +- clip. [N] each.
+    """1/2 max( (V - R)^2, (clipped V - R)^2 ), where V is clipped to V_old +- clip.
+
+    value: V, the critic's, [N], with gradient.
+    old: V_old, the one before the update, [N].
+    target: R, the return, [N].
+    clip: how far V may move from V_old, above 0.
+    Returns [N].
 
     From .5 up to .8 with R = 1: the clipped value stays at .7, so the loss is .3^2 / 2 and has no gradient.
 

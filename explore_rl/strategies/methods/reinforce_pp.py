@@ -35,20 +35,22 @@ class ReinforcePP(Strategy):
     baseline: "none" (REINFORCE++) or "group" (REINFORCE++-baseline).
     kl_coefficient: weight of the KL in the tokens' rewards.
     whiten: whether advantages are normalised over the batch. Without it and the rest, "group" is Dr. GRPO.
+    share: its part in the advantage; the rest is what `algorithm.advantage` and others say. 0: GRPO.
     """
 
     name = "reinforce_pp"
     turn = "last"
     trial = Trial(
-        on={"baseline": "group"}, off={"baseline": "group", "whiten": False}, settings=("algorithm.advantage=dr_grpo",)
+        on={"baseline": "group"}, off={"baseline": "group", "share": 0.0}, settings=("algorithm.advantage=dr_grpo",)
     )
 
-    def __init__(self, *, baseline: str = "none", kl_coefficient: float = 0.0, whiten: bool = True):
+    def __init__(self, *, baseline: str = "none", kl_coefficient: float = 0.0, whiten: bool = True, share: float = 1.0):
         self.baseline = parameters.choice("baseline", baseline, choices=("none", "group"))
         self.kl_coefficient = parameters.number("kl_coefficient", kl_coefficient)
         self.reads_policy = self.kl_coefficient != 0
         self.whiten = parameters.flag("whiten", whiten)
-        self.own_baseline = self.baseline == "none"
+        self.share = parameters.share("share", share)
+        self.own_baseline = self.baseline == "none" and self.share == 1
         if whiten:
             self.biases = "the spread that it divides by is that of what was drawn"
 
@@ -68,18 +70,19 @@ class ReinforcePP(Strategy):
             )
 
     def keep(self, groups: list[Group], context: StepContext) -> tuple[list[Group], int]:
+        if not self.share:
+            return groups, 0
         samples = [s for g in groups for s in g.samples if s.reward is not None and len(s.rollout.tokens)]
         own = {id(sample): value for g in groups for sample, value in against_group(g, context.config)}
-        values = [self._returns(sample, own.get(id(sample), 0.0)) for sample in samples]
         so_far = context.kept.setdefault("so far", [])
-        so_far += zip(samples, values, strict=True)
-        counted = [value[~s.rollout.given] for s, value in so_far if s.rollout.request.in_baseline]
+        so_far += [(s, s.columns.get("advantage", s.advantage), self._returns(s, own.get(id(s), 0.0))) for s in samples]
+        counted = [value[~s.rollout.given] for s, _, value in so_far if s.rollout.request.in_baseline]
         tokens = np.concatenate([*counted, np.zeros(0)])
         mean, std = (tokens.mean(), tokens.std()) if len(tokens) else (0.0, 0.0)
-        for sample, value in so_far:
+        for sample, found, value in so_far:
             if self.whiten:
                 value = (value - mean) / std if std > EPSILON else value - mean
-            sample.columns["advantage"] = value.astype(np.float32)
+            sample.columns["advantage"] = (self.share * value + (1 - self.share) * found).astype(np.float32)
         context.metrics |= {"mean": float(mean), "std": float(std)}
         return groups, 0
 

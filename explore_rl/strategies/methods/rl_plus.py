@@ -51,7 +51,13 @@ class RlPlus(Injection):
 
 
 def surprise(logprob: Tensor, old_logprob: Tensor, advantage: Tensor, *, gamma: float) -> Tensor:
-    """-w A', per token. [N] each.
+    """-w A', per token.
+
+    logprob: the policy's, [N], with gradient.
+    old_logprob: of the policy at the start of the step, [N].
+    advantage: A, [N].
+    gamma: how strongly tokens that are likely already are held back.
+    Returns [N].
 
     A token of probability 1/4, before and now, with A = 1: w = .5 / .875 and A' = .75^.5.
 

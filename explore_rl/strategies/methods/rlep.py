@@ -7,15 +7,13 @@ stored), state (the bank). The loss is `algorithm.loss`: the ratio is of the pre
 
 from __future__ import annotations
 
-from typing import Any
-
 from explore_rl.strategies import parameters
-from explore_rl.strategies.base import StepContext, Strategy, Trial
-from explore_rl.strategies.replay import Bank
+from explore_rl.strategies.base import StepContext, Trial
+from explore_rl.strategies.replay import Bank, WithBank
 from explore_rl.types import Group
 
 
-class Rlep(Strategy):
+class Rlep(WithBank):
     """Replays own successes beside the draws.
 
     count: replays a group gets at most; 0: GRPO, which keeps a bank.
@@ -57,9 +55,3 @@ class Rlep(Strategy):
         new = self.bank.add(groups, context)
         context.metrics["stored"] = context.metrics.get("stored", 0.0) + new
         return groups, 0
-
-    def state(self) -> dict[str, Any]:
-        return self.bank.state()
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        self.bank.load_state(state)

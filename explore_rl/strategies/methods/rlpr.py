@@ -81,8 +81,9 @@ class Rlpr(Strategy):
         return np.concatenate([prompt, whole]), len(prompt), count
 
     def _filter(self, groups: list[Group], context: StepContext) -> None:
-        rewards = [[s.reward for s in group.samples if s.reward is not None] or [0.0] for group in groups]
-        spreads = np.array([np.std(of_group) for of_group in rewards])
+        spreads = np.array(
+            [np.std([s.reward for s in group.samples if s.reward is not None] or [0.0]) for group in groups]
+        )
         limit = self.filter * (self.usual or 0.0)
         for group, spread in zip(groups, spreads, strict=True):
             for sample in group.samples if spread < limit else []:

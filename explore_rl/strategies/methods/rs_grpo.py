@@ -77,9 +77,14 @@ class RsGrpo(Strategy):
 
 
 def family(rewards: np.ndarray, counts: np.ndarray, *, beta: float, all_wrong: bool = False) -> np.ndarray:
-    """The advantages of one group, [n]. counts: bool [n], those that the mean is taken over, one of them at least.
+    """The advantages of one group, [n].
 
     Raises InputError for a negative reward with beta = inf.
+
+    rewards: [n].
+    counts: bool [n], those that the mean is taken over, one of them at least.
+    beta: 0: Dr. GRPO; inf: MaxRL; between: RS-GRPO.
+    all_wrong: see the top of this file.
 
     Two of eight are right (correct, wrong): Dr. GRPO, RS-GRPO and MaxRL.
 

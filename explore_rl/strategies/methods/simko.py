@@ -88,7 +88,14 @@ class SimKO(Strategy):
 
 
 def mean_of_top(log_p: Tensor, targets: Tensor, *, k: int, temperature: float) -> Tensor:
-    """A readout: mean of the k largest log-probabilities, [n]; the gradient goes to each of the k."""
+    """A readout: mean of the k largest log-probabilities; the gradient goes to each of the k.
+
+    log_p: [n, V], before temperature.
+    targets: int64 [n]; not looked at.
+    k: how many; in a smaller vocabulary all.
+    temperature: above 0.
+    Returns [n].
+    """
     return readouts.at_temperature(log_p, temperature).topk(min(k, log_p.shape[1]), dim=1).values.mean(1)
 
 
@@ -106,6 +113,7 @@ def difference(
 ) -> Tensor:
     """SimKO's loss minus the clipped one, per token, [N]. At A > 0 its value is 0: only the gradient is another.
 
+    logprob, old_logprob, advantage: as in `ppo_clip`, [N].
     forks: above 0 where the policy is unsure (see the top of this file).
     top: mean log-probability of the top K.
     rank: 0 where the token is the likeliest.

@@ -59,7 +59,6 @@ class Siren(Strategy):
                 function=anchored,
                 columns=(self.term_name("peaks"), self.term_name("anchor"), self.readout(config)),
                 normaliser=POLICY_GRADIENT,
-                metrics=of_peaks,
                 sums=over_peaks,
             )
         ]
@@ -67,10 +66,9 @@ class Siren(Strategy):
     def advantage(self, groups: list[Group], context: StepContext) -> None:
         column = self.term_name("nucleus_entropy")
         samples = [s for g in groups for s in g.samples if column in s.columns]
-        drawn = [s.columns[column][~s.rollout.given] for s in samples]
-        if not self.coefficient or not sum(map(len, drawn)):
+        seen = np.concatenate([np.zeros(0), *(s.columns[column][~s.rollout.given] for s in samples)])
+        if not self.coefficient or not len(seen):
             return
-        seen = np.concatenate(drawn)
         least = np.quantile(seen, self.quantile)
         mean = float(seen[seen >= least].mean())
         self.anchor = mean if self.anchor is None else self.anchor
@@ -91,6 +89,11 @@ class Siren(Strategy):
 def nucleus_entropy(log_p: Tensor, targets: Tensor, *, temperature: float, top_p: float) -> Tensor:
     """A readout: entropy of the most probable tokens whose mass reaches top_p, renormalised, nats, [n].
 
+    log_p: [n, V], before temperature.
+    targets: int64 [n]; not looked at.
+    temperature: above 0.
+    top_p: mass of the nucleus, above 0.
+
     Of 1/2, 1/4, 1/8, 1/8 the first three pass .8, and are 4/7, 2/7, 1/7:
 
     >>> nucleus_entropy(torch.tensor([[0.5, 0.25, 0.125, 0.125]]).log(), torch.tensor([0]), temperature=1.0, top_p=0.8)
@@ -104,12 +107,23 @@ def nucleus_entropy(log_p: Tensor, targets: Tensor, *, temperature: float, top_p
 
 
 def over_peaks(logprob: Tensor, peaks: Tensor, anchor: Tensor, entropy: Tensor) -> Tensor:
-    """Over the whole mini-batch: the sum of the peaks' entropies, how many there are, and all tokens. [3]."""
+    """Over the whole mini-batch: the sum of the peaks' entropies, how many there are, and all tokens. [3].
+
+    logprob: [N]; not looked at.
+    peaks: 1 where a token is a peak, else 0, [N].
+    anchor: [N]; not looked at.
+    entropy: of each token's nucleus, nats, [N].
+    """
     return torch.stack([(peaks * entropy).sum(), peaks.sum(), torch.ones_like(peaks).sum()])
 
 
 def anchored(logprob: Tensor, peaks: Tensor, anchor: Tensor, entropy: Tensor, *, sums: Tensor) -> Tensor:
     """(mean H over the peaks - anchor)^2 at each token, [N]; its mean over tokens has the gradient of that square.
+
+    logprob, peaks: as in `over_peaks`.
+    anchor: the mean that is to be kept, the same at each token, [N].
+    entropy: H, of each token's nucleus, nats, [N], with gradient.
+    sums: what `over_peaks` gives of the whole mini-batch, [3].
 
     Two tokens of .5 and .1 nats, the first a peak, .3 below its anchor: the square is .09, and the whole slope,
     2 x -.3, is the peak's.
@@ -124,8 +138,3 @@ def anchored(logprob: Tensor, peaks: Tensor, anchor: Tensor, entropy: Tensor, *,
     gap = sums[0] / sums[1].clamp(min=1) - anchor
     pull = peaks * (entropy - entropy.detach()) * sums[2] / sums[1].clamp(min=1)
     return gap**2 + 2 * gap * pull
-
-
-def of_peaks(logprob: Tensor, peaks: Tensor, anchor: Tensor, entropy: Tensor, *, sums: Tensor) -> dict[str, Tensor]:
-    """Per token: the mean entropy of the peaks less its anchor, and whether it is a peak."""
-    return {"gap": (sums[0] / sums[1].clamp(min=1) - anchor), "peaks": peaks}

@@ -13,26 +13,24 @@ that replays need no weight. The loss is the same at each token of a completion.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from torch import Tensor
 
-from analysis.errors import InputError
 from explore_rl.config.schema import Config
 from explore_rl.objectives.terms import SEQUENCE, LossTerm
 from explore_rl.strategies import parameters
 from explore_rl.strategies.base import Needs, StepContext, Strategy, Trial
 from explore_rl.strategies.builtin.group_advantage import POLICY_GRADIENT
 from explore_rl.strategies.builtin.kl import base_logprob
-from explore_rl.strategies.replay import Bank
+from explore_rl.strategies.replay import Bank, WithBank
+from explore_rl.strategies.rivals import refuse_second_balance, take_its_place
 from explore_rl.strategies.signal import WORTH, token_worth
 from explore_rl.types import Group, Problem, Sample
 
 TERM = "trajectory_balance"
 
 
-class TrajectoryBalance(Strategy):
+class TrajectoryBalance(WithBank):
     """Puts the balance in the policy gradient's place, and stored successes beside the draws.
 
     beta: how sharply the target follows the advantage; the smaller, the sharper.
@@ -57,9 +55,7 @@ class TrajectoryBalance(Strategy):
         return Needs(columns=(base_logprob(config),))
 
     def check(self, config: Config, problems: list[Problem], others: list[Strategy]) -> None:
-        for other in others:
-            if other.name in ("flow_rl", self.name):
-                raise InputError(f"strategies: {self.name}: {other.name} balances too; there is one policy gradient")
+        refuse_second_balance(self, others)
 
     def terms(self, config: Config) -> list[LossTerm]:
         return [
@@ -79,51 +75,46 @@ class TrajectoryBalance(Strategy):
                 sample = self.bank.sample(group, index, kept=stored[place], context=context, in_baseline=False)
                 sample.terms = {TERM: self.share}
                 group.samples.append(sample)
-                context.metrics["replayed"] = context.metrics.get("replayed", 0.0) + 1
+            context.metrics["replayed"] = context.metrics.get("replayed", 0.0) + min(self.count, len(stored))
 
     def keep(self, groups: list[Group], context: StepContext) -> tuple[list[Group], int]:
         if self.share:
             self.bank.add(groups, context)
-            for group in groups:
-                self._balance([s for s in group.samples if s.terms.keys() & {POLICY_GRADIENT, TERM}])
+        for group in groups if self.share else ():
+            self._balance(
+                [
+                    s
+                    for s in group.samples
+                    if s.reward is not None and "base_logprob" in s.columns and s.terms.keys() & {POLICY_GRADIENT, TERM}
+                ]
+            )
         return groups, 0
 
     def _balance(self, samples: list[Sample]) -> None:
-        samples = [s for s in samples if s.reward is not None and "base_logprob" in s.columns]
-        log_z = np.mean([_mean_worth(sample) / self.beta - _log_ratio(sample) for sample in samples] or [0.0])
+        log_z = np.mean([_log_z(sample, self.beta) for sample in samples] or [0.0])
         for sample in samples:
             sample.columns["log_z"] = np.full(len(sample.rollout.tokens), log_z, dtype=np.float32)
-            if POLICY_GRADIENT in sample.terms:
-                whole = sample.terms[POLICY_GRADIENT]
-                ours = {TERM: whole * self.share * sample.weight}
-                sample.terms = {**sample.terms, POLICY_GRADIENT: whole * (1 - self.share), **ours}
-
-    def state(self) -> dict[str, Any]:
-        return self.bank.state()
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        self.bank.load_state(state)
+            take_its_place(sample, TERM, share=self.share)
 
 
-def _learnt(sample: Sample) -> np.ndarray:
-    """Which tokens are learnt from: all of a replay, and what was drawn of a draw. bool [T]."""
-    return ~sample.rollout.given if sample.rollout.drawn else np.ones(len(sample.rollout.tokens), dtype=bool)
-
-
-def _log_ratio(sample: Sample) -> float:
-    """log pi_old(y) - log pi_base(y)."""
+def _log_z(sample: Sample, beta: float) -> float:
+    """A / beta - log(pi_old(y) / pi_base(y)), over all of a replay, and what was drawn of a draw."""
+    learnt = ~sample.rollout.given | (not sample.rollout.drawn)
     gaps = np.subtract(sample.columns["old_logprob"], sample.columns["base_logprob"], dtype=np.float64)
-    return float(gaps[_learnt(sample)].sum())
-
-
-def _mean_worth(sample: Sample) -> float:
-    return float(token_worth(sample)[_learnt(sample)].mean(dtype=np.float64))
+    return float(token_worth(sample)[learnt].mean(dtype=np.float64)) / beta - float(gaps[learnt].sum())
 
 
 def balance(
     logprob: Tensor, log_z: Tensor, base_logprob: Tensor, worth: Tensor, sequence: Tensor, *, beta: float
 ) -> Tensor:
-    """The loss of its completion at each token, [N]. worth: A; sequence: int64 [N], tokens in order.
+    """The loss of its completion at each token, [N].
+
+    logprob: the policy's, [N], with gradient.
+    log_z: what the head gives, [N], with gradient; the one at a completion's first token is used.
+    base_logprob: under the base, [N].
+    worth: A of each token, [N]; its mean over the completion counts.
+    sequence: which completion a token belongs to, int64 [N], tokens in order.
+    beta: above 0; the smaller, the sharper the target follows the worth.
 
     One completion of two tokens, each .5 nats likelier than under the base, with A = .75, beta = .5 and log Z = 0: the
     bracket is 1 - 1.5.

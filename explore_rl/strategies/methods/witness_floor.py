@@ -12,20 +12,19 @@ success down. It is our own; a note without a paper proposes such a floor on tea
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from torch import Tensor
 
 from explore_rl.config.schema import Config
 from explore_rl.objectives.terms import SEQUENCE, LossTerm
 from explore_rl.strategies import parameters
-from explore_rl.strategies.base import Needs, StepContext, Strategy, Trial
+from explore_rl.strategies.base import Needs, StepContext, Trial
 from explore_rl.strategies.builtin.kl import base_logprob
-from explore_rl.strategies.replay import Bank
+from explore_rl.strategies.replay import Bank, WithBank
 from explore_rl.types import Group
 
 
-class WitnessFloor(Strategy):
+class WitnessFloor(WithBank):
     """Keeps successes from falling below a share of the base's probability.
 
     alpha: the share, in (0, 1].
@@ -77,15 +76,14 @@ class WitnessFloor(Strategy):
         context.metrics["stored"] = context.metrics.get("stored", 0.0) + self.bank.add(groups, context)
         return groups, 0
 
-    def state(self) -> dict[str, Any]:
-        return self.bank.state()
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        self.bank.load_state(state)
-
 
 def floor(logprob: Tensor, base_logprob: Tensor, sequence: Tensor, *, alpha: float) -> Tensor:
-    """The loss of its completion at each token, [N]. sequence: int64 [N], which completion a token belongs to.
+    """The loss of its completion at each token, [N].
+
+    logprob: the policy's, [N], with gradient.
+    base_logprob: under the base, [N].
+    sequence: int64 [N], which completion a token belongs to.
+    alpha: the floor, as a share of the base's probability, above 0.
 
     A completion of two tokens, each half as likely as under the base: its log-ratio is -1.386, .693 below the floor of
     alpha = 1/2.
@@ -105,6 +103,10 @@ def log_ratio(logprob: Tensor, base_logprob: Tensor, *, sequence: Tensor) -> Ten
 
 
 def floor_metrics(logprob: Tensor, base_logprob: Tensor, sequence: Tensor, *, alpha: float) -> dict[str, Tensor]:
-    """Per token: whether its completion is below the floor, and the completion's log-ratio."""
+    """Per token: whether its completion is below the floor, and the completion's log-ratio.
+
+    logprob, base_logprob, sequence, alpha: as in `floor`.
+    Returns figure -> [N].
+    """
     ratio = log_ratio(logprob, base_logprob, sequence=sequence)
     return {"below": (ratio < math.log(alpha)).float()[sequence], "log_ratio": ratio[sequence]}
