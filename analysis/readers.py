@@ -103,10 +103,7 @@ def load(
         }
     )
     samples.name = (
-        name
-        or next(iter(samples.settings.get("model", [])), None)
-        or sources[0].select
-        or _file_name(sources[0].path)
+        name or next(iter(samples.settings.get("model", [])), None) or sources[0].select or _file_name(sources[0].path)
     )
     return samples
 
