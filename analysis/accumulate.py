@@ -15,6 +15,7 @@ from analysis.errors import InputError
 from analysis.files import RowBlock, Source, several_models
 from analysis.problem_codes import ProblemCodes
 from analysis.records import SAMPLE_COLUMNS, AnswerCounts, Draws, ModelSamples
+from analysis.turns import SESSIONS, TURNS, refuse_turns
 
 pc: Any = pyarrow.compute  # its functions are made when it is imported, which no type checker sees
 
@@ -32,7 +33,7 @@ class SampleRows:
     """Rows of samples. Per draw it keeps problem code, verdict, and index, seed, log-probability and length where
     given."""
 
-    WANTED = set(SAMPLE_COLUMNS) - {"completion"} | {"lm_eval_filter"}
+    WANTED = set(SAMPLE_COLUMNS) - {"completion"} | {"lm_eval_filter", *TURNS, *SESSIONS}
 
     def __init__(self) -> None:
         self.problems = ProblemCodes()
@@ -50,6 +51,7 @@ class SampleRows:
         # the columns, as the schema has them
         rows = batch.table.num_rows
         code = self.problems.code(batch, source)
+        refuse_turns(batch, source, code=code)
         got = {
             name: column(batch, source, name=name, kind=kind)
             for name, (kind, _) in SAMPLE_COLUMNS.items()

@@ -9,6 +9,8 @@ from analysis.errors import InputError
 from analysis.files import RowBlock, Source, natural_key, several_models
 from analysis.records import COUNT_COLUMNS, DEFAULT_BENCHMARK, ModelSamples
 
+MOST_DRAWS = 10**9  # of a problem: tables over draws grow with them
+
 
 class CountRows:
     """Rows of counts, one a problem."""
@@ -46,6 +48,8 @@ class CountRows:
                     f"{at}: {'n' if row['n'] < 0 else 'correct'} is {min(row['n'], row['correct'])}; "
                     "it should not be negative"
                 )
+            if row["n"] > MOST_DRAWS:
+                raise InputError(f"{at}: n is {row['n']}; at most {MOST_DRAWS} draws of a problem can be worked with")
             if row["correct"] > row["n"]:
                 raise InputError(f"{at}: correct is {row['correct']} of n = {row['n']}; it should be at most n")
             if key in self.where:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -48,6 +49,7 @@ def examples(
                 text = batch.table["completion"][i].as_py() if "completion" in batch.table.column_names else None
                 if text is None or not room[at, correct]:
                     continue
+                text = text if isinstance(text, str) else json.dumps(text, default=str, ensure_ascii=False)
                 room[at, correct] -= 1
                 row = {name: batch.table[name][i].as_py() for name in batch.table.column_names}
                 cut = (

@@ -98,7 +98,9 @@ def find_sources(paths: list[str], *, metric: str | None = None, correct_above: 
     """
     sources: list[Source] = []
     for given in paths:
-        name, _, select = str(given).partition("::")
+        name, marked, select = str(given).partition("::")
+        if marked and not select:
+            raise InputError(f"{given}: the name of a model, step or filter is missing behind ::")
         try:
             path = Path(name).expanduser()
         except RuntimeError:
@@ -160,6 +162,7 @@ def _identify(source: Source) -> None:
     source.format = READERS[suffix]
     if source.path.stat().st_size == 0:
         raise InputError(f"{source.path}: the file is empty")
+    _refuse_other_content(source)
     source.columns = _head(source)
     columns = set(source.columns)
     if source.document is not None:
@@ -196,6 +199,26 @@ def _identify(source: Source) -> None:
         source.kind = source.adapter.kind
 
 
+# What a file begins with -> what it is, and the endings that say so.
+BEGINNINGS = {
+    b"\x1f\x8b": ("packed with gzip", (".gz",)),
+    b"PAR1": ("Parquet", (".parquet", ".pq")),
+    b"PK\x03\x04": ("a ZIP archive", (".eval",)),
+    b"\x28\xb5\x2f\xfd": ("packed with zstd", (".zst",)),
+}
+
+
+def _refuse_other_content(source: Source) -> None:
+    """Raises InputError for a file whose name does not say what is in it."""
+    with open(source.path, "rb") as file:
+        head = file.read(4)
+    for mark, (what, endings) in BEGINNINGS.items():
+        if head.startswith(mark) and source.path.suffix.lower() not in endings:
+            raise InputError(
+                f"{source.path}: the content is {what}, and the name does not end in {' or '.join(endings)}"
+            )
+
+
 def _kind(columns: set[str]) -> str:
     if "problem_id" not in columns:
         return ""
@@ -213,6 +236,9 @@ def _head(source: Source) -> list[str]:
     if source.format == "csv":
         with io.BufferedReader(opened(source)) as raw:
             line = raw.readline().decode("utf-8-sig")
+        if "\0" in line:
+            raise InputError(f"{source.path}: not UTF-8 text (zero bytes, as UTF-16 has them); save it as UTF-8")
+        line = re.split("[\r\n]", line)[0]  # lines of an old Macintosh end with \r alone
         names = next(csv.reader([line], delimiter=delimiter(source)), [])
         names = [name.strip() for name in names]
         if repeated := [n for n in names if names.count(n) > 1]:

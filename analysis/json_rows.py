@@ -32,7 +32,7 @@ def json_lines(opened: Callable[[], Any], at: Callable[[int], str]) -> Iterator[
                 why = (
                     POINTED
                     if number == 1 and line.startswith(POINTER)
-                    else f"not JSON ({error.msg}, column {error.colno})"
+                    else f"not JSON ({error.msg}, column {error.colno}); every line is one whole object"
                 )
                 raise InputError(f"{at(number)}: {why}") from None
 

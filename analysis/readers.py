@@ -9,6 +9,7 @@ in our schema or in one that `analysis.adapters` knows; FILE::NAME takes one mod
 from __future__ import annotations
 
 import glob
+import re
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
@@ -102,12 +103,18 @@ def load(
         }
     )
     samples.name = (
-        name
-        or next(iter(samples.settings.get("model", [])), None)
-        or sources[0].select
-        or sources[0].path.name.split(".")[0]
+        name or next(iter(samples.settings.get("model", [])), None) or sources[0].select or _file_name(sources[0].path)
     )
     return samples
+
+
+DATED = re.compile(r"(samples|details)_.+_\d{4}-\d\d-\d\dT")  # lm-evaluation-harness: the model is the folder
+
+
+def _file_name(path: Path) -> str:
+    """What a side is called after its file: the folder where the file is named by task and time alone."""
+    folder = path.resolve().parent.name
+    return folder if folder and DATED.match(path.name) else path.name.split(".")[0]
 
 
 def load_scores(paths: Sequence[str]) -> Scores:

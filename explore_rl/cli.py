@@ -53,15 +53,15 @@ class Parser(argparse.ArgumentParser):
         words = message.removeprefix("unrecognized arguments: ").split()
         dashed = next((word for word in words if word.startswith("--")), None)
         if self.takes_settings and message.startswith("unrecognized arguments") and dashed is not None:
-            from explore_rl.config.aliases import alias_of
+            from explore_rl.config.aliases import meant
             from explore_rl.config.schema import all_settings
 
             name, _, value = dashed[2:].partition("=")
             behind = words[words.index(dashed) + 1 :]
             value = value or (behind[0] if behind else "VALUE")
-            key = name if name in all_settings() else alias_of(name)
+            key, instead = (name, None) if name in all_settings() else meant(name)
             like = f"{key or name.replace('-', '_')}={value}"
-            message += f"; settings are given as key=value: {like}"
+            message += f"; here {instead}" if instead else f"; settings are given as key=value: {like}"
         super().error(message)
 
     takes_settings = False

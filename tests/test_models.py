@@ -4,10 +4,12 @@ import json
 import shutil
 
 import pytest
+import transformers
 from transformers import AutoTokenizer
+from transformers.utils.import_utils import define_import_structure
 
 from analysis.errors import InputError
-from explore_rl.models import EMBEDDED, end_token_ids, load_model_config, load_tokenizer, resolve_model
+from explore_rl.models import EMBEDDED, end_token_ids, known_models, load_model_config, load_tokenizer, resolve_model
 
 
 @pytest.fixture
@@ -92,3 +94,7 @@ def test_end_tokens_are_those_of_both_configs_or_else_the_tokenizers(checkpoint)
     config = json.loads((checkpoint / "config.json").read_text())
     (checkpoint / "config.json").write_text(json.dumps(config | {"eos_token_id": None}))
     assert end_token_ids(checkpoint) == (load_tokenizer("lab:base").eos_token_id,)
+
+
+def test_what_transformers_found_once_is_what_it_would_find_again():
+    assert known_models() == define_import_structure(transformers.__file__.replace("__init__", "models/__init__"))

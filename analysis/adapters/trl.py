@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 
-from analysis.adapters.asked import Asked, Rows, text_of
+from analysis.adapters.asked import RIGHT, WRONG, Asked, Rows, text_of
 from analysis.errors import InputError
 
 PLAIN = ("mode", "step", "prompt", "completion", "advantage", "advantages", "image", "images")
@@ -22,13 +22,19 @@ def fits(columns: set[str]) -> bool:
 
 
 def convert(rows: Rows, asked: Asked) -> Rows:
+    rewards: dict[str, None] = {}  # of all rows so far: a function may leave completions to others
     for number, row in rows:
-        rewards = [k for k, v in row.items() if k not in PLAIN and (isinstance(v, int | float) or k == asked.metric)]
+        rewards |= {k: None for k, v in row.items() if k not in PLAIN and (_is_reward(v) or k == asked.metric)}
         if not rewards:
             raise InputError(f"{asked.at(number)}: no reward beside {', '.join(row)}")
         name = asked.choose(rewards, number, what="rewards")
-        if row.get("prompt") is None or row.get(name) is None:
-            raise InputError(f"{asked.at(number)}: {'prompt' if row.get('prompt') is None else name} is missing")
+        if row.get("prompt") is None:
+            raise InputError(f"{asked.at(number)}: prompt is missing")
+        if row.get(name) is None:
+            raise InputError(
+                f"{asked.at(number)}: {name} is null, as of a reward function that did not judge this completion; "
+                "leave such rows out, or choose another with --metric"
+            )
         prompt = text_of(row["prompt"])
         prompt = json.dumps(row["prompt"]) if prompt is None else prompt
         yield (
@@ -43,3 +49,8 @@ def convert(rows: Rows, asked: Asked) -> Rows:
                 "metric": name,
             },
         )
+
+
+def _is_reward(value: object) -> bool:
+    """Whether a cell looks like what a reward function gives; null where it gave nothing."""
+    return value is None or isinstance(value, int | float) or str(value).strip().lower() in (*RIGHT, *WRONG)

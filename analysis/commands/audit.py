@@ -244,13 +244,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def told_apart(base: ModelSamples, tuned: ModelSamples) -> tuple[ModelSamples, ModelSamples]:
-    """Both sides under names that differ: where they do not, each has its first file's folder and name put behind."""
+    """Both sides under names that differ: where they do not, each has the nearest folder or name put behind in which
+    their first files differ."""
     if base.name != tuned.name:
         return base, tuned
     paths = [Path(str(side.files[0]["path"])).resolve() for side in (base, tuned)]
-    for ends in ([path.parent.name for path in paths], [path.stem for path in paths], ["base", "tuned"]):
-        if ends[0] != ends[1]:
-            break
+    nearest, *further = zip(*(path.parent.parts[::-1] for path in paths), strict=False)
+    ends = next(ends for ends in (nearest, [p.stem for p in paths], *further, ("base", "tuned")) if ends[0] != ends[1])
     first, second = (replace(side, name=f"{side.name} ({end})") for side, end in zip((base, tuned), ends, strict=True))
     return first, second
 

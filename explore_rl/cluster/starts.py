@@ -9,6 +9,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, cast
 
 VARIABLE = "EXPLORE_RL_COUNT_STARTS"
 
@@ -71,16 +72,35 @@ def _modules_of(distribution: importlib.metadata.Distribution) -> set[str]:
 
 
 @contextmanager
-def absent(module: str) -> Iterator[None]:
-    """While it lasts, `module` cannot be imported: for what another library takes along if it is there.
+def absent(*modules: str) -> Iterator[None]:
+    """While it lasts, `modules` cannot be imported: for what another library takes along if it is there.
 
-    module: one that is not imported yet; if it is, nothing is changed.
+    modules: those that are imported already stay.
     """
-    if module in sys.modules:
-        yield
-        return
-    sys.modules[module] = None  # pyright: ignore[reportArgumentType] - Python's own way of saying so
+    new = [module for module in modules if module not in sys.modules]
+    for module in new:
+        sys.modules[module] = None  # pyright: ignore[reportArgumentType] - Python's own way of saying so
     try:
         yield
     finally:
-        del sys.modules[module]
+        for module in new:
+            del sys.modules[module]
+
+
+@contextmanager
+def uncompiled() -> Iterator[None]:
+    """While it lasts, `torch.compile` gives back what it gets, if TORCH_COMPILE_DISABLE is set: it would run as it is
+    all the same, after PyTorch's compiler was loaded for it (.7 s).
+    """
+    if os.environ.get("TORCH_COMPILE_DISABLE") != "1":
+        yield
+        return
+    import torch
+
+    real = torch.compile
+    torch.compile = cast(Any, lambda model=None, **_: (lambda function: function) if model is None else model)
+    try:
+        with absent("torch._inductor.lowering"):
+            yield
+    finally:
+        torch.compile = real

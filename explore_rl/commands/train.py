@@ -91,6 +91,10 @@ def train(recipe: str, overrides: list[str], *, resume: bool, allowed: list[str]
             print(f"{done}: finished already, {config.run.steps} of {config.run.steps} steps")
             print_end(done)
             return 0
+    elif not resume and not check_only:
+        from explore_rl.experiments.run_folder import RunFolder
+
+        RunFolder.refuse_existing(Path(config.run.output))  # told at once too
 
     log.info("loading Ray, DeepSpeed and transformers")
     began = time.monotonic()

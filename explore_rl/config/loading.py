@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from analysis.errors import InputError
 from explore_rl.config import paths
-from explore_rl.config.aliases import alias_of
+from explore_rl.config.aliases import meant
 from explore_rl.config.checks import check
 from explore_rl.config.paths import of_home
 from explore_rl.config.recipes import find
@@ -40,6 +40,7 @@ def load_config(recipe: str | Path | None, overrides: Sequence[str] = (), *, bes
     """
     merged = copy.deepcopy(_defaults())
     layers = _recipe_layers(find(recipe), ()) if recipe is not None else []
+    late: set[str] = set()
     where = str(recipe) if recipe else "config"
     try:
         for override in overrides:
@@ -49,24 +50,53 @@ def load_config(recipe: str | Path | None, overrides: Sequence[str] = (), *, bes
             if not isinstance(layer, DictConfig):
                 raise InputError(f"{where}: expected a mapping of settings at the top level, got a list")
             _refuse_unknown(layer, Config, where=where)
-            if missing := OmegaConf.missing_keys(layer):
-                raise InputError(f"{where}: {min(missing)}: ??? stands for a value yet to be given; give one")
-            paths.resolve(layer, beside)
+            if missing := next(_missing(OmegaConf.to_container(layer)), None):
+                raise InputError(f"{where}: {missing}: ??? stands for a value yet to be given; give one")
+            late |= paths.resolve(layer, beside)
             merged.merge_with(layer)  # in place: OmegaConf.merge would copy what there is so far, layer by layer
         where = str(recipe) if recipe else "config"
         config = cast(Config, OmegaConf.to_object(merged))
+        paths.resolve_merged(config, late)
     except UNREADABLE as error:
         key = getattr(error, "full_key", None)
-        said = _expected(key, layers) or _one_line(error)
+        said = _stands_for(error) or _expected(key, layers) or _one_line(error)
         raise InputError(f"{where}: " + (f"{key}: " if key else "") + said) from None
     check(config, where)
     return config
+
+
+def _missing(content: Any, above: str = "") -> Iterator[str]:
+    """Dotted keys whose value is yet to be given. OmegaConf's own list would fill in `${name}` from one layer alone."""
+    if content == "???":
+        yield above
+    elif isinstance(content, dict):
+        for key, value in content.items():
+            yield from _missing(value, f"{above}.{key}" if above else str(key))
+    elif isinstance(content, list):
+        for i, value in enumerate(content):
+            yield from _missing(value, f"{above}[{i}]")
 
 
 @cache
 def _defaults() -> DictConfig:
     """What is written in the schema; reading it takes five times as long as a copy."""
     return OmegaConf.structured(Config)
+
+
+INTERPOLATIONS = {
+    r"Interpolation key '([^']*)' not found": "${{{}}}: there is no such setting; ${{name}}, ${{seed}}, ${{run.steps}} "
+    "and the like stand for settings, ${{oc.env:NAME}} for a variable",
+    r"Environment variable '([^']*)' not found": "the variable {} is not set",
+    r"(Recursive interpolation) detected": "stands for itself",
+}
+
+
+def _stands_for(error: Exception) -> str | None:
+    """What is wrong with a `${...}`, instead of OmegaConf's words; None for any other error."""
+    for pattern, said in INTERPOLATIONS.items():
+        if found := re.search(pattern, str(error)):
+            return said.format(found[1])
+    return None
 
 
 KINDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
@@ -81,9 +111,8 @@ def _expected(key: str | None, layers: list[Layer]) -> str | None:
     nodes = [node for _, layer, _ in layers if (node := _node(layer, key)) is not None]
     if not nodes or nodes[-1]._is_interpolation():
         return None
-    got = _plain(nodes[-1])
     several = "; several sets go into run.evaluations" if key == "problems.heldout" else ""
-    return f"expected {KINDS[kind]}, got {'nothing' if got is None else repr(got)}{several}"
+    return f"expected {KINDS[kind]}, got {_shown(_plain(nodes[-1]))}{several}"
 
 
 ENTRY = re.compile(r"\[(\d+)\]$")  # the key of a list's entry ends so
@@ -186,8 +215,7 @@ def _refuse_unknown(layer: DictConfig, schema: type, *, where: str, prefix: str 
     for key in layer:
         if key not in known:
             full = _full_key(layer, str(key), prefix=prefix)
-            nearest = _nearest(full)
-            hint = f"; did you mean {nearest}?" if nearest else f"; known here: {', '.join(known)}"
+            hint = _hint(full, known)
             raise InputError(f"{where}: unknown key {_one_line(full)}{hint}")
         section = known[key].default_factory
         value = layer._get_node(key)
@@ -198,16 +226,22 @@ def _refuse_unknown(layer: DictConfig, schema: type, *, where: str, prefix: str 
                 f"got {OmegaConf.to_container(value)}"
             )
         is_mapping = isinstance(value, DictConfig) or (value is not None and value._is_interpolation())
-        if isinstance(default, dict) and not is_mapping:
+        hints = get_args(_hints(schema)[key])
+        maybe = any(get_origin(hint) is dict for hint in hints) and _plain(value) is not None
+        if (isinstance(default, dict) or maybe) and not is_mapping:
             raise InputError(f"{where}: {prefix}{key}: expected a mapping, {{...}}, got {_plain(value)}")
         is_given = not isinstance(value, ListConfig) and not (value and value._is_interpolation())
         if isinstance(default, list) and is_given:
             like = default or all_settings()[f"{prefix}{key}"].example
-            raise InputError(f"{where}: {prefix}{key}: expected a list, such as {like}, got {_plain(value)!r}")
+            raise InputError(f"{where}: {prefix}{key}: expected a list, such as {like}, got {_shown(_plain(value))}")
         if isinstance(section, type) and is_dataclass(section):
             if not isinstance(value, DictConfig):
                 raise InputError(f"{where}: {prefix}{key} is a section: expected a mapping, got {value}")
             _refuse_unknown(value, section, where=where, prefix=f"{prefix}{key}.")
+
+
+def _shown(value: Any) -> str:
+    return "nothing" if value is None else repr(value)
 
 
 def _plain(value: Any) -> Any:
@@ -227,16 +261,17 @@ def _full_key(layer: DictConfig, key: str, *, prefix: str) -> str:
     return ".".join(words)
 
 
-def _nearest(full: str) -> str | None:
-    """The setting that was most likely meant by an unknown name: the same last word, then what other trainers call so,
-    then the most alike."""
+def _hint(full: str, known: Iterable[str]) -> str:
+    """What to say of an unknown name. known: the names that there are in its place.
+
+    It is what other trainers call so, else the setting with the same last word, else the most alike.
+    """
     everywhere = list(all_settings())
-    last = full.split(".")[-1]
-    same = [name for name in everywhere if name.split(".")[-1] == last]
-    if len(same) == 1:
-        return same[0]
-    known = alias_of(full)
-    if known in everywhere:
-        return known
-    near = difflib.get_close_matches(full, everywhere, n=1, cutoff=0.6)
-    return near[0] if near else next(iter(same), None)
+    setting, instead = meant(full)
+    same = [name for name in everywhere if name.split(".")[-1] == full.split(".")[-1]]
+    if setting is None and instead is not None:
+        return f"; here {instead}"
+    nearest = setting or (same[0] if len(same) == 1 else None)
+    if nearest is None:
+        nearest = next(iter(difflib.get_close_matches(full, everywhere, n=1, cutoff=0.6) or same), None)
+    return f"; did you mean {nearest}?" if nearest else f"; known here: {', '.join(known)}"

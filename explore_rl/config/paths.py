@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import InterpolationKeyError
 
 from analysis.errors import InputError
+from explore_rl.config.schema import Config
 
 # Settings that name a file or folder to be read. A name that is none (lab:base, chat, a Hub name) is left as it is.
 READ = ("model.path", "model.template", "problems.train", "problems.heldout", "run.exact_problems")
@@ -21,17 +23,18 @@ VARIABLE = re.compile(r"\$\{?(\w+)\}?")  # which no shell has filled in
 SCHEMES = ("lab:", "real:", "gym:", "hub:", "hf:")
 
 
-def resolve(layer: DictConfig, beside: Path | None) -> None:
-    """Makes the paths of a recipe or override absolute, in place.
+def resolve(layer: DictConfig, beside: Path | None) -> set[str]:
+    """Makes the paths of a recipe or override absolute, in place. Returns the keys for `resolve_merged`.
 
     layer: its settings.
     beside: the recipe's folder; None for what was typed: paths are then of the working directory alone.
     """
+    late = {key for key in (*READ, "run.output") if _stands_for_others(layer, key)}
     for key in READ:
-        value = OmegaConf.select(layer, key, throw_on_missing=False)
+        value = None if key in late else OmegaConf.select(layer, key, throw_on_missing=False)
         if isinstance(value, str):
             OmegaConf.update(layer, key, absolute(value, beside))
-    output = OmegaConf.select(layer, "run.output", throw_on_missing=False) if "run" in layer else None
+    output = None if "run.output" in late else OmegaConf.select(layer, "run.output", throw_on_missing=False)
     if isinstance(output, str):
         refuse_variables(output)
         OmegaConf.update(layer, "run.output", str(of_home(output)))
@@ -48,6 +51,25 @@ def resolve(layer: DictConfig, beside: Path | None) -> None:
             value = OmegaConf.select(strategy, key, throw_on_missing=False)
             if isinstance(value, str):
                 OmegaConf.update(strategy, key, absolute(value, beside))
+    return late
+
+
+def _stands_for_others(layer: DictConfig, key: str) -> bool:
+    """Whether a value has settings of other layers in it (`${name}`): they are known when all are merged."""
+    try:
+        OmegaConf.select(layer, key, throw_on_missing=False)
+    except InterpolationKeyError:
+        return True
+    return False
+
+
+def resolve_merged(config: Config, late: set[str]) -> None:
+    """The same as `resolve` for paths that stood for other settings, and are whole now. late: their keys."""
+    for key in late:
+        section, name = key.split(".")
+        value = getattr(getattr(config, section), name)
+        if value is not None:
+            setattr(getattr(config, section), name, absolute(value, None) if key in READ else str(of_home(value)))
 
 
 def absolute(text: str, beside: Path | None) -> str:

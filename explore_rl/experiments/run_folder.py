@@ -57,7 +57,7 @@ class RunFolder:
         folder = cls(path)
         if (path / "config.yaml").exists() and not folder.never_began():
             raise InputError(
-                f"{path}: holds a run already; add --resume to go on with it, or choose another run.output"
+                f"{path}: holds a run already; go on with explore-rl resume {path}, or choose another run.output"
             )
 
     @classmethod

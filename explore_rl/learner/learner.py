@@ -16,7 +16,7 @@ from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 from analysis.errors import InputError
 from explore_rl.cluster.faults import ActorFault, RunStopped, gather, kill
 from explore_rl.cluster.placement import Layout, with_environment
-from explore_rl.cluster.starts import count, loading
+from explore_rl.cluster.starts import absent, count, loading
 from explore_rl.config.schema import Config
 from explore_rl.learner.device import learner_environment
 from explore_rl.learner.messages import (
@@ -30,6 +30,7 @@ from explore_rl.learner.messages import (
     check_terms,
 )
 from explore_rl.learner.packing import Shard, bundle_length, bundles, plan, shards
+from explore_rl.models import load_transformers
 from explore_rl.objectives.readouts import Readout
 from explore_rl.objectives.terms import LossTerm
 from explore_rl.types import Row
@@ -71,7 +72,8 @@ class RankActor:
         address: host and port where rank 0 listens.
         timeout_s: how long a rank waits for a partner, now and in every later exchange.
         """
-        with loading():
+        with loading(), absent("scipy"):
+            load_transformers()
             from explore_rl.learner.rank import LearnerRank
 
             self.rank = LearnerRank(index, ranks=ranks, kind=kind)

@@ -9,7 +9,8 @@ import numpy as np
 import ray
 
 from explore_rl.cluster.faults import ends_if_broken
-from explore_rl.cluster.starts import absent, loading
+from explore_rl.cluster.starts import absent, loading, uncompiled
+from explore_rl.models import load_transformers
 from explore_rl.rollout.answers import Answer, EndedText
 from explore_rl.rollout.engine_stream import Streamed
 from explore_rl.transfer.receiver import Receiver
@@ -18,6 +19,9 @@ from explore_rl.types import Request
 # vLLM is imported inside the actor only: it reads its settings from the environment that `settings.engine_environment`
 # gives the process.
 
+
+# What vLLM and transformers take along where it is there: filters of images and audio, loading in parts, tracing.
+NOT_NEEDED = ("scipy", "accelerate", "opentelemetry")
 
 # Ray's types know neither concurrency groups nor `options` of an actor class.
 _as_actor: Any = ray.remote(**cast(Any, {"concurrency_groups": {"watch": 1, "wait": 2}, "max_restarts": 0}))
@@ -67,8 +71,8 @@ class RolloutActor(Receiver):
 
     def load(self) -> dict[str, Any]:
         """Builds the engine. Returns pid, node and the number of tokens that a sequence may have."""
-        # vLLM takes scipy.signal along for audio of another rate, which nobody sends: half a second.
-        with loading(), absent("scipy.signal"):
+        with loading(), absent(*NOT_NEEDED), uncompiled():
+            load_transformers()
             from transformers import AutoTokenizer
 
             from explore_rl.rollout import vllm_compat

@@ -144,6 +144,28 @@ def test_turns_of_one_session_are_one_draw(tmp_path):
 # --- other trainers ---------------------------------------------------------------------------------------------------
 
 
+def test_rows_that_are_turns_are_refused_and_sessions_of_one_row_are_draws(tmp_path):
+    rows = [
+        {"problem_id": f"p{i}", "correct": s == 0, "session_id": f"{i}-{s}", "turn": t}
+        for i in range(3)
+        for s in range(2)
+        for t in range(2)
+    ]
+    with pytest.raises(InputError, match="turns.jsonl, line 2: column turn says that rows are turns of one session"):
+        load([lines(tmp_path / "turns.jsonl", rows)])
+    untold = [{k: v for k, v in row.items() if k != "turn"} for row in rows]
+    with pytest.raises(InputError, match="untold.parquet, row 2: column session_id says"):
+        load([parquet(tmp_path / "untold.parquet", untold)])
+    assert of(load([lines(tmp_path / "first.jsonl", rows[::2])])) == {f"p{i}": (2, 1) for i in range(3)}
+    verl = [
+        {"input": f"q{i}", "output": "o", "gts": "1", "score": 1.0, "step": 5, "session_id": i, "turn_id": t}
+        for i in range(2)
+        for t in range(2)
+    ]
+    with pytest.raises(InputError, match="column turn_id says"):
+        load([lines(tmp_path / "5.jsonl", verl)])
+
+
 def test_trl_completions(tmp_path):
     rows = [
         {
@@ -165,6 +187,15 @@ def test_trl_completions(tmp_path):
     assert examples(got, [0])[0][0]["completion"].startswith("a")
     with pytest.raises(InputError, match="format_reward is 0.5, none of 0, 1"):
         load([path], metric="format_reward")
+
+
+def test_a_reward_function_of_trl_that_did_not_judge_is_no_choice_of_another(tmp_path):
+    row = {"step": 1, "prompt": "p", "completion": "c", "advantage": 0.1}
+    with pytest.raises(InputError, match="row 1: accuracy is null, as of a reward function that did not judge"):
+        load([parquet(tmp_path / "null.parquet", [row | {"accuracy": None}, row | {"accuracy": 1.0}])])
+    by_kind = [row | {"math": 1.0, "code": None}, row | {"math": None, "code": 0.0}]
+    with pytest.raises(InputError, match=r"several rewards \(math, code\)"):
+        load([parquet(tmp_path / "kinds.parquet", by_kind)])
 
 
 def test_openrlhf_samples(tmp_path):
@@ -397,3 +428,22 @@ def test_a_task_that_is_read_from_a_files_name_is_told_where_the_sides_differ_by
         sides.append(load([str(tmp_path / f"{name}.jsonl")]))
     with pytest.raises(InputError, match=r"is the benchmark's name, and differs.*samples_TASK_DATE\.jsonl"):
         align(*sides)
+
+
+def test_what_a_file_holds_and_what_its_name_says_agree(tmp_path):
+    rows = [{"problem_id": f"p{i}", "correct": i % 2 == 0, "completion": i} for i in range(4)]
+    (tmp_path / "packed.jsonl").write_bytes(gzip.compress(json.dumps(rows[0]).encode()))
+    with pytest.raises(
+        InputError, match=r"packed.jsonl: the content is packed with gzip, and the name does not end in .gz"
+    ):
+        load([f"{tmp_path}/packed.jsonl"])
+    (tmp_path / "wide.csv").write_bytes("problem_id,correct\np0,1\n".encode("utf-16-le"))
+    with pytest.raises(InputError, match="wide.csv: not UTF-8 text .zero bytes, as UTF-16"):
+        load([f"{tmp_path}/wide.csv"])
+    (tmp_path / "mac.csv").write_bytes(b"problem_id,correct\rp0,1\rp1,0\r")
+    assert of(load([f"{tmp_path}/mac.csv"])) == {"p0": (1, 1), "p1": (1, 0)}
+    with pytest.raises(InputError, match="::: the name of a model, step or filter is missing"):
+        load([lines(tmp_path / "a.jsonl", rows) + "::"])
+    # Numbers in place of completions are shown as they stand.
+    samples = load([f"{tmp_path}/a.jsonl"])
+    assert [row["completion"] for row in examples(samples, [3])[3]] == ["3"]

@@ -6,8 +6,9 @@ import importlib.metadata
 import sys
 
 import pytest
+import torch
 
-from explore_rl.cluster.starts import absent, loading, packages_distributions
+from explore_rl.cluster.starts import absent, loading, packages_distributions, uncompiled
 
 
 @pytest.mark.parametrize("was_on", [True, False])
@@ -53,8 +54,19 @@ def test_packages_are_of_the_distributions_that_python_says(tmp_path, monkeypatc
 
 def test_a_module_is_absent_for_a_while(monkeypatch):
     monkeypatch.delitem(sys.modules, "wave", raising=False)
-    with absent("wave"), pytest.raises(ImportError):
+    with absent("wave", "json"), pytest.raises(ImportError):
         importlib.import_module("wave")
     loaded = importlib.import_module("wave")
     with absent("wave"):
         assert importlib.import_module("wave") is loaded
+
+
+@pytest.mark.parametrize("disabled", ["1", ""])
+def test_what_would_not_be_compiled_is_left_as_it_is(monkeypatch, disabled):
+    monkeypatch.setenv("TORCH_COMPILE_DISABLE", disabled)
+    real = torch.compile
+    with uncompiled():
+        assert (torch.compile is not real) == bool(disabled)
+        if disabled:
+            assert torch.compile(len) is len and torch.compile(dynamic=True)(len) is len
+    assert torch.compile is real

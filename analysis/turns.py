@@ -1,0 +1,48 @@
+"""Rows that are turns of one session, and so no draws of their own: their number is not the number of draws."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute
+
+from analysis.errors import InputError
+from analysis.files import RowBlock, Source
+
+pc: Any = pyarrow.compute  # its functions are made when it is imported, which no type checker sees
+
+TURNS = ("turn", "turn_id", "turn_idx", "turn_index")
+SESSIONS = ("session", "session_id", "trajectory_id", "traj_id", "traj_uid", "episode_id", "conversation_id")
+
+
+def refuse_turns(batch: RowBlock, source: Source, *, code: np.ndarray) -> None:
+    """Raises InputError where a column of the batch says that several rows are of one session.
+
+    Sessions are compared within a batch, where the rows of one stand together in all logs that we know.
+
+    code: the problem of every row, int [rows].
+    """
+    for name in TURNS:
+        if name in batch.table.column_names:
+            turn = batch.table[name].combine_chunks()
+            other = np.asarray(pc.fill_null(pc.not_equal(turn, turn[0]), False)) if len(turn) else np.zeros(0, bool)
+            if other.any():
+                _refuse(batch, source, row=int(other.argmax()), name=name)
+    for name in SESSIONS:
+        if name not in batch.table.column_names or batch.table[name].null_count:
+            continue
+        session = batch.table[name].combine_chunks().cast(pa.string()).dictionary_encode()
+        number = code.astype(np.int64) * len(session.dictionary) + np.asarray(session.indices)
+        _, first = np.unique(number, return_index=True)
+        if len(first) < len(number):
+            again = np.setdiff1d(np.arange(len(number)), first)
+            _refuse(batch, source, row=int(again[0]), name=name)
+
+
+def _refuse(batch: RowBlock, source: Source, *, row: int, name: str) -> None:
+    raise InputError(
+        f"{source.at(batch.number(row))}: column {name} says that rows are turns of one session; a draw is a whole "
+        "session: keep one row of each, with the session's verdict (or take the column away if rows are draws)"
+    )
