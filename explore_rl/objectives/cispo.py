@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor
 
 from explore_rl.objectives.losses import Loss, moved_figures, ratio_of
@@ -46,4 +48,4 @@ def cispo_metrics(
 
 def loss() -> Loss:
     """As `algorithm.loss` takes it."""
-    return Loss(cispo, metrics=cispo_metrics, vanishes=True)
+    return Loss(cispo, metrics=cispo_metrics, vanishes=True, bounds={"clip_low": (0, 1), "clip_high": (0, math.inf)})

@@ -204,9 +204,11 @@ def lots(old_logprob: Tensor, advantage: Tensor) -> Tensor:
 
 def clip_cov_loss() -> Loss:
     """As `algorithm.loss` takes it."""
-    return Loss(clip_cov, metrics=clip_cov_metrics, gathered=of_tokens)
+    bounds = {"clip_low": (0.0, 1.0), "clip_high": (0.0, math.inf), "share": (0.0, 1.0)}
+    return Loss(clip_cov, metrics=clip_cov_metrics, gathered=of_tokens, bounds=bounds)
 
 
 def kl_cov_loss() -> Loss:
     """As `algorithm.loss` takes it."""
-    return Loss(kl_cov, metrics=kl_cov_metrics, gathered=of_tokens)
+    bounds = {"share": (0.0, 1.0), "coefficient": (0.0, math.inf)}
+    return Loss(kl_cov, metrics=kl_cov_metrics, gathered=of_tokens, bounds=bounds)

@@ -66,4 +66,10 @@ def gspo_metrics(
 
 def loss() -> Loss:
     """As `algorithm.loss` takes it."""
-    return Loss(gspo, ("old_logprob", "advantage", SEQUENCE), gspo_metrics, vanishes=True)
+    return Loss(
+        gspo,
+        ("old_logprob", "advantage", SEQUENCE),
+        gspo_metrics,
+        vanishes=True,
+        bounds=bounds,
+    )

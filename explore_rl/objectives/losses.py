@@ -10,7 +10,7 @@ import importlib
 import inspect
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -187,6 +187,7 @@ class Loss:
     sums: sums over the whole mini-batch, given to function and metrics as keyword `sums`.
     gathered: numbers of each token from all ranks, given as keyword `gathered`.
     vanishes: its gradient is 0 at every token whose advantage is 0, so that rows without any need not be computed.
+    bounds: parameter -> least and most that it may be.
     """
 
     function: Callable[..., Tensor]
@@ -195,6 +196,7 @@ class Loss:
     sums: Callable[..., Tensor] | None = None
     gathered: Callable[..., Tensor] | None = None
     vanishes: bool = False
+    bounds: dict[str, tuple[float, float]] = field(default_factory=dict)
 
 
 # name -> the loss, or "module:function" of the file that has it
@@ -210,7 +212,8 @@ LOSSES: dict[str, Loss | str] = {
 def find_loss(name: str, options: dict[str, Any]) -> Loss:
     """The loss of that name, or what "module:function" returns.
 
-    options: parameters it is to have. Raises InputError for one that it does not take, and for one that it lacks.
+    options: parameters it is to have. Raises InputError for one that it does not take, for one that it lacks, and for a
+        value that it cannot have: no number where the default is one, or outside `Loss.bounds`.
 
     >>> find_loss("ppo_clip", {"clip_low": 0.2, "clip_high": 0.2}).columns
     ('old_logprob', 'advantage')
@@ -239,4 +242,22 @@ def find_loss(name: str, options: dict[str, Any]) -> Loss:
     for parameter in parameters:
         if parameter.name in known and parameter.default is parameter.empty and parameter.name not in options:
             raise InputError(f"algorithm.loss_options: {name} needs {parameter.name}")
+        if parameter.name in options:
+            _check_value(name, parameter, value=options[parameter.name], bounds=found.bounds)
     return found
+
+
+def _check_value(
+    name: str, parameter: inspect.Parameter, *, value: Any, bounds: dict[str, tuple[float, float]]
+) -> None:
+    """Raises InputError where the parameter is a number and `value` is none, or where it is out of bounds."""
+    where = f"algorithm.loss_options.{parameter.name}={value}"
+    numbers = (int, float)
+    is_number = isinstance(value, numbers) and not isinstance(value, bool) and not math.isnan(value)
+    wants_one = isinstance(parameter.default, numbers) and not isinstance(parameter.default, bool)
+    if (wants_one or parameter.name in bounds) and not is_number:
+        raise InputError(f"{where}: {name} wants a number there")
+    least, most = bounds.get(parameter.name, (-math.inf, math.inf))
+    if parameter.name in bounds and not least <= value <= most:
+        said = f"{least:g} to {most:g}" if most < math.inf else f"at least {least:g}"
+        raise InputError(f"{where}: {name} wants {said}")

@@ -23,9 +23,10 @@ def names_of(kind: type) -> list[str]:
     return names
 
 
-def whole(name: str, value: Any, *, least: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name}={value!r}: expected a whole number of at least {least}")
+def whole(name: str, value: Any, *, least: int, most: int | None = None) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least or (most is not None and value > most):
+        said = f"of at least {least}" if most is None else f"from {least} to {most}"
+        raise ValueError(f"{name}={value!r}: expected a whole number {said}")
     return value
 
 

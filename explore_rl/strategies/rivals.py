@@ -28,6 +28,12 @@ def refuse_rivals(strategy: Strategy, others: list[Strategy]) -> None:
             raise InputError(f"strategies: {strategy.name}: {other.name} makes the advantages too; choose one of them")
 
 
+def refuse_second(strategy: Strategy, others: list[Strategy]) -> None:
+    """Raises InputError if another of its kind stands there."""
+    if any(type(other) is type(strategy) for other in others):
+        raise InputError(f"strategies: {strategy.name}: stands there twice, and each would undo the other")
+
+
 def refuse_second_balance(strategy: Strategy, others: list[Strategy]) -> None:
     """Raises InputError if another strategy takes the policy gradient's place too."""
     for other in others:

@@ -17,6 +17,7 @@ from explore_rl.strategies.signal import free_terms
 from explore_rl.types import Problem
 
 OTHERS = ("needs", "check", "state", "load_state", "term_name")  # what a strategy may override besides the places
+HOOKS = ("on_", "before_", "after_")  # what others name their hooks
 ALIKE = 0.8  # how like the name of a place another has to be to be taken for it
 MADE = ("old_logprob", "entropy", "advantage", "worth", "correction", "mask")  # columns that nobody else may fill
 
@@ -76,6 +77,11 @@ def check_class(kind: object) -> None:
                 f"strategies: {kind.name}: {name} is no place of a step, and would never be called; did you mean"
                 f" {near[0]}? A helper of that name wants a leading underscore"
             )
+        elif name.startswith(HOOKS) or list(inspect.signature(method).parameters)[-2:] == ["groups", "context"]:
+            raise InputError(
+                f"strategies: {kind.name}: {name} is no place of a step, and would never be called; the places are"
+                f" {', '.join(PLACES)}. A helper wants a leading underscore"
+            )
 
 
 def _check_arguments(kind: type[Strategy], name: str) -> None:
@@ -132,9 +138,15 @@ def _check_terms(strategies: list[Strategy], config: Config) -> None:
     declared: dict[str, Strategy] = {}
     for strategy in strategies:
         for term in strategy.terms(config):
-            first = declared.setdefault(term.name, strategy)
-            if first is strategy:
+            _check_term(strategy, term, needs=strategy.needs(config))
+            if term.name not in declared:
+                declared[term.name] = strategy
                 continue
+            first = declared[term.name]
+            if first is strategy:
+                raise InputError(
+                    f"strategies: {strategy.name}: declares the loss term {term.name!r} twice, and both would be learnt"
+                )
             if is_builtin(first) or is_builtin(strategy):
                 theirs = strategy if is_builtin(first) else first
                 raise InputError(
@@ -145,3 +157,20 @@ def _check_terms(strategies: list[Strategy], config: Config) -> None:
                 f"strategies: {first.key} and {strategy.key} both declare the loss term {term.name!r}; name it"
                 f" self.term_name({term.name!r}), which differs between instances"
             )
+
+
+def _check_term(strategy: Strategy, term: LossTerm, *, needs: Needs) -> None:
+    """Refuses what the learner could not compute. Which columns samples bring is known to the strategy alone."""
+    where = f"strategies: {strategy.name}: loss term {term.name!r}"
+    models = ("policy", "critic") if needs.critic else ("policy",)
+    if term.model not in models:
+        known = ", ".join(models) + ("" if needs.critic else ", or critic with Needs.critic=True")
+        raise InputError(f"{where} moves the model {term.model!r}; it can be {known}")
+    for column in term.columns:
+        if not isinstance(column, str | Readout):
+            raise InputError(
+                f"{where}: column {column!r} is neither a name nor a readout of explore_rl.objectives.readouts"
+            )
+        head = column.head if isinstance(column, Readout) else None
+        if head is not None and term.model == "policy" and head not in needs.heads:
+            raise InputError(f"{where} reads the head {head!r}; name it in Needs.heads")

@@ -330,9 +330,24 @@ def test_a_recipe_of_the_project_has_a_name_that_works_anywhere(tmp_path, monkey
 
 @pytest.mark.parametrize("loss", ["cispo", "gspo", "kl_cov"])
 def test_a_loss_that_acts_from_the_second_update_on_is_warned_about(loss):
-    (line,) = warned(load_config(None, [f"algorithm.loss={loss}"]))
+    line, *_ = warned(load_config(None, [f"algorithm.loss={loss}"]))
     assert line.startswith(f"algorithm.loss='{loss}' has no effect")
-    assert warned(load_config(None, [f"algorithm.loss={loss}", "algorithm.minibatches=2"])) == []
+    settings = [f"algorithm.loss={loss}", "algorithm.minibatches=2", "algorithm.aggregation=sequence"]
+    assert warned(load_config(None, settings)) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (["algorithm.loss=gspo", "algorithm.minibatches=2"], "one loss a sequence: set algorithm.aggregation=sequence"),
+        (["strategies=[{name: flow_rl}]"], "flow_rl is one loss a sequence"),
+        (["algorithm.loss=gspo", "algorithm.loss_options={clip_high: 0.2}"], "a bound of 0.2: the ratio of a sequence"),
+        (["strategies=[{name: remax}]", "algorithm.advantage=rloo"], "has no effect: remax makes the advantages"),
+        (["strategies=[{name: flow_rl}]", "algorithm.loss=cispo"], "flow_rl stands in the policy gradient's place"),
+    ],
+)
+def test_what_runs_and_is_not_what_was_meant_is_warned_about(settings, said):
+    assert any(said in line for line in warned(load_config(None, settings)))
 
 
 @pytest.mark.parametrize(

@@ -12,5 +12,6 @@ def goes_on(tmp_path, make=list, *, settings=(), table=None):
     broken = run_steps(tmp_path / "broken", make(), config=config, table=table, stop_after=3)
     assert broken.learner.optimizers["policy"].state, "nothing to be kept"
     resumed = run_steps(tmp_path / "broken", make(), config=config, table=table)
+    assert 2 * len(resumed.updates) == len(whole.updates), "it began anew"
     assert (resumed.table == whole.table).all() and (whole.table != broken.table).any()
     return resumed

@@ -8,6 +8,7 @@ import torch
 from fixed_batch import gradient_of_rows
 from resuming import goes_on
 
+from analysis.errors import InputError
 from explore_rl.learner.loss import Outputs, add_parts, joined_parts, loss_of
 from explore_rl.objectives.readouts import logprob
 from explore_rl.strategies.base import Strategy
@@ -102,6 +103,20 @@ def test_where_it_is_grpo_it_is_that_bit_for_bit(tmp_path, name, options, grpo, 
     assert (same.table == plain.table).all()
     other = run_steps(tmp_path / "other", [strategy()], config=loss_config(name, OPTIONS[name], *TWICE))
     assert (other.table != plain.table).any()
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("gspo", "{clip_low: abc}", "clip_low=abc: gspo wants a number there"),
+        ("cispo", "{clip_high: -3}", "clip_high=-3: cispo wants at least 0"),
+        ("clip_cov", "{share: -1}", "share=-1: clip_cov wants 0 to 1"),
+        ("kl_cov", "{coefficient: true}", "kl_cov wants a number there"),
+    ],
+)
+def test_values_that_a_loss_cannot_have_are_refused(name, options, said):
+    with pytest.raises(InputError, match=f"algorithm.loss_options.{said}" if "=" in said else said):
+        policy_gradient(loss_config(name, options).algorithm)
 
 
 # --- resume -----------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import torch
 from one_step import OneStep, drawn
 
 from analysis.errors import InputError
+from explore_rl.strategies.base import Strategy
 from explore_rl.strategies.builtin.group_advantage import GroupAdvantage
 from explore_rl.strategies.methods.ppo import Ppo, gae, value_loss
 from explore_rl.strategies.methods.reinforce_pp import ReinforcePP
@@ -87,6 +88,20 @@ def test_a_critic_that_knows_the_returns_explains_all_of_them():
         one.step([drawn([0, 0, 0], 1), drawn([1, 1, 1], 1)])
         explained.append(one.metrics["explained_variance"])
     assert explained[0] == 0 and explained == sorted(explained) and explained[-1] > 0.99
+
+
+def test_what_another_writes_token_by_token_stays(tmp_path):
+    class Tokens(Strategy):
+        def advantage(self, groups, context):
+            for sample in (s for group in groups for s in group.samples):
+                sample.columns["advantage"] = sample.advantage + np.arange(len(sample.rollout.tokens), dtype=np.float32)
+
+    config = digits_config("run.steps=1")
+    alone = run_steps(tmp_path / "alone", [Ppo()], config=config).updates[0].rows
+    beside = run_steps(tmp_path / "beside", [Tokens(), Ppo()], config=config).updates[0].rows
+    for one, other in zip(alone, beside, strict=True):
+        added = other.columns["advantage"] - one.columns["advantage"]
+        assert added == pytest.approx(np.arange(len(added)), abs=1e-5)
 
 
 def test_two_that_make_the_advantages_are_refused():

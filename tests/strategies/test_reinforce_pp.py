@@ -6,6 +6,7 @@ from fixed_batch import coin_table, gradient_of_groups, group, sample
 from resuming import goes_on
 
 from analysis.errors import InputError
+from explore_rl.strategies.base import Strategy
 from explore_rl.strategies.methods.ppo import Ppo
 from explore_rl.strategies.methods.reinforce_pp import ReinforcePP
 from explore_rl.strategies.methods.remax import Remax
@@ -57,6 +58,21 @@ def test_with_dynamic_sampling_the_batch_is_normalised_over_all_its_draws(tmp_pa
     assert outcome.metrics[0]["dynamic_sampling/draws"] > 1 and outcome.metrics[0]["signal/groups_dropped"] > 0
     tokens = np.concatenate([row.columns["advantage"] for row in outcome.updates[0].rows])
     assert (tokens.mean(), tokens.std()) == pytest.approx((0, 1), abs=1e-5)
+
+
+def test_what_is_added_after_it_stays_over_all_draws(tmp_path):
+    class Adds(Strategy):
+        turn = "last"
+
+        def keep(self, groups, context):
+            for s in (s for g in groups for s in g.samples if "advantage" in s.columns):
+                s.columns["advantage"] = s.columns["advantage"] + np.float32(100)
+            return groups, 0
+
+    config = digits_config("run.steps=1", "algorithm.dynamic_sampling_rounds=6")
+    outcome = run_steps(tmp_path, [ReinforcePP(), Adds()], config=config)
+    assert outcome.metrics[0]["dynamic_sampling/draws"] > 1
+    assert all((row.columns["advantage"] > 90).all() for row in outcome.updates[0].rows)
 
 
 def test_with_a_share_of_0_it_is_grpo_bit_for_bit(tmp_path):

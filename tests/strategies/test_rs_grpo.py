@@ -5,9 +5,11 @@ import math
 import numpy as np
 import pytest
 from one_step import OneStep, drawn
+from resuming import goes_on
 
 from analysis.errors import InputError
 from explore_rl.strategies.methods.rs_grpo import RsGrpo, family
+from explore_rl.strategies.methods.soft_overlong import SoftOverlong
 from explore_rl.testing import digits_config, run_steps
 
 UNIFORM = [[0.25] * 4]
@@ -64,8 +66,8 @@ def test_beta_0_is_dr_grpo_bit_for_bit(tmp_path):
     assert (run_steps(tmp_path / "on", [RsGrpo(beta=2)]).table != plain.table).any()
 
 
-def test_a_resumed_run_goes_on_as_it_was(tmp_path, resumes):
-    resumes(tmp_path, lambda: [RsGrpo(beta=math.inf, all_wrong=True)])
+def test_a_resumed_run_goes_on_as_it_was(tmp_path):
+    goes_on(tmp_path, lambda: [RsGrpo(beta=math.inf, all_wrong=True)])
 
 
 def test_what_makes_no_sense_is_refused(tmp_path):
@@ -81,3 +83,7 @@ def test_what_makes_no_sense_is_refused(tmp_path):
     with pytest.raises(InputError, match="kl_place=loss"):
         settings = ("algorithm.kl=k1", "algorithm.kl_coefficient=0.1", "algorithm.kl_place=reward")
         OneStep(RsGrpo(beta=math.inf), UNIFORM, settings)
+    with pytest.raises(InputError, match="give nothing under rewards a number below 0"):
+        RsGrpo(beta=math.inf).check(digits_config("rewards.no_answer=-1"), [], [])
+    with pytest.raises(InputError, match="leave out soft_overlong"):
+        RsGrpo(beta=math.inf).check(digits_config(), [], [SoftOverlong(buffer=1)])

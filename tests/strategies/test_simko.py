@@ -2,6 +2,7 @@
 
 import pytest
 from one_step import OneStep, drawn
+from resuming import goes_on
 
 from analysis.errors import InputError
 from explore_rl.strategies.methods.simko import SimKO
@@ -34,8 +35,13 @@ def test_without_shares_and_penalty_it_is_grpo_bit_for_bit(tmp_path):
     assert (on.table != plain.table).any()
 
 
-def test_a_resumed_run_goes_on_as_it_was(tmp_path, resumes):
-    resumes(tmp_path, lambda: [SimKO(alpha=0.1, quantile=0.5)])
+def test_a_resumed_run_goes_on_as_it_was(tmp_path):
+    goes_on(tmp_path, lambda: [SimKO(alpha=0.1, quantile=0.5)])
+
+
+def test_more_candidates_than_a_top_has_are_refused():
+    with pytest.raises(ValueError, match="k=100: expected a whole number from 1 to 64"):
+        SimKO(k=100)
 
 
 def test_another_loss_is_refused():

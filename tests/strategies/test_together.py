@@ -57,6 +57,42 @@ def test_columns_that_nobody_could_fill(needs, said):
         check(Wants(needs))
 
 
+@pytest.mark.parametrize(
+    ("declared", "needs", "said"),
+    [
+        ([LossTerm("pull", losses.likelihood), LossTerm("pull", losses.likelihood)], None, "'pull' twice"),
+        ([LossTerm("pull", losses.likelihood, model="teacher")], None, "moves the model 'teacher'; it can be policy"),
+        ([LossTerm("pull", losses.likelihood, model="critic")], None, "critic with Needs.critic=True"),
+        ([LossTerm("pull", losses.likelihood, columns=(head("z"),))], None, "reads the head 'z'"),
+        ([LossTerm("pull", losses.likelihood, columns=(3.0,))], None, "column 3.0 is neither a name nor a readout"),
+        ([LossTerm("pull", losses.likelihood, columns=(head("z"),))], Needs(heads=("z",)), ""),
+    ],
+)
+def test_terms_that_could_not_be_computed(declared, needs, said):
+    if not said:
+        return check(Wants(needs, declared))
+    with pytest.raises(InputError, match=f"strategies: wants: .*{said}"):
+        check(Wants(needs, declared))
+
+
+def named_hook(name):
+    return type("Hooked", (Strategy,), {name: lambda self, groups, context: None})
+
+
+@pytest.mark.parametrize("name", ["before_update", "on_step_end", "filter_groups"])
+def test_hooks_that_are_no_place_are_refused(name):
+    with pytest.raises(InputError, match=f"{name} is no place of a step, and would never be called; the places are"):
+        check(named_hook(name)())
+
+
+@pytest.mark.parametrize("name", ["remax", "ppo", "rs_grpo", "reinforce_pp", "flow_rl", "trajectory_balance"])
+def test_what_there_is_one_of_is_refused_beside_itself(name):
+    settings = ("algorithm.advantage=dr_grpo",) if name == "reinforce_pp" else ()
+    options = {"baseline": "group"} if name == "reinforce_pp" else {}
+    with pytest.raises(InputError, match=name):
+        check(*make([{"name": name, **options}, {"name": name, **options}]), settings=settings)
+
+
 def test_columns_that_can_be_filled():
     critic = Needs(columns=(Column("value", "critic", head("value")),), critic=True)
     heads = Needs(columns=(Column("z", "policy", head("z")),), heads=("z",))

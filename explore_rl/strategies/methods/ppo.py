@@ -107,7 +107,7 @@ class Ppo(Strategy):
         shift, scale = (joined.mean(), joined.std() + 1e-8) if self.whiten else (0.0, 1.0)
         for (sample, own), value in zip(drawn if self.share else [], found, strict=False):
             # The rest: the group's share, and what other strategies have added.
-            whole = self.share * ((value - shift) / scale - own) + sample.advantage
+            whole = self.share * ((value - shift) / scale - own) + sample.columns.get("advantage", sample.advantage)
             sample.columns["advantage"] = whole.astype(np.float32)
         return groups, 0
 

@@ -25,7 +25,7 @@ from explore_rl.strategies import parameters
 from explore_rl.strategies.base import Needs, StepContext, Strategy, Trial
 from explore_rl.strategies.builtin.group_advantage import against_group
 from explore_rl.strategies.builtin.kl import base_logprob
-from explore_rl.strategies.rivals import WHOLE_ADVANTAGE
+from explore_rl.strategies.rivals import WHOLE_ADVANTAGE, refuse_second
 from explore_rl.types import Group, Problem, Sample
 
 
@@ -58,6 +58,7 @@ class ReinforcePP(Strategy):
         return Needs(columns=(base_logprob(config),) if self.kl_coefficient else ())
 
     def check(self, config: Config, problems: list[Problem], others: list[Strategy]) -> None:
+        refuse_second(self, others)
         algorithm = config.algorithm
         makes = next((other.name for other in others if other.name in WHOLE_ADVANTAGE), None)
         if self.baseline == "none" and makes:
@@ -70,28 +71,34 @@ class ReinforcePP(Strategy):
             )
 
     def keep(self, groups: list[Group], context: StepContext) -> tuple[list[Group], int]:
-        if not self.share:
-            return groups, 0
-        samples = [s for g in groups for s in g.samples if s.reward is not None and len(s.rollout.tokens)]
         own = {id(sample): value for g in groups for sample, value in against_group(g, context.config)}
         so_far = context.kept.setdefault("so far", [])
-        so_far += [(s, s.columns.get("advantage", s.advantage), self._returns(s, own.get(id(s), 0.0))) for s in samples]
-        counted = [value[~s.rollout.given] for s, _, value in so_far if s.rollout.request.in_baseline]
-        tokens = np.concatenate([*counted, np.zeros(0)])
+        so_far += [
+            (s, s.columns.get("advantage", s.advantage), self._returns(s, own.get(id(s), 0.0)))
+            for group in (groups if self.share else ())
+            for s in group.samples
+            if s.reward is not None and len(s.rollout.tokens)
+        ]
+        tokens = np.concatenate(
+            [np.zeros(0), *(value[~s.rollout.given] for s, _, value in so_far if s.rollout.request.in_baseline)]
+        )
         mean, std = (tokens.mean(), tokens.std()) if len(tokens) else (0.0, 0.0)
+        written = context.kept.setdefault("written", {})
         for sample, found, value in so_far:
             if self.whiten:
                 value = (value - mean) / std if std > EPSILON else value - mean
-            sample.columns["advantage"] = (self.share * value + (1 - self.share) * found).astype(np.float32)
+            # What a strategy after this one added at an earlier draw stays.
+            added = sample.columns["advantage"] - written[id(sample)] if id(sample) in written else np.float32(0)
+            written[id(sample)] = (self.share * value + (1 - self.share) * found).astype(np.float32)
+            sample.columns["advantage"] = written[id(sample)] + added
         context.metrics |= {"mean": float(mean), "std": float(std)}
         return groups, 0
 
     def _returns(self, sample: Sample, in_group: float) -> np.ndarray:
         """A_t before it is normalised, float64 [T]. in_group: what the group alone says of the sample."""
-        assert sample.reward is not None
         value = sample.columns.get("advantage", sample.advantage)
         if self.baseline == "none":
-            value = sample.reward + (value - in_group)  # what other strategies have added stays
+            value = (sample.reward or 0.0) + (value - in_group)  # what other strategies have added stays
         values = np.zeros(len(sample.rollout.tokens)) + value
         if self.kl_coefficient:
             paid = sample.columns["old_logprob"].astype(np.float64) - sample.columns["base_logprob"]

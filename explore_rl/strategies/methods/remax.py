@@ -12,10 +12,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from explore_rl.config.schema import Config
 from explore_rl.strategies import parameters
 from explore_rl.strategies.base import StepContext, Strategy, Trial
 from explore_rl.strategies.builtin.group_advantage import against_group, needs_comparison
-from explore_rl.types import Group, Request
+from explore_rl.strategies.rivals import refuse_rivals
+from explore_rl.types import Group, Problem, Request
 
 GREEDY = "greedy"  # the source of its draws
 
@@ -35,6 +37,9 @@ class Remax(Strategy):
     def __init__(self, *, share: float = 1.0):
         self.share = parameters.share("share", share)
         self.own_baseline = self.share == 1
+
+    def check(self, config: Config, problems: list[Problem], others: list[Strategy]) -> None:
+        refuse_rivals(self, others)
 
     def plan(self, requests: list[Request], groups: list[Group], round: int, context: StepContext) -> list[Request]:
         if round or not self.share:

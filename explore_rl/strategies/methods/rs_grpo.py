@@ -58,8 +58,13 @@ class RsGrpo(Strategy):
             if getattr(algorithm, key) != default:
                 value = getattr(algorithm, key)
                 raise InputError(f"algorithm.{key}={value}: has no effect beside rs_grpo, which makes the advantages")
-        if self.beta == math.inf and algorithm.kl != "none" and algorithm.kl_place == "reward":
-            raise InputError("strategies: rs_grpo: beta=.inf wants rewards of at least 0; set algorithm.kl_place=loss")
+        pays = algorithm.kl != "none" and algorithm.kl_place == "reward" or "soft_overlong" in [o.name for o in others]
+        least = min(config.rewards.no_answer, config.rewards.timeout or 0.0, config.rewards.error or 0.0)
+        if self.beta == math.inf and (pays or least < 0):
+            raise InputError(
+                "strategies: rs_grpo: beta=.inf wants rewards of at least 0; set algorithm.kl_place=loss, leave out"
+                " soft_overlong, and give nothing under rewards a number below 0"
+            )
 
     def advantage(self, groups: list[Group], context: StepContext) -> None:
         largest = context.metrics.get("largest", 0.0)

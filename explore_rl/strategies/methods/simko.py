@@ -30,6 +30,8 @@ from explore_rl.strategies.base import StepContext, Strategy, Trial
 from explore_rl.strategies.builtin.group_advantage import POLICY_GRADIENT, policy_gradient
 from explore_rl.types import Group, Problem
 
+MOST = 64  # candidates: more are no top any more, and each is read at every token
+
 
 class SimKO(Strategy):
     """Adds SimKO's difference to the policy gradient.
@@ -45,7 +47,7 @@ class SimKO(Strategy):
     trial = Trial(off={"alpha": 0.0, "penalty": 1.0})
 
     def __init__(self, *, k: int = 3, alpha: float = 0.01, penalty: float = 1.1, quantile: float = 0.8):
-        self.k = parameters.whole("k", k, least=1)
+        self.k = parameters.whole("k", k, least=1, most=MOST)
         self.alpha = parameters.share("alpha", alpha)
         self.penalty = parameters.number("penalty", penalty, above=0)
         self.quantile = parameters.share("quantile", quantile)
