@@ -24,6 +24,8 @@ MOST_SETTINGS = 20  # distinct values that are listed (a seed of its own for eve
 # Finish reasons of a truncated completion, in lower case and without a leading "finish_reason_".
 CUT_OFF = ("length", "max_tokens", "max_length", "model_length", "max_new_tokens")
 DRAWS_A_FILE = 1 << 32  # most draws of a problem in one file, where each file is numbered from 0
+VARIED = 5  # different numbers of correct draws from which rows are taken for doubled
+COUNTED_ONCE = "The verdict takes each for one draw; pass@k does not"
 MERGE_ANSWERS = 2_000_000  # rows of partial answer counts after which they are merged
 
 
@@ -224,10 +226,13 @@ class SampleRows:
         correct = counted("correct").astype(np.int64)
         times = 1 if self.given.get("sample") == self.seen else _times(n, correct, answers=answers)
         if times > 1:
+            # the same number of correct draws on all problems is no luck, but no sign of doubled rows either
+            surely = len(np.unique(correct)) >= VARIED
             warnings.append(
                 f"every row is there {times} times (or a multiple of that), and no column sample tells draws apart: "
-                "are rows doubled? The verdict takes each for one draw; pass@k does not"
+                f"are rows doubled? {COUNTED_ONCE if surely else 'They count as draws of their own'}"
             )
+            times = times if surely else 1
         return ModelSamples(
             name="",
             problem_ids=[key[1] for key in keys],

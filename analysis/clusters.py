@@ -86,10 +86,17 @@ def _owner(draws: Draws) -> np.ndarray:
 
 
 def one_of_each(draws: Draws, code: np.ndarray, kind: str, *, rng: np.random.Generator) -> Draws:
-    """One draw, at random, of those that share problem, `code` (int [N]) and cluster of `kind`."""
-    order = rng.permutation(len(code))
-    keys = np.stack([_owner(draws), code, draws.clusters[kind]])[:, order]
-    kept = np.sort(order[np.unique(keys, axis=1, return_index=True)[1]])
+    """One draw, at random, of those that share problem, `code` and cluster of `kind`.
+
+    draws: of one side.
+    code: int [N], what a draw says.
+    kind: of clusters, a key of draws.clusters.
+    rng: what the choice depends on.
+    """
+    of = draws.clusters[kind].astype(np.int64)
+    keys = (_owner(draws) * (int(code.max(initial=0)) + 1) + code) * (int(of.max(initial=0)) + 1) + of
+    order = rng.permutation(len(keys))
+    kept = np.sort(order[np.unique(keys[order], return_index=True)[1]])
     start = np.searchsorted(kept, draws.start)
     return Draws(start, draws.correct[kept], clusters={kind: draws.clusters[kind][kept]})
 

@@ -15,8 +15,10 @@ from __future__ import annotations
 import numpy as np
 
 from analysis.counts import Counts
+from analysis.null import upper_tail
 from analysis.records import ModelSamples
 
+WHOLE = 0.05  # p-value of "draws were chosen, not problems" below which no unjudged draw is taken for judged
 ALL_JUDGED = "with draws whose reasoning the judge found correct as the only correct ones"
 
 
@@ -35,7 +37,10 @@ def judged_counts(base: ModelSamples, tuned: ModelSamples) -> dict[str, tuple[Co
     stated = (
         f"{missing[0]:,} of the base's {of[0]:,} correct draws unjudged, {missing[1]:,} of the tuned model's {of[1]:,}"
     )
-    return {
+    whole = any(_left_out(side) for side in sides)
+    if whole:
+        stated += "; some whole problems, so that no reading takes the unjudged for as good"
+    bounds = {
         f"by reasoning ({stated}), the base's unjudged as right and the tuned model's as wrong": (
             Counts(base.n, right[0] + open_[0]),
             Counts(tuned.n, right[1]),
@@ -44,7 +49,11 @@ def judged_counts(base: ModelSamples, tuned: ModelSamples) -> dict[str, tuple[Co
             Counts(base.n, right[0]),
             Counts(tuned.n, right[1] + open_[1]),
         ),
-        "by reasoning, unjudged draws taken for as good as the judged ones": (thinned(base), thinned(tuned)),
+    }
+    if whole:
+        return bounds
+    return bounds | {
+        "by reasoning, unjudged draws taken for as good as the judged ones": (thinned(base), thinned(tuned))
     }
 
 
@@ -61,12 +70,26 @@ def thinned(side: ModelSamples) -> Counts:
     >>> thinned(half).n.tolist(), thinned(half).correct.tolist()
     ([4, 4], [1, 0])
     """
+    judged = np.asarray(side.correct) - _unjudged(side)
+    kept = judged + np.round(_share(side) * (side.n - side.correct)).astype(np.int64)
+    return Counts(kept, np.asarray(side.cot_correct))
+
+
+def _share(side: ModelSamples) -> np.ndarray:
+    """Share of the correct draws that were judged, of the problems with about as many: float64 [M]."""
     correct = np.asarray(side.correct)
     judged = correct - _unjudged(side)
     level = np.log2(np.maximum(correct, 1)).astype(np.int64)  # problems without a correct draw go with those of one
     size = int(level.max(initial=0)) + 1
     of = np.bincount(level, weights=correct, minlength=size)
     share = np.bincount(level, weights=judged, minlength=size) / np.maximum(of, 1)
-    share = np.where(of > 0, share, judged.sum() / max(int(correct.sum()), 1))
-    kept = judged + np.round(share[level] * (side.n - correct)).astype(np.int64)
-    return Counts(kept, np.asarray(side.cot_correct))
+    return np.where(of > 0, share, judged.sum() / max(int(correct.sum()), 1))[level]
+
+
+def _left_out(side: ModelSamples) -> bool:
+    """Whether whole problems were left to one side: more of them have no judged draw than a choice of draws leaves.
+    Of a problem without judged draws it is not known then whether it would be solved by reasoning."""
+    solved = np.asarray(side.correct) > 0
+    none = solved & (_unjudged(side) == side.correct)
+    chance = (1 - _share(side)[solved]) ** np.asarray(side.correct)[solved]
+    return bool(none.any()) and upper_tail(chance, int(none.sum())) < WHOLE

@@ -133,7 +133,7 @@ def chosen_by(side: Counts, other: Counts) -> str:
     others = np.asarray(other.correct)
     if len(n) < ENOUGH or n.min() < 4 * FEW:
         return ""
-    if correct.max() <= FEW < others.max():
+    if correct.max() <= FEW and others.max() > (FEW if correct.any() else 0):
         return "failed"
     return "solved" if correct.min() > 0 and (correct <= FEW).sum() >= ENOUGH and others.min() == 0 else ""
 

@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -36,7 +37,7 @@ def make(path: Path, model: str, *, problems: int, samples: int, shift: float, s
     p = shared.beta(0.4, 0.6, size=len(names)) ** shift
     p[shared.random(len(names)) < 0.08] = 0.0
     aside = path.with_suffix(".partial")
-    writer = None
+    writer: Any = None
     for start in tqdm(range(0, len(names), 64), desc=f"making {path.name}", disable=None):
         chunk = names[start : start + 64]
         rows = len(chunk) * samples
@@ -112,7 +113,7 @@ def main() -> int:
     if args.against is None:
         found = measure(command, here)
         print(json.dumps(about | found))
-        return found["exit"]
+        return int(found["exit"])
     with tempfile.TemporaryDirectory() as scratch:
         old = Path(scratch) / "old"
         subprocess.run(["git", "worktree", "add", "--detach", "--quiet", str(old), args.against], cwd=here, check=True)
@@ -123,7 +124,7 @@ def main() -> int:
     medians = [statistics.median(turn[side]["cpu_seconds"] for turn in turns) for side in (0, 1)]
     result = about | {"against": args.against, "cpu_seconds_old": medians[0], "cpu_seconds_new": medians[1]}
     print(json.dumps(result | {"new_over_old": round(medians[1] / medians[0], 3), "turns": turns}))
-    return max(one["exit"] for turn in turns for one in turn)
+    return max(int(one["exit"]) for turn in turns for one in turn)
 
 
 def measure(command: list[str], tree: Path) -> dict[str, float]:

@@ -106,6 +106,7 @@ class StubLearner(Learner):
 
     def _report(self, parts: list, readouts: tuple) -> UpdateReport:
         rows = [row for part in parts for row in part.shard.items]
+        read: list[tuple[np.ndarray, ...] | None]
         read = [tuple(self.values[: len(row.mask)].copy() for _ in readouts) for row in rows] if readouts else []
         return UpdateReport(True, 0.0, 1.0, 1e-6, {}, sum(len(row.mask) for row in rows), 0.0, read)
 
@@ -185,24 +186,26 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         trainer = make_trainer(args, Path(name))
         writer: list[float] = []
-        real = trainer.recorder._write
+        recorder: Any = trainer.recorder
+        learner: Any = trainer.actors.learner
+        real = recorder._write
 
         def timed(*arguments: Any) -> None:
             begin = time.thread_time()
             real(*arguments)
             writer.append(time.thread_time() - begin)
 
-        trainer.recorder._write = timed
+        recorder._write = timed
         seen: list = []
-        record = trainer.recorder.write
-        trainer.recorder.write = lambda groups, dropped, *, step: (
+        record = recorder.write
+        recorder.write = lambda groups, dropped, *, step: (
             seen.append(groups),
             record(groups, dropped, step=step),
         )
         with old_objects_left_alone(), trainer.recorder:
             begin, clock = time.thread_time(), time.perf_counter()
             metrics = trainer.step(0)
-            on_path = time.thread_time() - begin - trainer.actors.learner.own_s
+            on_path = time.thread_time() - begin - learner.own_s
             wall = time.perf_counter() - clock
         tokens = args.completions * args.tokens
         stages = {k.split("/")[1]: v for k, v in metrics.items() if k.startswith("seconds/")}
@@ -211,7 +214,7 @@ def main() -> None:
         print("  by stage (wall)  " + ", ".join(f"{stage} {seconds:.2f} s" for stage, seconds in stages.items()))
         print(f"  writer, beside   {writer[0]:.2f} CPU s")
         print(f"  held             {held_bytes(trainer, seen[0]) / tokens:.1f} bytes a completion token")
-        print(f"  to the ranks     {trainer.actors.learner.copied / tokens:.1f} bytes a completion token")
+        print(f"  to the ranks     {learner.copied / tokens:.1f} bytes a completion token")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,9 @@ included) and returns nothing.
 import argparse
 import statistics
 import time
+from typing import Any
 
+import numpy as np
 import ray
 
 from explore_rl.cluster import placement
@@ -27,7 +29,7 @@ from explore_rl.types import Request
 class Bare:
     """`LLM.generate` and nothing else, timed where it runs."""
 
-    def __init__(self, settings):
+    def __init__(self, settings: dict[str, Any]):
         from explore_rl.rollout import vllm_compat
 
         self.settings = vllm_compat.EngineSettings(**settings)
@@ -37,7 +39,7 @@ class Bare:
         from explore_rl.rollout.vllm_compat import sampling_params
 
         began = time.perf_counter()
-        prompts = [{"prompt_token_ids": r.prompt_ids.tolist()} for r in requests]
+        prompts: Any = [{"prompt_token_ids": r.prompt_ids.tolist()} for r in requests]
         outputs = self.llm.generate(prompts, [sampling_params(r, self.settings) for r in requests], use_tqdm=False)
         seconds = time.perf_counter() - began
         return seconds, [tuple(o.outputs[0].token_ids) for o in outputs]
@@ -60,7 +62,7 @@ def main() -> None:
     engine = group.families["policy"][0]
     bare = Bare.options(**place).remote(engine.settings)
 
-    prompt = tuple(load_tokenizer(args.model).encode(args.prompt))
+    prompt = np.array(load_tokenizer(args.model).encode(args.prompt), dtype=np.int32)
     seconds = {"actors": [], "bare": []}
     for round in range(args.rounds + 1):  # the first one warms up
         requests = [

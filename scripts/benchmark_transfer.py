@@ -90,7 +90,7 @@ def main() -> None:
         layout = placement.start(config, 0)
         learner = Learner(config, layout)
         group = Engines(config, layout)
-        requests = [Request("p", 0, (3, 5, 7), seed=i, max_tokens=8) for i in range(4)]
+        requests = [Request("p", 0, np.array([3, 5, 7], dtype=np.int32), seed=i, max_tokens=8) for i in range(4)]
         group.weights_arrived()  # draw once from the random weights of the start, to see that the check can fail
         print(f"mean |difference| of log-probabilities before a send: {gap(learner, group.generate(requests)):.1e}")
         learner.apply(import_sender)

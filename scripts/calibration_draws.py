@@ -193,9 +193,13 @@ def reasoning_verdicts(
     for _ in range(trials):
         p = SHAPES[shape](rng, problems)
         sides = [judged_side(p, rng, judged=of, right=right, n=n) for of in judged]
-        *bounds, (b, t) = judged_counts(*sides).values()
-        keep = (b.n > 0) & (t.n > 0)
-        wrong += judge_counts(b.at(keep), t.at(keep)).verdict in CHANGED
+        *bounds, last = judged_counts(*sides).values()
+        if len(bounds) < 2:  # whole problems seem to be left out, and no reading takes the unjudged for as good
+            bounds.append(last)
+        else:
+            b, t = last
+            keep = (b.n > 0) & (t.n > 0)
+            wrong += judge_counts(b.at(keep), t.at(keep)).verdict in CHANGED
         words = {judge_counts(*of).verdict for of in bounds}
         bounded += len(words) == 1 and words <= set(CHANGED)
     names = ", ".join(f"{of:.0%}" if isinstance(of, float) else f"first {of}" for of in judged)
@@ -254,9 +258,11 @@ def mode_verdicts(
         )
         pair = BenchmarkPair(*sides, settings=AuditSettings(k=(min(n),), replicates=100))
         block = units(pair, "mode", eps=None)
+        first, second = (side.answers for side in sides)
+        assert block is not None and first is not None and second is not None  # `modes_of` gives modes
         judge_units({"all": block}, rules=Rules(), pooled="all")
         wrong += block["verdict"] in CHANGED
-        seen = answer_support(sides[0].answers, sides[1].answers, by="mode", problems=problems)[0]
+        seen = answer_support(first, second, by="mode", problems=problems)[0]
         shares = np.array([seen.srr, seen.ndr, block["srr"], block["ndr"]], dtype=float)
         known += ~np.isnan(shares)  # nothing may have been solved
         rates += np.nan_to_num(shares)

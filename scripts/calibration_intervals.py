@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from calibration_kit import SHAPES, Line
 from calibration_laws import sharpened
 
+from analysis.counts import Counts
 from analysis.crossing import find_crossing
 from analysis.curves import pass_at_tokens
 from analysis.draws_only import Estimate, difference_interval, draws_only_interval
@@ -27,7 +30,7 @@ def coverage(
     of problems), and draws only.
     """
     draw = SHAPES[shape]
-    ks = np.array(ks)
+    at = np.array(ks)
     many = draw(rng, population)
     every = np.arange(1, n + 1)
 
@@ -44,11 +47,11 @@ def coverage(
     gap = tuned_truth - truth
     ahead = np.flatnonzero(gap > 0)
     crossing = int(every[ahead[-1]]) if len(ahead) and gap[-1] < 0 else None
-    hits = {"crossing": 0.0, "exact": 0.0} | {
-        name: np.zeros(len(ks)) for name in ("base", "difference", "fixed", "fixed difference")
+    hits: dict[str, Any] = {"crossing": 0.0, "exact": 0.0} | {
+        name: np.zeros(len(at)) for name in ("base", "difference", "fixed", "fixed difference")
     }
     table = pass_at_k(n, np.arange(n + 1), k=every)
-    grid = np.union1d(np.geomspace(1, n, 24).round().astype(int), ks)
+    grid = np.union1d(np.geomspace(1, n, 24).round().astype(int), at)
     fixed_trials = max(trials // 4, 1)
     for i in range(trials):
         if i % 20 == 0:  # the resampling noise is renewed now and then; the data every time
@@ -57,12 +60,12 @@ def coverage(
         c = rng.binomial(n, p)
         other = rng.binomial(n, sharpened(p))
         counts = np.full(problems, n)
-        low, high = bootstrap.interval(bootstrap.means(table[c][:, ks - 1], PSEUDO_BASE))
-        hits["base"] += (low <= truth[ks - 1]) & (truth[ks - 1] <= high)
+        low, high = bootstrap.interval(bootstrap.means(table[c][:, at - 1], PSEUDO_BASE))
+        hits["base"] += (low <= truth[at - 1]) & (truth[at - 1] <= high)
         difference = (table[other] - table[c])[:, grid - 1]
         replicates = bootstrap.means(difference, PSEUDO_DIFFERENCE)
-        low, high = bootstrap.interval(replicates[:, np.searchsorted(grid, ks)])
-        hits["difference"] += (low <= gap[ks - 1]) & (gap[ks - 1] <= high)
+        low, high = bootstrap.interval(replicates[:, np.searchsorted(grid, at)])
+        hits["difference"] += (low <= gap[at - 1]) & (gap[at - 1] <= high)
         low, high = clopper_pearson((c > 0).sum(), problems)
         hits["exact"] += low <= truth[-1] <= high
         if crossing is not None:
@@ -70,25 +73,25 @@ def coverage(
             hits["crossing"] += found.low <= crossing + 1 and (found.high is None or crossing <= found.high)
         if i < fixed_trials:
             one, two = (
-                -np.expm1(ks * np.log1p(-np.minimum(x, 1 - 1e-15))[:, None]).mean(axis=0) for x in (p, sharpened(p))
+                -np.expm1(at * np.log1p(-np.minimum(x, 1 - 1e-15))[:, None]).mean(axis=0) for x in (p, sharpened(p))
             )
             before, after = (
-                Estimate(table[x][:, ks - 1].mean(axis=0), *draws_only_interval(counts, x, k=ks)) for x in (c, other)
+                Estimate(table[x][:, at - 1].mean(axis=0), *draws_only_interval(counts, x, k=at)) for x in (c, other)
             )
             hits["fixed"] += (before.low <= one) & (one <= before.high)
             low, high = difference_interval(before, after)
             hits["fixed difference"] += (low <= two - one) & (two - one <= high)
     row = f"{shape}; {problems}"
-    lines = [Line(row, f"pass@{k}", x / trials, trials, at_least=0.93) for k, x in zip(ks, hits["base"], strict=True)]
+    lines = [Line(row, f"pass@{k}", x / trials, trials, at_least=0.93) for k, x in zip(at, hits["base"], strict=True)]
     lines += [
         Line(row, f"difference@{k}", x / trials, trials, at_least=0.93)
-        for k, x in zip(ks, hits["difference"], strict=True)
+        for k, x in zip(at, hits["difference"], strict=True)
     ]
     lines += [Line(row, "solved, exact", hits["exact"] / trials, trials, at_least=0.95)]
     for name, key in (("draws only", "fixed"), ("draws only, difference", "fixed difference")):
         lines += [
             Line(row, f"{name}@{k}", x / fixed_trials, fixed_trials, at_least=0.93)
-            for k, x in zip(ks, hits[key], strict=True)
+            for k, x in zip(at, hits[key], strict=True)
         ]
     if crossing is not None:
         lines += [Line(row, "crossing", hits["crossing"] / trials, trials)]
@@ -115,14 +118,17 @@ def token_coverage(trials: int, rng: np.random.Generator, *, shape: str, problem
         p = draw(rng, problems)
         counts = np.full(problems, n)
         shared = rng.lognormal(-(luck**2) / 2, luck, problems)
-        sides = [(counts, rng.binomial(n, x)) for x in (p, sharpened(p))]
-        found, _ = pass_at_tokens(
-            *sides,
-            lengths=[((1 - p) * 600 + 400) * shared, ((1 - sharpened(p)) * 900 + 300) * shared],
+        first, second = (Counts(counts, rng.binomial(n, x)) for x in (p, sharpened(p)))
+        curve = pass_at_tokens(
+            first,
+            second,
+            lengths=(((1 - p) * 600 + 400) * shared, ((1 - sharpened(p)) * 900 + 300) * shared),
             largest=n,
             bootstrap=bootstrap,
             points=24,
         )
+        assert curve is not None  # every problem has a length
+        found, _ = curve
         at = [2, 12, 21]  # of the budgets
         truth = [
             -np.expm1(found["tokens"][at] / length * np.log1p(-np.minimum(x, 1 - 1e-15))[:, None]).mean(axis=0)
@@ -162,7 +168,7 @@ def skewed_coverage(trials: int, rng: np.random.Generator, *, quantity: str, pro
             bootstrap = Bootstrap.draw(problems, 1000, rng=rng)
         values = draw(rng, problems)
         limits = (bootstrap.studentised(values), bootstrap.interval(bootstrap.means(values)))
-        hits += [low <= truth <= high for low, high in limits]
+        hits += np.array([low <= truth <= high for low, high in limits])
     return [
         Line(quantity, f"{problems} problems", hits[0] / trials, trials, at_least=0.9 if problems < 30 else 0.92),
         Line(quantity, f"percentile, {problems}", hits[1] / trials, trials),

@@ -70,6 +70,9 @@ def main() -> None:
         },
     )
     eps = default_eps(n, len(asked))
+    if eps is None:
+        print(f"  {n} draws a side certify nothing of {len(asked)} problems")
+        return
     found = certify(Counts(base.n, base.correct), Counts(tuned.n, tuned.correct), eps=eps)
     exact = np.array(exact_categories(truth[0], truth[1], eps=eps))
     print(f"  certified at eps = {eps:.4f}:")

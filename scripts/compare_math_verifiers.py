@@ -99,9 +99,15 @@ def rows(folder: Path) -> Iterator[tuple[str, str, str]]:
             elif name == "olympiadbench":
                 yield name, row["final_answer"][0], f"\\boxed{{{row['final_answer'][0]}}}"
             elif name == "minerva_math":
-                yield name, final_answer(row["solution"], "boxed"), row["solution"]
+                yield name, boxed_in(row["solution"]), row["solution"]
             else:
                 yield name, str(row["answer"]), row.get("solution", f"\\boxed{{{row['answer']}}}")
+
+
+def boxed_in(solution: str) -> str:
+    answer = final_answer(solution, "boxed")
+    assert answer is not None, f"a solution without a boxed answer: {solution[-90:]!r}"
+    return answer
 
 
 def of_references(folder: Path) -> Iterator[Item]:
@@ -112,6 +118,7 @@ def of_references(folder: Path) -> Iterator[Item]:
 def of_near_misses(folder: Path) -> Iterator[Item]:
     for name, _, solution in rows(folder):
         stated = final_answer(solution)
+        assert stated is not None, f"a solution without an answer: {solution[-90:]!r}"
         for miss in near_misses(stated):
             yield Item(name, stated, f"\\boxed{{{miss}}}", False)
 
@@ -120,12 +127,10 @@ def of_math_verify(folder: Path) -> Iterator[Item]:
     """The (gold, prediction, expected) of every parametrised test of its own."""
     for file in sorted(folder.glob("test_*.py")):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if (
-                isinstance(node, ast.Tuple)
-                and len(node.elts) >= 3
-                and all(isinstance(e, ast.Constant) for e in node.elts[:3])
-            ):
-                gold, given, expected = (element.value for element in node.elts[:3])
+            first = node.elts[:3] if isinstance(node, ast.Tuple) else []
+            values = [element.value for element in first if isinstance(element, ast.Constant)]
+            if len(values) == 3:
+                gold, given, expected = values
                 doubled = (
                     isinstance(gold, str) and isinstance(given, str) and "\\\\boxed" in gold + given
                 )  # a slip of the pen

@@ -17,6 +17,7 @@ import argparse
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -70,7 +71,7 @@ def make(out: Path, problems: int = 64, *, seed: int = 0, vocabulary: int = 512)
     """Writes out/model, out/train.jsonl and out/heldout.jsonl."""
     train, heldout = make_problems(problems, seed), make_problems(max(8, problems // 4), seed + 1)
     texts = [p["prompt"][0]["content"] for p in train] + [p["traces"][0]["text"] for p in train]
-    tokenizer = make_tokenizer(texts, vocabulary)
+    tokenizer: Any = make_tokenizer(texts, vocabulary)
     torch.manual_seed(seed)
     config = Qwen2Config(
         vocab_size=len(tokenizer),

@@ -22,6 +22,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("explore_rl", "analysis")
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def measure(files: list[Path]) -> dict[str, str]:
@@ -50,19 +51,22 @@ def measure(files: list[Path]) -> dict[str, str]:
     }
 
 
-def length(node: ast.AST) -> int:
+def length(node: Function) -> int:
     """Lines of a function, its docstring left out."""
     body = node.body
     documented = isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant) and len(body) > 1
-    docstring = body[0].end_lineno - body[0].lineno + 1 if documented else 0
-    return node.end_lineno - node.lineno + 1 - docstring
+    return lines_of(node) - (lines_of(body[0]) if documented else 0)
 
 
-def positional(node: ast.AST) -> int:
+def lines_of(node: ast.stmt) -> int:
+    return (node.end_lineno or node.lineno) - node.lineno + 1
+
+
+def positional(node: Function) -> int:
     return len([a for a in node.args.args + node.args.posonlyargs if a.arg not in ("self", "cls")])
 
 
-def arguments(node: ast.AST) -> int:
+def arguments(node: Function) -> int:
     return positional(node) + len(node.args.kwonlyargs)
 
 

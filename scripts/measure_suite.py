@@ -40,7 +40,7 @@ class Meter:
     """way: of counting, in words. enter: what the command's process does first. seconds: CPU time so far."""
 
     way: str
-    enter: Callable[[], None]
+    enter: Callable[[], object]
     seconds: Callable[[], float]
 
 

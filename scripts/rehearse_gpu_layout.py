@@ -30,6 +30,7 @@ import types
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -154,9 +155,10 @@ def install() -> None:
     torch.cuda.get_device_properties = lambda _: types.SimpleNamespace(uuid=gpu)
     packed_tensor._get_streams = lambda _, streams: [Stream()] * streams
     pynccl.PyNcclCommunicator = Broadcasts
-    packed_tensor.torch = TorchWithSharedBuffers()
+    packed: Any = packed_tensor
+    packed.torch = TorchWithSharedBuffers()
     # Of CUDA's handle vLLM looks at the device alone, its seventh part.
-    packed_tensor.reduce_tensor = lambda buffer: (None, (buffer.path, len(buffer), "r+", 0, 0, 0, 0))
+    packed.reduce_tensor = lambda buffer: (None, (buffer.path, len(buffer), "r+", 0, 0, 0, 0))
     reductions.rebuild_cuda_tensor = lambda path, size, mode, *_: _mapped(path, size, mode=mode)
 
 
@@ -186,7 +188,7 @@ class Broadcasts:
     """In the place of vllm's PyNcclCommunicator."""
 
     def __init__(self, group, device):
-        self.group = group
+        self.group: Any = group
 
     def broadcast(self, tensor, src, *, stream=None):
         tensor.copy_(self.group.broadcast(tensor, src))
@@ -207,7 +209,7 @@ class TorchWithSharedBuffers:
         if str(device) != "cuda":
             return torch.empty(*size, device=device, **options)
         path = f"{SHARED}-{os.getpid()}-{next(self.files)}"
-        tensor = _mapped(path, size[0], mode="w+")
+        tensor: Any = _mapped(path, size[0], mode="w+")
         tensor.path = path
         return tensor
 

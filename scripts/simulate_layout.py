@@ -280,7 +280,9 @@ def slept(folder: Path, ahead: int) -> Run:
     config = digits_config(f"run.ahead={ahead}", "run.steps=14", "run.checkpoint_every=100", "rollout.max_num_seqs=8")
     trainer = make_trainer(folder, config=config)
     trainer.start()
-    generate, update = trainer.actors.engines.generate, trainer.actors.learner.update
+    engines: Any = trainer.actors.engines
+    learner: Any = trainer.actors.learner
+    generate, update = engines.generate, learner.update
 
     def draws(requests: list, **options: Any) -> list:
         rollouts = generate(requests, **options)
@@ -291,7 +293,7 @@ def slept(folder: Path, ahead: int) -> Run:
         time.sleep(SLEEPS.learn(sum(len(row.mask) for rows in minibatches for row in rows), 1))
         return update(minibatches, *arguments, **options)
 
-    trainer.actors.engines.generate, trainer.actors.learner.update = draws, updates
+    engines.generate, learner.update = draws, updates
     trainer.run()
     (folder / "config.yaml").write_text(to_yaml(config))
     return Run.read(folder)

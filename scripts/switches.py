@@ -122,7 +122,7 @@ def without(table: Any, entry: Any = None, *, read_by: Switch | None = None) -> 
     return Switch(off, read_by.watch if read_by else None)
 
 
-def without_rule(table: list[tuple[re.Pattern, Any]], rule: tuple[re.Pattern, Any]) -> Switch:
+def without_rule(table: list[tuple[Any, Any]], rule: tuple[re.Pattern, Any]) -> Switch:
     def watch(acts: Callable[[], None]) -> Change:
         def change(stack: ExitStack) -> None:
             kept(table, stack)
@@ -187,11 +187,12 @@ class Watched:
         method = getattr(self.wrapped, name)
 
         def asked(*args: Any, **kwargs: Any) -> Any:
-            found = method(*args, **kwargs)
+            found: Any = method(*args, **kwargs)
             text = args[-1] if name in ("sub", "subn") else args[0]
             if name == "finditer":
                 found = list(found)
-            if (found[0] if name == "subn" else found) != text and found not in (None, [], [text]):
+            said = found[0] if name == "subn" else found
+            if said != text and said not in (None, [], [text]):
                 self.acts()
             return iter(found) if name == "finditer" else found
 

@@ -41,6 +41,7 @@ def main() -> int:
     args = parser.parse_args()
     for folder in args.runs:
         config = load_config(folder / "config.yaml")
+        assert config.problems.train is not None  # a run has problems
         problems = {problem.id: problem for problem in load(config.problems.train)}
         family = next(iter(problems.values())).verifier
         judges = {reward: make_verifier(family, {"reward": reward}) for reward in ("end", "chain")}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from analysis.report.words import counted, interval
+from analysis.report.words import below, cell, counted
 from analysis.units import LABELS
 
 
@@ -50,9 +50,9 @@ def count_table(entries: dict[str, dict]) -> dict[str, Any] | None:
         rows.append(
             [
                 label,
-                *(counted(entry["intervals"][x]) for x in ("preserved", "shrunk", "expanded")),
-                interval(entry["intervals"]["srr"]),
-                interval(entry["intervals"]["ndr"]),
+                *(below(counted(entry["intervals"][x])) for x in ("preserved", "shrunk", "expanded")),
+                cell(entry["intervals"]["srr"]),
+                cell(entry["intervals"]["ndr"]),
                 *(certified.get(x) for x in ("preserved", "shrunk", "expanded", "undetermined")),
             ]
         )

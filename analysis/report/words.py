@@ -26,9 +26,12 @@ def signed(text: str) -> str:
 
 def cell(entry: dict | None, sign: bool = False) -> dict[str, str] | None:
     """An estimate with its interval below it, for tables with many columns."""
-    if not entry:
-        return None
-    value, _, rest = interval(entry, sign).partition(" (")
+    return below(interval(entry, sign)) if entry else None
+
+
+def below(text: str) -> dict[str, str]:
+    """An estimate with what stands in brackets behind it below it."""
+    value, _, rest = text.partition(" (")
     return {"text": value, "sub": rest.removesuffix(")")}
 
 

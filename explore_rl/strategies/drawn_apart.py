@@ -13,7 +13,10 @@ def draw_last_otherwise(
 ) -> list[Request]:
     """The last of the policy's draws of each group with `changes` made to their requests; the others as they are.
 
+    requests: the step's, of all groups.
     share: how many, of the policy's draws of the group, or of `size` where it is given; rounded down.
+    size: of a group; None: as many as the policy draws.
+    changes: fields of Request, with their new values.
     """
     own: dict[int, list[int]] = {}  # group -> places of the policy's draws; a greedy one is none
     for place, request in enumerate(requests):

@@ -70,6 +70,18 @@ def test_the_bounds_hold_whatever_the_judge_would_have_said():
     assert least_lost < lost < most_lost and least_gained < gained < most_gained
 
 
+def test_where_whole_problems_were_left_out_only_the_bounds_are_read():
+    """The base judged on the first half, the tuned model on the second: equal models were called traded."""
+    rng = np.random.default_rng(3)
+    p = rng.beta(0.3, 1, 80)
+    sides = [judged_side(p, rng, judged=1.0, right=0.8, n=32) for _ in range(2)]
+    for side, left in zip(sides, (slice(40, None), slice(40)), strict=True):
+        side.cot_correct[left] = 0
+        side.cot_unjudged[left] = side.correct[left]
+    readings = judged_counts(*sides)
+    assert len(readings) == 2 and "whole problems, so that no reading" in next(iter(readings))
+
+
 def test_thinning_keeps_the_rate_of_right_draws_however_many_were_judged():
     rng = np.random.default_rng(1)
     p = np.repeat([0.05, 0.3, 0.9], 400)

@@ -7,7 +7,14 @@ from calibration_draws import clustered, samples_of
 
 from analysis.audit import AuditSettings, audit
 from analysis.counts import Counts
-from analysis.order_of_draws import chosen_warnings, neighbours_p, order_warnings, repeated_problems, stops_with
+from analysis.order_of_draws import (
+    chosen_by,
+    chosen_warnings,
+    neighbours_p,
+    order_warnings,
+    repeated_problems,
+    stops_with,
+)
 from analysis.records import Draws
 
 FAST = AuditSettings(k=(1, 8), replicates=100, maj_repeats=1, clusters="none")
@@ -63,6 +70,8 @@ def test_problems_that_were_chosen_by_these_draws_are_noticed():
     failed, solved = (np.flatnonzero(x) for x in (base.correct == 0, base.correct > 0))
     (line,) = chosen_warnings(base.subset(failed), tuned.subset(failed))
     assert line.startswith("before solves none of these problems more than twice") and "Draw anew" in line
+    eight = np.full(20, 8)
+    assert chosen_by(Counts(eight, 0 * eight), Counts(eight, np.arange(20) % 2)) == "failed"  # one lucky draw is enough
     said = audit(base.subset(solved), tuned.subset(solved), settings=FAST)["warnings"]
     assert any(line.startswith("before solves each of these problems, some by a draw or two") for line in said)
 
