@@ -116,6 +116,10 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_intermixed_args(argv[1:]) if named in MIXED else parser.parse_args(argv)
     try:
         _fill_in_home(args)
+        if isinstance(getattr(args, "out", None), Path):
+            from explore_rl.files import refuse_unwritable
+
+            refuse_unwritable(args.out.absolute().parent, "--out in ")  # before hours of drawing
         return importlib.import_module(COMMANDS[args.command][0]).run(args)
     except InputError as error:
         for one in getattr(error, "errors", [error]):

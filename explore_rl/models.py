@@ -77,13 +77,14 @@ def load_model_config(path: str | Path) -> PretrainedConfig:
     Raises InputError if transformers does not know the kind of model.
     """
     load_transformers()
+    from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig
 
     folder = resolve_model(path)
     try:
         with _no_docstrings():
             return AutoConfig.from_pretrained(folder)
-    except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, StrictDataclassError) as error:
         raise InputError(
             f"model.path={path}: config.json is of no model that transformers can read: {_one_line(error)}"
         ) from None

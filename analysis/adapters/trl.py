@@ -14,6 +14,7 @@ import json
 from analysis.adapters.asked import RIGHT, WRONG, Asked, Rows, text_of
 from analysis.errors import InputError
 
+FIGURES = ("0", "1", "0.0", "1.0")  # written as text
 PLAIN = ("mode", "step", "prompt", "completion", "advantage", "advantages", "image", "images")
 
 
@@ -53,4 +54,4 @@ def convert(rows: Rows, asked: Asked) -> Rows:
 
 def _is_reward(value: object) -> bool:
     """Whether a cell looks like what a reward function gives; null where it gave nothing."""
-    return value is None or isinstance(value, int | float) or str(value).strip().lower() in (*RIGHT, *WRONG)
+    return value is None or isinstance(value, int | float) or str(value).strip().lower() in (*RIGHT, *WRONG, *FIGURES)

@@ -42,7 +42,10 @@ def connect(address: str, cpus: int | None) -> bool:
             quiet = {"prestart_worker_first_driver": False, "enable_worker_prestart": False}
             with _fewer_daemons():
                 ray.init(address="local", num_cpus=cpus, include_dashboard=False, _system_config=quiet, **common)
-        except (OSError, ValueError, RuntimeError) as error:
+        except Exception as error:
+            # Ray raises bare Exception where its daemons did not come up in half a minute.
+            if type(error) is not Exception and not isinstance(error, (OSError, ValueError, RuntimeError)):
+                raise
             raise InputError(
                 f"devices.ray_address=local: Ray does not start here: {' '.join(str(error).split())[:300]}; its files "
                 f"are in {ray_folder()} (RAY_TMPDIR, TMPDIR)"

@@ -20,6 +20,7 @@ from explore_rl.config.schema import Config
 READ = ("model.path", "model.template", "problems.train", "problems.heldout", "run.exact_problems")
 OF_STRATEGIES = ("traces", "traces.file", "base")  # the same, of strategies
 VARIABLE = re.compile(r"\$\{?(\w+)\}?")  # which no shell has filled in
+ADDRESS = re.compile(r"[a-zA-Z][\w+.-]+:/")
 SCHEMES = ("lab:", "real:", "gym:", "hub:", "hf:")
 
 
@@ -107,7 +108,11 @@ def _own_code(mapping: Any, key: str, *, beside: Path | None) -> None:
 
 
 def of_home(text: str) -> Path:
-    """The path with its home filled in. Raises InputError for the home of somebody who is not there."""
+    """The path with its home filled in. Raises InputError for the home of somebody who is not there, and for an address
+    such as s3://bucket/x, which would become a folder's name.
+    """
+    if ADDRESS.match(text):
+        raise InputError(f"{text}: an address; expected a path, of a disk or of what is mounted as one")
     try:
         return Path(text).expanduser() if text.startswith("~") else Path(text)
     except RuntimeError:

@@ -9,7 +9,7 @@ import numpy as np
 import ray
 
 from explore_rl.cluster.faults import ends_if_broken
-from explore_rl.cluster.starts import absent, loading, uncompiled
+from explore_rl.cluster.starts import absent, compiles, loading, uncompiled
 from explore_rl.models import load_transformers
 from explore_rl.rollout.answers import Answer, EndedText
 from explore_rl.rollout.engine_stream import Streamed
@@ -71,7 +71,9 @@ class RolloutActor(Receiver):
 
     def load(self) -> dict[str, Any]:
         """Builds the engine. Returns pid, node and the number of tokens that a sequence may have."""
-        with loading(), absent(*NOT_NEEDED), uncompiled():
+        # Without its compiler, which vLLM would mend, PyTorch's own lowering is not needed either.
+        not_needed = NOT_NEEDED if compiles() else (*NOT_NEEDED, "torch._inductor.lowering")
+        with loading(), absent(*not_needed), uncompiled():
             load_transformers()
             from transformers import AutoTokenizer
 

@@ -193,6 +193,8 @@ def test_a_reward_function_of_trl_that_did_not_judge_is_no_choice_of_another(tmp
     row = {"step": 1, "prompt": "p", "completion": "c", "advantage": 0.1}
     with pytest.raises(InputError, match="row 1: accuracy is null, as of a reward function that did not judge"):
         load([parquet(tmp_path / "null.parquet", [row | {"accuracy": None}, row | {"accuracy": 1.0}])])
+    as_text = parquet(tmp_path / "text.parquet", [row | {"accuracy": "1.0"}, row | {"accuracy": "0.0"}])
+    assert load([as_text]).correct.tolist() == [1]
     by_kind = [row | {"math": 1.0, "code": None}, row | {"math": None, "code": 0.0}]
     with pytest.raises(InputError, match=r"several rewards \(math, code\)"):
         load([parquet(tmp_path / "kinds.parquet", by_kind)])

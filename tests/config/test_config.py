@@ -86,6 +86,8 @@ def warned(config):
         ("rollout.temperature=0.001", "at least 0.01"),
         ("run.output=$SCRATCH/x", "write ${oc.env:SCRATCH}"),
         ("model.path=${SCRATCH}/x", "SCRATCH"),
+        ("run.output=s3://bucket/x", "s3://bucket/x: an address; expected a path"),
+        ("problems.train=https://host/a.jsonl", "an address; expected a path"),
         ("problems.train=$DATA/a.jsonl", "$DATA is not filled in here"),
         ("rollout.stop=[@]", "stands in quotes"),
         ("seed=1:30", "expected a whole number, got '1:30'"),
