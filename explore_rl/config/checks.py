@@ -260,9 +260,7 @@ def _wide_bounds(config: Config) -> list[str]:
     by_sequence = [s["name"] for s in config.strategies if s["name"] == "flow_rl"]
     by_sequence += ["algorithm.loss=gspo"] if algorithm.loss == "gspo" else []
     if by_sequence and algorithm.aggregation != "sequence":
-        lines.append(
-            f"{by_sequence[0]} is one loss a sequence; set algorithm.aggregation=sequence for the paper's mean"
-        )
+        lines.append(f"{by_sequence[0]} is one loss a sequence: set algorithm.aggregation=sequence, as the paper has")
     bounds = [algorithm.loss_options.get(key) for key in ("clip_low", "clip_high")]
     widest = max([bound for bound in bounds if isinstance(bound, int | float)], default=0.0)
     if algorithm.loss == "gspo" and widest >= 0.1:

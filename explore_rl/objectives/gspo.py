@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -66,6 +68,7 @@ def gspo_metrics(
 
 def loss() -> Loss:
     """As `algorithm.loss` takes it."""
+    bounds = {"clip_low": (0.0, 1.0), "clip_high": (0.0, math.inf)}
     return Loss(
         gspo,
         ("old_logprob", "advantage", SEQUENCE),

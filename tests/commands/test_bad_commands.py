@@ -241,4 +241,4 @@ def test_train_can_only_check(capsys, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
     (tmp_path / "config.yaml").write_text("name: an earlier run")
     (tmp_path / "metrics.jsonl").write_text('{"step": 0}\n')
-    assert "--resume" in refused(capsys, "train", RECIPE, f"run.output={tmp_path}", "--check")
+    assert "go on with explore-rl resume" in refused(capsys, "train", RECIPE, f"run.output={tmp_path}", "--check")
