@@ -71,8 +71,8 @@ REFUSED = {
     ("mixture_policy", "ppo"): "whiten=true divides by a spread that looks at the sample itself",
     ("mixture_policy", "flow_rl"): "the balance is no policy gradient",
     ("rs_grpo", "ppo"): "makes the advantages too",
-    ("remax", "rs_grpo"): "remax makes the advantages too",
-    ("remax", "ppo"): "remax makes the advantages too",
+    ("remax", "rs_grpo"): "makes the advantages too",
+    ("remax", "ppo"): "makes the advantages too",
     ("kl in the loss", "kl in the reward"): "",  # one setting, algorithm.kl_place
 }
 NAMES = [*METHODS, *BUILTIN]
