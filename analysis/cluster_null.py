@@ -176,7 +176,7 @@ def _direction(happened: np.ndarray, *, chance: np.ndarray) -> Direction:
         for count, values in zip(counts, p, strict=True)
     ]
     smallest = np.minimum(np.minimum(p[0], p[1]), SUREST * surest)
-    return Direction(tiers[0], tiers[1], _share_as_small(smallest), float(surest[0]))
+    return Direction(tiers[0], tiers[1], _share_as_small(smallest), _share_as_small(surest))
 
 
 def _share_as_small(p: np.ndarray) -> float:

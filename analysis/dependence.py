@@ -139,6 +139,8 @@ def look(base: ModelSamples, tuned: ModelSamples, *, choice: str = "auto", seed:
     if choice not in ("auto", "none") and choice not in kinds:
         raise InputError(f"--clusters {choice}: neither side has problems with several {choice}s of several draws")
     asked = [] if choice == "none" else kinds if choice == "auto" else [choice]
+    if COPY in kinds and COPY not in asked:  # rows that are there twice are one draw, whatever else is asked for
+        asked = [COPY, *asked]
     seen: dict[str, tuple[Homogeneity | None, ...]] = {}
     failed: dict[str, bool] = {}  # kind -> whether its clusters are better or worse throughout
     rng = np.random.default_rng(seed)

@@ -24,14 +24,14 @@ def refuse_turns(batch: RowBlock, source: Source, *, code: np.ndarray) -> None:
 
     code: the problem of every row, int [rows].
     """
-    for name in TURNS:
-        if name in batch.table.column_names:
-            turn = batch.table[name].combine_chunks()
-            other = np.asarray(pc.fill_null(pc.not_equal(turn, turn[0]), False)) if len(turn) else np.zeros(0, bool)
-            if other.any():
-                _refuse(batch, source, row=int(other.argmax()), name=name)
-    for name in SESSIONS:
-        if name not in batch.table.column_names or batch.table[name].null_count:
+    for name in _plain(batch, TURNS):
+        turn = batch.table[name].combine_chunks()
+        first = next(iter(turn.drop_null()), None)
+        other = np.asarray(pc.fill_null(pc.not_equal(turn, first), False)) if first is not None else np.zeros(0, bool)
+        if other.any():
+            _refuse(batch, source, row=int(other.argmax()), name=name)
+    for name in _plain(batch, SESSIONS):
+        if batch.table[name].null_count:
             continue
         session = batch.table[name].combine_chunks().cast(pa.string()).dictionary_encode()
         number = code.astype(np.int64) * len(session.dictionary) + np.asarray(session.indices)
@@ -39,6 +39,12 @@ def refuse_turns(batch: RowBlock, source: Source, *, code: np.ndarray) -> None:
         if len(first) < len(number):
             again = np.setdiff1d(np.arange(len(number)), first)
             _refuse(batch, source, row=int(again[0]), name=name)
+
+
+def _plain(batch: RowBlock, names: tuple[str, ...]) -> list[str]:
+    """Those of the columns that are there, with a number or a text in each cell."""
+    table = batch.table
+    return [name for name in names if name in table.column_names and not pa.types.is_nested(table[name].type)]
 
 
 def _refuse(batch: RowBlock, source: Source, *, row: int, name: str) -> None:

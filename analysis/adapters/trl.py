@@ -25,7 +25,10 @@ def fits(columns: set[str]) -> bool:
 def convert(rows: Rows, asked: Asked) -> Rows:
     rewards: dict[str, None] = {}  # of all rows so far: a function may leave completions to others
     for number, row in rows:
-        rewards |= {k: None for k, v in row.items() if k not in PLAIN and (_is_reward(v) or k == asked.metric)}
+        # a null is a reward that was not given where the column's name says so, or there is no other
+        found = {k for k, v in row.items() if _is_reward(v) or k == asked.metric or (v is None and "reward" in k)}
+        found = found - {*PLAIN} or {k for k, v in row.items() if v is None and not rewards} - {*PLAIN}
+        rewards |= {k: None for k in row if k in found}
         if not rewards:
             raise InputError(f"{asked.at(number)}: no reward beside {', '.join(row)}")
         name = asked.choose(rewards, number, what="rewards")
@@ -53,5 +56,5 @@ def convert(rows: Rows, asked: Asked) -> Rows:
 
 
 def _is_reward(value: object) -> bool:
-    """Whether a cell looks like what a reward function gives; null where it gave nothing."""
-    return value is None or isinstance(value, int | float) or str(value).strip().lower() in (*RIGHT, *WRONG, *FIGURES)
+    """Whether a cell looks like what a reward function gives."""
+    return isinstance(value, int | float) or str(value).strip().lower() in (*RIGHT, *WRONG, *FIGURES)

@@ -244,7 +244,8 @@ def _without_advantage(config: Config, changed: set[str]) -> Findings:
     whole = {"share": 1.0}
     named = [{**whole, **listed} for listed in config.strategies]
     makers = [s["name"] for s in named if s["name"] in ("ppo", "remax") and s["share"] == 1]
-    makers += [s["name"] for s in named if s["name"] == "reinforce_pp" and s.get("baseline", "none") == "none"]
+    whole_pp = [s for s in named if s["name"] == "reinforce_pp" and s["share"] == 1]
+    makers += [s["name"] for s in whole_pp if s.get("baseline", "none") == "none"]
     for key in ("algorithm.advantage", "algorithm.divide_by_std"):
         if key in changed and makers:
             yield key, f"{makers[0]} makes the advantages"

@@ -40,7 +40,7 @@ def load_config(recipe: str | Path | None, overrides: Sequence[str] = (), *, bes
     """
     merged = copy.deepcopy(_defaults())
     layers = _recipe_layers(find(recipe), ()) if recipe is not None else []
-    late: set[str] = set()
+    late: dict[str, Path | None] = {}
     where = str(recipe) if recipe else "config"
     try:
         for override in overrides:

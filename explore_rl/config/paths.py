@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import InterpolationKeyError
 
 from analysis.errors import InputError
 from explore_rl.config.schema import Config
@@ -24,13 +23,14 @@ ADDRESS = re.compile(r"[a-zA-Z][\w+.-]+:/")
 SCHEMES = ("lab:", "real:", "gym:", "hub:", "hf:")
 
 
-def resolve(layer: DictConfig, beside: Path | None) -> set[str]:
-    """Makes the paths of a recipe or override absolute, in place. Returns the keys for `resolve_merged`.
+def resolve(layer: DictConfig, beside: Path | None) -> dict[str, Path | None]:
+    """Makes the paths of a recipe or override absolute, in place. Returns, for `resolve_merged`, the keys whose values
+    have other settings in them (`${name}`), which later layers may change, and the recipe's folder.
 
     layer: its settings.
     beside: the recipe's folder; None for what was typed: paths are then of the working directory alone.
     """
-    late = {key for key in (*READ, "run.output") if _stands_for_others(layer, key)}
+    late = {key: beside for key in (*READ, "run.output") if _stands_for_others(layer, key)}
     for key in READ:
         value = None if key in late else OmegaConf.select(layer, key, throw_on_missing=False)
         if isinstance(value, str):
@@ -40,8 +40,8 @@ def resolve(layer: DictConfig, beside: Path | None) -> set[str]:
         refuse_variables(output)
         OmegaConf.update(layer, "run.output", str(of_home(output)))
     for evaluation in _mappings(layer, "run", "evaluations"):
-        if isinstance(evaluation.get("problems"), str):
-            evaluation["problems"] = absolute(evaluation["problems"], beside)
+        if isinstance(problems := _own(evaluation, "problems"), str):
+            evaluation["problems"] = absolute(problems, beside)
         _own_code(evaluation, "verifier", beside=beside)
     options = OmegaConf.select(layer, "verifiers.options", throw_on_missing=False)
     for of_one in options.values() if isinstance(options, DictConfig) else ():
@@ -49,28 +49,36 @@ def resolve(layer: DictConfig, beside: Path | None) -> set[str]:
     for strategy in _mappings(layer, "strategies"):
         _own_code(strategy, "name", beside=beside)
         for key in OF_STRATEGIES:
-            value = OmegaConf.select(strategy, key, throw_on_missing=False)
+            value = None if _stands_for_others(strategy, key) else OmegaConf.select(strategy, key)
             if isinstance(value, str):
                 OmegaConf.update(strategy, key, absolute(value, beside))
     return late
 
 
 def _stands_for_others(layer: DictConfig, key: str) -> bool:
-    """Whether a value has settings of other layers in it (`${name}`): they are known when all are merged."""
-    try:
-        OmegaConf.select(layer, key, throw_on_missing=False)
-    except InterpolationKeyError:
+    """Whether a value has other settings in it (`${name}`): what they are is known when all layers are merged."""
+    section, _, name = key.rpartition(".")
+    if section and _stands_for_others(layer, section):
         return True
-    return False
+    node = OmegaConf.select(layer, section, throw_on_missing=False) if section else layer
+    return isinstance(node, DictConfig) and name in node and OmegaConf.is_interpolation(node, name)
 
 
-def resolve_merged(config: Config, late: set[str]) -> None:
-    """The same as `resolve` for paths that stood for other settings, and are whole now. late: their keys."""
-    for key in late:
+def _own(mapping: DictConfig, key: str) -> Any:
+    """What the mapping itself has under `key`; None where that stands for other settings."""
+    return None if OmegaConf.is_interpolation(mapping, key) else mapping.get(key)
+
+
+def resolve_merged(config: Config, late: dict[str, Path | None]) -> None:
+    """The same as `resolve` for paths that stood for other settings, and are whole now. late: as `resolve` gave it."""
+    for key, beside in late.items():
         section, name = key.split(".")
         value = getattr(getattr(config, section), name)
-        if value is not None:
-            setattr(getattr(config, section), name, absolute(value, None) if key in READ else str(of_home(value)))
+        if value is None:
+            continue
+        if key not in READ:
+            refuse_variables(value)
+        setattr(getattr(config, section), name, absolute(value, beside) if key in READ else str(of_home(value)))
 
 
 def absolute(text: str, beside: Path | None) -> str:
@@ -101,7 +109,7 @@ def refuse_variables(text: str) -> None:
 
 def _own_code(mapping: Any, key: str, *, beside: Path | None) -> None:
     """Makes the file of "path.py:name" absolute, where a mapping has such a value under `key`."""
-    name = mapping.get(key) if isinstance(mapping, DictConfig) else None
+    name = _own(mapping, key) if isinstance(mapping, DictConfig) else None
     if isinstance(name, str) and ".py:" in name:
         file, _, within = name.rpartition(":")
         mapping[key] = f"{absolute(file, beside)}:{within}"

@@ -77,11 +77,16 @@ def check_class(kind: object) -> None:
                 f"strategies: {kind.name}: {name} is no place of a step, and would never be called; did you mean"
                 f" {near[0]}? A helper of that name wants a leading underscore"
             )
-        elif name.startswith(HOOKS) or list(inspect.signature(method).parameters)[-2:] == ["groups", "context"]:
+        elif name.startswith(HOOKS) or _takes_groups(method):
             raise InputError(
                 f"strategies: {kind.name}: {name} is no place of a step, and would never be called; the places are"
                 f" {', '.join(PLACES)}. A helper wants a leading underscore"
             )
+
+
+def _takes_groups(method: object) -> bool:
+    """Whether it has the arguments of a place."""
+    return inspect.isfunction(method) and list(inspect.signature(method).parameters)[-2:] == ["groups", "context"]
 
 
 def _check_arguments(kind: type[Strategy], name: str) -> None:

@@ -160,7 +160,10 @@ def test_a_path_may_have_other_settings_in_it(tmp_path, monkeypatch):
     recipe = tmp_path / "mine.yaml"
     recipe.write_text("base: lab/grpo\nname: mine\nrun: {output: 'out/${name}-${seed}'}\n")
     assert load_config(recipe, ["seed=7"]).run.output == "out/mine-7"
+    assert load_config(recipe, ["seed=7", "name=other"]).run.output == "out/other-7"  # as the recipe alone has it, too
     assert load_config(recipe, ["run.output=~/out/${name}"]).run.output == f"{tmp_path}/out/mine"
+    with_traces = "strategies=[{name: trace_injection, traces: '${problems.train}'}]"
+    assert load_config(recipe, [with_traces]).strategies[0]["traces"].startswith("lab:countdown")
     (tmp_path / "mine").mkdir()
     assert load_config(recipe, ["model.path=${name}"]).model.path == str(tmp_path / "mine")
     assert load_config(recipe, ["name=n${seed}", "seed=4"]).name == "n4"

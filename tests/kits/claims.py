@@ -128,11 +128,13 @@ BRING = {"rl_plus", "srft", "hpt", "relift", "bread", "hints", "dph_rl"}
 def injects_a_trace_in_place_of_a_draw(outcome, groups, names):
     config = outcome.trainer.config.algorithm
     size = config.group_size
+    seen = 0
     for group in with_draws(groups):
         shaped = [sample for sample in group.samples if sample.terms.get("shaped_trace") == 1.0]
         if not BRING & {*names}:
             assert len(shaped) == 1 and len(drawn_of(group)) == size - 1
         assert all(s.rollout.given.all() and not s.rollout.request.in_baseline for s in shaped)
+        seen += len(shaped)
         counted = [s.reward for s in group.samples if s.rollout.request.in_baseline and s.reward is not None]
         if not {"remax", "rs_grpo"} & {*names}:  # measured against the draws, and not one of them
             spread = np.std(counted, ddof=1)
@@ -141,6 +143,7 @@ def injects_a_trace_in_place_of_a_draw(outcome, groups, names):
             for sample in shaped:
                 expected = (sample.reward - np.mean(counted)) / (spread + 1e-6 if divided else 1.0)
                 assert own_advantage(outcome, sample, "trace_injection") == pytest.approx(expected, abs=1e-5)
+    assert seen, "no group has a trace"
 
 
 def counts_every_answer_that_was_drawn(outcome, groups, names):
@@ -349,6 +352,7 @@ CLAIMS = {
 
 def check_claims(outcome, groups, names):
     """What the run's strategies claim, of those that claim figures, and its normalisers."""
+    assert with_draws(groups), "nothing was drawn that could be looked at"
     for name in names:
         if name in CLAIMS:
             CLAIMS[name](outcome, groups, names)

@@ -110,7 +110,7 @@ def balance(
     """The loss of its completion at each token, [N].
 
     logprob: the policy's, [N], with gradient.
-    log_z: what the head gives, [N], with gradient; the one at a completion's first token is used.
+    log_z: the group's, a constant, [N]; the one at a completion's first token is used.
     base_logprob: under the base, [N].
     worth: A of each token, [N]; its mean over the completion counts.
     sequence: which completion a token belongs to, int64 [N], tokens in order.
