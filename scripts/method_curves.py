@@ -211,7 +211,7 @@ def measured(every: list[Method]) -> str:
         base = of_it[0].modes[0][0]
         lines += [f"Exactly, on `{problems}`, where the base has {base} modes of at least 3/1024; after training:", ""]
         lines += [f"| method | seeds | steps | {' | '.join(f'pass@{k}' for k in KS)} | modes lost | gained |"]
-        lines += ["|---" * (6 + len(KS)) + "|"]
+        lines += ["|---" * (5 + len(KS)) + "|"]
         first = [_at(of_it[0], k, place=0) for k in KS]
         lines += [f"| base | | 0 | {' | '.join(first)} | | |"]
         for method in sorted(of_it, key=lambda one: (one.name != PLAIN, -float(one.values["1024"][:, -1].mean()))):
@@ -276,13 +276,15 @@ def _at(method: Method, k: str, *, place: int) -> str:
     return f"{method.values[k][:, place].mean():.3f}".replace("0.", ".", 1)
 
 
-def write_page(page: Path, line: str) -> None:
-    """Puts the line at the page's end, in the place of one that this script wrote; a curve of its own stays alone."""
+def write_page(page: Path, line: str) -> bool:
+    """Puts the line at the page's end, in the place of one that this script wrote. False where the page has its own."""
     paragraphs = page.read_text().rstrip("\n").split("\n\n")
     ours = ("pictures/methods/", "(curves.csv)")
     kept = [p for p in paragraphs if not any(mark in p for mark in ours) and not p.startswith("**Run.** None was made")]
-    if not any(paragraph.startswith("**Curve.**") for paragraph in kept):
-        write_atomic(page, "\n\n".join([*kept, line]) + "\n")
+    if any(paragraph.startswith("**Curve.**") for paragraph in kept):
+        return False
+    write_atomic(page, "\n\n".join([*kept, line]) + "\n")
+    return True
 
 
 MEASURED = """# What the methods do in the laboratory
@@ -318,9 +320,9 @@ def main() -> int:
         by_page[method.page].append(method)
     for page, of_page in by_page.items():
         if page:
-            draw(of_page, every, target=pictures / "methods" / page, columns=len(of_page))
-            (pictures / "methods" / f"{page}.png").unlink()  # the page shows the one that scales
-            write_page(args.docs / "methods" / f"{page}.md", line_of(of_page, every))
+            if write_page(args.docs / "methods" / f"{page}.md", line_of(of_page, every)):
+                draw(of_page, every, target=pictures / "methods" / page, columns=len(of_page))
+                (pictures / "methods" / f"{page}.png").unlink()  # the page shows the one that scales
     for method in every:
         if method.recipe and len(method.seeds) == 1:
             write_expectation(method.recipe, expectation(method))
