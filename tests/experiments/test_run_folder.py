@@ -26,7 +26,7 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(folder):
     assert (folder.path / "config.yaml").read_text() == "name: y\n"
     assert not list((folder.path / "rollouts").iterdir())
     folder.append("metrics.jsonl", {"step": 0})
-    with pytest.raises(InputError, match="--resume"):
+    with pytest.raises(InputError, match="go on with explore-rl resume"):
         RunFolder.create(folder.path, "", environment={})
     with pytest.raises(InputError, match="no run to resume"):
         RunFolder.open(folder.path / "elsewhere")
