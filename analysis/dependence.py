@@ -131,6 +131,7 @@ def look(base: ModelSamples, tuned: ModelSamples, *, choice: str = "auto", seed:
     base, tuned: aligned samples.
     choice: "auto" tests each kind that groups draws and relabels what those that fail connect (a seed whose
         draws share prefixes besides); a kind of KINDS is relabelled whatever the test says; "none" looks at nothing.
+        Rows that are there several times are one draw whatever is asked for.
     seed: of the tests' relabellings.
     Raises InputError where a kind is asked for that neither side has.
     """

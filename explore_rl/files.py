@@ -79,7 +79,7 @@ def _holder(text: str) -> str:
 def refuse_unwritable(folder: Path, setting: str) -> None:
     """Tries to write where `folder` is or will be, and leaves nothing behind. Raises InputError.
 
-    setting: how the message calls the folder, such as "run.output", or words that end with a blank.
+    setting: how the message calls the folder, such as "run.output".
     """
     made: list[Path] = []
     place = folder.absolute()
@@ -92,8 +92,7 @@ def refuse_unwritable(folder: Path, setting: str) -> None:
         mark.touch()
         mark.unlink()
     except OSError as error:
-        where = f"{setting}{folder}" if setting.endswith(" ") else f"{setting}={folder}"
-        raise InputError(f"{where}: cannot be written ({error.strerror})") from None
+        raise InputError(f"{setting}={folder}: cannot be written ({error.strerror})") from None
     finally:
         for parent in reversed(made):
             with suppress(OSError):  # somebody else has put something into it meanwhile

@@ -202,12 +202,11 @@ def warnings(config: Config, device: str, *, draws_from_base: bool) -> list[str]
     changed = {key for key, known in settings.items() if value_of(config, key) != known.default}
     silent = itertools.chain(
         _without_updates(config, changed),
-        _without_advantage(config, changed),
         _of_the_other_device(config, changed, device=device),
         _without_use(config, changed, draws_from_base=draws_from_base),
     )
     lines = [f"{key}={value_of(config, key)!r} has no effect: {why}" for key, why in silent]
-    lines += _wide_bounds(config)
+    lines += _not_the_papers(config)
     updates = config.run.steps * config.algorithm.minibatches * config.algorithm.epochs
     if config.learner.warmup_steps >= updates:
         warmup = f"learner.warmup_steps={config.learner.warmup_steps}"
@@ -236,35 +235,17 @@ def _without_updates(config: Config, changed: set[str]) -> Findings:
             yield key, "algorithm.clip=false clips nothing"
 
 
-BALANCES = ("flow_rl", "trajectory_balance")
-
-
-def _without_advantage(config: Config, changed: set[str]) -> Findings:
-    """Settings of the group's advantage, and of the policy gradient's loss, where a strategy stands in their place."""
-    whole = {"share": 1.0}
-    named = [{**whole, **listed} for listed in config.strategies]
-    makers = [s["name"] for s in named if s["name"] in ("ppo", "remax") and s["share"] == 1]
-    whole_pp = [s for s in named if s["name"] == "reinforce_pp" and s["share"] == 1]
-    makers += [s["name"] for s in whole_pp if s.get("baseline", "none") == "none"]
-    for key in ("algorithm.advantage", "algorithm.divide_by_std"):
-        if key in changed and makers:
-            yield key, f"{makers[0]} makes the advantages"
-    balances = [s["name"] for s in named if s["name"] in BALANCES and s["share"] == 1]
-    if "algorithm.loss" in changed and balances:
-        yield "algorithm.loss", f"{balances[0]} stands in the policy gradient's place"
-
-
-def _wide_bounds(config: Config) -> list[str]:
-    """What runs, and is not what the papers have."""
+def _not_the_papers(config: Config) -> list[str]:
+    """What runs, and is not what the loss's paper has."""
     algorithm = config.algorithm
+    if algorithm.loss != "gspo":
+        return []
     lines = []
-    by_sequence = [s["name"] for s in config.strategies if s["name"] == "flow_rl"]
-    by_sequence += ["algorithm.loss=gspo"] if algorithm.loss == "gspo" else []
-    if by_sequence and algorithm.aggregation != "sequence":
-        lines.append(f"{by_sequence[0]} is one loss a sequence: set algorithm.aggregation=sequence, as the paper has")
+    if algorithm.aggregation != "sequence":
+        lines.append("algorithm.loss=gspo is one loss a sequence: set algorithm.aggregation=sequence, as the paper has")
     bounds = [algorithm.loss_options.get(key) for key in ("clip_low", "clip_high")]
     widest = max([bound for bound in bounds if isinstance(bound, int | float)], default=0.0)
-    if algorithm.loss == "gspo" and widest >= 0.1:
+    if widest >= 0.1:
         lines.append(f"algorithm.loss=gspo with a bound of {widest:g}: the ratio of a sequence hardly ever gets there")
     return lines
 

@@ -29,6 +29,7 @@ from explore_rl.problems.template_checks import check_lengths
 from explore_rl.problems.templates import Template, load_template
 from explore_rl.strategies import together
 from explore_rl.strategies.base import Strategy, needs_of
+from explore_rl.strategies.rivals import without_effect
 from explore_rl.strategies.together import is_builtin
 from explore_rl.training.evaluation_sets import EvaluationSet, evaluation_sets
 from explore_rl.types import Problem
@@ -162,6 +163,7 @@ def _layout(found: _Found) -> None:
     placement.refuse_impossible(config, config.rollout.base_actors if needs.base_engine else 0)
     device = placement.resolve(config)
     found.notes += warnings(config, device, draws_from_base=needs.base_engine)
+    found.notes += without_effect(found.strategies, config)
 
 
 def _model(found: _Found) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from analysis.errors import InputError
+from explore_rl.config.schema import Config, all_settings
 from explore_rl.strategies.base import Strategy
 from explore_rl.strategies.builtin.group_advantage import POLICY_GRADIENT
 from explore_rl.types import Sample
@@ -39,6 +40,27 @@ def refuse_second_balance(strategy: Strategy, others: list[Strategy]) -> None:
     for other in others:
         if other.name in BALANCES:
             raise InputError(f"strategies: {strategy.name}: {other.name} balances too; there is one policy gradient")
+
+
+def without_effect(strategies: list[Strategy], config: Config) -> list[str]:
+    """Warnings, a line each: settings whose place a strategy takes, and an aggregation that its paper does not have."""
+    algorithm = config.algorithm
+    changed = {
+        key for key in ("advantage", "divide_by_std", "loss")
+        if getattr(algorithm, key) != all_settings()[f"algorithm.{key}"].default
+    }  # fmt: skip
+    makers = [s.name for s in strategies if s.own_baseline]
+    balances = [s.name for s in strategies if s.name in BALANCES and getattr(s, "share", 0.0) == 1]
+    lines = [
+        f"algorithm.{key}={getattr(algorithm, key)!r} has no effect: {makers[0]} makes the advantages"
+        for key in ("advantage", "divide_by_std")
+        if key in changed and makers
+    ]
+    if "loss" in changed and balances:
+        lines.append(f"algorithm.loss={algorithm.loss!r}: {balances[0]} stands in the policy gradient's place")
+    if "flow_rl" in balances and algorithm.aggregation != "sequence":
+        lines.append("flow_rl is one loss a sequence: set algorithm.aggregation=sequence, as the paper has")
+    return lines
 
 
 def take_its_place(sample: Sample, term: str, *, share: float) -> bool:

@@ -9,7 +9,6 @@ from explore_rl.config.loading import load_config
 from explore_rl.lab import problems as lab
 from explore_rl.rollout.seeds import hashed_seed
 from explore_rl.strategies.base import StepContext
-from explore_rl.testing import digits_config, run_steps
 from explore_rl.types import Group, Request, Rollout, Sample, Status, Verdict
 from explore_rl.verifiers.base import make_verifier
 
@@ -74,30 +73,3 @@ def sample_of():
 @pytest.fixture
 def failed_groups(problems):
     return [Group(p, [drawn(p, g, "1+1", Status.WRONG) for _ in range(3)]) for g, p in enumerate(problems)]
-
-
-@pytest.fixture
-def resumes():
-    """Checks that six steps equal three and, after a resume, three more; returns the resumed run.
-
-    resumes(folder, make, *settings): `make` gives new instances of the strategies, which keep state.
-    """
-
-    def check(folder, make, *settings):
-        config = digits_config("run.steps=6", *settings)
-        whole = run_steps(folder / "whole", make(), config=config)
-        run_steps(folder / "broken", make(), config=config, stop_after=3)
-        resumed = run_steps(folder / "broken", make(), config=config)
-        assert len(resumed.updates) == len(whole.updates) // 2  # it did not begin anew
-        assert (resumed.table == whole.table).all()
-        for ours, theirs in zip(resumed.trainer.strategies, whole.trainer.strategies, strict=True):
-            assert ours.state() == theirs.state()
-        for name in ("values", "heads"):
-            assert str(getattr(resumed.learner, name)) == str(getattr(whole.learner, name))
-        assert [pick(m) for m in resumed.metrics] == [pick(m) for m in whole.metrics]
-        return resumed
-
-    def pick(metrics):
-        return {key: value for key, value in metrics.items() if "second" not in key}  # the clock, and what is a rate
-
-    return check

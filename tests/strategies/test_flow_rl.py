@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from one_step import OneStep, drawn
+from resuming import goes_on
 
 from analysis.errors import InputError
 from explore_rl.strategies.methods.flow_rl import FlowRL, flow_balance
@@ -50,8 +51,9 @@ def test_the_target_is_reached_on_a_table():
     assert update.report.metrics["flow_balance/loss"] < 1e-6
 
 
-def test_a_resumed_run_goes_on_as_it_was(tmp_path, resumes):
-    outcome = resumes(tmp_path, lambda: [FlowRL(beta=2.0)], "learner.learning_rate=0.05", "algorithm.minibatches=2")
+def test_a_resumed_run_goes_on_as_it_was(tmp_path):
+    settings = ("learner.learning_rate=0.05", "algorithm.minibatches=2")
+    outcome = goes_on(tmp_path, lambda: [FlowRL(beta=2.0)], settings=settings)
     assert outcome.learner.heads["log_z"].detach().abs().sum() > 0
 
 

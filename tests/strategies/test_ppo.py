@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from one_step import OneStep, drawn
+from resuming import goes_on
 
 from analysis.errors import InputError
 from explore_rl.strategies.base import Strategy
@@ -75,8 +76,9 @@ def test_a_share_of_0_is_grpo_bit_for_bit(tmp_path):
     assert (run_steps(tmp_path / "on", [Ppo()]).table != plain.table).any()
 
 
-def test_a_resumed_run_goes_on_as_it_was(tmp_path, resumes):
-    outcome = resumes(tmp_path, lambda: [Ppo()], "algorithm.minibatches=2", "learner.critic_learning_rate=0.5")
+def test_a_resumed_run_goes_on_as_it_was(tmp_path):
+    settings = ("algorithm.minibatches=2", "learner.critic_learning_rate=0.5")
+    outcome = goes_on(tmp_path, lambda: [Ppo()], settings=settings)
     assert outcome.learner.values.detach().abs().sum() > 0
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 from one_step import OneStep, drawn
+from resuming import goes_on
 
 from analysis.errors import InputError
 from explore_rl.strategies.methods.mixture_policy import MixturePolicy
@@ -46,9 +47,8 @@ def test_without_resets_it_is_grpo_bit_for_bit(tmp_path):
     assert (run_steps(tmp_path / "on", [ProRL(every=2)], config=config).table != plain.table).any()
 
 
-def test_a_resumed_run_goes_on_as_it_was(tmp_path, resumes):
-    settings = (*KL, "learner.optimizer=adamw", "learner.learning_rate=0.1")
-    outcome = resumes(tmp_path, lambda: [ProRL(every=2, patience=4)], *settings)
+def test_a_resumed_run_goes_on_as_it_was(tmp_path):
+    outcome = goes_on(tmp_path, lambda: [ProRL(every=2, patience=4)], settings=KL)
     (state,) = [s.state() for s in outcome.trainer.strategies if s.name == "prorl"]
     assert state["resets"] >= 3 and state["score"] > 0
     assert (outcome.learner.base.logits != outcome.learner.start.logits).any()
