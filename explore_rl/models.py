@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 from analysis.errors import InputError
 from explore_rl.fetching import hub
 from explore_rl.fetching.catalogue import CATALOGUE, folder
-from explore_rl.weight_files import refuse_pointers
+from explore_rl.weight_files import refuse_adapter, refuse_pointers
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -54,6 +54,7 @@ def resolve_model(path: str | Path) -> Path:
             f"model.path={path}: no such folder; expected a Hugging Face checkpoint, {', '.join(names[:-1])}, or"
             f" {names[-1]}"
         )
+    refuse_adapter(folder)
     if not (folder / "config.json").is_file():
         raise InputError(f"model.path={path}: holds no config.json; expected a Hugging Face checkpoint")
     refuse_pointers(folder)
@@ -167,7 +168,7 @@ def _configured_end_tokens(file: Path) -> list[int]:
     if setting is None:
         return []
     ids = setting if isinstance(setting, list) else [setting]
-    if not all(isinstance(i, int) for i in ids):
+    if not all(isinstance(i, int) and not isinstance(i, bool) for i in ids):
         raise InputError(f"{file}: eos_token_id={setting!r}: expected a token id or a list of them")
     return ids
 
@@ -195,8 +196,10 @@ def _read_tokenizer(folder: Path) -> Any:
         raise InputError(
             f"{folder}: holds no tokenizer that transformers can read: {type(error).__name__}: {_one_line(error)}"
         ) from None
-    # Where the tokenizer's files are missing, transformers silently makes one that knows nothing but special tokens.
-    if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
+    # Where the tokenizer's files are missing, transformers silently makes one that knows next to nothing.
+    of_kind = set(tokenizer.vocab_files_names.values())
+    no_files = of_kind and not any((folder / name).exists() for name in {*of_kind, "tokenizer.json", "tekken.json"})
+    if no_files or set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
         raise InputError(
             f"{folder}: holds no tokenizer; expected tokenizer.json (or the vocabulary files) beside config.json"
         )

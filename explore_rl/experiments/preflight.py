@@ -23,6 +23,7 @@ from explore_rl.experiments.run_folder import RunFolder
 from explore_rl.experiments.tracking import refuse_tracker
 from explore_rl.files import refuse_unwritable
 from explore_rl.lab.families import family_of
+from explore_rl.learner.fitting import check_fits
 from explore_rl.models import end_token_ids, load_model_config, load_tokenizer, resolve_model
 from explore_rl.problems.template_checks import check as check_template
 from explore_rl.problems.template_checks import check_lengths
@@ -181,7 +182,9 @@ def _model(found: _Found) -> None:
 
 
 def _weights(found: _Found) -> None:
-    check_weights(resolve_model(found.config.model.path))
+    folder = resolve_model(found.config.model.path)
+    attention = found.config.model.attention
+    found.notes += check_fits(folder, found.model_config, stored=check_weights(folder), attention=attention)
 
 
 def _lora(found: _Found) -> None:
@@ -244,12 +247,17 @@ def _evaluations(found: _Found) -> None:
 def _lengths(found: _Found) -> None:
     """Every prompt with its completion has to fit the model's positions."""
     config = found.config
-    positions = getattr(found.model_config.get_text_config(), "max_position_embeddings", None)
+    text = found.model_config.get_text_config()
+    positions = getattr(text, "max_position_embeddings", None)
     sets = [(found.training, config.rollout.max_new_tokens, "rollout.max_new_tokens")]
     sets += [(one.problems, one.max_new_tokens, f"max_new_tokens of {one.name}") for one in found.evaluations]
     for asked, completion, called in sets:
         prompt = check_lengths(
-            asked, found.template, tokenizer=found.tokenizer, max_prompt_tokens=config.model.max_prompt_tokens
+            asked,
+            found.template,
+            tokenizer=found.tokenizer,
+            max_prompt_tokens=config.model.max_prompt_tokens,
+            vocabulary=getattr(text, "vocab_size", None),
         )
         if positions is not None and prompt + completion > positions:
             raise InputError(

@@ -125,6 +125,12 @@ def _check_model(tokenizer: Any, end: str, *, end_id: int, largest: int, model_c
     if positions is not None and length > positions:
         raise InputError(f"prompt and completion may take {length} tokens, the model has {positions} positions")
     warnings = []
+    # Further tokens that were added, as for padding, are harmless where no text has them; a vocabulary is not.
+    if vocabulary is not None and tokenizer.vocab_size > vocabulary:
+        raise InputError(
+            f"the tokenizer has a vocabulary of {tokenizer.vocab_size}, the model one of {vocabulary}: they do not belong"
+            " together"
+        )
     if vocabulary is not None and len(tokenizer) > vocabulary:
         warnings.append(
             f"the tokenizer has {len(tokenizer)} tokens, the model {vocabulary}: a text with one of the further "
@@ -140,16 +146,24 @@ def _check_model(tokenizer: Any, end: str, *, end_id: int, largest: int, model_c
     return warnings
 
 
-def check_lengths(problems: Iterable[Problem], template: Template, *, tokenizer: Any, max_prompt_tokens: int) -> int:
+def check_lengths(
+    problems: Iterable[Problem],
+    template: Template,
+    *,
+    tokenizer: Any,
+    max_prompt_tokens: int,
+    vocabulary: int | None = None,
+) -> int:
     """Tokens of the longest prompt.
 
-    Raises InputError where prompts are over the limit (they are never cut), or hold what is no token, and where answers
-    would have to end otherwise than completions do.
+    Raises InputError where prompts are over the limit (they are never cut), or hold what is no token or one that the
+    model does not have, and where answers would have to end otherwise than completions do.
 
     problems: all of them are read.
     template: as prompts are written.
     tokenizer: the model's.
     max_prompt_tokens: the limit.
+    vocabulary: of the model; None: it is not looked at.
     """
     longest = 0
     whose = None
@@ -171,6 +185,10 @@ def check_lengths(problems: Iterable[Problem], template: Template, *, tokenizer:
             tokenizer=tokenizer,
             what=f"problem {problem.id!r}: the prompt",
         )
+        if vocabulary is not None and max(ids, default=0) >= vocabulary:
+            raise InputError(
+                f"problem {problem.id!r}: its prompt has token {max(ids)}, the model has a vocabulary of {vocabulary}"
+            )
         length = len(ids)
         over += length > max_prompt_tokens
         if length > longest:
