@@ -9,6 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from analysis.errors import InputError
 from explore_rl.cli import main
@@ -19,6 +22,7 @@ from explore_rl.experiments.preflight import CHECKS, InputErrors, check
 from explore_rl.experiments.resuming import finished, refuse_other_settings
 from explore_rl.experiments.run_folder import RunFolder
 from explore_rl.files import held
+from explore_rl.learner.fitting import usual_weights
 from explore_rl.models import LAB_BASE
 from explore_rl.parts import Parts
 
@@ -29,6 +33,15 @@ SMALL = [
     "run.exact_every=0",
     "devices.device=cpu",
 ]
+OTHER_CONFIGS = {
+    "fewer_layers": {"num_hidden_layers": 2, "layer_types": ["full_attention"] * 2},
+    "more_layers": {"num_hidden_layers": 4, "layer_types": ["full_attention"] * 4},
+    "untied": {"tie_word_embeddings": False},
+    "classifier": {"architectures": ["Qwen2ForSequenceClassification"]},
+    "encoder": {"architectures": ["BertForMaskedLM"], "model_type": "bert"},
+    "both": {"architectures": ["T5ForConditionalGeneration"], "model_type": "t5"},
+    "quantized": {"quantization_config": {"quant_method": "fp8"}},
+}
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
 
 
@@ -48,8 +61,26 @@ def models(tmp_path_factory):
     text = copy("text") / weights
     text.write_text("no weights at all, and longer than eight bytes")
     (copy("none") / weights).unlink()
-    index = copy("shard")
-    (index / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": "model-2.safetensors"}}))
+    stored = load_file(LAB_BASE / weights)
+    one = "model.layers.1.mlp.up_proj.weight"
+    for name, held in {"shard": "model-2.safetensors", "lies": "model-1.safetensors"}.items():
+        (copy(name) / weights).rename(place / name / "model-1.safetensors")
+        index = dict.fromkeys(stored, "model-1.safetensors") | {"of.no.shard": held}
+        (place / name / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}))
+    save_file({name: value for name, value in stored.items() if name != one}, copy("missing") / weights)
+    save_file(stored | {one: torch.zeros(380, 128)}, copy("shape") / weights)
+    save_file(stored | {one: stored[one].to(torch.float8_e4m3fn)}, copy("float8") / weights)
+    save_file(stored | {"v_head.weight": torch.zeros(3)}, copy("beside") / weights)
+    (copy("adapter") / "adapter_config.json").write_text("{}")
+    (copy("gguf") / weights).rename(place / "gguf" / "model.gguf")
+    for name, settings in OTHER_CONFIGS.items():
+        file = copy(name) / "config.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | settings))
+    tokenizer = copy("tokenizer") / "tokenizer.json"
+    content = json.loads(tokenizer.read_text())
+    content["model"]["vocab"] |= {f"more{i}": 21 + i for i in range(5)}
+    tokenizer.write_text(json.dumps(content))
+    (copy("untold") / "tokenizer.json").unlink()
     (copy("pointed") / "tokenizer.json").write_bytes(LFS)
     archive = copy("archive")
     (archive / weights).unlink()
@@ -77,6 +108,21 @@ REFUSED = [  # settings, what is said
     (["model.path=MODELS/end"], "end token 99999 is outside the model's vocabulary"),
     (["model.path=MODELS/pointed"], "tokenizer.json: a Git LFS pointer"),
     (["model.path=MODELS/archive"], "pytorch_model.bin: cut off or damaged"),
+    (["model.path=MODELS/lies"], "does not hold of.no.shard, which the index says it does"),
+    (["model.path=MODELS/missing"], "holds no model.layers.1.mlp.up_proj.weight, which"),
+    (["model.path=MODELS/shape"], "up_proj.weight is [380, 128], by config.json [384, 128]"),
+    (["model.path=MODELS/float8"], "is stored as F8_E4M3: quantized weights"),
+    (["model.path=MODELS/adapter"], "merge it into its base"),
+    (["model.path=MODELS/gguf"], "model.gguf (GGUF, llama.cpp's format) cannot be read"),
+    (["model.path=MODELS/fewer_layers"], "no place for model.layers.2.input_layernorm.weight (and 11 more)"),
+    (["model.path=MODELS/more_layers"], "holds no model.layers.3.input_layernorm.weight (and 11 more)"),
+    (["model.path=MODELS/untied"], "holds no lm_head.weight"),
+    (["model.path=MODELS/classifier"], "config.json says Qwen2ForSequenceClassification"),
+    (["model.path=MODELS/encoder"], "config.json says BertForMaskedLM; expected a causal language model"),
+    (["model.path=MODELS/both"], "t5 has an encoder and a decoder"),
+    (["model.path=MODELS/quantized"], "config.json has quantization_config"),
+    (["model.path=MODELS/tokenizer"], "has a vocabulary of 26, the model one of 21"),
+    (["model.path=MODELS/untold"], "holds no tokenizer"),
     (["model.path=nowhere"], "no such folder"),
     (["model.template=chat"], "has no chat template"),
     (["model.template=nowhere.txt"], "neither a name"),
@@ -137,6 +183,26 @@ def test_every_check_has_a_case_above_or_is_of_a_resume():
     said = {"strategies", "layout", "model", "weights", "tokenizer", "template", "training", "evaluations"}
     said |= {"lengths", "together", "exact", "folder", "verifiers", "tracker", "lora"}
     assert {one.name for one in CHECKS} == said | {"content"}
+
+
+def test_what_the_model_leaves_out_is_said_and_what_it_takes_is_not(models, caplog):
+    for folder, said in ((models / "beside", ["v_head.weight is no part of the model, and left out"]), (LAB_BASE, [])):
+        caplog.clear()
+        check(load_config("lab/grpo", [*SMALL, f"model.path={folder}"]))
+        told = [record.getMessage().partition(": ")[2] for record in caplog.records]
+        assert [text for text in told if "no part of" in text] == said
+
+
+@pytest.mark.parametrize("kind", ["qwen2", "qwen3", "llama", "mistral"])
+@pytest.mark.parametrize("tied", [True, False])
+def test_the_weights_that_are_written_out_are_those_that_transformers_makes(kind, tied):
+    sizes = {"hidden_size": 12, "num_attention_heads": 3, "num_key_value_heads": 1, "intermediate_size": 20}
+    config = AutoConfig.for_model(kind, vocab_size=21, num_hidden_layers=2, tie_word_embeddings=tied, **sizes)
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    assert usual_weights(config) == {name: tuple(value.shape) for name, value in model.named_parameters()}
+    config.architectures = ["SomeForSequenceClassification"]
+    assert usual_weights(config) is None
 
 
 def test_all_faults_are_told_together_and_none_twice():
