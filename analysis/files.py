@@ -107,14 +107,17 @@ def find_sources(paths: list[str], *, metric: str | None = None, correct_above: 
             raise InputError(f"{name}: there is no user of this name, whose home ~ would be") from None
         # In a folder .json files are mostly settings and results beside the records; one that is wanted is named.
         if path.is_dir():
-            found = sorted(
-                p
-                for p in path.rglob("*")
-                if p.is_file()
-                and not any(part.startswith(".") for part in p.relative_to(path).parts)
-                and _suffix(p) in READERS
-                and _suffix(p) != ".json"
-            )
+            try:
+                found = sorted(
+                    p
+                    for p in path.rglob("*")
+                    if _suffix(p) in READERS
+                    and _suffix(p) != ".json"
+                    and p.is_file()
+                    and not any(part.startswith(".") for part in p.relative_to(path).parts)
+                )
+            except OSError as error:
+                raise InputError(f"{path}: cannot be read ({error.strerror}: {error.filename})") from None
             if not found:
                 raise InputError(
                     f"{path}: the folder holds no file of records ({', '.join(s for s in READERS if s != '.json')})"

@@ -16,6 +16,9 @@ from explore_rl.lab.names import is_final
 
 LARGEST = 2**53  # no count is larger, and whoever takes the number after us may hold it in 64 bits or as a float
 
+# What others call a choice of ours, where the most alike of the choices is another one.
+OTHER_WORDS = {"gpu": "cuda", "nvidia": "cuda", "fp32": "float32", "bf16": "bfloat16", "flash_attn": "flash_attention_2"}
+
 Findings = Iterator[tuple[str, str]]  # the setting's dotted name, and why it is refused or warned about
 
 
@@ -51,9 +54,12 @@ def _values(config: Config) -> Findings:
     for key, known in all_settings().items():
         value = value_of(config, key)
         if known.choices and value not in known.choices:
-            near = difflib.get_close_matches(str(value), [str(c) for c in known.choices], n=1)
+            named = OTHER_WORDS.get(str(value).lower(), str(value))
+            near = difflib.get_close_matches(named, [str(c) for c in known.choices], n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             yield key, f"expected one of {', '.join(map(str, known.choices))}{hint}"
+        if isinstance(value, str) and "\0" in value:
+            yield key, "text without a NUL character is expected"
         if isinstance(value, float) and not math.isfinite(value):
             yield key, "expected a finite number"
         if isinstance(value, int) and abs(value) > LARGEST:

@@ -87,6 +87,8 @@ INTERPOLATIONS = {
     r"Interpolation key '([^']*)' not found": "${{{}}}: there is no such setting; ${{name}}, ${{seed}}, ${{run.steps}} "
     "and the like stand for settings, ${{oc.env:NAME}} for a variable",
     r"Environment variable '([^']*)' not found": "the variable {} is not set",
+    r"'(\$\{[^']*\})': Value '[^']*' of type 'str' could not be converted to (?:Float|Integer)": "{} stands for text, "
+    "and a number is expected",
     r"(Recursive interpolation) detected": "stands for itself",
 }
 
@@ -234,10 +236,20 @@ def _refuse_unknown(layer: DictConfig, schema: type, *, where: str, prefix: str 
         if isinstance(default, list) and is_given:
             like = default or all_settings()[f"{prefix}{key}"].example
             raise InputError(f"{where}: {prefix}{key}: expected a list, such as {like}, got {_shown(_plain(value))}")
+        if isinstance(value, ListConfig) and not value._is_none() and not value._is_interpolation():
+            _refuse_nested(value, kind=_kind_of(f"{prefix}{key}[0]"), where=f"{where}: {prefix}{key}")
         if isinstance(section, type) and is_dataclass(section):
             if not isinstance(value, DictConfig):
                 raise InputError(f"{where}: {prefix}{key} is a section: expected a mapping, got {value}")
             _refuse_unknown(value, section, where=where, prefix=f"{prefix}{key}.")
+
+
+def _refuse_nested(entries: ListConfig, *, kind: type | None, where: str) -> None:
+    """Raises InputError for a list or mapping within a list of `kind`, which OmegaConf would take for text."""
+    for i in range(len(entries) if kind is not None else 0):
+        entry = entries._get_node(i)
+        if OmegaConf.is_config(entry):
+            raise InputError(f"{where}[{i}]: expected {KINDS[kind]}, got {_shown(_plain(entry))}")
 
 
 def _shown(value: Any) -> str:

@@ -112,7 +112,10 @@ def read_rows(path: str | Path) -> Iterator[Row]:
         yield from _saved_dataset(asked)
         return
     if is_folder:
-        files = sorted(file for file in asked.rglob("*") if file.is_file() and _suffix(file) in SUFFIXES)
+        try:
+            files = sorted(file for file in asked.rglob("*") if _suffix(file) in SUFFIXES and file.is_file())
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror}: {error.filename})") from None
         if not files:
             raise InputError(f"{path}: the folder holds no {', '.join(SUFFIXES)} file")
     elif is_there:

@@ -82,7 +82,7 @@ class RolloutActor(Receiver):
         self.compat = vllm_compat
         self.settings = vllm_compat.EngineSettings(**self.settings_arguments)
         self.tokenizer = AutoTokenizer.from_pretrained(self.settings.model)
-        with loading():  # vLLM imports the model's code and much else
+        with loading(), uncompiled():  # vLLM imports the model's code and much else
             self.llm = vllm_compat.make_engine(self.settings)
         self.in_flight = vllm_compat.InFlight(self.llm)
         self.streamed = Streamed(self.in_flight, self.settings, answer_of=self._answer)

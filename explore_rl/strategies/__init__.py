@@ -101,7 +101,7 @@ def class_of(name: str, where: str = "strategies") -> type[Strategy]:
             raise InputError(f"{where}.name: no strategy {name!r}; is {module}:{last} meant, with a colon?")
         hint = _nearest(name, list(STRATEGIES))
         own = "or module:Class or path.py:Class of your own"
-        raise InputError(f"{where}.name: no strategy {name!r}{hint} Known: {', '.join(STRATEGIES)}, {own}")
+        raise InputError(f"{where}.name: no strategy {name!r}{hint}; known: {', '.join(STRATEGIES)}, {own}")
     place, _, class_name = target.rpartition(":")
     try:
         module = _load(place)
@@ -146,7 +146,7 @@ def _refuse_unknown_options(kind: type[Strategy], options: dict[str, Any], *, wh
     for key in options:
         if key not in known:
             hint = _nearest(key, known)
-            raise InputError(f"{where} has no parameter {key!r}{hint} Known: {', '.join(known) or 'none'}")
+            raise InputError(f"{where} has no parameter {key!r}{hint}; known: {', '.join(known) or 'none'}")
 
 
 def _nearest(word: str, known: list[str]) -> str:

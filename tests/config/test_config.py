@@ -84,6 +84,8 @@ def warned(config):
         ("problems.heldout=[a.jsonl, b.jsonl]", "several sets go into run.evaluations"),
         ("run.output=~nobody_here/x", "there is no user of this name"),
         ("rollout.stop=[null]", "rollout.stop[0]: expected text, got nothing"),
+        ("rollout.stop=[[a]]", "rollout.stop[0]: expected text, got ['a']"),
+        ("learner.betas=[{a: 1},2]", "learner.betas[0]: expected a number, got {'a': 1}"),
         ("learner.betas=[0.9, b]", "learner.betas[1]: expected a number, got 'b'"),
         ("rollout.temperature=0.001", "at least 0.01"),
         ("run.output=$SCRATCH/x", "write ${oc.env:SCRATCH}"),
