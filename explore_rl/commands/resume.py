@@ -30,6 +30,8 @@ def run(args: argparse.Namespace) -> int:
     recipe = args.folder / "config.yaml"
     if not recipe.is_file():
         raise InputError(f"{args.folder}: holds no run (no config.yaml); expected a run's folder")
+    if not recipe.stat().st_size:
+        raise InputError(f"{recipe}: is empty; the run's folder is not whole")
     # The folder may have been moved since.
     overrides = [f"run.output={args.folder}", *args.overrides]
     return train(str(recipe), overrides, resume=True, allowed=args.allow_changed, check_only=args.check)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from analysis.errors import InputError
 from explore_rl.config.checks import value_of
 from explore_rl.config.loading import load_config
 from explore_rl.config.schema import Config, all_settings
+from explore_rl.experiments.run_folder import RunFolder
 
 # Where a run lies, how it is laid out and how it is watched makes no method.
 APART = ("name", "seed", "run.output", "run.tracker", "run.checkpoint_every", "run.checkpoint_minutes")
@@ -57,8 +57,8 @@ def refuse_other_content(folders: Sequence[Path]) -> None:
     the same names. What an older run did not write down is not held against it.
     """
     names = method_names([load_config(folder / "config.yaml") for folder in folders])
-    files = [folder / "environment.json" for folder in folders]
-    facts = [json.loads(file.read_text()) if file.exists() else {} for file in files]
+    runs = [RunFolder(folder) for folder in folders]
+    facts = [run.environment() if (run.path / "environment.json").exists() else {} for run in runs]
     seen: dict[tuple[str, str], tuple[Any, Path]] = {}
     for name, fact, folder in zip(names, facts, folders, strict=True):
         said = {("model", ""): fact.get("model"), ("problems.train", name): fact.get("problems", {}).get("train")}

@@ -18,7 +18,12 @@ from explore_rl.cluster import placement
 from explore_rl.config.checks import warnings
 from explore_rl.config.lora import read_lora
 from explore_rl.config.schema import Config, ProblemsConfig
-from explore_rl.experiments.resuming import content_hash, refuse_other_problems, refuse_other_settings
+from explore_rl.experiments.resuming import (
+    content_hash,
+    refuse_other_checkpoints,
+    refuse_other_problems,
+    refuse_other_settings,
+)
 from explore_rl.experiments.run_folder import RunFolder
 from explore_rl.experiments.tracking import refuse_tracker
 from explore_rl.files import refuse_unwritable
@@ -284,7 +289,9 @@ def _folder(found: _Found) -> None:
     """A resumed run goes on as it began, a new one needs an empty place; both have to be writable."""
     path = output_folder(found.config)
     if found.resume:
-        found.changed = refuse_other_settings(found.config, RunFolder.open(path), allowed=found.allowed)
+        folder = RunFolder.open(path)
+        found.changed = refuse_other_settings(found.config, folder, allowed=found.allowed)
+        refuse_other_checkpoints(found.config, folder)
     else:
         RunFolder.refuse_existing(path)
     refuse_unwritable(path, "run.output")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -54,6 +53,24 @@ def refuse_other_settings(config: Config, folder: RunFolder, *, allowed: Sequenc
         changed[key] = [before, now]
     refuse_another_schedule(began, config, folder=folder)
     return changed
+
+
+def refuse_other_checkpoints(config: Config, folder: RunFolder) -> None:
+    """Raises InputError where the last checkpoint is of a later step than the run is to have, and where there must have
+    been checkpoints and are none: beginning again would drop what is recorded."""
+    steps = len(folder.records("metrics.jsonl"))
+    made = folder.checkpoints()
+    if made and made[-1] > config.run.steps:
+        raise InputError(
+            f"--resume: run.steps={config.run.steps}: the run has made {made[-1]} steps already; what it was after fewer"
+            f" can be had where a checkpoint is kept (explore-rl export {folder.path}@STEP DIR)"
+        )
+    if steps > config.run.checkpoint_every and not made:
+        raise InputError(
+            f"{folder.path}: {steps} steps are recorded, and there is no complete checkpoint in "
+            f"{folder.path / 'checkpoints'} to go on from: was it removed, or not copied? Put it back, or begin anew with "
+            "another run.output"
+        )
 
 
 def _value(config: Config, dotted: str) -> Any:
@@ -116,7 +133,7 @@ def refuse_other_problems(path: Path, content: dict[str, str]) -> None:
 
     Held-out problems may be others where the setting was allowed to change, which leaves them out of `content`.
     """
-    began = json.loads((path / "environment.json").read_text()).get("problems", content)
+    began = RunFolder(path).environment().get("problems", content)
     for side, now in content.items():
         if began.get(side) != now:
             raise InputError(

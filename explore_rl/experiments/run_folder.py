@@ -108,12 +108,24 @@ class RunFolder:
         write_samples(self.path / "evaluations" / f"step-{step:06d}-{name}.parquet", rows)
 
     def records(self, name: str) -> list[dict[str, Any]]:
-        """The records of a file of lines, in order. A line that a kill cut off is left out."""
+        """The records of a file of lines, in order. A line that a kill cut off is left out.
+
+        Raises InputError for a line that is no record.
+        """
         path = self.path / name
         if not path.exists():
             return []
         lines = path.read_bytes().splitlines(keepends=True)
-        return [json.loads(line) for line in lines if line.endswith(b"\n")]
+        return [_mapping(line, f"{path}, line {i}") for i, line in enumerate(lines, 1) if line.endswith(b"\n")]
+
+    def environment(self) -> dict[str, Any]:
+        """What the run began with. Raises InputError where that is not there."""
+        path = self.path / "environment.json"
+        try:
+            text = path.read_bytes()
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror}); the run's folder is not whole") from None
+        return _mapping(text, str(path))
 
     # --- checkpoints ---
 
@@ -164,6 +176,16 @@ class RunFolder:
                 drawn.unlink()
         for partial in (self.path / "checkpoints").glob(".step-*.partial"):
             shutil.rmtree(partial)
+
+
+def _mapping(text: bytes, where: str) -> dict[str, Any]:
+    try:
+        content = json.loads(text)
+    except ValueError:  # of bytes that are no UTF-8 too
+        content = None
+    if not isinstance(content, dict):
+        raise InputError(f"{where}: damaged; expected a JSON object")
+    return content
 
 
 def environment(seed: int, device: str, *, argv: list[str] | None = None) -> dict[str, Any]:

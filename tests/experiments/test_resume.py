@@ -6,7 +6,7 @@ import pytest
 
 from analysis.errors import InputError
 from explore_rl.config.loading import load_config, to_yaml
-from explore_rl.experiments.resuming import refuse_other_settings
+from explore_rl.experiments.resuming import refuse_other_checkpoints, refuse_other_settings
 from explore_rl.experiments.run_folder import RunFolder
 from explore_rl.experiments.runs import refuse_unshared
 
@@ -67,3 +67,39 @@ def test_a_folder_that_all_ranks_see_is_left_as_it_was(began):
     before = sorted(folder.path.iterdir())
     refuse_unshared(SimpleNamespace(apply=lambda function, path: [function(None, path)] * 2), folder, is_new=True)
     assert sorted(folder.path.iterdir()) == before
+
+
+def test_a_run_that_lost_its_checkpoints_is_not_begun_again_over_its_records(tmp_path):
+    config, folder = small_run(tmp_path, records=12)
+    with pytest.raises(InputError, match="12 steps are recorded, and there is no complete checkpoint"):
+        refuse_other_checkpoints(config, folder)
+    config, folder = small_run(tmp_path / "killed before the first one", records=10)
+    refuse_other_checkpoints(config, folder)
+
+
+def test_a_run_is_not_resumed_to_fewer_steps_than_it_has_made(tmp_path):
+    config, folder = small_run(tmp_path, records=30)
+    folder.complete_checkpoint(30, folder.begin_checkpoint(30), keep=2)
+    with pytest.raises(InputError, match="run.steps=20: the run has made 30 steps already"):
+        refuse_other_checkpoints(config, folder)
+
+
+@pytest.mark.parametrize("text", [b"{", b"[]", b"\xff\xfe", None], ids=str)
+def test_damaged_files_of_a_run_are_named(tmp_path, text):
+    _, folder = small_run(tmp_path, records=1)
+    (folder.path / "environment.json").unlink()
+    if text is not None:
+        (folder.path / "environment.json").write_bytes(text)
+        (folder.path / "metrics.jsonl").write_bytes(b'{"step": 0}\n' + text + b"\n")
+        with pytest.raises(InputError, match="metrics.jsonl, line 2: damaged"):
+            folder.records("metrics.jsonl")
+    with pytest.raises(InputError, match=r"environment\.json: (damaged|cannot be read)"):
+        folder.environment()
+
+
+def small_run(path, *, records):
+    config = load_config("lab/grpo", ["run.steps=20", "run.checkpoint_every=10", f"run.output={path}"])
+    folder = RunFolder.create(path, to_yaml(config), environment={})
+    for step in range(records):
+        folder.append("metrics.jsonl", {"step": step})
+    return config, folder
