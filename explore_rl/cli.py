@@ -119,7 +119,9 @@ def main(argv: list[str] | None = None) -> int:
         if isinstance(getattr(args, "out", None), Path):
             from explore_rl.files import refuse_unwritable
 
-            refuse_unwritable(args.out.absolute().parent, "--out")  # before hours of drawing
+            refuse_unwritable(
+                args.out.absolute().parent, "DIR" if args.command == "export" else "--out"
+            )  # before hours of drawing
         return importlib.import_module(COMMANDS[args.command][0]).run(args)
     except InputError as error:
         for one in getattr(error, "errors", [error]):

@@ -43,8 +43,8 @@ def check_weights(folder: Path) -> dict[str, Stored]:
     """Looks at every weight file of a Hugging Face checkpoint, and reads no weight.
 
     Returns the weights by name, of safetensors; nothing of PyTorch's files, which have no head to read. Raises
-    InputError for a folder without weights, a file or weight that an index names and that is missing, a file that is
-    cut off, and weights that are quantized.
+    InputError for a folder without weights, a file or weight that an index names and that is missing, and a file that
+    is cut off.
     """
     files, index = _files(folder)
     found: dict[str, Stored] = {}
@@ -53,12 +53,6 @@ def check_weights(folder: Path) -> dict[str, Stored]:
         if index is not None and file.suffix == ".safetensors":
             _refuse_missing(index, file, stored)
         found |= stored
-    quantized = [name for name, one in found.items() if name.endswith("weight") and one.dtype not in FLOATS]
-    if quantized:
-        raise InputError(
-            f"model.path={folder}: {quantized[0]} is stored as {found[quantized[0]].dtype}: quantized weights cannot be "
-            "trained; give the model that they were made from"
-        )
     return found
 
 
@@ -66,8 +60,8 @@ def refuse_adapter(folder: Path) -> None:
     """Raises InputError for the folder of an adapter: beside it, libraries take another model than the folder's."""
     if (folder / ADAPTER).is_file():
         raise InputError(
-            f"model.path={folder}: holds an adapter ({ADAPTER}), which is learnt beside a model; merge it into its base "
-            "(peft's merge_and_unload, then save_pretrained) and give that folder"
+            f"model.path={folder}: holds an adapter ({ADAPTER}), which is learnt beside a model; merge it into its"
+            " base (peft's merge_and_unload, then save_pretrained) and give that folder"
         )
 
 
@@ -86,12 +80,11 @@ def _files(folder: Path) -> tuple[list[Path], dict[str, str] | None]:
         if (folder / index).is_file():
             named = _read_index(folder / index)
             return [folder / name for name in sorted(set(named.values()))], named
-    there = [
-        f"{file.name} ({what})" for pattern, what in OTHERS.items() for file in sorted(folder.glob(pattern))[:1]
-    ]
+    there = [f"{file.name} ({what})" for pattern, what in OTHERS.items() for file in sorted(folder.glob(pattern))[:1]]
     instead = f"; {there[0]} cannot be read" if there else ""
     raise InputError(
-        f"model.path={folder}: holds no weights; expected {WHOLE[0]}, or shards with {INDEX[0]} (or {WHOLE[1]}){instead}"
+        f"model.path={folder}: holds no weights; expected {WHOLE[0]}, or shards with {INDEX[0]} (or {WHOLE[1]})"
+        f"{instead}"
     )
 
 

@@ -94,7 +94,7 @@ def _add_regions(commands: Any) -> None:
         "          explore-rl lab regions smollm2-135m        every level of every family: takes long",
     )
     regions.add_argument("model", metavar="MODEL", help="checkpoint folder or model by name")
-    regions.add_argument("problems", nargs="*", metavar="SPEC", help="real: problems; default: every level")
+    regions.add_argument("problems", nargs="*", default=[], metavar="SPEC", help="real: problems; default: every level")
     regions.add_argument("--split", default="audit", help="where a SPEC names none (default: %(default)s)")
     regions.add_argument("--size", type=int, help="problems of each, where a SPEC names no size")
     regions.add_argument("--least", type=int, default=50, help="units that each region has to have (default: 50)")

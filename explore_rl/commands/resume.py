@@ -17,7 +17,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 What it began with is in its config.yaml. A finished run is left as it is, at once."""
     parser.add_argument("folder", type=Path, help="the folder of a run that was stopped or killed")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings that may change on the way")
+    parser.add_argument(
+        "overrides", nargs="*", default=[], metavar="key=value", help="settings that may change on the way"
+    )
     add_allowed(parser)
     parser.add_argument("--check", action="store_true", help="only read and check everything, and say what would run")
 

@@ -130,8 +130,10 @@ def run(args: argparse.Namespace) -> int:
     talk()
     from explore_rl.config.schema import VerifierConfig
     from explore_rl.experiments.run_models import run_model
+    from explore_rl.models import resolve_model
     from explore_rl.rollout.sampling import SamplingSettings, at_least_1, engines, sample
     from explore_rl.verifiers.pool import VerifierPool
+    from explore_rl.weight_files import check_weights
 
     # Everything that was given is checked before an engine starts.
     at_least_1("actors", args.actors)
@@ -140,6 +142,7 @@ def run(args: argparse.Namespace) -> int:
     options = None if args.verifier_options is None else read_options(args.verifier_options)
     run = run_model(args.model)
     model = args.model if run is None else str(run.path())
+    check_weights(resolve_model(model))
     own = SamplingSettings(model=model, problems=args.problems, n=args.n) if run is None else of_run(run, args)
     given = {
         "temperature": args.temperature,

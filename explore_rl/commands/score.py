@@ -52,16 +52,22 @@ A killed command goes on where it stopped when it is given again."""
 
 
 def run(args: argparse.Namespace) -> int:
-    talk()
+    log = talk()
     from analysis.errors import InputError
     from explore_rl.experiments.run_models import run_model
     from explore_rl.learner import scoring
+    from explore_rl.learner.fitting import check_fits
+    from explore_rl.models import load_model_config, resolve_model
+    from explore_rl.weight_files import check_weights
 
     for name in ("ranks", "micro_batch_tokens", "part"):
         if getattr(args, name) < 1:
             raise InputError(f"--{name.replace('_', '-')}={getattr(args, name)}: expected at least 1")
     run = run_model(args.model)
     model = args.model if run is None else str(run.path())
+    folder = resolve_model(model)
+    for said in check_fits(folder, load_model_config(folder), stored=check_weights(folder), attention="sdpa"):
+        log.warning("%s", said)
     settings = scoring.ScoringSettings(
         model=model,
         problems=args.problems,

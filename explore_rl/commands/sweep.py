@@ -30,7 +30,11 @@ Finished runs are not run again and stopped ones are resumed: after a kill, give
         "sweep", type=Path, help="a YAML file with base, seeds, output and runs, or the name of one in configs/"
     )
     parser.add_argument(
-        "overrides", nargs="*", metavar="key=value", help="settings for all runs; they win over those of the file"
+        "overrides",
+        nargs="*",
+        default=[],
+        metavar="key=value",
+        help="settings for all runs; they win over those of the file",
     )
     parser.add_argument("--seeds", type=_seed_or_setting, nargs="+", help="instead of the file's")
     parser.add_argument("--output", help="instead of the file's")

@@ -19,7 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   explore-rl resume runs/grpo-seed0           go on with a run that was stopped or killed
   explore-rl train mine.yaml model.path=runs/grpo-seed0/final        a new run from a finished one's weights"""
     parser.add_argument("recipe", nargs="?", help="a YAML file of settings, or the name of one in configs/")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings that win over the recipe's")
+    parser.add_argument(
+        "overrides", nargs="*", default=[], metavar="key=value", help="settings that win over the recipe's"
+    )
     parser.add_argument("--resume", action="store_true", help="go on from the run's last complete checkpoint")
     add_allowed(parser)
     parser.add_argument(

@@ -17,7 +17,13 @@ from explore_rl.lab.names import is_final
 LARGEST = 2**53  # no count is larger, and whoever takes the number after us may hold it in 64 bits or as a float
 
 # What others call a choice of ours, where the most alike of the choices is another one.
-OTHER_WORDS = {"gpu": "cuda", "nvidia": "cuda", "fp32": "float32", "bf16": "bfloat16", "flash_attn": "flash_attention_2"}
+OTHER_WORDS = {
+    "gpu": "cuda",
+    "nvidia": "cuda",
+    "fp32": "float32",
+    "bf16": "bfloat16",
+    "flash_attn": "flash_attention_2",
+}
 
 Findings = Iterator[tuple[str, str]]  # the setting's dotted name, and why it is refused or warned about
 

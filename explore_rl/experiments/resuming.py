@@ -62,14 +62,14 @@ def refuse_other_checkpoints(config: Config, folder: RunFolder) -> None:
     made = folder.checkpoints()
     if made and made[-1] > config.run.steps:
         raise InputError(
-            f"--resume: run.steps={config.run.steps}: the run has made {made[-1]} steps already; what it was after fewer"
-            f" can be had where a checkpoint is kept (explore-rl export {folder.path}@STEP DIR)"
+            f"--resume: run.steps={config.run.steps}: the run has made {made[-1]} steps already; what it was after"
+            f" fewer can be had where a checkpoint is kept (explore-rl export {folder.path}@STEP DIR)"
         )
     if steps > config.run.checkpoint_every and not made:
         raise InputError(
             f"{folder.path}: {steps} steps are recorded, and there is no complete checkpoint in "
-            f"{folder.path / 'checkpoints'} to go on from: was it removed, or not copied? Put it back, or begin anew with "
-            "another run.output"
+            f"{folder.path / 'checkpoints'} to go on from: was it removed, or not copied? Put it back, or begin anew"
+            " with another run.output"
         )
 
 

@@ -166,10 +166,10 @@ def cannot_write(error: Exception, folder: Path) -> str | None:
     said = " ".join(str(cause).split())
     hides_reason = "inline_container" in said or "PytorchStreamWriter" in said
     if isinstance(cause, OSError):
-        if cause.errno in FULL:
-            return f"{folder}: the disk is full; free some room"
         name = getattr(cause, "filename", None)
         inside = isinstance(name, str) and Path(name).absolute().is_relative_to(folder.absolute())
+        if cause.errno in FULL:
+            return f"{name if isinstance(name, str) and not inside else folder}: the disk is full; free some room"
         return f"{folder}: cannot be written any more ({cause.strerror}: {name})" if inside else None
     if not hides_reason:
         return None

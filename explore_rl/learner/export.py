@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, cast
 
 import torch
@@ -33,7 +34,11 @@ def export(checkpoint: Path, base: str, *, out: Path) -> None:
     saved = _layout(checkpoint)
     dtype = getattr(torch, saved["model.dtype"])
     lora = read_lora(saved.get("learner.lora"))
-    weights = _weights(checkpoint, zero_stage=int(saved["learner.zero_stage"]), is_partial=lora is not None)
+    try:
+        weights = _weights(checkpoint, zero_stage=int(saved["learner.zero_stage"]), is_partial=lora is not None)
+    except (RuntimeError, EOFError, OSError, KeyError, ValueError, UnpicklingError) as error:
+        said = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise InputError(f"{checkpoint}: cannot be read, cut off or damaged ({said})") from error
     state = {name.removeprefix(PREFIX): value.to(dtype) for name, value in weights.items() if name.startswith(PREFIX)}
     adapter = state
     if lora is not None:

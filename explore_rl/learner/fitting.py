@@ -40,6 +40,12 @@ def check_fits(folder: Path, config: Any, *, stored: Mapping[str, Stored], atten
     """
     where = f"model.path={folder}"
     _refuse_kind(config, where)
+    quantized = [name for name, one in stored.items() if name.endswith("weight") and one.dtype not in FLOATS]
+    if quantized:
+        raise InputError(
+            f"{where}: {quantized[0]} is stored as {stored[quantized[0]].dtype}: quantized weights cannot be trained;"
+            " give the model that they were made from"
+        )
     if usual := usual_weights(config):
         found = {name: one.shape for name, one in stored.items()}
         if found == usual and all(one.dtype in FLOATS for one in stored.values()):
@@ -147,8 +153,8 @@ def _check_by_transformers(folder: Path, config: Any, *, attention: str) -> list
     of_model = [name for name in unused if name.partition(".")[0] in own]
     if of_model:
         raise InputError(
-            f"{where}: the model of config.json has no place for {of_model[0]}{_and_more(of_model)}: they do not belong "
-            "together"
+            f"{where}: the model of config.json has no place for {of_model[0]}{_and_more(of_model)}: they do not"
+            " belong together"
         )
     if unused:
         return [f"{where}: {unused[0]}{_and_more(unused)} is no part of the model, and left out"]
@@ -175,7 +181,9 @@ def _served() -> set[str]:
     vllm = find_spec("vllm")
     folders = (vllm and vllm.submodule_search_locations) or []
     found = [Path(folder) / REGISTRY for folder in folders]
-    return {name for file in found if file.is_file() for name in re.findall(r'^    "(\w+)": \(', file.read_text(), re.M)}
+    return {
+        name for file in found if file.is_file() for name in re.findall(r'^    "(\w+)": \(', file.read_text(), re.M)
+    }
 
 
 @contextmanager

@@ -128,8 +128,8 @@ def _check_model(tokenizer: Any, end: str, *, end_id: int, largest: int, model_c
     # Further tokens that were added, as for padding, are harmless where no text has them; a vocabulary is not.
     if vocabulary is not None and tokenizer.vocab_size > vocabulary:
         raise InputError(
-            f"the tokenizer has a vocabulary of {tokenizer.vocab_size}, the model one of {vocabulary}: they do not belong"
-            " together"
+            f"the tokenizer has a vocabulary of {tokenizer.vocab_size}, the model one of {vocabulary}: they do not"
+            " belong together"
         )
     if vocabulary is not None and len(tokenizer) > vocabulary:
         warnings.append(

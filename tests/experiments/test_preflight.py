@@ -63,9 +63,9 @@ def models(tmp_path_factory):
     (copy("none") / weights).unlink()
     stored = load_file(LAB_BASE / weights)
     one = "model.layers.1.mlp.up_proj.weight"
-    for name, held in {"shard": "model-2.safetensors", "lies": "model-1.safetensors"}.items():
+    for name, file in {"shard": "model-2.safetensors", "lies": "model-1.safetensors"}.items():
         (copy(name) / weights).rename(place / name / "model-1.safetensors")
-        index = dict.fromkeys(stored, "model-1.safetensors") | {"of.no.shard": held}
+        index = dict.fromkeys(stored, "model-1.safetensors") | {"of.no.shard": file}
         (place / name / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}))
     save_file({name: value for name, value in stored.items() if name != one}, copy("missing") / weights)
     save_file(stored | {one: torch.zeros(380, 128)}, copy("shape") / weights)
