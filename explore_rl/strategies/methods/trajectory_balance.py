@@ -41,7 +41,7 @@ class TrajectoryBalance(WithBank):
 
     name = "trajectory_balance"
     acts_on_draws = True
-    turn = "last"  # log Z is made of what the others make of the advantages
+    turn = "end"  # log Z is made of what the others make of the advantages, in all draws
     trial = Trial(on={"beta": 0.5}, off={"share": 0.0})
 
     def __init__(self, *, beta: float = 0.1, count: int = 4, size: int = 16, share: float = 1.0):
