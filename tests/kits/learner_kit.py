@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import random
 import time
+from dataclasses import replace
 
 import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
-from explore_rl.config.schema import Config
+from explore_rl.config.schema import AlgorithmConfig, Config
 from explore_rl.models import load_tokenizer
 from explore_rl.objectives import divergences, losses
 from explore_rl.objectives.readouts import Readout, entropy, head, logprob
 from explore_rl.objectives.terms import SEQUENCE, LossTerm
+from explore_rl.strategies.builtin.group_advantage import policy_gradient
+from explore_rl.strategies.methods.ppo import Ppo
 from explore_rl.types import Row
 
 VOCABULARY = 120
@@ -67,10 +70,6 @@ def linear(logprob, readout):
     return readout
 
 
-def value_loss(value, returns):
-    return (value - returns) ** 2 / 2
-
-
 TERMS = [
     LossTerm("policy_gradient", losses.ppo_clip, ("old_logprob", "advantage"), CLIP, metrics=losses.ppo_clip_metrics),
     LossTerm("kl", divergences.k3, ("base_logprob",)),
@@ -93,14 +92,29 @@ WHOLE_TERMS = [
     LossTerm("gap", linear, (Readout(gap_to_top, (("power", 2),)),)),
     LossTerm("cold_entropy", linear, (entropy(0.5),)),
 ]
+
+
+def shipped(name, **options):
+    """What `algorithm.loss: name` makes the policy gradient, as a term of its own."""
+    term = policy_gradient(replace(AlgorithmConfig(), loss=name, loss_options=options))
+    return replace(term, name=f"shipped_{name}")
+
+
+SHIPPED_TERMS = [
+    shipped("gspo", clip_low=0.1, clip_high=0.1),
+    shipped("cispo", clip_low=0.5, clip_high=0.5),
+    shipped("clip_cov", clip_low=0.5, clip_high=0.5, cov_low=0.02, cov_high=2.0, share=0.2),
+    shipped("kl_cov", share=0.2),
+]
 WHOLE_KINDS = [
-    {"policy_gradient": 1.0, "gspo": 0.7},
-    {"covariance": 1.0, "gap": 0.02},
-    {"gspo": 1.0, "entropy": 0.2},
-    {"covariance": 0.5, "cold_entropy": 0.3, "likelihood": 0.5},
+    {"policy_gradient": 1.0, "gspo": 0.7, "shipped_clip_cov": 0.8, "shipped_cispo": 0.6},
+    {"covariance": 1.0, "gap": 0.02, "shipped_gspo": 0.8, "shipped_kl_cov": 0.5},
+    {"gspo": 1.0, "entropy": 0.2, "shipped_kl_cov": 0.9, "shipped_cispo": 0.8},
+    {"covariance": 0.5, "cold_entropy": 0.3, "likelihood": 0.5, "shipped_clip_cov": 0.9, "shipped_gspo": 0.6},
 ]
 BALANCE = LossTerm("balance", balance, (head("log_z"), "old_logprob", SEQUENCE))
-VALUE_TERM = LossTerm("value", value_loss, ("returns",), model="critic")
+VALUE_CLIP = 0.2
+[VALUE_TERM] = Ppo(value_clip=VALUE_CLIP).terms(Config())
 KINDS = [
     {"policy_gradient": 1.0},
     {"policy_gradient": 1.0, "kl": 0.3, "entropy": 0.2},
@@ -151,6 +165,8 @@ def make_rows(count=12, seed=0, kinds=KINDS):
             columns["old_logprob"][:2] = np.nan
         if i % 4 == 2:  # an advantage for every token
             columns["advantage"] = rng.normal(size=length).astype(np.float32)
+        if i % 8 in (4, 5):  # the same for others of the kinds, by numbers of its own
+            columns["advantage"] = np.random.default_rng((seed, i)).normal(size=length).astype(np.float32)
         tokens = rng.integers(0, VOCABULARY, prompt + length).astype(np.int32)
         if i % 2:
             prompt = rows[-1].prompt_length
@@ -181,8 +197,11 @@ def plain_scores(model, tokens, prompt_length, temperature=1.0):
     return log_p.gather(1, chosen[:, None])[:, 0], -(log_p.exp() * log_p).sum(1)
 
 
-def plain_gradient(model, rows, terms=TERMS, max_norm=0.0, temperature=1.0):
-    """The rows' gradient, all rows at once, clipped ({name: float64 array}); its norm before clipping; the loss."""
+def plain_gradient(model, rows, terms=TERMS, max_norm=0.0, temperature=1.0, figures=None):
+    """The rows' gradient, all rows at once, clipped ({name: float64 array}); its norm before clipping; the loss.
+
+    figures: a dictionary that gets the figures of each term, named as a report's metrics.
+    """
     model.zero_grad()
     read = [plain_log_p(model, row.tokens, row.prompt_length) for row in rows]
     total = torch.zeros(())
@@ -210,7 +229,12 @@ def plain_gradient(model, rows, terms=TERMS, max_norm=0.0, temperature=1.0):
                 if getattr(term, name) is not None:
                     keywords[name] = getattr(term, name)(*inputs, **term.params)
         weight = of_rows(lambda i, name=term.name: rows[i].terms[name] * rows[i].mask)
-        total = total + (weight * term.function(*inputs, **keywords)).sum()
+        part = (weight * term.function(*inputs, **keywords)).sum()
+        total = total + part
+        if figures is not None:
+            values = term.metrics(*inputs, **keywords) if term.metrics is not None else {}
+            figures |= {f"{term.name}/{name}": value.double().mean().item() for name, value in values.items()}
+            figures[f"{term.name}/loss"] = part.item()
     total.backward()
     gradient = {name: p.grad.double().numpy().copy() for name, p in model.named_parameters() if p.requires_grad}
     norm = float(np.sqrt(sum((g**2).sum() for g in gradient.values())))
@@ -237,7 +261,9 @@ def plain_critic_steps(path, minibatches, rate):
         loss = torch.zeros(())
         for row in (row for row in rows if "value" in row.terms):
             value = head(plain_hidden(trunk, row.tokens, row.prompt_length))[:, 0]
-            error = (value - torch.from_numpy(row.columns["returns"])) ** 2 / 2
+            before, target = (torch.from_numpy(row.columns[name]) for name in ("value", "return"))
+            held = torch.maximum(torch.minimum(value, before + VALUE_CLIP), before - VALUE_CLIP)
+            error = torch.maximum((value - target) ** 2, (held - target) ** 2) / 2
             loss = loss + (row.terms["value"] * torch.from_numpy(row.mask) * error).sum()
         optimizer.zero_grad()
         loss.backward()
@@ -323,6 +349,26 @@ def held_of_base(rank):
     """The same for the frozen model of a learner that is under way."""
     matrices = [p for p in rank.frozen.parameters() if p.ds_numel > 10_000]
     return sum(p.data.numel() + p.ds_tensor.numel() for p in matrices) / sum(p.ds_numel for p in matrices)
+
+
+def note_arrivals(rank):
+    """The rows of every update from now on: model, names of terms and columns, and the types of all that is an array."""
+    rank.arrived = []
+
+    def update(minibatches, terms, readouts=()):
+        for part in (part for parts in minibatches for part in parts):
+            for row in part.shard.items:
+                types = {row.tokens.dtype.name, row.mask.dtype.name, *(c.dtype.name for c in row.columns.values())}
+                rank.arrived.append((part.model, sorted(row.terms), sorted(row.columns), sorted(types)))
+        return type(rank).update(rank, minibatches, terms, readouts)
+
+    rank.update = update
+
+
+def arrivals(rank):
+    """What `note_arrivals` noted; it ends here."""
+    del rank.update
+    return rank.arrived
 
 
 def make_steps_slow(rank, seconds):

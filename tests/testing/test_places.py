@@ -9,7 +9,7 @@ import pytest
 from analysis.errors import InputError
 from explore_rl.cluster.faults import RunStopped
 from explore_rl.objectives.losses import Loss
-from explore_rl.objectives.readouts import logprob
+from explore_rl.objectives.readouts import HIDDEN_MEAN, logprob, top_logprobs
 from explore_rl.strategies import make, together
 from explore_rl.strategies.base import Column, Needs, StepContext, Strategy, given
 from explore_rl.strategies.builtin import DynamicSampling
@@ -181,6 +181,33 @@ def test_every_member_of_a_group_pays_the_kl_in_the_reward(tmp_path):
         paid = 0.1 * float((sample.columns["old_logprob"] - sample.columns["base_logprob"]).sum())
         assert sample.verdict.score - sample.reward == pytest.approx(paid, abs=1e-5)
     assert any(abs(s.verdict.score - s.reward) > 0.01 for s in samples if s.rollout.request.source == "trace")
+
+
+def test_one_pass_of_each_model_fills_all_columns(tmp_path, monkeypatch):
+    class Reads(Strategy):
+        def needs(self, config):
+            readouts = {"sharp": logprob(0.5), "top": top_logprobs(2), "mean": HIDDEN_MEAN}
+            of_policy = [Column(name, "policy", readout) for name, readout in readouts.items()]
+            return Needs(columns=(*of_policy, Column("base_sharp", "base", logprob(0.5))))
+
+        def reward(self, groups, context):
+            self.columns = {frozenset(sample.columns) for group in groups for sample in group.samples}
+
+    reads = Reads()
+    trainer = make_trainer(tmp_path, [reads], config=digits_config("algorithm.kl=k3", "algorithm.kl_coefficient=0.1"))
+    trainer.start()
+    learner, passes = trainer.actors.learner, []
+    real = learner.read
+
+    def noted(sequences, readouts, *, model="policy"):
+        passes.append((model, len(readouts)))
+        return real(sequences, readouts, model=model)
+
+    monkeypatch.setattr(learner, "read", noted)
+    trainer.judge(trainer.produce(0))
+    assert passes == [("policy", 5), ("base", 2)]
+    columns = {"old_logprob", "entropy", "sharp", "top", "mean", "base_sharp", "base_logprob"}
+    assert reads.columns == {frozenset(columns)}
 
 
 # --- which groups count -----------------------------------------------------------------------------------------------
