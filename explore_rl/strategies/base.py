@@ -63,12 +63,14 @@ class Needs:
     columns: what the learner is to fill; one under "base" needs the frozen base.
     critic: a model with a value head of its own.
     heads: names of heads on the policy.
+    writes: columns that it writes into samples itself, for its loss terms to read; see `strategies.columns`.
     """
 
     base_engine: bool = False
     columns: tuple[Column, ...] = ()
     critic: bool = False
     heads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
 
     @property
     def base_model(self) -> bool:
@@ -238,6 +240,7 @@ def needs_of(strategies: list[Strategy], config: Config) -> Needs:
         columns=tuple(dict.fromkeys(column for needs in wanted for column in needs.columns)),
         critic=any(needs.critic for needs in wanted),
         heads=tuple(dict.fromkeys(head for needs in wanted for head in needs.heads)),
+        writes=tuple(dict.fromkeys(name for needs in wanted for name in needs.writes)),
     )
 
 

@@ -52,7 +52,7 @@ class TrajectoryBalance(WithBank):
         self.biases = "the balance is no policy gradient" if self.share else ""
 
     def needs(self, config: Config) -> Needs:
-        return Needs(columns=(base_logprob(config),))
+        return Needs(columns=(base_logprob(config),), writes=("log_z",))
 
     def check(self, config: Config, problems: list[Problem], others: list[Strategy]) -> None:
         refuse_second_balance(self, others)
