@@ -63,6 +63,6 @@ def refuse_unmade(strategies: list[Strategy], config: Config) -> None:
                     near = difflib.get_close_matches(column, made, n=1)
                     hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(made)}."
                     raise InputError(
-                        f"strategies: {strategy.name}: loss term {term.name!r} reads the column {column!r}, which nobody"
-                        f" makes; {hint} What a strategy writes itself it names in Needs.writes"
+                        f"strategies: {strategy.name}: loss term {term.name!r} reads the column {column!r}, which"
+                        f" nobody makes; {hint} What a strategy writes itself it names in Needs.writes"
                     )

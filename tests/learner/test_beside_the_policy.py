@@ -11,9 +11,6 @@ from learner_kit import (
     BALANCE,
     TERMS,
     VALUE_TERM,
-    critic_weights,
-    draw,
-    head_weights,
     learner_config,
     load_plain,
     make_rows,
@@ -21,6 +18,11 @@ from learner_kit import (
     plain_hidden,
     plain_log_p,
     relative_error,
+)
+from rank_kit import (
+    critic_weights,
+    draw,
+    head_weights,
     sent_names,
     weights,
 )

@@ -16,18 +16,20 @@ from learner_kit import (
     VALUE_TERM,
     WHOLE_KINDS,
     WHOLE_TERMS,
-    arrivals,
-    held_by_loading,
-    held_of_base,
     learner_config,
     load_plain,
     make_rows,
-    make_steps_slow,
-    note_arrivals,
     plain_gradient,
     plain_log_p,
     plain_scores,
     relative_error,
+)
+from rank_kit import (
+    arrivals,
+    held_by_loading,
+    held_of_base,
+    make_steps_slow,
+    note_arrivals,
     weights,
 )
 
@@ -314,7 +316,7 @@ def test_of_a_row_only_what_its_terms_read_travels_to_the_ranks(groups, tiny_mod
     rows = make_rows(8)
     for row in rows:
         row.terms["value"] = 0.1
-        row.columns |= {name: row.mask * 0.5 for name in ("value", "return", "entropy", "correction", "of_nobody")}
+        row.columns |= dict.fromkeys(("value", "return", "entropy", "correction", "of_nobody"), row.mask * 0.5)
     groups[2].reset(learner_config(tiny_model, ranks=2, **SGD), LearnerNeeds(critic=True))
     groups[2].apply(note_arrivals)
     groups[2].update([rows], [*TERMS, VALUE_TERM])

@@ -39,6 +39,11 @@ def test_the_round_enters_the_seed_of_a_draw_from_the_second_round_on():
     asked = [Request("p", group, np.array([1], dtype=np.int32), max_tokens=4, seed=9) for group in (0, 0, 1)]
     first = [request.seed for request in seeded(asked, 5, number=3)]
     assert first == [hashed_seed(5, "draw", 3, 0, *place) for place in ((0, 0), (0, 1), (1, 0))]
-    others = [{"number": 3, "plan_round": 1}, {"number": 3, "plan_round": 2}, {"number": 3, "attempt": 1}, {"number": 4}]
+    others = [
+        {"number": 3, "plan_round": 1},
+        {"number": 3, "plan_round": 2},
+        {"number": 3, "attempt": 1},
+        {"number": 4},
+    ]
     seeds = [request.seed for when in others for request in seeded(asked, 5, **when)]
     assert len({*first, *seeds}) == 15
