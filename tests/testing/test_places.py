@@ -246,6 +246,15 @@ def test_dynamic_sampling_asks_for_whole_batches_until_something_pulls_and_gives
     assert sampling.keep(groups_of(0.0, 0.0), context) == ([], 0)
 
 
+def test_dynamic_sampling_keeps_what_a_term_without_advantages_teaches():
+    """A right trace beside draws that are all right: nothing differs, and it is learnt from all the same."""
+    sampling, context = DynamicSampling(), context_of(digits_config("algorithm.dynamic_sampling_rounds=1"))
+    taught, silent = groups_of(0.0, 0.0)
+    taught.samples[0].terms = {"likelihood": 1.0}
+    context.free_terms = frozenset({"likelihood"})
+    assert sampling.keep([taught, silent], context)[0] == [taught]
+
+
 DYNAMIC = ("algorithm.dynamic_sampling_rounds=4", "algorithm.group_size=4", "run.steps=1")
 
 
