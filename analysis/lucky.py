@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from analysis.counts import Counts
 from analysis.errors import InputError
 from analysis.intervals import clopper_pearson
 from analysis.null import Null, exact_null
+from analysis.pass_at_k import unique_counts
 from analysis.significance import least_beyond
 from analysis.verdict import Rules, judge
 
@@ -152,12 +153,25 @@ def thresholds_and_odds(
     # of all problems together none that is impossible may pass but with chance `level`
     share = rules.level / problems
     first, second = (least_beyond(side.n, rate, share=share) for side, rate in zip((base, tuned), rates, strict=True))
-    accepted = clopper_pearson(base.correct + tuned.correct, base.n + tuned.n, confidence=1 - share / 5)[0]
+    accepted = _least_accepted(base.correct + tuned.correct, base.n + tuned.n, share / 5)
     # the smallest true odds that the draws leave possible: small ones make the ratio of accepted odds large
     right = np.maximum(accepted - max(rates), 0.0)
     odds = right / (1 - right)
     loss = _largest_ratio(odds, one=rates[0], other=rates[1])
     return (first, second), (loss, _largest_ratio(odds, one=rates[1], other=rates[0]))
+
+
+def _least_accepted(c: np.ndarray, n: np.ndarray, error: float) -> np.ndarray:
+    """Exact lower limits of the share of accepted draws, c of n, at confidence 1 - error: [M], once for equal counts."""
+    each_n, each_c, where = unique_counts(n, c)
+    return _lower_limits(each_c.astype(np.int64).tobytes(), each_n.astype(np.int64).tobytes(), error)[where]
+
+
+@lru_cache(maxsize=16)  # the same draws are asked about at many rates
+def _lower_limits(c: bytes, n: bytes, error: float) -> np.ndarray:
+    """c, n: the bytes of int64 [U]."""
+    counts = (np.frombuffer(x, dtype=np.int64) for x in (c, n))
+    return clopper_pearson(*counts, confidence=1 - error)[0]
 
 
 def _largest_ratio(odds: np.ndarray, *, one: float, other: float) -> np.ndarray:
