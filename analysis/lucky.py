@@ -162,7 +162,7 @@ def thresholds_and_odds(
 
 
 def _least_accepted(c: np.ndarray, n: np.ndarray, error: float) -> np.ndarray:
-    """Exact lower limits of the share of accepted draws, c of n, at confidence 1 - error: [M], once for equal counts."""
+    """Exact lower limits of the share of accepted draws, c of n, at confidence 1 - error: [M]."""
     each_n, each_c, where = unique_counts(n, c)
     return _lower_limits(each_c.astype(np.int64).tobytes(), each_n.astype(np.int64).tobytes(), error)[where]
 
@@ -207,9 +207,15 @@ def tipping_points(base: Counts, tuned: Counts, *, rates: tuple[float, float], r
     The first of 18 rates from 1e-5 to .2, above the side's own, at which it does, and then halved down to a twentieth
     of the rate (the word changes no more than once between two of them, it is assumed); None where none changes it.
 
+    It is the rate from which on an audit that is told of it says another word, and a lower limit of what lucky guesses
+    need to explain the draws: at the edge the null allows for any number of them, and the number of correct draws
+    that a solved problem needs rises with the chance that a single one of M problems is lucky.
+
     base, tuned: independent draws.
     rates: false positives of base and tuned, as they are taken to be.
     rules: the verdict's.
+    Returns "word", that of these problems alone, and of each side None or {"rate", "verdict", "draws": how many of its
+    wrong draws would be accepted at that rate, "needs": correct draws that a solved problem then needs at most}.
     """
 
     def word_at(rate: float, *, side: int) -> str:
@@ -217,13 +223,16 @@ def tipping_points(base: Counts, tuned: Counts, *, rates: tuple[float, float], r
         return judge(null_above(base, tuned, rates=tried, rules=rules), len(base.n), rules=rules).verdict
 
     now = word_at(rates[0], side=0)
-    found: dict[str, Any] = {}
-    for side, name in enumerate(("base", "tuned")):
+    found: dict[str, Any] = {"word": now}
+    for side, (name, counts) in enumerate((("base", base), ("tuned", tuned))):
         found[name] = None
         below = rates[side]
         for rate in TRIED[TRIED > below].tolist():
             if (verdict := word_at(rate, side=side)) != now:
-                found[name] = _turning(below, rate, verdict=verdict, now=now, word_at=partial(word_at, side=side))
+                turned = _turning(below, rate, verdict=verdict, now=now, word_at=partial(word_at, side=side))
+                wrong = float((counts.n - counts.correct).sum())
+                needs = least_beyond(counts.n, turned["rate"], share=rules.level / len(counts.n))
+                found[name] = turned | {"draws": turned["rate"] * wrong, "needs": int(needs.max())}
                 break
             below = rate
     return found
@@ -268,14 +277,17 @@ def rates_in_words(
     return f" False positives: {', and '.join(parts)}; chance allows for equal models that these rates set apart."
 
 
-def tipping_words(tipping: dict[str, Any]) -> str:
-    """The tipping points as a sentence of the evidence."""
-    parts = [
-        f"{'the base' if side == 'base' else 'the tuned model'}'s verifier accepting {100 * found['rate']:.2g}% of "
-        f"wrong draws would make it {found['verdict']}"
-        for side, found in tipping.items()
-        if found
-    ]
+def tipping_words(tipping: dict[str, Any], *, verdict: str) -> str:
+    """The tipping points as a sentence of the evidence. verdict: after Holm, where there are several benchmarks."""
+    alone = f" (these problems alone: {tipping['word']})" if tipping["word"] != verdict else ""
+    parts = []
+    for side, name in (("base", "the base's verifier"), ("tuned", "the tuned model's")):
+        if found := tipping[side]:
+            asked = f"and {found['needs']} correct ones for a solved problem" if found["needs"] > 1 else "in all"
+            parts.append(
+                f"told that {name} accepts {100 * found['rate']:.2g}% of wrong draws ({found['draws']:.2g} draws here, "
+                f"{asked}) it says {found['verdict']}"
+            )
     if not parts:
-        return f" Lucky guesses: no false-positive rate of either side up to {TRIED[-1]:.0%} would change the word."
-    return f" Lucky guesses: {' and '.join(parts)}."
+        return f" Lucky guesses{alone}: no false-positive rate of either side up to {TRIED[-1]:.0%} changes the word."
+    return f" Lucky guesses{alone}: {'; '.join(parts)}; lower limits of what luck would need."

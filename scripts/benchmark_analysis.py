@@ -133,7 +133,10 @@ def measure(command: list[str], tree: Path) -> dict[str, float]:
     """Seconds, CPU seconds, the largest memory so far, and the exit code of a command with the package of `tree`."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.monotonic()
-    environment = os.environ | {"PYTHONPATH": str(tree), "PYTHONPYCACHEPREFIX": tempfile.gettempdir() + "/benchmark_pyc"}
+    environment = os.environ | {
+        "PYTHONPATH": str(tree),
+        "PYTHONPYCACHEPREFIX": tempfile.gettempdir() + "/benchmark_pyc",
+    }
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     done = subprocess.run(command, check=False, stdout=sys.stderr, cwd=tree, env=environment)
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
