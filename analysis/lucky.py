@@ -283,10 +283,10 @@ def tipping_words(tipping: dict[str, Any], *, verdict: str) -> str:
     parts = []
     for side, name in (("base", "the base's verifier"), ("tuned", "the tuned model's")):
         if found := tipping[side]:
-            asked = f"and {found['needs']} correct ones for a solved problem" if found["needs"] > 1 else "in all"
+            asked = f", and a solved problem needs {found['needs']} correct draws" if found["needs"] > 1 else ""
             parts.append(
-                f"told that {name} accepts {100 * found['rate']:.2g}% of wrong draws ({found['draws']:.2g} draws here, "
-                f"{asked}) it says {found['verdict']}"
+                f"told that {name} accepts {100 * found['rate']:.2g}% of wrong draws ({found['draws']:.2g} of them "
+                f"here{asked}) it says {found['verdict']}"
             )
     if not parts:
         return f" Lucky guesses{alone}: no false-positive rate of either side up to {TRIED[-1]:.0%} changes the word."
