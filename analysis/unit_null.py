@@ -108,7 +108,7 @@ def _within(c: tuple[int, ...], one: int, *, other: int) -> np.ndarray:
 
 
 def _used(table: np.ndarray, draws: int, *, share: float, only: int, size: int) -> np.ndarray:
-    """Rows of `table` convolved with the chances of a unit of `draws` to use so many, `only` left out; cut at `size`."""
+    """Rows of `table` convolved with a unit's chances to use so many of its draws, `only` left out; cut at `size`."""
     width = table.shape[1]
     reach = min(width + draws, size + 1)
     if size <= DENSE:
