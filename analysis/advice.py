@@ -36,18 +36,18 @@ def advise(base: Counts, tuned: Counts, *, budgets: np.ndarray, bootstrap: Boots
         inner = bootstrap.means(table[:, 1:-1], PSEUDO_EITHER) if len(k_base) > 2 else np.empty((len(ends[0]), 0))
         replicates = np.column_stack([ends[1], inner, ends[0]])
         alone = np.maximum(*ends)
-        low, high = bootstrap.interval(replicates)
+        low, high = bootstrap.interval(replicates[:, [0, best, -1]])  # of the three that are told
         gain_low, gain_high = bootstrap.interval(replicates.max(axis=1) - alone)
 
-        def entry(column: int, low=low, *, high=high, mean=mean) -> dict[str, float]:
-            return {"value": float(mean[column]), "low": float(low[column]), "high": float(high[column])}
+        def entry(told: int, low=low, *, high=high, values=mean[[0, best, -1]]) -> dict[str, float]:
+            return {"value": float(values[told]), "low": float(low[told]), "high": float(high[told])}
 
         result.append(
             {
                 "budget": int(budget),
-                "base": entry(-1),
+                "base": entry(2),
                 "tuned": entry(0),
-                "best_split": {"k_base": int(k_base[best]), "k_tuned": int(budget - k_base[best]), **entry(best)},
+                "best_split": {"k_base": int(k_base[best]), "k_tuned": int(budget - k_base[best]), **entry(1)},
                 "gain_over_best_alone": {
                     "value": float(mean.max() - max(mean[0], mean[-1])),
                     "low": float(gain_low),

@@ -204,7 +204,7 @@ def _verdict_keys(name: str, pair: BenchmarkPair, *, verdicts: Verdicts) -> dict
             "at_least": verdicts_at_least(pair.b, pair.t, rules=rules),
             "tipping": tipping_points(pair.b, pair.t, rates=verdicts.rates, rules=rules),
         }
-        said += tipping_words(lucky["tipping"])
+        said += tipping_words(lucky["tipping"], verdict=judged.verdict)
     return {
         "verdict": judged.verdict,
         "within": draws.within,

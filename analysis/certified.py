@@ -19,6 +19,7 @@ from analysis.significance import benjamini_hochberg, binomial_at_least, binomia
 
 CERTIFIED = ("preserved", "shrunk", "expanded", "out", "undetermined")
 MORE = (2, 4, 10)  # times the draws there are, for which a plan says how many problems they would settle
+DEEPEST = 0.15  # of the ladder: what a side does more often than that is no matter of support
 FAR = 10**9  # a plan of more draws than this says only that they are too many
 
 
@@ -121,7 +122,7 @@ def certify(
 def ladder(
     base: Counts, tuned: Counts, *, start: float, confidence: float = 0.95, bounds: Bounds = UNSCORED
 ) -> list[dict[str, Any]]:
-    """Certified counts at eps = start x 1/4, 1/2, 1, 2, 4, ... below 1: the leash at every depth.
+    """Certified counts at eps = start x 1/4, 1/2, 1, 2, 4, ... up to DEEPEST (or start): the leash at every depth.
 
     base, tuned: independent draws.
     start: the eps from which the others are made.
@@ -129,7 +130,7 @@ def ladder(
     bounds: of base and tuned, as `certify` takes them.
     Returns [{"eps", categories...}].
     """
-    steps = [start * 2.0**power for power in range(-2, 12) if start * 2.0**power < 1]
+    steps = [start * 2.0**power for power in range(-2, 12) if start * 2.0**power <= max(start, DEEPEST)]
     return [
         {"eps": eps, **certify(base, tuned, eps=eps, confidence=confidence, bounds=bounds).counts()} for eps in steps
     ]

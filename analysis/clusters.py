@@ -94,7 +94,9 @@ def one_of_each(draws: Draws, code: np.ndarray, kind: str, *, rng: np.random.Gen
     rng: what the choice depends on.
     """
     of = draws.clusters[kind].astype(np.int64)
-    keys = (_owner(draws) * (int(code.max(initial=0)) + 1) + code) * (int(of.max(initial=0)) + 1) + of
+    # numbered anew before the third factor, so that no product outgrows 64 bits
+    said = np.unique(_owner(draws) * (int(code.max(initial=0)) + 1) + code, return_inverse=True)[1]
+    keys = said * (int(of.max(initial=0)) + 1) + of
     order = rng.permutation(len(keys))
     kept = np.sort(order[np.unique(keys[order], return_index=True)[1]])
     start = np.searchsorted(kept, draws.start)

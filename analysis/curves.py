@@ -208,7 +208,8 @@ def pass_at_tokens(
         k = np.geomspace(min(budget[0] / length.max(), 1.0), largest, 2 * points)
         curve = bootstrap.means(_chance(n, c, k=k), pseudo)  # [B, 2 points], smooth in ln k
         at = np.log(budget)[None, :] - np.log(length)[:, None]
-        replicates.append(np.stack([np.interp(x, np.log(k), row) for x, row in zip(at, curve, strict=True)]))
+        log_k = np.log(k)
+        replicates.append(np.stack([np.interp(x, log_k, row) for x, row in zip(at, curve, strict=True)]))
     for (name, _), value, rows in zip(
         SIDES, (*values, values[1] - values[0]), (*replicates, replicates[1] - replicates[0]), strict=True
     ):

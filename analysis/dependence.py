@@ -17,7 +17,7 @@ Source: cluster permutation tests (Pesarin and Salmaso 2010, ch. 5; Gail et al. 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -59,6 +59,7 @@ class Dependence:
     base, tuned: their homogeneity; None where a side has no clusters of that kind.
     unit: "draws", "clusters in each problem" or "clusters over all problems".
     cells: of base and tuned, where clusters are relabelled.
+    failed: kind -> homogeneity of base and tuned, for each kind that is relabelled, alone or joined to others.
     single: whether a cluster counts by one draw of it, since the sides' draws agree to different degrees or nothing is
     known of one side.
     """
@@ -69,6 +70,7 @@ class Dependence:
     unit: str
     cells: tuple[Cells, Cells] | None = None
     single: bool = False
+    failed: dict[str, tuple[Homogeneity | None, ...]] = field(default_factory=dict)
 
     def at(self, index: np.ndarray) -> Dependence:
         """The same decision for the problems at `index` (int [M'])."""
@@ -77,8 +79,14 @@ class Dependence:
 
     def document(self) -> dict[str, Any]:
         """As the audit document has it."""
-        return {name: getattr(self, name) for name in ("kind", "unit", "single")} | {
-            name: None if side is None else asdict(side) for name, side in (("base", self.base), ("tuned", self.tuned))
+        sides = {"base": self.base, "tuned": self.tuned}
+        return {
+            **{name: getattr(self, name) for name in ("kind", "unit", "single")},
+            **{name: _figures(side) for name, side in sides.items()},
+            "failed": [
+                {"kind": kind} | {name: _figures(side) for name, side in zip(sides, found, strict=True)}
+                for kind, found in self.failed.items()
+            ],
         }
 
     @property
@@ -86,24 +94,20 @@ class Dependence:
         """Lines for the user; none where draws are relabelled one by one."""
         if self.unit == "draws":
             return []
-        found = []
-        for name, side in (("base", self.base), ("tuned", self.tuned)):
-            if side is None and self.kind == COPY:
-                continue
-            if side is None:
-                found.append(f"the {name}'s draws have no {self.kind}s to tell apart, so they count as one cluster")
-            elif side.correlation is not None and (p := min(side.p, side.p_shared or 1.0)) <= PRETEST:
-                found.append(
-                    f"draws of one {self.kind} of the {name} agree more than chance allows "
-                    f"(p = {p:.2g}, correlation {side.correlation:.2f})"
-                )
+        found = [line for kind, sides in self.failed.items() for line in _said_of(kind, sides)]
         where = "in each problem" if self.unit == "clusters in each problem" else "over all problems at once"
         return [
             f"draws are not independent: {'; '.join(found) or 'so it was asked for'}. The verdict relabels whole "
-            f"{self.kind}s, {where}{self._how}. Certificates, odds ratios and intervals of single problems rest on one "
-            f"draw of each {self.kind}, and their further draws are further {self.kind}s; intervals of pass@k over "
+            f"{self.kind}s{self._joined}, {where}{self._how}. Certificates, odds ratios and intervals of single "
+            f"problems rest on one draw "
+            f"of each {self.kind}, and their further draws are further {self.kind}s; intervals of pass@k over "
             "these problems alone still take draws for independent"
         ]
+
+    @property
+    def _joined(self) -> str:
+        """What makes up wholes of several kinds."""
+        return f" (what {' and '.join(f'{kind}s' for kind in self.failed)} connect)" if self.kind == "group" else ""
 
     @property
     def _how(self) -> str:
@@ -123,6 +127,25 @@ class Dependence:
             f" Chance relabels whole {self.kind}s here, not single draws; readings that recount draws (flips, "
             "timeouts, reasoning) are left out, since they would relabel single ones."
         )
+
+
+def _figures(side: Homogeneity | None) -> dict[str, Any] | None:
+    return None if side is None else asdict(side)
+
+
+def _said_of(kind: str, sides: tuple[Homogeneity | None, ...]) -> list[str]:
+    """What was found of one kind of clusters, a part of a sentence for each side of which there is something to say."""
+    found = []
+    for name, side in zip(("base", "tuned"), sides, strict=True):
+        if side is None:
+            if kind != COPY:
+                found.append(f"the {name}'s draws have no {kind}s to tell apart, so they count as one cluster")
+        elif side.correlation is not None and (p := min(side.p, side.p_shared or 1.0)) <= PRETEST:
+            found.append(
+                f"draws of one {kind} of the {name} agree more than chance allows "
+                f"(p = {p:.2g}, correlation {side.correlation:.2f})"
+            )
+    return found
 
 
 def look(base: ModelSamples, tuned: ModelSamples, *, choice: str = "auto", seed: int = 0) -> Dependence:
@@ -163,7 +186,10 @@ def look(base: ModelSamples, tuned: ModelSamples, *, choice: str = "auto", seed:
     widest = list(failed)[-1]
     kind = widest if all(_is_kind(c, d, widest) for c, d in zip(cells, sides, strict=True)) else "group"
     found = seen[widest]
-    return Dependence(kind, found[0], found[1], unit, (cells[0], cells[1]), _unlike(found[0], found[1]))
+    both = (cells[0], cells[1])
+    return Dependence(
+        kind, found[0], found[1], unit, both, _unlike(found[0], found[1]), {one: seen[one] for one in failed}
+    )
 
 
 def _tested(draws: Draws | None, kind: str, *, within: dict[str, bool], rng: np.random.Generator) -> Homogeneity | None:

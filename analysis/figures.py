@@ -140,7 +140,7 @@ def _print_svg(figure: Figure, path: Path) -> None:
 
 def _print_png(figure: Figure, path: Path) -> None:
     figure.dpi = 300.0
-    FigureCanvasAgg(figure).print_png(path)
+    FigureCanvasAgg(figure).print_png(path, pil_kwargs={"compress_level": 1})  # a third larger, in a third of the time
 
 
 def panel(height: float = 2.3) -> tuple[Figure, Any]:

@@ -76,6 +76,20 @@ class Bootstrap:
         """Problems and pseudo-problems of each replicate: two [B]."""
         return self.problems.sum(axis=1), self.pseudo.sum(axis=1)
 
+    def _sizes_of(self, known: np.ndarray) -> np.ndarray:
+        """Problems of each replicate that say something, [B] or [B, K]; kept, since statistics share them. known: bool,
+        [M] or [M, K]."""
+        key = (known.shape, np.packbits(known).tobytes())
+        if key not in self._partial:
+            self._partial.clear()
+            self._partial[key] = self.problems @ known.astype(np.float64)
+        return self._partial[key]
+
+    @cached_property
+    def _partial(self) -> dict[tuple[tuple[int, ...], bytes], np.ndarray]:
+        """The last answer of `_sizes_of`."""
+        return {}
+
     @cached_property
     def by_problem(self) -> np.ndarray:
         """`problems` with the replicates of one problem side by side."""
@@ -90,7 +104,7 @@ class Bootstrap:
         values = np.asarray(values, dtype=np.float64)
         known = ~np.isnan(values)
         total = self.problems @ np.where(known, values, 0.0)
-        size = self.sizes[0] if known.all() else self.problems @ known.astype(np.float64)
+        size = self.sizes[0] if known.all() else self._sizes_of(known)
         if known.all() and values.ndim == 2:
             size = size[:, None]
         if pseudo is not None:
@@ -108,8 +122,7 @@ class Bootstrap:
         tail = (1 - self.confidence) / 2
         missing = np.isnan(replicates)
         if not missing.any():
-            low, high = np.quantile(replicates, [tail, 1 - tail], axis=0)
-            return low, high
+            return _two_quantiles(replicates, tail)
         if missing.all(axis=0).any():
             replicates = np.atleast_2d(replicates.T)
             both = [
@@ -159,3 +172,21 @@ class Bootstrap:
         reach = np.quantile(np.abs((replicates - replicates.mean(axis=0)) / spread).max(axis=1), self.confidence)
         half = np.where(np.isfinite(spread), reach * spread, 0.0)
         return value - half, value + half
+
+
+def _two_quantiles(replicates: np.ndarray, tail: float) -> tuple[np.ndarray, np.ndarray]:
+    """The quantiles at `tail` and 1 - tail along the first axis, interpolated as np.quantile does by default, from one
+    partition. replicates: [B] or [B, K], no NaN; returns two of shape () or [K]."""
+    rows = np.array(replicates.T, order="C")  # of one statistic side by side
+    most = rows.shape[-1] - 1
+    places = [most * q for q in (tail, 1 - tail)]
+    ends = [(int(place), min(int(place) + 1, most)) for place in places]
+    rows.partition(sorted({at for pair in ends for at in pair}), axis=-1)
+    found = []
+    for place, (before, after) in zip(places, ends, strict=True):
+        share = place - before
+        low = rows[..., before]
+        high = rows[..., after]
+        step = high - low
+        found.append(low + step * share if share < 0.5 else high - step * (1 - share))
+    return found[0], found[1]

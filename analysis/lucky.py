@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from analysis.counts import Counts
 from analysis.errors import InputError
 from analysis.intervals import clopper_pearson
 from analysis.null import Null, exact_null
+from analysis.pass_at_k import unique_counts
 from analysis.significance import least_beyond
 from analysis.verdict import Rules, judge
 
@@ -152,12 +153,25 @@ def thresholds_and_odds(
     # of all problems together none that is impossible may pass but with chance `level`
     share = rules.level / problems
     first, second = (least_beyond(side.n, rate, share=share) for side, rate in zip((base, tuned), rates, strict=True))
-    accepted = clopper_pearson(base.correct + tuned.correct, base.n + tuned.n, confidence=1 - share / 5)[0]
+    accepted = _least_accepted(base.correct + tuned.correct, base.n + tuned.n, share / 5)
     # the smallest true odds that the draws leave possible: small ones make the ratio of accepted odds large
     right = np.maximum(accepted - max(rates), 0.0)
     odds = right / (1 - right)
     loss = _largest_ratio(odds, one=rates[0], other=rates[1])
     return (first, second), (loss, _largest_ratio(odds, one=rates[1], other=rates[0]))
+
+
+def _least_accepted(c: np.ndarray, n: np.ndarray, error: float) -> np.ndarray:
+    """Exact lower limits of the share of accepted draws, c of n, at confidence 1 - error: [M]."""
+    each_n, each_c, where = unique_counts(n, c)
+    return _lower_limits(each_c.astype(np.int64).tobytes(), each_n.astype(np.int64).tobytes(), error)[where]
+
+
+@lru_cache(maxsize=16)  # the same draws are asked about at many rates
+def _lower_limits(c: bytes, n: bytes, error: float) -> np.ndarray:
+    """c, n: the bytes of int64 [U]."""
+    counts = (np.frombuffer(x, dtype=np.int64) for x in (c, n))
+    return clopper_pearson(*counts, confidence=1 - error)[0]
 
 
 def _largest_ratio(odds: np.ndarray, *, one: float, other: float) -> np.ndarray:
@@ -193,9 +207,15 @@ def tipping_points(base: Counts, tuned: Counts, *, rates: tuple[float, float], r
     The first of 18 rates from 1e-5 to .2, above the side's own, at which it does, and then halved down to a twentieth
     of the rate (the word changes no more than once between two of them, it is assumed); None where none changes it.
 
+    It is the rate from which on an audit that is told of it says another word, and a lower limit of what lucky guesses
+    need to explain the draws: at the edge the null allows for any number of them, and the number of correct draws
+    that a solved problem needs rises with the chance that a single one of M problems is lucky.
+
     base, tuned: independent draws.
     rates: false positives of base and tuned, as they are taken to be.
     rules: the verdict's.
+    Returns "word", that of these problems alone, and of each side None or {"rate", "verdict", "draws": how many of its
+    wrong draws would be accepted at that rate, "needs": correct draws that a solved problem then needs at most}.
     """
 
     def word_at(rate: float, *, side: int) -> str:
@@ -203,13 +223,16 @@ def tipping_points(base: Counts, tuned: Counts, *, rates: tuple[float, float], r
         return judge(null_above(base, tuned, rates=tried, rules=rules), len(base.n), rules=rules).verdict
 
     now = word_at(rates[0], side=0)
-    found: dict[str, Any] = {}
-    for side, name in enumerate(("base", "tuned")):
+    found: dict[str, Any] = {"word": now}
+    for side, (name, counts) in enumerate((("base", base), ("tuned", tuned))):
         found[name] = None
         below = rates[side]
         for rate in TRIED[TRIED > below].tolist():
             if (verdict := word_at(rate, side=side)) != now:
-                found[name] = _turning(below, rate, verdict=verdict, now=now, word_at=partial(word_at, side=side))
+                turned = _turning(below, rate, verdict=verdict, now=now, word_at=partial(word_at, side=side))
+                wrong = float((counts.n - counts.correct).sum())
+                needs = least_beyond(counts.n, turned["rate"], share=rules.level / len(counts.n))
+                found[name] = turned | {"draws": turned["rate"] * wrong, "needs": int(needs.max())}
                 break
             below = rate
     return found
@@ -254,14 +277,17 @@ def rates_in_words(
     return f" False positives: {', and '.join(parts)}; chance allows for equal models that these rates set apart."
 
 
-def tipping_words(tipping: dict[str, Any]) -> str:
-    """The tipping points as a sentence of the evidence."""
-    parts = [
-        f"{'the base' if side == 'base' else 'the tuned model'}'s verifier accepting {100 * found['rate']:.2g}% of "
-        f"wrong draws would make it {found['verdict']}"
-        for side, found in tipping.items()
-        if found
-    ]
+def tipping_words(tipping: dict[str, Any], *, verdict: str) -> str:
+    """The tipping points as a sentence of the evidence. verdict: after Holm, where there are several benchmarks."""
+    alone = f" (these problems alone: {tipping['word']})" if tipping["word"] != verdict else ""
+    parts = []
+    for side, name in (("base", "the base's verifier"), ("tuned", "the tuned model's")):
+        if found := tipping[side]:
+            asked = f", and a solved problem needs {found['needs']} correct draws" if found["needs"] > 1 else ""
+            parts.append(
+                f"told that {name} accepts {100 * found['rate']:.2g}% of wrong draws ({found['draws']:.2g} of them "
+                f"here{asked}) it says {found['verdict']}"
+            )
     if not parts:
-        return f" Lucky guesses: no false-positive rate of either side up to {TRIED[-1]:.0%} would change the word."
-    return f" Lucky guesses: {' and '.join(parts)}."
+        return f" Lucky guesses{alone}: no false-positive rate of either side up to {TRIED[-1]:.0%} changes the word."
+    return f" Lucky guesses{alone}: {'; '.join(parts)}; lower limits of what luck would need."

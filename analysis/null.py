@@ -222,6 +222,14 @@ def direction(chance: np.ndarray, happened: np.ndarray) -> Direction:
 
     chance: [M], probability of each problem to be solved by this side only. happened: bool [M], whether it was.
     """
+    return _direction(np.asarray(chance, dtype=float).tobytes(), np.asarray(happened, dtype=bool).tobytes())
+
+
+@lru_cache(maxsize=64)  # of two directions one is often asked about again, where something changed on the other side
+def _direction(chances: bytes, happenings: bytes) -> Direction:
+    """`direction` of arrays given as bytes."""
+    chance = np.frombuffer(chances, dtype=float)
+    happened = np.frombuffer(happenings, dtype=bool)
     clear = chance <= CLEAR
     few = sum_of_bernoullis(chance[clear])
     edge = sum_of_bernoullis(chance[~clear])

@@ -89,15 +89,21 @@ def _support_intervals(pair: BenchmarkPair, other: Counts, *, counts: SupportCou
         ("srr", counts.preserved, counts.preserved + counts.shrunk, 1),
         ("ndr", counts.expanded, counts.preserved + counts.expanded, 1),
     ]
-    result: dict[str, Any] = {}
-    for name, hits, total, unit in found:
-        if not total:
-            result[name] = None
-            continue
-        low, high = (unit * x for x in clopper_pearson(hits, total, confidence=pair.settings.confidence))
-        w_low, w_high = (unit * x for x in wilson(hits, total, confidence=pair.settings.confidence))
+    result: dict[str, Any] = {name: None for name, *_ in found}
+    there = [row for row in found if row[2]]
+    names, hits, totals, units = zip(*there, strict=True)  # the four categories have problems
+    confidence = pair.settings.confidence
+    limits = np.array(
+        [
+            *clopper_pearson(np.array(hits), np.array(totals), confidence=confidence),
+            *wilson(np.array(hits), np.array(totals), confidence=confidence),
+        ]
+    )
+    for name, hit, total, unit, (low, high, w_low, w_high) in zip(
+        names, hits, totals, units, (limits * units).T, strict=True
+    ):
         result[name] = {
-            **triple(unit * hits / total, (low, high)),
+            **triple(unit * hit / total, (low, high)),
             "method": "Clopper-Pearson",
             "wilson": [w_low, w_high],
         }

@@ -20,25 +20,35 @@ SESSIONS = ("session", "session_id", "trajectory_id", "traj_id", "traj_uid", "ep
 def refuse_turns(batch: RowBlock, source: Source, *, code: np.ndarray) -> None:
     """Raises InputError where a column of the batch says that several rows are of one session.
 
-    Sessions are compared within a batch, where the rows of one stand together in all logs that we know.
+    Where sessions have names and each has one row, every row is a draw: a column `turn` then counts the turns of whole
+    sessions, or is that of the last one. Sessions are compared within a batch, where the rows of one stand together in
+    all logs that we know.
 
     code: the problem of every row, int [rows].
     """
+    again = {name: _second_rows(batch, name, code=code) for name in _plain(batch, SESSIONS)}
+    named = [rows for rows in again.values() if rows is not None]
+    if named and not any(len(rows) for rows in named):
+        return
     for name in _plain(batch, TURNS):
         turn = batch.table[name].combine_chunks()
         first = next(iter(turn.drop_null()), None)
         other = np.asarray(pc.fill_null(pc.not_equal(turn, first), False)) if first is not None else np.zeros(0, bool)
         if other.any():
             _refuse(batch, source, row=int(other.argmax()), name=name)
-    for name in _plain(batch, SESSIONS):
-        if batch.table[name].null_count:
-            continue
-        session = batch.table[name].combine_chunks().cast(pa.string()).dictionary_encode()
-        number = code.astype(np.int64) * len(session.dictionary) + np.asarray(session.indices)
-        _, first = np.unique(number, return_index=True)
-        if len(first) < len(number):
-            again = np.setdiff1d(np.arange(len(number)), first)
-            _refuse(batch, source, row=int(again[0]), name=name)
+    for name, rows in again.items():
+        if rows is not None and len(rows):
+            _refuse(batch, source, row=int(rows[0]), name=name)
+
+
+def _second_rows(batch: RowBlock, name: str, *, code: np.ndarray) -> np.ndarray | None:
+    """Rows whose session (of their problem) had a row before them, ascending; None where some row has no session."""
+    if batch.table[name].null_count:
+        return None
+    session = batch.table[name].combine_chunks().cast(pa.string()).dictionary_encode()
+    number = code.astype(np.int64) * len(session.dictionary) + np.asarray(session.indices)
+    _, first = np.unique(number, return_index=True)
+    return np.setdiff1d(np.arange(len(number)), first)
 
 
 def _plain(batch: RowBlock, names: tuple[str, ...]) -> list[str]:

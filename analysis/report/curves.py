@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from analysis.report.charts import figure
+from analysis.report.words import signed
 
 
 def power_ticks(low: float, high: float) -> dict[str, Any]:
@@ -18,6 +19,32 @@ def power_ticks(low: float, high: float) -> dict[str, Any]:
         "tickvals": powers,
         "ticktext": [short(p) for p in powers],
     }
+
+
+def signed_ticks(values: list[float | None], *, scale: float = 1.0) -> dict[str, Any]:
+    """Axis of differences: ticks with a sign and as many digits as they differ by, and a plain 0.
+
+    values: what has to fit, in the axis's own unit.
+    scale: what labels are multiplied by (100: shares in points).
+
+    >>> signed_ticks([-0.004, 0.011], scale=100)["ticktext"]
+    ['0', '+0.5', '+1']
+    """
+    known = [0.0, *(scale * x for x in values if x is not None and math.isfinite(x))]
+    step = nice_step((max(known) - min(known)) / 5 or 1.0)
+    ticks = [step * i for i in range(math.ceil(min(known) / step - 1e-9), math.floor(max(known) / step + 1e-9) + 1)]
+    words = ["0" if not tick else signed(f"{tick:+.6g}") for tick in ticks]
+    return {"tickvals": [tick / scale for tick in ticks], "ticktext": words}
+
+
+def nice_step(least: float) -> float:
+    """The smallest of 1, 2 and 5 times a power of ten that is at least this large.
+
+    >>> [nice_step(x) for x in (0.3, 2.0, 7.0)]
+    [0.5, 2.0, 10.0]
+    """
+    power = 10.0 ** math.floor(math.log10(least))
+    return next(size * power for size in (1, 2, 5, 10) if size * power >= least * (1 - 1e-9))
 
 
 def short(number: float) -> str:
@@ -158,12 +185,10 @@ def difference(block: dict, level: str) -> dict[str, Any]:
             )
     layout = {
         "xaxis": power_ticks(1, k[-1]) | {"title": {"text": "k (samples a problem)"}},
-        "yaxis": {
-            "title": {"text": "difference in pass@k"},
-            "tickformat": "+.0%",
-            "zeroline": True,
-            "zerolinewidth": 1.5,
-        },
+        "yaxis": signed_ticks(
+            [x for key in ("low", "high", "band_low", "band_high") for x in entry.get(key, [])], scale=100
+        )
+        | {"title": {"text": "difference in pass@k (points)"}, "zeroline": True, "zerolinewidth": 1.5},
         **crossing_marks(block.get("crossing_k"), limit=k[-1], label=""),
     }
     caption = (

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import analysis.report.charts as charts
+from analysis.report.curves import signed_ticks
 from analysis.report.page import tile
 from analysis.report.parts import section
 from analysis.report.words import cell, interval, shortened
@@ -80,7 +81,7 @@ def forest(document: dict, benchmark: str) -> dict[str, Any]:
         steps = method["against_base"][benchmark]
         ends = (next(iter(steps)), list(steps)[-1])
         ks |= dict.fromkeys(ends)
-        rows.append((shortened(name, most=22), steps[ends[0]], steps[ends[1]]))
+        rows.append((shortened(name, most=22), in_points(steps[ends[0]]), in_points(steps[ends[1]])))
     several = len(ks) > 2  # methods with fewer draws end at a smaller k
     names = (f"pass@{int(next(iter(ks))):,}", "at the largest k" if several else f"pass@{int(list(ks)[-1]):,}")
     chart = charts.dots(
@@ -89,15 +90,21 @@ def forest(document: dict, benchmark: str) -> dict[str, Any]:
         caption="Method minus base with intervals over problems and runs, the best at the largest k first.",
         rows=rows,
         names=names,
-        unit="difference in pass@k",
+        unit="difference in pass@k (points)",
         width=12,
     )
     chart["height"] = 150 + 30 * len(rows)
     layout = chart["spec"]["layout"]
-    layout["xaxis"] |= {"tickformat": "+.0%", "zeroline": True, "zerolinewidth": 1.5}
+    limits = [one[key] for _, *ends in rows for one in ends for key in ("value", "low", "high")]
+    layout["xaxis"] |= signed_ticks(limits) | {"zeroline": True, "zerolinewidth": 1.5}
     for trace, colour in zip(chart["spec"]["data"], ("--neutral", "--expanded"), strict=True):
         trace["marker"]["color"] = trace["error_x"]["color"] = colour
     return chart
+
+
+def in_points(entry: dict) -> dict[str, float | None]:
+    """A difference of shares in percentage points."""
+    return {key: None if entry[key] is None else 100 * entry[key] for key in ("value", "low", "high")}
 
 
 def word_table(document: dict, benchmark: str) -> dict[str, Any]:

@@ -152,7 +152,9 @@ def lucky_table(block: dict) -> dict[str, Any] | None:
         for r in found["at_least"]
     ]
     note = (
-        "A wrong draw that the verifier accepts looks like a rare success. A verdict that holds at several is no guess."
+        "A wrong draw that the verifier accepts looks like a rare success. A verdict that holds at several is no "
+        "guess. The rates in the evidence are those from which on this audit says another word, if told of them: lower "
+        "limits, since it then allows for any number of lucky draws on problems that are seldom solved."
     )
     columns = ["solved with at least", "verdict", "S", "p(S)", "E", "p(E)"]
     return {"caption": "Lucky guesses", "columns": columns, "rows": rows, "text_columns": [1], "note": note, "width": 6}
@@ -163,14 +165,15 @@ def dependence_table(block: dict) -> dict[str, Any] | None:
     found = block.get("dependence") or {}
     if not found.get("kind"):
         return None
+    # the kinds that failed, or the one that was looked at and passed
+    kinds = found.get("failed") or [found]
     rows = []
-    for side in ("base", "tuned"):
-        if one := found[side]:
+    for kind, side in ((kind, side) for kind in kinds for side in ("base", "tuned")):
+        if one := kind[side]:
             p_shared = "–" if one["p_shared"] is None else f"{one['p_shared']:.2g}"
             correlation = "–" if one["correlation"] is None else signed(f"{one['correlation']:.3f}")
-            rows.append(
-                [side, f"{one['clusters']:,.0f}", f"{one['draws']:,.0f}", correlation, f"{one['p']:.2g}", p_shared]
-            )
+            counts = [f"{one['clusters']:,.0f}", f"{one['draws']:,.0f}"]
+            rows.append([f"{kind['kind']}s of the {side}", *counts, correlation, f"{one['p']:.2g}", p_shared])
     relabelled = "single draws" if found["unit"] == "draws" else f"whole {found['kind']}s"
     where = {
         "clusters in each problem": ", in each problem",
@@ -182,8 +185,8 @@ def dependence_table(block: dict) -> dict[str, Any] | None:
         f"{relabelled}{where.get(found['unit'], '')}."
     )
     columns = [
-        "side",
-        f"{found['kind']}s a problem",
+        "",
+        "a problem",
         "draws in each",
         "correlation",
         "p, alike",

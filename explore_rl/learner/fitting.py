@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from analysis.errors import InputError
+from explore_rl.learner.head import refuse_unusual_head, unusual_settings
 from explore_rl.weight_files import FLOATS, Stored
 
-# Settings of a configuration that change logits behind the projection, which `head.ReadoutHead` does not do.
-UNUSUAL = ("final_logit_softcapping", "logit_scale", "logits_scaling")
 # model_type -> the causal model, of those that `usual_weights` writes out.
 USUAL = {
     "llama": "LlamaForCausalLM",
@@ -51,11 +50,6 @@ def check_fits(folder: Path, config: Any, *, stored: Mapping[str, Stored], atten
         if found == usual and all(one.dtype in FLOATS for one in stored.values()):
             return []
     return _check_by_transformers(folder, config, attention=attention)
-
-
-def unusual_settings(config: Any) -> list[str]:
-    """Settings of a transformers configuration that change logits after the projection."""
-    return [key for key in UNUSUAL if getattr(config, key, None) not in (None, 1, 1.0)]
 
 
 def _refuse_kind(config: Any, where: str) -> None:
@@ -119,8 +113,6 @@ def _check_by_transformers(folder: Path, config: Any, *, attention: str) -> list
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
-    from explore_rl.learner.policy import refuse_unusual_head
-
     where = f"model.path={folder}"
     # This machine may have neither GPU nor flash-attn.
     kind = None if attention == "flash_attention_2" else attention
@@ -135,7 +127,7 @@ def _check_by_transformers(folder: Path, config: Any, *, attention: str) -> list
     except (OSError, ValueError, ImportError, RuntimeError, KeyError, SafetensorError) as error:
         raise InputError(f"{where}: cannot be loaded: {_first_line(error)}") from None
     _refuse_architecture(model, where)
-    refuse_unusual_head(model)
+    refuse_unusual_head(model, where=where)
     if misfits := sorted(report["mismatched_keys"]):
         name, theirs, ours = misfits[0]
         raise InputError(

@@ -271,6 +271,8 @@ def test_certified_categories_at_the_edge_of_what_n_can_say():
     assert certify(*sides, eps=eps, hypotheses=10**6).counts()["out"] == 0
     rungs = ladder(*sides, start=eps)
     assert [round(r["eps"] / eps, 2) for r in rungs[:3]] == [0.25, 0.5, 1.0] and rungs[2]["shrunk"] == 25
+    assert 0.075 < rungs[-1]["eps"] <= 0.15
+    assert [round(r["eps"], 2) for r in ladder(*sides, start=0.4)] == [0.1, 0.2, 0.4]  # its own eps stands in it
     # scores say that the base can do all of them
     known = certify(*sides, eps=eps, bounds=Bounds(base=np.full(problems, 0.5))).counts()
     assert known["expanded"] == 0 and known["out"] == 0 and known["shrunk"] == 50

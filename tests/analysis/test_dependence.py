@@ -14,10 +14,12 @@ from calibration_laws import at_odds
 from analysis.__main__ import main
 from analysis.audit import AuditSettings, audit
 from analysis.cluster_null import cluster_counts
-from analysis.clusters import cells_of, joined, multiplicity
+from analysis.clusters import cells_of, joined, multiplicity, one_of_each
 from analysis.dependence import homogeneity, look
 from analysis.errors import InputError
 from analysis.readers import load
+from analysis.records import Draws
+from analysis.report.support import dependence_table
 
 SHAPE = "half zero, half Beta(.3, 2)"
 FAST = AuditSettings(k=(1, 128), replicates=100, maj_repeats=1)
@@ -88,6 +90,15 @@ def test_seeds_that_differ_throughout_are_seen_behind_prefixes_that_agree():
     assert (found.kind, found.unit) == ("seed", "clusters over all problems")
     assert [len(np.unique(cells.label)) for cells in found.cells] == [4, 4]
     assert all("seed" in line for line in found.warnings)
+    # each kind is told of with figures of its own
+    (line,) = found.warnings
+    for side, sizes in (("base", (8, 32)), ("tuned", (8, 32))):
+        both = [found.failed[kind][side == "tuned"] for kind in ("cluster", "seed")]
+        assert [one.draws for one in both] == list(sizes)
+        for kind, one in zip(("cluster", "seed"), both, strict=True):
+            assert f"draws of one {kind} of the {side}" in line and f"correlation {one.correlation:.2f}" in line
+    rows = dependence_table({"dependence": found.document()})["rows"]
+    assert [row[0] for row in rows] == [f"{kind}s of the {side}" for kind in found.failed for side in ("base", "tuned")]
     # prefixes that agree, in seeds that do not differ, stay the smaller wholes
     for side in sides:
         side.draws.clusters["seed"] = side.draws.clusters["cluster"] % 4
@@ -95,6 +106,15 @@ def test_seeds_that_differ_throughout_are_seen_behind_prefixes_that_agree():
     # kinds that overlap are relabelled as what they connect
     sides[0].draws.clusters["seed"] = (np.arange(len(sides[0].draws.correct)) // 4 + 1) // 2 % 16
     assert len(np.unique(joined(sides[0].draws, {"cluster": True, "seed": True}))) == 1
+
+
+def test_numbers_of_many_draws_and_clusters_do_not_outgrow_64_bits():
+    # as with 3e7 draws: the product of the three numbers of the last problem is 2^64 and more
+    most = 2**31 - 1
+    codes = np.tile(np.array([0, most], dtype=np.int32), 5)
+    draws = Draws(2 * np.arange(6), np.ones(10, dtype=np.uint8), clusters={"seed": codes})
+    kept = one_of_each(draws, codes.astype(np.int64), "seed", rng=np.random.default_rng(0))
+    assert np.diff(kept.start).tolist() == [2] * 5
 
 
 def test_one_seed_a_side_leaves_nothing_to_relabel_and_says_so():

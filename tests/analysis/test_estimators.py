@@ -246,6 +246,16 @@ def test_proportion_intervals_agree_with_scipy(x, n):
         assert np.allclose(ours(x, n), (theirs.low, theirs.high))
 
 
+@pytest.mark.parametrize("replicates", [2000, 101, 100])
+def test_percentile_intervals_are_numpys_to_the_last_bit(replicates):
+    rng = np.random.default_rng(0)
+    values = np.round(rng.normal(size=(replicates, 7)), 1)  # ties
+    bootstrap = Bootstrap(np.empty(0), np.empty(0), confidence=0.9)
+    for found in (bootstrap.interval(values), bootstrap.interval(values[:, 0])):
+        columns = values if np.ndim(found[0]) else values[:, 0]
+        assert (np.array(found) == np.quantile(columns, [(1 - 0.9) / 2, 1 - (1 - 0.9) / 2], axis=0)).all()
+
+
 def test_benjamini_hochberg_and_holm():
     p = np.random.default_rng(1).random(200) ** 4
     assert (benjamini_hochberg(p, 0.05) == (stats.false_discovery_control(p) <= 0.05)).all()

@@ -132,6 +132,12 @@ def test_rows_that_are_turns_are_refused_and_sessions_of_one_row_are_draws(tmp_p
     with pytest.raises(InputError, match="untold.parquet, row 2: column session_id says"):
         load([parquet(tmp_path / "untold.parquet", untold)])
     assert of(load([lines(tmp_path / "first.jsonl", rows[::2])])) == {f"p{i}": (2, 1) for i in range(3)}
+    # of each session one row, which says how many turns it took
+    whole = [row | {"turn": 3 + i % 4} for i, row in enumerate(rows[::2])]
+    assert of(load([lines(tmp_path / "whole.jsonl", whole)])) == {f"p{i}": (2, 1) for i in range(3)}
+    nameless = [row | {"session_id": None} for row in whole]
+    with pytest.raises(InputError, match="column turn says"):
+        load([lines(tmp_path / "nameless.jsonl", nameless)])
     verl = [
         {"input": f"q{i}", "output": "o", "gts": "1", "score": 1.0, "step": 5, "session_id": i, "turn_id": t}
         for i in range(2)

@@ -11,7 +11,7 @@ import pytest
 from analysis.__main__ import main
 from analysis.counts import Counts
 from analysis.errors import InputError
-from analysis.lucky import FalsePositives, null_above, read_rate, tipping_points, verdicts_at_least
+from analysis.lucky import FalsePositives, null_above, read_rate, tipping_points, tipping_words, verdicts_at_least
 from analysis.null import exact_null
 from analysis.verdict import DEFAULT_RULES, judge, judge_counts
 
@@ -59,6 +59,19 @@ def test_single_lucky_draws_vanish_from_the_table_and_tip_the_verdict():
     assert [row["verdict"] for row in rows] == ["shrank", "held", "held", "held", "held"]
     tipping = tipping_points(base, tuned, rates=(0.0, 0.0), rules=DEFAULT_RULES)
     assert 0 < tipping["base"]["rate"] < 0.01 and tipping["base"]["verdict"] != "shrank"
+
+
+def test_a_tipping_rate_says_how_many_draws_it_is_and_what_it_asks_for():
+    # at the edge, with one correct draw of each of 30 problems, it is far below one accepted draw
+    for hits, few, needs in ((1, True, 1), (10, False, 5)):
+        base, tuned = (Counts(np.full(200, 128), np.r_[np.full(30, c), np.full(170, 90)]) for c in (hits, 0))
+        tipping = tipping_points(base, tuned, rates=(0.0, 0.0), rules=DEFAULT_RULES)
+        found = tipping["base"]
+        assert tipping["word"] == "shrank" and (found["draws"] < 1) is few and found["needs"] >= needs
+        assert found["draws"] == pytest.approx(found["rate"] * (200 * 128 - 30 * hits - 170 * 90))
+        said = tipping_words(tipping, verdict="inconclusive")
+        assert "(these problems alone: shrank)" in said and "lower limits" in said
+        assert f"({found['draws']:.2g} of them here" in said and ("needs" in said) is not few
 
 
 def test_the_tipping_rate_is_the_smallest_that_changes_the_word():
