@@ -207,9 +207,8 @@ def _tokenizer(found: _Found) -> None:
 
 def _template(found: _Found) -> None:
     found.template = load_template(found.config.model.template)
-    found.notes += check_template(
-        found.tokenizer, found.template, model_config=found.model_config, max_tokens=found.config.rollout.max_new_tokens
-    )
+    # How long completions may be is looked at with every prompt (`_lengths`).
+    found.notes += check_template(found.tokenizer, found.template, model_config=found.model_config)
 
 
 def training_problems(settings: ProblemsConfig) -> list[Problem]:
@@ -264,6 +263,11 @@ def _lengths(found: _Found) -> None:
             max_prompt_tokens=config.model.max_prompt_tokens,
             vocabulary=getattr(text, "vocab_size", None),
         )
+        if positions is not None and prompt >= positions:
+            raise InputError(
+                f"the longest prompt has {prompt} tokens, the model {positions} positions, so that no completion has"
+                " room; leave such problems out with explore-rl problems --max-prompt-tokens"
+            )
         if positions is not None and prompt + completion > positions:
             raise InputError(
                 f"{called}={completion}: with the longest prompt of {prompt} tokens it takes {prompt + completion}, "

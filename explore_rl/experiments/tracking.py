@@ -232,8 +232,15 @@ def refuse_tracker(config: Config) -> None:
                 run_tags=tuple(names["tags"]),
             )
         except (ValueError, UsageError) as error:
-            said = " ".join(str(error).split()).partition(" [type=")[0]
-            raise InputError(f"run.tracker=wandb: its names are refused by wandb: {said}") from None
+            raise InputError(f"run.tracker=wandb: its names are refused by wandb: {_said(error)}") from None
+        try:
+            wandb.Settings().update_from_env_vars(dict(os.environ))
+        except (ValueError, UsageError) as error:
+            raise InputError(f"run.tracker=wandb: a WANDB_ variable is refused by wandb: {_said(error)}") from None
+
+
+def _said(error: Exception) -> str:
+    return " ".join(str(error).split()).partition(" [type=")[0]
 
 
 def wandb_names(config: Config) -> dict[str, Any]:

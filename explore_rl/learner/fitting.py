@@ -116,10 +116,11 @@ def _check_by_transformers(folder: Path, config: Any, *, attention: str) -> list
     where = f"model.path={folder}"
     # This machine may have neither GPU nor flash-attn.
     kind = None if attention == "flash_attention_2" else attention
+    loader: Any = AutoModelForCausalLM
     settings: Any = {"config": config, "device_map": "meta", "attn_implementation": kind}
     try:
         with _quiet():
-            model, report = AutoModelForCausalLM.from_pretrained(
+            model, report = loader.from_pretrained(
                 folder, output_loading_info=True, ignore_mismatched_sizes=True, **settings
             )
     except UnpicklingError:

@@ -99,6 +99,8 @@ REFUSED = [  # settings, what is said
     (["devices.colocate=true"], "has no effect on a CPU"),
     (["devices.device=cuda"], "this machine has no GPU"),
     (["rollout.max_new_tokens=60"], "rollout.max_new_tokens=60: with the longest prompt of"),
+    (["rollout.max_new_tokens=3072"], "rollout.max_new_tokens=3072: with the longest prompt of"),
+    (["problems.train=LONG"], "tokens, the model 64 positions, so that no completion"),
     (["model.max_prompt_tokens=3"], "longer than 3 tokens"),
     (["model.path=MODELS/pointer"], "a Git LFS pointer"),
     (["model.path=MODELS/cut"], "cut off or damaged"),
@@ -137,6 +139,7 @@ REFUSED = [  # settings, what is said
     (['run.evaluations=[{problems: "lab:countdown?size=2", verifier: nothing}]'], "unknown verifier 'nothing'"),
     (["run.evaluations=[{problems: 'lab:countdown?size=2', temperature: 0.001}]"], "0 (greedy), or a number"),
     (["run.tracker=trackio"], "run.tracker=trackio: it is not installed; pip install trackio"),
+    (["run.tracker=wandb", "WANDB_MODE=nonsense"], "a WANDB_ variable is refused by wandb"),
     (["run.tracker=wandb", "tracking.project=a/b"], "refused by wandb: Invalid project name 'a/b'"),
     (["run.exact_every=1", "run.exact_problems=lab:nothing"], "unknown laboratory problems"),
     (["run.exact_every=1", "run.exact_problems=real:steps?size=2"], "its right answers cannot be listed"),
@@ -160,13 +163,18 @@ def test_check_and_train_give_the_same_answer(capsys, tmp_path, monkeypatch, mod
     monkeypatch.setattr(runs, "Actors", starts)
     monkeypatch.setitem(sys.modules, "trackio", None)  # whether it is installed here or not
     monkeypatch.chdir(tmp_path)
+    for variable in [text for text in overrides if text.startswith("WANDB_")]:
+        monkeypatch.setenv(*variable.split("="))
+    overrides = [text for text in overrides if not text.startswith("WANDB_")]
     plain = tmp_path / "plain.jsonl"
     plain.write_text('{"id": "a", "prompt": "1 2=3:", "answer": "3", "verifier": "math"}\n' * 1)
     begun = tmp_path / "begun"
     begun.mkdir()
     (begun / "config.yaml").write_text("name: an earlier run")
     (begun / "metrics.jsonl").write_text('{"step": 0}\n')
-    names = {"MODELS": str(models), "PLAIN": str(plain), "BEGUN": str(begun)}
+    long = tmp_path / "long.jsonl"
+    long.write_text(plain.read_text().replace("1 2=3:", "1 " * 69 + "2=3:"))
+    names = {"MODELS": str(models), "PLAIN": str(plain), "LONG": str(long), "BEGUN": str(begun)}
     for word, value in names.items():
         overrides = [text.replace(word, value) for text in overrides]
     before = sorted(tmp_path.rglob("*"))
@@ -316,6 +324,7 @@ def test_the_advice_after_a_fault_is_one_that_can_be_followed(tmp_path):
     [
         (OSError(errno.ENOSPC, "No space left"), "the disk is full"),
         (OSError(errno.EDQUOT, "Quota"), "the disk is full"),
+        (OSError(errno.ENOSPC, "No space left", "/tmp/ray/x"), "/tmp/ray/x: the disk is full"),
         (
             FileNotFoundError(errno.ENOENT, "No such file or directory", "RUN/checkpoints/x"),
             "No such file or directory",
