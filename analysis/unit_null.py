@@ -21,6 +21,7 @@ from analysis.counts import Counts
 from analysis.null import CLEAR, SUREST, Direction, Null, Tier, one_side_only, tails
 from analysis.splits import log_factorials
 
+DENSE = 256  # draws of the smaller side up to which a convolution is a matrix product
 NEVER = 1e-12  # a unit with a smaller chance to be on one side only is not followed
 
 
@@ -91,20 +92,44 @@ def _within(c: tuple[int, ...], one: int, *, other: int) -> np.ndarray:
     share = size / (one + other)
     table = np.ones((1, 1))
     for draws in c:
-        weight = _binomial(draws, share)
+        only = 0 if size == other else draws  # so many of its draws on the smaller side: it is on the one side only
         width = table.shape[1]
         grown = np.zeros((table.shape[0] + 1, min(width + draws, size + 1)))
-        only = 0 if size == other else draws  # so many of its draws on the smaller side: it is on the one side only
-        for m in range(min(draws, size) + 1):
-            fits = min(width, grown.shape[1] - m)
-            up = int(m == only)
-            grown[up : up + table.shape[0], m : m + fits] += weight[m] * table[:, :fits]
+        grown[:-1] = _used(table, draws, share=share, only=only, size=size)
+        fits = min(width, grown.shape[1] - only)
+        if fits > 0:
+            grown[1:, only : only + fits] += _binomial(draws, share)[only] * table[:, :fits]
         table = grown
     used = np.arange(table.shape[1])
     rest = one + other - sum(c)
     fits = size - used <= rest
     pmf = table[:, fits] @ _binomial(rest, share)[(size - used)[fits]]
     return pmf / pmf.sum()
+
+
+def _used(table: np.ndarray, draws: int, *, share: float, only: int, size: int) -> np.ndarray:
+    """Rows of `table` convolved with a unit's chances to use so many of its draws, `only` left out; cut at `size`."""
+    width = table.shape[1]
+    reach = min(width + draws, size + 1)
+    if size <= DENSE:
+        return table @ _steps(draws, share, only=only, size=size)[:width, :reach]
+    weight = _binomial(draws, share)
+    grown = np.zeros((len(table), reach))
+    for m in range(min(draws, size) + 1):
+        if m != only:
+            fits = min(width, reach - m)
+            grown[:, m : m + fits] += weight[m] * table[:, :fits]
+    return grown
+
+
+@lru_cache(maxsize=256)
+def _steps(draws: int, share: float, *, only: int, size: int) -> np.ndarray:
+    """The convolution of `_used` as a matrix, [size + 1, size + 1]: a product is quicker than many short additions."""
+    weight = np.zeros(max(draws, size) + 1)
+    weight[: draws + 1] = _binomial(draws, share)
+    weight[only] = 0.0
+    more = np.arange(size + 1)[None, :] - np.arange(size + 1)[:, None]
+    return np.where(more >= 0, weight[np.maximum(more, 0)], 0.0)
 
 
 @lru_cache(maxsize=4096)

@@ -132,6 +132,7 @@ class StubActors:
         self.config, self.engines, self.learner, self.verifiers = config, engines, learner, verifiers
         self.weights = StubSync()
         self.stream = Stream(engines)
+        self.layout = engines.layout
 
 
 def make_trainer(args: argparse.Namespace, folder: Path) -> Trainer:

@@ -1,4 +1,9 @@
-"""Log-probabilities of given completions under a Hugging Face model, teacher-forced, at any temperature and top-p."""
+"""Log-probabilities of given completions under a Hugging Face model, teacher-forced, at any temperature and top-p.
+
+What is read of a state is the learner's (learner/head.py), soft-maxed in float64 here. The forward pass is not: an
+audit asks one prompt for hundreds of short answers, and the prompt's keys and values, computed once, cost less than
+the learner's dense masks over bundles. It also needs no ranks.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +18,11 @@ from tqdm import tqdm
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
 from analysis.errors import InputError
+from explore_rl.learner.head import read_chunks, refuse_unusual_head
 from explore_rl.models import folder_of
 from explore_rl.objectives.readouts import Readout, logprob, nucleus_logprob
 
 LONG = 16  # tokens from which a shared beginning is computed once
-PIECE = 256  # tokens whose distributions over the vocabulary are there at a time
 
 
 def load_model(path: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
@@ -81,7 +86,7 @@ def token_values(
     """For each sequence, for each readout of log p, float64 [L - begin]: of every token from `begin` on.
 
     Long beginnings that sequences share go through the model once. What else is in a batch changes a result only by
-    float rounding.
+    float rounding. Raises InputError for a model whose logits are not hidden state times matrix.
 
     model: on any device.
     sequences: (token ids [L], begin >= 1) each.
@@ -89,6 +94,7 @@ def token_values(
     tokens_per_batch: about so many tokens, padding included, go through the model at a time.
     progress: whether a bar is shown.
     """
+    refuse_unusual_head(model, where=model.name_or_path or "the model")
     values: list[Any] = [None] * len(sequences)
     bar = tqdm(total=len(sequences), desc="scoring", unit="answer", disable=not progress)
     for prefix, members in _by_prefix(sequences):
@@ -147,12 +153,15 @@ def _values(
     places = enumerate(zip(begins, counts, strict=True))
     scored = torch.cat([hidden[row, begin - 1 : begin - 1 + count] for row, (begin, count) in places])
     targets = torch.cat([ids[begin:] for ids, begin in zip(rows, begins, strict=True)])
-    head: Any = model.get_output_embeddings()
-    parts = []
-    for states, wanted in zip(scored.split(PIECE), targets.split(PIECE), strict=True):
-        log_p = torch.log_softmax(head(states).double().cpu(), dim=1)
-        parts.append([readout.of(log_p, wanted) for readout in readouts])
-    whole = [torch.cat(of_readout).split(counts) for of_readout in zip(*parts, strict=True)]
+    projection: Any = model.get_output_embeddings()
+    found = read_chunks(
+        scored,
+        projection.weight,
+        targets=targets.to(scored.device),
+        readouts=readouts,
+        precision=torch.float64,
+    )
+    whole = [of_readout.cpu().split(counts) for of_readout in found]
     for of_sequence in zip(*whole, strict=True):
         yield tuple(part.numpy() for part in of_sequence)
 

@@ -2,6 +2,8 @@
 
 So a vocabulary of 150,000 never meets a whole micro-batch. Logits are accumulated and soft-maxed in float32 whatever
 the model's dtype: rounded to bfloat16 before the softmax, a sequence's log-probability would be off by a nat.
+
+Training, `explore-rl score` and the exact audit of a checkpoint (lab/logprobs.py, in float64) read through it.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from analysis.errors import InputError
 from explore_rl.objectives.readouts import Readout, at_temperature, token_entropy, token_logprob
 
 # Logits held at once: 128 MiB in float32 on the CPU. On a GPU every chunk reads the whole weight, so chunks are larger.
@@ -22,6 +25,36 @@ CAST_WEIGHTS = 1 << 24  # numbers of a bfloat16 weight that the CPU casts at onc
 
 def _nothing() -> None:
     """Nobody counts."""
+
+
+def read_chunks(
+    hidden: Tensor,
+    weight: Tensor,
+    *,
+    targets: Tensor,
+    readouts: tuple[Readout, ...],
+    precision: torch.dtype | None = None,
+    tick: Callable[[], None] = _nothing,
+) -> tuple[Tensor, ...]:
+    """Of each readout its values, [n] or [n, k], without a gradient: what a `ReadoutHead` gives.
+
+    hidden: [n, h], the states that predict the tokens.
+    weight: [V, h], the output projection's.
+    targets: int64 [n], the tokens.
+    readouts: of log p.
+    precision: what logits are soft-maxed in; None: float32, or float64 of a model in float64.
+    tick: called after every chunk.
+    """
+    outputs: list[Tensor] = []
+    for rows in _chunks(len(hidden), weight):
+        log_p = _log_p(hidden[rows], weight, precision)
+        for i, readout in enumerate(readouts):
+            values = readout.of(log_p, targets[rows])
+            if i == len(outputs):
+                outputs.append(log_p.new_empty(len(hidden), *values.shape[1:]))
+            outputs[i][rows] = values
+        tick()
+    return tuple(outputs)
 
 
 class ReadoutHead(nn.Module):
@@ -42,6 +75,22 @@ class ReadoutHead(nn.Module):
         return _ChunkedReadouts.apply(hidden, self.weight, targets, readouts, self.tick)
 
 
+def refuse_unusual_head(model: Any, *, where: str) -> None:
+    """Raises InputError for a model whose logits are not hidden state times matrix, as they are made here.
+
+    model: a transformers module.
+    where: what the message begins with.
+    """
+    projection = model.get_output_embeddings()
+    settings = ("final_logit_softcapping", "logit_scale", "logits_scaling")
+    unusual = [key for key in settings if getattr(model.config, key, None) not in (None, 1, 1.0)]
+    if not isinstance(projection, nn.Linear) or projection.bias is not None or unusual:
+        what = ", ".join(unusual) or "its output projection is not a plain matrix"
+        raise InputError(
+            f"{where}: {type(model).__name__} changes its logits after the projection ({what}): not supported"
+        )
+
+
 class _ChunkedReadouts(torch.autograd.Function):
     """Readouts of log p = log softmax(hidden weight^T), without ever holding all the logits.
 
@@ -60,20 +109,12 @@ class _ChunkedReadouts(torch.autograd.Function):
         readouts: tuple[Readout, ...],
         tick: Callable[[], None],
     ) -> tuple[Tensor, ...]:
-        outputs: list[Tensor] = []
-        for rows in _chunks(len(hidden), weight):
-            log_p = _log_p(hidden[rows], weight)
-            for i, readout in enumerate(readouts):
-                values = readout.of(log_p, targets[rows])
-                if i == len(outputs):
-                    outputs.append(log_p.new_empty(len(hidden), *values.shape[1:]))
-                outputs[i][rows] = values
-            tick()
+        outputs = read_chunks(hidden, weight, targets=targets, readouts=readouts, tick=tick)
         ctx.save_for_backward(hidden, weight, targets, *outputs)
         ctx.readouts = readouts
         ctx.tick = tick
         ctx.set_materialize_grads(False)  # what is only looked at costs nothing in the backward pass
-        return tuple(outputs)
+        return outputs
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -158,9 +199,9 @@ def _chunks(tokens: int, weight: Tensor) -> list[slice]:
     return [slice(start, start + size) for start in range(0, tokens, size)]
 
 
-def _log_p(hidden: Tensor, weight: Tensor) -> Tensor:
-    """log softmax(hidden weight^T), [n, V], in float32 (float64 of a model in float64)."""
-    return torch.log_softmax(_logits(hidden, weight), dim=1)
+def _log_p(hidden: Tensor, weight: Tensor, precision: torch.dtype | None = None) -> Tensor:
+    """log softmax(hidden weight^T), [n, V], in float32 (float64 of a model in float64), or in `precision`."""
+    return torch.log_softmax(_logits(hidden, weight), dim=1, dtype=precision)
 
 
 def _logits(hidden: Tensor, weight: Tensor) -> Tensor:

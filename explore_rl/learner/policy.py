@@ -19,7 +19,7 @@ from transformers import AutoModelForCausalLM
 
 from analysis.errors import InputError
 from explore_rl.config.lora import Lora
-from explore_rl.learner.head import ReadoutHead
+from explore_rl.learner.head import ReadoutHead, refuse_unusual_head
 from explore_rl.learner.lora import add_adapters
 from explore_rl.models import load_model_config
 from explore_rl.objectives.readouts import HIDDEN, LOG_P, VALUE, Readout
@@ -98,7 +98,7 @@ class Policy(nn.Module):
 
     def __init__(self, model: Any, heads: tuple[str, ...] = ()):
         super().__init__()
-        _refuse_unusual_head(model)
+        refuse_unusual_head(model, where="model.path")
         model.set_output_embeddings(ReadoutHead(model.get_output_embeddings()))
         self.model: Any = model  # torch types attributes of a module as tensors
         self._add_heads(heads)
@@ -235,15 +235,3 @@ def _sharded_from_the_start(dtype: str) -> Iterator[None]:
     finally:
         unset_hf_deepspeed_config()
         del kept_alive
-
-
-def _refuse_unusual_head(model: Any) -> None:
-    """Raises InputError for a model whose logits are not hidden state times matrix, as `ReadoutHead` makes them."""
-    projection = model.get_output_embeddings()
-    settings = ("final_logit_softcapping", "logit_scale", "logits_scaling")
-    unusual = [key for key in settings if getattr(model.config, key, None) not in (None, 1, 1.0)]
-    if not isinstance(projection, nn.Linear) or projection.bias is not None or unusual:
-        what = ", ".join(unusual) or "its output projection is not a plain matrix"
-        raise InputError(
-            f"model.path: {type(model).__name__} changes its logits after the projection ({what}): not supported"
-        )

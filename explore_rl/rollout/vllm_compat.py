@@ -308,7 +308,7 @@ def logprobs_of(
     try:
         for i, tokens in enumerate(sequences):
             take = functools.partial(_append, ended, i)
-            names.append(in_flight.add(tokens, params.clone(), take=take, priority=in_flight.first))
+            names.append(in_flight.add(tokens, params, take=take, priority=in_flight.first))
         left = len(sequences)
         while left:
             in_flight.step()

@@ -11,8 +11,9 @@ The places, in the order of a step. A strategy overrides the ones it uses and in
     terms         declared before the run: loss terms (`explore_rl.objectives`); samples name the ones they feed
     after_update  once the weights have changed: refresh the base, reset the optimizer
 
-Up to `keep` they may run several times in a step (dynamic sampling), each time on the groups of one draw. GRPO itself,
-KL, entropy bonus, engine correction, overlong filter and dynamic sampling are strategies too (strategies/builtin/).
+Up to `keep` they may run several times in a step (dynamic sampling), each time on the groups of one draw; `keep` of a
+strategy whose `turn` is last or end runs once. GRPO itself, KL, entropy bonus, engine correction, overlong filter and
+dynamic sampling are strategies too (strategies/builtin/).
 Strategies compose: each place runs them in the order of `explore_rl.strategies.together.assemble`.
 
 A strategy keeps nothing on itself between places but what `state` declares; what one place has to tell the next goes
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from explore_rl.config.schema import Config
     from explore_rl.objectives.terms import LossTerm
 
+AT_THE_END = ("last", "end")  # turns whose `keep` comes when all draws of a step are done
 PLACES = ("choose", "plan", "inject", "reward", "advantage", "keep", "terms", "after_update")
 
 
@@ -61,12 +63,14 @@ class Needs:
     columns: what the learner is to fill; one under "base" needs the frozen base.
     critic: a model with a value head of its own.
     heads: names of heads on the policy.
+    writes: columns that it writes into samples itself, for its loss terms to read; see `strategies.columns`.
     """
 
     base_engine: bool = False
     columns: tuple[Column, ...] = ()
     critic: bool = False
     heads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
 
     @property
     def base_model(self) -> bool:
@@ -142,7 +146,8 @@ class Strategy:
         place that could. False spares a forward pass (`algorithm.old_logprob`), and the columns are not there then.
     turn: "first" acts before the others of a recipe wherever it stands there, since they add to what it makes; "scale"
         right after those, since it multiplies what they made; "last" acts after all others and the built-in ones, and
-        its `keep` sees the groups alone that count.
+        its `keep` is called once a step, when all draws are done, with the groups alone that count; "end" is like
+        "last", and after those, since it reads what they made.
     trial: how `explore_rl.strategies.checks` runs it.
     """
 
@@ -210,7 +215,10 @@ class Strategy:
         """
 
     def keep(self, groups: list[Group], context: StepContext) -> tuple[list[Group], int]:
-        """The groups of this draw that count, and for how many problems more to draw (the most that any asks for)."""
+        """The groups of this draw that count, and for how many problems more to draw (the most that any asks for).
+
+        Of a strategy whose `turn` is last or end: of all draws, with none to ask for.
+        """
         return groups, 0
 
     def after_update(self, groups: list[Group], context: StepContext) -> None:
@@ -232,6 +240,7 @@ def needs_of(strategies: list[Strategy], config: Config) -> Needs:
         columns=tuple(dict.fromkeys(column for needs in wanted for column in needs.columns)),
         critic=any(needs.critic for needs in wanted),
         heads=tuple(dict.fromkeys(head for needs in wanted for head in needs.heads)),
+        writes=tuple(dict.fromkeys(name for needs in wanted for name in needs.writes)),
     )
 
 

@@ -12,6 +12,7 @@ from explore_rl.objectives.readouts import Readout
 from explore_rl.objectives.terms import LossTerm
 from explore_rl.strategies.base import PLACES, Column, Needs, Strategy
 from explore_rl.strategies.builtin import around
+from explore_rl.strategies.columns import MADE, refuse_unmade
 from explore_rl.strategies.old_logprob import choose_old_logprob
 from explore_rl.strategies.signal import free_terms
 from explore_rl.types import Problem
@@ -19,7 +20,6 @@ from explore_rl.types import Problem
 OTHERS = ("needs", "check", "state", "load_state", "term_name")  # what a strategy may override besides the places
 HOOKS = ("on_", "before_", "after_")  # what others name their hooks
 ALIKE = 0.8  # how like the name of a place another has to be to be taken for it
-MADE = ("old_logprob", "entropy", "advantage", "worth", "correction", "mask")  # columns that nobody else may fill
 
 
 def assemble(strategies: list[Strategy], config: Config) -> list[Strategy]:
@@ -56,6 +56,7 @@ def check(strategies: list[Strategy], config: Config, *, problems: list[Problem]
         _check_lora(strategy, config)
     _check_columns(strategies, config)
     _check_terms(strategies, config)
+    refuse_unmade(strategies, config)
     choose_old_logprob(strategies, terms_of(strategies, config)[0], config=config)
     for strategy in strategies:
         strategy.check(config, problems, [other for other in strategies if other is not strategy])

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from explore_rl.cluster.faults import RunStopped
 from explore_rl.config.schema import Config, RewardsConfig
 from explore_rl.rollout.seeds import hashed_seed
-from explore_rl.strategies.base import StepContext, Strategy
+from explore_rl.strategies.base import AT_THE_END, StepContext, Strategy
 from explore_rl.training.serving import Drawing
 from explore_rl.types import Group, Problem, Request, Status, Verdict
 
@@ -56,18 +57,36 @@ class Batch:
     idle: float = 0.0
 
     def judge_last_draw(self) -> int:
-        """The strategies say which groups of it count. Returns for how many problems more they ask."""
+        """The strategies say which groups of it count, but for those that act when all draws are done.
+
+        Returns for how many problems more they ask.
+        """
         kept = self.drawn[-1]
         wanted = 0
         for strategy, context in self.acting:
-            kept, more = strategy.keep(kept, context)
-            wanted = max(wanted, more)
+            if strategy.turn not in AT_THE_END:
+                kept, more = strategy.keep(kept, context)
+                wanted = max(wanted, more)
         self.groups += kept
         self.dropped += without(self.drawn[-1], kept)
         return wanted
 
     def close(self) -> None:
-        """Without any group that counts it is still a step: the last draw stands for it, and is not dropped."""
+        """When all draws are done: the strategies that act then see the groups of all of them that count.
+
+        Without any it is still a step: the last draw stands for it, and is not dropped. Raises RunStopped for a
+        strategy that wants another draw now.
+        """
+        for strategy, context in self.acting:
+            if strategy.turn in AT_THE_END:
+                before = self.groups
+                self.groups, more = strategy.keep(before, context)
+                self.dropped += without(before, self.groups)
+                if more:
+                    raise RunStopped(
+                        f"step {self.number}: {strategy.key} asks for {more} problems more, but its turn is"
+                        f' "{strategy.turn}": all draws are done; leave `turn` empty'
+                    )
         if not self.groups:
             self.groups = self.drawn[-1]
             self.dropped = without(self.dropped, self.groups)

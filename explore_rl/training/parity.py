@@ -7,6 +7,7 @@ arrive, or not whole, would otherwise be drawn from to the end of the run withou
 from __future__ import annotations
 
 import logging
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,9 @@ from explore_rl.types import Rollout
 
 log = logging.getLogger(__name__)
 
-# In the laboratory four sequences take 16 ms of CPU, 1.9 % of a step's .87 s; eight take 24 ms. Most of that is asking
-# at all (13 ms with a single token), and the share falls with the size of the model and the step.
-SEQUENCES = 4
+# In the laboratory they cost the engine 10 ms and the learner as much, of a step of half a second. Both answer while
+# the driver writes down the step (`ask`), so that little of it is waited for: scripts/measure_parity.py.
+SEQUENCES = 8
 TOKENS = 32  # of a completion that are scored; the rest is cut off
 PATIENCE = 2  # bad transfers in a row that stop the run
 STILL = 0.01  # share of the tolerance by which the learner has to move before engines that did not are suspected
@@ -29,7 +30,8 @@ STILL = 0.01  # share of the tolerance by which the learner has to move before e
 class Parity:
     """The probe, and what it found at the last transfer.
 
-    `expect` is called when the learner holds the weights that are sent, and `check` when they were sent.
+    `expect` is called when the learner holds the weights that are sent, and `check` when they were sent. `ask` lets
+    both be answered beside what the driver does meanwhile.
 
     sequences: (token ids int32 [L], prompt length) each.
     """
@@ -42,6 +44,8 @@ class Parity:
         # What was said at the last check, by the learner and by each engine.
         self.last_of_learner = self.by_learner
         self.last_of_engines: dict[str, np.ndarray] = {}
+        self._threads: ThreadPoolExecutor | None = None
+        self._asked: tuple[Future[None] | None, Future[dict[str, list[np.ndarray]]]] | None = None
 
     def choose(self, rollouts: list[Rollout]) -> None:
         """Takes the first draws of SEQUENCES problems, cut, as the fixed sequences."""
@@ -58,6 +62,34 @@ class Parity:
         scores = self.actors.learner.read(self.sequences, (logprob(),))
         self.by_learner = np.concatenate([np.empty(0, dtype=np.float32), *(values for (values,) in scores)])
 
+    def ask(self, *, learner: bool) -> None:
+        """Asks the engines, which hold the weights that were sent; `check` waits for the answers.
+
+        learner: whether the learner is asked too, at the same time; else `expect` was called.
+        """
+        if not self.sequences:
+            return
+        self._threads = self._threads or ThreadPoolExecutor(2, "parity")
+        by_learner = self._threads.submit(self.expect) if learner else None
+        self._asked = by_learner, self._threads.submit(self.actors.engines.logprobs_of, self.sequences)
+
+    def _of_engines(self) -> dict[str, list[np.ndarray]]:
+        """What the engines say of the sequences: as they were asked, else they are asked now."""
+        if self._asked is None:
+            return self.actors.engines.logprobs_of(self.sequences)
+        (by_learner, by_engines), self._asked = self._asked, None
+        if by_learner is not None:
+            by_learner.result()  # first: it has to be there, even if an engine died
+        return by_engines.result()
+
+    def forget_asked(self) -> None:
+        """Drops what engines say whose weights are to be sent anew. The learner's answer stays."""
+        if self._asked is not None:
+            (by_learner, by_engines), self._asked = self._asked, None
+            wait([by_engines])
+            if by_learner is not None:
+                by_learner.result()
+
     def check(self, step: int, patience: int = PATIENCE) -> dict[str, float]:
         """Holds every policy engine to the learner.
 
@@ -72,7 +104,7 @@ class Parity:
         if not self.sequences:
             return {}
         gaps = []
-        for name, scores in self.actors.engines.logprobs_of(self.sequences).items():
+        for name, scores in self._of_engines().items():
             by_engine = np.concatenate(scores)
             gap = np.abs(by_engine - self.by_learner)[np.isfinite(self.by_learner)]
             if why := self._fault(name, by_engine, gap=gap):

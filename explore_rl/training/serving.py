@@ -40,24 +40,38 @@ class Serving:
         self.version = 0
 
     def send(self, step: int, clock: StageClock) -> dict[str, float]:
-        """The learner's present weights to the engines, held against it afterwards. Returns figures of both.
+        """The learner's present weights to the engines. Returns figures of it; `check_sent` has to follow.
 
         step, clock: those of the step that ends with it.
         """
-        with clock("parity"):
-            self.parity.expect()
+        # On shared GPUs the learner's memory is the engines' afterwards. A stream goes on with the next draw at once.
+        first = self.actors.layout.colocated or self.streaming
+        if first:
+            with clock("parity"):
+                self.parity.expect()
         self.version = self.learning.version
         with self.actors.stream.held():
             with clock("transfer"):
                 sent = self.actors.weights.send(self.version)
             with clock("parity"):
-                gap = self.check_parity(step)
+                self.parity.ask(learner=not first)
+                gap = self.check_parity(step) if self.streaming else {}
         self.on_all_engines(self.actors.stream.mend, step)  # what those had to draw that were replaced on the way
         return {
             "transfer/gather_seconds": sent["gather_s"],
             "transfer/send_seconds": sent["transfer_s"],
             **gap,
         }
+
+    def check_sent(self, step: int, clock: StageClock) -> dict[str, float]:
+        """Holds the engines to the learner after `send`, once what can be done meanwhile is done. Returns its figures.
+
+        step, clock: those that `send` had. What is waited for counts as "parity".
+        """
+        if self.streaming:  # held in `send`
+            return {}
+        with clock("parity"):
+            return self.check_parity(step)
 
     def begin(self, groups: list[Group], requests: list[Request], *, step: int) -> Drawing:
         """A draw, to be finished by `finish`. With rollout.streaming the engines begin with it at once.
@@ -150,6 +164,7 @@ class Serving:
         if retry == ENGINE_RETRIES:
             raise fault
         log.warning("%s; starting it anew and asking again", fault)
+        self.parity.forget_asked()
         if not self.actors.engines.restart_dead():
             raise fault
         if self.learning.goes_on:  # the weights that the others hold are gone: all get the next ones

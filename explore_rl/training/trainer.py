@@ -215,7 +215,8 @@ class Trainer:
             for strategy, context in batch.acting:
                 strategy.after_update(batch.groups, context)
         sent = self.serving.send(batch.number, self.clock)
-        return self.record(batch, reports) | sent
+        figures = self.record(batch, reports) | sent  # while engines and learner score the fixed sequences
+        return figures | self.serving.check_sent(batch.number, self.clock) | self.timing(batch)
 
     def settle(self, batch: Batch) -> None:
         """Which groups count, and what they are worth; with further draws, where a strategy asks for them."""
@@ -243,19 +244,23 @@ class Trainer:
         return batch.judge_last_draw()
 
     def record(self, batch: Batch, reports: list[UpdateReport]) -> dict[str, float]:
-        """Every sample goes into the run folder. Returns figures of the batch, of its updates and of the time."""
+        """Every sample goes into the run folder. Returns figures of the batch and of its updates."""
         self.recorder.write(batch.groups, batch.dropped, step=batch.number)
         self.health.count(reports)
         metrics = metrics_of.of_groups(batch.groups, batch.dropped, free=self.free_terms, entropies=batch.entropies)
-        metrics |= metrics_of.of_updates(reports) | self.clock.metrics()
-        tokens = sum(len(s.rollout.tokens) for g in batch.groups + batch.dropped for s in g.samples)
-        metrics["tokens_per_second"] = tokens / metrics["seconds/step"]
+        metrics |= metrics_of.of_updates(reports)
         metrics |= metrics_of.of_versions(batch.groups, batch.number) if self.serving.streaming else {}
         metrics["data/epoch"] = batch.epoch
         metrics["update/rows_idle"] = batch.idle
         for strategy, context in batch.acting:
             metrics |= {f"{strategy.key}/{key}": value for key, value in context.metrics.items()}
         return metrics
+
+    def timing(self, batch: Batch) -> dict[str, float]:
+        """Figures of the step's time, which ends here."""
+        seconds = self.clock.metrics()
+        tokens = sum(len(s.rollout.tokens) for g in batch.groups + batch.dropped for s in g.samples)
+        return seconds | {"tokens_per_second": tokens / seconds["seconds/step"]}
 
     def draft(self, problem: Problem, index: int) -> list[Request]:
         """group_size draws of a problem from the policy, without seeds. index: of its group."""

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import random
-import time
+from dataclasses import replace
 
 import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
-from explore_rl.config.schema import Config
+from explore_rl.config.schema import AlgorithmConfig, Config
 from explore_rl.models import load_tokenizer
 from explore_rl.objectives import divergences, losses
 from explore_rl.objectives.readouts import Readout, entropy, head, logprob
 from explore_rl.objectives.terms import SEQUENCE, LossTerm
+from explore_rl.strategies.builtin.group_advantage import policy_gradient
+from explore_rl.strategies.methods.ppo import Ppo
 from explore_rl.types import Row
 
 VOCABULARY = 120
@@ -67,10 +68,6 @@ def linear(logprob, readout):
     return readout
 
 
-def value_loss(value, returns):
-    return (value - returns) ** 2 / 2
-
-
 TERMS = [
     LossTerm("policy_gradient", losses.ppo_clip, ("old_logprob", "advantage"), CLIP, metrics=losses.ppo_clip_metrics),
     LossTerm("kl", divergences.k3, ("base_logprob",)),
@@ -93,14 +90,29 @@ WHOLE_TERMS = [
     LossTerm("gap", linear, (Readout(gap_to_top, (("power", 2),)),)),
     LossTerm("cold_entropy", linear, (entropy(0.5),)),
 ]
+
+
+def shipped(name, **options):
+    """What `algorithm.loss: name` makes the policy gradient, as a term of its own."""
+    term = policy_gradient(replace(AlgorithmConfig(), loss=name, loss_options=options))
+    return replace(term, name=f"shipped_{name}")
+
+
+SHIPPED_TERMS = [
+    shipped("gspo", clip_low=0.1, clip_high=0.1),
+    shipped("cispo", clip_low=0.5, clip_high=0.5),
+    shipped("clip_cov", clip_low=0.5, clip_high=0.5, cov_low=0.02, cov_high=2.0, share=0.2),
+    shipped("kl_cov", share=0.2),
+]
 WHOLE_KINDS = [
-    {"policy_gradient": 1.0, "gspo": 0.7},
-    {"covariance": 1.0, "gap": 0.02},
-    {"gspo": 1.0, "entropy": 0.2},
-    {"covariance": 0.5, "cold_entropy": 0.3, "likelihood": 0.5},
+    {"policy_gradient": 1.0, "gspo": 0.7, "shipped_clip_cov": 0.8, "shipped_cispo": 0.6},
+    {"covariance": 1.0, "gap": 0.02, "shipped_gspo": 0.8, "shipped_kl_cov": 0.5},
+    {"gspo": 1.0, "entropy": 0.2, "shipped_kl_cov": 0.9, "shipped_cispo": 0.8},
+    {"covariance": 0.5, "cold_entropy": 0.3, "likelihood": 0.5, "shipped_clip_cov": 0.9, "shipped_gspo": 0.6},
 ]
 BALANCE = LossTerm("balance", balance, (head("log_z"), "old_logprob", SEQUENCE))
-VALUE_TERM = LossTerm("value", value_loss, ("returns",), model="critic")
+VALUE_CLIP = 0.2
+[VALUE_TERM] = Ppo(value_clip=VALUE_CLIP).terms(Config())
 KINDS = [
     {"policy_gradient": 1.0},
     {"policy_gradient": 1.0, "kl": 0.3, "entropy": 0.2},
@@ -151,6 +163,8 @@ def make_rows(count=12, seed=0, kinds=KINDS):
             columns["old_logprob"][:2] = np.nan
         if i % 4 == 2:  # an advantage for every token
             columns["advantage"] = rng.normal(size=length).astype(np.float32)
+        if i % 8 in (4, 5):  # the same for others of the kinds, by numbers of its own
+            columns["advantage"] = np.random.default_rng((seed, i)).normal(size=length).astype(np.float32)
         tokens = rng.integers(0, VOCABULARY, prompt + length).astype(np.int32)
         if i % 2:
             prompt = rows[-1].prompt_length
@@ -181,8 +195,11 @@ def plain_scores(model, tokens, prompt_length, temperature=1.0):
     return log_p.gather(1, chosen[:, None])[:, 0], -(log_p.exp() * log_p).sum(1)
 
 
-def plain_gradient(model, rows, terms=TERMS, max_norm=0.0, temperature=1.0):
-    """The rows' gradient, all rows at once, clipped ({name: float64 array}); its norm before clipping; the loss."""
+def plain_gradient(model, rows, terms=TERMS, max_norm=0.0, temperature=1.0, figures=None):
+    """The rows' gradient, all rows at once, clipped ({name: float64 array}); its norm before clipping; the loss.
+
+    figures: a dictionary that gets the figures of each term, named as a report's metrics.
+    """
     model.zero_grad()
     read = [plain_log_p(model, row.tokens, row.prompt_length) for row in rows]
     total = torch.zeros(())
@@ -210,7 +227,12 @@ def plain_gradient(model, rows, terms=TERMS, max_norm=0.0, temperature=1.0):
                 if getattr(term, name) is not None:
                     keywords[name] = getattr(term, name)(*inputs, **term.params)
         weight = of_rows(lambda i, name=term.name: rows[i].terms[name] * rows[i].mask)
-        total = total + (weight * term.function(*inputs, **keywords)).sum()
+        part = (weight * term.function(*inputs, **keywords)).sum()
+        total = total + part
+        if figures is not None:
+            values = term.metrics(*inputs, **keywords) if term.metrics is not None else {}
+            figures |= {f"{term.name}/{name}": value.double().mean().item() for name, value in values.items()}
+            figures[f"{term.name}/loss"] = part.item()
     total.backward()
     gradient = {name: p.grad.double().numpy().copy() for name, p in model.named_parameters() if p.requires_grad}
     norm = float(np.sqrt(sum((g**2).sum() for g in gradient.values())))
@@ -237,7 +259,9 @@ def plain_critic_steps(path, minibatches, rate):
         loss = torch.zeros(())
         for row in (row for row in rows if "value" in row.terms):
             value = head(plain_hidden(trunk, row.tokens, row.prompt_length))[:, 0]
-            error = (value - torch.from_numpy(row.columns["returns"])) ** 2 / 2
+            before, target = (torch.from_numpy(row.columns[name]) for name in ("value", "return"))
+            held = torch.maximum(torch.minimum(value, before + VALUE_CLIP), before - VALUE_CLIP)
+            error = torch.maximum((value - target) ** 2, (held - target) ** 2) / 2
             loss = loss + (row.terms["value"] * torch.from_numpy(row.mask) * error).sum()
         optimizer.zero_grad()
         loss.backward()
@@ -263,133 +287,3 @@ def learner_config(path, temperature=1.0, **learner):
     for key, value in learner.items():
         setattr(config.learner, key, value)
     return config
-
-
-# --- run on the ranks -------------------------------------------------------------------------------------------------
-
-
-def weights(rank):
-    from deepspeed.runtime.zero import GatheredParameters
-
-    with GatheredParameters(list(rank.model.parameters())):
-        return {name: p.detach().float().double().numpy().copy() for name, p in rank.model.named_parameters()}
-
-
-def critic_weights(rank):
-    """The critic's, named as the trunk's in its checkpoint, and "heads.value.weight", "heads.value.bias"."""
-    from deepspeed.runtime.zero import GatheredParameters
-
-    critic = rank.trained["critic"].model
-    with GatheredParameters(list(critic.parameters())):
-        return {
-            name.removeprefix("model."): p.detach().float().double().numpy().copy()
-            for name, p in critic.named_parameters()
-        }
-
-
-def head_weights(rank, name):
-    from deepspeed.runtime.zero import GatheredParameters
-
-    head = rank.trained["policy"].model.heads[name]
-    with GatheredParameters(list(head.parameters())):
-        return [p.detach().double().numpy().copy() for p in head.parameters()]
-
-
-def sent_names(rank):
-    """Names of the parameters that the engines get."""
-    from explore_rl.transfer.sender import LearnerSource
-
-    return [meta.name for meta in LearnerSource(rank).metadata()]
-
-
-def draw(rank):
-    return [random.random(), float(np.random.rand()), float(torch.rand(()))]
-
-
-def held_by_loading(rank, path, dtype):
-    """What a rank holds right after loading a model for ZeRO-3: its share of the matrices, and its tensors' types.
-
-    Vectors are left out: they are too small to matter.
-    """
-    from explore_rl.learner.policy import load_policy
-
-    policy = load_policy(path, dtype, attention="sdpa", sharded=True)
-    matrices = [p for p in policy.parameters() if len(p.ds_shape) > 1]
-    held = sum(p.data.numel() + p.ds_tensor.numel() for p in matrices) / sum(p.ds_numel for p in matrices)
-    return held, {p.ds_tensor.dtype for p in matrices} | {b.dtype for b in policy.buffers() if b.is_floating_point()}
-
-
-def held_of_base(rank):
-    """The same for the frozen model of a learner that is under way."""
-    matrices = [p for p in rank.frozen.parameters() if p.ds_numel > 10_000]
-    return sum(p.data.numel() + p.ds_tensor.numel() for p in matrices) / sum(p.ds_numel for p in matrices)
-
-
-def make_steps_slow(rank, seconds):
-    """The optimizer steps of the engine that the rank holds now take that much longer."""
-    step = rank.engine.step
-
-    def slow_step():
-        time.sleep(seconds)
-        step()
-
-    rank.engine.step = slow_step
-
-
-def save_elsewhere(rank, folder):
-    """From now on rank 1 writes its parts of checkpoints into `folder`, as onto a disk of its own."""
-    from explore_rl.learner import checkpoints
-
-    if rank.index == 1:
-        checkpoints.real_save = checkpoints.save
-        checkpoints.save = lambda saved, _, **options: checkpoints.real_save(saved, folder, **options)
-
-
-def save_here(rank):
-    from explore_rl.learner import checkpoints
-
-    if rank.index == 1:
-        checkpoints.save = checkpoints.real_save
-
-
-def sub_groups(rank):
-    """The built ZeRO-3 optimizer's sub_group_size, and how many groups of parameters it steps on in turn."""
-    optimizer = rank.engine.optimizer
-    return optimizer.sub_group_size, len(optimizer.fp32_partitioned_groups_flat)
-
-
-def offloaded(actor):
-    """Whether the rank says so, and how many of four kinds of state DeepSpeed moved."""
-    return actor.rank.away, len(actor.rank.engine.optimizer.offloaded_states)
-
-
-# --- LoRA, on the ranks -----------------------------------------------------------------------------------------------
-
-
-def adapter(rank):
-    """A and B by the names that they have in the model."""
-    from deepspeed.runtime.zero import GatheredParameters
-
-    named = {name: p for name, p in rank.model.named_parameters() if "lora_" in name}
-    with GatheredParameters(list(named.values())):
-        return {name: p.detach().float().numpy().copy() for name, p in named.items()}
-
-
-def held_besides(rank):
-    """Whether the rank holds a frozen model of its own."""
-    return rank.frozen is not None
-
-
-def sent(rank):
-    """The weights that engines get, under each of their names."""
-    from explore_rl.transfer.sender import LearnerSource
-
-    source = LearnerSource(rank)
-    weights = {name: value.float().numpy().copy() for name, value in source}
-    assert [meta.name for meta in source.metadata()] == list(weights)
-    return weights
-
-
-def adapter_on_disk(folder):
-    """Numbers in the checkpoint's files, 4 bytes each."""
-    return sum(file.stat().st_size for file in folder.rglob("*.pt")) / 4

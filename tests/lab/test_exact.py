@@ -11,6 +11,7 @@ from transformers import AutoTokenizer, TopPLogitsWarper
 
 from analysis.errors import InputError
 from explore_rl.lab import base, countdown, exact, families, logprobs, problems, sampling, tokenizer
+from explore_rl.learner import head
 from explore_rl.models import LAB_BASE
 from explore_rl.objectives.readouts import nucleus_logprob
 
@@ -92,6 +93,27 @@ def test_scores_equal_one_by_one_computation_with_transformers_own_top_p(random_
                 logits = model(torch.tensor([prompt + completion[:step]])).logits[:, -1].double() / temperature
             expected += float(torch.log_softmax(warp(None, logits), -1)[0, token])
         assert logprob == pytest.approx(expected, abs=1e-5)
+
+
+def test_an_audit_reads_through_the_learners_chunks_and_in_float64(random_model, monkeypatch):
+    model, codes = random_model
+    pairs, _ = exact.sequences(LEVEL_4[:2], codes)
+    whole = logprobs.completion_logprobs(model, pairs)
+    held = []
+    plain = head._log_p
+    monkeypatch.setattr(head, "_log_p", lambda *args: held.append(plain(*args)) or held[-1])
+    monkeypatch.setattr(head, "CHUNK_LOGITS", {"cpu": 10 * len(codes)})
+    found = logprobs.completion_logprobs(model, pairs)
+    assert max(len(log_p) for log_p in held) == 10 and {log_p.dtype for log_p in held} == {torch.float64}
+    assert sum(len(log_p) for log_p in held) == sum(len(completion) for _, completion in pairs)
+    np.testing.assert_allclose(found, whole, atol=1e-5)
+
+
+def test_a_model_that_changes_its_logits_is_refused(random_model, monkeypatch):
+    model, codes = random_model
+    monkeypatch.setattr(model.config, "final_logit_softcapping", 30.0, raising=False)
+    with pytest.raises(InputError, match="changes its logits after the projection .final_logit_softcapping"):
+        logprobs.completion_logprobs(model, [([1, 2], [3, codes.eos_token_id])])
 
 
 def test_top_p_by_hand():

@@ -34,8 +34,11 @@ class Ranks:
 def groups(actors, pair):
     """{ranks: learner}; each test resets the ranks in place."""
     import learner_kit
+    import rank_kit
     from ray import cloudpickle
 
-    cloudpickle.register_pickle_by_value(learner_kit)  # ranks, which run it, do not find it by name
+    for kit in (learner_kit, rank_kit):
+        cloudpickle.register_pickle_by_value(kit)  # ranks, which run it, do not find it by name
     yield Ranks(actors, pair)
-    cloudpickle.unregister_pickle_by_value(learner_kit)
+    for kit in (learner_kit, rank_kit):
+        cloudpickle.unregister_pickle_by_value(kit)

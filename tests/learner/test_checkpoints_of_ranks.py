@@ -6,12 +6,14 @@ import ray
 import torch
 from learner_kit import (
     TERMS,
-    draw,
     learner_config,
     load_plain,
     make_rows,
-    offloaded,
     plain_scores,
+)
+from rank_kit import (
+    draw,
+    offloaded,
     save_elsewhere,
     save_here,
     weights,

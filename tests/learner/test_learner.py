@@ -11,19 +11,25 @@ import numpy as np
 import pytest
 import torch
 from learner_kit import (
+    SHIPPED_TERMS,
     TERMS,
+    VALUE_TERM,
     WHOLE_KINDS,
     WHOLE_TERMS,
-    held_by_loading,
-    held_of_base,
     learner_config,
     load_plain,
     make_rows,
-    make_steps_slow,
     plain_gradient,
     plain_log_p,
     plain_scores,
     relative_error,
+)
+from rank_kit import (
+    arrivals,
+    held_by_loading,
+    held_of_base,
+    make_steps_slow,
+    note_arrivals,
     weights,
 )
 
@@ -55,7 +61,8 @@ def gradient_of(group, config, minibatches, terms=TERMS):
 
 
 @pytest.mark.parametrize("ranks, stage, budget, packing, share", [
-    (1, 0, 16384, True, True), (1, 0, 16384, True, False), (1, 0, 1, False, True), (1, 3, 64, True, True),
+    (1, 0, 16384, True, True), (1, 0, 16384, True, False), (1, 0, 1, False, True), (1, 1, 64, True, False),
+    (1, 2, 64, True, True), (1, 3, 64, True, True),
     (2, 0, 16384, True, True), (2, 0, 40, False, False),
     (2, 1, 64, True, True), (2, 2, 64, False, True), (2, 3, 64, True, True),
 ])  # fmt: skip
@@ -84,15 +91,22 @@ def test_gradient_is_the_plain_one(groups, tiny_model, ranks, stage, budget, pac
 
 
 @pytest.mark.parametrize("ranks, stage, budget, packing, share, micro_batches", [
-    (1, 0, 16384, True, True, 1), (1, 0, 112, True, False, 4), (1, 1, 52, False, True, 7),
+    (1, 0, 16384, True, True, 1), (1, 0, 112, True, False, 4), (1, 1, 52, False, True, 7), (1, 2, 112, True, False, 4),
+    (1, 3, 52, False, True, 7),
     (2, 0, 20, False, False, 7), (2, 1, 16384, True, True, 1), (2, 2, 56, True, False, 4), (2, 3, 20, True, True, 7),
 ])  # fmt: skip
 def test_terms_see_sequences_and_the_whole_minibatch(
     groups, tiny_model, ranks, stage, budget, packing, share, micro_batches
 ):
-    """Whatever the micro-batches: sequence losses, sums, numbers of all tokens, readouts with autograd's gradient."""
-    rows, terms = make_rows(16, kinds=WHOLE_KINDS), TERMS + WHOLE_TERMS
-    expected, norm, loss = plain_gradient(load_plain(tiny_model), rows, terms, temperature=1.3)
+    """Whatever the micro-batches: sequence losses, sums, numbers of all tokens, readouts with autograd's gradient.
+
+    The shipped losses among them, each with its figures over all ranks.
+    """
+    rows, terms = make_rows(16, kinds=WHOLE_KINDS), TERMS + WHOLE_TERMS + SHIPPED_TERMS
+    figures = {}
+    expected, norm, loss = plain_gradient(load_plain(tiny_model), rows, terms, temperature=1.3, figures=figures)
+    for figure in ("gspo/clip_fraction", "clip_cov/left_out", "clip_cov/clip_fraction", "kl_cov/pulled_back"):
+        assert 0.03 < figures[f"shipped_{figure}"] < 0.97, "what tells these losses from each other has to be there"
     config = learner_config(
         tiny_model,
         temperature=1.3,
@@ -107,6 +121,7 @@ def test_terms_see_sequences_and_the_whole_minibatch(
     assert len(groups[ranks]._shards(rows)[0].micro_batches) == micro_batches
     assert relative_error(found, expected) < 1e-5
     assert report.loss == pytest.approx(loss, rel=1e-5) and report.grad_norm == pytest.approx(norm, rel=1e-5)
+    assert report.metrics == pytest.approx(figures, rel=1e-5, abs=1e-6)
     tokens = sum(int((row.mask != 0).sum()) for row in rows if "covariance" in row.terms)
     assert report.metrics["covariance/tokens"] == report.metrics["covariance/of"] == tokens
 
@@ -286,6 +301,31 @@ def test_bfloat16_skips_nan_too(groups, tiny_model):
 def test_nothing_to_learn_from_is_no_step(groups, tiny_model):
     found, [report] = gradient_of(groups[2], learner_config(tiny_model, ranks=2, **SGD), [[]])
     assert report.finite and report.tokens == 0 and all((change == 0).all() for change in found.values())
+
+
+def test_of_a_row_only_what_its_terms_read_travels_to_the_ranks(groups, tiny_model):
+    """However much is known of each token; and all of it as arrays."""
+    read = {
+        "policy_gradient": {"old_logprob", "advantage"},
+        "kl": {"base_logprob"},
+        "entropy": set(),
+        "shaped_trace": {"advantage"},
+        "likelihood": set(),
+        "value": {"value", "return"},
+    }
+    rows = make_rows(8)
+    for row in rows:
+        row.terms["value"] = 0.1
+        row.columns |= dict.fromkeys(("value", "return", "entropy", "correction", "of_nobody"), row.mask * 0.5)
+    groups[2].reset(learner_config(tiny_model, ranks=2, **SGD), LearnerNeeds(critic=True))
+    groups[2].apply(note_arrivals)
+    groups[2].update([rows], [*TERMS, VALUE_TERM])
+    arrived = [row for rank in groups[2].apply(arrivals) for row in rank]
+    assert len(arrived) == 2 * len(rows)
+    for model, terms, columns, types in arrived:
+        assert set(columns) == set().union(*(read[term] for term in terms))
+        assert types == ["float32", "int32"] and (model == "critic") == (terms == ["value"])
+    assert {len(columns) for _, _, columns, _ in arrived} == {0, 1, 2, 3}
 
 
 def test_rows_that_do_not_fit_are_refused(groups, tiny_model):

@@ -5,18 +5,20 @@ import pytest
 import torch
 from learner_kit import (
     TERMS,
-    adapter,
-    adapter_on_disk,
-    held_besides,
     learner_config,
     load_plain,
     make_rows,
     plain_gradient,
     plain_scores,
     relative_error,
-    sent,
 )
 from peft import LoraConfig, PeftModel, get_peft_model
+from rank_kit import (
+    adapter,
+    adapter_on_disk,
+    held_besides,
+    sent,
+)
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from analysis.errors import InputError

@@ -1,7 +1,12 @@
 """What a recipe passes on to DeepSpeed is found in the engine that was built."""
 
 import pytest
-from learner_kit import learner_config, sub_groups
+from learner_kit import (
+    learner_config,
+)
+from rank_kit import (
+    sub_groups,
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.engine]
 

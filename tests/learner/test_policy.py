@@ -1,4 +1,5 @@
 import json
+import math
 import shutil
 
 import numpy as np
@@ -202,6 +203,20 @@ def test_a_large_vocabulary_never_meets_all_tokens(monkeypatch):
     values = head(hidden, torch.arange(50), (logprob(), entropy(), top_logprobs(4)))
     sum(value.sum() for value in values).backward()
     assert len(held) == 26 and max(x.numel() for x in held) <= 40_000
+
+
+def test_chunks_are_larger_on_a_gpu_where_each_reads_the_whole_weight():
+    class Weight:
+        """So many rows, on no device that has to be there."""
+
+        def __init__(self, device):
+            self.device = torch.device(device)
+
+        def __len__(self):
+            return 150_000
+
+    on_cpu, on_gpu = (len(module._chunks(10_000, Weight(device))) for device in ("cpu", "cuda"))
+    assert on_cpu == math.ceil(10_000 / (2**25 // 150_000)) and on_gpu == math.ceil(10_000 / (2**28 // 150_000))
 
 
 def test_masked_tokens_are_not_scored():

@@ -6,11 +6,14 @@ from fixed_batch import coin_table, gradient_of_groups, group, sample
 from resuming import goes_on
 
 from analysis.errors import InputError
+from explore_rl.cluster.faults import RunStopped
 from explore_rl.strategies.base import Strategy
+from explore_rl.strategies.methods.entropy_advantage import EntropyAdvantage
 from explore_rl.strategies.methods.ppo import Ppo
 from explore_rl.strategies.methods.reinforce_pp import ReinforcePP
 from explore_rl.strategies.methods.remax import Remax
 from explore_rl.strategies.methods.rs_grpo import RsGrpo
+from explore_rl.strategies.methods.trajectory_balance import TrajectoryBalance
 from explore_rl.testing import digits_config, make_trainer, run_steps
 
 
@@ -96,3 +99,57 @@ def test_what_makes_no_sense_beside_it_is_refused(tmp_path):
             make_trainer(tmp_path, [ReinforcePP(), other])
     with pytest.raises(InputError, match="algorithm.advantage=grpo: it divides by the spread of a group"):
         make_trainer(tmp_path, [ReinforcePP(baseline="group")])
+
+
+# --- beside others that act last, over several draws ------------------------------------------------------------------
+
+TWO_DRAWS = ("run.steps=1", "algorithm.dynamic_sampling_rounds=6", "algorithm.importance_cap=null")
+
+
+class Learnt(Strategy):
+    """Keeps the groups that were learnt from."""
+
+    def after_update(self, groups, context):
+        self.groups = groups
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_log_z_is_of_the_advantages_that_are_learnt_from(tmp_path, order):
+    """Before the update the brackets of a group have mean 0, whichever draw it is of, wherever the balance stands."""
+    beta, learnt = 0.5, Learnt()
+    # Rewards, normalised over the batch, have no mean of 0 in a group.
+    strategies = [ReinforcePP(), TrajectoryBalance(beta=beta)][::order]
+    outcome = run_steps(tmp_path, [*strategies, learnt], config=digits_config(*TWO_DRAWS))
+    assert outcome.metrics[0]["dynamic_sampling/draws"] > 1
+    for samples in (g.samples for g in learnt.groups):
+        brackets = []
+        for columns in (s.columns for s in samples):
+            gap = float((columns["old_logprob"] - columns["base_logprob"]).sum())
+            brackets.append(columns["log_z"][0] + gap - columns["advantage"].mean() / beta)
+        assert np.mean(brackets) == pytest.approx(0, abs=1e-5) and np.abs(brackets).max() > 0.1
+
+
+def test_the_entropy_is_added_to_the_advantages_of_the_whole_batch(tmp_path):
+    alone, beside = (
+        run_steps(tmp_path / str(len(more)), [ReinforcePP(), *more], config=digits_config(*TWO_DRAWS))
+        for more in ([], [EntropyAdvantage(alpha=0.4, kappa=2.0)])
+    )
+    assert beside.metrics[0]["dynamic_sampling/draws"] > 1
+    for plain, row in zip(alone.updates[0].rows, beside.updates[0].rows, strict=True):
+        worth = plain.columns["advantage"]
+        bonus = np.minimum(0.4 * row.columns["entropy"], np.abs(worth) / 2)
+        assert row.columns["advantage"] == pytest.approx(worth + bonus, abs=1e-5) and bonus.any()
+
+
+def test_whoever_acts_at_the_end_cannot_ask_for_another_draw(tmp_path):
+    class Greedy(Strategy):
+        turn = "end"
+
+        def keep(self, groups, context):
+            return groups, 3
+
+    with pytest.raises(RunStopped, match=r'step 0: greedy asks for 3 problems more, but its turn is "end"'):
+        run_steps(tmp_path, [Greedy()])
+    Greedy.turn = "lats"
+    with pytest.raises(InputError, match=r"greedy: turn='lats': expected first, scale, last, end, or nothing"):
+        make_trainer(tmp_path / "unknown", [Greedy()])

@@ -1,5 +1,7 @@
 """What a run refuses of a strategy, or of several together, before anything starts."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -8,8 +10,10 @@ from explore_rl.config.loading import load_config
 from explore_rl.objectives import losses
 from explore_rl.objectives.readouts import head, logprob
 from explore_rl.objectives.terms import LossTerm
-from explore_rl.strategies import make, of, together
+from explore_rl.strategies import columns, make, of, together
 from explore_rl.strategies.base import Column, Needs, Strategy
+
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 class Wants(Strategy):
@@ -73,6 +77,37 @@ def test_terms_that_could_not_be_computed(declared, needs, said):
         return check(Wants(needs, declared))
     with pytest.raises(InputError, match=f"strategies: wants: .*{said}"):
         check(Wants(needs, declared))
+
+
+@pytest.mark.parametrize(
+    ("strategy", "said"),
+    [
+        (
+            Wants(terms=[LossTerm("pull", losses.ppo_clip, ("old_logprob", "advantages"))]),
+            "loss term 'pull' reads the column 'advantages', which nobody makes; did you mean advantage?",
+        ),
+        (
+            Wants(terms=[LossTerm("pull", losses.ppo_clip, ("old_logprob", "hardness"))]),
+            "'hardness', which nobody makes; known are old_logprob, entropy, .* names in Needs.writes",
+        ),
+        (Wants(Needs(writes=("mask",))), "wants writes the column 'mask', which is made by overlong"),
+        (
+            Wants(Needs(writes=("x",), columns=column("x").columns)),
+            r"wants writes the column 'x', which is made by the learner: token_logprob\(temperature=1.0\) of base",
+        ),
+    ],
+)
+def test_a_column_has_one_maker_and_a_term_reads_none_without(strategy, said):
+    with pytest.raises(InputError, match=said):
+        check(strategy)
+
+
+def test_the_page_names_every_column_and_a_strategys_own_is_one_of_them():
+    page = (REPOSITORY / "docs" / "strategies.md").read_text()
+    assert not [name for name in columns.MADE if f"`{name}`" not in page]
+    own = Wants(Needs(writes=("hardness",)), [LossTerm("pull", losses.ppo_clip, ("old_logprob", "hardness"))])
+    check(own)
+    assert columns.makers([own], load_config(None)) == {**columns.MADE, "hardness": "wants"}
 
 
 def named_hook(name):

@@ -1,6 +1,7 @@
 """Engines that do not hold the learner's weights stop the run: in-process, over a table."""
 
 import json
+import threading
 
 import numpy as np
 import pytest
@@ -78,6 +79,35 @@ def test_an_engine_started_anew_is_checked_before_it_draws(tmp_path, monkeypatch
     engines.kill()
     trainer.step(0)
     assert asked == ["generate", "logprobs_of"] * 2  # dies, replaced, drawn from; after the transfer
+
+
+def test_a_step_is_written_down_while_the_engines_answer(tmp_path, monkeypatch):
+    trainer = started(tmp_path)
+    written = threading.Event()
+    answer, write = trainer.actors.engines.logprobs_of, trainer.recorder.write
+
+    def once_written(sequences):
+        assert written.wait(10), "the step waits for the engines first"
+        return answer(sequences)
+
+    monkeypatch.setattr(trainer.actors.engines, "logprobs_of", once_written)
+    monkeypatch.setattr(trainer.recorder, "write", lambda *a, **o: (write(*a, **o), written.set()))
+    assert trainer.step(0)["engine/parity_mean"] < 1e-6
+
+
+def test_an_engine_that_dies_as_it_is_asked_is_replaced_and_asked_anew(tmp_path, monkeypatch, caplog):
+    trainer = started(tmp_path)
+    engines = trainer.actors.engines
+    answer = engines.logprobs_of
+
+    def dies(sequences):
+        monkeypatch.setattr(engines, "logprobs_of", answer)
+        engines.kill()
+        return answer(sequences)
+
+    monkeypatch.setattr(engines, "logprobs_of", dies)
+    assert trainer.step(0)["engine/parity_mean"] < 1e-6
+    assert caplog.text.count("died; starting it anew") == 1 and not engines.dead
 
 
 def test_every_step_says_its_gap_and_what_it_cost(tmp_path):

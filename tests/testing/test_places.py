@@ -9,7 +9,7 @@ import pytest
 from analysis.errors import InputError
 from explore_rl.cluster.faults import RunStopped
 from explore_rl.objectives.losses import Loss
-from explore_rl.objectives.readouts import logprob
+from explore_rl.objectives.readouts import HIDDEN_MEAN, logprob, top_logprobs
 from explore_rl.strategies import make, together
 from explore_rl.strategies.base import Column, Needs, StepContext, Strategy, given
 from explore_rl.strategies.builtin import DynamicSampling
@@ -183,6 +183,33 @@ def test_every_member_of_a_group_pays_the_kl_in_the_reward(tmp_path):
     assert any(abs(s.verdict.score - s.reward) > 0.01 for s in samples if s.rollout.request.source == "trace")
 
 
+def test_one_pass_of_each_model_fills_all_columns(tmp_path, monkeypatch):
+    class Reads(Strategy):
+        def needs(self, config):
+            readouts = {"sharp": logprob(0.5), "top": top_logprobs(2), "mean": HIDDEN_MEAN}
+            of_policy = [Column(name, "policy", readout) for name, readout in readouts.items()]
+            return Needs(columns=(*of_policy, Column("base_sharp", "base", logprob(0.5))))
+
+        def reward(self, groups, context):
+            self.columns = {frozenset(sample.columns) for group in groups for sample in group.samples}
+
+    reads = Reads()
+    trainer = make_trainer(tmp_path, [reads], config=digits_config("algorithm.kl=k3", "algorithm.kl_coefficient=0.1"))
+    trainer.start()
+    learner, passes = trainer.actors.learner, []
+    real = learner.read
+
+    def noted(sequences, readouts, *, model="policy"):
+        passes.append((model, len(readouts)))
+        return real(sequences, readouts, model=model)
+
+    monkeypatch.setattr(learner, "read", noted)
+    trainer.judge(trainer.produce(0))
+    assert passes == [("policy", 5), ("base", 2)]
+    columns = {"old_logprob", "entropy", "sharp", "top", "mean", "base_sharp", "base_logprob"}
+    assert reads.columns == {frozenset(columns)}
+
+
 # --- which groups count -----------------------------------------------------------------------------------------------
 
 
@@ -217,6 +244,15 @@ def test_dynamic_sampling_asks_for_whole_batches_until_something_pulls_and_gives
     sampling, context = DynamicSampling(), context_of(digits_config("algorithm.dynamic_sampling_rounds=1"))
     assert sampling.keep(groups_of(0.0, 0.0), context) == ([], 4)
     assert sampling.keep(groups_of(0.0, 0.0), context) == ([], 0)
+
+
+def test_dynamic_sampling_keeps_what_a_term_without_advantages_teaches():
+    """A right trace beside draws that are all right: nothing differs, and it is learnt from all the same."""
+    sampling, context = DynamicSampling(), context_of(digits_config("algorithm.dynamic_sampling_rounds=1"))
+    taught, silent = groups_of(0.0, 0.0)
+    taught.samples[0].terms = {"likelihood": 1.0}
+    context.free_terms = frozenset({"likelihood"})
+    assert sampling.keep([taught, silent], context)[0] == [taught]
 
 
 DYNAMIC = ("algorithm.dynamic_sampling_rounds=4", "algorithm.group_size=4", "run.steps=1")

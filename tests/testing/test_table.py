@@ -286,7 +286,8 @@ def whole_rows(table, count=6, seed=0, terms=()):
     ]
     for i, row in enumerate(rows):
         row.terms = {name: weight for name, weight in kinds[i % 3].items() if not terms or name in terms}
-        row.columns["returns"] = np.linspace(-1.0, 1.0, len(row.mask), dtype=np.float32)
+        row.columns["return"] = np.linspace(-1.0, 1.0, len(row.mask), dtype=np.float32)
+        row.columns["value"] = np.zeros(len(row.mask), dtype=np.float32)
     return rows
 
 
@@ -330,7 +331,7 @@ def test_a_critic_is_a_table_of_values_that_a_value_loss_moves():
     expected = np.zeros(len(table.logits))
     for row in rows:
         for position in np.flatnonzero(row.mask):  # the value is 0, and the loss (value - return)^2 / 2
-            expected[position] += 0.5 * row.terms["value"] * row.columns["returns"][position]
+            expected[position] += 0.5 * row.terms["value"] * row.columns["return"][position]
     np.testing.assert_allclose(learner.values.detach().numpy(), expected, rtol=1e-6)
     assert (learner.policy.logits == table.logits).all() and report.loss == report.grad_norm == 0.0
     assert report.metrics["critic/gradient_norm"] == pytest.approx(2 * np.linalg.norm(expected), rel=1e-6)

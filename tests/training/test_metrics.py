@@ -40,7 +40,7 @@ def test_a_given_prefix_is_in_no_figure_of_tokens():
 
 def test_what_is_learnt_from_and_what_was_drawn_are_not_mixed():
     kept = [Group(PROBLEM, [sample(Status.CORRECT, 1.5), sample(Status.WRONG, 0.5)])]
-    dropped = [Group(PROBLEM, [sample(Status.CORRECT, 1.0, entropy=5.0, base=-7.0) for _ in range(2)])]
+    dropped = [Group(PROBLEM, [sample(Status.CORRECT, 3.0, entropy=5.0, base=-7.0) for _ in range(2)])]
     dropped[0].samples[0].reward = None
     found = metrics_of.of_groups(kept, dropped, free=set())
     assert found["pass@1"] == 0.75 and found["pass@group"] == 1.0  # drawn
@@ -59,6 +59,15 @@ class Hints(Strategy):
 
         given = context.encode_completion("1")[:1]
         return [replace(request, prefix_ids=given) for request in requests]
+
+
+def test_a_given_prefix_is_in_no_entropy_that_the_update_read(tmp_path):
+    read = {}
+    for mode in ("score", "none"):
+        config = digits_config("run.steps=1", f"algorithm.old_logprob={mode}")
+        read[mode] = run_steps(tmp_path / mode, [Hints()], config=config).metrics[0]["entropy/token"]
+    # The update reads the rows that pull alone, three of four here.
+    assert read["none"] == pytest.approx(read["score"], rel=0.05)
 
 
 def documented():

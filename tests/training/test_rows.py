@@ -142,6 +142,8 @@ def test_nouns_are_compared_by_identity_and_ids_are_int32_arrays():
     """Two draws of the same tokens are two draws; compared by value, arrays would raise."""
     one, other = Group(PROBLEM, [sample(2)]), Group(PROBLEM, [sample(2)])
     assert one in [one] and one not in [other] and one.samples[0] not in other.samples
+    first, second = (group.samples[0].rollout for group in (one, other))
+    assert first not in [second] and first.request not in [second.request]
     rollout = sample(3, prefix=1).rollout
     ids = (rollout.tokens, rollout.request.prompt_ids, rollout.request.prefix_ids)
     assert {array.dtype for array in ids} == {np.dtype(np.int32)}

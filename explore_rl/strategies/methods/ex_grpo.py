@@ -20,7 +20,7 @@ from explore_rl.config.schema import Config
 from explore_rl.objectives.losses import ratio_of
 from explore_rl.objectives.terms import LossTerm
 from explore_rl.strategies import parameters
-from explore_rl.strategies.base import StepContext, Strategy, Trial
+from explore_rl.strategies.base import Needs, StepContext, Strategy, Trial
 from explore_rl.strategies.builtin.group_advantage import POLICY_GRADIENT
 from explore_rl.strategies.replay import Bank
 from explore_rl.strategies.solve_rates import SolveRates
@@ -49,6 +49,9 @@ class ExGrpo(Strategy):
         self.bank = Bank(self.name, size=parameters.whole("size", size, least=1))
         self.rates = SolveRates()
         self.begun = False
+
+    def needs(self, config: Config) -> Needs:
+        return Needs(writes=("past_logprob",))
 
     def terms(self, config: Config) -> list[LossTerm]:
         return [

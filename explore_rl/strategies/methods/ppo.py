@@ -65,7 +65,7 @@ class Ppo(Strategy):
         self.critic_warmup = parameters.whole("critic_warmup", critic_warmup, least=0)
 
     def needs(self, config: Config) -> Needs:
-        return Needs(critic=True, columns=(Column("value", "critic", readouts.VALUE),))
+        return Needs(critic=True, columns=(Column("value", "critic", readouts.VALUE),), writes=("return",))
 
     def check(self, config: Config, problems: list[Problem], others: list[Strategy]) -> None:
         refuse_rivals(self, others)

@@ -7,8 +7,7 @@ the group (r - mean of the group by `algorithm.advantage: dr_grpo`, or what `rs_
     A_t = r - kl_coefficient sum over i >= t of (log pi_old(y_i) - log pi_base(y_i))
     A_t <- (A_t - mean) / std      over all drawn tokens of the batch
 
-With dynamic sampling a batch has several draws: each normalises anew all that count so far, so that the last one
-normalises the batch. Which groups count is judged before that.
+With dynamic sampling a batch has several draws, which are normalised together. Which groups count is judged before.
 
 The sum is what the tokens from t on pay in KL, the estimator k1 at each of them. The form with baseline has its KL in
 the loss instead (algorithm.kl: k2).
@@ -72,25 +71,21 @@ class ReinforcePP(Strategy):
 
     def keep(self, groups: list[Group], context: StepContext) -> tuple[list[Group], int]:
         own = {id(sample): value for g in groups for sample, value in against_group(g, context.config)}
-        so_far = context.kept.setdefault("so far", [])
-        so_far += [
-            (s, s.columns.get("advantage", s.advantage), self._returns(s, own.get(id(s), 0.0)))
+        samples = [
+            s
             for group in (groups if self.share else ())
             for s in group.samples
             if s.reward is not None and len(s.rollout.tokens)
         ]
-        tokens = np.concatenate(
-            [np.zeros(0), *(value[~s.rollout.given] for s, _, value in so_far if s.rollout.request.in_baseline)]
-        )
+        returns = [self._returns(s, own.get(id(s), 0.0)) for s in samples]
+        drawn = [(s, value) for s, value in zip(samples, returns, strict=True) if s.rollout.request.in_baseline]
+        tokens = np.concatenate([np.zeros(0), *(value[~s.rollout.given] for s, value in drawn)])
         mean, std = (tokens.mean(), tokens.std()) if len(tokens) else (0.0, 0.0)
-        written = context.kept.setdefault("written", {})
-        for sample, found, value in so_far:
+        for sample, value in zip(samples, returns, strict=True):
             if self.whiten:
                 value = (value - mean) / std if std > EPSILON else value - mean
-            # What a strategy after this one added at an earlier draw stays.
-            added = sample.columns["advantage"] - written[id(sample)] if id(sample) in written else np.float32(0)
-            written[id(sample)] = (self.share * value + (1 - self.share) * found).astype(np.float32)
-            sample.columns["advantage"] = written[id(sample)] + added
+            found = sample.columns.get("advantage", sample.advantage)
+            sample.columns["advantage"] = (self.share * value + (1 - self.share) * found).astype(np.float32)
         context.metrics |= {"mean": float(mean), "std": float(std)}
         return groups, 0
 

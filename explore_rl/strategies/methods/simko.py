@@ -26,7 +26,7 @@ from explore_rl.objectives import readouts
 from explore_rl.objectives.losses import ppo_clip
 from explore_rl.objectives.terms import LossTerm
 from explore_rl.strategies import parameters
-from explore_rl.strategies.base import StepContext, Strategy, Trial
+from explore_rl.strategies.base import Needs, StepContext, Strategy, Trial
 from explore_rl.strategies.builtin.group_advantage import POLICY_GRADIENT, policy_gradient
 from explore_rl.types import Group, Problem
 
@@ -51,6 +51,9 @@ class SimKO(Strategy):
         self.alpha = parameters.share("alpha", alpha)
         self.penalty = parameters.number("penalty", penalty, above=0)
         self.quantile = parameters.share("quantile", quantile)
+
+    def needs(self, config: Config) -> Needs:
+        return Needs(writes=(self.term_name("forks"),))
 
     def check(self, config: Config, problems: list[Problem], others: list[Strategy]) -> None:
         if config.algorithm.loss != "ppo_clip":

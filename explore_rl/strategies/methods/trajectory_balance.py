@@ -41,7 +41,7 @@ class TrajectoryBalance(WithBank):
 
     name = "trajectory_balance"
     acts_on_draws = True
-    turn = "last"  # log Z is made of what the others make of the advantages
+    turn = "end"  # log Z is made of what the others make of the advantages, in all draws
     trial = Trial(on={"beta": 0.5}, off={"share": 0.0})
 
     def __init__(self, *, beta: float = 0.1, count: int = 4, size: int = 16, share: float = 1.0):
@@ -52,7 +52,7 @@ class TrajectoryBalance(WithBank):
         self.biases = "the balance is no policy gradient" if self.share else ""
 
     def needs(self, config: Config) -> Needs:
-        return Needs(columns=(base_logprob(config),))
+        return Needs(columns=(base_logprob(config),), writes=("log_z",))
 
     def check(self, config: Config, problems: list[Problem], others: list[Strategy]) -> None:
         refuse_second_balance(self, others)
