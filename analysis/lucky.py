@@ -283,9 +283,11 @@ def tipping_words(tipping: dict[str, Any], *, verdict: str) -> str:
     parts = []
     for side, name in (("base", "the base's verifier"), ("tuned", "the tuned model's")):
         if found := tipping[side]:
+            draws = found["draws"]
+            few = f"{draws:.2g}" if draws < 100 else f"{draws:,.0f}"
             asked = f", and a solved problem needs {found['needs']} correct draws" if found["needs"] > 1 else ""
             parts.append(
-                f"told that {name} accepts {100 * found['rate']:.2g}% of wrong draws ({found['draws']:.2g} of them "
+                f"told that {name} accepts {100 * found['rate']:.2g}% of wrong draws ({few} of them "
                 f"here{asked}) it says {found['verdict']}"
             )
     if not parts:

@@ -81,6 +81,9 @@ def run_missing(
         for number, future in enumerate(as_completed(futures), start=1):
             key = futures[future]
             trials = missing[key][1]
+            if error := future.exception():  # it is told at once, and not when all others are done
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise RuntimeError(f"{key} cannot be simulated") from error
             if (found := future.result()) is None:
                 continue
             lines, took = found

@@ -199,7 +199,8 @@ def reasoning_verdicts(
         else:
             b, t = last
             keep = (b.n > 0) & (t.n > 0)
-            wrong += judge_counts(b.at(keep), t.at(keep)).verdict in CHANGED
+            if keep.any():  # else an audit has no such reading
+                wrong += judge_counts(b.at(keep), t.at(keep)).verdict in CHANGED
         words = {judge_counts(*of).verdict for of in bounds}
         bounded += len(words) == 1 and words <= set(CHANGED)
     names = ", ".join(f"{of:.0%}" if isinstance(of, float) else f"first {of}" for of in judged)

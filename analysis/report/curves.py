@@ -31,7 +31,7 @@ def signed_ticks(values: list[float | None], *, scale: float = 1.0) -> dict[str,
     ['0', '+0.5', '+1']
     """
     known = [0.0, *(scale * x for x in values if x is not None and math.isfinite(x))]
-    step = nice_step((max(known) - min(known)) / 5 or 1.0)
+    step = nice_step((max(known) - min(known)) / 6 or 1.0)
     ticks = [step * i for i in range(math.ceil(min(known) / step - 1e-9), math.floor(max(known) / step + 1e-9) + 1)]
     words = ["0" if not tick else signed(f"{tick:+.6g}") for tick in ticks]
     return {"tickvals": [tick / scale for tick in ticks], "ticktext": words}

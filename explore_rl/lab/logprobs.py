@@ -153,8 +153,14 @@ def _values(
     places = enumerate(zip(begins, counts, strict=True))
     scored = torch.cat([hidden[row, begin - 1 : begin - 1 + count] for row, (begin, count) in places])
     targets = torch.cat([ids[begin:] for ids, begin in zip(rows, begins, strict=True)])
-    weight = model.get_output_embeddings().weight
-    found = read_chunks(scored, weight, targets=targets.to(scored.device), readouts=readouts, precision=torch.float64)
+    projection: Any = model.get_output_embeddings()
+    found = read_chunks(
+        scored,
+        projection.weight,
+        targets=targets.to(scored.device),
+        readouts=readouts,
+        precision=torch.float64,
+    )
     whole = [of_readout.cpu().split(counts) for of_readout in found]
     for of_sequence in zip(*whole, strict=True):
         yield tuple(part.numpy() for part in of_sequence)

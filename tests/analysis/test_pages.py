@@ -8,7 +8,7 @@ import json
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from browser_kit import faults_at, opened
+from browser_kit import FAULTS, faults_at, opened
 from report_kit import SETTINGS, exact_section
 
 from analysis.__main__ import main
@@ -155,6 +155,15 @@ def test_it_prints(browser, report, tmp_path):
     page, complaints = opened(browser, report[0] / "report.html", "dark")
     page.emulate_media(media="print")
     assert not page.locator("#theme").is_visible() and not page.locator(".filters").is_visible()
+    # as on A4, drawn from a window that is narrower than the paper
+    page.set_viewport_size({"width": 688, "height": 1000})
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    page.wait_for_function("!document.querySelector('.plot') || document.documentElement.dataset.drawn")
+    assert page.evaluate(FAULTS) == []
+    bars = page.locator(".track i, .bar i, .dot").evaluate_all(
+        "all => all.map(one => getComputedStyle(one).printColorAdjust)"
+    )
+    assert bars and set(bars) == {"exact"}  # backgrounds, which paper would leave out
     page.pdf(path=tmp_path / "report.pdf")
     assert (tmp_path / "report.pdf").read_bytes()[:4] == b"%PDF" and complaints == []
 
