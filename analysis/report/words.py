@@ -20,7 +20,13 @@ def interval(entry: dict | None, sign: bool = False, *, percent: bool = True) ->
 
 
 def signed(text: str) -> str:
-    """With a minus, not a hyphen."""
+    """With a minus, not a hyphen; what is written as zero has no sign.
+
+    >>> signed("-1.5%"), signed("+0.0%")
+    ('−1.5%', '0.0%')
+    """
+    if not any(digit in text for digit in "123456789"):
+        return text.lstrip("+-")
     return text.replace("-", "−", 1) if text.startswith("-") else text
 
 
