@@ -121,6 +121,7 @@ def test_log_z_is_of_the_advantages_that_are_learnt_from(tmp_path, order):
     strategies = [ReinforcePP(), TrajectoryBalance(beta=beta)][::order]
     outcome = run_steps(tmp_path, [*strategies, learnt], config=digits_config(*TWO_DRAWS))
     assert outcome.metrics[0]["dynamic_sampling/draws"] > 1
+    assert len(learnt.groups) == outcome.trainer.config.algorithm.prompts_per_step
     for samples in (g.samples for g in learnt.groups):
         brackets = []
         for columns in (s.columns for s in samples):
