@@ -229,14 +229,9 @@ class Trainer:
     def judge(self, batch: Batch) -> int:
         """Columns, rewards and advantages of the last draw. Returns for how many problems more the strategies ask."""
         groups = batch.drawn[-1]
+        learner, columns = self.actors.learner, self.needs.columns
         with self.clock("read"):
-            fill_columns(
-                groups,
-                self.needs.columns,
-                learner=self.actors.learner,
-                config=self.config,
-                old_logprob=self.old_logprob,
-            )
+            fill_columns(groups, columns, learner=learner, config=self.config, old_logprob=self.old_logprob)
         for strategy, context in batch.acting:
             strategy.reward(groups, context)
         for strategy, context in batch.acting:
