@@ -158,7 +158,7 @@ def test_it_prints(browser, report, tmp_path):
     # as on A4, drawn from a window that is narrower than the paper
     page.set_viewport_size({"width": 688, "height": 1000})
     page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
-    page.wait_for_function("!document.querySelector('.plot') || document.documentElement.dataset.drawn")
+    page.wait_for_function("!document.querySelector('.plot') || document.documentElement.dataset.drawn === '688'")
     assert page.evaluate(FAULTS) == []
     bars = page.locator(".track i, .bar i, .dot").evaluate_all(
         "all => all.map(one => getComputedStyle(one).printColorAdjust)"
