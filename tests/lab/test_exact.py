@@ -125,6 +125,23 @@ def test_top_p_by_hand():
     assert nucleus_logprob(0.5, 1.0).of(logits, tokens).exp().tolist() == pytest.approx(squares)
 
 
+def test_a_nucleus_is_the_same_whether_it_is_found_among_the_largest_or_by_sorting():
+    torch.manual_seed(0)
+    sharpness = torch.tensor([[0.1], [3.0], [8.0], [0.1], [4.0]], dtype=torch.float64)  # the first is wider than 1,024
+    logits = (torch.randn(5, 3000, dtype=torch.float64) * sharpness).requires_grad_()
+    tokens = torch.multinomial(logits.detach().softmax(1), 1)[:, 0]
+    tokens[4] = logits[4].argmin()  # outside
+    found = nucleus_logprob(1.0, 0.95).of(logits.log_softmax(1), tokens)
+
+    ranked, order = logits.softmax(1).sort(dim=1, descending=True)
+    outside = torch.zeros_like(ranked, dtype=torch.bool).scatter(1, order, ranked.cumsum(1) - ranked >= 0.95)
+    expected = logits.masked_fill(outside, -torch.inf).log_softmax(1)[range(5), tokens]
+    assert found.tolist() == pytest.approx(expected.tolist()) and expected[4] == -torch.inf
+    inside = torch.isfinite(expected)
+    of_found, of_expected = (torch.autograd.grad(x[inside].sum(), logits)[0] for x in (found, expected))
+    torch.testing.assert_close(of_found, of_expected)
+
+
 # --- summary and comparison -------------------------------------------------------------------------------------------
 
 
