@@ -83,8 +83,13 @@ class ExGrpo(Strategy):
 
     def inject(self, groups: list[Group], context: StepContext) -> None:
         for index in context.kept["places"]:
-            kept = self.bank.surest(groups[index], context)
-            sample = self.bank.sample(groups[index], index, kept=kept, context=context, in_baseline=True)
+            sample = self.bank.sample(
+                groups[index],
+                index,
+                kept=self.bank.surest(groups[index], context),
+                context=context,
+                in_baseline=True,
+            )
             sample.terms = {self.term_name("ex_grpo"): 1.0}
             groups[index].samples.append(sample)
         context.metrics["replayed"] = context.metrics.get("replayed", 0.0) + len(context.kept["places"])

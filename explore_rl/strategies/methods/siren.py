@@ -50,8 +50,10 @@ class Siren(Strategy):
         return readouts.Readout(nucleus_entropy, (("temperature", config.rollout.temperature), ("top_p", self.top_p)))
 
     def needs(self, config: Config) -> Needs:
-        column = Column(self.term_name("nucleus_entropy"), "policy", self.readout(config))
-        return Needs(columns=(column,), writes=(self.term_name("peaks"), self.term_name("anchor")))
+        return Needs(
+            columns=(Column(self.term_name("nucleus_entropy"), "policy", self.readout(config)),),
+            writes=(self.term_name("peaks"), self.term_name("anchor")),
+        )
 
     def terms(self, config: Config) -> list[LossTerm]:
         return [
