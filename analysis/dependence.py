@@ -94,7 +94,8 @@ class Dependence:
         """Lines for the user; none where draws are relabelled one by one."""
         if self.unit == "draws":
             return []
-        found = [line for kind, sides in self.failed.items() for line in _said_of(kind, sides)]
+        has_none = [not any(sides) for sides in zip(*self.failed.values(), strict=True)]
+        found = [line for kind, sides in self.failed.items() for line in _said_of(kind, sides, has_none=has_none)]
         where = "in each problem" if self.unit == "clusters in each problem" else "over all problems at once"
         return [
             f"draws are not independent: {'; '.join(found) or 'so it was asked for'}. The verdict relabels whole "
@@ -133,12 +134,15 @@ def _figures(side: Homogeneity | None) -> dict[str, Any] | None:
     return None if side is None else asdict(side)
 
 
-def _said_of(kind: str, sides: tuple[Homogeneity | None, ...]) -> list[str]:
-    """What was found of one kind of clusters, a part of a sentence for each side of which there is something to say."""
+def _said_of(kind: str, sides: tuple[Homogeneity | None, ...], *, has_none: list[bool]) -> list[str]:
+    """What was found of one kind of clusters, a part of a sentence for each side of which there is something to say.
+
+    has_none: whether a side has none of the kinds that failed: all of its draws are one cluster then.
+    """
     found = []
-    for name, side in zip(("base", "tuned"), sides, strict=True):
+    for name, side, alone in zip(("base", "tuned"), sides, has_none, strict=True):
         if side is None:
-            if kind != COPY:
+            if kind != COPY and alone:
                 found.append(f"the {name}'s draws have no {kind}s to tell apart, so they count as one cluster")
         elif side.correlation is not None and (p := min(side.p, side.p_shared or 1.0)) <= PRETEST:
             found.append(

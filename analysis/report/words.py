@@ -25,7 +25,7 @@ def signed(text: str) -> str:
     >>> signed("-1.5%"), signed("+0.0%")
     ('−1.5%', '0.0%')
     """
-    if not any(digit in text for digit in "123456789"):
+    if "0" in text and not any(digit in text for digit in "123456789"):
         return text.lstrip("+-")
     return text.replace("-", "−", 1) if text.startswith("-") else text
 

@@ -66,7 +66,8 @@ def run(args: argparse.Namespace) -> int:
     run = run_model(args.model)
     model = args.model if run is None else str(run.path())
     folder = resolve_model(model)
-    for said in check_fits(folder, load_model_config(folder), stored=check_weights(folder), attention="sdpa"):
+    stored = check_weights(folder)
+    for said in check_fits(folder, load_model_config(folder), stored=stored, attention="sdpa", drawn_from=False):
         log.warning("%s", said)
     settings = scoring.ScoringSettings(
         model=model,

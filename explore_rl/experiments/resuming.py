@@ -58,16 +58,19 @@ def refuse_other_settings(config: Config, folder: RunFolder, *, allowed: Sequenc
 def refuse_other_checkpoints(config: Config, folder: RunFolder) -> None:
     """Raises InputError where the last checkpoint is of a later step than the run is to have, and where there must have
     been checkpoints and are none: beginning again would drop what is recorded."""
-    steps = len(folder.records("metrics.jsonl"))
+    recorded = folder.records("metrics.jsonl")
     made = folder.checkpoints()
+    # It may be shorter now than when the steps were made.
+    between = max(config.run.checkpoint_every, load_config(folder.path / "config.yaml").run.checkpoint_every)
+    ruined = bool(recorded) and bool(recorded[-1].get("update/skipped"))  # a state that is not finite is not saved
     if made and made[-1] > config.run.steps:
         raise InputError(
             f"--resume: run.steps={config.run.steps}: the run has made {made[-1]} steps already; what it was after"
             f" fewer can be had where a checkpoint is kept (explore-rl export {folder.path}@STEP DIR)"
         )
-    if steps > config.run.checkpoint_every and not made:
+    if len(recorded) > between and not made and not ruined:
         raise InputError(
-            f"{folder.path}: {steps} steps are recorded, and there is no complete checkpoint in "
+            f"{folder.path}: {len(recorded)} steps are recorded, and there is no complete checkpoint in "
             f"{folder.path / 'checkpoints'} to go on from: was it removed, or not copied? Put it back, or begin anew"
             " with another run.output"
         )

@@ -25,16 +25,21 @@ USUAL = {
     "qwen2": "Qwen2ForCausalLM",
     "qwen3": "Qwen3ForCausalLM",
 }
+# Buffers of older libraries, that nobody reads any more.
+OUTLIVED = (".masked_bias", "rotary_emb.inv_freq", "rotary_emb.cos_cached", "rotary_emb.sin_cached")
 REGISTRY = "model_executor/models/registry.py"  # of vLLM: a line for each architecture that it has code for
 
 
-def check_fits(folder: Path, config: Any, *, stored: Mapping[str, Stored], attention: str) -> list[str]:
+def check_fits(
+    folder: Path, config: Any, *, stored: Mapping[str, Stored], attention: str, drawn_from: bool = True
+) -> list[str]:
     """Whether a checkpoint is a causal language model that learner and engine take, and holds all of its weights.
 
     folder: the checkpoint.
     config: its transformers configuration.
     stored: what `weight_files.check_weights` returned.
     attention: the learner's (model.attention).
+    drawn_from: whether engines are to draw from it too.
     Returns warnings. Raises InputError.
     """
     where = f"model.path={folder}"
@@ -49,7 +54,7 @@ def check_fits(folder: Path, config: Any, *, stored: Mapping[str, Stored], atten
         found = {name: one.shape for name, one in stored.items()}
         if found == usual and all(one.dtype in FLOATS for one in stored.values()):
             return []
-    return _check_by_transformers(folder, config, attention=attention)
+    return _check_by_transformers(folder, config, attention=attention, drawn_from=drawn_from)
 
 
 def _refuse_kind(config: Any, where: str) -> None:
@@ -106,7 +111,7 @@ def usual_weights(config: Any) -> dict[str, tuple[int, ...]] | None:
     return weights
 
 
-def _check_by_transformers(folder: Path, config: Any, *, attention: str) -> list[str]:
+def _check_by_transformers(folder: Path, config: Any, *, attention: str, drawn_from: bool) -> list[str]:
     """The same by transformers' own loading, of a model that has shapes and no numbers."""
     from pickle import UnpicklingError
 
@@ -127,7 +132,7 @@ def _check_by_transformers(folder: Path, config: Any, *, attention: str) -> list
         raise InputError(f"{where}: its PyTorch file holds more than weights, or is damaged: not loaded") from None
     except (OSError, ValueError, ImportError, RuntimeError, KeyError, SafetensorError) as error:
         raise InputError(f"{where}: cannot be loaded: {_first_line(error)}") from None
-    _refuse_architecture(model, where)
+    _refuse_architecture(model, where, drawn_from=drawn_from)
     refuse_unusual_head(model, where=where)
     if misfits := sorted(report["mismatched_keys"]):
         name, theirs, ours = misfits[0]
@@ -140,7 +145,7 @@ def _check_by_transformers(folder: Path, config: Any, *, attention: str) -> list
             f"{where}: holds no {missing[0]}{_and_more(missing)}, which the model of config.json has; is the download "
             "whole, and config.json the right one?"
         )
-    unused = sorted(report["unexpected_keys"])
+    unused = sorted(name for name in report["unexpected_keys"] if not name.endswith(OUTLIVED))
     # What stands where the model has layers of its own is of a larger model, or of another form of it.
     own = {name for name, _ in model.named_children()}
     of_model = [name for name in unused if name.partition(".")[0] in own]
@@ -150,14 +155,16 @@ def _check_by_transformers(folder: Path, config: Any, *, attention: str) -> list
             " belong together"
         )
     if unused:
-        return [f"{where}: {unused[0]}{_and_more(unused)} is no part of the model, and left out"]
+        return [f"{where}: {unused[0]}{_and_more(unused)} is no part of the model, and the learner leaves it out"]
     return []
 
 
-def _refuse_architecture(model: Any, where: str) -> None:
+def _refuse_architecture(model: Any, where: str, *, drawn_from: bool) -> None:
     """Raises InputError where config.json names another class than the causal model, or one that vLLM cannot draw from.
 
     model: as transformers makes it for config.json's model_type.
+    where: what the message begins with.
+    drawn_from: whether vLLM is to draw from it.
     """
     mine = type(model).__name__
     named = getattr(model.config, "architectures", None) or [mine]
@@ -165,7 +172,7 @@ def _refuse_architecture(model: Any, where: str) -> None:
         raise InputError(
             f"{where}: config.json says {', '.join(named)}; expected a causal language model ({mine}, of this kind)"
         )
-    if mine not in _served() and not type(model).is_backend_compatible():
+    if drawn_from and mine not in _served() and not type(model).is_backend_compatible():
         raise InputError(f"{where}: vLLM has no {mine}, so that no engine could draw from it")
 
 

@@ -25,6 +25,7 @@ MADE = {
     "mask": "overlong, or a strategy: 0 where nothing is learnt",
     "learn_given": "a strategy: 1 at given tokens of a draw that are learnt from all the same",
 }
+SHARED = ("advantage", "mask", "correction", "learn_given")  # of these, what strategies may write as well
 
 
 def makers(strategies: list[Strategy], config: Config) -> dict[str, str]:
@@ -42,7 +43,7 @@ def makers(strategies: list[Strategy], config: Config) -> dict[str, str]:
         filled |= {column.name: f"the learner: {column.readout.name} of {column.model}" for column in needs.columns}
         written |= dict.fromkeys(needs.writes, strategy.key)
     for name in written:
-        if name in filled or name in MADE:
+        if (name in filled or name in MADE) and name not in SHARED:
             raise InputError(
                 f"strategies: {written[name]} writes the column {name!r}, which is made by {(MADE | filled)[name]};"
                 " choose another name"

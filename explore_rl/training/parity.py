@@ -45,7 +45,8 @@ class Parity:
         self.last_of_learner = self.by_learner
         self.last_of_engines: dict[str, np.ndarray] = {}
         self._threads: ThreadPoolExecutor | None = None
-        self._asked: tuple[Future[None] | None, Future[dict[str, list[np.ndarray]]]] | None = None
+        self._by_learner: Future[None] | None = None  # what was asked, and is not awaited yet
+        self._by_engines: Future[dict[str, list[np.ndarray]]] | None = None
 
     def choose(self, rollouts: list[Rollout]) -> None:
         """Takes the first draws of SEQUENCES problems, cut, as the fixed sequences."""
@@ -70,25 +71,25 @@ class Parity:
         if not self.sequences:
             return
         self._threads = self._threads or ThreadPoolExecutor(2, "parity")
-        by_learner = self._threads.submit(self.expect) if learner else None
-        self._asked = by_learner, self._threads.submit(self.actors.engines.logprobs_of, self.sequences)
+        self._by_learner = self._threads.submit(self.expect) if learner else None
+        self._by_engines = self._threads.submit(self.actors.engines.logprobs_of, self.sequences)
+
+    def await_learner(self) -> None:
+        """Waits for the learner's answer, where it was asked. Its ActorFault is raised here, and is no engine's."""
+        asked, self._by_learner = self._by_learner, None
+        if asked is not None:
+            asked.result()
 
     def _of_engines(self) -> dict[str, list[np.ndarray]]:
         """What the engines say of the sequences: as they were asked, else they are asked now."""
-        if self._asked is None:
-            return self.actors.engines.logprobs_of(self.sequences)
-        (by_learner, by_engines), self._asked = self._asked, None
-        if by_learner is not None:
-            by_learner.result()  # first: it has to be there, even if an engine died
-        return by_engines.result()
+        asked, self._by_engines = self._by_engines, None
+        return self.actors.engines.logprobs_of(self.sequences) if asked is None else asked.result()
 
     def forget_asked(self) -> None:
-        """Drops what engines say whose weights are to be sent anew. The learner's answer stays."""
-        if self._asked is not None:
-            (by_learner, by_engines), self._asked = self._asked, None
-            wait([by_engines])
-            if by_learner is not None:
-                by_learner.result()
+        """Drops what engines say whose weights are to be sent anew."""
+        if self._by_engines is not None:
+            wait([self._by_engines])
+            self._by_engines = None
 
     def check(self, step: int, patience: int = PATIENCE) -> dict[str, float]:
         """Holds every policy engine to the learner.

@@ -148,6 +148,7 @@ class Serving:
 
     def check_parity(self, step: int, **options: Any) -> dict[str, float]:
         """`Parity.check`, and again if an engine dies meanwhile. Raises ActorFault as `generate` does."""
+        self.parity.await_learner()
         self.actors.learner.offload()  # the engines stay awake from here on
         for retry in range(ENGINE_RETRIES + 1):
             try:

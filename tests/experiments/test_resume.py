@@ -74,6 +74,10 @@ def test_a_run_that_lost_its_checkpoints_is_not_begun_again_over_its_records(tmp
     with pytest.raises(InputError, match="12 steps are recorded, and there is no complete checkpoint"):
         refuse_other_checkpoints(config, folder)
     config, folder = small_run(tmp_path / "killed before the first one", records=10)
+    config.run.checkpoint_every = 5  # from now on
+    refuse_other_checkpoints(config, folder)
+    config, folder = small_run(tmp_path / "never finite", records=12)
+    folder.append("metrics.jsonl", {"step": 12, "update/skipped": 1.0})
     refuse_other_checkpoints(config, folder)
 
 

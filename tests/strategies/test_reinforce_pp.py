@@ -1,5 +1,7 @@
 """REINFORCE++: worked gradients of both forms, Dr. GRPO and GRPO bit for bit without whitening, resume, refusals."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from fixed_batch import coin_table, gradient_of_groups, group, sample
@@ -87,6 +89,13 @@ def test_with_a_share_of_0_it_is_grpo_bit_for_bit(tmp_path):
     first = run_steps(tmp_path / "first", config=digits_config("run.steps=1"))
     pulls = [outcome.updates[0].gradient for outcome in (first, half, whole)]
     assert pulls[1] == pytest.approx((pulls[0] + pulls[2]) / 2, abs=1e-7)
+
+
+def test_a_sample_that_joined_after_the_columns_were_filled_pays_no_kl():
+    late = sample((0,), 1.0)
+    method, context = ReinforcePP(kl_coefficient=0.1), SimpleNamespace(config=digits_config(), metrics={}, kept={})
+    kept, _ = method.keep([group(late)], context)
+    assert kept[0].samples == [late] and "advantage" not in late.columns
 
 
 def test_it_goes_on_where_it_stopped(tmp_path):

@@ -90,7 +90,7 @@ def test_terms_that_could_not_be_computed(declared, needs, said):
             Wants(terms=[LossTerm("pull", losses.ppo_clip, ("old_logprob", "hardness"))]),
             "'hardness', which nobody makes; known are old_logprob, entropy, .* names in Needs.writes",
         ),
-        (Wants(Needs(writes=("mask",))), "wants writes the column 'mask', which is made by overlong"),
+        (Wants(Needs(writes=("worth",))), "wants writes the column 'worth', which is made by the rows"),
         (
             Wants(Needs(writes=("x",), columns=column("x").columns)),
             r"wants writes the column 'x', which is made by the learner: token_logprob\(temperature=1.0\) of base",
@@ -108,6 +108,7 @@ def test_the_page_names_every_column_and_a_strategys_own_is_one_of_them():
     own = Wants(Needs(writes=("hardness",)), [LossTerm("pull", losses.ppo_clip, ("old_logprob", "hardness"))])
     check(own)
     assert columns.makers([own], load_config(None)) == {**columns.MADE, "hardness": "wants"}
+    check(Wants(Needs(writes=("mask",))))  # strategies share it
 
 
 def named_hook(name):

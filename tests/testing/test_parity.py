@@ -6,6 +6,7 @@ import threading
 import numpy as np
 import pytest
 
+from explore_rl.cluster.faults import ActorFault
 from explore_rl.testing import digits_config, make_trainer, run_steps
 from explore_rl.training.actors import ParityError
 
@@ -108,6 +109,28 @@ def test_an_engine_that_dies_as_it_is_asked_is_replaced_and_asked_anew(tmp_path,
     monkeypatch.setattr(engines, "logprobs_of", dies)
     assert trainer.step(0)["engine/parity_mean"] < 1e-6
     assert caplog.text.count("died; starting it anew") == 1 and not engines.dead
+
+
+def test_a_learner_that_dies_as_it_is_asked_is_not_taken_for_an_engine(tmp_path, monkeypatch, caplog):
+    trainer = started(tmp_path)
+
+    def dies(*args, **options):
+        raise ActorFault("learner rank 0", "read 8 sequences", "died")
+
+    monkeypatch.setattr(
+        trainer.serving, "send", doomed(trainer.serving.send, trainer.actors.learner, dies, monkeypatch)
+    )
+    with pytest.raises(ActorFault, match="learner rank 0, asked to read 8 sequences: died"):
+        trainer.step(0)
+    assert "starting it anew" not in caplog.text
+
+
+def doomed(send, learner, dies, monkeypatch):
+    def sent(*args):
+        monkeypatch.setattr(learner, "read", dies)
+        return send(*args)
+
+    return sent
 
 
 def test_every_step_says_its_gap_and_what_it_cost(tmp_path):

@@ -75,7 +75,9 @@ class ReinforcePP(Strategy):
             s
             for group in (groups if self.share else ())
             for s in group.samples
-            if s.reward is not None and len(s.rollout.tokens)
+            if s.reward is not None
+            and len(s.rollout.tokens)
+            and (not self.kl_coefficient or "old_logprob" in s.columns)
         ]
         returns = [self._returns(s, own.get(id(s), 0.0)) for s in samples]
         drawn = [(s, value) for s, value in zip(samples, returns, strict=True) if s.rollout.request.in_baseline]
