@@ -42,7 +42,6 @@ STYLE: Any = {
     "xtick.major.width": 0.6,
     "ytick.major.width": 0.6,
     "svg.fonttype": "none",
-    "svg.hashsalt": "explore-rl",
 }
 
 
@@ -134,7 +133,8 @@ def save(figure: Figure, path: Path) -> list[Path]:
 
 def _print_svg(figure: Figure, path: Path) -> None:
     figure.dpi = 72.0  # of an SVG, always
-    FigureCanvasSVG(figure).print_svg(path, metadata={"Date": None})
+    with matplotlib.rc_context({"svg.hashsalt": "explore-rl"}):  # the same figure is the same file
+        FigureCanvasSVG(figure).print_svg(path, metadata={"Date": None})
     figure.set_layout_engine("none")  # places are as the first drawing laid them out
 
 

@@ -42,31 +42,29 @@ def check_fits(
     drawn_from: whether engines are to draw from it too.
     Returns warnings. Raises InputError.
     """
-    where = f"model.path={folder}"
-    _refuse_kind(config, where)
-    quantized = [name for name, one in stored.items() if name.endswith("weight") and one.dtype not in FLOATS]
-    if quantized:
-        raise InputError(
-            f"{where}: {quantized[0]} is stored as {stored[quantized[0]].dtype}: quantized weights cannot be trained;"
-            " give the model that they were made from"
-        )
-    if usual := usual_weights(config):
-        found = {name: one.shape for name, one in stored.items()}
-        if found == usual and all(one.dtype in FLOATS for one in stored.values()):
-            return []
+    _refuse_kind(config, stored, where=f"model.path={folder}")
+    usual = None if unusual_settings(config) else usual_weights(config)
+    found = {name: one.shape for name, one in stored.items()}
+    if usual and found == usual and all(one.dtype in FLOATS for one in stored.values()):
+        return []
     return _check_by_transformers(folder, config, attention=attention, drawn_from=drawn_from)
 
 
-def _refuse_kind(config: Any, where: str) -> None:
+def _refuse_kind(config: Any, stored: Mapping[str, Stored], *, where: str) -> None:
+    """Raises InputError for what is no causal model, and for weights that are quantized."""
+    quantized = [
+        f"{name} is stored as {one.dtype}"
+        for name, one in stored.items()
+        if name.endswith("weight") and one.dtype not in FLOATS
+    ]
     if getattr(config, "quantization_config", None) is not None:
+        quantized.insert(0, "config.json has quantization_config")
+    if quantized:
         raise InputError(
-            f"{where}: config.json has quantization_config: quantized weights cannot be trained; give the model that "
-            "they were made from"
+            f"{where}: {quantized[0]}: quantized weights cannot be trained; give the model that they were made from"
         )
     if config.is_encoder_decoder:
         raise InputError(f"{where}: {config.model_type} has an encoder and a decoder; expected a causal language model")
-    if unusual := unusual_settings(config):
-        raise InputError(f"{where}: logits are changed after the projection ({', '.join(unusual)}): not supported")
 
 
 def usual_weights(config: Any) -> dict[str, tuple[int, ...]] | None:

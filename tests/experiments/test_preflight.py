@@ -11,18 +11,15 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoConfig, AutoModelForCausalLM
 
 from analysis.errors import InputError
 from explore_rl.cli import main
 from explore_rl.config.loading import load_config, to_yaml
 from explore_rl.experiments import runs
-from explore_rl.experiments.pooling import differences, method_names, refuse_other_content
 from explore_rl.experiments.preflight import CHECKS, InputErrors, check
 from explore_rl.experiments.resuming import finished, refuse_other_settings
 from explore_rl.experiments.run_folder import RunFolder
 from explore_rl.files import held
-from explore_rl.learner.fitting import usual_weights
 from explore_rl.models import LAB_BASE
 from explore_rl.parts import Parts
 
@@ -40,6 +37,7 @@ OTHER_CONFIGS = {
     "classifier": {"architectures": ["Qwen2ForSequenceClassification"]},
     "encoder": {"architectures": ["BertForMaskedLM"], "model_type": "bert"},
     "both": {"architectures": ["T5ForConditionalGeneration"], "model_type": "t5"},
+    "scaled": {"logit_scale": 0.5},
     "quantized": {"quantization_config": {"quant_method": "fp8"}},
 }
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
@@ -115,6 +113,7 @@ REFUSED = [  # settings, what is said
     (["model.path=MODELS/lies"], "does not hold of.no.shard, which the index says it does"),
     (["model.path=MODELS/missing"], "holds no model.layers.1.mlp.up_proj.weight, which"),
     (["model.path=MODELS/shape"], "up_proj.weight is [380, 128], by config.json [384, 128]"),
+    (["model.path=MODELS/scaled"], "changes its logits after the projection (logit_scale)"),
     (["model.path=MODELS/float8"], "is stored as F8_E4M3: quantized weights"),
     (["model.path=MODELS/adapter"], "merge it into its base"),
     (["model.path=MODELS/gguf"], "model.gguf (GGUF, llama.cpp's format) cannot be read"),
@@ -202,18 +201,6 @@ def test_what_the_model_leaves_out_is_said_and_what_it_takes_is_not(models, capl
         check(load_config("lab/grpo", [*SMALL, f"model.path={folder}"]))
         told = [record.getMessage().partition(": ")[2] for record in caplog.records]
         assert [text for text in told if "no part of" in text] == said
-
-
-@pytest.mark.parametrize("kind", ["qwen2", "qwen3", "llama", "mistral"])
-@pytest.mark.parametrize("tied", [True, False])
-def test_the_weights_that_are_written_out_are_those_that_transformers_makes(kind, tied):
-    sizes = {"hidden_size": 12, "num_attention_heads": 3, "num_key_value_heads": 1, "intermediate_size": 20}
-    config = AutoConfig.for_model(kind, vocab_size=21, num_hidden_layers=2, tie_word_embeddings=tied, **sizes)
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)
-    assert usual_weights(config) == {name: tuple(value.shape) for name, value in model.named_parameters()}
-    config.architectures = ["SomeForSequenceClassification"]
-    assert usual_weights(config) is None
 
 
 def test_all_faults_are_told_together_and_none_twice():
@@ -354,53 +341,6 @@ def test_a_writer_that_hides_a_full_disk_is_found_out(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", full)
     assert "the disk is full" in runs.cannot_write(RuntimeError("[enforce fail at inline_container.cc:602]"), tmp_path)
     assert not list(tmp_path.iterdir())
-
-
-# --- which runs are seeds of one method -------------------------------------------------------------------------------
-
-
-def test_runs_of_one_name_and_other_settings_are_not_one_method():
-    def config(*overrides):
-        return load_config("lab/grpo", [*SMALL, "run.steps=100", *overrides])
-
-    seeds = [config(f"seed={seed}", f"rollout.actors={seed + 1}") for seed in (0, 1)]
-    assert method_names(seeds) == ["grpo", "grpo"] and differences(seeds) == []
-    other = config("learner.learning_rate=1e-4", "seed=7")
-    assert method_names([*seeds, other]) == [
-        "grpo (learner.learning_rate=0.0003)",
-        "grpo (learner.learning_rate=0.0003)",
-        "grpo (learner.learning_rate=0.0001)",
-    ]
-    uniq = config("name=uniq", "run.steps=5", "strategies=[{name: diversity_bonus}]")
-    assert differences([seeds[0], uniq]) == [
-        "strategies differs: grpo: []; uniq: [{'name': 'diversity_bonus'}]",
-        "run.steps differs: grpo: 100; uniq: 5",
-    ]
-
-
-def test_runs_whose_files_changed_under_their_names_are_not_compared(tmp_path):
-    for number, (name, train, model) in enumerate(
-        [("a", "1", "m"), ("a", "1", "m"), ("b", "2", "m"), ("old", None, None)]
-    ):
-        folder = tmp_path / str(number)
-        config = load_config("lab/grpo", [*SMALL, f"name={name}", f"seed={number}", f"run.output={folder}"])
-        facts = {"problems": {"train": train}, "model": model}
-        RunFolder.create(folder, to_yaml(config), environment=facts)
-    folders = [tmp_path / str(number) for number in range(4)]
-    refuse_other_content(folders)
-    for number, facts, said in (
-        (1, {"problems": {"train": "2"}, "model": "m"}, "problems.train has the name"),
-        (
-            2,
-            {"problems": {"train": "2"}, "model": "n"},
-            "model has the name that it has in .*0, and another content .n",
-        ),
-    ):
-        before = (folders[number] / "environment.json").read_text()
-        (folders[number] / "environment.json").write_text(json.dumps(facts))
-        with pytest.raises(InputError, match=said):
-            refuse_other_content(folders)
-        (folders[number] / "environment.json").write_text(before)
 
 
 def test_the_projects_recipes_lie_in_the_package_and_need_no_working_directory(tmp_path, monkeypatch):
